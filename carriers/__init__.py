@@ -1,0 +1,1 @@
+"""Carriers and aggregators: one module each. README.md says how to add one."""

@@ -1,0 +1,220 @@
+"""DHL Shipment Tracking - Unified (poll) and Unified Push v1.
+
+Samples and error bodies: netresearch dhl/sdk-api-unified-tracking; statuses: DHL's list by service, `dhl.csv`;
+limits and push body: developer.dhl.com and support-developer.dhl.com; all read 2026-11. The push handshake and its
+scopes come from third parties: hence `push_url`.
+
+`statusCode` is coarse and can be wrong for a merchant ("delivered" also means "at the parcel shop" or "back at the
+sender"), so a status that the list knows for its service speaks first; the coarse code only where it does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from pydantic import SecretStr
+
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import (
+    NOWHERE,
+    Ask,
+    Code,
+    Edd,
+    Hint,
+    Meaning,
+    Page,
+    Parcels,
+    Payload,
+    Place,
+    Proof,
+    Refs,
+    Registered,
+    Report,
+    Scan,
+)
+from tracker.domain.vocabulary import Precision, Trust, Zone
+from tracker.plugin import contracts
+from tracker.plugin.contracts import Client, Request, Secrets, read_codes
+from tracker.plugin.payloads import decode, listing, mapping, moment, number, text
+from tracker.plugin.signatures import shared_secret
+
+LOCAL = {"parcel-de": "DE", "post-de": "DE", "svb": "DE", "parcel-nl": "NL", "parcel-pl": "PL"}  # prints local times
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class Settings(contracts.Settings):
+    """One DHL developer app. `service` is sent when known: another division's parcel may share the number."""
+
+    base_url: str = "https://api-eu.dhl.com"
+    push_url: str = "https://api-eu.dhl.com/tracking/push/v1"
+    api_key: SecretStr
+    service: str | None = None
+    language: str = "en"
+    callback_url: str | None = None
+    webhook_header: str = "DHL-Hook-Token"
+    webhook_secrets: Secrets = ()
+
+
+class DHL(contracts.Carrier):
+    """DHL parcels of all divisions."""
+
+    docs = "https://developer.dhl.com/api-reference/shipment-tracking"
+    trust = Trust.SHARED  # a header that we chose ourselves; nothing covers the body
+    asks = frozenset({Parcels})
+    webhooks = True
+    registers = True
+    carriers = ("dhl",)
+    codes = read_codes(__file__)
+    default_zone = "Europe/Berlin"
+    budget = (250, timedelta(days=1))  # starter quota (developer.dhl.com)
+    Settings = Settings
+
+    def verify(self, payload: Payload) -> None:
+        """Check the header and token that we chose when we subscribed."""
+        name = self.settings.webhook_header.lower()
+        shared_secret(self.settings.webhook_secrets, payload.headers.get(name), name=name)
+
+    def meaning(self, code: Code) -> Meaning | None:
+        """Look up the status for its service, else the coarse statusCode (space is `service/statusCode`)."""
+        service, _, coarse = code.space.partition("/")
+        return self.codes.get((service, code.code)) or self.codes.get(("statusCode", coarse))
+
+    def normalize(self, payload: Payload) -> Iterable[Report | Hint]:
+        """Read a tracking answer or a push; a push that asks for validation becomes a hint to answer it."""
+        body = decode(payload.body)
+        scope = body.get("scope")
+        if isinstance(scope, str) and scope != "subscription.push":
+            if scope != "subscription.validate":
+                return ()
+            ref = text(body.get("self")).rstrip("/").rpartition("/")[2]
+            secret = text(body.get("secret"))
+            if not _ID.fullmatch(ref) or not secret:
+                raise BadPayload("$.self", "names no subscription to validate")
+            return (Hint(f"{ref}:{secret}"),)
+        shipments = listing(body.get("shipments"), "$.shipments")
+        if "shipments" not in body:
+            raise BadPayload("$.shipments", "is missing")
+        full = payload.kind != "webhook"  # field sets of a push differ by division
+        return [_shipment(mapping(s, f"$.shipments[{i}]"), full, f"$.shipments[{i}]") for i, s in enumerate(shipments)]
+
+    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+        """GET /track/shipments; one number a call."""
+        assert isinstance(ask, Parcels)
+        for parcel in ask.parcels:
+            params = {"trackingNumber": parcel.number, "language": self.settings.language}
+            if self.settings.service:
+                params["service"] = self.settings.service
+            request = Request(
+                "GET", f"{self.settings.base_url}/track/shipments", params=params, headers=self._key_header()
+            )
+            yield Page((client.send(request).body,))
+
+    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+        """Subscribe to pushes (10 numbers a call), or confirm a subscription that asked for validation."""
+        if isinstance(ask, Refs):
+            for ref in ask.refs:
+                subscription, _, secret = ref.partition(":")
+                headers = {**self._key_header(), "DHL-API-Hook-Secret": secret}
+                client.send(Request("POST", f"{self.settings.push_url}/subscription/{subscription}", headers=headers))
+            return []
+        settings = self.settings
+        if not settings.callback_url or not settings.webhook_secrets:
+            return [Registered(p.number) for p in ask.parcels]  # polls only
+        registered = []
+        for start in range(0, len(ask.parcels), 10):
+            numbers = [p.number for p in ask.parcels[start : start + 10]]
+            answer = client.send(
+                Request(
+                    "POST",
+                    f"{settings.push_url}/subscription",
+                    headers={**self._key_header(), "Content-Type": "application/json"},
+                    content=orjson.dumps(self._subscription(numbers)),
+                )
+            )
+            made = text(decode(answer.body).get("subscriptionId")) or None
+            registered += [Registered(n, their_ref=made) for n in numbers]
+        return registered
+
+    def _subscription(self, numbers: list[str]) -> dict[str, Any]:
+        settings = self.settings
+        body = {
+            "hook": {
+                "uri": settings.callback_url,
+                "authentication": {
+                    "type": "ApiKeyAuthentication",
+                    "header": settings.webhook_header,
+                    "token": settings.webhook_secrets[0].get_secret_value(),
+                },
+            },
+            "format": "Default",
+            "type": "Shipment",
+            "events": ["Pre-Transit", "Transit", "Delivered", "Failure", "Unknown"],
+            "shipmentIDs": numbers,
+        }
+        return {**body, "service": settings.service} if settings.service else body
+
+    def _key_header(self) -> dict[str, str]:
+        return {"DHL-API-Key": self.settings.api_key.get_secret_value()}
+
+
+def _shipment(shipment: dict[str, Any], full: bool, where: str) -> Report:
+    service = text(shipment.get("service"))
+    events = listing(shipment.get("events"), f"{where}.events")
+    told = [(event, f"{where}.events[{i}]") for i, event in enumerate(events)]
+    if not told and shipment.get("status") is not None:
+        told = [(shipment["status"], f"{where}.status")]
+    proof = None
+    details = shipment.get("details")
+    if isinstance(details, dict) and isinstance(pod := details.get("proofOfDelivery"), dict):
+        proof = Proof(signed=bool(pod.get("signed") or pod.get("signatureUrl")))
+    return Report(
+        "dhl",
+        number(shipment.get("id"), f"{where}.id"),
+        tuple(_event(mapping(event, at), service, at) for event, at in told),
+        complete=full and bool(events),
+        edd=_estimate(shipment, where),
+        proof=proof,
+    )
+
+
+def _event(event: dict[str, Any], service: str, where: str) -> Scan:
+    coarse = text(event.get("statusCode"))[:100]  # some divisions leave it out
+    status, description = text(event.get("status")), text(event.get("description"))
+    fine = status if _is_code(status) else ""
+    place = NOWHERE
+    if isinstance(location := event.get("location"), dict) and isinstance(address := location.get("address"), dict):
+        city = text(address.get("addressLocality"))
+        place = Place(city, "", text(address.get("postalCode")), text(address.get("countryCode")))
+    if not place.country and service in LOCAL:
+        place = Place(place.city, place.region, place.postcode, LOCAL[service])
+    code = Code(f"{service}/{coarse}", fine[:100] or coarse or "missing", description or status)
+    if (stamp := event.get("timestamp")) is None:
+        return Scan(code, place=place)
+    at = moment(stamp, f"{where}.timestamp")
+    precision = Precision.DATE if len(stamp.strip()) == 10 else Precision.SECOND
+    if at.tzinfo is None:
+        return Scan(code, at, precision=precision, place=place)
+    return Scan(code, at.replace(tzinfo=None), at.astimezone(UTC), Zone.OFFSET, precision, place)
+
+
+def _is_code(status: str) -> bool:
+    """Tell a code (`NOT_HOME`, `599`, `56-611`, `PU`) from a sentence."""
+    return bool(status) and " " not in status and not status.islower()
+
+
+def _estimate(shipment: dict[str, Any], where: str) -> Edd | None:
+    frame = shipment.get("estimatedDeliveryTimeFrame")
+    ends: list[datetime] = []
+    if isinstance(frame, dict) and frame.get("estimatedFrom") and frame.get("estimatedThrough"):
+        at = f"{where}.estimatedDeliveryTimeFrame"
+        ends = [moment(frame["estimatedFrom"], at), moment(frame["estimatedThrough"], at)]
+    elif shipment.get("estimatedTimeOfDelivery"):
+        ends = [moment(shipment["estimatedTimeOfDelivery"], f"{where}.estimatedTimeOfDelivery")] * 2
+    if not ends:
+        return None
+    begins, through = (m if m.tzinfo else m.replace(tzinfo=UTC) for m in ends)
+    return Edd(begins, max(begins, through))

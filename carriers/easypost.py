@@ -1,0 +1,203 @@
+"""EasyPost trackers: signed snapshots by webhook, polls, and registration.
+
+Contract: docs.easypost.com/docs/trackers and the official client libraries (easypost-python @ 8fcf5e4b,
+easypost-csharp @ 3a298ca0), read 2026-11. Codes: `easypost.csv`.
+
+Every push holds the whole tracker, so snapshots are compared by `updated_at`. EasyPost prints `Z` also when it does not
+know the zone, so `Z` proves nothing: the time counts as local to the place, flagged. The finer `status_detail` speaks
+first; `status_update` and `unknown` leave it to `status`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from pydantic import SecretStr
+
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import (
+    NOWHERE,
+    Ask,
+    Code,
+    Edd,
+    Meaning,
+    Page,
+    Parcel,
+    Parcels,
+    Payload,
+    Place,
+    Proof,
+    Refs,
+    Registered,
+    Report,
+    Scan,
+)
+from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState, Zone
+from tracker.plugin import contracts
+from tracker.plugin.contracts import Client, Request, Secrets, read_codes
+from tracker.plugin.payloads import decode, listing, mapping, moment, number, text, word
+from tracker.plugin.signatures import hmac_hex
+
+NAMES = {  # EasyPost's names for carriers; others are used in lower case
+    "dhlexpress": "dhl", "dhlecs": "dhl", "dhlpaket": "dhl", "dhl": "dhl", "fedex": "fedex",
+    "fedexsmartpost": "fedex", "ups": "ups", "upsdap": "ups", "upsmailinnovations": "ups", "upssurepost": "ups",
+    "usps": "usps", "canadapost": "canadapost", "royalmail": "royalmail", "australiapost": "australiapost",
+}  # fmt: skip
+THEIRS = {"dhl": "DHLExpress", "fedex": "FedEx", "ups": "UPS", "usps": "USPS", "canadapost": "CanadaPost"}
+STATES = {
+    "unknown": TrackingState.NOT_FOUND,
+    "error": TrackingState.ERROR,
+    "expired": TrackingState.EXPIRED,
+}
+
+
+class Settings(contracts.Settings):
+    """One EasyPost API key."""
+
+    base_url: str = "https://api.easypost.com/v2"
+    api_key: SecretStr
+    webhook_secrets: Secrets = ()
+
+
+class EasyPost(contracts.Carrier):
+    """Parcels of many carriers, told by EasyPost."""
+
+    docs = "https://docs.easypost.com/docs/trackers"
+    asks = frozenset({Parcels})
+    webhooks = True
+    registers = True
+    codes = read_codes(__file__)
+    Settings = Settings
+
+    def verify(self, payload: Payload) -> None:
+        """Check `X-Hmac-Signature: hmac-sha256-hex=...` with the NFKD-normalised secret."""
+        name = "x-hmac-signature"
+        hmac_hex(
+            self.settings.webhook_secrets, payload.body, payload.headers.get(name),
+            name=name, prefix="hmac-sha256-hex=", nfkd=True,
+        )  # fmt: skip
+
+    def dedupe_key(self, payload: Payload) -> str:
+        """Use the event id (`evt_...`), which stays the same over retries."""
+        try:
+            return word(decode(payload.body).get("id"), "$.id")
+        except BadPayload:
+            return super().dedupe_key(payload)
+
+    def meaning(self, code: Code) -> Meaning | None:
+        """Read `status/status_detail`: the detail first, the status where the detail says nothing of its own."""
+        status, _, detail = code.code.partition("/")
+        parent = self.codes.get(("status", status))
+        if detail == "arrived_at_destination" and status == "delivered":
+            return parent  # "at destination" of a delivered parcel is the delivery itself
+        fine = self.codes.get(("detail", detail)) if detail else None
+        if fine is None or fine.status is None:
+            return parent  # a new detail: the status beside it is still one of the ten official words
+        if parent is not None and parent.status is ShippingStatus.RETURNING and not fine.status.terminal:
+            return parent if fine.status.custody else Meaning(fine.status, fine.reason, Leg.RETURN_TO_SENDER)
+        return fine
+
+    def normalize(self, payload: Payload) -> Iterable[Report]:
+        """Read an event, a tracker or a list of trackers."""
+        body = decode(payload.body)
+        kind = body.get("object")
+        if kind == "Event" or "result" in body:
+            result = mapping(body.get("result"), "$.result")
+            if result.get("object", "Tracker") != "Tracker":
+                return ()  # events about other things than trackers
+            return (_tracker(result, "$.result"),)
+        if "trackers" in body:
+            trackers = listing(body["trackers"], "$.trackers")
+            return [_tracker(mapping(t, f"$.trackers[{i}]"), f"$.trackers[{i}]") for i, t in enumerate(trackers)]
+        return (_tracker(body, "$"),)
+
+    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+        """GET /trackers/{id}, or the list by number where no tracker of ours is known."""
+        assert isinstance(ask, Parcels)
+        for parcel in ask.parcels:
+            if parcel.their_ref:
+                request = Request("GET", f"{self.settings.base_url}/trackers/{parcel.their_ref}", basic=self._basic())
+            else:
+                params = {"tracking_code": parcel.number, "page_size": "5"}
+                request = Request("GET", f"{self.settings.base_url}/trackers", params=params, basic=self._basic())
+            yield Page((client.send(request).body,))
+
+    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+        """POST /trackers; the same number within three months answers with the tracker that exists."""
+        assert isinstance(ask, Parcels)
+        return [self._register(client, parcel) for parcel in ask.parcels]
+
+    def _register(self, client: Client, parcel: Parcel) -> Registered:
+        tracker = {"tracking_code": parcel.number}
+        if parcel.carrier in THEIRS:
+            tracker["carrier"] = THEIRS[parcel.carrier]
+        request = Request(
+            "POST",
+            f"{self.settings.base_url}/trackers",
+            headers={"Content-Type": "application/json"},
+            content=orjson.dumps({"tracker": tracker}),
+            basic=self._basic(),
+        )
+        return Registered(parcel.number, their_ref=text(decode(client.send(request).body).get("id")) or None)
+
+    def _basic(self) -> tuple[str, str]:
+        return (self.settings.api_key.get_secret_value(), "")
+
+
+def _tracker(tracker: dict[str, Any], where: str) -> Report:
+    named = text(tracker.get("carrier"))
+    carrier = NAMES.get(named.lower(), named.lower()) or "unknown"
+    returning = tracker.get("is_return") is True
+    details = listing(tracker.get("tracking_details"), f"{where}.tracking_details")
+    scans = tuple(
+        _detail(mapping(d, f"{where}.tracking_details[{i}]"), returning, f"{where}.tracking_details[{i}]")
+        for i, d in enumerate(details)
+    )
+    status, detail = text(tracker.get("status")), text(tracker.get("status_detail"))
+    state = STATES.get(detail) if detail == "expired" else STATES.get(status)
+    if state is TrackingState.NOT_FOUND and scans:
+        state = None
+    updated = tracker.get("updated_at")
+    as_of = moment(updated, f"{where}.updated_at") if updated else None
+    if as_of is not None and as_of.tzinfo is None:
+        as_of = as_of.replace(tzinfo=UTC)
+    return Report(
+        carrier,
+        number(tracker.get("tracking_code"), f"{where}.tracking_code"),
+        scans,
+        tracking=state or TrackingState.ACTIVE,
+        complete=True,
+        as_of=as_of,
+        edd=_estimate(tracker.get("est_delivery_date"), f"{where}.est_delivery_date"),
+        proof=Proof(signed=True) if tracker.get("signed_by") else None,
+    )
+
+
+def _detail(detail: dict[str, Any], returning: bool, where: str) -> Scan:
+    status = word(detail.get("status"), f"{where}.status")
+    fine = text(detail.get("status_detail"))
+    code = Code("tracker", f"{status}/{fine}" if fine else status, text(detail.get("message")))
+    location = detail.get("tracking_location")
+    place = NOWHERE
+    if isinstance(location, dict):
+        get = location.get
+        place = Place(text(get("city")), text(get("state")), text(get("zip")), text(get("country")))
+    leg = Leg.CUSTOMER_RETURN if returning else None
+    if detail.get("datetime") is None:
+        return Scan(code, place=place, leg=leg)
+    at = moment(detail["datetime"], f"{where}.datetime")
+    if at.tzinfo is None or at.utcoffset() == timedelta(0):
+        known = at.replace(tzinfo=UTC)
+        return Scan(code, at.replace(tzinfo=None), known, Zone.ASSUMED, place=place, leg=leg)
+    return Scan(code, at.replace(tzinfo=None), at.astimezone(UTC), Zone.OFFSET, place=place, leg=leg)
+
+
+def _estimate(value: Any, where: str) -> Edd | None:
+    """Read a date dressed as midnight Z: the whole day."""
+    if not value:
+        return None
+    day: datetime = moment(value, where).replace(tzinfo=UTC)
+    return Edd(day, day + timedelta(days=1))

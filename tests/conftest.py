@@ -1,0 +1,3 @@
+"""What every test shares: which databases to run on."""
+
+from __future__ import annotations

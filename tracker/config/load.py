@@ -1,0 +1,284 @@
+"""YAML file -> Config, with all problems at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from tracker.config.model import (
+    Account,
+    Budget,
+    CarrierPart,
+    Config,
+    PolicyPart,
+    Root,
+    StorePart,
+    duration,
+    spell,
+)
+from tracker.config.plugins import load, names
+from tracker.config.yamlfile import Document, Path_, parse, read
+from tracker.domain.cadence import Cadence
+from tracker.domain.errors import ConfigError
+from tracker.domain.facts import Meaning
+from tracker.domain.hashing import digest
+from tracker.domain.policy import Policy
+from tracker.domain.vocabulary import Trust
+from tracker.plugin.contracts import Carrier, Platform
+
+POLICIES = Path(__file__).parent / "policies"
+SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
+    "accounts": ("carriers", CarrierPart),
+    "stores": ("adapters", StorePart),
+}
+M = TypeVar("M", bound=BaseModel)
+SHORTEST_TOKEN = 22  # characters of base64url that hold 128 bit
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a configuration file. Raises ConfigError with every problem: file:line:column: key: what to do."""
+    return build(read(Path(path)))
+
+
+def load_text(text: str, name: str = "<text>") -> Config:
+    """Read a configuration from a text (tests, `tracker init`)."""
+    return build(parse(text.encode(), name, Path.cwd()))
+
+
+def build(document: Document) -> Config:
+    """Validate a parsed document and bind its plugins."""
+    value = document.value if document.value is not None else {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
+    root = _validate(Root, value, (), document)
+    accounts: dict[str, Account] = {}
+    for section, (package, part) in SECTIONS.items():
+        entries = value.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            path: Path_ = (section, name)
+            if name in accounts:
+                document.problem(path, "the name is used twice: accounts and stores share one list of names")
+            elif isinstance(entry, dict):
+                account = _account(name, entry, path, package, part, document)
+                if account is not None:
+                    accounts[name] = account
+    if document.problems or root is None:
+        raise ConfigError(*sorted(set(document.problems), key=document.problems.index))
+    return Config(root, accounts, Cadence(), document.file)
+
+
+def _account(
+    name: str,
+    entry: dict[str, Any],
+    path: Path_,
+    package: str,
+    part: type[CarrierPart] | type[StorePart],
+    document: Document,
+) -> Account | None:
+    uses = entry.get("uses")
+    known = names(package)
+    if uses not in known:
+        near = difflib.get_close_matches(str(uses), known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        said = "is missing" if uses is None else f"no plugin {uses!r}"
+        document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
+        return None
+    plugin = load(package, str(uses))
+    common = {key: value for key, value in entry.items() if key in part.model_fields}
+    own = {key: value for key, value in entry.items() if key not in part.model_fields}
+    before = len(document.problems)
+    base: CarrierPart | StorePart | None = _validate(part, _listed(part, common), path, document, more=plugin.Settings)
+    settings = _validate(plugin.Settings, _listed(plugin.Settings, own), path, document, more=part)
+    if base is None or settings is None or len(document.problems) > before:
+        return None
+    source: Any = plugin(name, settings)
+    tokens = base.webhook_token
+    for i, token in enumerate(tokens):
+        if len(token.get_secret_value()) < SHORTEST_TOKEN:
+            document.problem((*path, "webhook_token", i), f"must have {SHORTEST_TOKEN} or more random characters")
+    secrets = getattr(settings, "webhook_secrets", ())
+    if source.webhooks and source.trust is Trust.SHARED and secrets and not tokens:
+        document.problem(
+            (*path, "webhook_token"), "is required: this sender does not sign, so its address must be secret too"
+        )
+    common_values: dict[str, Any] = {
+        "name": name,
+        "uses": uses,
+        "source": source,
+        "webhook_tokens": tokens,
+        "budget": base.budget or _default_budget(source),
+        "credentials": digest(_plain(settings)),
+    }
+    if isinstance(base, CarrierPart):
+        codes = {}
+        for key, meaning in base.codes.items():
+            space, slash, code = key.rpartition("/")
+            if not slash:
+                document.problem((*path, "codes", key), "must be space/code, as `tracker codes` prints it")
+            codes[space, code] = Meaning(meaning.status, meaning.reason)
+        return Account(**common_values, tracks=base.tracks, codes=codes)
+    assert isinstance(base, StorePart)
+    policy = _policy(base.policy, source, (*path, "policy"), document)
+    return Account(
+        **common_values,
+        mode=base.mode,
+        policy=policy,
+        policy_hash=digest(policy_values(policy)),
+        sweep_every=base.sweep_every,
+        writes_per_hour=base.writes_per_hour,
+    )
+
+
+def _default_budget(source: Carrier | Platform) -> Budget | None:
+    told = getattr(source, "budget", None)
+    return Budget(calls=told[0], per=told[1]) if told else None
+
+
+def _policy(part: PolicyPart, platform: Platform, path: Path_, document: Document) -> Policy:
+    presets = sorted(file.stem for file in POLICIES.glob("*.yaml"))
+    if part.preset not in presets:
+        document.problem((*path, "preset"), f"no preset {part.preset!r}: one of {', '.join(presets)}")
+        return Policy()
+    file = POLICIES / f"{part.preset}.yaml"
+    preset = {key: duration(value) for key, value in read(file).value.items()}
+    mine = {key: value for key, value in part.model_dump(exclude={"preset"}).items() if value is not None}
+    return Policy(name=part.preset, words=platform.words(), **{**preset, **mine})
+
+
+def policy_values(policy: Policy) -> dict[str, Any]:
+    """Return a policy as plain data, as it is stored and shown."""
+    values: dict[str, Any] = {"preset": policy.name, "words": {str(k): v for k, v in policy.words.items()}}
+    for key in PolicyPart.model_fields:
+        value = getattr(policy, key, None)
+        if isinstance(value, timedelta):
+            values[key] = spell(value)
+    return values
+
+
+def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Let one secret stand where several may: `webhook_secrets: ${env:X}`."""
+    return {key: [value] if _is_list(model, key) and isinstance(value, str) else value for key, value in values.items()}
+
+
+def _is_list(model: type[BaseModel], key: str) -> bool:
+    field = model.model_fields.get(key)
+    return field is not None and get_origin(field.annotation) is tuple
+
+
+def _validate(
+    model: type[M], value: Any, path: Path_, document: Document, *, more: type[BaseModel] | None = None
+) -> M | None:
+    """Validate against a model; problems go to the document with the nearest valid key. `more`: a second set of keys."""
+    _refuse_literals(model, value, path, document)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        fields = {*model.model_fields, *(more.model_fields if more else ())}
+        for problem in error.errors(include_url=False, include_input=False):
+            at = (*path, *(part for part in problem["loc"] if not str(part).startswith("function")))
+            at = tuple(part for part in at if part != "[key]")
+            if problem["type"] == "extra_forbidden":
+                choices = _fields_at(model, at[len(path) : -1]) or fields
+                near = difflib.get_close_matches(str(at[-1]), choices, 1, 0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(choices))}"
+                document.problem(at, f"unknown key; {hint}")
+            else:
+                document.problem(at, _say(problem["msg"]))
+        return None
+
+
+def _say(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _fields_at(model: type[BaseModel], inner: Iterable[str | int]) -> set[str]:
+    current: Any = model
+    for part in inner:
+        field = current.model_fields.get(str(part)) if hasattr(current, "model_fields") else None
+        if field is None:
+            return set()
+        current = field.annotation
+    return set(current.model_fields) if hasattr(current, "model_fields") else set()
+
+
+def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: Document) -> None:
+    for key, field in model.model_fields.items():
+        if not _is_secret(field.annotation) or not isinstance(value, dict) or value.get(key) is None:
+            continue
+        items = value[key] if isinstance(value[key], list) else [value[key]]
+        for i, item in enumerate(items):
+            places = ((*path, key), (*path, key, i))
+            if isinstance(item, str) and not any(place in document.references for place in places):
+                document.problem((*path, key), "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}")
+
+
+def _is_secret(annotation: Any) -> bool:
+    if annotation is SecretStr:
+        return True
+    if get_origin(annotation) in (Union, UnionType, tuple):
+        return any(_is_secret(part) for part in get_args(annotation))
+    return False
+
+
+def _plain(settings: BaseModel) -> dict[str, Any]:
+    """Return settings with their secrets in clear, for hashing only."""
+
+    def clear(value: Any) -> Any:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if isinstance(value, tuple | list):
+            return [clear(item) for item in value]
+        if isinstance(value, dict):
+            return {str(key): clear(item) for key, item in value.items()}
+        return None if value is None else str(value)
+
+    return {key: clear(getattr(settings, key)) for key in type(settings).model_fields}
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the file, for editors."""
+    root = Root.model_json_schema()
+    definitions = root.setdefault("$defs", {})
+    for section, (package, part) in SECTIONS.items():
+        variants = []
+        for name in names(package):
+            merged = _merge(part.model_json_schema(), load(package, name).Settings.model_json_schema(), definitions)
+            merged["properties"]["uses"] = {"const": name}
+            merged["title"] = f"{package}/{name}"
+            variants.append(merged)
+        root["properties"][section] = {
+            "type": "object",
+            "description": root["properties"][section].get("description", ""),
+            "additionalProperties": {"oneOf": variants},
+        }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}
+
+
+def _merge(common: dict[str, Any], own: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    for one in (common, own):
+        definitions.update(one.pop("$defs", {}))
+    return {
+        "type": "object",
+        "properties": {**common["properties"], **own.get("properties", {})},
+        "required": sorted({*common.get("required", ()), *own.get("required", ())}),
+        "additionalProperties": False,
+    }
+
+
+def masked(config: Config) -> dict[str, Any]:
+    """Return the effective configuration with every secret masked."""
+    shown: dict[str, Any] = config.root.model_dump(mode="json", exclude={"accounts", "stores"})
+    if config.root.vault_key:
+        shown["vault_key"] = "********"
+    for account in config.accounts.values():
+        section = shown.setdefault("stores" if account.is_store else "accounts", {})
+        section[account.name] = {"uses": account.uses, **account.source.settings.model_dump(mode="json")}
+        if account.is_store:
+            section[account.name] |= {"mode": account.mode, "policy": policy_values(account.policy)}
+    return shown

@@ -1,0 +1,204 @@
+"""What the YAML may say, and the accounts that the rest of the program works with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from tracker.domain.cadence import Cadence
+from tracker.domain.facts import Meaning
+from tracker.domain.policy import Policy
+from tracker.domain.vocabulary import Reason, ShippingStatus
+from tracker.plugin.contracts import Carrier, Platform, Secrets
+
+_DURATION = re.compile(r"(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?")
+
+
+def duration(value: Any) -> Any:
+    """Read `10m`, `7d` or `1h 30m`; leaves the rest to pydantic to refuse."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) and value.strip() else None
+    if match is None:
+        raise ValueError("must be a duration such as 30s, 10m, 4h, 7d or 1h 30m")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def spell(value: timedelta) -> str:
+    """Write a duration as the YAML takes it."""
+    seconds = int(value.total_seconds())
+    parts = [(seconds // 86400, "d"), (seconds % 86400 // 3600, "h"), (seconds % 3600 // 60, "m"), (seconds % 60, "s")]
+    return " ".join(f"{n}{unit}" for n, unit in parts if n) or "0s"
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration, json_schema_input_type=str)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Web(_Part):
+    """The receiver: where carriers and shops post to."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; put a TLS proxy in front.")
+    port: int = Field(8080, ge=0, le=65535)
+    ops_host: str = Field("127.0.0.1", description="Address of /metrics; keep it private.")
+    ops_port: int = Field(8081, ge=0, le=65535)
+    max_body: int = Field(1 << 20, ge=1024, le=64 << 20, description="Largest body in bytes.")
+    header_timeout: Duration = timedelta(seconds=10)
+    request_timeout: Duration = timedelta(seconds=30)
+    connections_per_address: int = Field(256, ge=1)
+
+
+class Network(_Part):
+    """Where we may call."""
+
+    allow: tuple[str, ...] = Field((), description="Hosts that may be private, loopback or plain http.")
+    timeout: Duration = Field(timedelta(seconds=20), description="Total time of one outgoing call.")
+
+
+class Retention(_Part):
+    """How long things are kept."""
+
+    bodies: Duration = timedelta(days=30)
+    proof_bodies: Duration = timedelta(days=180)
+    rows: Duration = timedelta(days=90)
+    unmatched: Duration = timedelta(days=45)
+
+
+class Budget(_Part):
+    """How many calls an account may make in a while."""
+
+    calls: int = Field(ge=1)
+    per: Duration
+
+
+class MeaningPart(_Part):
+    """The meaning of one code, set by the merchant."""
+
+    status: ShippingStatus | None = None
+    reason: Reason | None = None
+
+
+class CarrierPart(_Part):
+    """What every carrier account has; the plugin's own settings stand beside it."""
+
+    uses: str = Field(description="The plugin: a module of carriers/ or an installed one.")
+    webhook_token: Secrets = Field((), description="Secret part of the webhook address, 128 bit or more.")
+    tracks: tuple[str, ...] | None = Field(None, description="Carriers this account watches.")
+    budget: Budget | None = None
+    codes: Mapping[str, MeaningPart] = Field({}, description="Meanings by `space/code`; they beat the plugin's table.")
+
+
+class PolicyPart(_Part):
+    """A preset and what the merchant changes in it."""
+
+    preset: str = "mirror"
+    stuck_after: Duration | None = None
+    unscanned_after: Duration | None = None
+    overdue_after: Duration | None = None
+    pickup_expires_after: Duration | None = None
+    expired_after: Duration | None = None
+
+
+class StorePart(_Part):
+    """What every store has; the plugin's own settings stand beside it."""
+
+    uses: str = Field(description="The plugin: a module of adapters/ or an installed one.")
+    mode: Literal["observe", "write"] = Field("observe", description="observe decides and records, and writes nothing.")
+    policy: PolicyPart = PolicyPart()
+    webhook_token: Secrets = ()
+    sweep_every: Duration = timedelta(minutes=10)
+    writes_per_hour: int = Field(1000, ge=0)
+    budget: Budget | None = None
+
+
+class Root(_Part):
+    """The whole file."""
+
+    database: str = Field("sqlite:///var/trackwright.db", description="SQLAlchemy URL.")
+    broker: str = Field("none", description="none, or redis://host:port/db")
+    database_wait: Duration = Field(timedelta(seconds=60), description="How long to try at start.")
+    threads: int = Field(4, ge=1, le=64)
+    poll_threads: int = Field(16, ge=1, le=64)
+    vault_key: SecretStr | None = Field(None, description="Key for tokens at rest (tracker init makes one).")
+    web: Web = Web()
+    network: Network = Network()
+    retention: Retention = Retention()
+    accounts: Mapping[str, dict[str, Any]] = Field({}, description="Carrier accounts by name.")
+    stores: Mapping[str, dict[str, Any]] = Field({}, description="Stores by name.")
+
+
+@dataclass(frozen=True)
+class Account:
+    """One configured account or store, with its plugin bound."""
+
+    name: str
+    uses: str
+    source: Carrier | Platform
+    webhook_tokens: Secrets = ()
+    budget: Budget | None = None
+    credentials: str = ""  # a hash: tells that an operator changed them
+    tracks: tuple[str, ...] | None = None
+    codes: Mapping[tuple[str, str], Meaning] = field(default_factory=dict)
+    mode: str = "observe"
+    policy: Policy = field(default_factory=Policy)
+    policy_hash: str = ""
+    sweep_every: timedelta = timedelta(minutes=10)
+    writes_per_hour: int = 1000
+
+    @property
+    def is_store(self) -> bool:
+        """Tell a store from a carrier account."""
+        return isinstance(self.source, Platform)
+
+    @property
+    def carrier(self) -> Carrier:
+        """Return the plugin of a carrier account."""
+        assert isinstance(self.source, Carrier)
+        return self.source
+
+    @property
+    def platform(self) -> Platform:
+        """Return the plugin of a store."""
+        assert isinstance(self.source, Platform)
+        return self.source
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration in force."""
+
+    root: Root
+    accounts: Mapping[str, Account]
+    cadence: Cadence = field(default_factory=Cadence)
+    file: str = ""
+
+    def store_accounts(self) -> list[Account]:
+        """Return the stores."""
+        return [a for a in self.accounts.values() if a.is_store]
+
+    def carrier_accounts(self) -> list[Account]:
+        """Return the carrier accounts."""
+        return [a for a in self.accounts.values() if not a.is_store]
+
+    def watchers(self, carrier: str | None) -> list[Account]:
+        """Return the accounts that watch parcels of a carrier: the direct ones, else the aggregators.
+
+        None: a number whose carrier nobody knows; only aggregators can look it up.
+        """
+        direct, general = [], []
+        for account in self.carrier_accounts():
+            speaks = account.tracks if account.tracks is not None else account.carrier.carriers
+            if carrier is not None and carrier in speaks:
+                direct.append(account)
+            elif not speaks:
+                general.append(account)
+        return direct or general

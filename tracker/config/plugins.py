@@ -1,0 +1,62 @@
+"""Find plugins: by module name in `carriers` and `adapters`, and in installed packages by entry point."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from tracker.domain.errors import ConfigError
+from tracker.plugin.contracts import Carrier, Platform, Source
+
+GROUPS: dict[str, tuple[str, type[Source]]] = {
+    "carriers": ("tracker.carriers", Carrier),
+    "adapters": ("tracker.adapters", Platform),
+}
+
+
+@cache
+def names(package: str) -> tuple[str, ...]:
+    """List the plugins of `carriers` or `adapters`, ours and installed ones."""
+    group, _ = GROUPS[package]
+    own = [
+        m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__) if not m.name.startswith("_")
+    ]
+    return tuple(sorted({*own, *(point.name for point in entry_points(group=group))}))
+
+
+@cache
+def load(package: str, name: str) -> type[Source]:
+    """Return the one plugin class of a module. Raises ConfigError where there is none or more than one."""
+    group, base = GROUPS[package]
+    for point in entry_points(group=group, name=name):
+        return only_class(importlib.import_module(point.value.partition(":")[0]), base)
+    return only_class(importlib.import_module(f"{package}.{name}"), base)
+
+
+def only_class(module: ModuleType, base: type[Source]) -> type[Source]:
+    """Return the one concrete subclass of `base` that a module defines."""
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise ConfigError(f"plugin {module.__name__}: must define exactly one {base.__name__}, defines {len(found)}")
+    return found[0]
+
+
+def guard_names() -> None:
+    """Refuse to run when another distribution owns one of our three import names (DESIGN: an application, no library)."""
+    from importlib.metadata import packages_distributions
+
+    for package in ("tracker", "carriers", "adapters"):
+        owners = {owner.lower() for owner in packages_distributions().get(package, ())} - {"trackwright"}
+        if owners:
+            raise ConfigError(
+                f"the import name {package!r} belongs to another installed package ({', '.join(sorted(owners))}): "
+                "install Trackwright in a virtual environment of its own"
+            )

@@ -1,0 +1,157 @@
+"""YAML 1.2 into plain values with the place of each: no aliases, no tags, no duplicate keys, secrets by reference."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from tracker.domain.errors import ConfigError
+
+MOST_BYTES = 1 << 20
+MOST_DEPTH = 20
+_REFERENCE = re.compile(r"\$\{(env|file):([^${}]+)\}")
+_FALSE = frozenset({"false", "False", "FALSE"})
+Path_ = tuple[str | int, ...]
+
+
+@dataclass
+class Document:
+    """Plain values, where each stands, and which of them were references to secrets."""
+
+    file: str
+    value: Any = None
+    marks: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    references: dict[Path_, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def at(self, path: Path_) -> str:
+        """Return `file:line:column` of a path, or of the nearest parent that stands in the file."""
+        while path and path not in self.marks:
+            path = path[:-1]
+        line, column = self.marks.get(path, (1, 1))
+        return f"{self.file}:{line}:{column}"
+
+    def problem(self, path: Path_, said: str) -> None:
+        """Note a problem at a path."""
+        key = ".".join(map(str, path)) or "(file)"
+        self.problems.append(f"{self.at(path)}: {key}: {said}")
+
+
+def read(path: Path) -> Document:
+    """Read a file. Raises ConfigError where it cannot be read at all; other problems are collected in the document."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > MOST_BYTES:
+        raise ConfigError(f"{path}: is larger than {MOST_BYTES} bytes")
+    return parse(raw, str(path), path.parent)
+
+
+def parse(raw: bytes, name: str, folder: Path) -> Document:
+    """Parse YAML bytes; `folder` is where relative secret files lie."""
+    document = Document(name)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: is not UTF-8 at byte {error.start}") from None
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        for event in yaml.parse(text):
+            if isinstance(event, AliasEvent):
+                mark = event.start_mark
+                raise ConfigError(
+                    f"{name}:{mark.line + 1}:{mark.column + 1}: aliases (*) are not allowed: write it out"
+                )
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{name}{where}: not YAML: {error.problem or error.context}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: not YAML: {str(error)[:100]}") from None
+    document.value = None if node is None else _value(node, (), document, folder)
+    return document
+
+
+def _value(node: Node, path: Path_, document: Document, folder: Path) -> Any:
+    document.marks.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
+    if len(path) > MOST_DEPTH:
+        raise ConfigError(f"{document.at(path)}: nested deeper than {MOST_DEPTH}")
+    if isinstance(node, MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                document.problem(path, "a key must be a plain text")
+                continue
+            key = str(key_node.value)
+            mark = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if key in found:
+                document.problems.append(
+                    f"{document.file}:{mark[0]}:{mark[1]}: {'.'.join(map(str, (*path, key)))}: the key is there twice"
+                )
+                continue
+            document.marks[(*path, key)] = mark
+            found[key] = _value(value_node, (*path, key), document, folder)
+        return found
+    if isinstance(node, SequenceNode):
+        return [_value(item, (*path, i), document, folder) for i, item in enumerate(node.value)]
+    return _scalar(node, path, document, folder)
+
+
+def _scalar(node: Any, path: Path_, document: Document, folder: Path) -> Any:
+    text, tag = str(node.value), str(node.tag)
+    kind = tag.rpartition(":")[2]
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text not in _FALSE
+    try:
+        if kind == "int":
+            return int(text.replace("_", ""), 0) if text.lstrip("+-").lower().startswith(("0x", "0o")) else int(text)
+        if kind == "float":
+            return float(text)
+    except ValueError:
+        return text
+    if kind not in ("str", "timestamp"):
+        document.problem(path, f"the tag {tag} is not allowed")
+        return None
+    if "${" not in text:
+        return text
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        document.problem(path, "a reference must be the whole value: ${env:NAME} or ${file:PATH}")
+        return text
+    document.references[path] = f"{match[1]}:{match[2]}"
+    return _resolve(match[1], match[2], path, document, folder)
+
+
+def _resolve(kind: str, name: str, path: Path_, document: Document, folder: Path) -> str:
+    if kind == "env":
+        value = os.environ.get(name)
+        if not value:
+            document.problem(path, f"the environment variable {name} is {'empty' if value == '' else 'not set'}")
+        return value or ""
+    file = folder / name
+    try:
+        mode = file.stat().st_mode
+        if mode & (stat.S_IRWXO | stat.S_IRGRP | stat.S_IWGRP):
+            document.problem(path, f"the secret file {file} can be read by others: chmod 600 {file}")
+        value = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        document.problem(
+            path, f"the secret file {file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        )
+        return ""
+    if not value:
+        document.problem(path, f"the secret file {file} is empty")
+    return value

@@ -1,0 +1,1 @@
+"""The process: composition root, receiver, bells, scheduler, outgoing HTTP, telemetry."""

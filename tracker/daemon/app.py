@@ -1,0 +1,259 @@
+"""The composition root: the only place where everything meets."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+import sqlalchemy as sa
+import structlog
+from cryptography.fernet import Fernet, InvalidToken
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from tracker import __version__
+from tracker.clock import system_now
+from tracker.config.load import load_config
+from tracker.config.model import Config
+from tracker.daemon import bells as bells_
+from tracker.daemon.bells import Bells
+from tracker.daemon.http import Clients, NoVault
+from tracker.daemon.telemetry import Metrics
+from tracker.daemon.web import Servers
+from tracker.domain.errors import ConfigError, TrackerError
+from tracker.pipeline import heal
+from tracker.pipeline.drain import drain
+from tracker.pipeline.world import World
+from tracker.plugin.contracts import Vault
+from tracker.store.engine import Store
+from tracker.store.migrate import current, head, migrate
+from tracker.store.queries import counts
+from tracker.store.tables import accounts
+
+log = structlog.get_logger()
+ROLES = frozenset({"web", "worker", "scheduler"})
+TICK = 1.0
+HEAL_EVERY = 60.0
+EXIT_DATABASE = 3
+
+
+class DatabaseAway(TrackerError):
+    """The database could not be reached for as long as the configuration says to try."""
+
+
+class DatabaseVault:
+    """Keeps an account's rotating token in its row, encrypted with the configured key."""
+
+    def __init__(self, store: Store, account: str, key: str) -> None:
+        """Bind an account. Raises ConfigError for a key that is none."""
+        self._store, self._account = store, account
+        try:
+            self._fernet = Fernet(key.encode())
+        except ValueError:
+            raise ConfigError("vault_key: is no Fernet key: 32 random bytes in base64url") from None
+
+    def load(self) -> str | None:
+        """Return the token that was stored last."""
+        with self._store.read() as connection:
+            value = connection.execute(
+                sa.select(accounts.c.token).where(accounts.c.name == self._account)
+            ).scalar_one_or_none()
+        if value is None:
+            return None
+        try:
+            return self._fernet.decrypt(value.encode()).decode()
+        except InvalidToken:
+            return None  # another key wrote it: it must be obtained anew
+
+    def store(self, value: str) -> None:
+        """Store a token, committed before it returns."""
+        with self._store.write() as connection:
+            connection.execute(
+                accounts.update()
+                .where(accounts.c.name == self._account)
+                .values(token=self._fernet.encrypt(value.encode()).decode())
+            )
+
+
+class Daemon:
+    """One process in one or more roles."""
+
+    def __init__(
+        self,
+        config: Config,
+        roles: frozenset[str] = ROLES,
+        *,
+        now: Callable[[], datetime] = system_now,
+        bells: Bells | None = None,
+    ) -> None:
+        """Compose; nothing runs yet and nothing is connected."""
+        root = config.root
+        self.roles = roles
+        self.metrics = Metrics()
+        self.bells = bells or bells_.make(root.broker, threads=root.threads)
+        self.store = Store(root.database, pool_size=max(10, root.threads + 4))
+        key = root.vault_key.get_secret_value() if root.vault_key else None
+
+        def vault(account: str) -> Vault:
+            return DatabaseVault(self.store, account, key) if key else NoVault()
+
+        self.clients = Clients(
+            allow=root.network.allow, timeout=root.network.timeout.total_seconds(), now=system_now, vault=vault
+        )
+        self.world = World(
+            store=self.store,
+            config=config,
+            now=now,
+            ring=self.bells.ring,
+            client=self.clients,
+            log=log,
+            pool=ThreadPoolExecutor(root.poll_threads, "poll"),
+            count=self.metrics.count,
+        )
+        self.servers: Servers | None = None
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+
+    def connect(self) -> None:
+        """Wait for the database (as long as `database_wait`), bring its schema up to date, settle the accounts.
+
+        Raises DatabaseAway.
+        """
+        wait = self.world.config.root.database_wait.total_seconds()
+        until = time.monotonic() + wait
+        told = False
+        while True:
+            try:
+                if current(self.store) != head():
+                    migrate(self.store)
+                break
+            except OperationalError as error:
+                said = str(error.orig).strip().splitlines()[0][:200] if error.orig else "cannot be reached"
+                if not told:
+                    log.warning(
+                        "database_away", database=self.store.url.render_as_string(hide_password=True), said=said
+                    )
+                    told = True
+                if time.monotonic() >= until:
+                    where = self.store.url.render_as_string(hide_password=True)
+                    raise DatabaseAway(f"the database {where} could not be reached for {wait:g} s: {said}") from None
+                self._stopping.wait(min(1.0, max(0.05, until - time.monotonic())))
+        heal.settle_accounts(self.world)
+
+    def start(self) -> None:
+        """Start the roles. The database must be connected."""
+        if "web" in self.roles:
+            self.servers = Servers(self.world, self.not_ready, lambda: self.metrics.render(self.gauges()))
+            self._spawn("web", self.servers.run)
+            if not self.servers.started():
+                raise TrackerError(
+                    f"the receiver cannot listen on {self.world.config.root.web.host}:{self.world.config.root.web.port}"
+                )
+        if "worker" in self.roles:
+            self.bells.start(lambda queue, stop: drain(self.world, queue, stop))
+        if "scheduler" in self.roles:
+            self._spawn("scheduler", self._schedule)
+        log.info("started", role=",".join(sorted(self.roles)), version=__version__)
+
+    def stop(self) -> None:
+        """Finish or hand back what is held, within 25 s."""
+        self._stopping.set()
+        if self.servers is not None:
+            self.servers.stop()
+        self.bells.stop()
+        for thread in self._threads:
+            thread.join(5)
+        self.world.pool.shutdown(wait=True, cancel_futures=True)
+        self.clients.close()
+        self.store.close()
+        log.info("stopped", role=",".join(sorted(self.roles)))
+
+    def run(self, *, reload: Callable[[], Config] | None = None) -> None:
+        """Run until SIGTERM or SIGINT; SIGHUP reloads, and keeps the old configuration where the new one is wrong."""
+        done = threading.Event()
+        again = threading.Event()
+
+        def on_stop(_number: int, _frame: FrameType | None) -> None:
+            done.set()
+
+        def on_reload(_number: int, _frame: FrameType | None) -> None:
+            again.set()
+
+        signal.signal(signal.SIGTERM, on_stop)
+        signal.signal(signal.SIGINT, on_stop)
+        signal.signal(signal.SIGHUP, on_reload)
+        self.start()
+        while not done.wait(0.2):
+            if again.is_set() and reload is not None:
+                again.clear()
+                self.reload(reload)
+        self.stop()
+
+    def reload(self, read: Callable[[], Config]) -> bool:
+        """Take a new configuration; a wrong one changes nothing. Returns whether it was taken.
+
+        Accounts, stores and policies change at once; ports, database and broker need a restart.
+        """
+        try:
+            config = read()
+        except ConfigError as error:
+            log.warning("config_kept", problems=len(error.problems), said=error.problems[0])
+            return False
+        self.world.config = config
+        heal.settle_accounts(self.world)
+        log.info("config_reloaded", file=config.file)
+        return True
+
+    def not_ready(self) -> list[str]:
+        """Say why this process is not ready, or degraded; an empty list is ready."""
+        why = []
+        try:
+            with self.store.read() as connection:
+                parked = list(
+                    connection.execute(
+                        sa.select(accounts.c.name).where(accounts.c.parked_reason.isnot(None)).order_by(accounts.c.name)
+                    ).scalars()
+                )
+            why += [f"account {name} is parked: its credentials are refused" for name in parked]
+        except SQLAlchemyError:
+            why.append("database away")
+        if problem := self.bells.problem():
+            why.append(f"broker away ({problem}): working without bells")
+        return why
+
+    def gauges(self) -> dict[str, int]:
+        """Read what /metrics shows of the tables."""
+        with self.store.read() as connection:
+            return counts(connection)
+
+    def _spawn(self, name: str, body: Callable[[], None]) -> None:
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _schedule(self) -> None:
+        """Ring while rows are due; heal once a minute."""
+        healed = float("-inf")
+        while not self._stopping.wait(TICK):
+            try:
+                for queue in heal.due_queues(self.world):
+                    self.bells.ring(queue)
+                if time.monotonic() - healed >= HEAL_EVERY:
+                    healed = time.monotonic()
+                    heal.expire(self.world)
+                    heal.prune(self.world)
+            except SQLAlchemyError as error:
+                log.warning("scheduler_waits", error=type(error).__name__)
+                with suppress(SQLAlchemyError):
+                    self.store.engine.dispose()
+
+
+def from_file(path: str | Path, roles: frozenset[str] = ROLES) -> Daemon:
+    """Compose from a configuration file. Raises ConfigError."""
+    return Daemon(load_config(path), roles)

@@ -1,0 +1,196 @@
+"""Bells: "there is work in this queue". They carry nothing; a lost, doubled or late one changes nothing.
+
+`Threads` waits in this process; `Redis` rings through Dramatiq. With Redis the middleware is ours alone: retry state is
+a row, so no Retries, AgeLimit, TimeLimit, Callbacks or Pipelines (DECISIONS.md).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import dramatiq
+import redis
+import structlog
+from dramatiq.brokers.redis import RedisBroker
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tracker.pipeline.world import QUEUES
+
+log = structlog.get_logger()
+Drain = Callable[[str, Callable[[], bool]], int]
+IDLE = 1.0
+
+
+class Bells(Protocol):
+    """How work is announced and taken up."""
+
+    def ring(self, queue: str) -> None:
+        """Announce work; never raises, never waits for long."""
+
+    def start(self, drain: Drain) -> None:
+        """Take up work in this process."""
+
+    def stop(self) -> None:
+        """Stop taking up work and wait for what is being done."""
+
+    def problem(self) -> str | None:
+        """Say why ringing fails at the moment, None when it works."""
+
+
+class Threads:
+    """A thread a queue (two where it waits for networks), each waiting for its bell or a second."""
+
+    def __init__(self, threads: dict[str, int] | None = None) -> None:
+        """Choose how many threads a queue gets; one by default."""
+        self._counts = threads or dict.fromkeys(QUEUES, 1)
+        self._bells = {queue: threading.Event() for queue in QUEUES}
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._busy = dict.fromkeys(QUEUES, 0)
+        self._lock = threading.Lock()
+
+    def ring(self, queue: str) -> None:
+        """Wake the queue's threads."""
+        self._bells[queue].set()
+
+    def start(self, drain: Drain) -> None:
+        """Start the threads."""
+        for queue, count in self._counts.items():
+            for i in range(count):
+                thread = threading.Thread(target=self._run, args=(queue, drain), name=f"{queue}-{i}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self) -> None:
+        """Stop claiming, wait for the batches at hand (25 s at most)."""
+        self._stopping.set()
+        for bell in self._bells.values():
+            bell.set()
+        until = time.monotonic() + 25
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def problem(self) -> str | None:
+        """Nothing can fail."""
+        return None
+
+    def idle(self) -> bool:
+        """Tell whether no thread works and no bell rings (the sandbox waits for that)."""
+        with self._lock:
+            return not any(self._busy.values()) and not any(bell.is_set() for bell in self._bells.values())
+
+    def _run(self, queue: str, drain: Drain) -> None:
+        bell = self._bells[queue]
+        while not self._stopping.is_set():
+            bell.wait(IDLE)
+            with self._lock:
+                bell.clear()
+                self._busy[queue] += 1
+            try:
+                drain(queue, self._stopping.is_set)
+            except Exception as error:  # the database may be away: say so, and try again at the next second
+                log.warning("drain_failed", queue=queue, error=type(error).__name__)
+                self._stopping.wait(IDLE)
+            finally:
+                with self._lock:
+                    self._busy[queue] -= 1
+
+
+class Redis:
+    """Bells over Redis. Its loss loses nothing: the scheduler rings again while rows are due."""
+
+    def __init__(self, url: str, *, threads: int = 4) -> None:
+        """Connect lazily. `threads` drain in this process, at most half of them one queue."""
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=2.0, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 0), health_check_interval=10
+        )
+        self._broker = RedisBroker(  # type: ignore[no-untyped-call]
+            client=self._client, middleware=[], namespace="trackwright", heartbeat_timeout=30_000,
+            maintenance_chance=20_000,
+        )  # fmt: skip
+        self._threads = threads
+        self._actors: dict[str, Any] = {}
+        self._worker: dramatiq.Worker | None = None
+        self._stopping = threading.Event()
+        self._problem: str | None = None
+        self._silent_until = 0.0
+        self._rung: set[str] = set()
+        self._wake = threading.Event()
+        self._ringer: threading.Thread | None = None
+        self._room = {queue: threading.Semaphore(max(1, threads // 2)) for queue in QUEUES}
+        for queue in QUEUES:
+            self._broker.declare_queue(queue)
+
+    def ring(self, queue: str) -> None:
+        """Note the bell; a thread of its own sends it, so that a frozen Redis delays nobody."""
+        self._rung.add(queue)
+        self._wake.set()
+        if self._ringer is None:
+            self._ringer = threading.Thread(target=self._send, name="bells", daemon=True)
+            self._ringer.start()
+
+    def _send(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(5)
+            self._wake.clear()
+            for queue in sorted(self._rung):
+                self._rung.discard(queue)
+                try:
+                    self._broker.enqueue(
+                        dramatiq.Message(queue_name=queue, actor_name=f"drain_{queue}", args=(), kwargs={}, options={})
+                    )
+                    if self._problem is not None:
+                        log.info("broker_back")
+                    self._problem = None
+                except Exception as error:
+                    if self._problem is None:
+                        log.warning("broker_away", error=type(error).__name__)
+                    self._problem = type(error).__name__
+                    self._stopping.wait(0.5)
+
+    def start(self, drain: Drain) -> None:
+        """Embed one Dramatiq worker; each actor's whole body is a drain."""
+
+        def body(queue: str) -> Callable[[], None]:
+            def run() -> None:
+                if self._room[queue].acquire(blocking=False):  # enough threads are on it: the bell is heard already
+                    try:
+                        drain(queue, self._stopping.is_set)
+                    except Exception as error:  # nothing may land in Dramatiq's dead letters
+                        log.warning("drain_failed", queue=queue, error=type(error).__name__)
+                    finally:
+                        self._room[queue].release()
+
+            return run
+
+        for queue in QUEUES:
+            self._actors[queue] = dramatiq.Actor(
+                body(queue), broker=self._broker, actor_name=f"drain_{queue}", queue_name=queue, priority=0, options={}
+            )
+        self._worker = dramatiq.Worker(self._broker, worker_threads=self._threads, worker_timeout=500)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Stop the worker and hand back what it fetched."""
+        self._stopping.set()
+        self._wake.set()
+        if self._worker is not None:
+            self._worker.stop(timeout=25_000)
+        if self._ringer is not None:
+            self._ringer.join(3)
+        self._client.close()
+
+    def problem(self) -> str | None:
+        """Say why ringing fails."""
+        return self._problem
+
+
+def make(broker: str, *, threads: int) -> Bells:
+    """Return the bells that the configuration names."""
+    if broker == "none":
+        return Threads({"inbox": 1, "reconcile": 1, "poll": 1, "push": 1})
+    return Redis(broker, threads=threads)

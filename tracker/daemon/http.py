@@ -1,0 +1,261 @@
+"""The one way out: a client per thread and account, with a total deadline, size caps and an address guard.
+
+Facts behind it (RELIABILITY 3.5): httpx time-outs are per read, so a server that drips one byte a second holds a worker
+for ever; a 291 kB gzip answer became 300 MB. So: the deadline is enforced inside every socket read, answers are asked
+for uncompressed and read raw up to a cap, redirects are not followed, and the address is checked where it is connected
+to (a second name resolution could answer differently).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+import tenacity
+
+from tracker.config.model import Account
+from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
+from tracker.plugin.contracts import Answer, Request, Vault
+
+MOST_BYTES = 5 << 20
+TRIES = 3
+AGAIN = (502, 503, 504)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_SHARED = ipaddress.ip_network("100.64.0.0/10")
+
+
+class ForbiddenAddress(httpcore.ConnectError):
+    """A name resolved to an address that must not be called."""
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an IP address may be called without its host being named under `network.allow`."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        if ip in _NAT64 or ip.sixtofour is not None:
+            return False
+    elif ip in _SHARED:
+        return False
+    return ip.is_global and not ip.is_multicast
+
+
+class _Deadline(threading.local):
+    """When this thread's call must be over (monotonic seconds)."""
+
+    at: float = float("inf")
+
+    def left(self, wanted: float | None, error: type[Exception]) -> float:
+        remaining = self.at - time.monotonic()
+        if remaining <= 0:
+            raise error("the total deadline has passed")
+        return min(remaining, wanted) if wanted is not None else remaining
+
+
+_DEADLINE = _Deadline()
+
+
+class _Stream(httpcore.NetworkStream):
+    """A stream whose every read and write ends at the deadline."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _DEADLINE.left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _DEADLINE.left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _DEADLINE.left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Guard(httpcore.NetworkBackend):
+    """Resolve once, check, and connect to that very address."""
+
+    def __init__(self, allow: frozenset[str]) -> None:
+        self._allow = allow
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _DEADLINE.left(timeout, httpcore.ConnectTimeout)
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore.ConnectError(f"{host} cannot be resolved: {error.strerror}") from None
+        address = str(found[0][4][0])
+        if host not in self._allow and not is_public(address):
+            raise ForbiddenAddress(f"{host} resolves to {address}, which is not public: name it under network.allow")
+        return _Stream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
+
+
+class NoVault:
+    """For accounts without rotating tokens."""
+
+    def load(self) -> str | None:
+        """Nothing was ever stored."""
+        return None
+
+    def store(self, value: str) -> None:
+        """Refuse: there is nowhere to keep it."""
+        raise Refused("no vault_key is configured: a rotating token cannot be kept")
+
+
+class AccountClient:
+    """The client of one account in one thread."""
+
+    def __init__(
+        self, account: Account, vault: Vault, *, allow: frozenset[str], timeout: float, now: Callable[[], datetime]
+    ) -> None:
+        """Open lazily; `timeout` is the total time of a call in seconds, tries included."""
+        self.vault = vault
+        self._account, self._allow, self._timeout, self._now = account, allow, timeout, now
+        self._rest_until = 0.0
+        context = httpx.create_ssl_context(trust_env=False)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        transport = httpx.HTTPTransport(verify=context, trust_env=False, retries=0)
+        transport._pool = httpcore.ConnectionPool(
+            ssl_context=context, max_connections=4, max_keepalive_connections=2, keepalive_expiry=30,
+            network_backend=_Guard(allow),
+        )  # fmt: skip
+        self._http = httpx.Client(
+            transport=transport, timeout=httpx.Timeout(10.0), follow_redirects=False, trust_env=False,
+            headers={"Accept-Encoding": "identity", "User-Agent": "trackwright"},
+        )  # fmt: skip
+
+    def now(self) -> datetime:
+        """Return the wall time."""
+        return self._now()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, request: Request) -> Answer:
+        """Send one request, again (3 tries) on connection errors and 502-504 where it is idempotent, within the deadline.
+
+        Raises what the plugin's `judge` raises; Transient when the wire fails; Refused for a URL we may not call.
+        """
+        rest = self._rest_until - time.monotonic()
+        if rest > 0:
+            raise RateLimited("the account rests, as its last answer asked for", timedelta(seconds=rest))
+        parts = urlsplit(request.url)
+        if parts.scheme != "https" and parts.hostname not in self._allow:
+            raise Refused(f"{parts.hostname}: only https, unless the host is named under network.allow")
+        _DEADLINE.at = time.monotonic() + self._timeout
+        tries = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(TRIES if request.idempotent else 1),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
+            retry=tenacity.retry_if_exception_type((httpx.TransportError, _TryAgain)),
+            reraise=True,
+        )
+        try:
+            answer = tries(self._once, request)
+        except _TryAgain as again:
+            answer = again.answer
+        except httpx.TransportError as error:
+            raise Transient(f"{parts.hostname}: {type(error).__name__}: {str(error)[:120]}") from None
+        finally:
+            _DEADLINE.at = float("inf")
+        if 300 <= answer.status < 400:
+            raise Refused(
+                f"{parts.hostname} answers with a redirect (HTTP {answer.status}); redirects are not followed"
+            )
+        if (pause := self._account.source.pace(answer)) is not None:
+            self._rest_until = time.monotonic() + pause.total_seconds()
+        self._account.source.judge(answer)
+        return answer
+
+    def _once(self, request: Request) -> Answer:
+        if time.monotonic() >= _DEADLINE.at:
+            raise Transient("the total deadline has passed")
+        built = self._http.build_request(
+            request.method, request.url, params=dict(request.params) or None, headers=dict(request.headers),
+            content=request.content,
+        )  # fmt: skip
+        auth = httpx.BasicAuth(*request.basic) if request.basic else None
+        response = self._http.send(built, stream=True, auth=auth)
+        try:
+            if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+                raise BadPayload("$", "came compressed although nobody asked for that")
+            body = bytearray()
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise BadPayload("$", f"is larger than {MOST_BYTES} bytes")
+        finally:
+            response.close()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        answer = Answer(response.status_code, headers, bytes(body), self._now())
+        if answer.status in AGAIN and "retry-after" not in headers and request.idempotent:
+            raise _TryAgain(answer)
+        return answer
+
+
+class _TryAgain(SourceError):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"HTTP {answer.status}")
+        self.answer = answer
+
+
+class Clients:
+    """Hands each thread its own client for each account; all are closed together."""
+
+    def __init__(
+        self, *, allow: Iterable[str], timeout: float, now: Callable[[], datetime], vault: Callable[[str], Vault]
+    ) -> None:
+        """Keep how to make them."""
+        self._allow, self._timeout, self._now, self._vault = frozenset(allow), timeout, now, vault
+        self._local = threading.local()
+        self._all: list[AccountClient] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, account: Account) -> AccountClient:
+        """Return this thread's client for an account; changed settings get a new one."""
+        mine: dict[str, tuple[Account, AccountClient]] = self._local.__dict__.setdefault("mine", {})
+        known = mine.get(account.name)
+        if known is not None and known[0] is account:
+            return known[1]
+        if known is not None:
+            known[1].close()
+        client = AccountClient(
+            account, self._vault(account.name), allow=self._allow, timeout=self._timeout, now=self._now
+        )
+        mine[account.name] = (account, client)
+        with self._lock:
+            self._all.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close every client of every thread."""
+        with self._lock:
+            for client in self._all:
+                client.close()
+            self._all.clear()

@@ -1,0 +1,586 @@
+"""Play a scenario through real HTTP and the real roles, and compare what came of it with what had to.
+
+Time is the scenario's: the clock jumps to the next thing that happens or falls due, and stands still until everything
+that is due has been worked. What the shop was told is read from the sandbox platform's own log, not from ours.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+from pydantic import ValidationError
+
+from tracker.clock import PlayClock
+from tracker.config.load import load_config
+from tracker.config.yamlfile import read
+from tracker.daemon.app import Daemon
+from tracker.domain.errors import ConfigError, TrackerError
+from tracker.pipeline import heal
+from tracker.pipeline.world import QUEUES
+from tracker.sandbox import scenario as wanted
+from tracker.sandbox.scenario import Expect, Scenario, Step
+from tracker.sandbox.servers import (
+    DHLServer,
+    EasyPostServer,
+    Outgoing,
+    Server,
+    ShopifyServer,
+    Town,
+    UPSServer,
+)
+from tracker.store.engine import database_now
+from tracker.store.tables import (
+    accounts,
+    decisions,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    inbox,
+    orders,
+    outbox,
+    rereads,
+    shipments,
+    trackings,
+    unmapped_codes,
+)
+
+PATIENCE = 60.0
+Watch = Callable[["Player"], None]
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario file. Raises ConfigError with every problem: file:line:column: key: what to do."""
+    document = read(path)
+    try:
+        scenario = Scenario.model_validate(document.value)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            document.problem(tuple(problem["loc"]), problem["msg"].removeprefix("Value error, "))
+        raise ConfigError(*document.problems) from None
+    names = {*scenario.accounts, *scenario.stores}
+    for i, step in enumerate(scenario.steps):
+        action = step.scan or step.wire
+        for name in filter(None, (action.account if action else None, step.fault.server if step.fault else None)):
+            if name not in names:
+                document.problem(("steps", i), f"no account or store {name!r}: {', '.join(sorted(names))}")
+    if document.problems:
+        raise ConfigError(*document.problems)
+    return scenario
+
+
+@dataclass
+class Result:
+    """What came of a play."""
+
+    differences: list[str] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    webhooks: int = 0
+    rejected: int = 0
+    polls: int = 0
+    seconds: float = 0.0
+
+
+class Player:
+    """One play. `seed` shuffles: copies of webhooks and their delays (None: exactly as written)."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int | None = None,
+        database: str | None = None,
+        broker: str = "none",
+        watch: Watch | None = None,
+    ) -> None:
+        """Prepare; nothing runs yet."""
+        self.scenario = scenario
+        self.result = Result()
+        self.clock = PlayClock(scenario.start)
+        self._random = random.Random(seed) if seed is not None else None
+        self._folder = tempfile.TemporaryDirectory(prefix="trackwright-")
+        self._database = database or f"sqlite:///{self._folder.name}/play.db"
+        self._broker = broker
+        self._watch = watch
+        self._queue: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._tokens = {name: secrets.token_urlsafe(24) for name in (*scenario.accounts, *scenario.stores)}
+        self._secrets: dict[str, str] = {}
+        self.servers: dict[str, Server] = {}
+        self._http = httpx.Client(timeout=30, trust_env=False)
+        self._validated: set[str] = set()
+        self.daemon: Daemon
+
+    # the world around
+
+    def _secret(self, name: str, value: str) -> str:
+        """Put a secret into a file only we can read; returns the reference to it."""
+        path = Path(self._folder.name) / name
+        path.touch(mode=0o600)
+        path.write_text(value)
+        return f"${{file:{path}}}"
+
+    def _build(self) -> Town:
+        for name, used in self.scenario.accounts.items():
+            self._secrets[name] = secrets.token_urlsafe(24)
+            if used.uses == "ups":
+                server: Server = UPSServer(
+                    name, self.clock, client_id="sandbox", secret="right", credential=self._secrets[name]
+                )
+            elif used.uses == "dhl":
+                server = DHLServer(name, self.clock, key="right")
+            else:
+                server = EasyPostServer(name, self.clock, key="right", secret=self._secrets[name])
+            self.servers[name] = server
+        for name in self.scenario.stores:
+            self._secrets[name] = secrets.token_urlsafe(24)
+            self.servers[name] = ShopifyServer(name, self.clock, token="right", secret=self._secrets[name])
+        return Town(list(self.servers.values()))
+
+    def _config(self, town_port: int, web_port: int) -> str:
+        base = f"http://127.0.0.1:{town_port}"
+        lines = [
+            f"database: {self._database}",
+            f"broker: {self._broker}",
+            f"vault_key: {self._secret('vault', Fernet.generate_key().decode())}",
+            f"web: {{port: {web_port}, ops_port: 0}}",
+            "network: {allow: [127.0.0.1]}",
+            "accounts:",
+        ]
+        for name, used in self.scenario.accounts.items():
+            token = self._secret(f"{name}.token", self._tokens[name])
+            hook = self._secret(f"{name}.hook", self._secrets[name])
+            key = self._secret(f"{name}.key", used.secret)
+            lines += [f"  {name}:", f"    uses: {used.uses}", f"    webhook_token: {token}"]
+            lines += {
+                "ups": [f"    base_url: {base}/{name}", "    client_id: sandbox", f"    client_secret: {key}"],
+                "dhl": [
+                    f"    base_url: {base}/{name}",
+                    f"    push_url: {base}/{name}/tracking/push/v1",
+                    f"    api_key: {key}",
+                    "    budget: {calls: 100000, per: 1d}",
+                ],
+                "easypost": [f"    base_url: {base}/{name}", f"    api_key: {key}"],
+            }[used.uses]
+            if used.webhooks:
+                lines.append(f"    webhook_secrets: {hook}")
+                if used.uses == "dhl":
+                    lines.append(f"    callback_url: https://tracker.example/webhooks/{name}")
+        lines.append("stores:")
+        for name, store in self.scenario.stores.items():
+            lines += [
+                f"  {name}:",
+                "    uses: shopify",
+                f"    shop: {name}.myshopify.com",
+                f"    base_url: {base}/{name}",
+                f"    access_token: {self._secret(f'{name}.key', store.secret)}",
+                f"    webhook_secrets: {self._secret(f'{name}.hook', self._secrets[name])}",
+                f"    webhook_token: {self._secret(f'{name}.token', self._tokens[name])}",
+                f"    mode: {store.mode}",
+                f"    sweep_every: {store.sweep_every}",
+                f"    writes_per_hour: {store.writes_per_hour}",
+            ]
+            if store.policy:
+                lines.append("    policy: {" + ", ".join(f"{k}: {v}" for k, v in store.policy.items()) + "}")
+        return "\n".join(lines) + "\n"
+
+    # the play
+
+    def play(self, *, keep: Callable[[], None] | None = None) -> Result:
+        """Play to the end and check. `keep` is called before everything is stopped."""
+        began = time.monotonic()
+        town = self._build()
+        port = town.start()
+        path = Path(self._folder.name) / "tracker.yaml"
+        path.write_text(self._config(port, 0))
+        self.path = path
+        self.daemon = Daemon(load_config(path), now=self.clock)
+        try:
+            self.daemon.connect()
+            steps = list(self.scenario.steps)
+            if any(store.existing for store in self.scenario.stores.values()):
+                for step in [s for s in steps if self.scenario.moment(s.at) <= self.scenario.start]:
+                    self._do(step)
+                    steps.remove(step)
+                for server in self.servers.values():
+                    if isinstance(server, ShopifyServer):
+                        server.outgoing.clear()
+            self.daemon.start()
+            self._settle()
+            for step in steps:
+                self._at(self.scenario.moment(step.at), lambda step=step: self._do(step))  # type: ignore[misc]
+            last = max((self.scenario.moment(step.at) for step in self.scenario.steps), default=self.scenario.start)
+            self._run(last + (self.scenario.lasts or timedelta(hours=1)))
+            self.result.differences += self.check(self.scenario.expect, final=True)
+            self.result.polls = sum(server.calls["track"] for server in self.servers.values())
+            self.result.seconds = time.monotonic() - began
+            if keep is not None:
+                keep()
+        finally:
+            self.daemon.stop()
+            town.stop()
+            self._http.close()
+            self._folder.cleanup()
+        return self.result
+
+    def platform_log(self) -> list[dict[str, Any]]:
+        """Return what the shops were told, as they logged it, in their order."""
+        entries = [e for s in self.servers.values() if isinstance(s, ShopifyServer) for e in s.log]
+        return sorted(entries, key=lambda e: e["at"])
+
+    def _at(self, when: datetime, action: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (when, next(self._order), action))
+
+    def _run(self, end: datetime) -> None:
+        """Jump from moment to moment until `end`."""
+        while True:
+            now = self.clock()
+            due = heal.next_business_time(self.daemon.world)
+            happens = self._queue[0][0] if self._queue else None
+            moments = [m for m in (due, happens) if m is not None and m > now]
+            if happens is not None and happens <= now:
+                moments = [now]
+            target = min(moments, default=end)
+            if target >= end and not (happens is not None and happens <= end):
+                self.clock.move_to(end)
+                self._settle()
+                return
+            self.clock.move_to(target)
+            while self._queue and self._queue[0][0] <= target:
+                heapq.heappop(self._queue)[2]()
+            heal.expire(self.daemon.world)
+            self._settle()
+            if self._watch is not None:
+                self._watch(self)
+
+    def _settle(self) -> None:
+        """Wait until everything that is due at this moment has been worked."""
+        until = time.monotonic() + PATIENCE
+        for queue in QUEUES:
+            self.daemon.bells.ring(queue)
+        calm = 0
+        while calm < 2:
+            sent = self._flush()
+            why = self._busy()
+            calm = 0 if why or sent else calm + 1
+            if time.monotonic() > until:
+                raise TrackerError(f"the play does not settle at {self.clock():%Y-%m-%d %H:%M}: {why}")
+            if why or sent:
+                self.daemon.bells.ring(why if why in QUEUES else "inbox")
+            time.sleep(0.004)
+
+    def _busy(self) -> str | None:
+        """Name the queue that still has work at this moment."""
+        with self.daemon.store.read() as connection:
+            now, business = database_now(connection), self.clock()
+            usable = sa.select(accounts.c.name).where(accounts.c.parked_reason.is_(None))
+            may_write = usable.where(
+                accounts.c.paused_at.is_(None),
+                sa.or_(accounts.c.writes_left.is_(None), accounts.c.writes_left > 0, accounts.c.writes_reset_at <= now),
+            )
+            checks = (
+                ("inbox", sa.select(inbox.c.id).where(inbox.c.state == "pending")),
+                ("reconcile", sa.select(orders.c.id).where(orders.c.reconcile_at <= business)),
+                ("push", sa.select(outbox.c.id).where(outbox.c.state == "pending", outbox.c.store.in_(may_write))),
+                ("poll", sa.select(rereads.c.id).where(rereads.c.account.in_(usable))),
+                ("poll", sa.select(trackings.c.id).where(trackings.c.account.in_(usable), sa.or_(
+                    trackings.c.next_poll_at <= business, trackings.c.register_at <= business,
+                    trackings.c.claimed_until.isnot(None)))),
+                ("poll", sa.select(accounts.c.name).where(accounts.c.kind == "store", accounts.c.parked_reason.is_(None),
+                    sa.or_(accounts.c.next_sweep_at.is_(None), accounts.c.next_sweep_at <= business,
+                           accounts.c.claimed_until.isnot(None)))),
+            )  # fmt: skip
+            return next((name for name, select in checks if connection.execute(select.limit(1)).first()), None)
+
+    # what happens
+
+    def _do(self, step: Step) -> None:
+        for name in ("place", "ship", "scan", "edit", "cancel", "pay", "fault", "wire", "expect"):
+            action = getattr(step, name)
+            if action is not None:
+                getattr(self, f"_{name}")(action, self.scenario.moment(step.at))
+
+    def _shop(self, name: str) -> ShopifyServer:
+        server = self.servers[name]
+        assert isinstance(server, ShopifyServer)
+        return server
+
+    def _place(self, action: wanted.Place, at: datetime) -> None:
+        self._shop(action.store).place(action.order, at, action.payment, action.status)
+
+    def _ship(self, action: wanted.Ship, at: datetime) -> None:
+        parcels = [{"company": action.company, "number": n} for n in action.numbers]
+        self._shop(action.store).ship(action.order, at, parcels, partly=action.partly)
+
+    def _edit(self, action: wanted.Edit, at: datetime) -> None:
+        shop = self._shop(action.store)
+        if action.set:
+            shop.set(action.order, **action.set)
+        if action.numbers is not None:
+            shop.retrack(action.order, [{"company": action.company, "number": n} for n in action.numbers])
+        if action.event is not None:
+            shop.own_event(action.order, action.event)
+
+    def _cancel(self, action: wanted.Cancel, at: datetime) -> None:
+        self._shop(action.store).set(action.order, cancelledAt=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def _pay(self, action: wanted.Pay, at: datetime) -> None:
+        self._shop(action.store).set(action.order, displayFinancialStatus=action.status)
+
+    def _fault(self, action: wanted.Fault, at: datetime) -> None:
+        server = self.servers[action.server]
+        if action.kind == "expire_tokens":
+            if isinstance(server, UPSServer):
+                server.expire_tokens()
+            return
+        server.faults.left[action.kind] += action.times
+
+    def _wire(self, action: wanted.Wire, at: datetime) -> None:
+        outgoing = self._prove(action.account, action.body.encode(), action.signed)
+        status = self._post(outgoing)
+        if status != action.status:
+            self.result.differences.append(f"wire to {action.account}: answered {status}, expected {action.status}")
+
+    def _prove(self, account: str, body: bytes, signed: str) -> Outgoing:
+        server = self.servers[account]
+        secret = "wrong" if signed == "wrong" else None
+        if isinstance(server, EasyPostServer):
+            outgoing = server.signed(body, secret)
+        elif isinstance(server, ShopifyServer):
+            outgoing = server.signed(body, "orders/updated", secret)
+        else:
+            header = "credential" if isinstance(server, UPSServer) else "DHL-Hook-Token"
+            outgoing = Outgoing(account, body, {header: secret or self._secrets[account]})
+        return Outgoing(account, body, {}) if signed == "absent" else outgoing
+
+    def _scan(self, action: wanted.Scan, at: datetime) -> None:
+        server = self.servers[action.account]
+        sign, hours, minutes = action.offset[0], int(action.offset[1:3]), int(action.offset[4:])
+        offset = timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1)
+        happened = self.scenario.moment(action.happened) if action.happened is not None else at
+        scan = {
+            "at": happened.astimezone(timezone(offset) if offset else UTC), "code": action.code, "type": action.type,
+            "letters": action.letters, "text": action.text, "city": action.city, "region": action.region,
+            "country": action.country, "zoned": action.zoned, "service": action.service,
+            "edd": self.scenario.moment(action.edd) if action.edd is not None else None,
+        }  # fmt: skip
+        if action.via != "webhook":
+            server.history[action.number].append(scan)
+        if action.via == "poll" or not self.scenario.accounts[action.account].webhooks:
+            return
+        if isinstance(server, UPSServer):
+            outgoing: Outgoing | None = server.alert(action.number, scan)
+        elif isinstance(server, EasyPostServer):
+            if action.via == "webhook":
+                server.history[action.number].append(scan)
+            server.carriers.setdefault(action.number, "USPS")
+            outgoing = server.event(action.number)
+        else:
+            assert isinstance(server, DHLServer)
+            outgoing = server.push(action.number)
+        if outgoing is None:
+            return
+        if action.webhook.signed != "right":
+            outgoing = self._prove(action.account, outgoing.body, action.webhook.signed)
+        times, delay = action.webhook.times, action.webhook.delay
+        if self._random is not None and action.webhook.signed == "right":
+            times += self._random.choice((0, 0, 1, 2))
+        for _ in range(times):
+            jitter = timedelta(0)
+            if self._random is not None:
+                jitter = timedelta(minutes=self._random.choice((0, 0, 5, 40, 180)))
+            self._at(at + delay + jitter, lambda: self._deliver(outgoing))
+
+    def _deliver(self, outgoing: Outgoing) -> None:
+        self._post(outgoing)
+
+    def _post(self, outgoing: Outgoing) -> int:
+        """Post a webhook as its sender does: again until it is taken, three times."""
+        assert self.daemon.servers is not None
+        port = self.daemon.servers.ports()[0]
+        url = f"http://127.0.0.1:{port}/webhooks/{outgoing.account}/{self._tokens[outgoing.account]}"
+        status = 0
+        for _ in range(3):
+            status = self._http.post(url, content=outgoing.body, headers=outgoing.headers).status_code
+            if status < 500:
+                break
+        self.result.webhooks += 1
+        self.result.rejected += status == 401
+        return status
+
+    def _flush(self) -> bool:
+        """Send what the servers have to say of their own; returns whether there was anything."""
+        sent = False
+        for server in self.servers.values():
+            if isinstance(server, ShopifyServer):
+                while server.outgoing:
+                    self._post(server.outgoing.pop(0))
+                    sent = True
+            elif isinstance(server, DHLServer):
+                for ref in set(server.subscriptions) - self._validated:
+                    self._validated.add(ref)
+                    self._post(server.validation(ref))
+                    sent = True
+        return sent
+
+    # what must have come of it
+
+    def _expect(self, expect: Expect, at: datetime) -> None:
+        self._settle()
+        self.result.differences += [f"at {at:%m-%d %H:%M}: {d}" for d in self.check(expect, final=False)]
+
+    def check(self, expect: Expect, *, final: bool) -> list[str]:
+        """Return every difference between what is and what must be."""
+        self.result.log = self.platform_log()
+        wrong: list[str] = []
+        with self.daemon.store.read() as connection:
+            for number, order in expect.orders.items():
+                wrong += self._check_order(connection, number, order)
+            for number, parcel in expect.unmatched.items():
+                rows = connection.execute(sa.select(shipments).where(shipments.c.number == number)).all()
+                wrong += self._check_parcel(connection, f"parcel {number}", rows, parcel)
+                wrong += [f"parcel {number}: is linked to an order" for row in rows if row.linked]
+            if expect.findings is not None:
+                wrong += self._check_findings(connection, expect.findings)
+            if expect.unmapped is not None:
+                codes = {f"{r.carrier}/{r.space}/{r.code}" for r in connection.execute(sa.select(unmapped_codes))}
+                wrong += _sets("unmapped codes", codes, set(expect.unmapped))
+        if expect.writes is not None:
+            wrong += self._check_writes(expect.writes)
+        if expect.rejected is not None and expect.rejected != self.result.rejected:
+            wrong.append(f"webhooks rejected: {self.result.rejected}, expected {expect.rejected}")
+        for name, least in expect.calls.items():
+            server, _, operation = name.partition("/")
+            made = self.servers[server].calls[operation]
+            if made < least:
+                wrong.append(f"calls {name}: {made}, expected {least} or more")
+        return wrong
+
+    def _check_order(self, connection: sa.Connection, number: str, expect: wanted.OrderExpected) -> list[str]:
+        row = connection.execute(sa.select(orders).where(orders.c.number == number)).one_or_none()
+        if row is None:
+            return [f"order {number}: not known"]
+        wrong = []
+        for name, value in (("status", expect.status), ("payment", expect.payment)):
+            if value is not None and getattr(row, name) != value:
+                wrong.append(f"order {number}: {name} is {getattr(row, name)}, expected {value}")
+        for parcel, what in expect.parcels.items():
+            rows = connection.execute(
+                sa.select(shipments)
+                .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == shipments.c.id)
+                .join(fulfilments, fulfilments.c.id == fulfilment_shipments.c.fulfilment_id)
+                .where(fulfilments.c.order_id == row.id, shipments.c.number == parcel)
+            ).all()
+            wrong += self._check_parcel(connection, f"order {number}, parcel {parcel}", rows, what)
+        if expect.rules:
+            last = connection.execute(
+                sa.select(decisions.c.because)
+                .where(decisions.c.order_id == row.id)
+                .order_by(decisions.c.id.desc())
+                .limit(1)
+            ).scalar_one_or_none()
+            named = {rule.partition(":")[0] for rule in last or ()}
+            wrong += [f"order {number}: rule {rule} did not fire" for rule in expect.rules if rule not in named]
+        return wrong
+
+    def _check_parcel(
+        self, connection: sa.Connection, what: str, rows: Iterable[Any], expect: wanted.ParcelExpected
+    ) -> list[str]:
+        row = max(rows, key=lambda r: int(r.generation), default=None)
+        if row is None:
+            return [f"{what}: not known"]
+        wrong = []
+        if expect.status is not None and row.status != expect.status:
+            wrong.append(f"{what}: status is {row.status}, expected {expect.status}")
+        if expect.scans is not None and row.summary["scans"] != expect.scans:
+            wrong.append(f"{what}: {row.summary['scans']} scans, expected {expect.scans}")
+        if expect.place is not None and expect.place not in str(row.summary["place"]):
+            wrong.append(f"{what}: last place is {row.summary['place']}, expected {expect.place}")
+        if expect.tracking is not None:
+            states = set(
+                connection.execute(
+                    sa.select(trackings.c.tracking_state).where(trackings.c.shipment_id == row.id)
+                ).scalars()
+            )
+            if expect.tracking not in states:
+                wrong.append(f"{what}: tracking is {', '.join(sorted(states)) or 'none'}, expected {expect.tracking}")
+        return wrong
+
+    def _check_findings(self, connection: sa.Connection, expect: Iterable[wanted.FindingExpected]) -> list[str]:
+        rows = list(connection.execute(sa.select(findings).order_by(findings.c.id)))
+        wrong = []
+        for one in expect:
+            match = next((row for row in rows if self._is(row, one)), None)
+            label = f"finding {one.kind}" + (f" of order {one.order}" if one.order else "")
+            if match is None:
+                near = [r for r in rows if r.kind == one.kind]
+                said = (
+                    f" (there is one {'open' if near[0].closed_at is None else 'closed'} of {near[0].subject})"
+                    if near
+                    else ""
+                )
+                wrong.append(f"{label}, {'open' if one.open else 'closed'}: not there{said}")
+                continue
+            rows.remove(match)
+            for name, when in (("opened_at", one.opened), ("closed_at", one.closed)):
+                if when is None:
+                    continue
+                is_at = getattr(match, name)
+                if is_at is None or abs(is_at - self.scenario.moment(when)) > timedelta(hours=1):
+                    wrong.append(f"{label}: {name} is {is_at}, expected {self.scenario.moment(when)}")
+        wrong += [
+            f"finding {row.kind} of {row.subject} ({'open' if row.closed_at is None else 'closed'}): not expected"
+            for row in rows
+        ]
+        return wrong
+
+    def _is(self, row: Any, one: wanted.FindingExpected) -> bool:
+        return (
+            row.kind == one.kind
+            and (row.closed_at is None) == one.open
+            and (one.order is None or row.evidence.get("order") == one.order)
+            and (one.parcel is None or one.parcel in str(row.evidence.get("parcel", row.subject)))
+        )
+
+    def _check_writes(self, expect: Iterable[wanted.WriteExpected]) -> list[str]:
+        left = list(self.result.log)
+        wrong = []
+        for one in expect:
+            for _ in range(one.times):
+                match = next((entry for entry in left if self._wrote(entry, one)), None)
+                if match is not None:
+                    left.remove(match)
+                elif not one.may:
+                    wrong.append(f"write {one.event} for order {one.order}: the platform did not log it")
+        wrong += [
+            f"write {e['event']} for order {e['order']} at {e['happened_at']:%m-%d %H:%M}: not expected" for e in left
+        ]
+        return wrong
+
+    def _wrote(self, entry: dict[str, Any], one: wanted.WriteExpected) -> bool:
+        happened = self.scenario.moment(one.happened) if one.happened is not None else None
+        return (
+            entry["store"] == one.store
+            and entry["order"] == one.order
+            and entry["event"] == one.event
+            and (one.number is None or one.number in entry["numbers"])
+            and (happened is None or abs(entry["happened_at"] - happened) < timedelta(seconds=1))
+        )
+
+
+def _sets(what: str, found: set[str], expected: set[str]) -> list[str]:
+    return [f"{what}: {x} is not expected" for x in sorted(found - expected)] + [
+        f"{what}: {x} is not there" for x in sorted(expected - found)
+    ]

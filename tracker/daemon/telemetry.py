@@ -1,0 +1,98 @@
+"""Logs (JSON lines, no personal data, no secrets), metrics (Prometheus conventions)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+# The keys a log line may have. A key that is not here is dropped: personal data cannot slip in by a new call.
+ALLOWED = frozenset(
+    {
+        "event", "level", "timestamp", "account", "store", "order", "status", "already", "queue", "rows", "seconds",
+        "error", "said", "inbox", "outbox", "pages", "cursor", "reason", "role", "host", "port", "version", "revision",
+        "due", "file", "problems", "signal", "worker", "database", "broker", "mode", "count",
+    }
+)  # fmt: skip
+_SECRET = re.compile(
+    r"(?i)(bearer\s+|basic\s+|token[=:]\s*|key[=:]\s*|secret[=:]\s*|password[=:]\s*|://[^/\s:@]+:)[^\s&\"',;@]+"
+)
+_QUERY = re.compile(r"\?[^\s\"']+")
+
+
+def scrub(value: Any) -> Any:
+    """Mask what looks like a credential or a query string inside a text."""
+    if not isinstance(value, str):
+        return value
+    return _QUERY.sub("?...", _SECRET.sub(r"\1********", value))[:500]
+
+
+def _clean(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {key: scrub(value) for key, value in line.items() if key in ALLOWED}
+
+
+def configure_logs(stream: TextIO | None = None, *, level: str = "info") -> None:
+    """Write JSON lines to a stream (standard error by default); the JSON escapes line breaks and terminal codes."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _clean,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+COUNTERS = {
+    "tracker_webhooks_total": ("Webhooks by how they ended", ("account", "result")),
+    "tracker_inbox_failures_total": ("Payloads that raised in stage A", ("account",)),
+    "tracker_inbox_dead_total": ("Payloads that could not be read", ("account",)),
+    "tracker_unmapped_codes_total": ("Scans whose code has no meaning", ("carrier",)),
+    "tracker_scans_withdrawn_total": ("Scans that a carrier took back", ("account",)),
+    "tracker_decisions_total": ("Decisions that said something new", ("store",)),
+    "tracker_writes_total": ("Writes by how they ended", ("store", "state")),
+    "tracker_source_errors_total": ("Failed calls by what to do next", ("account", "error")),
+    "tracker_registrations_refused_total": ("Numbers a carrier would not watch", ("account",)),
+    "tracker_drains_failed_total": ("Drains that raised", ("queue",)),
+}
+WAITING = ("inbox_pending", "inbox_dead", "outbox_pending", "outbox_dead", "rereads", "findings_open")
+
+
+class Metrics:
+    """One registry a process."""
+
+    def __init__(self) -> None:
+        """Make every metric at zero."""
+        self.registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(name.removesuffix("_total"), text, labels, registry=self.registry)
+            for name, (text, labels) in COUNTERS.items()
+        }
+        self._waiting = Gauge("tracker_rows", "Rows that wait or need a person", ("what",), registry=self.registry)
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        self._counters[name].labels(**labels).inc(amount)
+
+    def total(self, name: str) -> float:
+        """Return the sum of a counter over its labels (for the demo and tests)."""
+        return sum(
+            sample.value
+            for metric in self._counters[name].collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
+
+    def render(self, gauges: Mapping[str, int]) -> bytes:
+        """Return the exposition text; `gauges` are the counts read just now."""
+        for name in WAITING:
+            self._waiting.labels(what=name).set(gauges.get(name, 0))
+        return generate_latest(self.registry)

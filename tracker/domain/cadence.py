@@ -1,0 +1,80 @@
+"""When to ask a carrier about a parcel again."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from tracker.domain.facts import Edd, Summary
+from tracker.domain.vocabulary import ShippingStatus, TrackingState
+
+S, H = ShippingStatus, timedelta(hours=1)
+
+_INTERVALS = {
+    S.UNKNOWN: 3 * H,
+    S.PRE_TRANSIT: 6 * H,
+    S.PICKED_UP: 4 * H,
+    S.IN_TRANSIT: 4 * H,
+    S.ON_HOLD: 4 * H,
+    S.DELAYED: 4 * H,
+    S.EXCEPTION: 4 * H,
+    S.OUT_FOR_DELIVERY: H / 2,
+    S.DELIVERY_ATTEMPTED: 2 * H,
+    S.AVAILABLE_FOR_PICKUP: 6 * H,
+    S.DELIVERY_FAILED: 6 * H,
+    S.RETURNING: 12 * H,
+    S.LOST: 24 * H,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often to ask. `aftercare`: the looks after a terminal scan, because carriers correct themselves."""
+
+    intervals: Mapping[ShippingStatus, timedelta] = field(default_factory=lambda: MappingProxyType(_INTERVALS))
+    near_delivery: timedelta = H
+    quiet_after: timedelta = timedelta(days=3)
+    slowest: timedelta = timedelta(days=1)
+    aftercare: tuple[timedelta, ...] = (12 * H, 36 * H, 84 * H)
+    expired_after: timedelta = timedelta(days=30)
+    pace: float = 1.0  # an account with webhooks may be asked less often
+
+
+DEFAULT = Cadence()
+
+
+def next_poll(
+    summary: Summary,
+    state: TrackingState,
+    cadence: Cadence,
+    now: datetime,
+    *,
+    number: str,
+    began: datetime,
+    edd: Edd | None = None,
+) -> datetime | None:
+    """Answer when to ask again, or None: never (it ended, or nothing was heard for `expired_after`).
+
+    `began` is when we first heard of the parcel. Sooner when out for delivery or near the estimated delivery, slower
+    when quiet. The interval is stretched by up to 10 % by a hash of the number, so parcels of one batch drift apart.
+    """
+    if state in (TrackingState.STOPPED, TrackingState.INVALID_NUMBER, TrackingState.UNSUPPORTED):
+        return None
+    spread = 1 + (zlib.crc32(number.encode()) % 1000) / 10_000
+    news = max(summary.last_scan_at or began, began)
+    if summary.status.terminal and summary.status is not S.LOST and summary.since is not None:
+        ended = summary.last_scan_at or summary.since
+        return next((at for step in cadence.aftercare if (at := ended + step * spread) > now), None)
+    if now - news >= cadence.expired_after:
+        return None
+    interval = cadence.intervals.get(summary.status, cadence.slowest)
+    quiet = (now - news) / cadence.quiet_after
+    if quiet >= 1:
+        interval = min(interval * 2, cadence.slowest)
+    near = edd is not None and summary.status.custody and edd.begins - H * 6 <= now <= edd.ends + H * 6
+    if near:
+        interval = min(interval, cadence.near_delivery)
+    return now + interval * cadence.pace * spread

@@ -1,0 +1,74 @@
+"""The error tree, by what to do next.
+
+```
+TrackerError
+  ConfigError             stop at start-up; names file, line and key
+  WebhookRejected         not from whom it says             -> 401, not stored, counted
+  SourceError
+    Transient             may work later                    -> due_at, backing off
+      RateLimited         ... and they said when            -> the account waits until then
+    CredentialsRejected   our key is wrong                  -> the account is parked, one finding
+    NotFound              number or order unknown to them   -> tracking not_found; normal in the first hours
+    BadPayload            we cannot read what they sent     -> bytes kept, counted, replayable
+    Refused               understood, and the answer is no  -> never again; a finding
+```
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class TrackerError(Exception):
+    """Anything Trackwright raises on purpose."""
+
+
+class ConfigError(TrackerError):
+    """The configuration cannot be used; `problems` holds one line each: file:line:column: key: what to do."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep all problems: an operator mends them in one go."""
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class WebhookRejected(TrackerError):
+    """The sender did not prove who it is. The message is for the log; the sender learns nothing."""
+
+
+class SourceError(TrackerError):
+    """A carrier or platform did not give what we asked for."""
+
+
+class Transient(SourceError):
+    """May work later."""
+
+
+class RateLimited(Transient):
+    """Asked to slow down; `after` is how long, where they said it."""
+
+    def __init__(self, message: str, after: timedelta | None = None) -> None:
+        """Keep the wait they named, None where they named none."""
+        super().__init__(message)
+        self.after = after
+
+
+class CredentialsRejected(SourceError):
+    """Our credentials are wrong or were withdrawn."""
+
+
+class NotFound(SourceError):
+    """They do not know the number or order."""
+
+
+class BadPayload(SourceError):
+    """Cannot be read; `where` is the path inside the payload, such as `$.trackResponse.shipment[0]`."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        """Name the place first: that is what the reader needs."""
+        super().__init__(f"{where}: {problem}")
+        self.where, self.problem = where, problem
+
+
+class Refused(SourceError):
+    """Understood, and the answer is no."""

@@ -1,0 +1,385 @@
+"""The nouns of the design as frozen dataclasses: what arrives, what it says, what we decide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from tracker.domain.vocabulary import (
+    Act,
+    FindingKind,
+    Leg,
+    OrderStatus,
+    Owner,
+    PaymentStatus,
+    Precision,
+    Reason,
+    Severity,
+    ShippingStatus,
+    TrackingState,
+    Zone,
+)
+
+
+def _nothing() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Raw bytes that arrived, with headers (lower-case names) and where from; `received_at` is its clock."""
+
+    account: str
+    kind: str  # webhook | poll | read | sweep
+    parts: tuple[bytes, ...]
+    received_at: datetime
+    headers: Mapping[str, str] = field(default_factory=_nothing)
+    query: Mapping[str, str] = field(default_factory=_nothing)
+
+    @property
+    def body(self) -> bytes:
+        """The first part: for most payloads the only one."""
+        return self.parts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The carrier's own word for what happened. A code means nothing without its space."""
+
+    space: str
+    code: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a scan happened, as printed; `country` is ISO 3166 alpha-2 or empty."""
+
+    city: str = ""
+    region: str = ""
+    postcode: str = ""
+    country: str = ""
+
+    def __str__(self) -> str:
+        """`City, Region, Country`, without what is missing."""
+        return ", ".join(part for part in (self.city, self.region, self.country) if part)
+
+
+NOWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One thing a carrier says happened to a parcel. It holds the raw code and never a status.
+
+    `local` is the time as printed (naive); `occurred_at` is aware or None, and `zone` says how it is known.
+    """
+
+    code: Code
+    local: datetime | None = None
+    occurred_at: datetime | None = None
+    zone: Zone = Zone.UNKNOWN
+    precision: Precision = Precision.SECOND
+    place: Place = NOWHERE
+    event_id: str | None = None
+    leg: Leg | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a naive instant: a guess that looks like knowledge."""
+        if self.occurred_at is not None and self.occurred_at.tzinfo is None:
+            raise ValueError("Scan.occurred_at must be aware")
+
+
+def fingerprint(scan: Scan, *, text_matters: bool = False) -> str:
+    """Identify a scan by what the carrier said: never by the account that told it nor by when it arrived.
+
+    Returns 32 hexadecimal digits (128 bit) of SHA-256 over the event id where there is one, else over code space,
+    code, local time to its precision, city and country. `text_matters` adds the text.
+    """
+    if scan.event_id:
+        parts: tuple[str, ...] = ("id", scan.event_id)
+    else:
+        local = scan.local or scan.occurred_at
+        if local is None:
+            when = ""
+        elif scan.precision is Precision.DATE:
+            when = local.strftime("%Y-%m-%d")
+        else:
+            when = local.replace(tzinfo=None, microsecond=0).isoformat()
+            when = when[:16] if scan.precision is Precision.MINUTE else when
+        place = scan.place
+        parts = (scan.code.space, scan.code.code, when, place.city.casefold(), place.country)
+        if text_matters:
+            parts += (scan.code.text,)
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a code says in our vocabulary. `status` None: it says nothing about where the parcel is."""
+
+    status: ShippingStatus | None
+    reason: Reason | None = None
+    leg: Leg = Leg.OUTBOUND
+    correction: bool = False  # the carrier takes back what it said: may leave a terminal status
+
+
+UNMAPPED = Meaning(ShippingStatus.UNKNOWN, Reason.UNMAPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Edd:
+    """Estimated delivery: both ends aware; `begins` may equal `ends`."""
+
+    begins: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Proof of delivery, without personal data: when, and where a document can be asked for."""
+
+    at: datetime | None = None
+    signed: bool = False
+    photo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Another number of the same journey; relation: return | last_mile | replaces."""
+
+    number: str
+    carrier: str | None
+    relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one payload says of one number. `carrier` is the real one, also when an aggregator tells."""
+
+    carrier: str
+    number: str
+    scans: tuple[Scan, ...] = ()
+    tracking: TrackingState = TrackingState.ACTIVE
+    complete: bool = False  # a full history: scans first told by this account and missing from it are withdrawn
+    as_of: datetime | None = None  # snapshot time; an older one never withdraws
+    edd: Edd | None = None
+    proof: Proof | None = None
+    links: tuple[Link, ...] = ()
+    piece: str | None = None  # the carrier's unique piece id: tells re-used numbers apart
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something changed there: ask. Hints coalesce, one pending re-read a ref."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A number to ask about. `company` is the shop's own word for the carrier; `their_ref` the source's handle."""
+
+    carrier: str | None
+    number: str
+    company: str = ""
+    their_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcels:
+    """Ask about these parcels."""
+
+    parcels: tuple[Parcel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refs:
+    """Ask about these refs: orders of a platform, handshakes of a carrier."""
+
+    refs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Ask for all that changed since the cursor; None is the beginning. `open_only`: a store's first sync."""
+
+    cursor: str | None
+    open_only: bool = False
+
+
+Ask = Parcels | Refs | Since
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer, stored before its cursor. `parts` are the bytes as they came."""
+
+    parts: tuple[bytes, ...]
+    next_cursor: str | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What a source answered to a request to watch a number: watched until, or refused with a reason."""
+
+    number: str
+    their_ref: str | None = None
+    until: datetime | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A stored scan as the summary reads it: its meaning and its place in time."""
+
+    fingerprint: str
+    space: str
+    code: str
+    meaning: Meaning
+    instant: datetime
+    zone: Zone
+    precision: Precision = Precision.SECOND
+    place: Place = NOWHERE
+    confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Where a parcel is, as a function of the set of its scans. A *run* is the head status since it last began."""
+
+    status: ShippingStatus = ShippingStatus.UNKNOWN
+    reason: Reason | None = None
+    leg: Leg = Leg.OUTBOUND
+    run: str = ""  # fingerprint of the first scan of the head's run
+    since: datetime | None = None  # when that run began
+    run_place: Place = NOWHERE  # where that run began
+    last_scan_at: datetime | None = None
+    place: Place = NOWHERE  # last known place
+    custody_at: datetime | None = None
+    delivered_at: datetime | None = None
+    confirmed: bool = True  # false while only a shared secret vouches for the head's run
+    disputed: bool = False  # a scan after a terminal one contradicts it; one alone moves nothing
+    corrected: bool = False  # the head left a terminal status
+    unmapped: int = 0
+    unusual: int = 0
+    refused: int = 0
+    attempts: int = 0
+    scans: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """One parcel's journey under one number, as reconcile reads it."""
+
+    carrier: str
+    number: str
+    generation: int
+    summary: Summary
+    tracking: TrackingState = TrackingState.PENDING
+    edd: Edd | None = None
+    linked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of an order, in whole units."""
+
+    ref: str
+    ordered: int
+    removed: int = 0  # cancelled or refunded
+    shippable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The last shipping status that the shop shows for a fulfilment. `status` None: a word we do not know."""
+
+    status: ShippingStatus | None
+    raw: str
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fulfilment:
+    """The part of an order that travels together."""
+
+    ref: str
+    status: str
+    parcels: tuple[Parcel, ...] = ()
+    quantities: tuple[tuple[str, int], ...] = ()
+    published: Published | None = None
+    live: bool = True  # false: cancelled there; its parcels leave the coverage
+    shipped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The shop's order, in our words beside its own."""
+
+    store: str
+    ref: str
+    number: str
+    status: OrderStatus
+    raw_status: str
+    payment: PaymentStatus
+    raw_payment: str
+    placed_at: datetime
+    updated_at: datetime
+    cancelled_at: datetime | None = None
+    owner: Owner = Owner.UNKNOWN
+    items: tuple[Item, ...] = ()
+    fulfilments: tuple[Fulfilment, ...] = ()
+    actor: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A write to do. `key` makes it happen once; `rules` are the rules that asked for it."""
+
+    kind: str  # fulfilment_event
+    key: str
+    store: str
+    order: str
+    fulfilment: str
+    status: ShippingStatus
+    reason: Reason | None
+    happened_at: datetime
+    place: Place = NOWHERE
+    edd: datetime | None = None
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The shop's answer to a write. `already_there`: it stood there before; `proof` is what it returned."""
+
+    ref: str
+    already_there: bool = False
+    proof: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a person must look at, about one subject (`order/<number>` or `parcel/<carrier>/<number>`)."""
+
+    kind: FindingKind
+    subject: str
+    severity: Severity
+    act: Act
+    evidence: Mapping[str, str]
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What reconcile answers: the whole wanted set of actions and findings, and the rules that fired, in order."""
+
+    actions: tuple[Action, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    because: tuple[str, ...] = ()
+    look_again_at: datetime | None = None

@@ -1,0 +1,230 @@
+"""Place scans in time and fold them into a summary.
+
+A summary is a function of the *set* of scans: sorted by a total key, then one pass. The order of arrival,
+duplication and batching never matter (proved by Hypothesis in tests/domain/test_timeline.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from tracker.domain.facts import NOWHERE, Meaning, Place, Scan, Summary, Told
+from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
+
+S = ShippingStatus
+VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 to UTC+14
+MOST_SCANS = 500
+_UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN})
+
+_ZONES = {  # countries with one zone; the larger ones need a region
+    "AT": "Europe/Vienna", "BE": "Europe/Brussels", "CH": "Europe/Zurich", "CN": "Asia/Shanghai",
+    "CZ": "Europe/Prague", "DE": "Europe/Berlin", "DK": "Europe/Copenhagen", "FI": "Europe/Helsinki",
+    "FR": "Europe/Paris", "GB": "Europe/London", "GR": "Europe/Athens", "HK": "Asia/Hong_Kong",
+    "HU": "Europe/Budapest", "IE": "Europe/Dublin", "IL": "Asia/Jerusalem", "IN": "Asia/Kolkata",
+    "IT": "Europe/Rome", "JP": "Asia/Tokyo", "KR": "Asia/Seoul", "LU": "Europe/Luxembourg",
+    "NL": "Europe/Amsterdam", "NO": "Europe/Oslo", "PL": "Europe/Warsaw", "RO": "Europe/Bucharest",
+    "SE": "Europe/Stockholm", "SG": "Asia/Singapore", "SI": "Europe/Ljubljana", "SK": "Europe/Bratislava",
+    "TR": "Europe/Istanbul", "TW": "Asia/Taipei", "ZA": "Africa/Johannesburg",
+}  # fmt: skip
+_REGIONS = {  # (country, region) with one zone throughout; states that two zones share are left out
+    "US": {
+        "America/New_York": "CT DC DE GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV",
+        "America/Chicago": "AL AR IA IL LA MN MO MS OK WI",
+        "America/Denver": "CO MT NM UT WY", "America/Phoenix": "AZ",
+        "America/Los_Angeles": "CA WA", "Pacific/Honolulu": "HI",
+    },
+    "CA": {
+        "America/Toronto": "QC", "America/Winnipeg": "MB", "America/Edmonton": "AB",
+        "America/Halifax": "NS NB PE", "America/Regina": "SK",
+    },
+    "AU": {
+        "Australia/Sydney": "NSW ACT", "Australia/Melbourne": "VIC", "Australia/Brisbane": "QLD",
+        "Australia/Adelaide": "SA", "Australia/Perth": "WA", "Australia/Hobart": "TAS", "Australia/Darwin": "NT",
+    },
+}  # fmt: skip
+_BY_REGION = {
+    (country, region): zone
+    for country, zones in _REGIONS.items()
+    for zone, regions in zones.items()
+    for region in regions.split()
+}
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def zone_of(place: Place) -> ZoneInfo | None:
+    """Return the only zone a place can have, or None where it could have several or is not known."""
+    name = _ZONES.get(place.country) or _BY_REGION.get((place.country, place.region.upper()))
+    return _zone(name) if name else None
+
+
+def place_in_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple[datetime, Zone]:
+    """Answer the instant of a scan (aware, UTC) and how it is known.
+
+    By what the carrier sent, else by place, else by the carrier's default zone (flagged `assumed`). A scan without
+    any time gets the moment it was received, flagged `unknown`.
+    """
+    if scan.occurred_at is not None:
+        return scan.occurred_at.astimezone(UTC), scan.zone
+    if scan.local is None:
+        return received_at.astimezone(UTC), Zone.UNKNOWN
+    by_place = zone_of(scan.place)
+    zone, how = (by_place, Zone.BY_PLACE) if by_place else (_zone(default_zone), Zone.ASSUMED)
+    try:
+        return scan.local.replace(tzinfo=zone).astimezone(UTC), how
+    except OverflowError:  # year 1 or 9999 beside a zone
+        return received_at.astimezone(UTC), Zone.UNKNOWN
+
+
+_MOVING = "picked_up in_transit on_hold delayed exception"
+_USUAL = {
+    S(a): frozenset(S(b) for b in more.split())
+    for a, more in {
+        "unknown": " ".join(S),
+        "pre_transit": "picked_up in_transit on_hold delayed exception out_for_delivery available_for_pickup delivered"
+        " delivery_failed returning lost cancelled",
+        **dict.fromkeys(
+            _MOVING.split(),
+            f"{_MOVING} out_for_delivery delivery_attempted available_for_pickup delivered delivery_failed returning"
+            " returned lost destroyed",
+        ),
+        "out_for_delivery": "in_transit delivery_attempted available_for_pickup delivered exception on_hold delayed"
+        " delivery_failed returning lost",
+        "delivery_attempted": "out_for_delivery in_transit available_for_pickup delivered exception delivery_failed"
+        " returning on_hold",
+        "available_for_pickup": "delivered out_for_delivery delivery_attempted returning exception delivery_failed",
+        "delivery_failed": "returning returned destroyed out_for_delivery available_for_pickup delivered",
+        "returning": "returned lost destroyed exception on_hold",
+        "lost": f"{_MOVING} out_for_delivery delivery_attempted available_for_pickup returning",
+        "cancelled": "picked_up in_transit",
+        "delivered": "delivery_attempted out_for_delivery available_for_pickup returning exception",
+        "returned": "",
+        "destroyed": "",
+    }.items()
+}
+
+# On the way back, the carrier's words mean something else: "delivered" is delivered to the sender.
+_ON_RETURN = {
+    S.OUT_FOR_DELIVERY: (S.RETURNING, Reason.RETURN_OUT_FOR_DELIVERY),
+    S.DELIVERY_ATTEMPTED: (S.RETURNING, Reason.RETURN_DELIVERY_FAILED),
+    S.DELIVERED: (S.RETURNED, Reason.RECEIVED_BY_SENDER),
+    S.IN_TRANSIT: (S.RETURNING, Reason.RETURN_IN_TRANSIT),
+    S.PICKED_UP: (S.RETURNING, Reason.RETURN_IN_TRANSIT),
+}
+
+
+def _key(told: Told) -> tuple[datetime, int, str, str, str]:
+    status = told.meaning.status
+    return (told.instant, status.rank if status else 0, told.space, told.code, told.fingerprint)
+
+
+def _read(meaning: Meaning, returning: bool) -> tuple[ShippingStatus, Reason | None]:
+    """Read a meaning on the leg it is on."""
+    status = meaning.status or S.UNKNOWN
+    if returning and status in _ON_RETURN and not meaning.correction:
+        return _ON_RETURN[status]
+    return status, meaning.reason
+
+
+def summarize(scans: Iterable[Told]) -> Summary:
+    """Fold a set of scans into where the parcel is.
+
+    Every move is legal but two: back to `pre_transit`, and out of a terminal status without a correction. A correction
+    is a meaning that says so, or a second custody scan of sure zone after a terminal one; `lost` is left by any
+    custody scan and `cancelled` by any custody scan (the void label was used anyway). A scan nearer than 26 h to the
+    head, with either zone unsure, may not lower the rank. An unconfirmed terminal scan moves nothing.
+    """
+    ordered = sorted({told.fingerprint: told for told in scans}.values(), key=_key)
+    status, reason, leg = S.UNKNOWN, None, Leg.OUTBOUND
+    head: Told | None = None
+    first: Told | None = None
+    confirmed, returning, corrected = True, False, False
+    against: set[str] = set()
+    unmapped = unusual = refused = attempts = 0
+    custody_at = delivered_at = last_at = None
+    place = NOWHERE
+    for told in ordered:
+        meaning = told.meaning
+        last_at = told.instant
+        if told.place is not NOWHERE and (told.place.city or told.place.country):
+            place = told.place
+        if meaning.status is None:
+            continue
+        if meaning.status is S.UNKNOWN:
+            unmapped += meaning.reason is Reason.UNMAPPED
+            continue
+        if meaning.leg is Leg.CUSTOMER_RETURN and delivered_at is not None:
+            continue  # a later return of the customer never changes that it was delivered
+        to, why = _read(meaning, returning or meaning.leg is Leg.RETURN_TO_SENDER)
+        if to.terminal and not told.confirmed:
+            continue
+        if to.custody and custody_at is None:
+            custody_at = told.instant
+        if to is status:
+            head = told
+            confirmed = confirmed or told.confirmed
+            if to is S.DELIVERY_ATTEMPTED:
+                attempts += 1
+            continue
+        if head is not None:
+            if to is S.PRE_TRANSIT:
+                refused += 1
+                continue
+            unsure = told.zone in _UNSURE or head.zone in _UNSURE or Precision.DATE in (told.precision, head.precision)
+            if unsure and to.rank < status.rank and told.instant - head.instant < VETO:
+                refused += 1
+                continue
+            if status.terminal and not _corrects(status, to, told, against):
+                refused += 1
+                continue
+            unusual += to not in _USUAL[status]
+            corrected = (corrected or status.terminal) and not to.terminal
+        status, reason, leg = to, why, (Leg.RETURN_TO_SENDER if to in (S.RETURNING, S.RETURNED) else meaning.leg)
+        head = first = told
+        confirmed = told.confirmed
+        against.clear()
+        returning = to in (S.RETURNING, S.RETURNED) or (returning and not meaning.correction and to is not S.DELIVERED)
+        if to is S.DELIVERED:
+            delivered_at = told.instant
+        elif to is S.DELIVERY_ATTEMPTED:
+            attempts += 1
+    return Summary(
+        status=status,
+        reason=reason,
+        leg=leg,
+        run=first.fingerprint if first else "",
+        since=first.instant if first else None,
+        run_place=first.place if first else NOWHERE,
+        last_scan_at=last_at,
+        place=place,
+        custody_at=custody_at,
+        delivered_at=delivered_at if status is S.DELIVERED else None,
+        confirmed=confirmed,
+        disputed=bool(against),
+        corrected=corrected,
+        unmapped=unmapped,
+        unusual=unusual,
+        refused=refused,
+        attempts=attempts,
+        scans=len(ordered),
+    )
+
+
+def _corrects(status: ShippingStatus, to: ShippingStatus, told: Told, against: set[str]) -> bool:
+    """Say whether a scan may leave a terminal status; collects contradictions in `against` (two make a correction)."""
+    if told.meaning.correction:
+        return True
+    if not to.custody:
+        return False
+    if status in (S.LOST, S.CANCELLED):
+        return True
+    if to.terminal or told.zone in _UNSURE or not told.confirmed:
+        return False
+    against.add(told.fingerprint)
+    return len(against) > 1

@@ -1,0 +1,251 @@
+"""Stage B: lock due orders, read their shipments, reconcile, and keep what was decided.
+
+The wanted set of writes replaces the pending one: what is no longer wanted is superseded. An order whose decision raises
+gets a finding and another try, and holds back nobody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.config.model import Account
+from tracker.domain.facts import Decision, Edd, Finding, Order, Shipment
+from tracker.domain.hashing import digest
+from tracker.domain.reconcile import reconcile
+from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.world import World
+from tracker.store import queries
+from tracker.store.codec import ACTION, FINDING, ORDER, SUMMARY, dump
+from tracker.store.engine import database_now
+from tracker.store.tables import (
+    accounts,
+    decisions,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    orders,
+    outbox,
+    shipments,
+    trackings,
+)
+
+AGAIN_AFTER_ERROR = timedelta(minutes=5)
+_WORST = {Severity.URGENT: 3, Severity.WARNING: 2, Severity.INFO: 1}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One order and what was decided for it."""
+
+    row: Row[Any]
+    order: Order
+    account: Account
+    decision: Decision
+
+
+def run(world: World) -> int:
+    """Decide for one batch of due orders. Returns how many."""
+    with world.store.write() as connection:
+        now = world.now()
+        due = (
+            sa.select(orders)
+            .where(orders.c.reconcile_at <= now)
+            .order_by(orders.c.reconcile_at, orders.c.id)
+            .limit(world.store.batch)
+        )
+        rows = sorted(connection.execute(queries.skip_locked(connection, due)).all(), key=lambda row: row.id)
+        if not rows:
+            return 0
+        parcels = shipments_of(connection, [row.id for row in rows])
+        states = {row.name: row for row in connection.execute(sa.select(accounts))}
+        decided: list[Decided] = []
+        broken: list[tuple[Row[Any], str]] = []
+        for row in rows:
+            account = world.account(row.store)
+            if account is None:
+                connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=None))
+                continue
+            try:
+                order = ORDER.validate_python(row.facts)
+                decision = reconcile(
+                    order, parcels[row.id], account.policy, now, connected_at=connected_at(states, row.store)
+                )
+                decided.append(Decided(row, order, account, decision))
+            except Exception as error:  # ours, whatever it is: it must not stop the others
+                broken.append((row, type(error).__name__))
+        for row, said in broken:
+            _report_broken(world, connection, row, said, now)
+        if decided:
+            keep(world, connection, decided, states, now)
+        crash_at("reconcile_before_commit")
+    crash_at("reconcile_after_commit")
+    world.ring("push")
+    return len(rows)
+
+
+def connected_at(states: Mapping[str, Row[Any]], store: str) -> datetime | None:
+    """Return when a store was connected, None where it never was swept."""
+    state = states.get(store)
+    return state.connected_at if state is not None else None
+
+
+def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, list[Shipment]]:
+    """Read the shipments linked to orders, in one query; the state is the best any account knows."""
+    found: dict[int, dict[int, Shipment]] = defaultdict(dict)
+    best = (
+        sa.select(trackings.c.shipment_id, sa.func.min(trackings.c.tracking_state).label("state"))
+        .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == trackings.c.shipment_id)
+        .join(fulfilments, fulfilments.c.id == fulfilment_shipments.c.fulfilment_id)
+        .where(fulfilments.c.order_id.in_(order_ids))
+        .group_by(trackings.c.shipment_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, shipments, best.c.state)
+        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+        .join(shipments, shipments.c.id == fulfilment_shipments.c.shipment_id)
+        .outerjoin(best, best.c.shipment_id == shipments.c.id)
+        .where(fulfilments.c.order_id.in_(order_ids))
+        .order_by(fulfilments.c.order_id, shipments.c.carrier, shipments.c.number, shipments.c.generation)
+    )
+    for row in rows:
+        found[row.order_id][row.id] = Shipment(
+            carrier=row.carrier,
+            number=row.number,
+            generation=row.generation,
+            summary=SUMMARY.validate_python(row.summary),
+            tracking=TrackingState(row.state) if row.state else TrackingState.PENDING,
+            edd=Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None,
+            linked_at=row.linked_at,
+        )
+    return {order_id: list(found[order_id].values()) for order_id in order_ids}
+
+
+def keep(
+    world: World, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
+) -> None:
+    """Write decisions, findings and the outbox of a batch."""
+    fresh, updates = [], []
+    for one in decided:
+        decision = one.decision
+        said = {
+            "because": list(decision.because),
+            "actions": [dump(ACTION, action) for action in decision.actions],
+            "findings": [dump(FINDING, finding) for finding in decision.findings],
+        }
+        hashed = digest([said, one.account.policy_hash, one.account.mode])
+        if hashed != one.row.decision_hash:
+            fresh.append(
+                {
+                    "order_id": one.row.id,
+                    "at": now,
+                    "order_version": one.row.version,
+                    "policy_hash": one.account.policy_hash,
+                    **said,
+                }
+            )
+        worst = max((f.severity for f in decision.findings), key=lambda s: _WORST[s], default=None)
+        updates.append(
+            {
+                "b_id": one.row.id,
+                "reconcile_at": decision.look_again_at,
+                "decision_hash": hashed,
+                "urgent": worst,
+            }
+        )
+    if fresh:
+        connection.execute(decisions.insert(), fresh)
+    connection.execute(orders.update().where(orders.c.id == sa.bindparam("b_id")), updates)
+    changed = {row["order_id"] for row in fresh}
+    moved = [one for one in decided if one.row.id in changed]
+    if moved:
+        _outbox(connection, moved, now)
+        _findings(connection, moved, states, now)
+    for one in moved:
+        world.count("tracker_decisions_total", store=one.order.store)
+
+
+def _outbox(connection: Connection, decided: Sequence[Decided], now: datetime) -> None:
+    ids = [one.row.id for one in decided]
+    known = connection.execute(
+        sa.select(outbox.c.id, outbox.c.key, outbox.c.order_id, outbox.c.state)
+        .where(outbox.c.order_id.in_(ids), outbox.c.state != "superseded")
+        .order_by(outbox.c.id)
+    ).all()
+    by_order: dict[int, list[Any]] = defaultdict(list)
+    for held_row in known:
+        by_order[held_row.order_id].append(held_row)
+    database = database_now(connection)
+    fresh, superseded = [], []
+    for one in decided:
+        wanted = {action.key: action for action in one.decision.actions}
+        state = "pending" if one.account.mode == "write" else "observed"
+        held = by_order[one.row.id]
+        superseded += [
+            row.id for row in held if row.state == "pending" and (row.key not in wanted or state == "observed")
+        ]
+        there = {row.key for row in held if row.state != "observed" or state == "observed"} - (
+            {row.key for row in held if row.state == "pending"} if state == "observed" else set()
+        )
+        fresh += [
+            {
+                "key": key,
+                "kind": action.kind,
+                "store": action.store,
+                "order_id": one.row.id,
+                "action": dump(ACTION, action),
+                "state": state,
+                "attempts": 0,
+                "crashes": 0,
+                "due_at": database,
+                "rules": list(action.rules),
+                "created_at": now,
+            }
+            for key, action in wanted.items()
+            if key not in there
+        ]
+    if superseded:
+        queries.end(connection, outbox, superseded, "superseded", database, "no longer wanted")
+    if fresh:
+        connection.execute(queries.upsert(connection, outbox).on_conflict_do_nothing(), fresh)
+
+
+def _findings(
+    connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
+) -> None:
+    wanted: list[tuple[int | None, Finding]] = []
+    before: dict[int, datetime] = {}
+    stand: dict[int, set[tuple[str, str]]] = {}
+    for one in decided:
+        limit = connected_at(states, one.order.store)
+        if limit is not None:
+            before[one.row.id] = limit
+        stand[one.row.id] = {(finding.subject, finding.kind) for finding in one.decision.findings}
+        wanted += [(one.row.id, finding) for finding in one.decision.findings]
+    opened = connection.execute(
+        sa.select(findings.c.id, findings.c.order_id, findings.c.subject, findings.c.kind).where(
+            findings.c.order_id.in_(list(stand)), findings.c.closed_at.is_(None), findings.c.opened_by == "decision"
+        )
+    ).all()
+    over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id]]
+    if over:
+        queries.close_findings(connection, findings.c.id.in_(over), now, "decision")
+    queries.open_findings(connection, wanted, now, by="decision", digest_before=before)
+
+
+def _report_broken(world: World, connection: Connection, row: Row[Any], error: str, now: datetime) -> None:
+    world.log.warning("reconcile_failed", store=row.store, order=row.number, error=error)
+    finding = Finding(
+        FindingKind.RECONCILE_FAILED, f"{row.store}/{row.number}", Severity.URGENT, Act.ACT,
+        {"order": row.number, "error": error},
+    )  # fmt: skip
+    queries.open_findings(connection, [(row.id, finding)], now, by="reconcile")
+    connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=now + AGAIN_AFTER_ERROR))

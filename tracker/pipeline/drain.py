@@ -1,0 +1,37 @@
+"""The only loop: work a queue in batches until nothing is due, or long enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tracker.pipeline import decide, facts, poll, push
+from tracker.pipeline.world import World
+
+STEPS: dict[str, Callable[[World], int]] = {
+    "inbox": facts.run,
+    "reconcile": decide.run,
+    "poll": poll.run,
+    "push": push.run,
+}
+MOST_BATCHES = 20
+MOST_SECONDS = 10.0
+
+
+def drain(world: World, queue: str, stop: Callable[[], bool]) -> int:
+    """Drain a queue; returns how many rows were worked. Rings again when it ends with work left.
+
+    Looks at `stop` between batches: after it says so nothing is claimed any more.
+    """
+    step, until, total = STEPS[queue], time.monotonic() + MOST_SECONDS, 0
+    for _ in range(MOST_BATCHES):
+        if stop():
+            return total
+        worked = step(world)
+        total += worked
+        if not worked:
+            return total
+        if time.monotonic() > until:
+            break
+    world.ring(queue)
+    return total

@@ -1,0 +1,681 @@
+"""Stage A: payloads become facts (scans, summaries, orders). It never reconciles; it marks orders that must be.
+
+Parsing is pure and happens between claim and transaction. A batch that fails is run again row by row, so one poisoned
+payload holds back nobody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.config.model import Account
+from tracker.domain.cadence import next_poll
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import (
+    UNMAPPED,
+    Edd,
+    Finding,
+    Hint,
+    Meaning,
+    Order,
+    Payload,
+    Place,
+    Report,
+    Scan,
+    Summary,
+    Told,
+    fingerprint,
+)
+from tracker.domain.numbers import candidates, clean
+from tracker.domain.timeline import MOST_SCANS, place_in_time, summarize
+from tracker.domain.vocabulary import (
+    Act,
+    FindingKind,
+    Leg,
+    Precision,
+    Reason,
+    Severity,
+    ShippingStatus,
+    TrackingState,
+    Trust,
+    Zone,
+)
+from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.world import World
+from tracker.store import queries
+from tracker.store.codec import ORDER, PROOF, SUMMARY, dump
+from tracker.store.engine import database_now
+from tracker.store.tables import (
+    fulfilment_shipments,
+    fulfilments,
+    inbox,
+    order_versions,
+    orders,
+    scans,
+    shipment_links,
+    shipments,
+    trackings,
+    unmapped_codes,
+)
+
+NEW_GENERATION_AFTER = timedelta(days=30)
+BEFORE_START = timedelta(days=3)
+UNIDENTIFIED = "unidentified:"
+_EMPTY = dump(SUMMARY, Summary())
+
+
+@dataclass
+class Parsed:
+    """An inbox row and what it says; `dead` says why it says nothing."""
+
+    row: Row[Any]
+    account: Account | None
+    payload: Payload | None = None
+    items: list[Report | Order | Hint] = field(default_factory=list)
+    dead: str | None = None
+
+
+@dataclass
+class _Parcel:
+    """A shipment as this batch works on it."""
+
+    id: int
+    carrier: str
+    number: str
+    generation: int
+    starts_at: datetime
+    piece: str | None
+    linked: bool
+    summary: Summary
+    edd: Edd | None
+    stored: dict[str, Any]
+    closed_at: datetime | None
+
+
+def run(world: World) -> int:
+    """Work one batch of the inbox. Returns how many rows were taken."""
+    with world.store.write() as connection:
+        rows = queries.claim(connection, inbox, world.store.batch)
+    if not rows:
+        return 0
+    crash_at("inbox_claimed")
+    parsed = [parse(world, row) for row in rows]
+    try:
+        _commit(world, parsed)
+    except Exception as error:  # whatever it was: find the row that did it
+        if len(parsed) == 1:
+            _failed(world, parsed[0], error)
+        else:
+            for one in parsed:
+                try:
+                    _commit(world, [one])
+                except Exception as inner:
+                    _failed(world, one, inner)
+    world.ring("reconcile")
+    return len(rows)
+
+
+def parse(world: World, row: Row[Any]) -> Parsed:
+    """Read one payload with its plugin. A BadPayload ends the row `dead`, with the path; it can be replayed."""
+    account = world.account(row.account)
+    if account is None:
+        return Parsed(row, None, dead=f"no account {row.account!r} in the configuration")
+    if row.body is None:
+        return Parsed(row, account, dead="the body is past its retention")
+    parts, start = [], 0
+    for size in row.part_sizes or [len(row.body)]:
+        parts.append(row.body[start : start + size])
+        start += size
+    payload = Payload(row.account, row.kind, tuple(parts), row.received_at, row.headers)
+    parsed = Parsed(row, account, payload)
+    try:
+        parsed.items = list(account.source.normalize(payload))
+    except BadPayload as error:
+        parsed.dead = f"bad_payload: {error}"
+    return parsed
+
+
+def _failed(world: World, parsed: Parsed, error: Exception) -> None:
+    world.log.warning("inbox_row_failed", inbox=parsed.row.id, account=parsed.row.account, error=_name(error))
+    world.count("tracker_inbox_failures_total", account=parsed.row.account)
+    with world.store.write() as connection:
+        now = database_now(connection)
+        queries.release(
+            connection, inbox, parsed.row, now + queries.backoff(parsed.row.attempts), _name(error), crashed=True
+        )
+
+
+def _name(error: Exception) -> str:
+    """Say what an error is without what it carries: database errors quote the rows."""
+    origin = getattr(error, "orig", None)
+    return f"{type(error).__name__}{f' ({type(origin).__name__})' if origin else ''}"
+
+
+def _commit(world: World, parsed: Sequence[Parsed]) -> None:
+    with world.store.write() as connection:
+        now = world.now()
+        database = database_now(connection)
+        ours = queries.still_ours(connection, inbox, [p.row for p in parsed])
+        mine = [p for p in parsed if p.row.id in ours]
+        _Batch(world, connection, now, database).take(mine)
+        crash_at("inbox_before_commit")
+    crash_at("inbox_after_commit")
+
+
+class _Batch:
+    """One transaction of stage A."""
+
+    def __init__(self, world: World, connection: Connection, now: datetime, database: datetime) -> None:
+        self.world, self.connection, self.now, self.database = world, connection, now, database
+        self.parcels: dict[int, _Parcel] = {}
+        self.by_number: dict[str, list[_Parcel]] = defaultdict(list)
+        self.touched: set[int] = set()
+        self.orders: set[int] = set()
+        self.poll_now: set[tuple[int, str]] = set()
+
+    def take(self, parsed: Sequence[Parsed]) -> None:
+        """Write what the payloads say and end their rows."""
+        reports = [(p, item) for p in parsed for item in p.items if isinstance(item, Report)]
+        read = [(p, item) for p in parsed for item in p.items if isinstance(item, Order)]
+        numbers = {clean(report.number) for _, report in reports}
+        numbers |= {clean(parcel.number) for _, o in read for f in o.fulfilments for parcel in f.parcels}
+        self._load(numbers)
+        if reports:
+            self._reports(reports)
+        for p, order in read:
+            self._order(p, order)
+        self._summaries()
+        self._mark_orders()
+        for p in parsed:
+            refs = [item.ref for item in p.items if isinstance(item, Hint)]
+            queries.hint(self.connection, p.row.account, refs, self.database)
+        self._end(parsed)
+
+    def _end(self, parsed: Sequence[Parsed]) -> None:
+        groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+        for p in parsed:
+            if p.dead:
+                groups["dead", p.dead[:500]].append(p.row.id)
+                self.world.count("tracker_inbox_dead_total", account=p.row.account)
+            elif not p.items:
+                groups["ignored", "says nothing"].append(p.row.id)
+            else:
+                groups["done", None].append(p.row.id)
+        for (state, reason), ids in groups.items():
+            queries.end(self.connection, inbox, ids, state, self.database, reason)
+
+    # shipments
+
+    def _load(self, numbers: Iterable[str]) -> None:
+        wanted = sorted(set(numbers))
+        if not wanted:
+            return
+        by_number = sa.select(shipments).where(shipments.c.number.in_(wanted))
+        rows = self.connection.execute(by_number).all()
+        if rows and not self.world.store.sqlite:  # lock order: trackings by id, then shipments by key
+            ids = [row.id for row in rows]
+            tracked = sa.select(trackings.c.id).where(trackings.c.shipment_id.in_(ids)).order_by(trackings.c.id)
+            self.connection.execute(tracked.with_for_update()).all()
+            order = (shipments.c.carrier, shipments.c.number, shipments.c.generation)
+            rows = self.connection.execute(by_number.order_by(*order).with_for_update()).all()
+        for row in rows:
+            self._know(row)
+
+    def _know(self, row: Row[Any]) -> _Parcel:
+        edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
+        summary = SUMMARY.validate_python(row.summary)
+        parcel = _Parcel(
+            row.id, row.carrier, row.number, row.generation, row.starts_at, row.piece, row.linked, summary, edd,
+            row.summary, row.closed_at,
+        )  # fmt: skip
+        self.parcels[row.id] = parcel
+        self.by_number[row.number].append(parcel)
+        return parcel
+
+    def _generations(self, carrier: str, number: str) -> list[_Parcel]:
+        return sorted(
+            (p for p in self.by_number[number] if p.carrier == carrier), key=lambda p: p.generation, reverse=True
+        )
+
+    def _create(self, carrier: str, number: str, generation: int, starts_at: datetime, piece: str | None) -> _Parcel:
+        values = {
+            "carrier": carrier, "number": number, "generation": generation, "status": "unknown", "summary": _EMPTY,
+            "starts_at": starts_at, "piece": piece, "linked": False,
+        }  # fmt: skip
+        self.connection.execute(queries.upsert(self.connection, shipments).on_conflict_do_nothing(), values)
+        key = (shipments.c.carrier == carrier, shipments.c.number == number, shipments.c.generation == generation)
+        return self._know(
+            self.connection.execute(queries.locked(self.connection, sa.select(shipments).where(*key))).one()
+        )
+
+    def _home(self, carrier: str, number: str, scan_at: datetime | None, piece: str | None) -> _Parcel:
+        """Choose the generation a scan belongs to; open the first one where the number was never seen."""
+        known = self._generations(carrier, number)
+        if not known:
+            adopted = self._adopt(carrier, number)
+            return adopted or self._create(carrier, number, 1, scan_at or self.now, piece)
+        if piece is not None:
+            same = next((p for p in known if p.piece == piece), None)
+            if same is not None:
+                return same
+        if scan_at is None:
+            return known[0]
+        return next((p for p in known if p.starts_at - BEFORE_START <= scan_at), known[-1])
+
+    def _adopt(self, carrier: str, number: str) -> _Parcel | None:
+        """Give the carrier to the one shipment of this number that had none; several are a person's question."""
+        nameless = [p for p in self.by_number[number] if p.carrier.startswith(UNIDENTIFIED) and p.closed_at is None]
+        if len(nameless) > 1:
+            subject = f"number/{number}"
+            finding = Finding(
+                FindingKind.SOURCES_DISAGREE, subject, Severity.WARNING, Act.ACT,
+                {"number": number, "orders": ", ".join(sorted(p.carrier.removeprefix(UNIDENTIFIED) for p in nameless))},
+            )  # fmt: skip
+            queries.open_findings(self.connection, [(None, finding)], self.now, by="facts")
+            return None
+        if not nameless:
+            return None
+        parcel = nameless[0]
+        self.connection.execute(shipments.update().where(shipments.c.id == parcel.id).values(carrier=carrier))
+        parcel.carrier = carrier
+        self._watch(parcel)
+        return parcel
+
+    def _watch(self, parcel: _Parcel) -> None:
+        """Let every account that speaks for the carrier watch this shipment, at once."""
+        carrier = None if parcel.carrier.startswith(UNIDENTIFIED) else parcel.carrier
+        rows = [
+            {
+                "shipment_id": parcel.id, "account": account.name, "tracking_state": TrackingState.PENDING,
+                "next_poll_at": self.now, "register_at": self.now if account.carrier.registers else None,
+                "attempts": 0, "failures": 0,
+            }
+            for account in self.world.config.watchers(carrier)
+        ]  # fmt: skip
+        if rows:
+            self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), rows)
+
+    # reports
+
+    def _reports(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
+        rows: dict[tuple[int, str], dict[str, Any]] = {}
+        unmapped: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for p, report in reports:
+            assert p.account is not None and p.payload is not None
+            number = clean(report.number)
+            told: dict[int, set[str]] = defaultdict(set)
+            if not report.scans or report.carrier == "unknown":
+                parcel = self._silent(report, number)
+                if parcel is not None:
+                    told[parcel.id] = set()
+            if report.carrier != "unknown":
+                for scan in report.scans:
+                    row = self._scan_row(p, report, number, scan, unmapped)
+                    told[row["shipment_id"]].add(row["fingerprint"])
+                    known = rows.get((row["shipment_id"], row["fingerprint"]))
+                    if known is None or (known["confirmed_at"] is None and row["confirmed_at"] is not None):
+                        rows[row["shipment_id"], row["fingerprint"]] = row
+            for shipment_id, prints in told.items():
+                self._tracking(p, report, self.parcels[shipment_id], prints)
+        if rows:
+            self._insert_scans(list(rows.values()))
+        if unmapped:
+            self._count_unmapped(list(unmapped.values()))
+
+    def _silent(self, report: Report, number: str) -> _Parcel | None:
+        """Find the shipment of a report without scans; one for a number never seen creates nothing."""
+        known = self._generations(report.carrier, number) or sorted(self.by_number[number], key=lambda p: -p.generation)
+        return known[0] if known else None
+
+    def _scan_row(
+        self, p: Parsed, report: Report, number: str, scan: Scan, unmapped: dict[tuple[str, str, str], dict[str, Any]]
+    ) -> dict[str, Any]:
+        account, payload = p.account, p.payload
+        assert account is not None and payload is not None
+        carrier = account.carrier
+        instant, zone = place_in_time(scan, carrier.default_zone, payload.received_at)
+        parcel = self._home(report.carrier, number, instant, report.piece)
+        code = scan.code
+        meaning = account.codes.get((code.space, code.code)) or carrier.meaning(code)
+        if meaning is None:
+            key = (report.carrier, code.space, code.code)
+            row = unmapped.setdefault(
+                key,
+                {
+                    "carrier": key[0], "space": key[1], "code": key[2], "text": code.text, "first_seen_at": self.now,
+                    "last_seen_at": self.now, "count": 0, "sample": p.row.id,
+                },
+            )  # fmt: skip
+            row["count"] += 1
+            meaning = UNMAPPED
+        if scan.leg is not None:
+            meaning = replace(meaning, leg=scan.leg)
+        parcel = self._next_generation(parcel, meaning, instant)
+        self.touched.add(parcel.id)
+        shared = payload.kind == "webhook" and carrier.trust is Trust.SHARED
+        if shared:
+            self.poll_now.add((parcel.id, account.name))
+        return {
+            "shipment_id": parcel.id,
+            "fingerprint": fingerprint(scan, text_matters=carrier.text_matters),
+            "account": account.name,
+            "space": code.space,
+            "code": code.code,
+            "text": code.text,
+            "status": meaning.status,
+            "reason": meaning.reason,
+            "leg": meaning.leg,
+            "correction": meaning.correction,
+            "local": scan.local.isoformat() if scan.local else None,
+            "instant": instant,
+            "zone": zone,
+            "precision": scan.precision,
+            "city": scan.place.city,
+            "region": scan.place.region,
+            "postcode": scan.place.postcode,
+            "country": scan.place.country,
+            "inbox_id": p.row.id,
+            "first_seen_at": self.now,
+            "confirmed_at": None if shared else self.now,
+        }
+
+    def _next_generation(self, parcel: _Parcel, meaning: Meaning, instant: datetime) -> _Parcel:
+        """Open a generation when the carrier takes a parcel long after this number's journey ended."""
+        ended = parcel.summary.since if parcel.summary.status.terminal else None
+        if ended is None or meaning.status is None or not meaning.status.custody:
+            return parcel
+        if instant - ended <= NEW_GENERATION_AFTER:
+            return parcel
+        newest = self._generations(parcel.carrier, parcel.number)[0]
+        if newest is not parcel:
+            return newest
+        return self._create(parcel.carrier, parcel.number, parcel.generation + 1, instant, None)
+
+    def _insert_scans(self, rows: list[dict[str, Any]]) -> None:
+        insert = queries.upsert(self.connection, scans)
+        self.connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=["shipment_id", "fingerprint"],
+                set_={
+                    "confirmed_at": sa.func.coalesce(scans.c.confirmed_at, insert.excluded.confirmed_at),
+                    "withdrawn_at": None,
+                },
+                where=sa.or_(
+                    scans.c.withdrawn_at.isnot(None),
+                    sa.and_(scans.c.confirmed_at.is_(None), insert.excluded.confirmed_at.isnot(None)),
+                ),
+            ),
+            rows,
+        )
+
+    def _count_unmapped(self, rows: list[dict[str, Any]]) -> None:
+        insert = queries.upsert(self.connection, unmapped_codes)
+        rows.sort(key=lambda row: (row["carrier"], row["space"], row["code"]))
+        self.connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=["carrier", "space", "code"],
+                set_={
+                    "count": unmapped_codes.c.count + insert.excluded.count,
+                    "last_seen_at": insert.excluded.last_seen_at,
+                },
+            ),
+            rows,
+        )
+        for row in rows:
+            self.world.count("tracker_unmapped_codes_total", row["count"], carrier=row["carrier"])
+
+    def _tracking(self, p: Parsed, report: Report, parcel: _Parcel, told: set[str]) -> None:
+        """Keep what this account knows of the shipment: state, estimate, proof, links, withdrawn scans."""
+        account, payload = p.account, p.payload
+        assert account is not None and payload is not None
+        self.touched.add(parcel.id)
+        where = sa.and_(trackings.c.shipment_id == parcel.id, trackings.c.account == account.name)
+        row = self.connection.execute(sa.select(trackings).where(where)).one_or_none()
+        if row is None:
+            values = {
+                "shipment_id": parcel.id, "account": account.name, "tracking_state": report.tracking,
+                "as_of": report.as_of, "attempts": 0, "failures": 0,
+            }  # fmt: skip
+            self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), values)
+        as_of = report.as_of or p.row.asked_at or payload.received_at
+        stale = row is not None and row.as_of is not None and as_of < row.as_of
+        if row is not None and not stale:
+            state: str = report.tracking
+            if state == TrackingState.NOT_FOUND and parcel.summary.scans:
+                state = row.tracking_state  # they told of it before: one "not found" does not unsay that
+            self.connection.execute(trackings.update().where(where).values(tracking_state=state, as_of=as_of))
+        if report.complete and not stale:
+            self._withdraw(account.name, parcel, told)
+        values = {}
+        if not stale and report.edd is not None and report.edd != parcel.edd:
+            parcel.edd = report.edd
+            values |= {"edd_begins": report.edd.begins, "edd_ends": report.edd.ends}
+        if report.proof is not None and (report.proof.signed or report.proof.photo):
+            values["proof"] = dump(PROOF, report.proof)
+        if report.piece and not parcel.piece:
+            values["piece"] = parcel.piece = report.piece
+        if values:
+            self.connection.execute(shipments.update().where(shipments.c.id == parcel.id).values(**values))
+        links = [
+            {"shipment_id": parcel.id, "carrier": link.carrier or "", "number": link.number,
+             "relation": link.relation, "first_seen_at": self.now}
+            for link in report.links
+        ]  # fmt: skip
+        if links:
+            self.connection.execute(queries.upsert(self.connection, shipment_links).on_conflict_do_nothing(), links)
+
+    def _withdraw(self, account: str, parcel: _Parcel, told: set[str]) -> None:
+        rows = self.connection.execute(
+            sa.select(scans.c.id, scans.c.fingerprint).where(
+                scans.c.shipment_id == parcel.id, scans.c.account == account, scans.c.withdrawn_at.is_(None)
+            )
+        )
+        gone = [row.id for row in rows if row.fingerprint not in told]
+        if gone:
+            self.connection.execute(scans.update().where(scans.c.id.in_(gone)).values(withdrawn_at=self.now))
+            self.world.count("tracker_scans_withdrawn_total", len(gone), account=account)
+
+    # summaries
+
+    def _summaries(self) -> None:
+        """Recompute the summary of every touched shipment from all its scans, in one query."""
+        if not self.touched:
+            return
+        told: dict[int, list[Told]] = defaultdict(list)
+        rows = self.connection.execute(
+            sa.select(scans)
+            .where(scans.c.shipment_id.in_(self.touched), scans.c.withdrawn_at.is_(None))
+            .order_by(scans.c.shipment_id, scans.c.instant.desc())
+        )
+        for row in rows:
+            if len(told[row.shipment_id]) < MOST_SCANS:
+                told[row.shipment_id].append(told_of(row))
+        changed = []
+        for shipment_id in sorted(self.touched):
+            parcel = self.parcels[shipment_id]
+            parcel.summary = summarize(told[shipment_id])
+            stored = dump(SUMMARY, parcel.summary)
+            if stored == parcel.stored:
+                continue
+            ended = parcel.summary.status.terminal
+            changed.append(
+                {"b_id": shipment_id, "summary": stored, "status": parcel.summary.status,
+                 "closed_at": (parcel.closed_at or self.now) if ended else None}
+            )  # fmt: skip
+        if changed:
+            self.connection.execute(shipments.update().where(shipments.c.id == sa.bindparam("b_id")), changed)
+        self._next_polls()
+
+    def _next_polls(self) -> None:
+        rows = self.connection.execute(
+            sa.select(trackings.c.id, trackings.c.shipment_id, trackings.c.account, trackings.c.tracking_state,
+                      trackings.c.next_poll_at)
+            .where(trackings.c.shipment_id.in_(self.touched))
+        ).all()  # fmt: skip
+        updates = []
+        for row in rows:
+            parcel = self.parcels[row.shipment_id]
+            if not parcel.linked:
+                continue  # nobody ordered it: told by webhooks only
+            at = next_poll(
+                parcel.summary, TrackingState(row.tracking_state), self.world.config.cadence, self.now,
+                number=parcel.number, began=parcel.starts_at, edd=parcel.edd,
+            )  # fmt: skip
+            if (row.shipment_id, row.account) in self.poll_now and parcel.summary.scans:
+                at = self.now
+            if at != row.next_poll_at:
+                updates.append({"b_id": row.id, "next_poll_at": at})
+        if updates:
+            self.connection.execute(trackings.update().where(trackings.c.id == sa.bindparam("b_id")), updates)
+        if self.poll_now:
+            self.world.ring("poll")
+
+    def _mark_orders(self) -> None:
+        if self.touched:
+            rows = self.connection.execute(
+                sa.select(fulfilments.c.order_id)
+                .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+                .where(fulfilment_shipments.c.shipment_id.in_(self.touched))
+                .distinct()
+            )
+            self.orders |= {row.order_id for row in rows}
+        if self.orders:
+            ids = sorted(self.orders)
+            locked = sa.select(orders.c.id).where(orders.c.id.in_(ids)).order_by(orders.c.id)
+            self.connection.execute(queries.locked(self.connection, locked)).all()
+            self.connection.execute(orders.update().where(orders.c.id.in_(ids)).values(reconcile_at=self.now))
+
+    # orders
+
+    def _order(self, p: Parsed, order: Order) -> None:
+        """Take a read of an order, unless we knew a newer one before it was asked for."""
+        asked_at = p.row.asked_at or p.row.due_at
+        where = sa.and_(orders.c.store == order.store, orders.c.ref == order.ref)
+        known = self.connection.execute(queries.locked(self.connection, sa.select(orders).where(where))).one_or_none()
+        if known is not None and asked_at < known.read_at:
+            queries.hint(self.connection, order.store, [order.ref], self.database)
+            self.world.ring("poll")
+            return None
+        stored = dump(ORDER, order)
+        values = {
+            "number": order.number, "status": order.status, "raw_status": order.raw_status, "payment": order.payment,
+            "raw_payment": order.raw_payment, "owner": order.owner, "placed_at": order.placed_at, "facts": stored,
+            "read_at": asked_at,
+        }  # fmt: skip
+        if known is None:
+            key = {"store": order.store, "ref": order.ref, "version": 1, "reconcile_at": self.now}
+            insert = queries.upsert(self.connection, orders).on_conflict_do_nothing()
+            if not self.connection.execute(insert, {**key, **values}).rowcount:
+                return self._order(p, order)  # another process was first: now it is known
+            known = self.connection.execute(sa.select(orders).where(where)).one()
+            version, previous, changed = 1, None, True
+        else:
+            changed = known.facts != stored
+            version, previous = known.version + changed, known.read_at
+            self.connection.execute(orders.update().where(orders.c.id == known.id).values(version=version, **values))
+        if changed:
+            self.connection.execute(
+                order_versions.insert(),
+                {"order_id": known.id, "version": version, "seen_at": self.now, "previous_read_at": previous,
+                 "inbox_id": p.row.id, "actor": order.actor, "facts": stored},
+            )  # fmt: skip
+            self.orders.add(known.id)
+            self._fulfilments(known.id, order)
+        return None
+
+    def _fulfilments(self, order_id: int, order: Order) -> None:
+        known = {
+            row.ref: row
+            for row in self.connection.execute(sa.select(fulfilments).where(fulfilments.c.order_id == order_id))
+        }
+        for fulfilment in order.fulfilments:
+            row = known.get(fulfilment.ref)
+            if row is None:
+                result = self.connection.execute(
+                    fulfilments.insert().returning(fulfilments.c.id),
+                    {"order_id": order_id, "ref": fulfilment.ref, "status": fulfilment.status, "live": fulfilment.live},
+                )
+                fulfilment_id = result.scalar_one()
+            else:
+                fulfilment_id = row.id
+                if (row.status, row.live) != (fulfilment.status, fulfilment.live):
+                    self.connection.execute(
+                        fulfilments.update()
+                        .where(fulfilments.c.id == row.id)
+                        .values(status=fulfilment.status, live=fulfilment.live)
+                    )
+            self._link(fulfilment_id, order, fulfilment.shipped_at or order.placed_at, fulfilment.parcels)
+
+    def _link(self, fulfilment_id: int, order: Order, shipped_at: datetime, parcels: Iterable[Any]) -> None:
+        linked = {
+            row.shipment_id
+            for row in self.connection.execute(
+                sa.select(fulfilment_shipments.c.shipment_id).where(
+                    fulfilment_shipments.c.fulfilment_id == fulfilment_id
+                )
+            )
+        }
+        wanted: dict[int, None] = {}
+        for told in parcels:
+            number = clean(told.number)
+            carrier = told.carrier
+            if carrier is None:
+                guesses = candidates(number)
+                carrier = guesses[0] if len(guesses) == 1 else None
+            kept = [
+                p.id for p in self.by_number[number] if p.id in linked and (carrier is None or p.carrier == carrier)
+            ]  # a link, once made, is not moved to another generation by a later read
+            parcel_id = kept[0] if kept else self._ordered(carrier, number, order, shipped_at).id
+            wanted[parcel_id] = None
+        if gone := linked - set(wanted):
+            self.connection.execute(
+                fulfilment_shipments.delete().where(
+                    fulfilment_shipments.c.fulfilment_id == fulfilment_id, fulfilment_shipments.c.shipment_id.in_(gone)
+                )
+            )
+        if fresh := [i for i in wanted if i not in linked]:
+            self.connection.execute(
+                queries.upsert(self.connection, fulfilment_shipments).on_conflict_do_nothing(),
+                [{"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": self.now} for i in fresh],
+            )
+            for i in fresh:
+                parcel = self.parcels[i]
+                if not parcel.linked:
+                    parcel.linked = True
+                    self.connection.execute(shipments.update().where(shipments.c.id == i).values(linked=True))
+                self._watch(parcel)
+            self.world.ring("poll")
+
+    def _ordered(self, carrier: str | None, number: str, order: Order, shipped_at: datetime) -> _Parcel:
+        """Find or open the shipment that an order's number means; a later ship date after an ended journey is a new one."""
+        if carrier is None:
+            named = [p for p in self.by_number[number] if not p.carrier.startswith(UNIDENTIFIED)]
+            if len({p.carrier for p in named}) == 1:
+                carrier = named[0].carrier
+        carrier = carrier or f"{UNIDENTIFIED}{order.store}/{order.ref}"
+        known = self._generations(carrier, number)
+        if not known:
+            return self._create(carrier, number, 1, shipped_at, None)
+        newest = known[0]
+        ended = newest.summary.last_scan_at if newest.summary.status.terminal else None
+        if ended is not None and shipped_at > ended:
+            return self._create(carrier, number, newest.generation + 1, shipped_at, None)
+        return next((p for p in known if p.starts_at - BEFORE_START <= shipped_at), known[-1])
+
+
+def told_of(row: Row[Any]) -> Told:
+    """Read a stored scan as the summary needs it."""
+    status = ShippingStatus(row.status) if row.status else None
+    meaning = Meaning(status, Reason(row.reason) if row.reason else None, Leg(row.leg), row.correction)
+    place = Place(row.city, row.region, row.postcode, row.country)
+    return Told(
+        row.fingerprint, row.space, row.code, meaning, row.instant, Zone(row.zone), Precision(row.precision), place,
+        row.confirmed_at is not None,
+    )  # fmt: skip

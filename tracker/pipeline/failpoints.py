@@ -1,0 +1,29 @@
+"""Named places where a process may be told to die: `CRASH_AT=<name>` (tests run once for each name)."""
+
+from __future__ import annotations
+
+import os
+
+NAMES = (
+    "receive_before_commit",
+    "receive_after_commit",
+    "inbox_claimed",
+    "inbox_before_commit",
+    "inbox_after_commit",
+    "reconcile_before_commit",
+    "reconcile_after_commit",
+    "push_claimed",
+    "push_before_call",
+    "push_after_call",
+    "push_after_commit",
+    "poll_claimed",
+    "poll_after_call",
+    "poll_after_commit",
+)
+_ARMED = os.environ.get("CRASH_AT")
+
+
+def crash_at(name: str) -> None:
+    """Die here without any clean-up, as `kill -9` would, if told to."""
+    if name == _ARMED:
+        os._exit(137)

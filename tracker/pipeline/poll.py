@@ -1,0 +1,452 @@
+"""The poll queue: ask carriers about parcels, register them, re-read hinted orders, sweep stores.
+
+All four follow one shape: T1 claims and commits, the network is asked in between, T2 stores what came, fenced. A
+tracking, re-read or sweep is never dead: it only gets its next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.config.model import Account
+from tracker.domain.cadence import next_poll
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, SourceError
+from tracker.domain.facts import Finding, Page, Parcel, Parcels, Refs, Registered, Since
+from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.pipeline.facts import UNIDENTIFIED
+from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.push import park
+from tracker.pipeline.world import World
+from tracker.store import queries
+from tracker.store.codec import SUMMARY
+from tracker.store.engine import database_now
+from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, orders, rereads, shipments, trackings
+
+LEASE = timedelta(seconds=120)
+RENEW_BEFORE = timedelta(days=1)
+MOST_CALLS = 64
+REFS_A_CALL = 50
+
+
+@dataclass
+class _Call:
+    """One call: the rows it is for, and what came of it."""
+
+    account: Account
+    rows: Sequence[Row[Any]]
+    ask: Callable[[], Any]
+    result: Any = None
+    error: SourceError | None = None
+
+
+def run(world: World) -> int:
+    """Do one round of everything that is due. Returns how many calls were made."""
+    with world.store.write() as connection:
+        now, business = database_now(connection), world.now()
+        ready = _ready(world, connection, now)
+        polls = _claim_polls(world, connection, ready, now, business)
+        registrations = _claim_registrations(world, connection, ready, now, business)
+        reads = _claim_rereads(world, connection, ready, now)
+        sweeps = _claim_sweeps(world, connection, ready, now, business)
+    calls = polls + registrations + reads
+    if not calls and not sweeps:
+        return 0
+    crash_at("poll_claimed")
+    sweeping = [world.pool.submit(_sweep, world, account, row) for account, row in sweeps]
+    list(world.pool.map(_make, calls))
+    crash_at("poll_after_call")
+    if calls:
+        _store(world, polls, registrations, reads, now)
+    crash_at("poll_after_commit")
+    for done in sweeping:
+        done.result()
+    world.ring("inbox")
+    return len(calls) + len(sweeps)
+
+
+def _make(call: _Call) -> None:
+    try:
+        call.result = call.ask()
+    except SourceError as error:
+        call.error = error
+    except Exception as error:  # a plugin's bug must not stop the others' polls
+        call.error = SourceError(type(error).__name__)
+
+
+def _ready(world: World, connection: Connection, now: datetime) -> dict[str, Row[Any]]:
+    """Return the accounts that may be asked now."""
+    rows = connection.execute(sa.select(accounts))
+    return {
+        row.name: row
+        for row in rows
+        if row.name in world.config.accounts
+        and row.parked_reason is None
+        and not (row.blocked_until and row.blocked_until > now)
+    }
+
+
+def _take_budget(connection: Connection, account: Account, state: Row[Any], wanted: int, business: datetime) -> int:
+    """Take calls from the account's budget; returns how many it gives."""
+    if account.budget is None:
+        return wanted
+    left, resets = state.budget_left, state.budget_resets_at
+    if left is None or resets is None or resets <= business:
+        left, resets = account.budget.calls, business + account.budget.per
+    given = min(wanted, left)
+    connection.execute(
+        accounts.update()
+        .where(accounts.c.name == account.name)
+        .values(budget_left=left - given, budget_resets_at=resets)
+    )
+    return int(given)
+
+
+def _parcel(row: Row[Any]) -> Parcel:
+    carrier = None if row.carrier.startswith(UNIDENTIFIED) else row.carrier
+    return Parcel(carrier, row.number, their_ref=row.their_ref)
+
+
+def _due_trackings(
+    connection: Connection, names: Iterable[str], column: sa.Column[Any], limit: int, now: datetime, business: datetime
+) -> Sequence[Row[Any]]:
+    due = (
+        sa.select(trackings.c.id)
+        .where(
+            column <= business,
+            sa.or_(trackings.c.claimed_until.is_(None), trackings.c.claimed_until < now),
+            trackings.c.account.in_(list(names)),
+        )
+        .order_by(column, trackings.c.id)
+        .limit(limit)
+    )
+    ids = list(connection.execute(queries.skip_locked(connection, due)).scalars())
+    if not ids:
+        return ()
+    return connection.execute(
+        sa.select(
+            trackings, shipments.c.carrier, shipments.c.number, shipments.c.summary, shipments.c.starts_at,
+            shipments.c.edd_begins, shipments.c.edd_ends,
+        )
+        .join(shipments, shipments.c.id == trackings.c.shipment_id)
+        .where(trackings.c.id.in_(ids))
+        .order_by(trackings.c.account, trackings.c.id)
+    ).all()  # fmt: skip
+
+
+def _hold(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]], now: datetime) -> None:
+    if rows:
+        connection.execute(
+            table.update()
+            .where(table.c.id.in_([row.id for row in rows]))
+            .values(attempts=table.c.attempts + 1, claimed_until=now + LEASE)
+        )
+
+
+def _chunks(rows: Sequence[Row[Any]], size: int) -> Iterable[Sequence[Row[Any]]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _claim_polls(
+    world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+) -> list[_Call]:
+    names = [name for name in ready if not world.config.accounts[name].is_store]
+    rows = _due_trackings(connection, names, trackings.c.next_poll_at, MOST_CALLS * 4, now, business)
+    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_account[row.account].append(row)
+    calls: list[_Call] = []
+    for name, mine in by_account.items():
+        account = world.config.accounts[name]
+        chunks = list(_chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
+        given = _take_budget(connection, account, ready[name], len(chunks), business)
+        for chunk in chunks[:given]:
+            calls.append(_poll_call(world, account, chunk))
+        if given < len(chunks) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
+            rest = [row.id for chunk in chunks[given:] for row in chunk]
+            later = business + account.budget.per / 8
+            connection.execute(trackings.update().where(trackings.c.id.in_(rest)).values(next_poll_at=later))
+    _hold(connection, trackings, [row for call in calls for row in call.rows], now)
+    return calls
+
+
+def _poll_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
+    ask = Parcels(tuple(_parcel(row) for row in rows))
+    return _Call(account, rows, lambda: list(account.source.fetch(world.client(account), ask)))
+
+
+def _claim_registrations(
+    world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+) -> list[_Call]:
+    names = [n for n in ready if not world.config.accounts[n].is_store and world.config.accounts[n].carrier.registers]
+    rows = _due_trackings(connection, names, trackings.c.register_at, MOST_CALLS, now, business)
+    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_account[row.account].append(row)
+    calls = [
+        _register_call(world, world.config.accounts[name], chunk)
+        for name, mine in by_account.items()
+        for chunk in _chunks(mine, 50)
+    ]
+    _hold(connection, trackings, rows, now)
+    return calls
+
+
+def _register_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
+    ask = Parcels(tuple(_parcel(row) for row in rows))
+    return _Call(account, rows, lambda: account.carrier.register(world.client(account), ask))
+
+
+def _claim_rereads(world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime) -> list[_Call]:
+    due = (
+        sa.select(rereads)
+        .where(
+            rereads.c.due_at <= now,
+            sa.or_(rereads.c.claimed_until.is_(None), rereads.c.claimed_until < now),
+            rereads.c.account.in_(list(ready)),
+        )
+        .order_by(rereads.c.due_at, rereads.c.id)
+        .limit(REFS_A_CALL * 4)
+    )
+    rows = connection.execute(queries.skip_locked(connection, due)).all()
+    _hold(connection, rereads, rows, now)
+    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_account[row.account].append(row)
+    return [
+        _read_call(world, world.config.accounts[name], chunk)
+        for name, mine in by_account.items()
+        for chunk in _chunks(mine, REFS_A_CALL)
+    ]
+
+
+def _read_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
+    ask = Refs(tuple(row.ref for row in rows))
+    if account.is_store:
+        return _Call(account, rows, lambda: list(account.source.fetch(world.client(account), ask)))
+    return _Call(account, rows, lambda: account.carrier.register(world.client(account), ask))
+
+
+def _store(
+    world: World, polls: Sequence[_Call], registrations: Sequence[_Call], reads: Sequence[_Call], asked_at: datetime
+) -> None:
+    """T2 of polls, registrations and re-reads. `asked_at` is the claim's time: before the question was put."""
+    with world.store.write() as connection:
+        now, business = database_now(connection), world.now()
+        for call in (*polls, *registrations, *reads):
+            if call.error is not None:
+                _tell(world, connection, call, now)
+        for call in polls:
+            _store_poll(world, connection, call, now, business, asked_at)
+        for call in registrations:
+            _store_registration(world, connection, call, business)
+        for call in reads:
+            _store_reads(connection, call, now, business, asked_at)
+
+
+def _tell(world: World, connection: Connection, call: _Call, now: datetime) -> None:
+    """Let an account rest or park it, as its error says."""
+    error, name = call.error, call.account.name
+    world.count("tracker_source_errors_total", account=name, error=type(error).__name__)
+    if isinstance(error, RateLimited):
+        attempts = max((row.attempts for row in call.rows), default=0)
+        queries.block(connection, name, now + (error.after or queries.backoff(attempts)))
+    elif isinstance(error, CredentialsRejected):
+        park(world, connection, call.account, str(error))
+    elif not isinstance(error, NotFound):
+        world.log.info("source_failed", account=name, error=type(error).__name__, said=str(error)[:200])
+
+
+def _fenced(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]]) -> set[int]:
+    held = connection.execute(
+        queries.locked(connection, sa.select(table.c.id, table.c.attempts).where(table.c.id.in_([r.id for r in rows])))
+    )
+    attempts = {row.id: row.attempts + 1 for row in rows}
+    return {row.id for row in held if row.attempts == attempts[row.id]}
+
+
+def _store_poll(
+    world: World, connection: Connection, call: _Call, now: datetime, business: datetime, asked_at: datetime
+) -> None:
+    ours = _fenced(connection, trackings, call.rows)
+    pages: list[Page] = call.result or []
+    hashed = hashlib.sha256(b"\0".join(part for page in pages for part in page.parts)).hexdigest()
+    fresh = [row for row in call.rows if row.answer_hash != hashed]
+    if pages and fresh and ours:
+        queries.store_payloads(
+            connection,
+            [
+                queries.payload_row(call.account.name, "poll", page.parts, business, now, asked_at=asked_at)
+                for page in pages
+            ],
+        )
+    updates = []
+    for row in call.rows:
+        if row.id not in ours:
+            continue
+        summary = SUMMARY.validate_python(row.summary)
+        state = TrackingState(row.tracking_state)
+        failures = 0
+        if isinstance(call.error, NotFound | Refused) and not summary.scans:
+            state = TrackingState.NOT_FOUND if isinstance(call.error, NotFound) else TrackingState.ERROR
+        elif call.error is not None:
+            failures = row.failures + 1
+        at = next_poll(summary, state, world.config.cadence, business, number=row.number, began=row.starts_at)
+        if failures:
+            at = min(filter(None, (at, business + queries.backoff(failures + 4))))
+        updates.append(
+            {
+                "b_id": row.id,
+                "claimed_until": None,
+                "checked_at": row.checked_at if failures else business,
+                "next_poll_at": at,
+                "tracking_state": state,
+                "failures": failures,
+                "answer_hash": hashed if pages else row.answer_hash,
+            }
+        )
+    if updates:
+        connection.execute(trackings.update().where(trackings.c.id == sa.bindparam("b_id")), updates)
+
+
+def _store_registration(world: World, connection: Connection, call: _Call, business: datetime) -> None:
+    ours = _fenced(connection, trackings, call.rows)
+    answers: dict[str, Registered] = {answer.number: answer for answer in call.result or ()}
+    for row in call.rows:
+        if row.id not in ours:
+            continue
+        answer = answers.get(row.number)
+        values: dict[str, Any] = {"claimed_until": None}
+        refused = answer.refused if answer else None
+        if isinstance(call.error, Refused | NotFound | BadPayload):
+            refused = str(call.error)
+        if refused is not None:
+            values |= {"rejected_reason": refused[:200], "register_at": None}
+            _registration_refused(world, connection, call.account, row, refused, business)
+        elif answer is None:
+            values["register_at"] = business + queries.backoff(min(row.attempts, 10) + 4)
+        else:
+            ended = SUMMARY.validate_python(row.summary).status.terminal
+            renew = answer.until - RENEW_BEFORE if answer.until and not ended else None
+            values |= {
+                "registered_at": business, "registered_until": answer.until, "register_at": renew,
+                "their_ref": answer.their_ref or row.their_ref, "rejected_reason": None,
+            }  # fmt: skip
+        connection.execute(trackings.update().where(trackings.c.id == row.id).values(**values))
+
+
+def _registration_refused(
+    world: World, connection: Connection, account: Account, row: Row[Any], said: str, business: datetime
+) -> None:
+    linked = connection.execute(
+        sa.select(orders.c.id, orders.c.number)
+        .join(fulfilments, fulfilments.c.order_id == orders.c.id)
+        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+        .where(fulfilment_shipments.c.shipment_id == row.shipment_id)
+        .limit(1)
+    ).one_or_none()
+    finding = Finding(
+        FindingKind.REGISTRATION_REFUSED, f"{account.name}/{row.carrier}/{row.number}", Severity.INFO, Act.MONITOR,
+        {"account": account.name, "parcel": f"{row.carrier} {row.number}", "order": linked.number if linked else "",
+         "said": said[:200]},
+    )  # fmt: skip
+    queries.open_findings(connection, [(linked.id if linked else None, finding)], business, by="registration")
+    world.count("tracker_registrations_refused_total", account=account.name)
+
+
+def _store_reads(connection: Connection, call: _Call, now: datetime, business: datetime, asked_at: datetime) -> None:
+    ours = [row for row in call.rows if row.id in _fenced(connection, rereads, call.rows)]
+    if call.error is not None and not isinstance(call.error, NotFound | Refused):
+        for row in ours:
+            connection.execute(
+                rereads.update()
+                .where(rereads.c.id == row.id)
+                .values(claimed_until=None, due_at=now + queries.backoff(row.attempts + 1))
+            )
+        return
+    if call.account.is_store and call.result:
+        queries.store_payloads(
+            connection,
+            [
+                queries.payload_row(call.account.name, "read", page.parts, business, now, asked_at=asked_at)
+                for page in call.result
+            ],
+        )
+    for row in ours:  # a hint that came meanwhile keeps its row
+        gone = connection.execute(
+            rereads.delete().where(rereads.c.id == row.id, rereads.c.hinted_at == row.hinted_at)
+        ).rowcount
+        if not gone:
+            connection.execute(rereads.update().where(rereads.c.id == row.id).values(claimed_until=None))
+
+
+# sweeps
+
+
+def _claim_sweeps(
+    world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+) -> list[tuple[Account, Row[Any]]]:
+    claimed = []
+    for name, state in ready.items():
+        account = world.config.accounts[name]
+        free = state.claimed_until is None or state.claimed_until < now
+        if not account.is_store or not free or (state.next_sweep_at and state.next_sweep_at > business):
+            continue
+        where = sa.and_(accounts.c.name == name, accounts.c.attempts == state.attempts)
+        values = {"attempts": state.attempts + 1, "claimed_until": now + LEASE}
+        if state.connected_at is None:
+            values["connected_at"] = business
+        if connection.execute(accounts.update().where(where).values(**values)).rowcount:
+            claimed.append((account, state))
+    return claimed
+
+
+def _sweep(world: World, account: Account, state: Row[Any]) -> None:
+    """Read what changed since the cursor, page by page; each page is stored together with its cursor."""
+    first = state.synced_at is None
+    attempts = state.attempts + 1
+    where = sa.and_(accounts.c.name == account.name, accounts.c.attempts == attempts)
+    pages = 0
+    error: SourceError | None = None
+    try:
+        with world.store.read() as connection:
+            asked_at = database_now(connection)
+        for page in account.source.fetch(world.client(account), Since(state.cursor, open_only=first)):
+            with world.store.write() as connection:
+                now, business = database_now(connection), world.now()
+                held = connection.execute(
+                    accounts.update().where(where).values(cursor=page.next_cursor, claimed_until=now + LEASE)
+                ).rowcount
+                if not held:
+                    return
+                row = queries.payload_row(account.name, "sweep", page.parts, business, now, asked_at=asked_at)
+                queries.store_payloads(connection, [row])
+                asked_at = now
+            pages += 1
+            world.ring("inbox")
+            if first:
+                world.log.info("first_sync", store=account.name, pages=pages, cursor=page.next_cursor)
+    except SourceError as problem:
+        error = problem
+    except Exception as problem:  # a plugin's bug must not stop the other stores
+        error = SourceError(type(problem).__name__)
+    with world.store.write() as connection:
+        now, business = database_now(connection), world.now()
+        if error is not None:
+            _tell(world, connection, _Call(account, (), lambda: None, error=error), now)
+            at = business + min(account.sweep_every, queries.backoff(3))
+            connection.execute(accounts.update().where(where).values(claimed_until=None, next_sweep_at=at))
+            return
+        values: dict[str, Any] = {"claimed_until": None, "next_sweep_at": business + account.sweep_every}
+        if first:
+            values["synced_at"] = business
+        connection.execute(accounts.update().where(where).values(**values))
+    if first:
+        world.log.info("first_sync_done", store=account.name, pages=pages)

@@ -1,0 +1,266 @@
+"""Stage C: do the writes. Claim, read the order again, drop what no longer fits, push, keep what the receipt proves.
+
+The push itself happens between two commits, so it may happen twice: platforms look before they write.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.config.model import Account
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, SourceError
+from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs
+from tracker.domain.reconcile import apply, reconcile
+from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.pipeline.decide import connected_at, shipments_of
+from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.world import World
+from tracker.store import queries
+from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
+from tracker.store.engine import database_now
+from tracker.store.tables import accounts, findings, order_versions, orders, outbox
+
+AT_ONCE = 10
+HOUR = timedelta(hours=1)
+
+
+def run(world: World) -> int:
+    """Push one batch. Returns how many writes were taken up."""
+    rows = _claim(world)
+    if not rows:
+        return 0
+    crash_at("push_claimed")
+    for row in rows:
+        account = world.account(row.store)
+        if account is None or _stopped(world, row.store):
+            with world.store.write() as connection:
+                now = database_now(connection)
+                queries.release(
+                    connection, outbox, row, now + timedelta(seconds=5), "the store is paused", crashed=False
+                )
+            continue
+        try:
+            _push(world, account, row)
+        except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
+            world.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
+            with world.store.write() as connection:
+                now = database_now(connection)
+                due = now + queries.backoff(row.attempts)
+                queries.release(connection, outbox, row, due, type(error).__name__, crashed=True)
+    return len(rows)
+
+
+def _claim(world: World) -> list[Row[Any]]:
+    """Claim the oldest pending write of each order, for stores that may write, within their hourly budget."""
+    with world.store.write() as connection:
+        now = database_now(connection)
+        business = world.now()
+        waiting = connection.execute(
+            sa.select(outbox.c.store).where(outbox.c.state == "pending", outbox.c.due_at <= now).distinct()
+        ).scalars()
+        budgets: dict[str, int] = {}
+        for name in list(waiting):
+            account = world.account(name)
+            if account is None or account.mode != "write":
+                continue
+            left = _writes_left(connection, account, now, business)
+            if left:
+                budgets[name] = left
+        if not budgets:
+            return []
+        older = outbox.alias("older")
+        first = ~(
+            sa.select(older.c.id)
+            .where(older.c.order_id == outbox.c.order_id, older.c.state == "pending", older.c.id < outbox.c.id)
+            .exists()
+        )
+        rows = queries.claim(connection, outbox, AT_ONCE, outbox.c.store.in_(list(budgets)), first)
+        kept = []
+        for row in rows:
+            if budgets[row.store] > 0:
+                budgets[row.store] -= 1
+                kept.append(row)
+            else:
+                queries.release(connection, outbox, row, now, "write budget", crashed=False)
+        for name in {row.store for row in kept}:
+            connection.execute(accounts.update().where(accounts.c.name == name).values(writes_left=budgets[name]))
+        return kept
+
+
+def _writes_left(connection: Connection, account: Account, now: datetime, business: datetime) -> int:
+    state = connection.execute(
+        queries.locked(connection, sa.select(accounts).where(accounts.c.name == account.name))
+    ).one_or_none()
+    if state is None or state.paused_at or state.parked_reason or (state.blocked_until and state.blocked_until > now):
+        return 0
+    left = state.writes_left
+    if left is None or state.writes_reset_at is None or state.writes_reset_at <= now:
+        left = account.writes_per_hour
+        connection.execute(
+            accounts.update()
+            .where(accounts.c.name == account.name)
+            .values(writes_left=left, writes_reset_at=now + HOUR)
+        )
+        subject = f"store/{account.name}"
+        queries.close_findings(
+            connection,
+            sa.and_(findings.c.subject == subject, findings.c.kind == FindingKind.WRITES_HELD),
+            business,
+            "push",
+        )
+    if left <= 0:
+        finding = Finding(
+            FindingKind.WRITES_HELD, f"store/{account.name}", Severity.WARNING, Act.ACT,
+            {"store": account.name, "writes_per_hour": str(account.writes_per_hour)},
+        )  # fmt: skip
+        queries.open_findings(connection, [(None, finding)], business, by="push")
+        return 0
+    return int(left)
+
+
+def _stopped(world: World, store: str) -> bool:
+    """Look once more before each write: a pause takes hold within one call."""
+    with world.store.read() as connection:
+        state = connection.execute(
+            sa.select(accounts.c.paused_at, accounts.c.parked_reason).where(accounts.c.name == store)
+        ).one_or_none()
+    return state is None or state.paused_at is not None or state.parked_reason is not None
+
+
+def _push(world: World, account: Account, row: Row[Any]) -> None:
+    action = ACTION.validate_python(row.action)
+    client = world.client(account)
+    try:
+        before = _read(world, account, action)
+        if not _still_fits(world, account, row, before, action):
+            _finish(world, row, "superseded", error="the order moved on")
+            return
+        crash_at("push_before_call")
+        receipt = account.platform.push(client, action, before)
+        crash_at("push_after_call")
+    except Refused as error:
+        _refused(world, account, row, action, str(error))
+    except NotFound:
+        _refused(world, account, row, action, "the order does not exist there")
+    except (SourceError, BadPayload) as error:
+        _later(world, account, row, error)
+    else:
+        _sent(world, account, row, action, before, receipt)
+        crash_at("push_after_commit")
+
+
+def _read(world: World, account: Account, action: Action) -> Order:
+    """Read the order again; the answer is stored like any other."""
+    with world.store.read() as connection:
+        asked_at = database_now(connection)
+    pages = list(account.platform.fetch(world.client(account), Refs((action.order,))))
+    now = world.now()
+    with world.store.write() as connection:
+        rows = [
+            queries.payload_row(account.name, "read", page.parts, now, asked_at, asked_at=asked_at) for page in pages
+        ]
+        queries.store_payloads(connection, rows)
+    world.ring("inbox")
+    for page in pages:
+        for item in account.platform.normalize(Payload(account.name, "read", page.parts, now)):
+            if isinstance(item, Order) and item.ref == action.order:
+                return item
+    raise NotFound(action.order)
+
+
+def _still_fits(world: World, account: Account, row: Row[Any], before: Order, action: Action) -> bool:
+    with world.store.read() as connection:
+        parcels = shipments_of(connection, [row.order_id])[row.order_id]
+        states = {s.name: s for s in connection.execute(sa.select(accounts).where(accounts.c.name == account.name))}
+    decision = reconcile(before, parcels, account.policy, world.now(), connected_at=connected_at(states, account.name))
+    return any(wanted.key == action.key for wanted in decision.actions)
+
+
+def _finish(
+    world: World, row: Row[Any], state: str, *, error: str | None = None, receipt: dict[str, Any] | None = None
+) -> None:
+    with world.store.write() as connection:
+        if row.id in queries.still_ours(connection, outbox, [row]):
+            now = database_now(connection)
+            queries.end(connection, outbox, [row.id], state, now, error)
+            connection.execute(outbox.update().where(outbox.c.id == row.id).values(receipt=receipt, attempted_at=now))
+    world.count("tracker_writes_total", store=row.store, state=state)
+
+
+def _sent(world: World, account: Account, row: Row[Any], action: Action, before: Order, receipt: Receipt) -> None:
+    """Keep the receipt, and the order as the receipt proves it is now."""
+    after = apply(before, action, account.policy.words[action.status])
+    with world.store.write() as connection:
+        if row.id not in queries.still_ours(connection, outbox, [row]):
+            return  # our claim ended while we wrote: whoever has it now looks before it writes
+        order = connection.execute(
+            queries.locked(connection, sa.select(orders).where(orders.c.id == row.order_id))
+        ).one()
+        now, database = world.now(), database_now(connection)
+        stored = dump(ORDER, after)
+        changed = stored != order.facts
+        version = order.version + changed
+        connection.execute(
+            orders.update()
+            .where(orders.c.id == order.id)
+            .values(facts=stored, version=version, read_at=database, reconcile_at=now)
+        )
+        if changed:
+            connection.execute(
+                order_versions.insert(),
+                {"order_id": order.id, "version": version, "seen_at": now, "previous_read_at": order.read_at,
+                 "inbox_id": None, "actor": "trackwright", "facts": stored},
+            )  # fmt: skip
+        queries.end(connection, outbox, [row.id], "sent", database)
+        connection.execute(
+            outbox.update().where(outbox.c.id == row.id).values(receipt=dump(RECEIPT, receipt), attempted_at=database)
+        )
+        queries.hint(connection, account.name, [action.order], database)  # read back what we wrote
+    world.log.info("written", store=row.store, order=order.number, status=action.status, already=receipt.already_there)
+    world.count("tracker_writes_total", store=row.store, state="sent")
+    world.ring("reconcile")
+    world.ring("poll")
+
+
+def _refused(world: World, account: Account, row: Row[Any], action: Action, said: str) -> None:
+    with world.store.write() as connection:
+        if row.id not in queries.still_ours(connection, outbox, [row]):
+            return
+        now = database_now(connection)
+        queries.end(connection, outbox, [row.id], "refused", now, said)
+        number = connection.execute(sa.select(orders.c.number).where(orders.c.id == row.order_id)).scalar_one()
+        finding = Finding(
+            FindingKind.WRITE_REFUSED, f"{account.name}/{number}/{action.fulfilment}", Severity.WARNING, Act.ACT,
+            {"order": number, "status": str(action.status), "said": said[:200]},
+        )  # fmt: skip
+        queries.open_findings(connection, [(row.order_id, finding)], world.now(), by="push")
+    world.count("tracker_writes_total", store=row.store, state="refused")
+
+
+def _later(world: World, account: Account, row: Row[Any], error: Exception) -> None:
+    with world.store.write() as connection:
+        now = database_now(connection)
+        due = now + queries.backoff(row.attempts)
+        if isinstance(error, RateLimited):
+            due = now + (error.after or queries.backoff(row.attempts))
+            queries.block(connection, account.name, due)
+        elif isinstance(error, CredentialsRejected):
+            park(world, connection, account, str(error))
+        queries.release(connection, outbox, row, due, f"{type(error).__name__}: {error}", crashed=False)
+    world.log.info("push_later", store=account.name, outbox=row.id, error=type(error).__name__)
+    world.count("tracker_source_errors_total", account=account.name, error=type(error).__name__)
+
+
+def park(world: World, connection: Connection, account: Account, said: str) -> None:
+    """Stop using an account whose credentials are refused, and tell a person."""
+    queries.park(connection, account.name, said)
+    finding = Finding(
+        FindingKind.ACCOUNT_PARKED, f"account/{account.name}", Severity.URGENT, Act.ACT,
+        {"account": account.name, "said": said[:200]},
+    )  # fmt: skip
+    queries.open_findings(connection, [(None, finding)], world.now(), by="account")
+    world.log.warning("account_parked", account=account.name)

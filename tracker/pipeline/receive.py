@@ -1,0 +1,74 @@
+"""Receiving: verify on the raw bytes, then store before anybody is told "200"."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tracker.config.model import Account
+from tracker.domain.errors import WebhookRejected
+from tracker.domain.facts import Payload
+from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.world import World
+from tracker.store import queries
+from tracker.store.engine import database_now
+from tracker.store.tables import accounts
+
+# What is kept of a webhook's headers: what identifies and dates it; never a credential or a signature.
+KEPT = frozenset(
+    {
+        "content-type", "user-agent", "x-shopify-topic", "x-shopify-shop-domain", "x-shopify-api-version",
+        "x-shopify-webhook-id", "x-shopify-event-id", "x-shopify-triggered-at", "webhook-id", "webhook-timestamp",
+    }
+)  # fmt: skip
+
+
+def check(
+    account: Account | None, token: str, headers: Mapping[str, str], body: bytes, received_at: datetime
+) -> Payload:
+    """Return the payload of a webhook that proves who sent it. Raises WebhookRejected, with the reason for our log."""
+    if account is None:
+        raise WebhookRejected("unknown account")
+    if account.webhook_tokens or token:
+        given = token.encode("utf-8", "replace")
+        fits = [hmac.compare_digest(t.get_secret_value().encode(), given) for t in account.webhook_tokens]
+        if not any(fits):
+            raise WebhookRejected("wrong address token")
+    payload = Payload(account.name, "webhook", (body,), received_at, headers)
+    account.source.verify(payload)
+    return payload
+
+
+def commit(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
+    """Store a group of verified payloads in one transaction; those that were stored before change nothing."""
+    with world.store.write(first=True) as connection:
+        now = database_now(connection)
+        rows: list[dict[str, Any]] = [
+            queries.payload_row(
+                account.name,
+                "webhook",
+                payload.parts,
+                payload.received_at,
+                now,
+                headers={name: value for name, value in payload.headers.items() if name in KEPT},
+                dedupe_key=account.source.dedupe_key(payload)[:200],
+            )
+            for account, payload in payloads
+        ]
+        queries.store_payloads(connection, rows)
+        heard = {account.name: payload.received_at for account, payload in payloads}
+        for name in sorted(heard):
+            connection.execute(
+                accounts.update()
+                .where(
+                    accounts.c.name == name,
+                    sa.or_(accounts.c.last_webhook_at.is_(None), accounts.c.last_webhook_at < heard[name]),
+                )
+                .values(last_webhook_at=heard[name])
+            )
+        crash_at("receive_before_commit")
+    crash_at("receive_after_commit")

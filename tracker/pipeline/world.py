@@ -1,0 +1,58 @@
+"""What every use case works with: made once by the daemon, handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from tracker.config.model import Account, Config
+from tracker.plugin.contracts import Client
+from tracker.store.engine import Store
+
+QUEUES = ("inbox", "reconcile", "poll", "push")
+
+
+class Log(Protocol):
+    """Structured lines: short snake_case facts with bound keys."""
+
+    def info(self, event: str, **values: object) -> object:
+        """Tell."""
+
+    def warning(self, event: str, **values: object) -> object:
+        """Warn."""
+
+
+class Counter(Protocol):
+    """A metric that only grows."""
+
+    def __call__(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+
+
+def _uncounted(name: str, amount: float = 1, **labels: str) -> None:
+    """Count nothing."""
+
+
+@dataclass
+class World:
+    """The store, the configuration in force, the business clock, the bells and the way out.
+
+    `config` is replaced as a whole on reload. `client(account)` returns this thread's client for it; `pool` runs
+    polls side by side.
+    """
+
+    store: Store
+    config: Config
+    now: Callable[[], datetime]
+    ring: Callable[[str], None]
+    client: Callable[[Account], Client]
+    log: Log
+    pool: Executor
+    count: Counter = field(default=_uncounted)
+
+    def account(self, name: str) -> Account | None:
+        """Return a configured account, None where the configuration lost it."""
+        return self.config.accounts.get(name)

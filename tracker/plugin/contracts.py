@@ -1,0 +1,232 @@
+"""The contract between the core and its plugins: a carrier (or aggregator) or a selling platform.
+
+A plugin module holds exactly one subclass of `Carrier` or `Platform`; its module name is the `uses:` word of the YAML.
+`verify`, `normalize` and `meaning` are pure. `fetch`, `register` and `push` are the only methods that get a client;
+they never sleep, log or catch HTTP errors.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from tracker.domain.errors import (
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+    WebhookRejected,
+)
+from tracker.domain.facts import (
+    Action,
+    Ask,
+    Code,
+    Hint,
+    Meaning,
+    Order,
+    Page,
+    Parcels,
+    Payload,
+    Receipt,
+    Refs,
+    Registered,
+    Report,
+)
+from tracker.domain.vocabulary import Leg, OrderStatus, Reason, ShippingStatus, Trust
+
+Secrets = tuple[SecretStr, ...]  # several at once while one is being rotated, newest first
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One outgoing call. `url` is absolute; `idempotent` calls are tried again within the request."""
+
+    method: str
+    url: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    basic: tuple[str, str] | None = None
+    idempotent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: headers in lower case, the whole body. `received_at` is wall time, aware."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+class Vault(Protocol):
+    """Where a token that rotates lives, encrypted, one an account."""
+
+    def load(self) -> str | None:
+        """Return what was stored last, None at first."""
+
+    def store(self, value: str) -> None:
+        """Store it durably before it is used."""
+
+
+class Client(Protocol):
+    """The core's outgoing HTTP: total deadline, size caps, no redirects; it calls `judge` on each answer."""
+
+    vault: Vault
+
+    def send(self, request: Request) -> Answer:
+        """Send one request; raises what `judge` raises, and Transient when the wire fails."""
+
+    def now(self) -> datetime:
+        """Return the wall time, aware."""
+
+
+class Settings(BaseModel):
+    """What the YAML says of one account. Secret fields are `SecretStr` or `Secrets`: references, never literals."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Source(ABC):
+    """What carriers and platforms share. Class attributes are the feature matrix (`tracker plugins`)."""
+
+    docs: ClassVar[str]
+    trust: ClassVar[Trust] = Trust.SIGNED
+    asks: ClassVar[frozenset[type[Ask]]] = frozenset()
+    webhooks: ClassVar[bool] = False
+    max_body: ClassVar[int] = 1 << 20
+
+    Settings: ClassVar[type[Settings]]
+
+    def __init__(self, account: str, settings: Any) -> None:
+        """Bind an account: its name in the YAML and its settings."""
+        self.account = account
+        self.settings = settings
+
+    def verify(self, payload: Payload) -> None:
+        """Raise WebhookRejected unless the raw bytes prove who sent them. Refuses by default."""
+        raise WebhookRejected(f"{type(self).__module__} takes no webhooks")
+
+    def reply(self, payload: Payload) -> bytes | None:
+        """Echo a challenge, after verify; None for an empty answer."""
+        return None
+
+    def dedupe_key(self, payload: Payload) -> str:
+        """Identify a webhook delivery: the sender's event id where there is one, else the hash of its body."""
+        return hashlib.sha256(payload.body).hexdigest()
+
+    @abstractmethod
+    def normalize(self, payload: Payload) -> Iterable[Report | Order | Hint]:
+        """Turn bytes into facts. Pure. Raises BadPayload with the path; never guesses."""
+
+    @abstractmethod
+    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+        """Ask, and yield each answer as it came."""
+
+    def judge(self, answer: Answer) -> None:
+        """Raise from the error tree unless the answer is what was asked for. By HTTP status; override for oddities."""
+        judge_by_status(answer)
+
+    def pace(self, answer: Answer) -> timedelta | None:
+        """Answer how long the account should rest before its next call, where the answer tells; None is no rest."""
+        return None
+
+
+def judge_by_status(answer: Answer) -> None:
+    """Raise from the error tree by HTTP status (RFC 9110; 429: RFC 6585)."""
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    said = f"HTTP {status}"
+    if status in (401, 403):
+        raise CredentialsRejected(said)
+    if status == 404:
+        raise NotFound(said)
+    if status == 429:
+        raise RateLimited(said, retry_after(answer))
+    if status in (408, 425) or status >= 500:
+        after = retry_after(answer)
+        raise RateLimited(said, after) if after else Transient(said)
+    raise Refused(said)
+
+
+def retry_after(answer: Answer, most: timedelta = timedelta(hours=1)) -> timedelta | None:
+    """Read Retry-After (seconds or HTTP date, RFC 9110 10.2.3), capped at `most`; None where it says nothing usable."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(timedelta(seconds=min(int(value[:9]), 10**6)), most)
+    try:
+        at = parsedate_to_datetime(value)
+        return max(timedelta(0), min(at - answer.received_at, most))
+    except (ValueError, TypeError):
+        return None
+
+
+class Carrier(Source):
+    """A carrier, or an aggregator that tells of several."""
+
+    carriers: ClassVar[tuple[str, ...]] = ()  # who it speaks for; () is any
+    batch: ClassVar[int] = 1
+    codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {}
+    default_zone: ClassVar[str] = "UTC"
+    text_matters: ClassVar[bool] = False
+    registers: ClassVar[bool] = False
+
+    def meaning(self, code: Code) -> Meaning | None:
+        """Say what a code means; None is UNKNOWN: stored, counted, shown, and it moves nothing."""
+        return self.codes.get((code.space, code.code))
+
+    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+        """Ask the source to push news of these parcels, or answer its handshakes. "Already there" is success."""
+        raise NotImplementedError
+
+
+class Platform(Source):
+    """A selling platform. Its webhooks are hints: the order is read again, then reconciled."""
+
+    statuses: ClassVar[Mapping[str, OrderStatus]] = {}
+
+    def words(self) -> Mapping[ShippingStatus, str]:
+        """Say which word of the platform shows each shipping status; what is missing cannot be shown."""
+        return {}
+
+    @abstractmethod
+    def push(self, client: Client, action: Action, before: Order) -> Receipt:
+        """Do a write. Twice must equal once: look before you write. Refused is final."""
+
+
+def read_codes(module: str) -> dict[tuple[str, str], Meaning]:
+    """Load the code table beside a plugin module (`ups.py` -> `ups.csv`).
+
+    Columns: space, code, wording, status (empty: moves nothing), reason, evidence. `returning` and `returned` travel on
+    the leg back to the sender. Raises ValueError with file and line on an unknown word, a missing evidence or a
+    duplicate.
+    """
+    path = Path(module).with_suffix(".csv")
+    table: dict[tuple[str, str], Meaning] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            key = (row["space"], row["code"])
+            if key in table:
+                raise ValueError(f"{path.name}:{line}: {key} is there twice")
+            if not row["evidence"]:
+                raise ValueError(f"{path.name}:{line}: {key} names no evidence")
+            try:
+                status = ShippingStatus(row["status"]) if row["status"] else None
+                reason = Reason(row["reason"]) if row["reason"] else None
+            except ValueError as error:
+                raise ValueError(f"{path.name}:{line}: {error}") from None
+            back = status in (ShippingStatus.RETURNING, ShippingStatus.RETURNED)
+            table[key] = Meaning(status, reason, Leg.RETURN_TO_SENDER if back else Leg.OUTBOUND)
+    return table

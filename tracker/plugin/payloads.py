@@ -1,0 +1,80 @@
+"""Read untrusted JSON: decode once, and name the path where it is not what it must be."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from tracker.domain.errors import BadPayload
+
+MOST_TEXT = 500
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Decode a JSON object. Raises BadPayload on anything else: not UTF-8, too deep, NaN, a list, a lone surrogate."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadPayload("$", f"not JSON: {error.msg} at character {error.pos}") from None
+    return mapping(value, "$")
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """Return `value` as an object; raises BadPayload with its path."""
+    if isinstance(value, dict):
+        return value
+    raise BadPayload(where, f"must be an object, is {_kind(value)}")
+
+
+def listing(value: Any, where: str) -> list[Any]:
+    """Return `value` as a list; None is empty; raises BadPayload with its path."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return value
+    raise BadPayload(where, f"must be a list, is {_kind(value)}")
+
+
+def text(value: Any) -> str:
+    """Return a text that nothing depends on: trimmed and clipped; what is no text is empty."""
+    if isinstance(value, str):
+        return value.strip()[:MOST_TEXT].replace("\x00", "\ufffd")  # PostgreSQL refuses NUL in texts
+    return ""
+
+
+def word(value: Any, where: str) -> str:
+    """Return a code or id that everything depends on: 1 to 100 characters; integers become text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise BadPayload(where, f"must be a text, is {_kind(value)}")
+    found: str = value.strip()
+    if not 0 < len(found) <= 100:
+        raise BadPayload(where, f"must have 1 to 100 characters, has {len(found)}")
+    return found.replace("\x00", "\ufffd")
+
+
+def number(value: Any, where: str) -> str:
+    """Return a tracking number: 1 to 64 printable ASCII characters, no white space inside."""
+    found = word(value, where).upper()
+    if len(found) > 64 or not found.isascii() or not found.isprintable() or " " in found:
+        raise BadPayload(where, "is no tracking number: 1 to 64 printable ASCII characters")
+    return found
+
+
+def moment(value: Any, where: str) -> datetime:
+    """Return an ISO 8601 date or date and time, aware or naive as it was printed."""
+    if not isinstance(value, str):
+        raise BadPayload(where, f"must be a date and time, is {_kind(value)}")
+    try:
+        return datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise BadPayload(where, f"is no ISO 8601 date and time: {value[:40]!r}") from None
+
+
+def _kind(value: Any) -> str:
+    return {dict: "an object", list: "a list", str: "a text", type(None): "missing"}.get(
+        type(value), f"a {type(value).__name__}"
+    )

@@ -1,0 +1,256 @@
+"""Scenario files: what happens in the outside world, when, and what must come of it.
+
+`tests/scenarios/README.md` documents the format; the JSON schema is made from these models (`tracker sandbox schema`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, ShippingStatus, TrackingState
+
+_OFFSET = re.compile(r"\+?\s*(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?")
+
+
+def _when(value: Any) -> Any:
+    """Read `+2d 3h 30m` as time since the start, or an ISO moment."""
+    if isinstance(value, str):
+        match = _OFFSET.fullmatch(value.strip())
+        if match and any(match.groups()):
+            days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+            return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        if value.strip() in ("+0", "0", "+0s"):
+            return timedelta(0)
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("must be a time such as '+2d 3h' or 2026-11-02T09:00:00Z") from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return value
+
+
+When = Annotated[timedelta | datetime, BeforeValidator(_when, json_schema_input_type=str)]
+Span = Annotated[timedelta, BeforeValidator(_when, json_schema_input_type=str)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Send(_Part):
+    """How the webhook of a scan travels."""
+
+    times: int = Field(1, ge=0, le=100, description="Copies sent, byte for byte the same.")
+    delay: Span = Field(timedelta(0), description="How late it is sent; the scan itself is known to polls at once.")
+    signed: Literal["right", "wrong", "absent"] = Field("right", description="Whether its proof is right.")
+
+
+class Scan(_Part):
+    """The carrier scans a parcel. `code` and its neighbours are the carrier's own words, as on its wire.
+
+    UPS: `type` (I, D, X, M), `letters`, `code` (3 digits). DHL: `type` is statusCode, `code` the fine status, `service`.
+    EasyPost: `type` is status, `code` is status_detail.
+    """
+
+    account: str
+    number: str
+    code: str = ""
+    type: str = ""
+    letters: str = ""
+    text: str = ""
+    city: str = ""
+    region: str = ""
+    country: str = ""
+    offset: str = Field("+00:00", pattern=r"^[+-]\d\d:\d\d$", description="Zone of the printed time.")
+    zoned: bool = Field(True, description="DHL only: print the offset.")
+    service: str = "parcel-de"
+    happened: When | None = Field(None, description="When it happened; the step's time by default.")
+    edd: When | None = None
+    via: Literal["both", "poll", "webhook"] = Field("both", description="How it can be learnt.")
+    webhook: Send = Send()
+
+
+class Place(_Part):
+    """Somebody places an order."""
+
+    order: str
+    store: str = "shop"
+    payment: str = Field("PAID", description="The platform's own word.")
+    status: str = Field("UNFULFILLED", description="The platform's own word.")
+
+
+class Ship(_Part):
+    """Somebody ships an order: one fulfilment with its numbers."""
+
+    order: str
+    store: str = "shop"
+    company: str = ""
+    numbers: tuple[str, ...]
+    partly: bool = False
+
+
+class Edit(_Part):
+    """Somebody changes an order in the shop. `set` holds the platform's own fields and words."""
+
+    order: str
+    store: str = "shop"
+    by: str = "seller"
+    set: dict[str, Any] = {}
+    event: str | None = Field(None, description="A fulfilment event that another app writes.")
+    numbers: tuple[str, ...] | None = Field(None, description="Replace the newest fulfilment's numbers.")
+    company: str = ""
+
+
+class Cancel(_Part):
+    """Somebody cancels an order."""
+
+    order: str
+    store: str = "shop"
+    by: str = "seller"
+
+
+class Pay(_Part):
+    """The payment changes; `status` is the platform's own word."""
+
+    order: str
+    store: str = "shop"
+    status: str = "PAID"
+
+
+class Fault(_Part):
+    """A server does something wrong, `times` times."""
+
+    server: str
+    kind: Literal[
+        "throttle", "error", "garbage", "expire_tokens", "graphql_throttle", "apply_then_fail", "refuse_write",
+        "refuse_number",
+    ]  # fmt: skip
+    times: int = Field(1, ge=1, le=1000)
+
+
+class Wire(_Part):
+    """Post a body as it is, with the account's right (or wrong) proof."""
+
+    account: str
+    body: str
+    signed: Literal["right", "wrong", "absent"] = "right"
+    status: int = Field(200, description="The answer it must get.")
+
+
+class Step(_Part):
+    """One thing that happens. Exactly one of the actions."""
+
+    at: When
+    place: Place | None = None
+    ship: Ship | None = None
+    scan: Scan | None = None
+    edit: Edit | None = None
+    cancel: Cancel | None = None
+    pay: Pay | None = None
+    fault: Fault | None = None
+    wire: Wire | None = None
+    expect: Expect | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Step:
+        if len(self.model_fields_set - {"at"}) != 1:
+            raise ValueError("needs exactly one of place, ship, scan, edit, cancel, pay, fault, wire, expect")
+        return self
+
+
+class ParcelExpected(_Part):
+    """What must be known of a parcel."""
+
+    status: ShippingStatus | None = None
+    tracking: TrackingState | None = None
+    scans: int | None = None
+    place: str | None = Field(None, description="The last known place contains this.")
+
+
+class OrderExpected(_Part):
+    """What must be known of an order."""
+
+    status: OrderStatus | None = None
+    payment: PaymentStatus | None = None
+    parcels: dict[str, ParcelExpected] = {}
+    rules: tuple[str, ...] = Field((), description="Rules that the last decision must name.")
+
+
+class FindingExpected(_Part):
+    """A finding that must have been opened; `open` says whether it still is."""
+
+    kind: FindingKind
+    order: str | None = None
+    parcel: str | None = None
+    open: bool = True
+    opened: When | None = Field(None, description="Opened at this time, to the hour.")
+    closed: When | None = Field(None, description="Closed at this time, to the hour.")
+
+
+class WriteExpected(_Part):
+    """A write that the platform must have logged; `may`: an unlucky order of arrival may skip it."""
+
+    order: str
+    event: str
+    store: str = "shop"
+    number: str | None = None
+    happened: When | None = None
+    may: bool = False
+    times: int = Field(1, ge=1)
+
+
+class Expect(_Part):
+    """What must hold: now (as a step) or at the end. Lists of findings and writes are complete at the end."""
+
+    orders: dict[str, OrderExpected] = {}
+    unmatched: dict[str, ParcelExpected] = Field({}, description="Parcels without an order, by number.")
+    findings: tuple[FindingExpected, ...] | None = None
+    writes: tuple[WriteExpected, ...] | None = None
+    unmapped: tuple[str, ...] | None = Field(None, description="carrier/space/code")
+    rejected: int | None = Field(None, description="Webhooks answered with 401.")
+    calls: dict[str, int] = Field({}, description="At least so many calls, by server/operation.")
+
+
+class CarrierUsed(_Part):
+    """A carrier account of the play. `webhooks: false`: it answers polls only."""
+
+    uses: Literal["ups", "dhl", "easypost"]
+    webhooks: bool = True
+    secret: Literal["right", "wrong"] = Field("right", description="wrong: the credentials in our YAML are wrong.")
+
+
+class StoreUsed(_Part):
+    """A store of the play."""
+
+    uses: Literal["shopify"] = "shopify"
+    mode: Literal["observe", "write"] = "write"
+    policy: dict[str, str] = {}
+    sweep_every: str = "1h"
+    writes_per_hour: int = 1000
+    secret: Literal["right", "wrong"] = "right"
+    existing: bool = Field(False, description="Its first orders are there before the store is connected.")
+
+
+class Scenario(_Part):
+    """A whole play."""
+
+    scenario: str
+    about: str = ""
+    start: datetime = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+    accounts: dict[str, CarrierUsed] = {}
+    stores: dict[str, StoreUsed] = {"shop": StoreUsed()}
+    steps: tuple[Step, ...]
+    lasts: Span | None = Field(None, description="How long to go on after the last step; 1h by default.")
+    expect: Expect = Expect()
+
+    def moment(self, when: timedelta | datetime) -> datetime:
+        """Return the moment that a `When` means."""
+        return self.start + when if isinstance(when, timedelta) else when
+
+
+Step.model_rebuild()
+Scenario.model_rebuild()

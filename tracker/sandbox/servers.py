@@ -1,0 +1,639 @@
+"""Stateful stand-ins for UPS, DHL, EasyPost and Shopify on loopback.
+
+They speak the wire formats of the contracts named in `carriers/` and `adapters/`: token calls, error bodies, rate-limit
+headers, signed webhooks. They refuse what the real ones refuse, and they share no code with the plugins that read them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import itertools
+import threading
+import time
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+Clock = Callable[[], datetime]
+
+
+def _json(body: Any, status: int = 200, **headers: str) -> Response:
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A webhook to send: where to (account), and the bytes as signed."""
+
+    account: str
+    body: bytes
+    headers: dict[str, str]
+
+
+@dataclass
+class Faults:
+    """What a server does wrong, how many times."""
+
+    left: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def take(self, kind: str) -> bool:
+        """Use up one occurrence of a fault."""
+        if self.left[kind] <= 0:
+            return False
+        self.left[kind] -= 1
+        return True
+
+
+class Server:
+    """What all of them share: a name, a clock, faults, and a count of calls."""
+
+    def __init__(self, account: str, clock: Clock) -> None:
+        """Bind the account it stands behind."""
+        self.account, self.clock = account, clock
+        self.faults = Faults()
+        self.calls: dict[str, int] = defaultdict(int)
+        self.history: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._ids = itertools.count(1)
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        raise NotImplementedError
+
+    def trouble(self) -> Response | None:
+        """Return an injected failure, if one is due."""
+        if self.faults.take("throttle"):
+            return _json({"message": "Too Many Requests"}, 429, **{"Retry-After": "1"})
+        if self.faults.take("error"):
+            return Response("<html>Service Unavailable</html>", 503, media_type="text/html")
+        if self.faults.take("garbage"):
+            return Response(b'{"truncated": [', 200, media_type="application/json")
+        return None
+
+
+class UPSServer(Server):
+    """Token call, Track v1, Track Alert v2."""
+
+    def __init__(self, account: str, clock: Clock, *, client_id: str, secret: str, credential: str) -> None:
+        """Keep the credentials that are right."""
+        super().__init__(account, clock)
+        self._client, self._secret, self._credential = client_id, secret, credential
+        self._tokens: set[str] = set()
+        self.subscribed: dict[str, datetime] = {}
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [
+            Route("/security/v1/oauth/token", self._token, methods=["POST"]),
+            Route("/api/track/v1/details/{number}", self._track),
+            Route("/api/track/v2/subscription/standard/package", self._subscribe, methods=["POST"]),
+        ]
+
+    def expire_tokens(self) -> None:
+        """Let every token end now."""
+        self._tokens.clear()
+
+    async def _token(self, request: Request) -> Response:
+        given = base64.b64encode(f"{self._client}:{self._secret}".encode()).decode()
+        if request.headers.get("authorization") != f"Basic {given}":
+            return _json({"response": {"errors": [{"code": "10401", "message": "ClientId is Invalid"}]}}, 401)
+        token = f"ups-{next(self._ids)}"
+        self._tokens.add(token)
+        self.calls["token"] += 1
+        return _json(
+            {
+                "token_type": "Bearer",
+                "issued_at": "0",
+                "access_token": token,
+                "expires_in": "14399",
+                "status": "approved",
+            }
+        )
+
+    def _refused(self, request: Request) -> Response | None:
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self._tokens:
+            return _json(
+                {"response": {"errors": [{"code": "250002", "message": "Invalid Authentication Information."}]}}, 401
+            )
+        if "transid" not in request.headers or "transactionsrc" not in request.headers:
+            return _json({"response": {"errors": [{"code": "VSS110", "message": "transId is required"}]}}, 400)
+        return self.trouble()
+
+    async def _track(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["track"] += 1
+        number = request.path_params["number"]
+        scans = self.history.get(number)
+        if not scans:
+            warning = {"code": "TW0001", "message": "Tracking Information Not Found"}
+            return _json({"trackResponse": {"shipment": [{"inquiryNumber": number, "warnings": [warning]}]}})
+        newest = [self._activity(scan) for scan in sorted(scans, key=lambda s: s["at"], reverse=True)]
+        package: dict[str, Any] = {"trackingNumber": number, "activity": newest, "packageCount": 1}
+        if any(scan["code"] == "011" for scan in scans):
+            package["deliveryInformation"] = {"receivedBy": "DOE", "location": "Front Door"}
+        elif scheduled := [scan["edd"] for scan in scans if scan.get("edd")]:
+            package["deliveryDate"] = [{"type": "SDD", "date": scheduled[-1].strftime("%Y%m%d")}]
+        return _json({"trackResponse": {"shipment": [{"inquiryNumber": number, "package": [package]}]}})
+
+    @staticmethod
+    def _activity(scan: dict[str, Any]) -> dict[str, Any]:
+        local, gmt = scan["at"], scan["at"].astimezone(UTC)
+        return {
+            "location": {
+                "address": {
+                    "city": scan["city"], "stateProvince": scan["region"], "countryCode": scan["country"],
+                    "country": scan["country"],
+                },
+                "slic": "0761",
+            },
+            "status": {
+                "type": scan["type"], "description": scan["text"], "code": scan["letters"], "statusCode": scan["code"],
+            },
+            "date": local.strftime("%Y%m%d"), "time": local.strftime("%H%M%S"),
+            "gmtDate": gmt.strftime("%Y%m%d"), "gmtTime": gmt.strftime("%H:%M:%S").replace(":", ""),
+            "gmtOffset": local.strftime("%z")[:3] + ":" + local.strftime("%z")[3:],
+        }  # fmt: skip
+
+    async def _subscribe(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        body = orjson.loads(await request.body())
+        numbers = body["trackingNumberList"]
+        if len(numbers) > 100 or not body.get("locale"):
+            return _json({"response": {"errors": [{"code": "VSS215", "message": "Invalid request"}]}}, 400)
+        bad = [n for n in numbers if self.faults.take("refuse_number")]
+        good = [n for n in numbers if n not in bad]
+        for number in good:
+            self.subscribed[number] = self.clock() + timedelta(days=14)
+        return _json({"validTrackingNumbers": good, "invalidTrackingNumbers": bad}, 200 if good else 400)
+
+    def alert(self, number: str, scan: dict[str, Any]) -> Outgoing:
+        """Make the Track Alert event of a scan."""
+        local, gmt = scan["at"], scan["at"].astimezone(UTC)
+        event = {
+            "trackingNumber": number,
+            "localActivityDate": local.strftime("%Y%m%d"), "localActivityTime": local.strftime("%H%M%S"),
+            "activityLocation": {
+                "city": scan["city"], "stateProvince": scan["region"], "postalCode": "", "country": scan["country"],
+            },
+            "activityStatus": {
+                "type": scan["type"], "code": scan["letters"], "description": scan["text"],
+                "descriptionCode": scan["code"],
+            },
+            "scheduledDeliveryDate": scan["edd"].strftime("%Y%m%d") if scan.get("edd") else "",
+            "actualDeliveryDate": local.strftime("%Y%m%d") if scan["code"] == "011" else "",
+            "actualDeliveryTime": local.strftime("%H%M%S") if scan["code"] == "011" else "",
+            "gmtActivityDate": gmt.strftime("%Y%m%d"), "gmtActivityTime": gmt.strftime("%H%M%S"),
+            "gmtOffset": (local.strftime("%z")[:3] + "." + local.strftime("%z")[3:]),
+        }  # fmt: skip
+        headers = {
+            "content-type": "application/json", "user-agent": "UPSPubSubTrackingService",
+            "credential": self._credential,
+        }  # fmt: skip
+        return Outgoing(self.account, orjson.dumps(event), headers)
+
+
+class DHLServer(Server):
+    """Shipment Tracking Unified and Unified Push with its handshake."""
+
+    def __init__(self, account: str, clock: Clock, *, key: str) -> None:
+        """Keep the key that is right."""
+        super().__init__(account, clock)
+        self._key = key
+        self.subscriptions: dict[str, dict[str, Any]] = {}
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [
+            Route("/track/shipments", self._track),
+            Route("/tracking/push/v1/subscription", self._subscribe, methods=["POST"]),
+            Route("/tracking/push/v1/subscription/{ref}", self._confirm, methods=["POST"]),
+        ]
+
+    def _refused(self, request: Request) -> Response | None:
+        if request.headers.get("dhl-api-key") != self._key:
+            return _json({"status": 401, "title": "Unauthorized", "detail": "Unauthorized for given resource."}, 401)
+        return self.trouble()
+
+    def _shipment(self, number: str) -> dict[str, Any]:
+        scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
+        events = [
+            {
+                "timestamp": scan["at"].isoformat() if scan["zoned"] else scan["at"].replace(tzinfo=None).isoformat(),
+                "location": {"address": {"countryCode": scan["country"], "addressLocality": scan["city"]}},
+                "statusCode": scan["type"], "status": scan["code"] or scan["text"], "description": scan["text"],
+            }
+            for scan in scans
+        ]  # fmt: skip
+        return {"id": number, "service": scans[0]["service"], "status": events[0], "details": {}, "events": events}
+
+    async def _track(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["track"] += 1
+        number = request.query_params["trackingNumber"]
+        if not self.history.get(number):
+            told = {
+                "title": "No result found",
+                "detail": "No shipment with given tracking number found.",
+                "status": 404,
+            }
+            return _json(told, 404)
+        return _json({"shipments": [self._shipment(number)]})
+
+    async def _subscribe(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        body = orjson.loads(await request.body())
+        if len(body.get("shipmentIDs", ())) > 10:
+            return _json({"status": 400, "title": "Bad Request", "detail": "too many shipmentIDs"}, 400)
+        ref = f"sub-{next(self._ids)}"
+        secret = f"hook-{ref}"
+        self.subscriptions[ref] = {**body, "secret": secret, "active": False}
+        return _json({"subscriptionId": ref}, 202)
+
+    async def _confirm(self, request: Request) -> Response:
+        subscription = self.subscriptions.get(request.path_params["ref"])
+        if subscription is None or request.headers.get("dhl-api-hook-secret") != subscription["secret"]:
+            return _json({"status": 404, "title": "Not Found"}, 404)
+        subscription["active"] = True
+        return _json({}, 200)
+
+    def validation(self, ref: str) -> Outgoing:
+        """Make the message that asks for validation of a subscription."""
+        subscription = self.subscriptions[ref]
+        body = {
+            "scope": "subscription.validate",
+            "self": f"https://api-eu.dhl.com/tracking/push/v1/subscription/{ref}",
+            "secret": subscription["secret"],
+        }
+        return self._send(body, subscription)
+
+    def push(self, number: str) -> Outgoing | None:
+        """Make the push for a number, where an active subscription holds it."""
+        for subscription in self.subscriptions.values():
+            if subscription["active"] and number in subscription["shipmentIDs"]:
+                return self._send({"scope": "subscription.push", "shipments": [self._shipment(number)]}, subscription)
+        return None
+
+    def _send(self, body: dict[str, Any], subscription: dict[str, Any]) -> Outgoing:
+        authentication = subscription["hook"]["authentication"]
+        headers = {"content-type": "application/json", authentication["header"]: authentication["token"]}
+        return Outgoing(self.account, orjson.dumps(body), headers)
+
+
+class EasyPostServer(Server):
+    """Trackers and signed events."""
+
+    def __init__(self, account: str, clock: Clock, *, key: str, secret: str) -> None:
+        """Keep the key and the webhook secret that are right."""
+        super().__init__(account, clock)
+        self._key, self._secret = key, secret
+        self.trackers: dict[str, dict[str, str]] = {}
+        self.carriers: dict[str, str] = {}
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [
+            Route("/trackers", self._create, methods=["POST"]),
+            Route("/trackers", self._list),
+            Route("/trackers/{ref}", self._get),
+        ]
+
+    def _refused(self, request: Request) -> Response | None:
+        given = base64.b64encode(f"{self._key}:".encode()).decode()
+        if request.headers.get("authorization") != f"Basic {given}":
+            return _json({"error": {"code": "APIKEY.INACTIVE", "message": "This api key is no longer active."}}, 401)
+        return self.trouble()
+
+    def _tracker(self, number: str) -> dict[str, Any]:
+        scans = sorted(self.history[number], key=lambda s: s["at"])
+        details = [
+            {
+                "object": "TrackingDetail", "message": scan["text"], "description": None, "status": scan["type"],
+                "status_detail": scan["code"], "datetime": scan["at"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "source": self.carriers.get(number, "USPS"), "carrier_code": None,
+                "tracking_location": {
+                    "object": "TrackingLocation", "city": scan["city"] or None, "state": scan["region"] or None,
+                    "country": scan["country"] or None, "zip": None,
+                },
+            }
+            for scan in scans
+        ]  # fmt: skip
+        last = scans[-1] if scans else None
+        return {
+            "id": self.trackers.get(number, {}).get("id", "trk_unregistered"), "object": "Tracker", "mode": "test",
+            "tracking_code": number, "status": last["type"] if last else "unknown",
+            "status_detail": last["code"] if last else "unknown",
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": self.clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "signed_by": None, "weight": 17.6, "est_delivery_date": None, "shipment_id": None,
+            "carrier": self.carriers.get(number, "USPS"), "tracking_details": details, "finalized": False,
+            "is_return": False, "public_url": "https://track.easypost.com/x",
+        }  # fmt: skip
+
+    async def _create(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        asked = orjson.loads(await request.body())["tracker"]
+        number = asked["tracking_code"]
+        self.carriers.setdefault(number, asked.get("carrier", "USPS"))
+        self.trackers.setdefault(number, {"id": f"trk_{next(self._ids)}"})
+        return _json(self._tracker(number), 201)
+
+    async def _get(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["track"] += 1
+        for number, tracker in self.trackers.items():
+            if tracker["id"] == request.path_params["ref"]:
+                return _json(self._tracker(number))
+        return _json({"error": {"code": "NOT_FOUND", "message": "The requested resource could not be found."}}, 404)
+
+    async def _list(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["track"] += 1
+        number = request.query_params.get("tracking_code", "")
+        known = [self._tracker(number)] if number in self.trackers or self.history.get(number) else []
+        return _json({"trackers": known, "has_more": False})
+
+    def event(self, number: str) -> Outgoing:
+        """Make the signed event that holds the whole tracker."""
+        body = orjson.dumps(
+            {
+                "description": "tracker.updated", "mode": "test", "previous_attributes": {"status": "unknown"},
+                "created_at": self.clock().isoformat(), "pending_urls": [], "completed_urls": [],
+                "id": f"evt_{next(self._ids)}", "user_id": "user_1", "status": "pending", "object": "Event",
+                "result": self._tracker(number),
+            }
+        )  # fmt: skip
+        return self.signed(body)
+
+    def signed(self, body: bytes, secret: str | None = None) -> Outgoing:
+        """Sign any body as EasyPost does."""
+        key = unicodedata.normalize("NFKD", secret or self._secret).encode()
+        signature = hmac.new(key, body, hashlib.sha256).hexdigest()
+        headers = {"content-type": "application/json", "x-hmac-signature": f"hmac-sha256-hex={signature}"}
+        return Outgoing(self.account, body, headers)
+
+
+EVENTS = frozenset(
+    [
+        "LABEL_PURCHASED",
+        "LABEL_PRINTED",
+        "READY_FOR_PICKUP",
+        "CONFIRMED",
+        "CARRIER_PICKED_UP",
+        "IN_TRANSIT",
+        "OUT_FOR_DELIVERY",
+        "ATTEMPTED_DELIVERY",
+        "DELAYED",
+        "DELIVERED",
+        "FAILURE",
+    ]
+)
+STORED = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class ShopifyServer(Server):
+    """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
+
+    def __init__(self, account: str, clock: Clock, *, token: str, secret: str) -> None:
+        """Keep the token and the app secret that are right."""
+        super().__init__(account, clock)
+        self._token, self._secret = token, secret
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.log: list[dict[str, Any]] = []
+        self.outgoing: list[Outgoing] = []
+        self._bucket, self._bucket_at = 1000.0, self._elapsed()
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [Route("/admin/api/{version}/graphql.json", self._graphql, methods=["POST"])]
+
+    # what people do in the shop
+
+    def place(self, name: str, at: datetime, payment: str, status: str = "UNFULFILLED") -> None:
+        """Place an order."""
+        ref = next(self._ids) + 1000
+        self.orders[name] = {
+            "id": f"gid://shopify/Order/{ref}", "number": ref, "name": name, "createdAt": at.strftime(STORED),
+            "updatedAt": at.strftime(STORED), "cancelledAt": None, "displayFulfillmentStatus": status,
+            "displayFinancialStatus": payment, "fulfillments": [],
+        }  # fmt: skip
+        self._hook(name, "orders/create")
+
+    def ship(self, name: str, at: datetime, parcels: list[dict[str, str]], *, partly: bool) -> None:
+        """Create a fulfilment with its tracking numbers."""
+        order = self.orders[name]
+        order["fulfillments"].append(
+            {
+                "id": f"gid://shopify/Fulfillment/{next(self._ids) + 5000}", "status": "SUCCESS",
+                "createdAt": at.strftime(STORED), "trackingInfo": parcels, "events": [],
+            }
+        )  # fmt: skip
+        order["displayFulfillmentStatus"] = "PARTIALLY_FULFILLED" if partly else "FULFILLED"
+        self.touch(name, "fulfillments/create")
+
+    def set(self, name: str, **values: Any) -> None:
+        """Change fields of an order, as a person or another app does."""
+        self.orders[name].update(values)
+        self.touch(name, "orders/cancelled" if values.get("cancelledAt") else "orders/updated")
+
+    def retrack(self, name: str, parcels: list[dict[str, str]]) -> None:
+        """Replace the tracking numbers of the newest fulfilment."""
+        self.orders[name]["fulfillments"][-1]["trackingInfo"] = parcels
+        self.touch(name, "fulfillments/update")
+
+    def touch(self, name: str, topic: str) -> None:
+        """Mark an order as changed now and tell by webhook."""
+        self.orders[name]["updatedAt"] = self.clock().strftime(STORED)
+        self._hook(name, topic)
+
+    def own_event(self, name: str, status: str) -> None:
+        """Record an event that we did not write (another app, the shop itself)."""
+        fulfilment = self.orders[name]["fulfillments"][-1]
+        self._append(fulfilment, status, self.clock())
+        self.touch(name, "fulfillment_events/create")
+
+    def _append(self, fulfilment: dict[str, Any], status: str, happened_at: datetime) -> dict[str, Any]:
+        event = {
+            "id": f"gid://shopify/FulfillmentEvent/{next(self._ids)}", "status": status,
+            "happenedAt": happened_at.astimezone(UTC).strftime(STORED),
+        }  # fmt: skip
+        fulfilment["events"].append(event)
+        return event
+
+    def _hook(self, name: str, topic: str) -> None:
+        order = self.orders[name]
+        body = orjson.dumps({"id": order["number"], "admin_graphql_api_id": order["id"], "name": name})
+        if topic.startswith("fulfillment"):
+            body = orjson.dumps({"id": 1, "order_id": order["number"], "status": "success"})
+        self.outgoing.append(self.signed(body, topic))
+
+    def signed(self, body: bytes, topic: str, secret: str | None = None) -> Outgoing:
+        """Sign a webhook as Shopify does."""
+        digest = hmac.new((secret or self._secret).encode(), body, hashlib.sha256).digest()
+        headers = {
+            "content-type": "application/json", "x-shopify-topic": topic, "x-shopify-webhook-id": f"wh-{next(self._ids)}",
+            "x-shopify-hmac-sha256": base64.b64encode(digest).decode(), "x-shopify-api-version": "2026-04",
+            "x-shopify-shop-domain": f"{self.account}.myshopify.com",
+        }  # fmt: skip
+        return Outgoing(self.account, body, headers)
+
+    # GraphQL
+
+    async def _graphql(self, request: Request) -> Response:
+        if request.headers.get("x-shopify-access-token") != self._token:
+            return _json(
+                {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}, 401
+            )
+        if (trouble := self.trouble()) is not None:
+            return trouble
+        body = orjson.loads(await request.body())
+        query, variables = body["query"], body["variables"]
+        operation = query.split("(", 1)[0].split()[-1]
+        cost = {"Orders": 42, "Read": 12, "Events": 5, "Create": 10}[operation]
+        now = self._elapsed()
+        self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
+        if self.faults.take("graphql_throttle") or self._bucket < cost:
+            errors = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
+            return _json({"errors": errors, "extensions": self._cost(cost, None)})
+        self._bucket -= cost
+        self.calls[operation] += 1
+        answer = getattr(self, f"_{operation.lower()}")(variables)
+        if operation == "Create" and self.faults.take("apply_then_fail"):
+            return Response("", 502)  # it is done, and the answer is lost
+        return _json({"data": answer, "extensions": self._cost(cost, cost)})
+
+    def _elapsed(self) -> float:
+        """Seconds that passed, in the play or for real: the bucket fills by both."""
+        return time.monotonic() + self.clock().timestamp()
+
+    def _cost(self, requested: int, actual: int | None) -> dict[str, Any]:
+        status = {"maximumAvailable": 1000.0, "currentlyAvailable": int(self._bucket), "restoreRate": 100.0}
+        return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}
+
+    def _node(self, order: dict[str, Any]) -> dict[str, Any]:
+        def last(fulfilment: dict[str, Any]) -> dict[str, Any]:
+            events = sorted(fulfilment["events"], key=lambda e: e["happenedAt"])[-1:]
+            return {**fulfilment, "events": {"nodes": events}}
+
+        return {
+            **{k: v for k, v in order.items() if k != "number"},
+            "fulfillments": [last(f) for f in order["fulfillments"]],
+        }
+
+    def _orders(self, variables: dict[str, Any]) -> dict[str, Any]:
+        query = variables["q"]
+        found = sorted(self.orders.values(), key=lambda o: (o["updatedAt"], o["id"]))
+        if "updated_at:>='" in query:
+            since = query.split("updated_at:>='")[1].split("'")[0]
+            found = [o for o in found if o["updatedAt"] >= since]
+        if "status:open" in query:
+            found = [o for o in found if not o["cancelledAt"]]
+        start = int(variables["after"] or 0)
+        page = found[start : start + variables["first"]]
+        more = start + len(page) < len(found)
+        info = {"hasNextPage": more, "endCursor": str(start + len(page)) if page else None}
+        return {"orders": {"pageInfo": info, "nodes": [self._node(o) for o in page]}}
+
+    def _read(self, variables: dict[str, Any]) -> dict[str, Any]:
+        by_id = {o["id"]: o for o in self.orders.values()}
+        return {"nodes": [self._node(by_id[i]) if i in by_id else None for i in variables["ids"]]}
+
+    def _fulfilment(self, ref: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        for order in self.orders.values():
+            for fulfilment in order["fulfillments"]:
+                if fulfilment["id"] == ref:
+                    return order, fulfilment
+        return None
+
+    def _events(self, variables: dict[str, Any]) -> dict[str, Any]:
+        found = self._fulfilment(variables["id"])
+        if found is None:
+            return {"fulfillment": None}
+        events = sorted(found[1]["events"], key=lambda e: e["happenedAt"], reverse=True)[:20]
+        return {"fulfillment": {"id": found[1]["id"], "status": found[1]["status"], "events": {"nodes": events}}}
+
+    def _create(self, variables: dict[str, Any]) -> dict[str, Any]:
+        event = variables["e"]
+        found = self._fulfilment(event["fulfillmentId"])
+        problem = None
+        if found is None:
+            problem = "Fulfillment does not exist."
+        elif event["status"] not in EVENTS:
+            problem = "Status is not included in the list"
+        elif self.faults.take("refuse_write"):
+            problem = "Fulfillment event could not be created."
+        if problem is not None or found is None:
+            errors = [{"field": ["fulfillmentEvent"], "message": problem}]
+            return {"fulfillmentEventCreate": {"fulfillmentEvent": None, "userErrors": errors}}
+        order, fulfilment = found
+        happened = datetime.strptime(event["happenedAt"], STORED).replace(tzinfo=UTC)
+        made = self._append(fulfilment, event["status"], happened)
+        self.log.append(
+            {
+                "at": self.clock(), "store": self.account, "order": order["name"], "fulfilment": fulfilment["id"],
+                "numbers": [p["number"] for p in fulfilment["trackingInfo"]], "event": event["status"],
+                "happened_at": happened, "city": event.get("city"),
+            }
+        )  # fmt: skip
+        self.touch(order["name"], "fulfillment_events/create")
+        return {"fulfillmentEventCreate": {"fulfillmentEvent": made, "userErrors": []}}
+
+
+class Town:
+    """All servers on one port of loopback, each under its account's name."""
+
+    def __init__(self, servers: list[Server]) -> None:
+        """Mount them; nothing listens yet."""
+        self.servers = {server.account: server for server in servers}
+        routes = [
+            Route(f"/{server.account}{route.path}", route.endpoint, methods=sorted(route.methods or {"GET"}))
+            for server in servers
+            for route in server.routes()
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes),
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> int:
+        """Listen, in a thread; returns the port."""
+        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), name="sandbox", daemon=True)
+        self._thread.start()
+        until = time.monotonic() + 10
+        while not self._server.started:
+            if time.monotonic() > until:
+                raise RuntimeError("the sandbox did not start")
+            time.sleep(0.005)
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(5)

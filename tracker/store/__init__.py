@@ -1,0 +1,1 @@
+"""The database: tables, the engine with its write discipline, and every query."""

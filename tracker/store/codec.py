@@ -1,0 +1,22 @@
+"""Domain facts as JSON and back; the values of enums are what is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tracker.domain.facts import Action, Decision, Finding, Order, Proof, Receipt, Summary
+
+ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+SUMMARY: TypeAdapter[Summary] = TypeAdapter(Summary)
+DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
+FINDING: TypeAdapter[Finding] = TypeAdapter(Finding)
+RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
+PROOF: TypeAdapter[Proof] = TypeAdapter(Proof)
+
+
+def dump(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Return the JSON form of a fact."""
+    return adapter.dump_python(value, mode="json")

@@ -1,0 +1,136 @@
+"""Open the database and keep its write discipline.
+
+SQLite: WAL, synchronous FULL, every write of the process behind one lock (the receiver first), BEGIN IMMEDIATE.
+PostgreSQL: plain transactions with time-outs; row locks do the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+
+class _FirstLock:
+    """A lock where some may go first."""
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._held = False
+        self._first = 0
+
+    def acquire(self, *, first: bool) -> None:
+        with self._free:
+            self._first += first
+            self._free.wait_for(lambda: not self._held and (first or not self._first))
+            self._first -= first
+            self._held = True
+
+    def release(self) -> None:
+        with self._free:
+            self._held = False
+            self._free.notify_all()
+
+
+class Store:
+    """One database. `batch` is how many rows a transaction may take."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        """Open lazily: nothing is connected yet. `url` is a SQLAlchemy URL (`sqlite:///path`, `postgresql://...`)."""
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url: URL = parsed
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        self.batch = 50 if self.sqlite else 200
+        self._lock = _FirstLock()
+        self.engine = self._sqlite(parsed) if self.sqlite else self._postgres(parsed, pool_size)
+
+    def _sqlite(self, url: URL) -> Engine:
+        path = Path(url.database or "")
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        engine = sa.create_engine(
+            url,
+            json_serializer=_dumps,
+            json_deserializer=orjson.loads,
+            connect_args={"timeout": 10, "check_same_thread": False},
+            pool_size=20,
+            max_overflow=20,
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # we say BEGIN ourselves
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            write = connection.get_execution_options().get("write")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+        return engine
+
+    def _postgres(self, url: URL, pool_size: int) -> Engine:
+        options = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
+        return sa.create_engine(
+            url,
+            json_serializer=_dumps,
+            json_deserializer=orjson.loads,
+            connect_args={"options": options, "connect_timeout": 5},
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read a consistent view; nothing is kept."""
+        with self.engine.connect() as connection:
+            if not self.sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextmanager
+    def write(self, *, first: bool = False) -> Iterator[Connection]:
+        """Open a transaction: committed at the end, rolled back on any exception. `first`: before other writers."""
+        if not self.sqlite:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        self._lock.acquire(first=first)
+        try:
+            with self.engine.connect() as connection:
+                connection = connection.execution_options(write=True)
+                with connection.begin():
+                    yield connection
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def database_now(connection: Connection) -> datetime:
+    """Read the database's clock: the only place that does."""
+    if connection.dialect.name == "sqlite":
+        value = connection.exec_driver_sql("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").scalar_one()
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    moment: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    return moment.astimezone(UTC)
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,277 @@
+"""Claims, fences and upserts: the statements that several parts of the pipeline share.
+
+A claim is a commit of its own (T1): rows that are pending and due and that nobody holds get `attempts + 1` and a lease.
+The work (T2) is fenced: it ends a row only while `(id, attempts)` is still the claim's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.facts import Finding
+from tracker.domain.hashing import digest
+from tracker.store.engine import database_now
+from tracker.store.tables import accounts, findings, inbox, outbox, rereads
+
+LEASE = timedelta(seconds=60)
+MOST_BYTES = 4 << 20
+MOST_CRASHES = 5
+
+
+def skip_locked(connection: Connection, statement: sa.Select[Any]) -> sa.Select[Any]:
+    """Lock what is selected and pass over what others hold; SQLite's write lock does that already."""
+    return statement if connection.dialect.name == "sqlite" else statement.with_for_update(skip_locked=True)
+
+
+def locked(connection: Connection, statement: sa.Select[Any]) -> sa.Select[Any]:
+    """Lock what is selected, waiting for others."""
+    return statement if connection.dialect.name == "sqlite" else statement.with_for_update()
+
+
+def upsert(connection: Connection, table: sa.Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT in the connection's dialect."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def backoff(attempts: int) -> timedelta:
+    """Wait 2 s, 4 s, 8 s ... 15 min: long enough for an outage, short enough for a person who watches."""
+    return timedelta(seconds=min(2 ** min(attempts, 10), 900))
+
+
+def claim(connection: Connection, table: sa.Table, limit: int, *more: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """Claim pending rows of the inbox or outbox, oldest first; a row that crashed before is claimed alone.
+
+    Returns the rows as they were, with `attempts` as it is now. Rows past MOST_CRASHES end `dead`.
+    """
+    now = database_now(connection)
+    free = sa.or_(table.c.claimed_until.is_(None), table.c.claimed_until < now)
+    size = table.c.size if "size" in table.c else sa.literal(0)
+    due = (
+        sa.select(table.c.id, table.c.crashes, size.label("size"))
+        .where(table.c.state == "pending", table.c.due_at <= now, free, *more)
+        .order_by(table.c.due_at, table.c.id)
+        .limit(limit)
+    )
+    rows = connection.execute(skip_locked(connection, due)).all()
+    if not rows:
+        return ()
+    crashed = [row.id for row in rows if row.crashes > MOST_CRASHES]
+    if crashed:
+        connection.execute(
+            table.update()
+            .where(table.c.id.in_(crashed))
+            .values(state="dead", **{_reason(table): "crashed too often"}, ended_at=now, claimed_until=None)
+        )
+        rows = [row for row in rows if row.id not in crashed]
+    suspect = next((row.id for row in rows if row.crashes), None)
+    if suspect is not None and rows[0].id == suspect:
+        ids = [suspect]
+    else:
+        ids, total = [], 0
+        for row in rows:
+            total += row.size
+            if row.crashes or (ids and total > MOST_BYTES):
+                break
+            ids.append(row.id)
+    if not ids:
+        return ()
+    connection.execute(
+        table.update()
+        .where(table.c.id.in_(ids))
+        .values(attempts=table.c.attempts + 1, crashes=table.c.crashes + 1, claimed_until=now + LEASE)
+    )
+    return connection.execute(sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.due_at, table.c.id)).all()
+
+
+def _reason(table: sa.Table) -> str:
+    return "reason" if "reason" in table.c else "error"
+
+
+def still_ours(connection: Connection, table: sa.Table, rows: Iterable[Row[Any]]) -> set[int]:
+    """Lock the claimed rows that nobody claimed since: the fence of T2."""
+    wanted = {row.id: row.attempts for row in rows}
+    held = connection.execute(
+        locked(connection, sa.select(table.c.id, table.c.attempts).where(table.c.id.in_(wanted)).order_by(table.c.id))
+    )
+    return {row.id for row in held if row.attempts == wanted[row.id]}
+
+
+def end(
+    connection: Connection, table: sa.Table, ids: Iterable[int], state: str, now: datetime, reason: str | None = None
+) -> None:
+    """End rows in a final state."""
+    connection.execute(
+        table.update()
+        .where(table.c.id.in_(list(ids)))
+        .values(state=state, **{_reason(table): reason}, ended_at=now, claimed_until=None, crashes=0)
+    )
+
+
+def release(
+    connection: Connection, table: sa.Table, row: Row[Any], due_at: datetime, error: str, *, crashed: bool
+) -> None:
+    """Give a claimed row back for later. `crashed`: the count of crashes stays, so that poison ends."""
+    values: dict[str, Any] = {"claimed_until": None, "due_at": due_at, _reason(table): error[:500]}
+    if not crashed:
+        values["crashes"] = 0
+    connection.execute(table.update().where(table.c.id == row.id, table.c.attempts == row.attempts).values(**values))
+
+
+def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert payloads; a webhook that was stored before changes nothing. Returns how many are new (-1: not told)."""
+    if not rows:
+        return 0
+    result = connection.execute(upsert(connection, inbox).on_conflict_do_nothing(), list(rows))
+    return int(result.rowcount)
+
+
+def payload_row(
+    account: str,
+    kind: str,
+    parts: Sequence[bytes],
+    received_at: datetime,
+    due_at: datetime,
+    *,
+    headers: Mapping[str, str] | None = None,
+    dedupe_key: str | None = None,
+    asked_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Make an inbox row. `received_at` is business time, `due_at` and `asked_at` the database's."""
+    return {
+        "account": account,
+        "kind": kind,
+        "dedupe_key": dedupe_key,
+        "headers": dict(headers or {}),
+        "body": parts[0] if len(parts) == 1 else b"".join(parts),
+        "part_sizes": None if len(parts) == 1 else [len(part) for part in parts],
+        "size": sum(map(len, parts)),
+        "state": "pending",
+        "attempts": 0,
+        "crashes": 0,
+        "asked_at": asked_at,
+        "due_at": due_at,
+        "received_at": received_at,
+    }
+
+
+def open_findings(
+    connection: Connection,
+    wanted: Sequence[tuple[int | None, Finding]],
+    now: datetime,
+    *,
+    by: str,
+    digest_before: Mapping[int, datetime] | None = None,
+) -> None:
+    """Open findings that are not open; refresh the evidence of those that are.
+
+    One that a person closed stays closed while its evidence is the same. `digest_before`: per order, findings whose
+    cause is older than this belong to the first sync's digest.
+    """
+    if not wanted:
+        return
+    subjects = {finding.subject for _, finding in wanted}
+    known = connection.execute(
+        sa.select(findings).where(
+            findings.c.subject.in_(subjects),
+            sa.or_(findings.c.closed_at.is_(None), findings.c.closed_by.startswith("person")),
+        )
+    ).all()
+    opened = {(row.subject, row.kind): row for row in known if row.closed_at is None}
+    dismissed = {(row.subject, row.kind, row.evidence_hash) for row in known if row.closed_at is not None}
+    fresh = []
+    for order_id, finding in wanted:
+        evidence = dict(finding.evidence)
+        hashed = digest(evidence)
+        row = opened.get((finding.subject, finding.kind))
+        if row is not None:
+            if row.evidence_hash != hashed or row.severity != finding.severity:
+                connection.execute(
+                    findings.update()
+                    .where(findings.c.id == row.id)
+                    .values(evidence=evidence, evidence_hash=hashed, severity=finding.severity, act=finding.act)
+                )
+            continue
+        if (finding.subject, finding.kind, hashed) in dismissed:
+            continue
+        since = finding.since
+        limit = (digest_before or {}).get(order_id or 0)
+        fresh.append(
+            {
+                "order_id": order_id,
+                "subject": finding.subject,
+                "kind": finding.kind,
+                "severity": finding.severity,
+                "act": finding.act,
+                "evidence": evidence,
+                "evidence_hash": hashed,
+                "opened_by": by,
+                "opened_at": now,
+                "since": since,
+                "digest": bool(limit and since and since < limit),
+            }
+        )
+    if fresh:
+        connection.execute(upsert(connection, findings).on_conflict_do_nothing(), fresh)
+
+
+def close_findings(connection: Connection, condition: sa.ColumnElement[bool], now: datetime, by: str) -> None:
+    """Close the open findings that fit."""
+    connection.execute(
+        findings.update().where(findings.c.closed_at.is_(None), condition).values(closed_at=now, closed_by=by)
+    )
+
+
+def hint(connection: Connection, account: str, refs: Iterable[str], now: datetime) -> None:
+    """Ask for a re-read of each ref, soon; hints coalesce."""
+    rows = [
+        {"account": account, "ref": ref, "hinted_at": now, "due_at": now, "attempts": 0} for ref in sorted(set(refs))
+    ]
+    if rows:
+        insert = upsert(connection, rereads)
+        connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=["account", "ref"],
+                set_={"hinted_at": insert.excluded.hinted_at, "due_at": insert.excluded.due_at},
+            ),
+            rows,
+        )
+
+
+def block(connection: Connection, account: str, until: datetime) -> None:
+    """Let an account rest until a moment (database time)."""
+    connection.execute(
+        accounts.update()
+        .where(
+            accounts.c.name == account,
+            sa.or_(accounts.c.blocked_until.is_(None), accounts.c.blocked_until < until),
+        )
+        .values(blocked_until=until)
+    )
+
+
+def park(connection: Connection, account: str, reason: str) -> None:
+    """Stop using an account until its credentials change."""
+    connection.execute(accounts.update().where(accounts.c.name == account).values(parked_reason=reason[:300]))
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Count what waits and what died, by name; each from a partial index or a small table."""
+    found: dict[str, int] = {}
+    for name, table in (("inbox", inbox), ("outbox", outbox)):
+        rows = connection.execute(
+            sa.select(table.c.state, sa.func.count())
+            .where(table.c.state.in_(["pending", "dead"]))
+            .group_by(table.c.state)
+        )
+        found.update({f"{name}_{state}": count for state, count in rows})
+    found["rereads"] = connection.execute(sa.select(sa.func.count()).select_from(rereads)).scalar_one()
+    found["findings_open"] = connection.execute(
+        sa.select(sa.func.count()).select_from(findings).where(findings.c.closed_at.is_(None))
+    ).scalar_one()
+    return found

@@ -1,0 +1,415 @@
+"""Every table.
+
+Times are aware UTC; `due_at`, `claimed_until`, `asked_at` and `read_at` are the database's clock, the rest is business
+time. The migrations create exactly this (a test compares them).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlmodel import Field, SQLModel
+
+Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Json = sa.JSON().with_variant(JSONB(), "postgresql")
+
+
+class Utc(sa.types.TypeDecorator[datetime]):
+    """An aware moment: timestamptz in PostgreSQL, naive UTC in SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive moments."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive moment must not reach the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Give back aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _id() -> Any:
+    return Field(default=None, sa_column=sa.Column(Big, primary_key=True, autoincrement=True))
+
+
+def _at(*, null: bool = True) -> Any:
+    return Field(default=None, sa_type=Utc, nullable=null)
+
+
+def _json(*, null: bool = False) -> Any:
+    return Field(default=None, sa_type=Json, nullable=null)
+
+
+def _ref(column: str, *, null: bool = False, index: bool = False) -> Any:
+    return Field(default=None, sa_column_args=[sa.ForeignKey(column)], sa_type=Big, nullable=null, index=index)
+
+
+PENDING = "state = 'pending'"
+OPEN = "closed_at IS NULL"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
+
+
+class Inbox(SQLModel, table=True):
+    """Every payload that arrived, stored before it is acknowledged."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        sa.UniqueConstraint("account", "dedupe_key"),
+        sa.Index("inbox_due", "due_at", "id", **_where(PENDING)),
+        sa.Index("inbox_received", "received_at"),
+    )
+    id: int | None = _id()
+    account: str
+    kind: str
+    dedupe_key: str | None = None
+    headers: dict[str, str] = _json()
+    body: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+    part_sizes: list[int] | None = _json(null=True)
+    size: int
+    state: str = "pending"
+    reason: str | None = None
+    attempts: int = 0
+    crashes: int = 0
+    asked_at: datetime | None = _at()
+    due_at: datetime = _at(null=False)
+    claimed_until: datetime | None = _at()
+    received_at: datetime = _at(null=False)
+    ended_at: datetime | None = _at()
+
+
+class Orders(SQLModel, table=True):
+    """The shop's orders as last read."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        sa.UniqueConstraint("store", "ref"),
+        sa.Index("orders_number", "number"),
+        sa.Index("orders_due", "reconcile_at", "id", **_where("reconcile_at IS NOT NULL")),
+    )
+    id: int | None = _id()
+    store: str
+    ref: str
+    number: str
+    status: str
+    raw_status: str
+    payment: str
+    raw_payment: str
+    owner: str
+    placed_at: datetime = _at(null=False)
+    facts: dict[str, Any] = _json()
+    version: int
+    read_at: datetime = _at(null=False)
+    reconcile_at: datetime | None = _at()
+    decision_hash: str | None = None
+    urgent: str | None = None
+
+
+class OrderVersions(SQLModel, table=True):
+    """What an order said, each time it said something new."""
+
+    __tablename__ = "order_versions"
+    __table_args__ = (sa.UniqueConstraint("order_id", "version"),)
+    id: int | None = _id()
+    order_id: int = _ref("orders.id")
+    version: int
+    seen_at: datetime = _at(null=False)
+    previous_read_at: datetime | None = _at()
+    inbox_id: int | None = Field(default=None, sa_type=Big)
+    actor: str
+    facts: dict[str, Any] = _json()
+
+
+class Fulfilments(SQLModel, table=True):
+    """The parts of an order that travel together."""
+
+    __tablename__ = "fulfilments"
+    __table_args__ = (sa.UniqueConstraint("order_id", "ref"),)
+    id: int | None = _id()
+    order_id: int = _ref("orders.id")
+    ref: str
+    status: str
+    live: bool
+
+
+class Shipments(SQLModel, table=True):
+    """One parcel's journey under one number; `unidentified:<store>/<order>` as carrier until a scan says whose it is."""
+
+    __tablename__ = "shipments"
+    __table_args__ = (
+        sa.UniqueConstraint("carrier", "number", "generation"),
+        sa.Index("shipments_number", "number"),
+    )
+    id: int | None = _id()
+    carrier: str
+    number: str
+    generation: int = 1
+    status: str = "unknown"
+    summary: dict[str, Any] = _json()
+    edd_begins: datetime | None = _at()
+    edd_ends: datetime | None = _at()
+    piece: str | None = None
+    proof: dict[str, Any] | None = _json(null=True)
+    starts_at: datetime = _at(null=False)
+    linked: bool = False
+    closed_at: datetime | None = _at()
+
+
+class ShipmentLinks(SQLModel, table=True):
+    """Other numbers of the same journey."""
+
+    __tablename__ = "shipment_links"
+    __table_args__ = (sa.UniqueConstraint("shipment_id", "carrier", "number", "relation"),)
+    id: int | None = _id()
+    shipment_id: int = _ref("shipments.id")
+    carrier: str = ""
+    number: str
+    relation: str
+    first_seen_at: datetime = _at(null=False)
+
+
+class FulfilmentShipments(SQLModel, table=True):
+    """Which parcels carry which fulfilment; n to m."""
+
+    __tablename__ = "fulfilment_shipments"
+    __table_args__ = (sa.Index("fulfilment_shipments_shipment", "shipment_id"),)
+    fulfilment_id: int = Field(sa_type=Big, primary_key=True, foreign_key="fulfilments.id")
+    shipment_id: int = Field(sa_type=Big, primary_key=True, foreign_key="shipments.id")
+    linked_at: datetime = _at(null=False)
+
+
+class Trackings(SQLModel, table=True):
+    """One account watching one shipment."""
+
+    __tablename__ = "trackings"
+    __table_args__ = (
+        sa.UniqueConstraint("shipment_id", "account"),
+        sa.Index("trackings_poll", "next_poll_at", "id", **_where("next_poll_at IS NOT NULL")),
+        sa.Index("trackings_register", "register_at", "id", **_where("register_at IS NOT NULL")),
+    )
+    id: int | None = _id()
+    shipment_id: int = _ref("shipments.id")
+    account: str
+    tracking_state: str = "pending"
+    their_ref: str | None = None
+    registered_at: datetime | None = _at()
+    registered_until: datetime | None = _at()
+    register_at: datetime | None = _at()
+    rejected_reason: str | None = None
+    next_poll_at: datetime | None = _at()
+    claimed_until: datetime | None = _at()
+    attempts: int = 0
+    failures: int = 0
+    checked_at: datetime | None = _at()
+    answer_hash: str | None = None
+    as_of: datetime | None = _at()
+
+
+class Scans(SQLModel, table=True):
+    """One thing a carrier says happened to a parcel: its code and, beside it, our meaning. Never deleted."""
+
+    __tablename__ = "scans"
+    __table_args__ = (sa.UniqueConstraint("shipment_id", "fingerprint"),)
+    id: int | None = _id()
+    shipment_id: int = _ref("shipments.id")
+    fingerprint: str
+    account: str
+    space: str
+    code: str
+    text: str
+    status: str | None
+    reason: str | None
+    leg: str
+    correction: bool = False
+    local: str | None
+    instant: datetime = _at(null=False)
+    zone: str
+    precision: str
+    city: str
+    region: str
+    postcode: str
+    country: str
+    inbox_id: int | None = Field(default=None, sa_type=Big)
+    first_seen_at: datetime = _at(null=False)
+    confirmed_at: datetime | None = _at()
+    withdrawn_at: datetime | None = _at()
+
+
+class Decisions(SQLModel, table=True):
+    """What reconcile answered, each time it answered something new."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (sa.Index("decisions_order", "order_id", "id"),)
+    id: int | None = _id()
+    order_id: int = _ref("orders.id")
+    at: datetime = _at(null=False)
+    order_version: int
+    policy_hash: str
+    because: list[str] = _json()
+    actions: list[Any] = _json()
+    findings: list[Any] = _json()
+
+
+class Policies(SQLModel, table=True):
+    """The policies that were ever in force."""
+
+    __tablename__ = "policies"
+    hash: str = Field(primary_key=True)
+    body: dict[str, Any] = _json()
+    first_seen_at: datetime = _at(null=False)
+
+
+FINAL_KEYS = "state NOT IN ('observed', 'superseded')"
+
+
+class Outbox(SQLModel, table=True):
+    """Every write: wanted, sent, refused, dead, superseded, or only observed."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        sa.Index("outbox_key", "key", unique=True, **_where(FINAL_KEYS)),
+        sa.Index("outbox_due", "due_at", "id", **_where(PENDING)),
+        sa.Index("outbox_order", "order_id", "id"),
+    )
+    id: int | None = _id()
+    key: str
+    kind: str
+    store: str
+    order_id: int = _ref("orders.id")
+    action: dict[str, Any] = _json()
+    state: str
+    attempts: int = 0
+    crashes: int = 0
+    attempted_at: datetime | None = _at()
+    due_at: datetime = _at(null=False)
+    claimed_until: datetime | None = _at()
+    receipt: dict[str, Any] | None = _json(null=True)
+    echoed_at: datetime | None = _at()
+    error: str | None = None
+    rules: list[str] = _json()
+    created_at: datetime = _at(null=False)
+    ended_at: datetime | None = _at()
+
+
+class Statements(SQLModel, table=True):
+    """What people say of an order: notes and the like."""
+
+    __tablename__ = "statements"
+    __table_args__ = (sa.Index("statements_order", "order_id"),)
+    id: int | None = _id()
+    order_id: int = _ref("orders.id")
+    kind: str
+    status: str | None = None
+    text: str
+    by: str
+    at: datetime = _at(null=False)
+    override: bool = False
+
+
+class Findings(SQLModel, table=True):
+    """What a person must look at: opened once, closed by itself or by a person."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        sa.Index("findings_open", "subject", "kind", unique=True, **_where(OPEN)),
+        sa.Index("findings_order", "order_id"),
+        sa.Index("findings_opened", "opened_at"),
+    )
+    id: int | None = _id()
+    order_id: int | None = _ref("orders.id", null=True)
+    subject: str
+    kind: str
+    severity: str
+    act: str
+    evidence: dict[str, str] = _json()
+    evidence_hash: str
+    opened_by: str
+    opened_at: datetime = _at(null=False)
+    since: datetime | None = _at()
+    digest: bool = False
+    snoozed_until: datetime | None = _at()
+    closed_at: datetime | None = _at()
+    closed_by: str | None = None
+
+
+class Accounts(SQLModel, table=True):
+    """What we know of an account beside its configuration."""
+
+    __tablename__ = "accounts"
+    name: str = Field(primary_key=True)
+    kind: str
+    mode: str | None = None
+    credentials: str | None = None
+    policy_hash: str | None = None
+    connected_at: datetime | None = _at()
+    synced_at: datetime | None = _at()
+    cursor: str | None = None
+    next_sweep_at: datetime | None = _at()
+    claimed_until: datetime | None = _at()
+    attempts: int = 0
+    token: str | None = None
+    blocked_until: datetime | None = _at()
+    budget_left: int | None = None
+    budget_resets_at: datetime | None = _at()
+    writes_left: int | None = None
+    writes_reset_at: datetime | None = _at()
+    parked_reason: str | None = None
+    paused_at: datetime | None = _at()
+    last_webhook_at: datetime | None = _at()
+
+
+class Rereads(SQLModel, table=True):
+    """Hints that wait to be asked about, one a ref."""
+
+    __tablename__ = "rereads"
+    __table_args__ = (sa.UniqueConstraint("account", "ref"), sa.Index("rereads_due", "due_at"))
+    id: int | None = _id()
+    account: str
+    ref: str
+    hinted_at: datetime = _at(null=False)
+    due_at: datetime = _at(null=False)
+    claimed_until: datetime | None = _at()
+    attempts: int = 0
+
+
+class UnmappedCodes(SQLModel, table=True):
+    """Codes without a meaning."""
+
+    __tablename__ = "unmapped_codes"
+    carrier: str = Field(primary_key=True)
+    space: str = Field(primary_key=True)
+    code: str = Field(primary_key=True)
+    text: str
+    first_seen_at: datetime = _at(null=False)
+    last_seen_at: datetime = _at(null=False)
+    count: int
+    sample: int | None = Field(default=None, sa_type=Big)
+
+
+def table(model: type[SQLModel]) -> sa.Table:
+    """Return the core table of a model: hot writes go through core."""
+    found: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return found
+
+
+inbox, orders, order_versions = table(Inbox), table(Orders), table(OrderVersions)
+fulfilments, shipments, shipment_links = table(Fulfilments), table(Shipments), table(ShipmentLinks)
+fulfilment_shipments, trackings, scans = table(FulfilmentShipments), table(Trackings), table(Scans)
+decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
+statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
+rereads, unmapped_codes = table(Rereads), table(UnmappedCodes)
+METADATA = SQLModel.metadata
