@@ -60,6 +60,7 @@ ORDERS = (
     " pageInfo { hasNextPage endCursor } nodes {" + FIELDS + "} } }"
 )
 READ = "query Read($ids: [ID!]!) { nodes(ids: $ids) { ... on Order {" + FIELDS + "} } }"
+SHOP = "query Shop { shop { name } }"
 EVENTS = (
     "query Events($id: ID!) { fulfillment(id: $id) { id status"
     " events(first: 20, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } } } }"
@@ -257,6 +258,10 @@ class Shopify(contracts.Platform):
             raise Refused("; ".join(text(r.get("message")) for r in refusals if isinstance(r, dict)))
         made = mapping(created.get("fulfillmentEvent"), "$.data.fulfillmentEventCreate.fulfillmentEvent")
         return Receipt(word(made.get("id"), "$.fulfillmentEvent.id"), proof=text(made.get("status")))
+
+    def ping(self, client: Client) -> None:
+        """Ask for the shop's name."""
+        self._call(client, SHOP, {})
 
     def _order(self, node: dict[str, Any], where: str) -> Order:
         raw = text(node.get("displayFulfillmentStatus"))

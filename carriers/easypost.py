@@ -130,6 +130,11 @@ class EasyPost(contracts.Carrier):
         assert isinstance(ask, Parcels)
         return [self._register(client, parcel) for parcel in ask.parcels]
 
+    def ping(self, client: Client) -> None:
+        """Ask for one tracker."""
+        params = {"page_size": "1"}
+        client.send(Request("GET", f"{self.settings.base_url}/trackers", params=params, basic=self._basic()))
+
     def _register(self, client: Client, parcel: Parcel) -> Registered:
         tracker = {"tracking_code": parcel.number}
         if parcel.carrier in THEIRS:

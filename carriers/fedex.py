@@ -106,6 +106,10 @@ class FedEx(contracts.Carrier):
             )
             yield Page((self._tokens.send(client, request, bearer).body,))
 
+    def ping(self, client: Client) -> None:
+        """Ask for a token."""
+        self._grant(client)
+
     def _grant(self, client: Client) -> Token:
         """POST /oauth/token, credentials in the form (authorization_v1.json)."""
         form = {

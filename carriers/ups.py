@@ -140,6 +140,10 @@ class UPS(contracts.Carrier):
                 registered.append(Registered(n, until=until))
         return registered
 
+    def ping(self, client: Client) -> None:
+        """Ask for a token."""
+        self._grant(client)
+
     def _grant(self, client: Client) -> Token:
         """POST /security/v1/oauth/token, Basic client_id:client_secret (OAuthClientCredentials.yaml)."""
         settings = self.settings

@@ -383,10 +383,13 @@ class Player:
         if isinstance(server, UPSServer):
             outgoing: Outgoing | None = server.alert(action.number, scan)
         elif isinstance(server, EasyPostServer):
+            forged = action.webhook.signed != "right"
             if action.via == "webhook":
                 server.history[action.number].append(scan)
             server.carriers.setdefault(action.number, "USPS")
             outgoing = server.event(action.number)
+            if forged and action.via == "webhook":  # nobody but the forger ever said it
+                server.history[action.number].remove(scan)
         else:
             assert isinstance(server, DHLServer)
             outgoing = server.push(action.number)

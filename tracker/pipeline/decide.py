@@ -75,9 +75,7 @@ def run(world: World) -> int:
                 continue
             try:
                 order = ORDER.validate_python(row.facts)
-                decision = reconcile(
-                    order, parcels[row.id], account.policy, now, connected_at=connected_at(states, row.store)
-                )
+                decision = reconcile(order, parcels[row.id], account.policy, now, connected_at=quiet_until(states, row))
                 decided.append(Decided(row, order, account, decision))
             except Exception as error:  # ours, whatever it is: it must not stop the others
                 broken.append((row, type(error).__name__))
@@ -89,6 +87,12 @@ def run(world: World) -> int:
     crash_at("reconcile_after_commit")
     world.ring("push")
     return len(rows)
+
+
+def quiet_until(states: Mapping[str, Row[Any]], order: Row[Any]) -> datetime | None:
+    """Return the moment before which nothing of an order is written: its store's connection, or a replay."""
+    moments = [m for m in (connected_at(states, order.store), order.quiet_before) if m is not None]
+    return max(moments, default=None)
 
 
 def connected_at(states: Mapping[str, Row[Any]], store: str) -> datetime | None:

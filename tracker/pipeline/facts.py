@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
@@ -20,6 +21,7 @@ from tracker.domain.cadence import next_poll
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import (
     UNMAPPED,
+    Code,
     Edd,
     Finding,
     Hint,
@@ -68,6 +70,7 @@ from tracker.store.tables import (
 NEW_GENERATION_AFTER = timedelta(days=30)
 BEFORE_START = timedelta(days=3)
 UNIDENTIFIED = "unidentified:"
+REMAP = "remap"  # an inbox row of ours: read these shipments' codes again
 _EMPTY = dump(SUMMARY, Summary())
 
 
@@ -80,6 +83,7 @@ class Parsed:
     payload: Payload | None = None
     items: list[Report | Order | Hint] = field(default_factory=list)
     dead: str | None = None
+    remap: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -135,6 +139,9 @@ def parse(world: World, row: Row[Any]) -> Parsed:
         start += size
     payload = Payload(row.account, row.kind, tuple(parts), row.received_at, row.headers)
     parsed = Parsed(row, account, payload)
+    if row.kind == REMAP:
+        parsed.remap = orjson.loads(row.body)["shipments"]
+        return parsed
     try:
         parsed.items = list(account.source.normalize(payload))
     except BadPayload as error:
@@ -179,6 +186,8 @@ class _Batch:
         self.touched: set[int] = set()
         self.orders: set[int] = set()
         self.poll_now: set[tuple[int, str]] = set()
+        self.loud: set[int] = set()  # touched by something that is not replayed
+        self.moved: set[int] = set()  # whose summary changed
 
     def take(self, parsed: Sequence[Parsed]) -> None:
         """Write what the payloads say and end their rows."""
@@ -187,6 +196,9 @@ class _Batch:
         numbers = {clean(report.number) for _, report in reports}
         numbers |= {clean(parcel.number) for _, o in read for f in o.fulfilments for parcel in f.parcels}
         self._load(numbers)
+        for p in parsed:
+            if p.remap:
+                self._remap(p)
         if reports:
             self._reports(reports)
         for p, order in read:
@@ -204,7 +216,7 @@ class _Batch:
             if p.dead:
                 groups["dead", p.dead[:500]].append(p.row.id)
                 self.world.count("tracker_inbox_dead_total", account=p.row.account)
-            elif not p.items:
+            elif not p.items and not p.remap:
                 groups["ignored", "says nothing"].append(p.row.id)
             else:
                 groups["done", None].append(p.row.id)
@@ -322,6 +334,8 @@ class _Batch:
                     known = rows.get((row["shipment_id"], row["fingerprint"]))
                     if known is None or (known["confirmed_at"] is None and row["confirmed_at"] is not None):
                         rows[row["shipment_id"], row["fingerprint"]] = row
+            if not p.row.quiet:
+                self.loud |= set(told)
             for shipment_id, prints in told.items():
                 self._tracking(p, report, self.parcels[shipment_id], prints)
         if rows:
@@ -343,7 +357,7 @@ class _Batch:
         instant, zone = place_in_time(scan, carrier.default_zone, payload.received_at)
         parcel = self._home(report.carrier, number, instant, report.piece)
         code = scan.code
-        meaning = account.codes.get((code.space, code.code)) or carrier.meaning(code)
+        meaning = look_up(account, code)
         if meaning is None:
             key = (report.carrier, code.space, code.code)
             row = unmapped.setdefault(
@@ -385,6 +399,30 @@ class _Batch:
             "first_seen_at": self.now,
             "confirmed_at": None if shared else self.now,
         }
+
+    def _remap(self, p: Parsed) -> None:
+        """Give stored scans the meaning that their codes have now."""
+        rows = self.connection.execute(
+            sa.select(scans, shipments.c.number)
+            .join(shipments, shipments.c.id == scans.c.shipment_id)
+            .where(scans.c.shipment_id.in_(p.remap))
+        ).all()
+        self._load({row.number for row in rows})
+        updates = []
+        for row in rows:
+            account = self.world.account(row.account)
+            if account is None or account.is_store:
+                continue
+            meaning = look_up(account, Code(row.space, row.code, row.text)) or UNMAPPED
+            values = {"status": meaning.status, "reason": meaning.reason, "correction": meaning.correction}
+            if (row.status, row.reason, row.correction) != tuple(values.values()):
+                leg = meaning.leg if row.leg != Leg.CUSTOMER_RETURN else row.leg
+                updates.append({"b_id": row.id, **values, "leg": leg})
+                self.touched.add(row.shipment_id)
+        if updates:
+            self.connection.execute(scans.update().where(scans.c.id == sa.bindparam("b_id")), updates)
+        if not p.row.quiet:
+            self.loud |= set(p.remap)
 
     def _next_generation(self, parcel: _Parcel, meaning: Meaning, instant: datetime) -> _Parcel:
         """Open a generation when the carrier takes a parcel long after this number's journey ended."""
@@ -504,6 +542,7 @@ class _Batch:
             stored = dump(SUMMARY, parcel.summary)
             if stored == parcel.stored:
                 continue
+            self.moved.add(shipment_id)
             ended = parcel.summary.status.terminal
             changed.append(
                 {"b_id": shipment_id, "summary": stored, "status": parcel.summary.status,
@@ -546,6 +585,14 @@ class _Batch:
                 .distinct()
             )
             self.orders |= {row.order_id for row in rows}
+        quiet = self.moved - self.loud
+        if quiet:
+            held = (
+                sa.select(fulfilments.c.order_id)
+                .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+                .where(fulfilment_shipments.c.shipment_id.in_(quiet))
+            )
+            self.connection.execute(orders.update().where(orders.c.id.in_(held)).values(quiet_before=self.now))
         if self.orders:
             ids = sorted(self.orders)
             locked = sa.select(orders.c.id).where(orders.c.id.in_(ids)).order_by(orders.c.id)
@@ -668,6 +715,11 @@ class _Batch:
         if ended is not None and shipped_at > ended:
             return self._create(carrier, number, newest.generation + 1, shipped_at, None)
         return next((p for p in known if p.starts_at - BEFORE_START <= shipped_at), known[-1])
+
+
+def look_up(account: Account, code: Code) -> Meaning | None:
+    """Return what a code means: the merchant's word first, then the plugin's table; None is UNKNOWN."""
+    return account.codes.get((code.space, code.code)) or account.carrier.meaning(code)
 
 
 def told_of(row: Row[Any]) -> Told:

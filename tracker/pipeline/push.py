@@ -16,7 +16,7 @@ from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Rat
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline.decide import connected_at, shipments_of
+from tracker.pipeline.decide import quiet_until, shipments_of
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -175,8 +175,9 @@ def _read(world: World, account: Account, action: Action) -> Order:
 def _still_fits(world: World, account: Account, row: Row[Any], before: Order, action: Action) -> bool:
     with world.store.read() as connection:
         parcels = shipments_of(connection, [row.order_id])[row.order_id]
+        order = connection.execute(sa.select(orders).where(orders.c.id == row.order_id)).one()
         states = {s.name: s for s in connection.execute(sa.select(accounts).where(accounts.c.name == account.name))}
-    decision = reconcile(before, parcels, account.policy, world.now(), connected_at=connected_at(states, account.name))
+    decision = reconcile(before, parcels, account.policy, world.now(), connected_at=quiet_until(states, order))
     return any(wanted.key == action.key for wanted in decision.actions)
 
 

@@ -134,6 +134,10 @@ class Source(ABC):
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """Ask, and yield each answer as it came."""
 
+    def ping(self, client: Client) -> None:
+        """Prove that the credentials work, by the cheapest call there is. Raises from the error tree."""
+        raise Refused("this plugin cannot be pinged")
+
     def judge(self, answer: Answer) -> None:
         """Raise from the error tree unless the answer is what was asked for. By HTTP status; override for oddities."""
         judge_by_status(answer)

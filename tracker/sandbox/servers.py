@@ -507,7 +507,7 @@ class ShopifyServer(Server):
         body = orjson.loads(await request.body())
         query, variables = body["query"], body["variables"]
         operation = query.split("(", 1)[0].split()[-1]
-        cost = {"Orders": 42, "Read": 12, "Events": 5, "Create": 10}[operation]
+        cost = {"Orders": 42, "Read": 12, "Events": 5, "Create": 10, "Shop": 1}[operation]
         now = self._elapsed()
         self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
         if self.faults.take("graphql_throttle") or self._bucket < cost:
@@ -537,6 +537,9 @@ class ShopifyServer(Server):
             **{k: v for k, v in order.items() if k != "number"},
             "fulfillments": [last(f) for f in order["fulfillments"]],
         }
+
+    def _shop(self, _variables: dict[str, Any]) -> dict[str, Any]:
+        return {"shop": {"name": self.account}}
 
     def _orders(self, variables: dict[str, Any]) -> dict[str, Any]:
         query = variables["q"]

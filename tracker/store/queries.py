@@ -141,6 +141,7 @@ def payload_row(
     headers: Mapping[str, str] | None = None,
     dedupe_key: str | None = None,
     asked_at: datetime | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Make an inbox row. `received_at` is business time, `due_at` and `asked_at` the database's."""
     return {
@@ -155,6 +156,7 @@ def payload_row(
         "attempts": 0,
         "crashes": 0,
         "asked_at": asked_at,
+        "quiet": quiet,
         "due_at": due_at,
         "received_at": received_at,
     }

@@ -57,6 +57,7 @@ def _ref(column: str, *, null: bool = False, index: bool = False) -> Any:
 
 
 PENDING = "state = 'pending'"
+DEAD = "state = 'dead'"
 OPEN = "closed_at IS NULL"
 
 
@@ -71,6 +72,7 @@ class Inbox(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("account", "dedupe_key"),
         sa.Index("inbox_due", "due_at", "id", **_where(PENDING)),
+        sa.Index("inbox_dead", "id", **_where(DEAD)),
         sa.Index("inbox_received", "received_at"),
     )
     id: int | None = _id()
@@ -86,6 +88,7 @@ class Inbox(SQLModel, table=True):
     attempts: int = 0
     crashes: int = 0
     asked_at: datetime | None = _at()
+    quiet: bool = False  # replayed: its news causes no write
     due_at: datetime = _at(null=False)
     claimed_until: datetime | None = _at()
     received_at: datetime = _at(null=False)
@@ -115,6 +118,7 @@ class Orders(SQLModel, table=True):
     version: int
     read_at: datetime = _at(null=False)
     reconcile_at: datetime | None = _at()
+    quiet_before: datetime | None = _at()  # what began before this causes no write (replay, remap)
     decision_hash: str | None = None
     urgent: str | None = None
 
@@ -283,6 +287,7 @@ class Outbox(SQLModel, table=True):
     __table_args__ = (
         sa.Index("outbox_key", "key", unique=True, **_where(FINAL_KEYS)),
         sa.Index("outbox_due", "due_at", "id", **_where(PENDING)),
+        sa.Index("outbox_dead", "id", **_where(DEAD)),
         sa.Index("outbox_order", "order_id", "id"),
     )
     id: int | None = _id()

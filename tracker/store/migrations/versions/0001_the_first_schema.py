@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("quiet", sa.Boolean(), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
@@ -60,6 +61,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("account", "dedupe_key"),
     )
     with op.batch_alter_table("inbox", schema=None) as batch_op:
+        batch_op.create_index(
+            "inbox_dead",
+            ["id"],
+            unique=False,
+            postgresql_where=sa.text("state = 'dead'"),
+            sqlite_where=sa.text("state = 'dead'"),
+        )
         batch_op.create_index(
             "inbox_due",
             ["due_at", "id"],
@@ -85,6 +93,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("reconcile_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("quiet_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("decision_hash", sa.String(), nullable=True),
         sa.Column("urgent", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
@@ -267,6 +276,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.create_index(
+            "outbox_dead",
+            ["id"],
+            unique=False,
+            postgresql_where=sa.text("state = 'dead'"),
+            sqlite_where=sa.text("state = 'dead'"),
+        )
+        batch_op.create_index(
             "outbox_due",
             ["due_at", "id"],
             unique=False,
@@ -443,6 +459,9 @@ def downgrade() -> None:
         batch_op.drop_index(
             "outbox_due", postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'")
         )
+        batch_op.drop_index(
+            "outbox_dead", postgresql_where=sa.text("state = 'dead'"), sqlite_where=sa.text("state = 'dead'")
+        )
 
     op.drop_table("outbox")
     op.drop_table("order_versions")
@@ -482,6 +501,9 @@ def downgrade() -> None:
         batch_op.drop_index("inbox_received")
         batch_op.drop_index(
             "inbox_due", postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'")
+        )
+        batch_op.drop_index(
+            "inbox_dead", postgresql_where=sa.text("state = 'dead'"), sqlite_where=sa.text("state = 'dead'")
         )
 
     op.drop_table("inbox")

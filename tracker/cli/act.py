@@ -1,0 +1,114 @@
+"""Commands that act: `pause`, `resume`, `replay`, `remap`, `heal`. They mark rows; the daemon does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+
+from tracker.cli.common import config_option, open_world, read_config
+from tracker.domain.errors import TrackerError
+from tracker.pipeline import heal as heal_
+from tracker.pipeline import replay as replay_
+from tracker.pipeline.world import World
+from tracker.store.tables import accounts, orders
+
+write_option = click.option("--write", is_flag=True, help="Let what changes cause writes to the shop too.")
+
+
+def _stores(world: World, store: str | None) -> list[str]:
+    known = [account.name for account in world.config.store_accounts()]
+    if store is not None and store not in known:
+        raise TrackerError(f"no store {store!r}: {', '.join(known) or 'none is configured'}")
+    return [store] if store else known
+
+
+@click.command()
+@click.argument("store", required=False)
+@config_option
+def pause(store: str | None, file: Path) -> None:
+    """Stop all writes to STORE (or to every store) within 5 seconds. Receiving and deciding go on."""
+    world = open_world(read_config(file))
+    names = _stores(world, store)
+    with world.store.write() as connection:
+        connection.execute(
+            accounts.update()
+            .where(accounts.c.name.in_(names), accounts.c.paused_at.is_(None))
+            .values(paused_at=world.now())
+        )
+    click.echo(f"paused: {', '.join(names)}; `tracker resume` goes on")
+
+
+@click.command()
+@click.argument("store", required=False)
+@config_option
+def resume(store: str | None, file: Path) -> None:
+    """Let writes go on; every order of the store is looked at again first."""
+    world = open_world(read_config(file))
+    names = _stores(world, store)
+    with world.store.write() as connection:
+        connection.execute(accounts.update().where(accounts.c.name.in_(names)).values(paused_at=None))
+        connection.execute(orders.update().where(orders.c.store.in_(names)).values(reconcile_at=world.now()))
+    click.echo(f"resumed: {', '.join(names)}")
+
+
+@click.command()
+@click.argument("ids", nargs=-1, type=int)
+@config_option
+@click.option("--state", type=click.Choice(["dead", "ignored", "done"]), help="All payloads in this state.")
+@click.option("--account", help="Only from this account.")
+@write_option
+def replay(ids: tuple[int, ...], file: Path, state: str | None, account: str | None, write: bool) -> None:
+    """Read payloads again (IDS from `tracker inbox`, or by --state): after a parser was mended.
+
+    Scans are never doubled. Without --write nothing that changes is written to the shop.
+    """
+    if not ids and not state:
+        raise click.UsageError("name payloads by id, or all of a --state")
+    count = replay_.replay(open_world(read_config(file)), ids=ids, state=state, account=account, write=write)
+    click.echo(f"{count} payloads are due again{'' if write else '; nothing they change is written (--write)'}")
+
+
+@click.command()
+@click.argument("account")
+@config_option
+@click.option("--code", help="Only this code, as `tracker codes` prints it: space/code.")
+@write_option
+def remap(account: str, file: Path, code: str | None, write: bool) -> None:
+    """Give stored scans of ACCOUNT the meaning that their codes have now. No bodies are needed."""
+    world = open_world(read_config(file))
+    if world.account(account) is None:
+        raise TrackerError(f"no account {account!r}: {', '.join(sorted(world.config.accounts))}")
+    pair = None
+    if code is not None:
+        space, slash, name = code.rpartition("/")
+        if not slash:
+            raise click.UsageError("--code must be space/code")
+        pair = (space, name)
+    count = replay_.remap(world, account, code=pair, write=write)
+    click.echo(f"{count} parcels are read again{'' if write else '; nothing they change is written (--write)'}")
+
+
+@click.command()
+@config_option
+@click.option("--backfill", metavar="STORE", help="Let what happened before STORE was connected cause writes too.")
+def heal(file: Path, backfill: str | None) -> None:
+    """Find what silence hid, now: sweep every store, expire what says nothing, drop what is past its retention."""
+    world = open_world(read_config(file))
+    if backfill is not None:
+        _stores(world, backfill)
+        click.echo(f"{heal_.backfill(world, backfill)} orders of {backfill} are looked at again")
+        return
+    with world.store.write() as connection:
+        swept = connection.execute(
+            accounts.update().where(accounts.c.kind == "store").values(next_sweep_at=sa.null())
+        ).rowcount
+    expired, dropped = heal_.expire(world), heal_.prune(world)
+    click.echo(
+        f"{swept} stores will be swept now; {expired} trackings expired; dropped: {dropped['bodies']} bodies, "
+        f"{dropped['rows']} inbox rows, {dropped['unmatched']} parcels without an order"
+    )
+
+
+COMMANDS = (pause, resume, replay, remap, heal)

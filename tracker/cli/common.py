@@ -1,0 +1,97 @@
+"""What the commands share: where the configuration is, and how things are shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from tracker.clock import system_now
+from tracker.config.load import load_config
+from tracker.config.model import Config
+from tracker.daemon.http import Clients, NoVault
+from tracker.domain.errors import ConfigError
+from tracker.pipeline.world import World
+from tracker.store.engine import Store
+
+WIDE = 160  # where nobody sees a terminal, lines need not be folded
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+DEFAULT_FILE = "tracker.yaml"
+
+config_option = click.option(
+    "--config",
+    "-c",
+    "file",
+    default=lambda: os.environ.get("TRACKER_CONFIG", DEFAULT_FILE),
+    show_default=f"$TRACKER_CONFIG or {DEFAULT_FILE}",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+limit_option = click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Most rows.")
+
+
+def read_config(file: Path) -> Config:
+    """Read the configuration. Raises ConfigError; a missing file says how to make one."""
+    if not file.exists():
+        raise ConfigError(f"{file}: there is no such file; `tracker init` writes a first one")
+    return load_config(file)
+
+
+def open_world(config: Config) -> World:
+    """Return a world for commands: it reads and marks rows; the daemon does the work."""
+    store = Store(config.root.database, pool_size=2)
+    clients = Clients(
+        allow=config.root.network.allow,
+        timeout=config.root.network.timeout.total_seconds(),
+        now=system_now,
+        vault=lambda _account: NoVault(),
+    )
+    return World(
+        store=store,
+        config=config,
+        now=system_now,
+        ring=lambda _queue: None,
+        client=clients,
+        log=structlog.get_logger(),
+        pool=ThreadPoolExecutor(1),
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; moments as ISO 8601."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
+    click.echo(text.decode())
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """Print a table that reads at a glance, or one sentence where there is nothing."""
+    rows = list(rows)
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    out.print(table)
+
+
+def cell(value: Any) -> str:
+    """Render one value: moments to the minute, nothing as a dash; brackets are not markup."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)).replace("[", "\\[")

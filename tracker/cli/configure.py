@@ -1,0 +1,238 @@
+"""Commands about the configuration: `init`, `check`, `config schema`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
+
+from tracker.cli.common import DEFAULT_FILE, config_option, json_option, open_world, print_json, read_config
+from tracker.config.load import masked, schema
+from tracker.config.model import Account
+from tracker.config.plugins import load, names
+from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
+from tracker.domain.vocabulary import ShippingStatus
+from tracker.pipeline.explain import first_writes
+from tracker.pipeline.world import World
+from tracker.plugin.contracts import Platform, Secrets
+from tracker.store.migrate import current, head
+from tracker.store.tables import accounts
+
+
+@click.command()
+@click.argument("config_file", metavar="CONFIG", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@config_option
+@json_option
+@click.option("--offline", is_flag=True, help="Check the file only; call nobody.")
+def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) -> None:
+    """Check CONFIG and everything it names.
+
+    The file, strictly, every problem with its place; then the database, the broker and each account, by the cheapest
+    call there is; then the effective configuration with secrets masked. For each store that the file turns from
+    observe to write: what it would write first.
+    """
+    file = config_file or file
+    config = read_config(file)
+    report: dict[str, Any] = {"file": str(file), "problems": [], "notes": [], "previews": {}}
+    for host in config.root.network.allow:
+        report["notes"].append(f"network.allow: {host} may be private, loopback or plain http")
+    for account in config.store_accounts():
+        missing = sorted(set(ShippingStatus) - set(account.platform.words()) - {ShippingStatus.UNKNOWN})
+        if missing:
+            report["notes"].append(f"{account.name}: {account.uses} has no word for {', '.join(missing)}")
+    if not offline:
+        world = open_world(config)
+        _database(world, report)
+        _broker(config.root.broker, report)
+        for account in config.accounts.values():
+            _ping(world, account, report)
+    report["config"] = masked(config)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+    if report["problems"]:
+        click.get_current_context().exit(1)
+
+
+def _database(world: World, report: dict[str, Any]) -> None:
+    where = world.store.url.render_as_string(hide_password=True)
+    try:
+        if world.store.sqlite and not Path(world.store.url.database or "").exists():
+            report["notes"].append(f"database {where}: will be made by `tracker up`")
+            return
+        revision = current(world.store)
+        if revision != head():
+            report["notes"].append(
+                f"database {where}: at {revision or 'nothing'}, `tracker up` will bring it to {head()}"
+            )
+            if revision is None:
+                return
+        with world.store.read() as connection:
+            modes = dict(
+                connection.execute(sa.select(accounts.c.name, accounts.c.mode).where(accounts.c.kind == "store")).all()
+            )
+    except SQLAlchemyError as error:
+        origin = getattr(error, "orig", None)
+        said = str(origin).strip().splitlines()[0] if origin else type(error).__name__
+        report["problems"].append(f"database {where}: {said}")
+        return
+    report["notes"].append(f"database {where}: fine")
+    for account in world.config.store_accounts():
+        if account.mode == "write" and modes.get(account.name, "observe") == "observe":
+            count, first = first_writes(world, account.name)
+            report["previews"][account.name] = {"writes": count, "first": first}
+
+
+def _broker(broker: str, report: dict[str, Any]) -> None:
+    if broker == "none":
+        return
+    import redis
+
+    host = urlsplit(broker).hostname
+    try:
+        client = redis.Redis.from_url(broker, socket_timeout=3, socket_connect_timeout=3)
+        client.ping()
+        client.close()
+        report["notes"].append(f"broker {host}: fine")
+    except (redis.RedisError, OSError) as error:
+        report["problems"].append(f"broker {host}: {type(error).__name__}: work goes on without bells, more slowly")
+
+
+def _ping(world: World, account: Account, report: dict[str, Any]) -> None:
+    try:
+        account.source.ping(world.client(account))
+        report["notes"].append(f"{account.name} ({account.uses}): fine")
+    except (Transient, NotFound) as error:
+        report["problems"].append(f"{account.name} ({account.uses}): not reached: {error}")
+    except TrackerError as error:
+        report["problems"].append(f"{account.name} ({account.uses}): {type(error).__name__}: {error}")
+
+
+def _print(report: dict[str, Any]) -> None:
+    for name, section in report["config"].items():
+        if isinstance(section, dict) and name in ("accounts", "stores"):
+            click.echo(f"{name}:")
+            for key, values in section.items():
+                click.echo(
+                    f"  {key}: " + ", ".join(f"{k}={_flat(v)}" for k, v in values.items() if v not in (None, {}, []))
+                )
+        else:
+            click.echo(f"{name}: {_flat(section)}")
+    click.echo("")
+    for note in report["notes"]:
+        click.echo(f"  {note}")
+    for store, preview in report["previews"].items():
+        click.echo(f"\n  {store} would write {preview['writes']} things first, such as:")
+        for one in preview["first"]:
+            click.echo(f"    order {one['order']}: {one['status']} ({one['happened_at']:%Y-%m-%d %H:%M})")
+    for problem in report["problems"]:
+        click.echo(f"  PROBLEM {problem}")
+    click.echo(f"\n{report['file']}: " + (f"{len(report['problems'])} problems" if report["problems"] else "fine"))
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_flat(v)}" for k, v in value.items()) + "}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+@click.command()
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=Path(DEFAULT_FILE), show_default=True
+)
+@click.option("--carrier", "-k", "carriers", multiple=True, help="A carrier plugin; several are fine.")
+@click.option("--store", "-s", default=None, help="A platform plugin.")
+@click.option("--force", is_flag=True, help="Write over an existing file.")
+def init(output: Path, carriers: tuple[str, ...], store: str | None, force: bool) -> None:
+    """Write a first commented tracker.yaml, from flags or a few questions.
+
+    Secrets are named, not written: the file refers to environment variables, listed at the end.
+    """
+    if output.exists() and not force:
+        raise ConfigError(f"{output}: is there already; --force writes over it")
+    known, shops = names("carriers"), names("adapters")
+    if not carriers and sys.stdin.isatty():
+        said = click.prompt(f"Carriers ({', '.join(known)}), separated by commas", default=known[0])
+        carriers = tuple(part.strip() for part in said.split(",") if part.strip())
+    if store is None and sys.stdin.isatty():
+        store = click.prompt(f"Shop platform ({', '.join(shops)})", default=shops[0])
+    carriers, store = carriers or ("easypost",), store or "shopify"
+    for name, choices in (*((carrier, known) for carrier in carriers), (store, shops)):
+        if name not in choices:
+            raise ConfigError(f"no plugin {name!r}: one of {', '.join(choices)}")
+    variables: list[str] = []
+    text = _first_file(carriers, store, variables)
+    output.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {output}; now set:")
+    for variable in variables:
+        value = f"   # for example {Fernet.generate_key().decode()}" if variable == "TRACKER_VAULT_KEY" else ""
+        click.echo(f"  export {variable}=...{value}")
+    click.echo(f"then: tracker check {output} && tracker up -c {output}")
+
+
+def _first_file(carriers: tuple[str, ...], store: str, variables: list[str]) -> str:
+    def secret(name: str) -> str:
+        variables.append(name)
+        return f"${{env:{name}}}"
+
+    lines = [
+        "# Trackwright. `tracker check` checks this file; deploy/tracker.example.yaml explains every key.",
+        "database: sqlite:///var/trackwright.db   # or postgresql://user@host/trackwright",
+        "broker: none                             # or redis://host:6379/0 (then web, worker and scheduler run apart)",
+        f"vault_key: {secret('TRACKER_VAULT_KEY')}          # encrypts tokens at rest",
+        "",
+        "accounts:",
+    ]
+    for carrier in carriers:
+        plugin = load("carriers", carrier)
+        lines += [f"  {carrier}:", f"    uses: {carrier}                     # {plugin.docs}"]
+        lines += _settings(plugin.Settings, carrier, secret)
+        if plugin.webhooks:
+            lines.append(
+                f"    webhook_token: {secret(f'{carrier}_webhook_token'.upper())}   # part of the webhook's address"
+            )
+    plugin = load("adapters", store)
+    assert issubclass(plugin, Platform)
+    lines += ["", "stores:", "  shop:", f"    uses: {store}                     # {plugin.docs}"]
+    lines += _settings(plugin.Settings, store, secret)
+    if "access_token" in plugin.Settings.model_fields:
+        lines.append(f"    access_token: {secret(f'{store}_access_token'.upper())}")
+    lines += [
+        "    mode: observe                      # decides and records, writes nothing; `write` when you trust it",
+        "    policy: {preset: mirror}           # show the shipping status, write no order status",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(model: Any, plugin: str, secret: Any) -> list[str]:
+    lines = []
+    for name, field in model.model_fields.items():
+        if field.annotation is SecretStr and field.is_required():
+            lines.append(f"    {name}: {secret(f'{plugin}_{name}'.upper())}")
+        elif field.annotation == Secrets:
+            lines.append(f"    {name}: {secret(f'{plugin}_{name}'.upper().removesuffix('S'))}")
+        elif field.is_required():
+            lines.append(f"    {name}: CHANGE-ME")
+    return lines
+
+
+@click.group("config")
+def config_group() -> None:
+    """About the configuration file."""
+
+
+@config_group.command("schema")
+def schema_() -> None:
+    """Print the JSON schema of the file, for editors (yaml-language-server: $schema=...)."""
+    print_json(schema())
+
+
+COMMANDS = (check, init, config_group)

@@ -1,0 +1,77 @@
+"""Commands that run: `up`, `web`, `worker`, `scheduler`, `migrate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from tracker.cli.common import config_option, read_config
+from tracker.daemon.app import ROLES, Daemon
+from tracker.daemon.telemetry import configure_logs
+from tracker.domain.errors import ConfigError
+from tracker.store.engine import Store
+from tracker.store.migrate import current, migrate
+
+
+def _run(file: Path, roles: frozenset[str]) -> None:
+    configure_logs(sys.stderr)
+    config = read_config(file)
+    if roles != ROLES and (config.root.broker == "none" or config.root.database.startswith("sqlite")):
+        raise ConfigError(
+            f"{file}: broker: separate roles need a broker (broker: redis://...) and PostgreSQL; "
+            "with broker: none or SQLite run `tracker up`"
+        )
+    daemon = Daemon(config, roles)
+    daemon.connect()
+    daemon.run(reload=lambda: read_config(file))
+
+
+@click.command()
+@config_option
+def up(file: Path) -> None:
+    """Run everything in one process: receiver, workers and scheduler.
+
+    SIGTERM finishes what is at hand (25 s at most); SIGHUP reads the configuration again and keeps the old one
+    where the new one is wrong. Logs are JSON lines on standard error.
+    """
+    _run(file, ROLES)
+
+
+@click.command()
+@config_option
+def web(file: Path) -> None:
+    """Run the receiver: webhooks, /livez, /readyz; /metrics on the ops port. As many as needed."""
+    _run(file, frozenset({"web"}))
+
+
+@click.command()
+@config_option
+def worker(file: Path) -> None:
+    """Run a worker: it drains all queues. As many as needed."""
+    _run(file, frozenset({"worker"}))
+
+
+@click.command()
+@config_option
+def scheduler(file: Path) -> None:
+    """Run a scheduler: it rings while rows are due, and heals. Two are fine: one more bell changes nothing."""
+    _run(file, frozenset({"scheduler"}))
+
+
+@click.command("migrate")
+@config_option
+@click.option("--show", is_flag=True, help="Only say which revision the database is at.")
+def migrate_(file: Path, show: bool) -> None:
+    """Bring the database to the newest schema (`up` and the roles do it by themselves)."""
+    store = Store(read_config(file).root.database, pool_size=1)
+    before = current(store)
+    if show:
+        click.echo(before or "empty")
+        return
+    after = migrate(store)
+    click.echo(f"{before or 'empty'} -> {after}" if before != after else f"already at {after}")
+
+
+COMMANDS = (up, web, worker, scheduler, migrate_)

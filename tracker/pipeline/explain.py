@@ -1,0 +1,220 @@
+"""Read what is known of an order or a number, and why: scans, meanings, summary, rules, writes, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.numbers import candidates, clean
+from tracker.domain.reconcile import reconcile
+from tracker.pipeline.decide import quiet_until, shipments_of
+from tracker.pipeline.world import World
+from tracker.store.codec import ORDER
+from tracker.store.tables import (
+    accounts,
+    decisions,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    order_versions,
+    orders,
+    outbox,
+    scans,
+    shipments,
+    trackings,
+)
+
+MOST = 20
+
+
+def find(connection: Connection, what: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Find orders by number, ref or tracking number, and the shipments of a tracking number."""
+    names = {what, f"#{what.lstrip('#')}"}
+    found = list(connection.execute(sa.select(orders).where(sa.or_(orders.c.number.in_(names), orders.c.ref == what))))
+    parcels = list(connection.execute(sa.select(shipments).where(shipments.c.number == clean(what))))
+    if parcels and not found:
+        linked = (
+            sa.select(orders)
+            .join(fulfilments, fulfilments.c.order_id == orders.c.id)
+            .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+            .where(fulfilment_shipments.c.shipment_id.in_([p.id for p in parcels]))
+            .distinct()
+        )
+        found = list(connection.execute(linked))
+    return found, parcels
+
+
+def overview(world: World, what: str) -> dict[str, Any]:
+    """Return everything an operator asks first about an order or number; empty lists where nothing is known."""
+    with world.store.read() as connection:
+        found, parcels = find(connection, what)
+        shown = [_order(connection, row) for row in found]
+        linked = {parcel["id"] for order in shown for parcel in order["parcels"]}
+        loose = [_parcel(connection, row) for row in parcels if row.id not in linked]
+    return {"asked": what, "orders": shown, "parcels_without_order": loose, "could_be": list(candidates(what))}
+
+
+def explanation(world: World, what: str) -> dict[str, Any]:
+    """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history."""
+    told = overview(world, what)
+    with world.store.read() as connection:
+        for order in told["orders"]:
+            row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
+            order["decisions"] = [
+                {
+                    "at": d.at, "order_version": d.order_version, "policy": d.policy_hash[:8], "because": d.because,
+                    "writes": [a["status"] for a in d.actions], "findings": [f["kind"] for f in d.findings],
+                }
+                for d in connection.execute(
+                    sa.select(decisions).where(decisions.c.order_id == row.id).order_by(decisions.c.id.desc()).limit(MOST)
+                )
+            ]  # fmt: skip
+            order["versions"] = [
+                {"version": v.version, "seen_at": v.seen_at, "previous_read_at": v.previous_read_at, "actor": v.actor}
+                for v in connection.execute(
+                    sa.select(order_versions)
+                    .where(order_versions.c.order_id == row.id)
+                    .order_by(order_versions.c.version.desc())
+                    .limit(MOST)
+                )
+            ]
+            account = world.account(row.store)
+            if account is not None:
+                states = {s.name: s for s in connection.execute(sa.select(accounts))}
+                decision = reconcile(
+                    ORDER.validate_python(row.facts), shipments_of(connection, [row.id])[row.id], account.policy,
+                    world.now(), connected_at=quiet_until(states, row),
+                )  # fmt: skip
+                order["now"] = {
+                    "because": list(decision.because),
+                    "would_write": [str(a.status) for a in decision.actions],
+                    "look_again_at": decision.look_again_at,
+                    "mode": account.mode,
+                }
+    return told
+
+
+def first_writes(world: World, store: str, limit: int = MOST) -> tuple[int, list[dict[str, Any]]]:
+    """Preview what a store would write first, were it allowed to: how many, and the first of them."""
+    account = world.config.accounts[store]
+    shown: list[dict[str, Any]] = []
+    total = last = 0
+    while True:
+        with world.store.read() as connection:
+            rows = list(
+                connection.execute(
+                    sa.select(orders)
+                    .where(orders.c.store == store, orders.c.id > last)
+                    .order_by(orders.c.id)
+                    .limit(200)
+                )
+            )
+            if not rows:
+                return total, shown
+            parcels = shipments_of(connection, [row.id for row in rows])
+            states = {s.name: s for s in connection.execute(sa.select(accounts))}
+        for row in rows:
+            decision = reconcile(
+                ORDER.validate_python(row.facts), parcels[row.id], account.policy, world.now(),
+                connected_at=quiet_until(states, row),
+            )  # fmt: skip
+            for action in decision.actions:
+                total += 1
+                if len(shown) < limit:
+                    shown.append({"order": row.number, "status": str(action.status), "happened_at": action.happened_at})
+        last = rows[-1].id
+
+
+def _order(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    parcels = connection.execute(
+        sa.select(shipments, fulfilments.c.ref.label("fulfilment"))
+        .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == shipments.c.id)
+        .join(fulfilments, fulfilments.c.id == fulfilment_shipments.c.fulfilment_id)
+        .where(fulfilments.c.order_id == row.id)
+        .order_by(shipments.c.id)
+    ).all()
+    return {
+        "id": row.id,
+        "store": row.store,
+        "number": row.number,
+        "ref": row.ref,
+        "status": row.status,
+        "raw_status": row.raw_status,
+        "payment": row.payment,
+        "raw_payment": row.raw_payment,
+        "owner": row.owner,
+        "placed_at": row.placed_at,
+        "read_at": row.read_at,
+        "version": row.version,
+        "urgent": row.urgent,
+        "fulfilments": [
+            {"ref": f["ref"], "status": f["status"], "shown": (f["published"] or {}).get("raw")}
+            for f in row.facts["fulfilments"]
+        ],
+        "parcels": [_parcel(connection, parcel) for parcel in parcels],
+        "findings": [_finding(f) for f in _findings(connection, row.id)],
+        "writes": [
+            {
+                "status": w.action["status"], "state": w.state, "happened_at": w.action["happened_at"],
+                "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules,
+            }
+            for w in connection.execute(
+                sa.select(outbox).where(outbox.c.order_id == row.id).order_by(outbox.c.id.desc()).limit(MOST)
+            )
+        ],
+    }  # fmt: skip
+
+
+def _findings(connection: Connection, order_id: int) -> Sequence[Row[Any]]:
+    return connection.execute(
+        sa.select(findings).where(findings.c.order_id == order_id).order_by(findings.c.id.desc()).limit(MOST)
+    ).all()
+
+
+def _finding(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "kind": row.kind, "severity": row.severity, "act": row.act, "opened_at": row.opened_at,
+        "closed_at": row.closed_at, "closed_by": row.closed_by, "evidence": row.evidence,
+    }  # fmt: skip
+
+
+def _parcel(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    told = connection.execute(
+        sa.select(scans).where(scans.c.shipment_id == row.id).order_by(scans.c.instant, scans.c.id).limit(500)
+    )
+    watched = connection.execute(
+        sa.select(trackings).where(trackings.c.shipment_id == row.id).order_by(trackings.c.account)
+    )
+    return {
+        "id": row.id,
+        "carrier": row.carrier,
+        "number": row.number,
+        "generation": row.generation,
+        "status": row.status,
+        "reason": row.summary["reason"],
+        "since": row.summary["since"],
+        "last_scan_at": row.summary["last_scan_at"],
+        "place": ", ".join(p for p in (row.summary["place"][k] for k in ("city", "region", "country")) if p),
+        "edd": row.edd_ends,
+        "disputed": row.summary["disputed"],
+        "scans": [
+            {
+                "at": s.instant, "local": s.local, "zone": s.zone, "space": s.space, "code": s.code, "text": s.text,
+                "status": s.status, "reason": s.reason, "leg": s.leg,
+                "place": ", ".join(p for p in (s.city, s.region, s.country) if p),
+                "account": s.account, "inbox": s.inbox_id, "first_seen_at": s.first_seen_at,
+                "confirmed": s.confirmed_at is not None, "withdrawn": s.withdrawn_at is not None,
+            }
+            for s in told
+        ],
+        "watched_by": [
+            {
+                "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
+                "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
+            }
+            for t in watched
+        ],
+    }  # fmt: skip
