@@ -190,11 +190,13 @@ class Shopify(contracts.Platform):
         latest = since
         while True:
             answer = self._call(client, ORDERS, {"first": PAGE, "after": after, "q": query})
-            orders = decode(answer.body)["data"]["orders"]
-            stamps = [moment(node["updatedAt"], "$.updatedAt") for node in orders["nodes"]]
+            data = mapping(decode(answer.body).get("data"), "$.data")
+            orders = mapping(data.get("orders"), "$.data.orders")
+            nodes = listing(orders.get("nodes"), "$.data.orders.nodes")
+            stamps = [moment(mapping(n, "$.data.orders.nodes").get("updatedAt"), "$.updatedAt") for n in nodes]
             latest = max([*stamps, *([latest] if latest else [])], default=None)
-            info = orders["pageInfo"]
-            after = info["endCursor"] if info["hasNextPage"] else None
+            info = mapping(orders.get("pageInfo"), "$.data.orders.pageInfo")
+            after = word(info.get("endCursor"), "$.data.orders.pageInfo.endCursor") if info.get("hasNextPage") else None
             mark = since if after else latest
             yield Page((answer.body,), f"{mark.astimezone(UTC).isoformat() if mark else ''}|{after or ''}")
             if not after:
@@ -237,9 +239,12 @@ class Shopify(contracts.Platform):
         at = action.happened_at.astimezone(UTC)
         body = decode(self._call(client, EVENTS, {"id": action.fulfilment}).body)
         fulfilment = mapping(mapping(body.get("data"), "$.data").get("fulfillment"), "$.data.fulfillment")
-        for node in mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes") or ():
-            if node["status"] == word_ and abs(moment(node["happenedAt"], "$.happenedAt") - at) <= SAME:
-                return Receipt(word(node["id"], "$.id"), already_there=True, proof=word_)
+        for node in listing(
+            mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes"), "$.data.fulfillment.events.nodes"
+        ):
+            node = mapping(node, "$.data.fulfillment.events.nodes")
+            if node.get("status") == word_ and abs(moment(node.get("happenedAt"), "$.happenedAt") - at) <= SAME:
+                return Receipt(word(node.get("id"), "$.id"), already_there=True, proof=word_)
         event: dict[str, Any] = {
             "fulfillmentId": action.fulfilment,
             "status": word_,
@@ -298,7 +303,9 @@ class Shopify(contracts.Platform):
                 parcels.append(Parcel(known, printed, company))
         shown = None
         events = node.get("events")
-        for event in (events.get("nodes") or ()) if isinstance(events, dict) else ():
+        nodes = listing(events.get("nodes"), f"{where}.events.nodes") if isinstance(events, dict) else []
+        for node_ in nodes:
+            event = mapping(node_, f"{where}.events.nodes[0]")
             raw = word(event.get("status"), f"{where}.events.nodes[0].status")
             shown = Published(
                 READS.get(raw), raw, moment(event.get("happenedAt"), f"{where}.events.nodes[0].happenedAt")

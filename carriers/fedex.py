@@ -173,7 +173,7 @@ def _links(result: dict[str, Any]) -> Iterator[Link]:
     more = result.get("additionalTrackingInfo")
     if not isinstance(more, dict):
         return
-    for identifier in more.get("packageIdentifiers") or ():
+    for identifier in listing(more.get("packageIdentifiers"), "$.additionalTrackingInfo.packageIdentifiers"):
         if isinstance(identifier, dict) and (relation := _RELATIONS.get(text(identifier.get("type")))):
             values = identifier.get("values") or [identifier.get("value")]
             for value in values if isinstance(values, list) else ():
@@ -188,7 +188,8 @@ def _estimate(result: dict[str, Any], where: str) -> Edd | None:
     if isinstance(window, dict) and window.get("begins") and window.get("ends"):
         ends = [moment(window[k], f"{where}.estimatedDeliveryTimeWindow.window.{k}") for k in ("begins", "ends")]
     else:
-        dates = {d.get("type"): d.get("dateTime") for d in result.get("dateAndTimes") or () if isinstance(d, dict)}
+        told = listing(result.get("dateAndTimes"), f"{where}.dateAndTimes")
+        dates = {text(d.get("type")): d.get("dateTime") for d in told if isinstance(d, dict)}
         if dates.get("ACTUAL_DELIVERY") or not dates.get("ESTIMATED_DELIVERY"):
             return None
         ends = [moment(dates["ESTIMATED_DELIVERY"], f"{where}.dateAndTimes")] * 2

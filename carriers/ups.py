@@ -279,7 +279,7 @@ def _day(day: datetime) -> Edd:
 
 def _estimate(package: dict[str, Any], where: str) -> Edd | None:
     dates = {
-        d.get("type"): d.get("date")
+        text(d.get("type")): d.get("date")
         for d in listing(package.get("deliveryDate"), f"{where}.deliveryDate")
         if isinstance(d, dict)
     }

