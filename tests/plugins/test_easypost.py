@@ -1,9 +1,141 @@
-"""easypost: conformance, and what is its own."""
+"""EasyPost: conformance, signature vectors, requests, and what is its own."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import unicodedata
 from pathlib import Path
 
-from tracker.plugin.conformance import for_carrier
+import pytest
+
+from tracker.domain.errors import CredentialsRejected, WebhookRejected
+from tracker.domain.facts import Code, Parcel, Parcels, Payload
+from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
+from tracker.plugin.conformance import AT, for_carrier
 
 TestConformance = for_carrier("carriers.easypost", fixtures=Path(__file__).parents[1] / "fixtures" / "easypost")
+HOST = "https://api.easypost.com/v2"
+BODY = b'{"id":"evt_1","result":{"weight":614.4}}'
+
+
+def sign(body: bytes, secret: str, form: str = "NFKD") -> dict[str, str]:
+    key = unicodedata.normalize(form, secret).encode()
+    return {"x-hmac-signature": "hmac-sha256-hex=" + hmac.new(key, body, hashlib.sha256).hexdigest()}
+
+
+def check(make, headers: dict[str, str], body: bytes = BODY) -> None:
+    source, _ = make("carriers.easypost", webhook_secrets=["sécret", "other-secret"])
+    source.verify(Payload("a", "webhook", (body,), AT, headers))
+
+
+def test_the_secret_is_normalised_as_easypost_does(make) -> None:
+    check(make, sign(BODY, "sécret"))
+    with pytest.raises(WebhookRejected):
+        check(make, sign(BODY, "sécret", "NFC"))
+
+
+def test_a_trailing_newline_is_another_body(make) -> None:
+    with pytest.raises(WebhookRejected):
+        check(make, sign(BODY + b"\n", "sécret"))
+
+
+def test_one_changed_byte_of_the_body_is_refused(make) -> None:
+    headers = sign(BODY, "sécret")
+    for i in range(len(BODY)):
+        with pytest.raises(WebhookRejected):
+            check(make, headers, BODY[:i] + bytes([BODY[i] ^ 1]) + BODY[i + 1 :])
+
+
+def test_the_old_secret_verifies_while_it_is_rotated(make) -> None:
+    check(make, sign(BODY, "other-secret"))
+
+
+def test_the_event_id_is_the_dedupe_key(make) -> None:
+    source, _ = make("carriers.easypost")
+
+    assert source.dedupe_key(Payload("a", "webhook", (BODY,), AT, {})) == "evt_1"
+    assert source.dedupe_key(Payload("a", "webhook", (b"{",), AT, {})) == hashlib.sha256(b"{").hexdigest()
+
+
+def test_a_known_tracker_is_asked_by_id_and_another_by_number(world, make) -> None:
+    by_id = world.get(f"{HOST}/trackers/trk_1").respond(json={})
+    by_number = world.get(f"{HOST}/trackers").respond(json={"trackers": []})
+    source, client = make("carriers.easypost")
+
+    list(source.fetch(client, Parcels((Parcel("usps", "N1", their_ref="trk_1"), Parcel(None, "N2")))))
+
+    assert by_id.called
+    assert by_number.calls[0].request.url.params["tracking_code"] == "N2"
+    assert by_id.calls[0].request.headers["authorization"].startswith("Basic ")
+
+
+def test_registering_makes_a_tracker_and_keeps_its_id(world, make) -> None:
+    made = world.post(f"{HOST}/trackers").respond(201, json={"id": "trk_9"})
+    source, client = make("carriers.easypost")
+
+    answers = source.register(client, Parcels((Parcel("usps", "N1"), Parcel("unheard", "N2"))))
+
+    assert [a.their_ref for a in answers] == ["trk_9", "trk_9"]
+    assert [json.loads(c.request.content) for c in made.calls] == [
+        {"tracker": {"tracking_code": "N1", "carrier": "USPS"}},
+        {"tracker": {"tracking_code": "N2"}},
+    ]
+
+
+def test_a_wrong_key_fails_the_ping(world, make) -> None:
+    world.get(f"{HOST}/trackers").respond(401)
+    source, client = make("carriers.easypost")
+
+    with pytest.raises(CredentialsRejected):
+        source.ping(client)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "leg"),
+    [
+        ("delivered/arrived_at_destination", "delivered", Leg.OUTBOUND),
+        ("in_transit/arrived_at_destination", "in_transit", Leg.OUTBOUND),
+        ("pre_transit/status_update", "pre_transit", Leg.OUTBOUND),
+        ("out_for_delivery", "out_for_delivery", Leg.OUTBOUND),
+        ("return_to_sender/arrived_at_facility", "returning", Leg.RETURN_TO_SENDER),
+        ("return_to_sender/delayed", "delayed", Leg.RETURN_TO_SENDER),
+        ("in_transit/damaged", "exception", Leg.OUTBOUND),
+    ],
+)
+def test_the_detail_speaks_first_and_the_status_where_it_says_nothing(make, code: str, status: str, leg: Leg) -> None:
+    source, _ = make("carriers.easypost")
+    meaning = source.meaning(Code("tracker", code))
+
+    assert (meaning.status, meaning.leg) == (status, leg)
+
+
+def test_a_status_nobody_knows_is_unknown(make) -> None:
+    source, _ = make("carriers.easypost")
+
+    assert source.meaning(Code("tracker", "teleported/in_transit")).status is ShippingStatus.IN_TRANSIT
+    assert source.meaning(Code("tracker", "teleported/teleported")) is None
+
+
+def _tracker(make, **values):
+    source, _ = make("carriers.easypost")
+    tracker = {"tracking_code": "N1", "carrier": "USPS", "status": "unknown", "tracking_details": [], **values}
+    (report,) = source.normalize(Payload("a", "poll", (json.dumps(tracker).encode(),), AT, {}))
+    return report
+
+
+def test_what_is_said_of_the_tracker_is_not_said_of_the_parcel(make) -> None:
+    detail = {"status": "in_transit", "status_detail": "in_transit", "datetime": None}
+
+    assert _tracker(make, status="error").tracking is TrackingState.ERROR
+    assert _tracker(make, status="in_transit", status_detail="expired").tracking is TrackingState.EXPIRED
+    assert _tracker(make, tracking_details=[detail]).tracking is TrackingState.ACTIVE
+
+
+def test_a_return_label_of_the_customer_travels_on_its_own_leg(make) -> None:
+    detail = {"status": "in_transit", "datetime": "2025-01-01T00:00:00Z"}
+    report = _tracker(make, is_return=True, tracking_details=[detail], updated_at="2025-01-01T00:00:00")
+
+    assert report.scans[0].leg is Leg.CUSTOMER_RETURN
+    assert report.as_of is not None

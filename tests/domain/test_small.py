@@ -1,0 +1,158 @@
+"""Cadence, numbers, vocabulary, hashing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker.domain import vocabulary
+from tracker.domain.cadence import DEFAULT, next_poll
+from tracker.domain.facts import Edd, Payload, Summary
+from tracker.domain.hashing import digest
+from tracker.domain.numbers import candidates, clean
+from tracker.domain.vocabulary import ShippingStatus, TrackingState
+
+S, T = ShippingStatus, TrackingState
+T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+H = timedelta(hours=1)
+
+
+def at(status: S, *, now: datetime = T0, state: T = T.ACTIVE, edd: Edd | None = None, last: datetime | None = T0) -> timedelta | None:
+    summary = Summary(status, since=last, last_scan_at=last)
+    moment = next_poll(summary, state, DEFAULT, now, number="N1", began=T0, edd=edd)
+    return None if moment is None else moment - now
+
+
+def test_sooner_when_out_for_delivery_than_when_moving_than_before_pick_up() -> None:
+    out, moving, label = at(S.OUT_FOR_DELIVERY), at(S.IN_TRANSIT), at(S.PRE_TRANSIT)
+
+    assert out is not None
+    assert moving is not None
+    assert label is not None
+    assert out < moving < label
+
+
+def test_sooner_near_the_estimated_delivery() -> None:
+    near = at(S.IN_TRANSIT, edd=Edd(T0 + 3 * H, T0 + 9 * H))
+
+    assert near is not None
+    assert near < H * 1.2
+
+
+def test_slower_when_quiet() -> None:
+    quiet, fresh = at(S.IN_TRANSIT, now=T0 + 80 * H), at(S.IN_TRANSIT)
+
+    assert quiet is not None
+    assert fresh is not None
+    assert quiet > fresh * 1.9
+
+
+def test_a_delivered_parcel_is_looked_at_three_more_times() -> None:
+    now, looks = T0, 0
+    while (wait := at(S.DELIVERED, now=now)) is not None:
+        now, looks = now + wait, looks + 1
+
+    assert looks == 3
+
+
+def test_a_lost_parcel_is_asked_for_until_it_expires() -> None:
+    assert at(S.LOST) is not None
+    assert at(S.LOST, now=T0 + timedelta(days=30)) is None
+
+
+def test_thirty_days_of_silence_end_it() -> None:
+    assert at(S.IN_TRANSIT, now=T0 + timedelta(days=29)) is not None
+    assert at(S.IN_TRANSIT, now=T0 + timedelta(days=30)) is None
+    assert at(S.UNKNOWN, now=T0 + timedelta(days=30), last=None) is None
+
+
+@pytest.mark.parametrize("state", [T.STOPPED, T.INVALID_NUMBER, T.UNSUPPORTED])
+def test_what_cannot_be_tracked_is_not_asked(state: T) -> None:
+    assert at(S.IN_TRANSIT, state=state) is None
+
+
+@given(st.text(min_size=1, max_size=30), st.sampled_from(list(S)))
+def test_the_jitter_comes_from_the_number_and_is_small(number: str, status: S) -> None:
+    summary = Summary(status, since=T0, last_scan_at=T0)
+    one = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0)
+    two = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0)
+
+    assert one == two
+    assert one is None or T0 < one <= T0 + timedelta(days=1) * 1.1
+
+
+# numbers: examples of FACTS section 21 (tracking_number_data @ b79ce4b)
+
+
+@pytest.mark.parametrize(
+    ("number", "first"),
+    [
+        ("1Z5R89390357567127", "ups"), ("K1506235620", "ups"), ("1R12345678912345", "ups"), ("986578788855", "fedex"),
+        ("041441760228964", "fedex"), ("9400111206206406260787", "usps"), ("0073938000549297", "canadapost"),
+        ("320595463938", "purolator"), ("KYV009956937", "purolator"), ("RB123456785GB", "royalmail"),
+        ("RB123456785FR", "post_fr"), ("GM2951173225174494", "dhl"), ("09980000020033F", "dpd"), ("JJD0002257639032011", "yodel"),
+    ],
+)  # fmt: skip
+def test_a_number_is_recognized(number: str, first: str) -> None:
+    assert first in candidates(number)
+
+
+def test_spaces_case_and_direction_marks_do_not_matter() -> None:
+    assert candidates("\u200f 1z 5R89390357567127\u200e") == candidates("1Z5R89390357567127") == ("ups",)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["", "1Z5R89390357567128", "996578788855", "RB123456785XX", "１Ｚ5R89390357567127", "'; DROP TABLE scans; --", "a" * 4096, "\r\nX"],
+)
+def test_what_is_no_number_has_no_candidate(number: str) -> None:
+    assert candidates(number) == ()
+
+
+def test_a_check_digit_ranks_before_a_mere_shape() -> None:
+    assert candidates("04144176022896")[0] != ""
+    assert clean(" a b ") == "AB"
+
+
+@given(st.text(max_size=60))
+def test_recognition_is_total(text: str) -> None:
+    assert isinstance(candidates(text), tuple)
+
+
+# vocabulary
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        vocabulary.ShippingStatus, vocabulary.Reason, vocabulary.Leg, vocabulary.TrackingState, vocabulary.OrderStatus,
+        vocabulary.PaymentStatus, vocabulary.Owner, vocabulary.Zone, vocabulary.Precision, vocabulary.Trust,
+        vocabulary.Severity, vocabulary.Act, vocabulary.FindingKind,
+    ],
+)  # fmt: skip
+def test_every_word_has_one_sentence(words: type) -> None:
+    for word in words:  # type: ignore[attr-defined]
+        assert word.sentence.endswith("."), word
+        assert word == word.value == str(word)
+
+
+def test_there_are_17_statuses_and_13_tracking_states() -> None:
+    assert len(S) == 17
+    assert len(T) == 13
+
+
+def test_custody_begins_at_the_nine_statuses_that_the_requirements_name() -> None:
+    named = "picked_up in_transit out_for_delivery delivery_attempted available_for_pickup delivered delivery_failed returning returned"
+
+    assert {s for s in S if s.custody} == set(named.split())
+
+
+def test_equal_data_has_equal_hashes() -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
+
+
+def test_the_body_of_a_payload_is_its_first_part() -> None:
+    assert Payload("a", "poll", (b"1", b"2"), T0).body == b"1"

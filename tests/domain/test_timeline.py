@@ -1,0 +1,327 @@
+"""A summary is a function of the set of scans."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker.domain.facts import Code, Meaning, Place, Scan, Summary, Told, fingerprint
+from tracker.domain.timeline import place_in_time, summarize, zone_of
+from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
+
+S = ShippingStatus
+T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+H = timedelta(hours=1)
+_COUNT = iter(range(10**9))
+
+
+def told(
+    status: S | None,
+    hours: float,
+    *,
+    reason: Reason | None = None,
+    zone: Zone = Zone.UTC,
+    leg: Leg = Leg.OUTBOUND,
+    correction: bool = False,
+    confirmed: bool = True,
+    precision: Precision = Precision.SECOND,
+    place: Place | None = None,
+) -> Told:
+    meaning = Meaning(status, reason, leg, correction)
+    name = f"{next(_COUNT):032x}"
+    return Told(name, "s", str(status), meaning, T0 + hours * H, zone, precision, place or Place(), confirmed)
+
+
+scans = st.builds(
+    told,
+    st.sampled_from([None, *S]),
+    st.integers(0, 400),
+    reason=st.sampled_from([None, Reason.UNMAPPED, Reason.MOVING]),
+    zone=st.sampled_from(list(Zone)),
+    leg=st.sampled_from(list(Leg)),
+    correction=st.booleans(),
+    confirmed=st.booleans(),
+    precision=st.sampled_from(list(Precision)),
+)
+
+
+@given(st.lists(scans, max_size=12), st.randoms(use_true_random=False))
+def test_any_order_and_any_duplicates_give_the_same_summary(given_scans: list[Told], chance: random.Random) -> None:
+    shuffled = given_scans + [chance.choice(given_scans) for _ in given_scans]
+    chance.shuffle(shuffled)
+
+    assert summarize(shuffled) == summarize(given_scans)
+
+
+@given(st.lists(scans, max_size=12), scans)
+def test_an_unknown_scan_never_moves_a_parcel(given_scans: list[Told], extra: Told) -> None:
+    unknown = replace(extra, meaning=Meaning(S.UNKNOWN, Reason.UNMAPPED))
+    before, after = summarize(given_scans), summarize([*given_scans, unknown])
+
+    assert (after.status, after.run, after.since, after.reason) == (
+        before.status,
+        before.run,
+        before.since,
+        before.reason,
+    )
+    assert after.unmapped == before.unmapped + 1
+
+
+@given(st.lists(scans, max_size=12))
+def test_a_parcel_never_goes_back_to_pre_transit(given_scans: list[Told]) -> None:
+    summary = summarize(given_scans)
+    moved = [t for t in given_scans if t.meaning.status not in (None, S.UNKNOWN, S.PRE_TRANSIT)]
+    if summary.status is S.PRE_TRANSIT:
+        head = next(t for t in given_scans if t.fingerprint == summary.run)
+        later = [t for t in moved if t.instant > head.instant and t.confirmed and not t.meaning.status.terminal]  # type: ignore[union-attr]
+        assert not [t for t in later if t.meaning.leg is not Leg.CUSTOMER_RETURN]
+
+
+def journey(*steps: tuple[S, float]) -> list[Told]:
+    return [told(status, hours) for status, hours in steps]
+
+
+def test_the_plain_journey_ends_delivered() -> None:
+    summary = summarize(
+        journey((S.PRE_TRANSIT, 0), (S.PICKED_UP, 5), (S.IN_TRANSIT, 9), (S.OUT_FOR_DELIVERY, 30), (S.DELIVERED, 34))
+    )
+
+    assert summary.status is S.DELIVERED
+    assert summary.custody_at == T0 + 5 * H
+    assert summary.delivered_at == summary.since == T0 + 34 * H
+    assert (summary.unusual, summary.refused, summary.attempts) == (0, 0, 0)
+
+
+def test_nothing_known_is_unknown() -> None:
+    assert summarize([]) == Summary()
+
+
+def test_a_parcel_may_come_back_to_the_depot() -> None:
+    assert summarize(journey((S.OUT_FOR_DELIVERY, 0), (S.IN_TRANSIT, 40))).status is S.IN_TRANSIT
+
+
+def test_a_late_scan_does_not_move_a_delivered_parcel() -> None:
+    summary = summarize(journey((S.OUT_FOR_DELIVERY, 0), (S.DELIVERED, 4), (S.IN_TRANSIT, 5)))
+
+    assert summary.status is S.DELIVERED
+    assert summary.disputed
+
+
+def test_two_contradictions_correct_a_delivery() -> None:
+    summary = summarize(journey((S.DELIVERED, 4), (S.IN_TRANSIT, 5), (S.OUT_FOR_DELIVERY, 30)))
+
+    assert summary.status is S.OUT_FOR_DELIVERY
+    assert summary.corrected
+    assert summary.delivered_at is None
+
+
+def test_one_explicit_correction_corrects_a_delivery() -> None:
+    summary = summarize([*journey((S.DELIVERED, 4)), told(S.DELIVERY_ATTEMPTED, 5, correction=True)])
+
+    assert summary.status is S.DELIVERY_ATTEMPTED
+    assert summary.corrected
+
+
+def test_a_contradiction_of_unsure_zone_counts_for_nothing() -> None:
+    summary = summarize(
+        [*journey((S.DELIVERED, 0)), *(told(S.IN_TRANSIT, 40 + i, zone=Zone.ASSUMED) for i in range(3))]
+    )
+
+    assert summary.status is S.DELIVERED
+    assert not summary.disputed
+
+
+def test_a_data_event_does_not_contradict_a_delivery() -> None:
+    assert summarize(journey((S.DELIVERED, 0), (S.EXCEPTION, 1), (S.ON_HOLD, 2))).status is S.DELIVERED
+
+
+@pytest.mark.parametrize("gone", [S.LOST, S.CANCELLED])
+def test_a_lost_or_voided_parcel_that_is_scanned_moves_again(gone: S) -> None:
+    summary = summarize(journey((gone, 0), (S.IN_TRANSIT, 5)))
+
+    assert summary.status is S.IN_TRANSIT
+    assert summary.corrected
+
+
+def test_on_the_way_back_delivered_means_returned() -> None:
+    summary = summarize(
+        journey((S.DELIVERY_FAILED, 0), (S.RETURNING, 5), (S.IN_TRANSIT, 9), (S.OUT_FOR_DELIVERY, 30), (S.DELIVERED, 34))
+    )
+
+    assert (summary.status, summary.reason, summary.leg) == (S.RETURNED, Reason.RECEIVED_BY_SENDER, Leg.RETURN_TO_SENDER)
+
+
+def test_a_delivery_marked_as_return_leg_is_a_return_even_alone() -> None:
+    assert summarize([told(S.DELIVERED, 1, leg=Leg.RETURN_TO_SENDER)]).status is S.RETURNED
+
+
+def test_on_the_way_back_a_correction_may_deliver() -> None:
+    summary = summarize([*journey((S.RETURNING, 0)), told(S.DELIVERED, 5, correction=True)])
+
+    assert summary.status is S.DELIVERED
+
+
+def test_a_customer_return_leaves_the_delivery_alone() -> None:
+    summary = summarize(
+        [*journey((S.DELIVERED, 0)), *(told(S.IN_TRANSIT, 300 + i, leg=Leg.CUSTOMER_RETURN) for i in range(3))]
+    )
+
+    assert summary.status is S.DELIVERED
+    assert not summary.disputed
+
+
+def test_scans_of_unsure_zone_within_26_hours_do_not_lower_the_rank() -> None:
+    near = summarize([told(S.OUT_FOR_DELIVERY, 0), told(S.IN_TRANSIT, 25, zone=Zone.ASSUMED)])
+    far = summarize([told(S.OUT_FOR_DELIVERY, 0), told(S.IN_TRANSIT, 27, zone=Zone.ASSUMED)])
+    day = summarize([told(S.OUT_FOR_DELIVERY, 0), told(S.IN_TRANSIT, 2, precision=Precision.DATE)])
+
+    assert (near.status, far.status, day.status) == (S.OUT_FOR_DELIVERY, S.IN_TRANSIT, S.OUT_FOR_DELIVERY)
+    assert near.refused == 1
+
+
+def test_the_same_instant_is_ordered_by_rank() -> None:
+    assert summarize(journey((S.DELIVERED, 1), (S.OUT_FOR_DELIVERY, 1))).status is S.DELIVERED
+
+
+def test_an_unconfirmed_terminal_scan_moves_nothing() -> None:
+    summary = summarize([told(S.IN_TRANSIT, 0), told(S.DELIVERED, 5, confirmed=False)])
+
+    assert summary.status is S.IN_TRANSIT
+
+
+def test_an_unconfirmed_run_says_so_until_any_scan_of_it_is_confirmed() -> None:
+    one = told(S.IN_TRANSIT, 5, confirmed=False)
+
+    assert not summarize([told(S.PICKED_UP, 0), one]).confirmed
+    assert summarize([told(S.PICKED_UP, 0), one, told(S.IN_TRANSIT, 6)]).confirmed
+
+
+def test_attempts_are_counted() -> None:
+    summary = summarize(
+        journey((S.DELIVERY_ATTEMPTED, 0), (S.DELIVERY_ATTEMPTED, 30), (S.OUT_FOR_DELIVERY, 50), (S.DELIVERY_ATTEMPTED, 55))
+    )
+
+    assert summary.attempts == 3
+
+
+def test_an_unusual_move_is_counted_and_taken() -> None:
+    summary = summarize(journey((S.PRE_TRANSIT, 0), (S.DESTROYED, 5)))
+
+    assert (summary.status, summary.unusual) == (S.DESTROYED, 1)
+
+
+def test_information_keeps_the_status_and_moves_the_place() -> None:
+    summary = summarize(
+        [told(S.IN_TRANSIT, 0, place=Place("Köln", country="DE")), told(None, 5, place=Place("Bonn", country="DE"))]
+    )
+
+    assert summary.status is S.IN_TRANSIT
+    assert str(summary.place) == "Bonn, DE"
+    assert str(summary.run_place) == "Köln, DE"
+    assert summary.last_scan_at == T0 + 5 * H
+
+
+# time
+
+
+def test_a_time_with_offset_is_taken_as_it_is() -> None:
+    at = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
+
+    assert place_in_time(Scan(Code("s", "c"), None, at, Zone.OFFSET), "UTC", T0) == (at, Zone.OFFSET)
+
+
+def test_a_local_time_is_placed_by_its_place() -> None:
+    scan = Scan(Code("s", "c"), datetime(2026, 7, 1, 12, 0), place=Place("Köln", country="DE"))
+
+    assert place_in_time(scan, "UTC", T0) == (datetime(2026, 7, 1, 10, 0, tzinfo=UTC), Zone.BY_PLACE)
+
+
+def test_a_local_time_of_nowhere_is_assumed_and_says_so() -> None:
+    scan = Scan(Code("s", "c"), datetime(2026, 7, 1, 12, 0))
+
+    assert place_in_time(scan, "America/New_York", T0) == (datetime(2026, 7, 1, 16, 0, tzinfo=UTC), Zone.ASSUMED)
+
+
+def test_a_scan_without_time_is_placed_when_it_came_and_says_so() -> None:
+    assert place_in_time(Scan(Code("s", "c")), "UTC", T0) == (T0, Zone.UNKNOWN)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_the_ends_of_the_calendar_do_not_crash(year: int) -> None:
+    at = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, 23 if year > 1 else 0, 59)
+
+    assert place_in_time(Scan(Code("s", "c"), at), "Asia/Tokyo" if year == 1 else "America/New_York", T0)[1] is Zone.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("local", "utc"),
+    [
+        (datetime(2026, 3, 8, 2, 30), datetime(2026, 3, 8, 7, 30, tzinfo=UTC)),  # in the gap: read as before it
+        (datetime(2026, 11, 1, 1, 30), datetime(2026, 11, 1, 5, 30, tzinfo=UTC)),  # twice: the first
+        (datetime(2028, 2, 29, 12, 0), datetime(2028, 2, 29, 17, 0, tzinfo=UTC)),
+    ],
+)
+def test_gaps_overlaps_and_leap_days_of_the_clock(local: datetime, utc: datetime) -> None:
+    scan = Scan(Code("s", "c"), local, place=Place("New York", "NY", country="US"))
+
+    assert place_in_time(scan, "UTC", T0) == (utc, Zone.BY_PLACE)
+
+
+def test_a_state_with_two_zones_is_not_guessed() -> None:
+    assert zone_of(Place("Nashville", "TN", country="US")) is None
+    assert str(zone_of(Place("Reno", "nv", country="US"))) == "None"
+    assert str(zone_of(Place("Sydney", "NSW", country="AU"))) == "Australia/Sydney"
+
+
+# identity
+
+
+def test_a_naive_instant_is_refused() -> None:
+    with pytest.raises(ValueError, match="aware"):
+        Scan(Code("s", "c"), occurred_at=datetime(2026, 1, 1))
+
+
+def test_the_fingerprint_knows_what_was_said_not_who_said_it_or_in_which_spelling() -> None:
+    at = datetime(2026, 11, 2, 9, 15, 19)
+    one = Scan(Code("s", "c", "Out for Delivery"), at, place=Place("Charlotte", "NC", "1", "US"))
+    other = Scan(Code("s", "c", "OUT FOR DELIVERY"), at, at.replace(tzinfo=UTC), Zone.UTC, place=Place("CHARLOTTE", "", "", "US"))
+
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(one, text_matters=True) != fingerprint(other, text_matters=True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Scan(Code("t", "c"), datetime(2026, 11, 2)),
+        Scan(Code("s", "d"), datetime(2026, 11, 2)),
+        Scan(Code("s", "c"), datetime(2026, 11, 3)),
+        Scan(Code("s", "c"), datetime(2026, 11, 2), place=Place("X")),
+        Scan(Code("s", "c"), datetime(2026, 11, 2), place=Place(country="X")),
+        Scan(Code("s", "c"), datetime(2026, 11, 2), event_id="1"),
+        Scan(Code("s", "c")),
+    ],
+)
+def test_what_differs_in_fact_differs_in_fingerprint(other: Scan) -> None:
+    assert fingerprint(other) != fingerprint(Scan(Code("s", "c"), datetime(2026, 11, 2)))
+
+
+def test_the_fingerprint_is_as_fine_as_the_time_was_told() -> None:
+    def at(second: int, minute: int, precision: Precision) -> str:
+        return fingerprint(Scan(Code("s", "c"), datetime(2026, 11, 2, 9, minute, second), precision=precision))
+
+    assert at(1, 1, Precision.MINUTE) == at(2, 1, Precision.MINUTE)
+    assert at(1, 1, Precision.MINUTE) != at(1, 2, Precision.MINUTE)
+    assert at(1, 1, Precision.DATE) == at(2, 2, Precision.DATE)
+    assert at(1, 1, Precision.SECOND) != at(2, 1, Precision.SECOND)
+
+
+def test_an_event_id_is_the_whole_identity() -> None:
+    one = Scan(Code("s", "c"), datetime(2026, 11, 2), event_id="e1")
+
+    assert fingerprint(one) == fingerprint(Scan(Code("x", "y"), event_id="e1"))

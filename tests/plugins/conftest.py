@@ -1,0 +1,41 @@
+"""A real client whose outside world is respx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import respx
+
+from tracker.config.model import Account
+from tracker.daemon.http import AccountClient, NoVault
+from tracker.plugin.conformance import example_settings, plugin_of
+
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def world() -> Iterator[respx.MockRouter]:
+    """Return the outside world; an unknown address is an error."""
+    with respx.mock(assert_all_called=False) as router:
+        yield router
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., tuple[Any, AccountClient]]]:
+    """Return a function that makes a plugin and its client."""
+    clients: list[AccountClient] = []
+
+    def build(module: str, **settings: Any) -> tuple[Any, AccountClient]:
+        plugin = plugin_of(module)
+        source: Any = plugin("account", example_settings(plugin, **settings))
+        account = Account("account", module, source)
+        client = AccountClient(account, NoVault(), allow=frozenset(), timeout=5.0, now=lambda: NOW)
+        clients.append(client)
+        return source, client
+
+    yield build
+    for client in clients:
+        client.close()
