@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -18,11 +19,13 @@ import pytest
 import redis
 from hypothesis import settings
 
+from tracker.daemon.telemetry import configure_logs
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
 
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("ci")
+configure_logs(io.StringIO())
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +49,33 @@ def postgres() -> Iterator[str]:
 _DATABASES = iter(range(1_000_000))
 
 
+@pytest.fixture(scope="session")
+def template(postgres: str) -> str:
+    """Return the name of a migrated database that others are copied from."""
+    name = f"template_{os.getpid()}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    migrated = Store(postgres.replace("/postgres?", f"/{name}?"))
+    migrate(migrated)
+    migrated.close()
+    return name
+
+
 @pytest.fixture
-def new_postgres(postgres: str) -> Iterator[str]:
-    """Return the URL of a fresh, empty database."""
+def new_postgres(postgres: str, template: str) -> Iterator[str]:
+    """Return the URL of a fresh, migrated database."""
     name = f"test_{os.getpid()}_{next(_DATABASES)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield postgres.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_postgres(postgres: str) -> Iterator[str]:
+    """Return the URL of a database without any table."""
+    name = f"empty_{os.getpid()}_{next(_DATABASES)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     yield postgres.replace("/postgres?", f"/{name}?")
@@ -57,10 +83,24 @@ def new_postgres(postgres: str) -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated SQLite file that others are copied from."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    migrated = Store(f"sqlite:///{path}")
+    migrate(migrated)
+    with migrated.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    migrated.close()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of a fresh database of each kind."""
+def database(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> str:
+    """Return the URL of a fresh, migrated database of each kind."""
     if request.param == "sqlite":
+        (tmp_path / "db").mkdir(mode=0o700)
+        shutil.copy(migrated_file, tmp_path / "db" / "test.db")
         return f"sqlite:///{tmp_path}/db/test.db"
     url: str = request.getfixturevalue("new_postgres")
     return url
@@ -140,3 +180,14 @@ def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def make_lab(database: str, tmp_path: Path) -> Iterator[Callable[..., object]]:
+    """Return a function that builds an installation on a fresh database of each kind."""
+    from contextlib import ExitStack
+
+    from tests.lab import Lab
+
+    with ExitStack() as stack:
+        yield lambda **more: Lab(database, tmp_path, stack, **more)

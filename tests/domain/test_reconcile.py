@@ -107,7 +107,10 @@ statuses = st.sampled_from(list(S))
 @given(st.lists(statuses, min_size=1, max_size=5), st.sampled_from(SHOWN), st.integers(-3, 60))
 def test_delivered_is_shown_only_when_every_parcel_is_delivered(parcels: list[S], shown: Any, days: int) -> None:
     numbers = [f"N{i}" for i in range(len(parcels))]
-    told = [shipment(s, number=n, at=T0 + i * timedelta(hours=1)) for i, (s, n) in enumerate(zip(parcels, numbers, strict=True))]
+    told = [
+        shipment(s, number=n, at=T0 + i * timedelta(hours=1))
+        for i, (s, n) in enumerate(zip(parcels, numbers, strict=True))
+    ]
     decision = reconcile(order(*numbers, shown=shown), told, POLICY, T0 + days * D)
 
     counted = [s for s in parcels if s is not S.CANCELLED] or parcels
@@ -129,7 +132,11 @@ def test_nothing_changes_before_the_moment_it_asks_to_look_again(parcels: list[S
         assert (second.actions, second.findings) == (first.actions, first.findings)
 
 
-@given(st.permutations([shipment(s, number=f"N{i}") for i, s in enumerate((S.DELIVERED, S.IN_TRANSIT, S.EXCEPTION, S.CANCELLED))]))
+@given(
+    st.permutations(
+        [shipment(s, number=f"N{i}") for i, s in enumerate((S.DELIVERED, S.IN_TRANSIT, S.EXCEPTION, S.CANCELLED))]
+    )
+)
 def test_the_order_of_parcels_does_not_matter(parcels: list[Shipment]) -> None:
     chosen = aggregate(parcels)
 

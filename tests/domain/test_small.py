@@ -20,7 +20,9 @@ T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H = timedelta(hours=1)
 
 
-def at(status: S, *, now: datetime = T0, state: T = T.ACTIVE, edd: Edd | None = None, last: datetime | None = T0) -> timedelta | None:
+def at(
+    status: S, *, now: datetime = T0, state: T = T.ACTIVE, edd: Edd | None = None, last: datetime | None = T0
+) -> timedelta | None:
     summary = Summary(status, since=last, last_scan_at=last)
     moment = next_poll(summary, state, DEFAULT, now, number="N1", began=T0, edd=edd)
     return None if moment is None else moment - now
@@ -106,7 +108,16 @@ def test_spaces_case_and_direction_marks_do_not_matter() -> None:
 
 @pytest.mark.parametrize(
     "number",
-    ["", "1Z5R89390357567128", "996578788855", "RB123456785XX", "１Ｚ5R89390357567127", "'; DROP TABLE scans; --", "a" * 4096, "\r\nX"],
+    [
+        "",
+        "1Z5R89390357567128",
+        "996578788855",
+        "RB123456785XX",
+        "１Ｚ5R89390357567127",
+        "'; DROP TABLE scans; --",
+        "a" * 4096,
+        "\r\nX",
+    ],
 )
 def test_what_is_no_number_has_no_candidate(number: str) -> None:
     assert candidates(number) == ()

@@ -150,10 +150,16 @@ def test_a_lost_or_voided_parcel_that_is_scanned_moves_again(gone: S) -> None:
 
 def test_on_the_way_back_delivered_means_returned() -> None:
     summary = summarize(
-        journey((S.DELIVERY_FAILED, 0), (S.RETURNING, 5), (S.IN_TRANSIT, 9), (S.OUT_FOR_DELIVERY, 30), (S.DELIVERED, 34))
+        journey(
+            (S.DELIVERY_FAILED, 0), (S.RETURNING, 5), (S.IN_TRANSIT, 9), (S.OUT_FOR_DELIVERY, 30), (S.DELIVERED, 34)
+        )
     )
 
-    assert (summary.status, summary.reason, summary.leg) == (S.RETURNED, Reason.RECEIVED_BY_SENDER, Leg.RETURN_TO_SENDER)
+    assert (summary.status, summary.reason, summary.leg) == (
+        S.RETURNED,
+        Reason.RECEIVED_BY_SENDER,
+        Leg.RETURN_TO_SENDER,
+    )
 
 
 def test_a_delivery_marked_as_return_leg_is_a_return_even_alone() -> None:
@@ -203,7 +209,9 @@ def test_an_unconfirmed_run_says_so_until_any_scan_of_it_is_confirmed() -> None:
 
 def test_attempts_are_counted() -> None:
     summary = summarize(
-        journey((S.DELIVERY_ATTEMPTED, 0), (S.DELIVERY_ATTEMPTED, 30), (S.OUT_FOR_DELIVERY, 50), (S.DELIVERY_ATTEMPTED, 55))
+        journey(
+            (S.DELIVERY_ATTEMPTED, 0), (S.DELIVERY_ATTEMPTED, 30), (S.OUT_FOR_DELIVERY, 50), (S.DELIVERY_ATTEMPTED, 55)
+        )
     )
 
     assert summary.attempts == 3
@@ -255,7 +263,10 @@ def test_a_scan_without_time_is_placed_when_it_came_and_says_so() -> None:
 def test_the_ends_of_the_calendar_do_not_crash(year: int) -> None:
     at = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, 23 if year > 1 else 0, 59)
 
-    assert place_in_time(Scan(Code("s", "c"), at), "Asia/Tokyo" if year == 1 else "America/New_York", T0)[1] is Zone.UNKNOWN
+    assert (
+        place_in_time(Scan(Code("s", "c"), at), "Asia/Tokyo" if year == 1 else "America/New_York", T0)[1]
+        is Zone.UNKNOWN
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,7 +300,9 @@ def test_a_naive_instant_is_refused() -> None:
 def test_the_fingerprint_knows_what_was_said_not_who_said_it_or_in_which_spelling() -> None:
     at = datetime(2026, 11, 2, 9, 15, 19)
     one = Scan(Code("s", "c", "Out for Delivery"), at, place=Place("Charlotte", "NC", "1", "US"))
-    other = Scan(Code("s", "c", "OUT FOR DELIVERY"), at, at.replace(tzinfo=UTC), Zone.UTC, place=Place("CHARLOTTE", "", "", "US"))
+    other = Scan(
+        Code("s", "c", "OUT FOR DELIVERY"), at, at.replace(tzinfo=UTC), Zone.UTC, place=Place("CHARLOTTE", "", "", "US")
+    )
 
     assert fingerprint(one) == fingerprint(other)
     assert fingerprint(one, text_matters=True) != fingerprint(other, text_matters=True)

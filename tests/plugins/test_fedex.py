@@ -51,6 +51,8 @@ def test_a_scan_without_a_date_is_kept(make) -> None:
 
 
 def test_links_may_come_as_value_or_values(make) -> None:
-    more = {"packageIdentifiers": [{"type": "OUTBOUND_LINK_TO_RETURN", "value": "9"}, {"type": "INVOICE", "value": "1"}, 7]}
+    more = {
+        "packageIdentifiers": [{"type": "OUTBOUND_LINK_TO_RETURN", "value": "9"}, {"type": "INVOICE", "value": "1"}, 7]
+    }
 
     assert [link.number for link in _result(make, additionalTrackingInfo=more).links] == ["9"]

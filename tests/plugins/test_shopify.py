@@ -49,7 +49,9 @@ def page(nodes: list[dict], *, more: bool = False, cursor: str | None = "c1") ->
 
 
 def test_a_sweep_goes_on_from_the_newest_change_with_an_overlap(world, make) -> None:
-    pages = iter([page([{"updatedAt": "2026-11-02T09:00:00Z"}], more=True), page([{"updatedAt": "2026-11-02T10:00:00Z"}])])
+    pages = iter(
+        [page([{"updatedAt": "2026-11-02T09:00:00Z"}], more=True), page([{"updatedAt": "2026-11-02T10:00:00Z"}])]
+    )
     asked = world.post(URL).mock(side_effect=lambda _: __import__("httpx").Response(200, json=next(pages)))
     source, client = shop(make)
 
@@ -87,7 +89,9 @@ def events(*nodes: dict) -> dict:
 
 def test_a_push_looks_before_it_writes(world, make) -> None:
     there = {"id": "e1", "status": "DELIVERED", "happenedAt": "2026-11-02T08:02:00Z"}
-    asked = world.post(URL).respond(json=events({"id": "e0", "status": "IN_TRANSIT", "happenedAt": "2026-11-02T08:00:00Z"}, there))
+    asked = world.post(URL).respond(
+        json=events({"id": "e0", "status": "IN_TRANSIT", "happenedAt": "2026-11-02T08:00:00Z"}, there)
+    )
     source, client = shop(make)
 
     receipt = source.push(client, ACTION, ORDER)
@@ -176,7 +180,9 @@ def test_the_account_rests_until_its_bucket_holds_the_largest_call(make, body: d
 
 
 def test_client_credentials_are_exchanged_for_a_token(world, make) -> None:
-    grant = world.post(f"https://{SHOP}/admin/oauth/access_token").respond(json={"access_token": "t", "expires_in": 86399})
+    grant = world.post(f"https://{SHOP}/admin/oauth/access_token").respond(
+        json={"access_token": "t", "expires_in": 86399}
+    )
     asked = world.post(URL).respond(json={"data": {"shop": {"name": "x"}}})
     source, client = shop(make, access_token=None, client_id="id", client_secret="secret")
 

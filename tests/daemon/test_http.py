@@ -1,0 +1,260 @@
+"""The way out, against servers that misbehave on real sockets."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tracker.clock import system_now
+from tracker.config.model import Account
+from tracker.daemon.http import MOST_BYTES, AccountClient, Clients, NoVault, is_public
+from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient
+from tracker.plugin.conformance import example_settings, plugin_of
+from tracker.plugin.contracts import Answer, Request, retry_after
+
+
+class Peer:
+    """A server that does to each connection what it is told."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.script: list[Callable[[socket.socket], None]] = []
+        self.requests: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            action = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+            threading.Thread(target=self._one, args=(peer, action), daemon=True).start()
+
+    def _one(self, peer: socket.socket, action: Callable[[socket.socket], None]) -> None:
+        try:
+            self.requests.append(peer.recv(65536))
+            action(peer)
+        except OSError:
+            pass
+        finally:
+            peer.close()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def says(body: bytes, status: str = "200 OK", *headers: str) -> Callable[[socket.socket], None]:
+    head = (
+        "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]) + "\r\n\r\n"
+    )
+    return lambda peer: peer.sendall(head.encode() + body)
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    server = Peer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client() -> Iterator[AccountClient]:
+    plugin = plugin_of("carriers.dhl")
+    source: Any = plugin("account", example_settings(plugin))
+    made = AccountClient(
+        Account("account", "dhl", source), NoVault(), allow=frozenset({"127.0.0.1"}), timeout=1.5, now=system_now
+    )
+    yield made
+    made.close()
+
+
+def get(client: AccountClient, peer: Peer, **more: Any) -> Answer:
+    return client.send(Request("GET", f"http://127.0.0.1:{peer.port}/x", **more))
+
+
+def test_an_answer_comes_whole_with_small_header_names(peer: Peer, client: AccountClient) -> None:
+    peer.script = [says(b"hello", "200 OK", "X-Some: Thing")]
+
+    answer = get(client, peer, params={"a": "b c"}, basic=("u", ""))
+
+    assert (answer.status, answer.body, answer.headers["x-some"]) == (200, b"hello", "Thing")
+    sent = peer.requests[0].lower()
+    assert b"get /x?a=b" in sent
+    assert b"accept-encoding: identity" in sent
+    assert b"authorization: basic" in sent
+
+
+def test_a_server_that_drips_its_body_ends_at_the_deadline(peer: Peer, client: AccountClient) -> None:
+    def drip(conn: socket.socket) -> None:
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(1000):
+            conn.sendall(b"x")
+            time.sleep(0.1)
+
+    peer.script = [drip]
+    with pytest.raises(Transient, match="Timeout"):
+        get(client, peer, idempotent=False)
+
+
+def test_a_server_that_drips_its_headers_ends_at_the_deadline(peer: Peer, client: AccountClient) -> None:
+    def drip(conn: socket.socket) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 500:
+            conn.sendall(bytes([byte]))
+            time.sleep(0.05)
+
+    peer.script = [drip]
+    with pytest.raises(Transient):
+        get(client, peer, idempotent=False)
+
+
+def test_a_connection_that_is_reset_is_tried_again_where_that_is_safe(peer: Peer, client: AccountClient) -> None:
+    peer.script = [lambda conn: conn.close(), says(b"fine")]
+
+    assert get(client, peer).body == b"fine"
+
+
+def test_a_write_is_not_tried_again(peer: Peer, client: AccountClient) -> None:
+    peer.script = [lambda conn: conn.close()]
+
+    with pytest.raises(Transient):
+        get(client, peer, idempotent=False)
+    assert len(peer.requests) == 1
+
+
+def test_three_tries_and_no_more(peer: Peer, client: AccountClient) -> None:
+    peer.script = [says(b"", "503 Service Unavailable")]
+
+    with pytest.raises(Transient, match="503"):
+        get(client, peer)
+    assert len(peer.requests) == 3
+
+
+def test_a_server_that_names_a_time_is_not_asked_again_before(peer: Peer, client: AccountClient) -> None:
+    peer.script = [says(b"", "503 Service Unavailable", "Retry-After: 3")]
+
+    with pytest.raises(RateLimited) as error:
+        get(client, peer)
+    assert error.value.after == timedelta(seconds=3)
+    assert len(peer.requests) == 1
+
+
+def test_a_redirect_is_not_followed(peer: Peer, client: AccountClient) -> None:
+    peer.script = [says(b"", "302 Found", "Location: http://169.254.169.254/latest/meta-data")]
+
+    with pytest.raises(Refused, match="redirect"):
+        get(client, peer)
+
+
+def test_a_compressed_answer_that_nobody_asked_for_is_refused(peer: Peer, client: AccountClient) -> None:
+    bomb = gzip.compress(b"\0" * (50 << 20))
+    peer.script = [says(bomb, "200 OK", "Content-Encoding: gzip")]
+
+    with pytest.raises(BadPayload, match="compressed"):
+        get(client, peer)
+
+
+def test_an_endless_answer_is_cut(peer: Peer, client: AccountClient) -> None:
+    def flood(conn: socket.socket) -> None:
+        conn.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        while True:
+            conn.sendall(b"x" * 65536)
+
+    peer.script = [flood]
+    with pytest.raises(BadPayload, match=str(MOST_BYTES)):
+        get(client, peer)
+
+
+def test_half_an_answer_is_no_answer(peer: Peer, client: AccountClient) -> None:
+    peer.script = [lambda conn: conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")]
+
+    with pytest.raises(Transient):
+        get(client, peer)
+
+
+def test_a_404_is_judged_by_the_plugin(peer: Peer, client: AccountClient) -> None:
+    peer.script = [says(b"{}", "404 Not Found")]
+
+    with pytest.raises(NotFound):
+        get(client, peer)
+
+
+def test_plain_http_needs_the_host_to_be_named(client: AccountClient) -> None:
+    with pytest.raises(Refused, match="https"):
+        client.send(Request("GET", "http://api.example.com/x"))
+
+
+def test_a_name_that_resolves_to_a_private_address_is_not_called(peer: Peer, client: AccountClient) -> None:
+    with pytest.raises(Transient, match="not public"):
+        client.send(Request("GET", f"https://localhost:{peer.port}/x"))
+    with pytest.raises(Transient, match="resolved"):
+        client.send(Request("GET", "https://no-such-host.invalid/x", idempotent=False))
+    assert peer.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "::1",
+     "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "255.255.255.255"],
+)  # fmt: skip
+def test_an_address_inside_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_an_address_outside_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+def test_an_account_that_must_rest_is_not_asked(
+    peer: Peer, client: AccountClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.script = [says(b"{}")]
+    monkeypatch.setattr(client._account.source, "pace", lambda answer: timedelta(seconds=30))
+    get(client, peer)
+
+    with pytest.raises(RateLimited) as error:
+        get(client, peer)
+    assert error.value.after is not None
+    assert error.value.after > timedelta(seconds=20)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("5", 5), ("999999999999", 3600), ("Mon, 02 Nov 2026 12:00:10 GMT", 10), ("Mon, 02 Nov 2020 12:00:10 GMT", 0),
+     ("soon", None), ("", None), ("-5", None), ("１", None)],
+)  # fmt: skip
+def test_retry_after_is_read_in_both_forms_and_capped(value: str, seconds: int | None) -> None:
+    from tracker.plugin.conformance import AT
+
+    after = retry_after(Answer(429, {"retry-after": value}, b"", AT))
+
+    assert after == (None if seconds is None else timedelta(seconds=seconds))
+
+
+def test_each_thread_has_its_own_client_and_new_settings_a_new_one() -> None:
+    plugin = plugin_of("carriers.dhl")
+    account = Account("a", "dhl", plugin("a", example_settings(plugin)))  # type: ignore[arg-type]
+    changed = Account("a", "dhl", plugin("a", example_settings(plugin)))  # type: ignore[arg-type]
+    clients = Clients(allow=(), timeout=1, now=system_now, vault=lambda _: NoVault())
+    mine = clients(account)
+    theirs: list[AccountClient] = []
+    thread = threading.Thread(target=lambda: theirs.append(clients(account)))
+    thread.start()
+    thread.join()
+
+    assert clients(account) is mine
+    assert theirs[0] is not mine
+    assert clients(changed) is not mine
+    assert NoVault().load() is None
+    with pytest.raises(Refused, match="vault_key"):
+        NoVault().store("x")
+    clients.close()

@@ -1,0 +1,191 @@
+"""A whole installation in one process, worked by hand: real database, real HTTP to the sandbox, no thread of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from tracker.clock import PlayClock
+from tracker.config.load import load_text
+from tracker.daemon.app import Daemon
+from tracker.pipeline import heal, receive
+from tracker.pipeline.drain import STEPS
+from tracker.sandbox.servers import DHLServer, EasyPostServer, Outgoing, Server, ShopifyServer, Town, UPSServer
+from tracker.store import tables
+
+START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+H = timedelta(hours=1)
+TOKEN = "0123456789012345678901234567890123456789"
+USPS = "9400111206206406260787"
+UPS = "1ZR589390357567121"
+DHL = "00340434161094042557"
+
+
+class Silent:
+    """Bells that only remember."""
+
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+
+    def ring(self, queue: str) -> None:
+        self.rung.append(queue)
+
+    def start(self, drain: Any) -> None:
+        raise AssertionError("the lab is worked by hand")
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def problem(self) -> str | None:
+        return None
+
+
+class Lab:
+    """`work()` does everything that is due at the clock's moment."""
+
+    def __init__(
+        self, database: str, folder: Path, stack: ExitStack, *, yaml: str = "", store: str = "mode: write"
+    ) -> None:
+        self.clock = PlayClock(START)
+        self.ups = UPSServer("ups", self.clock, client_id="id", secret="s", credential="hook")
+        self.dhl = DHLServer("dhl", self.clock, key="s")
+        self.easypost = EasyPostServer("easypost", self.clock, key="s", secret="hook")
+        self.shop = ShopifyServer("shop", self.clock, token="s", secret="hook")
+        town = Town([self.ups, self.dhl, self.easypost, self.shop])
+        port = town.start()
+        stack.callback(town.stop)
+        for name, value in (("s", "s"), ("hook", "hook"), ("token", TOKEN)):
+            path = folder / name
+            path.touch(mode=0o600)
+            path.write_text(value)
+        base = f"http://127.0.0.1:{port}"
+        self.yaml = f"""
+database: {database}
+database_wait: 2s
+network: {{allow: [127.0.0.1]}}
+accounts:
+  ups: {{uses: ups, base_url: {base}/ups, client_id: id, client_secret: "${{file:{folder}/s}}",
+        webhook_secrets: "${{file:{folder}/hook}}", webhook_token: "${{file:{folder}/token}}"}}
+  dhl: {{uses: dhl, base_url: {base}/dhl, push_url: {base}/dhl/tracking/push/v1, api_key: "${{file:{folder}/s}}",
+        callback_url: "https://t.example/dhl", webhook_secrets: "${{file:{folder}/hook}}", webhook_token: "${{file:{folder}/token}}"}}
+  easypost: {{uses: easypost, base_url: {base}/easypost, api_key: "${{file:{folder}/s}}",
+        webhook_secrets: "${{file:{folder}/hook}}"}}
+stores:
+  shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:{folder}/s}}",
+        webhook_secrets: "${{file:{folder}/hook}}", {store}}}
+{yaml}"""
+        self.bells = Silent()
+        self.daemon = Daemon(load_text(self.yaml), now=self.clock, bells=self.bells)
+        stack.callback(self.daemon.stop)
+        self.daemon.connect()
+        self.world = self.daemon.world
+        self.world.pool.submit(lambda: None).result()
+
+    def work(self, *queues: str) -> int:
+        """Drain until nothing is due; hooks of the shop are delivered in between."""
+        total = 0
+        for _ in range(200):
+            worked = sum(STEPS[queue](self.world) for queue in queues or STEPS)
+            while self.shop.outgoing and not queues:
+                self.post(self.shop.outgoing.pop(0))
+                worked += 1
+            total += worked
+            if not worked:
+                return total
+        raise AssertionError("it never ends")
+
+    def later(self, hours: float) -> None:
+        """Let business time pass and work what falls due at its end."""
+        self.clock.move_to(self.clock() + hours * H)
+        heal.expire(self.world)
+        self.work()
+
+    def post(self, outgoing: Outgoing, *, times: int = 1) -> None:
+        """Take a webhook in, as the receiver does."""
+        account = self.world.config.accounts[outgoing.account]
+        token = TOKEN if account.webhook_tokens else ""
+        for _ in range(times):
+            headers = {name.lower(): value for name, value in outgoing.headers.items()}
+            payload = receive.check(account, token, headers, outgoing.body, self.clock())
+            receive.commit(self.world, [(account, payload)])
+
+    def post_raw(self, account: str, body: bytes) -> None:
+        """Take in any body, rightly proved."""
+        if account == "easypost":
+            self.post(self.easypost.signed(body))
+        elif account == "shop":
+            self.post(self.shop.signed(body, "orders/updated"))
+        else:
+            header = "credential" if account == "ups" else "dhl-hook-token"
+            self.post(Outgoing(account, body, {header: "hook"}))
+
+    # the outside world
+
+    def order(self, name: str = "#1001", *numbers: str, company: str = "USPS", payment: str = "PAID") -> None:
+        """Place an order and ship it."""
+        self.shop.place(name, self.clock(), payment)
+        if numbers:
+            self.shop.ship(name, self.clock(), [{"company": company, "number": n} for n in numbers], partly=False)
+
+    def scan(
+        self, server: Server, number: str, type_: str, code: str, *, hours: float = 0, **more: Any
+    ) -> dict[str, Any]:
+        """Let a carrier scan a parcel; polls see it at once."""
+        scan = {
+            "at": self.clock() + hours * H, "type": type_, "code": code, "letters": more.pop("letters", "XX"),
+            "text": more.pop("text", code), "city": more.pop("city", "RENO"), "region": more.pop("region", "NV"),
+            "country": more.pop("country", "US"), "zoned": True, "service": more.pop("service", "parcel-de"), "edd": None,
+            **more,
+        }  # fmt: skip
+        server.history[number].append(scan)
+        return scan
+
+    # what came of it
+
+    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Any]:
+        with self.daemon.store.read() as connection:
+            return list(connection.execute(sa.select(table).where(*where).order_by(*table.primary_key.columns)))
+
+    def one(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> Any:
+        (row,) = self.rows(table, *where)
+        return row
+
+    def change(self, statement: Any) -> None:
+        with self.daemon.store.write() as connection:
+            connection.execute(statement)
+
+    def parcel(self, number: str) -> Any:
+        return self.rows(tables.shipments, tables.shipments.c.number == number)[-1]
+
+    def writes(self) -> list[tuple[str, str]]:
+        return [(entry["order"], entry["event"]) for entry in self.shop.log]
+
+    def open_findings(self) -> set[str]:
+        return {row.kind for row in self.rows(tables.findings, tables.findings.c.closed_at.is_(None))}
+
+
+@contextmanager
+def lab(database: str, folder: Path, **more: Any) -> Any:
+    with ExitStack() as stack:
+        yield Lab(database, folder, stack, **more)
+
+
+def tracker_body(number: str, *details: dict[str, Any], **more: Any) -> bytes:
+    """Make an EasyPost tracker."""
+    return orjson.dumps(
+        {"object": "Tracker", "tracking_code": number, "carrier": "USPS", "status": "in_transit",
+         "tracking_details": list(details), **more}
+    )  # fmt: skip
+
+
+def detail(status: str, at: str, **more: Any) -> dict[str, Any]:
+    return {"status": status, "status_detail": status, "datetime": at, "message": status, **more}
+
+
+Make = Callable[..., Lab]
