@@ -240,7 +240,8 @@ class Shopify(contracts.Platform):
         body = decode(self._call(client, EVENTS, {"id": action.fulfilment}).body)
         fulfilment = mapping(mapping(body.get("data"), "$.data").get("fulfillment"), "$.data.fulfillment")
         for node in listing(
-            mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes"), "$.data.fulfillment.events.nodes"
+            mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes"),
+            "$.data.fulfillment.events.nodes",
         ):
             node = mapping(node, "$.data.fulfillment.events.nodes")
             if node.get("status") == word_ and abs(moment(node.get("happenedAt"), "$.happenedAt") - at) <= SAME:

@@ -178,7 +178,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until something holds: polls, with a generous limit that only a defect reaches."""
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "waited in vain"
+        assert time.monotonic() < until, f"waited in vain for {condition}"
         time.sleep(0.01)
 
 

@@ -144,6 +144,8 @@ class Daemon:
                     where = self.store.url.render_as_string(hide_password=True)
                     raise DatabaseAway(f"the database {where} could not be reached for {wait:g} s: {said}") from None
                 self._stopping.wait(min(1.0, max(0.05, until - time.monotonic())))
+        if self.store.sqlite and self.roles == ROLES:
+            heal.release_claims(self.world)
         heal.settle_accounts(self.world)
 
     def start(self) -> None:

@@ -23,6 +23,7 @@ from tracker.pipeline.world import QUEUES
 log = structlog.get_logger()
 Drain = Callable[[str, Callable[[], bool]], int]
 IDLE = 1.0
+FALLBACK = 2.0
 
 
 class Bells(Protocol):
@@ -117,7 +118,6 @@ class Redis:
         self._worker: dramatiq.Worker | None = None
         self._stopping = threading.Event()
         self._problem: str | None = None
-        self._silent_until = 0.0
         self._rung: set[str] = set()
         self._wake = threading.Event()
         self._ringer: threading.Thread | None = None
@@ -143,13 +143,9 @@ class Redis:
                     self._broker.enqueue(
                         dramatiq.Message(queue_name=queue, actor_name=f"drain_{queue}", args=(), kwargs={}, options={})
                     )
-                    if self._problem is not None:
-                        log.info("broker_back")
-                    self._problem = None
+                    self._heard(None)
                 except Exception as error:
-                    if self._problem is None:
-                        log.warning("broker_away", error=type(error).__name__)
-                    self._problem = type(error).__name__
+                    self._heard(error)
                     self._stopping.wait(0.5)
 
     def start(self, drain: Drain) -> None:
@@ -171,8 +167,35 @@ class Redis:
             self._actors[queue] = dramatiq.Actor(
                 body(queue), broker=self._broker, actor_name=f"drain_{queue}", queue_name=queue, priority=0, options={}
             )
+        fallback = threading.Thread(target=self._without, args=(drain,), name="fallback", daemon=True)
+        fallback.start()
         self._worker = dramatiq.Worker(self._broker, worker_threads=self._threads, worker_timeout=500)
         self._worker.start()
+
+    def _without(self, drain: Drain) -> None:
+        """Work without bells while the broker is away: slower, and nothing stands still."""
+        while not self._stopping.wait(FALLBACK):
+            try:
+                self._client.ping()
+                self._heard(None)
+            except redis.RedisError as error:
+                self._heard(error)
+                for queue in QUEUES:
+                    if self._room[queue].acquire(blocking=False):
+                        try:
+                            drain(queue, self._stopping.is_set)
+                        except Exception as failed:
+                            log.warning("drain_failed", queue=queue, error=type(failed).__name__)
+                        finally:
+                            self._room[queue].release()
+
+    def _heard(self, error: Exception | None) -> None:
+        """Tell once when the broker goes away, and once when it is back."""
+        was, self._problem = self._problem, type(error).__name__ if error else None
+        if error is not None and was is None:
+            log.warning("broker_away", error=type(error).__name__)
+        elif error is None and was is not None:
+            log.info("broker_back")
 
     def stop(self) -> None:
         """Stop the worker and hand back what it fetched."""

@@ -30,6 +30,13 @@ from tracker.store.tables import (
 AT_ONCE = 500
 
 
+def release_claims(world: World) -> None:
+    """Give back what a process that died held: only where this process is the only one (SQLite)."""
+    with world.store.write() as connection:
+        for table in (inbox, outbox, trackings, rereads, accounts):
+            connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
+
+
 def settle_accounts(world: World) -> None:
     """Bring the account rows in line with the configuration: at start, on reload, before each play.
 

@@ -30,7 +30,7 @@ from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, orders, rereads, shipments, trackings
 
-LEASE = timedelta(seconds=120)
+LEASE = timedelta(seconds=60)
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
 REFS_A_CALL = 50

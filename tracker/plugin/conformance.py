@@ -1,4 +1,6 @@
-"""The suite every plugin gets without being named. A package of its own plugins subscribes with two lines:
+"""The suite every plugin gets without being named.
+
+A package of plugins of its own subscribes with two lines:
 
 ```python
 from tracker.plugin.conformance import for_carrier
@@ -182,9 +184,7 @@ class _PluginSuite:
 
     def test_secrets_do_not_show(self, plugin: Source) -> None:
         secrets = [
-            name
-            for name, field in type(plugin).Settings.model_fields.items()
-            if "SecretStr" in str(field.annotation)
+            name for name, field in type(plugin).Settings.model_fields.items() if "SecretStr" in str(field.annotation)
         ]
         shown = f"{plugin.settings!r} {plugin.settings} {plugin.settings.model_dump(mode='json')}"
 
@@ -269,7 +269,8 @@ def _twisted(raw: bytes) -> list[bytes]:
         keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
         for key in keys:
             value = node[key]
-            for wrong in (None, 7, "", [], {}, [None], True, "\u0000", "x" * 4096):
+            wrongs: tuple[Any, ...] = (None, 7, "", [], {}, [None], True, "\u0000", "x" * 4096)
+            for wrong in wrongs:
                 if len(found) > 4000:
                     return
                 node[key] = wrong
@@ -311,7 +312,9 @@ class CarrierSuite(_PluginSuite):
             }
             pairs[case] = pairs[case] & prints if case in pairs else prints
         if plugin.webhooks:
-            assert pairs, "a carrier with both ways ships one pair of fixtures of the same scan: same-*.webhook, same-*.poll"
+            assert pairs, (
+                "a carrier with both ways ships one pair of fixtures of the same scan: same-*.webhook, same-*.poll"
+            )
         assert all(pairs.values())
 
 
