@@ -123,7 +123,7 @@ stores:
         # EasyPost prints whole seconds: two seconds on, so that it is never before the store was connected
         self.easypost.history[NUMBER].append(
             {
-                "at": system_now(),
+                "at": system_now() + timedelta(seconds=2),
                 "type": status,
                 "code": code,
                 "text": code,

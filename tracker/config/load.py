@@ -263,9 +263,13 @@ def schema() -> dict[str, Any]:
 def _merge(common: dict[str, Any], own: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     for one in (common, own):
         definitions.update(one.pop("$defs", {}))
+    properties = {**common["properties"], **own.get("properties", {})}
+    for name, value in properties.items():  # one may stand where several may
+        if value.get("type") == "array" and value.get("items", {}).get("type") == "string":
+            properties[name] = {**value, "type": ["array", "string"]}
     return {
         "type": "object",
-        "properties": {**common["properties"], **own.get("properties", {})},
+        "properties": properties,
         "required": sorted({*common.get("required", ()), *own.get("required", ())}),
         "additionalProperties": False,
     }

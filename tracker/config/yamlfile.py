@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -76,9 +76,12 @@ def parse(raw: bytes, name: str, folder: Path) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{name}{where}: not YAML: {error.problem or error.context}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{name}: not YAML: {str(error)[:100]}") from None
+        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+        hint = ' (inside [ ] and { } put references into quotes: "${env:NAME}")' if "${" in line else ""
+        raise ConfigError(f"{name}{where}: not YAML: {error.problem or error.context}{hint}") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())[:100]
+        raise ConfigError(f"{name}: not YAML: {said}") from None
     document.value = None if node is None else _value(node, (), document, folder)
     return document
 

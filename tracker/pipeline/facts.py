@@ -208,6 +208,8 @@ class _Batch:
         for p in parsed:
             refs = [item.ref for item in p.items if isinstance(item, Hint)]
             queries.hint(self.connection, p.row.account, refs, self.database)
+            if refs:
+                self.world.ring("poll")
         self._end(parsed)
 
     def _end(self, parsed: Sequence[Parsed]) -> None:

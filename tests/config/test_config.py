@@ -1,0 +1,312 @@
+"""The YAML: strict, every problem with its place, secrets by reference."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml as pyyaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker.config.load import load_config, load_text, masked, policy_values, schema
+from tracker.config.model import duration, spell
+from tracker.config.plugins import guard_names, load, names, only_class
+from tracker.config.yamlfile import parse
+from tracker.domain.errors import ConfigError
+from tracker.domain.facts import Meaning
+from tracker.domain.vocabulary import ShippingStatus
+from tracker.plugin.contracts import Carrier
+
+GOOD = """
+accounts:
+  ups:
+    uses: ups
+    client_id: me
+    client_secret: ${env:SECRET}
+    webhook_secrets: ["${env:SECRET}", "${env:OLD}"]
+    webhook_token: ${env:TOKEN}
+    codes:
+      status/999: {status: in_transit}
+      no/slash/999: {reason: moving}
+stores:
+  shop: {uses: shopify, shop: a.myshopify.com, access_token: "${env:SECRET}", policy: {stuck_after: 2d}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "canary-secret")
+    monkeypatch.setenv("OLD", "canary-old")
+    monkeypatch.setenv("TOKEN", "0123456789012345678901")
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load_text(text, "t.yaml")
+    return list(error.value.problems)
+
+
+def test_a_good_file_binds_plugins_policies_and_codes() -> None:
+    config = load_text(GOOD)
+
+    assert config.accounts["ups"].carrier.settings.client_id == "me"
+    assert len(config.accounts["ups"].carrier.settings.webhook_secrets) == 2
+    assert config.accounts["ups"].codes["status", "999"] == Meaning(ShippingStatus.IN_TRANSIT)
+    assert ("no/slash", "999") in config.accounts["ups"].codes
+    shop = config.accounts["shop"]
+    assert (shop.mode, shop.policy.stuck_after, shop.policy.expired_after) == (
+        "observe",
+        timedelta(days=2),
+        timedelta(days=30),
+    )
+    assert shop.policy.words[ShippingStatus.DELIVERED] == "DELIVERED"
+
+
+def test_an_empty_file_is_an_empty_installation() -> None:
+    assert load_text("").accounts == {}
+    assert load_text("accounts: {}").root.broker == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("brocker: none", "t.yaml:1:1: brocker: unknown key; did you mean 'broker'?"),
+        ("zzz: 1", "t.yaml:1:1: zzz: unknown key; known: accounts, broker"),
+        ("web:\n  prot: 1", "t.yaml:2:3: web.prot: unknown key; did you mean 'port'?"),
+        ("web: {port: 99999}", "t.yaml:1:7: web.port: Input should be less than or equal to 65535"),
+        ("broker: none\nbroker: none", "t.yaml:2:1: broker: the key is there twice"),
+        ("a: &x 1\nb: *x", "t.yaml:2:4: aliases (*) are not allowed"),
+        ("a: [1", "t.yaml:1:6: not YAML"),
+        ("a: [${env:X}]", "put references into quotes"),
+        ("- 1", "t.yaml:1:1: must be a mapping"),
+        ("? [a]\n: 1", "t.yaml:1:1: (file): a key must be a plain text"),
+        ("a: !!python/object:os.system x", "a: the tag"),
+        ("accounts: {a: {}}", "accounts.a.uses: is missing: one of dhl, easypost, fedex, ups"),
+        ("accounts: {a: {uses: fedx}}", "accounts.a.uses: no plugin 'fedx': one of dhl, easypost, fedex, ups; did you mean 'fedex'?"),
+        ("accounts: {a: {uses: easypost}}", "accounts.a.api_key: Field required"),
+        ("accounts: {a: {uses: easypost, api_key: plain}}", "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}"),
+        ("accounts: {a: {uses: easypost, api_key: '${env:NOT_SET_AT_ALL}'}}", "the environment variable NOT_SET_AT_ALL is not set"),
+        ("accounts: {a: {uses: easypost, api_key: 'x${env:SECRET}'}}", "a reference must be the whole value"),
+        ("accounts: {a: {uses: easypost, api_key: '${file:/no/such}'}}", "the secret file /no/such cannot be read"),
+        ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}', budget: {calls: 1, per: 5 minutes}}}", "a.budget.per: must be a duration such as 30s"),
+        ("accounts: {a: {uses: ups, client_id: x, client_secret: '${env:SECRET}', webhook_secrets: '${env:SECRET}'}}", "accounts.a.webhook_token: is required"),
+        ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}', webhook_token: '${env:SECRET}'}}", "must have 22 or more random characters"),
+        ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}', codes: {x: {status: delivered}}}}", "must be space/code"),
+        ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}', codes: {a/b: {status: deliverd}}}}", "codes.a/b.status"),
+        ("stores: {a: {uses: shopify, shop: x, policy: {preset: miror}}}", "no preset 'miror': one of mirror"),
+        ("stores: {a: {uses: shopify, shop: x, policy: {stuk_after: 1d}}}", "unknown key; did you mean 'stuck_after'?"),
+        ("stores: {a: {uses: shopify, shop: x, mode: wrte}}", "stores.a.mode: Input should be 'observe' or 'write'"),
+        ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}'}}\nstores: {a: {uses: shopify, shop: x}}", "stores.a: the name is used twice"),
+    ],
+)  # fmt: skip
+def test_each_problem_names_its_place_and_what_to_do(text: str, problem: str) -> None:
+    assert any(problem in said for said in problems(text)), problems(text)
+
+
+def test_all_problems_are_told_at_once_and_none_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        GOOD.replace("uses: ups", "uses: ups\n    extra: ${env:SECRET}\n    locale: [1]").replace("2d", "2x")
+        + "zzz: ${env:OLD}\n"
+    )
+    said = problems(text)
+
+    assert len(said) >= 4
+    assert "canary" not in "\n".join(said)
+
+
+def test_yaml_1_2_has_no_typing_traps() -> None:
+    value = parse(
+        b"a: NO\nb: 12:30:45\nc: 01234\nd: on\ne: 1.5\nf: ~\ng: true\nh: 0x10\ni: 1_0\nj: 2026-01-01", "t", Path()
+    ).value
+
+    assert value == {
+        "a": "NO", "b": "12:30:45", "c": 1234, "d": "on", "e": 1.5, "f": None, "g": True, "h": 16, "i": value["i"], "j": "2026-01-01",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xfe",
+        b"a: " + b"[" * 200 + b"]" * 200,
+        b"x" * (2 << 20),
+        b"a: \x00",
+        b"\xef\xbb\xbfa: {b: *c}",
+        b"a:\n\t- b",
+    ],
+)
+def test_a_hostile_file_is_a_config_error(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError):
+        load_config(path)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_configuration_or_a_config_error(raw: bytes) -> None:
+    try:
+        document = parse(raw, "t", Path("/nowhere"))
+    except ConfigError:
+        return
+    assert document.file == "t"
+
+
+def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_a_secret_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("canary-file\n")
+    secret.chmod(0o644)
+    text = f"accounts: {{a: {{uses: easypost, api_key: '${{file:{secret}}}'}}}}"
+    assert any("chmod 600" in said for said in problems(text))
+
+    secret.chmod(0o600)
+    assert load_text(text).accounts["a"].source.settings.api_key.get_secret_value() == "canary-file"
+    secret.write_text("")
+    assert any("is empty" in said for said in problems(text))
+    secret.write_bytes(b"\xff\xfe")
+    assert any("UTF-8" in said for said in problems(text))
+
+
+def test_the_effective_configuration_is_shown_without_secrets() -> None:
+    shown = json.dumps(masked(load_text(GOOD + "vault_key: ${env:SECRET}\n")))
+
+    assert "canary" not in shown
+    assert "0123456789012345678901" not in shown
+    assert '"mode": "observe"' in shown
+
+
+def test_the_example_is_complete_and_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).parents[2] / "deploy" / "tracker.example.yaml"
+    text = path.read_text(encoding="utf-8")
+    import re
+
+    for name in re.findall(r"\$\{env:(\w+)\}", text):
+        monkeypatch.setenv(name, "0123456789012345678901234567890123456789")
+    config = load_text(text)
+    for key in type(config.root).model_fields:
+        assert f"{key}:" in text, f"{key} is not explained in the example"
+    assert {account.uses for account in config.accounts.values()} == {*names("carriers"), *names("adapters")}
+    for account in config.accounts.values():
+        for key in type(account.source.settings).model_fields:
+            assert f"{key}:" in text, f"{account.uses}: {key} is not explained in the example"
+
+
+def test_the_schema_accepts_the_example_and_refuses_a_wrong_key() -> None:
+    path = Path(__file__).parents[2] / "deploy" / "tracker.example.yaml"
+    example = pyyaml.safe_load(path.read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema())
+
+    assert list(validator.iter_errors(example)) == []
+    assert list(validator.iter_errors({**example, "brocker": "none"}))
+    broken = {**example, "stores": {"s": {"uses": "shopify", "shop": "x", "colour": 1}}}
+    assert list(validator.iter_errors(broken))
+
+
+@given(st.integers(0, 10**7))
+def test_a_duration_is_read_as_it_is_spelt(seconds: int) -> None:
+    value = timedelta(seconds=seconds)
+
+    assert duration(spell(value)) == value
+    assert duration(value) is value
+
+
+@pytest.mark.parametrize("text", ["", " ", "5", "1h1", "-1h", "1 hour", 5, None])
+def test_what_is_no_duration_is_refused(text: Any) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        duration(text)
+
+
+def test_who_watches_a_parcel() -> None:
+    config = load_text(GOOD + "  shop2: {uses: shopify, shop: b}\n" + "broker: none\n".replace("broker: none\n", ""))
+    assert [a.name for a in config.watchers("ups")] == ["ups"]
+    assert config.watchers("usps") == []
+    both = load_text(
+        "accounts: {e: {uses: easypost, api_key: '${env:SECRET}'}, d: {uses: dhl, api_key: '${env:SECRET}', tracks: [post_de]}}"
+    )
+    assert [a.name for a in both.watchers("post_de")] == ["d"]
+    assert [a.name for a in both.watchers("ups")] == ["e"]
+    assert [a.name for a in both.watchers(None)] == ["e"]
+
+
+def test_a_policy_is_shown_as_it_is_written() -> None:
+    values = policy_values(load_text(GOOD).accounts["shop"].policy)
+
+    assert values["stuck_after"] == "2d"
+    assert values["preset"] == "mirror"
+
+
+# plugins
+
+
+def test_plugins_are_found_by_module_name() -> None:
+    assert names("carriers") == ("dhl", "easypost", "fedex", "ups")
+    assert issubclass(load("carriers", "ups"), Carrier)
+
+
+def test_a_module_with_two_plugins_or_none_is_refused() -> None:
+    import types
+
+    module = types.ModuleType("m")
+    with pytest.raises(ConfigError, match="exactly one"):
+        only_class(module, Carrier)
+
+
+def test_an_installed_package_brings_a_plugin_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acme_tracking.py").write_text(ACME)
+    info = tmp_path / "acme_tracking-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-tracking\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tracker.carriers]\nacme = acme_tracking\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    names.cache_clear()
+    load.cache_clear()
+    try:
+        config = load_text("accounts: {a: {uses: acme, colour: red}}")
+        assert "acme" in names("carriers")
+        assert config.accounts["a"].source.docs == "https://acme.example"
+    finally:
+        monkeypatch.undo()
+        names.cache_clear()
+        load.cache_clear()
+
+
+ACME = '''
+"""Acme, of another package."""
+from tracker.plugin import contracts
+
+
+class Settings(contracts.Settings):
+    colour: str
+
+
+class Acme(contracts.Carrier):
+    """Acme parcels."""
+    docs = "https://acme.example"
+    Settings = Settings
+
+    def normalize(self, payload):
+        return ()
+
+    def fetch(self, client, ask):
+        yield from ()
+'''
+
+
+def test_no_other_distribution_may_own_our_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard_names()
+    import importlib.metadata
+
+    monkeypatch.setattr(
+        importlib.metadata, "packages_distributions", lambda: {"tracker": ["other-tracker", "trackwright"]}
+    )
+    with pytest.raises(ConfigError, match="other-tracker"):
+        guard_names()

@@ -1,0 +1,334 @@
+"""Against the official contracts in ../shared, where they are at hand (CI); skipped with a reason where they are not."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tracker.domain.facts import Action, Order, Parcel, Parcels, Payload, Place, Refs, Report, Since
+from tracker.domain.numbers import FORMATS, clean
+from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
+from tracker.plugin.conformance import AT, example_settings, plugin_of
+from tracker.plugin.contracts import Answer, Request
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+pytestmark = pytest.mark.skipif(
+    not SHARED.exists(), reason="../shared is not here: the official contracts are not shipped"
+)
+SPECS = SHARED / "carriers" / "specs"
+
+
+class Recorder:
+    """A client that keeps what it is asked to send and answers what the contract answers."""
+
+    def __init__(self, *bodies: dict[str, Any]) -> None:
+        self.sent: list[Request] = []
+        self._bodies = list(bodies)
+
+    def now(self) -> Any:
+        return AT
+
+    def send(self, request: Request) -> Answer:
+        self.sent.append(request)
+        body = self._bodies.pop(0) if self._bodies else {}
+        return Answer(200, {}, json.dumps(body).encode(), AT)
+
+
+def plugin(module: str, **settings: Any) -> Any:
+    found = plugin_of(module)
+    return found("account", example_settings(found, **settings))
+
+
+# Shopify: every operation validates against the official schema
+
+
+@pytest.fixture(scope="module")
+def schemas() -> list[Any]:
+    from graphql import build_client_schema, build_schema
+
+    folder = SHARED / "platforms" / "specs" / "shopify"
+    introspection = json.loads(gzip.decompress((folder / "admin_2026-04.introspection.json.gz").read_bytes()))
+    return [
+        build_client_schema(introspection.get("data", introspection), assume_valid=True),
+        build_schema(
+            gzip.decompress((folder / "admin_2026-01.schema.graphql.gz").read_bytes()).decode(), assume_valid=True
+        ),
+    ]
+
+
+@pytest.mark.parametrize("name", ["ORDERS", "READ", "EVENTS", "CREATE", "SHOP"])
+def test_every_shopify_operation_validates_against_the_official_schema(schemas: list[Any], name: str) -> None:
+    from graphql import parse, validate
+
+    import adapters.shopify
+
+    for schema in schemas:
+        assert validate(schema, parse(getattr(adapters.shopify, name))) == []
+
+
+def test_the_fulfilment_event_we_send_is_what_the_schema_takes(schemas: list[Any]) -> None:
+    from graphql.utilities import validate_input_value
+
+    source = plugin("adapters.shopify")
+    events = {"data": {"fulfillment": {"id": "f", "events": {"nodes": []}}}}
+    made = {"data": {"fulfillmentEventCreate": {"fulfillmentEvent": {"id": "e"}, "userErrors": []}}}
+    for status in source.words():
+        client = Recorder(events, made)
+        action = Action(
+            "fulfilment_event",
+            "k",
+            "s",
+            "o",
+            "gid://shopify/Fulfillment/9",
+            status,
+            Reason.WEATHER,
+            AT,
+            Place("A", "B", "C", "US"),
+            AT,
+        )
+        source.push(client, action, Order("s", "o", "#1", OrderStatus.SHIPPED, "", PaymentStatus.PAID, "", AT, AT))
+        sent = json.loads(client.sent[-1].content or b"")["variables"]["e"]
+        problems: list[Any] = []
+        validate_input_value(
+            sent, schemas[0].type_map["FulfillmentEventInput"], lambda *said, found=problems: found.append(said)
+        )
+
+        assert problems == [], status
+
+
+def test_every_order_and_payment_word_of_the_schema_has_a_translation(schemas: list[Any]) -> None:
+    import adapters.shopify
+
+    words = set(schemas[0].type_map["OrderDisplayFulfillmentStatus"].values)
+    paid = set(schemas[0].type_map["OrderDisplayFinancialStatus"].values)
+    shown = set(schemas[0].type_map["FulfillmentEventStatus"].values)
+
+    assert words <= set(adapters.shopify.Shopify.statuses)
+    assert paid <= set(adapters.shopify.PAYMENTS)
+    assert shown == set(adapters.shopify.READS)
+    assert set(adapters.shopify.WORDS.values()) <= shown
+
+
+# carriers: our requests against their OpenAPI
+
+
+def _openapi(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8").replace("\t", " "))
+    return found
+
+
+def _resolve(document: dict[str, Any], node: Any) -> Any:
+    while isinstance(node, dict) and "$ref" in node:
+        target: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def test_the_ups_poll_is_what_tracking_yaml_describes() -> None:
+    document = _openapi(SPECS / "ups" / "Tracking.yaml")
+    client = Recorder({"access_token": "t", "expires_in": "10"})
+    list(plugin("carriers.ups").fetch(client, Parcels((Parcel("ups", "1Z5R89390357567127"),))))
+    sent = client.sent[1]
+    path = next(
+        p for p in document["paths"] if "/details/{inquiryNumber}" in p and "reference" not in p and "shipment" not in p
+    )
+    operation = document["paths"][path]["get"]
+    parameters = [_resolve(document, p) for p in operation["parameters"]]
+
+    assert sent.url.endswith("/track/v1/details/1Z5R89390357567127")
+    assert {p["name"].lower() for p in parameters if p["in"] == "header" and p.get("required")} <= {
+        h.lower() for h in sent.headers
+    }
+    assert set(sent.params) <= {p["name"] for p in parameters if p["in"] == "query"}
+
+
+def test_the_ups_subscription_is_what_track_alert_describes() -> None:
+    import jsonschema
+
+    document = _openapi(SPECS / "ups" / "UPSTrackAlert.yaml")
+    client = Recorder({"access_token": "t", "expires_in": "10"}, {"validTrackingNumbers": []})
+    plugin("carriers.ups").register(client, Parcels((Parcel("ups", "1Z5R89390357567127"),)))
+    body = json.loads(client.sent[1].content or b"")
+    schema = {**document, "$ref": "#/components/schemas/PackageSubscriptionRequest"}
+
+    jsonschema.Draft202012Validator(schema).validate(body)
+    assert client.sent[1].url.endswith("/track/v2/subscription/standard/package")
+
+
+def test_the_ups_token_call_is_what_the_oauth_contract_describes() -> None:
+    document = _openapi(SPECS / "ups" / "OAuthClientCredentials.yaml")
+    client = Recorder({"access_token": "t", "expires_in": "10"})
+    plugin("carriers.ups").ping(client)
+
+    assert "/security/v1/oauth/token" in document["paths"]
+    assert client.sent[0].url == "https://onlinetools.ups.com/security/v1/oauth/token"
+    assert client.sent[0].basic is not None
+
+
+def test_the_fedex_poll_is_what_track_json_describes() -> None:
+    document = json.loads((SPECS / "fedex" / "track.json").read_text())
+    client = Recorder({"access_token": "t", "expires_in": 10})
+    list(plugin("carriers.fedex").fetch(client, Parcels((Parcel("fedex", "986578788855"),))))
+    body = json.loads(client.sent[1].content or b"")
+    operation = document["paths"]["/track/v1/trackingnumbers"]["post"]
+    schema = _resolve(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    schema = _resolve(document, (schema.get("oneOf") or [schema])[0])
+
+    assert set(body) <= set(schema["properties"])
+    assert set(schema.get("required", ())) <= set(body)
+
+
+def test_the_sample_answers_of_dhl_ups_and_easypost_are_read() -> None:
+    files = {
+        "carriers.dhl": sorted((SPECS / "dhl_unified" / "samples" / "success").glob("*.json")),
+        "carriers.ups": [SPECS / "ups" / "sample_tracking_success.json"],
+        "carriers.easypost": [
+            SPECS / "easypost" / f
+            for f in ("event-body.json", "trackers-create.json", "trackers-list.json", "trackers-retrieve.json")
+        ],
+    }
+    for module, paths in files.items():
+        source = plugin(module)
+        for path in paths:
+            reports = list(source.normalize(Payload("a", "poll", (path.read_bytes(),), AT, {})))
+
+            assert reports, path
+            assert any(r.scans for r in reports if isinstance(r, Report)), path
+            for report in reports:
+                for scan in report.scans:
+                    meaning = source.meaning(scan.code)
+                    assert meaning is not None or scan.code.code == "missing", (path, scan.code)
+
+
+def test_the_easypost_requests_are_those_of_the_official_cassettes() -> None:
+    client = Recorder({"id": "trk_1"})
+    plugin("carriers.easypost").register(client, Parcels((Parcel("usps", "EZ1000000001"),)))
+
+    assert client.sent[0].url == "https://api.easypost.com/v2/trackers"
+    assert json.loads(client.sent[0].content or b"") == {
+        "tracker": {"tracking_code": "EZ1000000001", "carrier": "USPS"}
+    }
+
+
+# code tables: every code of the carriers' own lists has a row
+
+
+def _codes(carrier: str) -> list[dict[str, str]]:
+    with (SPECS / "_status_maps" / "direct_carriers.csv").open(encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["carrier"] == carrier]
+
+
+def test_every_ups_code_has_a_row() -> None:
+    table = plugin_of("carriers.ups").codes  # type: ignore[attr-defined]
+    spaces = {"statusCode": "status", "type I": "I", "type M": "M", "type U": "U", "type D": "D"}
+    for row in _codes("ups"):
+        space = next(v for k, v in spaces.items() if row["code_space"].startswith(k))
+        code = row["code"].zfill(3) if space == "status" else row["code"]
+        assert (space, code) in table or (space, code.zfill(2)) in table, row
+    with (SPECS / "ups" / "status_codes.csv").open(encoding="utf-8") as file:
+        freight = [row["code"] for row in csv.DictReader(file) if row["section"] == "Freight Activity"]
+    assert len(freight) == 66
+    assert all(("freight", code) in table for code in freight)
+
+
+def test_no_ups_code_that_is_not_a_delivery_is_read_as_one() -> None:
+    table = plugin_of("carriers.ups").codes  # type: ignore[attr-defined]
+    for row in _codes("ups"):
+        if row["code_space"].endswith("NOT delivered"):
+            meaning = table.get(("D", row["code"])) or table[("D", row["code"].zfill(2))]
+            assert meaning.status is not ShippingStatus.DELIVERED, row
+
+
+def test_every_fedex_code_of_the_track_list_has_a_row() -> None:
+    table = plugin_of("carriers.fedex").codes  # type: ignore[attr-defined]
+    for row in _codes("fedex"):
+        if "webhook" not in row["code_space"]:
+            space = "regulatory" if row["code_space"].startswith("regulatory") else "track"
+            assert (space, row["code"]) in table, row
+
+
+def test_every_easypost_word_has_a_row() -> None:
+    maps = json.loads((SPECS / "aggregators" / "status-map.json").read_text())["maps"]
+    table = plugin_of("carriers.easypost").codes  # type: ignore[attr-defined]
+    for name, space in (("easypost.status", "status"), ("easypost.status_detail", "detail")):
+        for code, said in maps[name].items():
+            meaning = table[space, code]
+            if said["status"] in set(ShippingStatus) - {"unknown"}:
+                assert meaning.status == said["status"], code
+
+
+def test_every_dhl_status_code_and_express_and_parcel_code_has_a_row() -> None:
+    table = plugin_of("carriers.dhl").codes  # type: ignore[attr-defined]
+    for row in _codes("dhl_unified"):
+        assert ("statusCode", row["code"]) in table
+    for carrier, service in (("dhl_express", "express"), ("dhl_parcel_de", "parcel-de")):
+        for row in _codes(carrier):
+            assert (service, row["code"]) in table, row
+
+
+# vectors and numbers
+
+
+def test_the_official_signature_vectors() -> None:
+    from tracker.domain.errors import WebhookRejected
+
+    vectors = json.loads((SPECS / "aggregators" / "webhook-signature-vectors.json").read_text())["vectors"]
+    vector = next(v for v in vectors if v["name"] == "easypost-official")
+    body = (SPECS / vector["body_file"]).read_bytes().rstrip(b"\n")
+    source = plugin("carriers.easypost", webhook_secrets=[vector["secret"]])
+
+    source.verify(Payload("a", "webhook", (body,), AT, {"x-hmac-signature": vector["value"]}))
+    for wrong in vector["must_fail"].values():
+        with pytest.raises(WebhookRejected):
+            source.verify(Payload("a", "webhook", (body,), AT, {"x-hmac-signature": wrong}))
+
+    for v in json.loads((SHARED / "platforms" / "specs" / "signature-vectors.json").read_text())["vectors"]:
+        if v["scheme"] == "shopify":
+            shop = plugin("adapters.shopify", webhook_secrets=[v["secret"]])
+            shop.verify(
+                Payload("s", "webhook", (v["body_utf8"].encode(),), AT, {"x-shopify-hmac-sha256": v["expected"]})
+            )
+
+
+def test_every_number_of_the_data_set_is_recognized_as_it_says() -> None:
+    known = {shape.name: shape for shape in FORMATS}
+    checked = 0
+    for file in sorted((SHARED / "carriers" / "tracking_number_data").glob("*.json")):
+        for entry in json.loads(file.read_text(encoding="utf-8"))["tracking_numbers"]:
+            shape = known.get(entry["name"])
+            if shape is None:
+                continue
+            for kind in ("valid", "invalid"):
+                for number in entry["test_numbers"][kind]:
+                    match = shape.pattern.fullmatch(clean(number))
+                    fits = match is not None and (shape.check is None or shape.check(match["s"], match["c"]))
+                    assert fits == (kind == "valid"), (entry["name"], number)
+                    checked += 1
+    assert checked > 150
+
+
+def test_the_vocabulary_holds_every_reason_of_the_design() -> None:
+    import re
+
+    text = (SHARED / "design" / "VOCABULARY.md").read_text(encoding="utf-8")
+    section = text.split("Reasons (grouped")[1].split("Extra flags")[0]
+    named = {n.strip() for m in re.finditer(r"^- (?:`\w+`|any status): (.+)$", section, re.M) for n in m[1].split(",")}
+
+    assert len(named) == 156
+    assert named <= set(Reason)
+
+
+def test_every_ask_is_answered_by_a_page() -> None:
+    source = plugin("adapters.shopify")
+    page = {"data": {"orders": {"pageInfo": {"hasNextPage": False, "endCursor": None}, "nodes": []}, "nodes": []}}
+
+    assert list(source.fetch(Recorder(page), Since(None)))
+    assert list(source.fetch(Recorder(page), Refs(("x",))))
