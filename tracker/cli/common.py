@@ -68,6 +68,14 @@ def open_world(config: Config) -> World:
     )
 
 
+def close_world(world: World) -> None:
+    """Close what a command opened."""
+    if isinstance(world.client, Clients):
+        world.client.close()
+    world.pool.shutdown()
+    world.store.close()
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON; moments as ISO 8601."""
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)

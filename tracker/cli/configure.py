@@ -13,7 +13,15 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
-from tracker.cli.common import DEFAULT_FILE, config_option, json_option, open_world, print_json, read_config
+from tracker.cli.common import (
+    DEFAULT_FILE,
+    close_world,
+    config_option,
+    json_option,
+    open_world,
+    print_json,
+    read_config,
+)
 from tracker.config.load import masked, schema
 from tracker.config.model import Account
 from tracker.config.plugins import load, names
@@ -53,6 +61,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
         _broker(config.root.broker, report)
         for account in config.accounts.values():
             _ping(world, account, report)
+        close_world(world)
     report["config"] = masked(config)
     if as_json:
         print_json(report)

@@ -265,6 +265,7 @@ class Servers:
             "log_config": None, "access_log": False, "lifespan": "off", "server_header": False, "date_header": False,
             "ws": "none", "timeout_keep_alive": 30, "backlog": 1024,
         }  # fmt: skip
+        self._failed = False
         self._servers = [
             uvicorn.Server(
                 uvicorn.Config(App(world, ready), host=web.host, port=web.port, http=protocol(web), **common)
@@ -280,8 +281,11 @@ class Servers:
         await asyncio.gather(*(server.serve() for server in self._servers))
 
     def run(self) -> None:
-        """Serve, in this thread, until told to stop."""
-        asyncio.run(self.serve())
+        """Serve, in this thread, until told to stop; an address that is taken ends it (uvicorn exits there)."""
+        try:
+            asyncio.run(self.serve())
+        except SystemExit:
+            self._failed = True
 
     def started(self, timeout: float = 10.0) -> bool:
         """Wait until both listen."""
@@ -289,7 +293,7 @@ class Servers:
         while time.monotonic() < until:
             if all(server.started for server in self._servers):
                 return True
-            if any(server.should_exit for server in self._servers):
+            if self._failed:
                 return False
             time.sleep(0.01)
         return False

@@ -506,7 +506,7 @@ class ShopifyServer(Server):
             return trouble
         body = orjson.loads(await request.body())
         query, variables = body["query"], body["variables"]
-        operation = query.split("(", 1)[0].split()[-1]
+        operation = query.split()[1].partition("(")[0]
         cost = {"Orders": 42, "Read": 12, "Events": 5, "Create": 10, "Shop": 1}[operation]
         now = self._elapsed()
         self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now

@@ -56,10 +56,6 @@ class Store:
 
     def _sqlite(self, url: URL) -> Engine:
         path = Path(url.database or "")
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, mode=0o700)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         engine = sa.create_engine(
             url,
             json_serializer=_dumps,
@@ -68,6 +64,13 @@ class Store:
             pool_size=20,
             max_overflow=20,
         )
+
+        @sa.event.listens_for(engine, "do_connect")
+        def _make(*_: Any) -> None:
+            if not path.parent.exists():
+                path.parent.mkdir(parents=True, mode=0o700)
+            if not path.exists():  # a file that only we can read, before there is anything in it
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:

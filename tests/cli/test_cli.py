@@ -1,0 +1,331 @@
+"""The commands, on a small installation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.lab import DHL, START, UPS, USPS, H, Lab
+from tracker.cli import main as main_
+from tracker.cli.common import cell
+from tracker.config.load import load_config
+from tracker.domain.errors import ConfigError, TrackerError
+from tracker.store import tables as t
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """An order in transit, one cancelled, an unknown code, a payload that cannot be read, a loose parcel."""
+    with ExitStack() as stack:
+        made = Lab(f"sqlite:///{tmp_path}/db/x.db", tmp_path, stack)
+        (tmp_path / "tracker.yaml").write_text(made.yaml)
+        made.work()
+        made.order("#1001", UPS, company="UPS")
+        made.order("#1002", USPS)
+        made.order("#1003", DHL, company="DHL")
+        made.work()
+        made.scan(made.ups, UPS, "I", "038", text="Picked up [bold]")
+        made.scan(made.ups, UPS, "I", "999", hours=1)
+        made.scan(made.easypost, USPS, "in_transit", "departed_facility")
+        made.later(7)
+        made.shop.set("#1002", cancelledAt="2026-11-02T15:00:00Z")
+        made.post_raw("easypost", b"{broken")
+        made.work()
+        yield made
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracker.cli.common.system_now", lambda: START + 8 * H)
+
+    def invoke(*words: str, **more: Any) -> Result:
+        return CliRunner().invoke(main_.cli, list(words), **more)
+
+    return invoke
+
+
+def ok(result: Result) -> str:
+    assert result.exit_code == 0, f"{result.output} {result.exception!r}"
+    return result.output
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    for name, command in main_.cli.commands.items():
+        assert len(ok(run(name, "--help"))) > 60, name
+        assert command.help
+
+
+def test_show_and_explain_tell_where_an_order_stands_and_why(run: Run, lab: Lab) -> None:
+    shown = ok(run("show", "1001"))
+    for words in (
+        "order #1001 at shop",
+        "parcel ups",
+        "picked_up",
+        "status/038",
+        "Picked up [bold]",
+        "unmapped_code",
+        "sent",
+        "RENO",
+    ):
+        assert words in shown, words
+    assert "in_step" in ok(run("explain", "#1001"))
+    assert "human_wins" in ok(run("explain", USPS)) or "in_step" in ok(run("explain", USPS))
+
+    told = json.loads(ok(run("explain", "1001", "--json")))
+    assert told["orders"][0]["now"]["mode"] == "write"
+    assert told["orders"][0]["versions"]
+    assert (
+        json.loads(ok(run("show", DHL, "--json")))["orders"][0]["parcels"][0]["watched_by"][0]["state"] == "not_found"
+    )
+
+
+def test_what_is_not_known_says_so(run: Run, lab: Lab) -> None:
+    result = run("show", "1Z5R89390357567127")
+
+    assert isinstance(result.exception, TrackerError)
+    assert "could be of ups" in str(result.exception)
+
+
+def test_a_parcel_without_an_order_is_shown_apart(run: Run, lab: Lab) -> None:
+    from tests.lab import detail, tracker_body
+
+    lab.post_raw("easypost", tracker_body("9400111206206406261005", detail("in_transit", "2026-11-02T08:00:00Z")))
+    lab.work()
+
+    assert "parcel without an order" in ok(run("show", "9400111206206406261005"))
+
+
+def test_lists_read_at_a_glance_and_as_json(run: Run, lab: Lab) -> None:
+    assert "cancelled_but_moving" in ok(run("findings"))
+    assert ok(run("findings", "--closed", "--json"))
+    assert "status/999" in ok(run("codes"))
+    assert json.loads(ok(run("codes", "--json")))[0]["code"] == "999"
+    assert "bad_payload: $: not JSON" in ok(run("inbox", "--state", "dead"))
+    assert json.loads(ok(run("inbox", "--json", "--account", "ups", "--limit", "1")))
+    assert "sent" in ok(run("outbox"))
+    assert json.loads(ok(run("outbox", "--json", "--state", "sent")))
+    assert ok(run("outbox", "--state", "dead")).strip() == "no such write"
+    assert ok(run("inbox", "--account", "nobody")).strip() == "no such payload"
+    plugins = {row["plugin"]: row for row in json.loads(ok(run("plugins", "--json")))}
+    assert plugins["ups"]["trust"] == "shared"
+    assert "easypost" in ok(run("plugins"))
+
+
+def test_the_bytes_of_a_payload_can_be_seen(run: Run, lab: Lab) -> None:
+    dead = lab.one(t.inbox, t.inbox.c.state == "dead")
+
+    assert ok(run("inbox", "--body", str(dead.id))) == "{broken"
+    assert isinstance(run("inbox", "--body", "99999").exception, TrackerError)
+
+
+def test_pause_and_resume(run: Run, lab: Lab) -> None:
+    assert "paused: shop" in ok(run("pause"))
+    assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is not None
+    assert "resumed: shop" in ok(run("resume", "shop"))
+    assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is None
+    assert "no store 'x': shop" in str(run("pause", "x").exception)
+
+
+def test_replay_remap_and_heal_mark_rows(run: Run, lab: Lab) -> None:
+    assert "1 payloads are due again" in ok(run("replay", "--state", "dead"))
+    assert run("replay").exit_code == 2
+    assert "1 parcels are read again" in ok(run("remap", "ups", "--code", "status/999"))
+    assert run("remap", "ups", "--code", "999").exit_code == 2
+    assert isinstance(run("remap", "nobody").exception, TrackerError)
+    assert "1 stores will be swept now" in ok(run("heal"))
+    assert "orders of shop" in ok(run("heal", "--backfill", "shop"))
+
+
+def test_migrate_says_what_it_did(run: Run, lab: Lab) -> None:
+    assert ok(run("migrate")).strip() == "already at 0001"
+    assert ok(run("migrate", "--show")).strip() == "0001"
+
+
+def test_check_pings_everything_and_masks_secrets(run: Run, lab: Lab) -> None:
+    shown = ok(run("check", "tracker.yaml"))
+    for words in (
+        "ups (ups): fine",
+        "dhl (dhl): fine",
+        "easypost (easypost): fine",
+        "shop (shopify): fine",
+        "fine",
+        "127.0.0.1 may be private",
+    ):
+        assert words in shown, words
+    assert "hook" not in shown.replace("webhook", "").replace("DHL-Hook", "")
+
+    lab.shop._token = "other"
+    result = run("check")
+    assert result.exit_code == 1
+    assert "PROBLEM shop (shopify): CredentialsRejected" in result.output
+    assert json.loads(run("check", "--json").output)["problems"]
+    assert "has no word for" in ok(run("check", "--offline"))
+
+
+def test_check_previews_the_first_writes_of_a_store_that_may_write_now(run: Run, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        made = Lab(f"sqlite:///{tmp_path}/db/x.db", tmp_path, stack, store="mode: observe")
+        made.work()
+        made.order("#1001", USPS)
+        made.work()
+        made.scan(made.easypost, USPS, "in_transit", "departed_facility")
+        made.later(7)
+        (tmp_path / "tracker.yaml").write_text(made.yaml.replace("mode: observe", "mode: write"))
+        shown = ok(run("check"))
+
+        assert "shop would write 1 things first" in shown
+        assert "order #1001: in_transit" in shown
+        assert made.writes() == []
+
+
+def test_check_says_what_is_wrong_with_database_and_broker(run: Run, lab: Lab, tmp_path: Path) -> None:
+    text = lab.yaml.replace(f"sqlite:///{tmp_path}/db/x.db", "postgresql://nobody@127.0.0.1:1/x")
+    (tmp_path / "tracker.yaml").write_text(text + "broker: redis://127.0.0.1:1/0\n")
+    report = json.loads(run("check", "--json").output)
+
+    assert any(p.startswith("database postgresql") for p in report["problems"])
+    assert any(p.startswith("broker 127.0.0.1") for p in report["problems"])
+
+
+def test_check_of_a_new_database_says_that_it_will_be_made(run: Run, lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "tracker.yaml").write_text(lab.yaml.replace("db/x.db", "new/x.db"))
+    assert "will be made" in ok(run("check"))
+
+
+def test_init_writes_a_file_that_checks(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ok(run("init", "-k", "ups", "-k", "easypost", "-s", "shopify"))
+    for line in said.splitlines():
+        if line.strip().startswith("export "):
+            name = line.strip().removeprefix("export ").partition("=")[0]
+            monkeypatch.setenv(name, "0123456789012345678901234567890")
+    config = load_config(tmp_path / "tracker.yaml")
+
+    assert set(config.accounts) == {"ups", "easypost", "shop"}
+    assert config.accounts["shop"].mode == "observe"
+    assert isinstance(run("init").exception, ConfigError)
+    ok(run("init", "--force"))
+    assert isinstance(run("init", "--force", "-k", "nobody").exception, ConfigError)
+
+
+def test_the_schema_of_both_files_is_printed(run: Run) -> None:
+    assert "accounts" in json.loads(ok(run("config", "schema")))["properties"]
+    assert "steps" in json.loads(ok(run("sandbox", "schema")))["properties"]
+
+
+SCENARIO = """
+scenario: one
+accounts: {easypost: {uses: easypost}}
+steps:
+  - {at: +0h, place: {order: "#1"}}
+  - {at: +1h, ship: {order: "#1", company: USPS, numbers: ["9400111206206406260787"]}}
+  - {at: +2h, scan: {account: easypost, number: "9400111206206406260787", type: in_transit, code: departed_facility}}
+expect:
+  writes:
+    - {order: "#1", event: IN_TRANSIT}
+"""
+
+
+def test_a_play_that_ends_as_it_must_exits_0_and_writes_the_platforms_log(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SCENARIO)
+    assert "as it must be" in ok(
+        run("sandbox", "play", "s.yaml", "--check", "--platform-log", "log.json", "--log", "x.log")
+    )
+    assert json.loads((tmp_path / "log.json").read_text())[0]["event"] == "IN_TRANSIT"
+
+
+def test_a_play_that_differs_exits_1_and_says_how(run: Run, tmp_path: Path) -> None:
+    wrong = (
+        SCENARIO
+        + """
+    - {order: "#1", event: DELIVERED}
+  orders: {"#1": {status: delivered, payment: refunded, parcels: {"9400111206206406260787": {status: lost, scans: 9, place: MARS, tracking: stopped}, "NONE": {}}, rules: [nonsense]}, "#9": {}}
+  unmatched: {"9400111206206406260787": {}, "X": {}}
+  findings: [{kind: stuck, order: "#1"}]
+  unmapped: [ups/status/999]
+  rejected: 5
+  calls: {easypost/track: 9999}
+"""
+    )
+    (tmp_path / "s.yaml").write_text(wrong)
+    result = run("sandbox", "play", "s.yaml", "--check", "--json")
+
+    assert result.exit_code == 1
+    differences = "\n".join(json.loads(result.output)["differences"])
+    for words in (
+        "write DELIVERED for order #1: the platform did not log it", "status is shipped, expected delivered", "payment is paid, expected refunded",
+        "status is in_transit, expected lost", "1 scans, expected 9", "expected MARS", "expected stopped", "parcel NONE: not known",
+        "rule nonsense did not fire", "order #9: not known", "is linked to an order", "parcel X: not known", "finding stuck of order #1, open: not there",
+        "unmapped codes: ups/status/999 is not there", "webhooks rejected: 0, expected 5", "expected 9999 or more",
+    ):  # fmt: skip
+        assert words in differences, words
+
+
+def test_an_unlisted_write_fails_the_play(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SCENARIO.replace('    - {order: "#1", event: IN_TRANSIT}', "    []"))
+    result = run("sandbox", "play", "s.yaml", "--check")
+
+    assert result.exit_code == 1
+    assert "write IN_TRANSIT for order #1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("scenario: x\nsteps: [{at: soon, place: {order: '1'}}]", "s.yaml:2:10: steps.0.at: must be a time"),
+        ("scenario: x\nsteps: [{at: +1h}]", "needs exactly one of"),
+        ("scenario: x\nsteps: [{at: +1h, scan: {account: nobody, number: '1'}}]", "no account or store 'nobody'"),
+        ("scenario: x\nstep: []", "steps"),
+    ],
+)
+def test_a_wrong_scenario_names_its_place(run: Run, tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    result = run("sandbox", "play", "s.yaml")
+
+    assert isinstance(result.exception, ConfigError)
+    assert problem in str(result.exception)
+
+
+def test_what_a_terminal_could_obey_is_not_printed() -> None:
+    assert cell("a\x1b[31m\r\nb") == "a�\\[31m��b"
+    assert cell(None) == "-"
+    assert cell(START) == "2026-11-02 08:00"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["show", "1", "-c", "none.yaml"], 2, "`tracker init` writes a first one"),
+        (["nonsense"], 2, "No such command"),
+        (["replay", "-c", "none.yaml"], 2, "name payloads"),
+        (["--version"], 0, "tracker, version"),
+    ],
+)
+def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path, words: list[str], code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tracker.cli", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tracker.yaml").write_text(f"database: sqlite:///{tmp_path}/empty.db\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "tracker.cli", "findings"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+
+    assert done.returncode == 3
+    assert "tracker migrate" in done.stderr

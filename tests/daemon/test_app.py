@@ -1,0 +1,264 @@
+"""The composition root, bells, logs and the vault."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from cryptography.fernet import Fernet
+from sqlalchemy.exc import OperationalError
+
+from tests.conftest import wait_for
+from tests.lab import UPS, USPS
+from tracker.clock import PlayClock, system_now
+from tracker.config.load import load_text
+from tracker.daemon import bells
+from tracker.daemon.app import Daemon, DatabaseVault, from_file
+from tracker.daemon.telemetry import configure_logs, scrub
+from tracker.domain.errors import ConfigError, TrackerError
+from tracker.store import tables as t
+from tracker.store.engine import Store
+from tracker.store.migrate import current, head, migrate
+
+
+def test_a_rotating_token_is_stored_encrypted(make_lab) -> None:
+    lab = make_lab()
+    key = Fernet.generate_key().decode()
+    vault = DatabaseVault(lab.daemon.store, "shop", key)
+
+    assert vault.load() is None
+    vault.store("canary-token")
+    assert vault.load() == "canary-token"
+    assert "canary" not in lab.one(t.accounts, t.accounts.c.name == "shop").token
+    assert DatabaseVault(lab.daemon.store, "shop", Fernet.generate_key().decode()).load() is None
+    with pytest.raises(ConfigError, match="vault_key"):
+        DatabaseVault(lab.daemon.store, "shop", "short")
+
+
+def test_a_wrong_configuration_is_not_taken_on_reload(make_lab) -> None:
+    lab = make_lab()
+    before = lab.world.config
+
+    def wrong() -> Any:
+        raise ConfigError("x:1:1: a: b")
+
+    assert lab.daemon.reload(wrong) is False
+    assert lab.world.config is before
+    assert lab.daemon.reload(lambda: load_text(lab.yaml)) is True
+    assert lab.world.config is not before
+
+
+def test_a_store_that_may_write_now_has_every_order_looked_at_again(make_lab) -> None:
+    lab = make_lab(store="mode: observe")
+    lab.work()
+    lab.order("#1001", USPS)
+    lab.work()
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.later(7)
+    lab.daemon.reload(lambda: load_text(lab.yaml.replace("mode: observe", "mode: write")))
+    lab.work()
+
+    assert lab.writes() == [("#1001", "IN_TRANSIT")]
+
+
+def test_the_receiver_that_cannot_listen_says_so(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        daemon = Daemon(load_text(f"database: sqlite:///{tmp_path}/x.db\nweb: {{port: {taken.getsockname()[1]}}}"))
+        daemon.connect()
+        with pytest.raises((TrackerError, SystemExit)):
+            daemon.start()
+        daemon.stop()
+
+
+def test_readiness_says_why_not(make_lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = make_lab()
+    assert lab.daemon.not_ready() == []
+    monkeypatch.setattr(lab.bells, "problem", lambda: "ConnectionError")
+    assert lab.daemon.not_ready() == ["broker away (ConnectionError): working without bells"]
+
+    def away() -> Any:
+        raise OperationalError("", {}, Exception())
+
+    monkeypatch.setattr(lab.daemon.store, "read", away)
+    assert lab.daemon.not_ready()[0] == "database away"
+
+
+def test_from_file_composes(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"database: sqlite:///{tmp_path}/x.db\n")
+    daemon = from_file(path)
+    daemon.connect()
+    daemon.stop()
+
+
+# bells
+
+
+def test_threads_take_up_what_is_rung_and_survive_a_drain_that_raises() -> None:
+    ringing = bells.Threads()
+    heard: list[str] = []
+
+    def drain(queue: str, _stop: Any) -> int:
+        heard.append(queue)
+        if queue == "poll":
+            raise OperationalError("", {}, Exception())
+        return 0
+
+    ringing.start(drain)
+    ringing.ring("push")
+    ringing.ring("poll")
+    wait_for(lambda: {"push", "poll"} <= set(heard))
+    ringing.stop()
+    assert ringing.problem() is None
+
+
+def test_redis_bells_wake_a_drain_and_never_two_thirds_of_the_threads(redis_server) -> None:
+    ringing = bells.make(redis_server.url, threads=4)
+    going, most, gate = [0], [0], threading.Event()
+
+    def drain(queue: str, _stop: Any) -> int:
+        going[0] += 1
+        most[0] = max(most[0], going[0])
+        gate.wait(10)
+        going[0] -= 1
+        return 0
+
+    ringing.start(drain)
+    for _ in range(20):
+        ringing.ring("inbox")
+        ringing._wake.set()  # type: ignore[attr-defined]
+    wait_for(lambda: going[0])
+    gate.set()
+    ringing.stop()
+    assert most[0] <= 2
+
+
+def test_a_redis_that_is_away_is_told_and_the_drain_runs_all_the_same() -> None:
+    ringing = bells.make("redis://127.0.0.1:1/0", threads=2)
+    heard: list[str] = []
+
+    def drain(queue: str, _stop: Any) -> int:
+        heard.append(queue)
+        raise RuntimeError("and the drain may raise")
+
+    ringing.start(drain)
+    ringing.ring("inbox")
+    wait_for(lambda: len(set(heard)) == 4)
+    assert ringing.problem() == "ConnectionError"
+    ringing.stop()
+
+
+# logs
+
+
+def test_a_log_line_is_json_of_allowed_keys_and_holds_no_secret() -> None:
+    stream = io.StringIO()
+    configure_logs(stream)
+    try:
+        structlog.get_logger().info(
+            "fact",
+            account="ups\n\x1b[31m",
+            email="canary@example.com",
+            said="GET https://x/?token=canary Authorization: Bearer canary password=canary",
+        )
+    finally:
+        configure_logs(io.StringIO())
+    line = stream.getvalue()
+
+    assert line.count("\n") == 1
+    assert "\x1b" not in line
+    assert "canary" not in line
+    assert set(json.loads(line)) == {"event", "account", "said", "level", "timestamp"}
+
+
+@pytest.mark.parametrize("text", ["postgresql://u:canary@h/x", "api_key=canary", "Basic canary", "secret: canary"])
+def test_what_looks_like_a_credential_is_masked(text: str) -> None:
+    assert "canary" not in scrub(text)
+    assert scrub(5) == 5
+
+
+def test_a_whole_round_leaves_no_secret_in_the_logs(make_lab) -> None:
+    stream = io.StringIO()
+    configure_logs(stream, level="debug")
+    try:
+        lab = make_lab()
+        lab.shop._token = "wrong"
+        lab.work()
+        lab.order("#1001", UPS, company="UPS")
+        lab.work()
+        lab.later(5)
+    finally:
+        configure_logs(io.StringIO())
+
+    for secret in ("0123456789012345678901234567890123456789", "Bearer", "hmac"):
+        assert secret not in stream.getvalue()
+    assert "account_parked" in stream.getvalue()
+
+
+# store and clock
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(database: str, empty_postgres: str, tmp_path: Path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    url = f"sqlite:///{tmp_path}/new.db" if database.startswith("sqlite") else empty_postgres
+    store = Store(url)
+    assert current(store) is None
+    assert migrate(store) == head() == migrate(store)
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, t.METADATA) == []
+    store.close()
+
+
+def test_two_processes_may_migrate_at_once(empty_postgres: str) -> None:
+    stores = [Store(empty_postgres) for _ in range(3)]
+    threads = [threading.Thread(target=migrate, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {current(store) for store in stores} == {head()}
+    for store in stores:
+        store.close()
+
+
+def test_a_naive_moment_never_reaches_the_database(store: Store) -> None:
+    from datetime import datetime
+
+    with pytest.raises(Exception, match="naive"), store.write() as connection:
+        connection.execute(t.policies.insert(), {"hash": "h", "body": {}, "first_seen_at": datetime(2026, 1, 1)})
+
+
+def test_the_receiver_goes_first_at_the_lock() -> None:
+    from tracker.store.engine import _FirstLock
+
+    lock, order = _FirstLock(), []
+    lock.acquire(first=False)
+    threads = [
+        threading.Thread(target=lambda first=first: (lock.acquire(first=first), order.append(first), lock.release()))
+        for first in (False, False, True)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: lock._first == 1)
+    lock.release()
+    for thread in threads:
+        thread.join()
+    assert order[0] is True
+
+
+def test_the_play_clock_never_goes_back() -> None:
+    now = system_now()
+    clock = PlayClock(now)
+    clock.move_to(now.replace(year=2020))
+
+    assert clock() == now
