@@ -114,7 +114,7 @@ class Player:
         self._database = database or f"sqlite:///{self._folder.name}/play.db"
         self._broker = broker
         self._watch = watch
-        self._queue: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._queue: list[tuple[datetime, bool, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._tokens = {name: secrets.token_urlsafe(24) for name in (*scenario.accounts, *scenario.stores)}
         self._secrets: dict[str, str] = {}
@@ -220,7 +220,7 @@ class Player:
             self.daemon.start()
             self._settle()
             for step in steps:
-                self._at(self.scenario.moment(step.at), lambda step=step: self._do(step))  # type: ignore[misc]
+                self._at(self.scenario.moment(step.at), lambda step=step: self._do(step), last=step.expect is not None)  # type: ignore[misc]
             last = max((self.scenario.moment(step.at) for step in self.scenario.steps), default=self.scenario.start)
             self._run(last + (self.scenario.lasts or timedelta(hours=1)))
             self.result.differences += self.check(self.scenario.expect, final=True)
@@ -240,8 +240,9 @@ class Player:
         entries = [e for s in self.servers.values() if isinstance(s, ShopifyServer) for e in s.log]
         return sorted(entries, key=lambda e: e["at"])
 
-    def _at(self, when: datetime, action: Callable[[], None]) -> None:
-        heapq.heappush(self._queue, (when, next(self._order), action))
+    def _at(self, when: datetime, action: Callable[[], None], *, last: bool = False) -> None:
+        """Plan something; `last`: after everything else of that moment, webhooks included (expectations)."""
+        heapq.heappush(self._queue, (when, last, next(self._order), action))
 
     def _run(self, end: datetime) -> None:
         """Jump from moment to moment until `end`."""
@@ -259,7 +260,7 @@ class Player:
                 return
             self.clock.move_to(target)
             while self._queue and self._queue[0][0] <= target:
-                heapq.heappop(self._queue)[2]()
+                heapq.heappop(self._queue)[3]()
             heal.expire(self.daemon.world)
             self._settle()
             if self._watch is not None:
