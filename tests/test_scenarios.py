@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tracker.cli.main import cli
 from tracker.daemon.play import Player, load_scenario
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
@@ -26,10 +28,12 @@ def test_the_scenario_ends_the_same_on_postgresql_and_redis(new_postgres: str, r
     assert result.differences == []
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_demo_ends_as_it_must_however_it_is_shuffled(seed: int) -> None:
-    from tracker.cli.play import DEMO
+def test_the_demo_ends_as_it_must_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["demo", "--seed", "7", "--log", "demo.log"])
 
-    result = Player(load_scenario(DEMO), seed=seed).play()
-
-    assert result.differences == []
+    assert done.exit_code == 0, done.output
+    assert "as it must be, by the platform's own log" in done.output
+    assert "seed 7" in done.output
+    for words in ("#1001", "cancelled_but_moving", "stuck (closed)", "unmapped_code", "attempt_failed (closed)"):
+        assert words in done.output, words

@@ -260,28 +260,75 @@ def test_a_module_with_two_plugins_or_none_is_refused() -> None:
         only_class(module, Carrier)
 
 
-def test_an_installed_package_brings_a_plugin_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "acme_tracking.py").write_text(ACME)
-    info = tmp_path / "acme_tracking-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-tracking\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tracker.carriers]\nacme = acme_tracking\n")
-    monkeypatch.syspath_prepend(tmp_path)
+def _wheel(folder: Path) -> Path:
+    """Make the wheel of another package, with one carrier, its table and an entry point."""
+    import zipfile
+
+    wheel = folder / "acme_tracking-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("acme_tracking.py", ACME)
+        info = "acme_tracking-1.0.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: acme-tracking\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/entry_points.txt", "[tracker.carriers]\nacme = acme_tracking\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
+def test_a_plugin_in_a_wheel_is_found_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(_wheel(tmp_path))
     names.cache_clear()
     load.cache_clear()
     try:
         config = load_text("accounts: {a: {uses: acme, colour: red}}")
         assert "acme" in names("carriers")
         assert config.accounts["a"].source.docs == "https://acme.example"
+        assert config.watchers("acme")[0].name == "a"
     finally:
         monkeypatch.undo()
         names.cache_clear()
         load.cache_clear()
 
 
+def test_a_plugin_in_a_wheel_passes_the_conformance_suite(tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    fixtures = tmp_path / "fixtures"
+    fixtures.mkdir()
+    (tmp_path / "none.ini").write_text("[pytest]\n")
+    (fixtures / "SOURCES.md").write_text("invented")
+    (fixtures / "one.poll.json").write_text('{"number": "A1", "code": "done"}')
+    scan = {
+        "code": "acme:done",
+        "means": "delivered/delivered",
+        "at": None,
+        "local": None,
+        "zone": "unknown",
+        "place": "",
+    }
+    (fixtures / "one.poll.expected.json").write_text(json.dumps([{"carrier": "acme", "number": "A1", "scans": [scan]}]))
+    (tmp_path / "test_acme.py").write_text(
+        "from pathlib import Path\nfrom tracker.plugin.conformance import for_carrier\n"
+        'TestAcme = for_carrier("acme_tracking", fixtures=Path(__file__).parent / "fixtures")\n'
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_wheel(tmp_path)), str(root)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(tmp_path / "none.ini"), str(tmp_path / "test_acme.py")],
+        capture_output=True, text=True, env=environment, cwd=tmp_path, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
 ACME = '''
 """Acme, of another package."""
+from tracker.domain.facts import Code, Meaning, Parcels, Report, Scan
+from tracker.domain.vocabulary import Reason, ShippingStatus
 from tracker.plugin import contracts
+from tracker.plugin.payloads import decode, number, word
 
 
 class Settings(contracts.Settings):
@@ -290,11 +337,17 @@ class Settings(contracts.Settings):
 
 class Acme(contracts.Carrier):
     """Acme parcels."""
+
     docs = "https://acme.example"
+    asks = frozenset({Parcels})
+    carriers = ("acme",)
+    codes = {("acme", "done"): Meaning(ShippingStatus.DELIVERED, Reason.DELIVERED)}
     Settings = Settings
 
     def normalize(self, payload):
-        return ()
+        body = decode(payload.body)
+        scan = Scan(Code("acme", word(body.get("code"), "$.code")))
+        return (Report("acme", number(body.get("number"), "$.number"), (scan,)),)
 
     def fetch(self, client, ask):
         yield from ()

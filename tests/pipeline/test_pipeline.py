@@ -394,6 +394,31 @@ def test_an_unidentified_number_takes_the_carrier_of_its_first_scan(make_lab) ->
     assert lab.writes() == [("#1001", "IN_TRANSIT")]
 
 
+def test_an_aggregator_that_names_no_carrier_loses_no_scan(make_lab) -> None:
+    lab = shipped(make_lab)
+    step = detail("in_transit", "2026-11-02T08:00:00Z")
+    lab.post_raw("easypost", tracker_body(USPS, step, carrier=None))
+    lab.post_raw("easypost", tracker_body("NEVERSEEN1", step, carrier=None))
+    lab.work()
+
+    assert (lab.parcel(USPS).carrier, lab.parcel(USPS).status) == ("usps", "in_transit")
+    assert (lab.parcel("NEVERSEEN1").carrier, lab.parcel("NEVERSEEN1").status) == ("unknown", "in_transit")
+
+
+def test_what_was_told_while_a_poll_was_under_way_is_not_withdrawn_by_it(make_lab) -> None:
+    lab = make_lab()
+    one, two = detail("in_transit", "2026-11-01T00:00:00Z"), detail("out_for_delivery", "2026-11-02T00:00:00Z")
+    lab.clock.move_to(START + H)
+    lab.post_raw("easypost", tracker_body(USPS, one, two))
+    lab.work()
+    with lab.daemon.store.write() as connection:  # the answer to a question that was put before
+        row = queries.payload_row("easypost", "poll", [tracker_body(USPS, one)], START, START)
+        queries.store_payloads(connection, [row])
+    lab.work()
+
+    assert lab.parcel(USPS).status == "out_for_delivery"
+
+
 def test_two_orders_with_one_unidentified_number_are_a_question_for_a_person(make_lab) -> None:
     lab = shipped(make_lab, "ABCD1234", company="Some Courier")
     lab.order("#1002", "ABCD1234", company="Some Courier")

@@ -325,17 +325,18 @@ class _Batch:
             assert p.account is not None and p.payload is not None
             number = clean(report.number)
             told: dict[int, set[str]] = defaultdict(set)
-            if not report.scans or report.carrier == "unknown":
+            if report.carrier == "unknown" and self.by_number[number]:
+                report = replace(report, carrier=self.by_number[number][0].carrier)
+            if not report.scans:
                 parcel = self._silent(report, number)
                 if parcel is not None:
                     told[parcel.id] = set()
-            if report.carrier != "unknown":
-                for scan in report.scans:
-                    row = self._scan_row(p, report, number, scan, unmapped)
-                    told[row["shipment_id"]].add(row["fingerprint"])
-                    known = rows.get((row["shipment_id"], row["fingerprint"]))
-                    if known is None or (known["confirmed_at"] is None and row["confirmed_at"] is not None):
-                        rows[row["shipment_id"], row["fingerprint"]] = row
+            for scan in report.scans:
+                row = self._scan_row(p, report, number, scan, unmapped)
+                told[row["shipment_id"]].add(row["fingerprint"])
+                known = rows.get((row["shipment_id"], row["fingerprint"]))
+                if known is None or (known["confirmed_at"] is None and row["confirmed_at"] is not None):
+                    rows[row["shipment_id"], row["fingerprint"]] = row
             if not p.row.quiet:
                 self.loud |= set(told)
             for shipment_id, prints in told.items():
@@ -484,7 +485,7 @@ class _Batch:
                 "as_of": report.as_of, "attempts": 0, "failures": 0,
             }  # fmt: skip
             self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), values)
-        as_of = report.as_of or p.row.asked_at or payload.received_at
+        as_of = report.as_of or payload.received_at
         stale = row is not None and row.as_of is not None and as_of < row.as_of
         if row is not None and not stale:
             state: str = report.tracking
@@ -492,7 +493,7 @@ class _Batch:
                 state = row.tracking_state  # they told of it before: one "not found" does not unsay that
             self.connection.execute(trackings.update().where(where).values(tracking_state=state, as_of=as_of))
         if report.complete and not stale:
-            self._withdraw(account.name, parcel, told)
+            self._withdraw(account.name, parcel, told, payload.received_at)
         values = {}
         if not stale and report.edd is not None and report.edd != parcel.edd:
             parcel.edd = report.edd
@@ -511,10 +512,14 @@ class _Batch:
         if links:
             self.connection.execute(queries.upsert(self.connection, shipment_links).on_conflict_do_nothing(), links)
 
-    def _withdraw(self, account: str, parcel: _Parcel, told: set[str]) -> None:
+    def _withdraw(self, account: str, parcel: _Parcel, told: set[str], asked_at: datetime) -> None:
+        """Stop counting what this account told and no longer tells; not what it told after it was asked."""
         rows = self.connection.execute(
             sa.select(scans.c.id, scans.c.fingerprint).where(
-                scans.c.shipment_id == parcel.id, scans.c.account == account, scans.c.withdrawn_at.is_(None)
+                scans.c.shipment_id == parcel.id,
+                scans.c.account == account,
+                scans.c.withdrawn_at.is_(None),
+                scans.c.first_seen_at <= asked_at,
             )
         )
         gone = [row.id for row in rows if row.fingerprint not in told]

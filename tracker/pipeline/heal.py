@@ -106,10 +106,11 @@ def _any(connection: sa.Connection, statement: sa.Select[tuple[object]]) -> bool
 
 
 def next_business_time(world: World) -> datetime | None:
-    """Return the earliest moment at which business time alone makes something due (the sandbox jumps there)."""
+    """Return the next moment, after now, at which business time alone makes something due (the sandbox jumps there)."""
+    now = world.now()
     with world.store.read() as connection:
         moments = [
-            connection.execute(sa.select(sa.func.min(column))).scalar()
+            connection.execute(sa.select(sa.func.min(column)).where(column > now)).scalar()
             for column in (
                 trackings.c.next_poll_at,
                 trackings.c.register_at,

