@@ -361,8 +361,9 @@ def bench_poll(folder: Path, database: str) -> list[dict[str, Any]]:
         local = threading.local()
 
         def bare(_: int) -> None:
-            client = local.__dict__.setdefault("client", httpx.Client(trust_env=False))
-            client.get(f"{url}/track/shipments").read()
+            if not hasattr(local, "client"):
+                local.client = httpx.Client(trust_env=False)
+            local.client.get(f"{url}/track/shipments").read()
 
         def ours(_: int) -> None:
             list(source.fetch(lab.world.client(account), ask))
@@ -416,15 +417,21 @@ def main() -> None:
     redis_server.start()
     try:
         databases = {"postgresql": server.get_uri(), "sqlite": f"sqlite:///{folder}/db/bench.db"}
-        for url in databases.values():
+        import psycopg
+
+        with psycopg.connect(databases["postgresql"], autocommit=True) as connection:
+            connection.execute("CREATE DATABASE worker")
+        own = {
+            "postgresql": databases["postgresql"].replace("/postgres?", "/worker?"),
+            "sqlite": f"sqlite:///{folder}/db/worker.db",
+        }
+        for url in (*databases.values(), *own.values()):
             store = Store(url)
             migrate(store)
             store.close()
         print(f"  {'path':<52} {'ours':>12}  {'floor':<46} {'value':>10}  {'goal':<12} reached")
         rows = bench_normalize() + bench_domain()
-        rows += bench_receive(databases, folder, count) + bench_worker(
-            databases, folder, redis_server.url, min(count, 3000)
-        )
+        rows += bench_receive(databases, folder, count) + bench_worker(own, folder, redis_server.url, min(count, 3000))
         rows += bench_poll(folder, databases["sqlite"])
     finally:
         redis_server.kill()

@@ -56,7 +56,7 @@ COUNTERS = {
     "tracker_inbox_failures_total": ("Payloads that raised in stage A", ("account",)),
     "tracker_inbox_dead_total": ("Payloads that could not be read", ("account",)),
     "tracker_unmapped_codes_total": ("Scans whose code has no meaning", ("carrier",)),
-    "tracker_scans_withdrawn_total": ("Scans that a carrier took back", ("account",)),
+    "tracker_scans_withdrawn_total": ("Scans that a carrier took back", ()),
     "tracker_decisions_total": ("Decisions that said something new", ("store",)),
     "tracker_writes_total": ("Writes by how they ended", ("store", "state")),
     "tracker_source_errors_total": ("Failed calls by what to do next", ("account", "error")),
@@ -80,7 +80,8 @@ class Metrics:
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        self._counters[name].labels(**labels).inc(amount)
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(amount)
 
     def total(self, name: str) -> float:
         """Return the sum of a counter over its labels (for the demo and tests)."""

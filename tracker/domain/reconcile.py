@@ -175,18 +175,16 @@ def _publish(
 
 def _finding(
     order: Order,
-    parcel: Shipment | None,
+    parcel: Shipment,
     kind: FindingKind,
     severity: Severity,
     act: Act,
     since: datetime | None,
     evidence: Mapping[str, str],
 ) -> Finding:
-    subject = f"{order.store}/{order.number}"
-    if parcel is not None:
-        subject = f"{subject}/{parcel.carrier}/{parcel.number}"
-        evidence = {"parcel": f"{parcel.carrier} {parcel.number}", **evidence}
-    facts = {"order": order.number, **{name: str(value) for name, value in evidence.items()}}
+    subject = f"{order.store}/{order.number}/{parcel.carrier}/{parcel.number}"
+    facts = {"order": order.number, "parcel": f"{parcel.carrier} {parcel.number}"}
+    facts |= {name: str(value) for name, value in evidence.items()}
     return Finding(kind, subject, severity, act, facts, since)
 
 

@@ -186,6 +186,7 @@ class _Batch:
         self.touched: set[int] = set()
         self.orders: set[int] = set()
         self.poll_now: set[tuple[int, str]] = set()
+        self.complete: dict[tuple[int, str], tuple[set[str], datetime]] = {}  # full histories, by shipment and account
         self.loud: set[int] = set()  # touched by something that is not replayed
         self.moved: set[int] = set()  # whose summary changed
 
@@ -321,6 +322,7 @@ class _Batch:
     def _reports(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
         rows: dict[tuple[int, str], dict[str, Any]] = {}
         unmapped: dict[tuple[str, str, str], dict[str, Any]] = {}
+        knowing: list[tuple[Parsed, Report, _Parcel, set[str]]] = []
         for p, report in reports:
             assert p.account is not None and p.payload is not None
             number = clean(report.number)
@@ -339,8 +341,9 @@ class _Batch:
                     rows[row["shipment_id"], row["fingerprint"]] = row
             if not p.row.quiet:
                 self.loud |= set(told)
-            for shipment_id, prints in told.items():
-                self._tracking(p, report, self.parcels[shipment_id], prints)
+            knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
+        if knowing:
+            self._trackings(knowing)
         if rows:
             self._insert_scans(list(rows.values()))
         if unmapped:
@@ -472,60 +475,69 @@ class _Batch:
         for row in rows:
             self.world.count("tracker_unmapped_codes_total", row["count"], carrier=row["carrier"])
 
-    def _tracking(self, p: Parsed, report: Report, parcel: _Parcel, told: set[str]) -> None:
-        """Keep what this account knows of the shipment: state, estimate, proof, links, withdrawn scans."""
-        account, payload = p.account, p.payload
-        assert account is not None and payload is not None
-        self.touched.add(parcel.id)
-        where = sa.and_(trackings.c.shipment_id == parcel.id, trackings.c.account == account.name)
-        row = self.connection.execute(sa.select(trackings).where(where)).one_or_none()
-        if row is None:
-            values = {
-                "shipment_id": parcel.id, "account": account.name, "tracking_state": report.tracking,
-                "as_of": report.as_of, "attempts": 0, "failures": 0,
-            }  # fmt: skip
-            self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), values)
-        as_of = report.as_of or payload.received_at
-        stale = row is not None and row.as_of is not None and as_of < row.as_of
-        if row is not None and not stale:
-            state: str = report.tracking
-            if state == TrackingState.NOT_FOUND and parcel.summary.scans:
-                state = row.tracking_state  # they told of it before: one "not found" does not unsay that
-            self.connection.execute(trackings.update().where(where).values(tracking_state=state, as_of=as_of))
-        if report.complete and not stale:
-            self._withdraw(account.name, parcel, told, payload.received_at)
-        values = {}
-        if not stale and report.edd is not None and report.edd != parcel.edd:
-            parcel.edd = report.edd
-            values |= {"edd_begins": report.edd.begins, "edd_ends": report.edd.ends}
-        if report.proof is not None and (report.proof.signed or report.proof.photo):
-            values["proof"] = dump(PROOF, report.proof)
-        if report.piece and not parcel.piece:
-            values["piece"] = parcel.piece = report.piece
-        if values:
-            self.connection.execute(shipments.update().where(shipments.c.id == parcel.id).values(**values))
-        links = [
-            {"shipment_id": parcel.id, "carrier": link.carrier or "", "number": link.number,
-             "relation": link.relation, "first_seen_at": self.now}
-            for link in report.links
+    def _trackings(self, told: Sequence[tuple[Parsed, Report, _Parcel, set[str]]]) -> None:
+        """Keep what accounts know of shipments: state, estimate, proof, links; one query a kind for the whole batch."""
+        ids = {parcel.id for _, _, parcel, _ in told}
+        known: dict[tuple[int, str], tuple[str, datetime | None]] = {}
+        stored: dict[tuple[int, str], int] = {}
+        for row in self.connection.execute(sa.select(trackings).where(trackings.c.shipment_id.in_(ids))):
+            known[row.shipment_id, row.account] = (row.tracking_state, row.as_of)
+            stored[row.shipment_id, row.account] = row.id
+        before = dict(known)
+        parcels: dict[int, dict[str, Any]] = {}
+        links: list[dict[str, Any]] = []
+        for p, report, parcel, prints in told:
+            assert p.account is not None and p.payload is not None
+            self.touched.add(parcel.id)
+            key = (parcel.id, p.account.name)
+            was, newest = known.get(key, (None, None))
+            as_of = report.as_of or p.payload.received_at
+            stale = newest is not None and as_of < newest
+            if not stale:
+                state: str = report.tracking
+                if state == TrackingState.NOT_FOUND and parcel.summary.scans and was is not None:
+                    state = was  # they told of it before: one "not found" does not unsay that
+                known[key] = (state, as_of)
+                if report.complete:
+                    self.complete[key] = (prints, p.payload.received_at)
+            values = parcels.setdefault(parcel.id, {})
+            if not stale and report.edd is not None and report.edd != parcel.edd:
+                parcel.edd = report.edd
+                values |= {"edd_begins": report.edd.begins, "edd_ends": report.edd.ends}
+            if report.proof is not None and (report.proof.signed or report.proof.photo):
+                values["proof"] = dump(PROOF, report.proof)
+            if report.piece and not parcel.piece:
+                values["piece"] = parcel.piece = report.piece
+            links += [
+                {"shipment_id": parcel.id, "carrier": link.carrier or "", "number": link.number,
+                 "relation": link.relation, "first_seen_at": self.now}
+                for link in report.links
+            ]  # fmt: skip
+        fresh = [
+            {"shipment_id": shipment_id, "account": account, "tracking_state": state, "as_of": as_of, "attempts": 0,
+             "failures": 0}
+            for (shipment_id, account), (state, as_of) in known.items()
+            if (shipment_id, account) not in stored
         ]  # fmt: skip
+        if fresh:
+            self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), fresh)
+        moved = [
+            {"b_id": stored[key], "tracking_state": state, "as_of": as_of}
+            for key, (state, as_of) in known.items()
+            if key in stored and before[key] != (state, as_of)
+        ]
+        if moved:
+            self.connection.execute(trackings.update().where(trackings.c.id == sa.bindparam("b_id")), moved)
+        for shipment_id, values in parcels.items():
+            if values:
+                self.connection.execute(shipments.update().where(shipments.c.id == shipment_id).values(**values))
         if links:
             self.connection.execute(queries.upsert(self.connection, shipment_links).on_conflict_do_nothing(), links)
 
-    def _withdraw(self, account: str, parcel: _Parcel, told: set[str], asked_at: datetime) -> None:
-        """Stop counting what this account told and no longer tells; not what it told after it was asked."""
-        rows = self.connection.execute(
-            sa.select(scans.c.id, scans.c.fingerprint).where(
-                scans.c.shipment_id == parcel.id,
-                scans.c.account == account,
-                scans.c.withdrawn_at.is_(None),
-                scans.c.first_seen_at <= asked_at,
-            )
-        )
-        gone = [row.id for row in rows if row.fingerprint not in told]
-        if gone:
-            self.connection.execute(scans.update().where(scans.c.id.in_(gone)).values(withdrawn_at=self.now))
-            self.world.count("tracker_scans_withdrawn_total", len(gone), account=account)
+    def _withdrawn(self, row: Row[Any]) -> bool:
+        """Say whether a full history of its account no longer tells a scan that it told before it was asked."""
+        history = self.complete.get((row.shipment_id, row.account))
+        return history is not None and row.fingerprint not in history[0] and row.first_seen_at <= history[1]
 
     # summaries
 
@@ -539,9 +551,15 @@ class _Batch:
             .where(scans.c.shipment_id.in_(self.touched), scans.c.withdrawn_at.is_(None))
             .order_by(scans.c.shipment_id, scans.c.instant.desc())
         )
+        gone = []
         for row in rows:
-            if len(told[row.shipment_id]) < MOST_SCANS:
+            if self._withdrawn(row):
+                gone.append(row.id)
+            elif len(told[row.shipment_id]) < MOST_SCANS:
                 told[row.shipment_id].append(told_of(row))
+        if gone:
+            self.connection.execute(scans.update().where(scans.c.id.in_(gone)).values(withdrawn_at=self.now))
+            self.world.count("tracker_scans_withdrawn_total", len(gone))
         changed = []
         for shipment_id in sorted(self.touched):
             parcel = self.parcels[shipment_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +17,8 @@ from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts
+
+NOTE_EVERY = timedelta(seconds=30)
 
 # What is kept of a webhook's headers: what identifies and dates it; never a credential or a signature.
 KEPT = frozenset(
@@ -43,6 +45,16 @@ def check(
     return payload
 
 
+def _note(world: World, connection: sa.Connection, heard: Mapping[str, datetime]) -> None:
+    """Note when each account's webhooks were last heard, at most every NOTE_EVERY: it is a sign of life, no log."""
+    for name in sorted(heard):
+        noted = world.heard.get(name)
+        if noted is not None and heard[name] - noted < NOTE_EVERY:
+            continue
+        world.heard[name] = heard[name]
+        connection.execute(accounts.update().where(accounts.c.name == name).values(last_webhook_at=heard[name]))
+
+
 def commit(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
     """Store a group of verified payloads in one transaction; those that were stored before change nothing."""
     with world.store.write(first=True) as connection:
@@ -60,15 +72,6 @@ def commit(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
             for account, payload in payloads
         ]
         queries.store_payloads(connection, rows)
-        heard = {account.name: payload.received_at for account, payload in payloads}
-        for name in sorted(heard):
-            connection.execute(
-                accounts.update()
-                .where(
-                    accounts.c.name == name,
-                    sa.or_(accounts.c.last_webhook_at.is_(None), accounts.c.last_webhook_at < heard[name]),
-                )
-                .values(last_webhook_at=heard[name])
-            )
+        _note(world, connection, {account.name: payload.received_at for account, payload in payloads})
         crash_at("receive_before_commit")
     crash_at("receive_after_commit")

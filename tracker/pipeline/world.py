@@ -52,6 +52,7 @@ class World:
     log: Log
     pool: Executor
     count: Counter = field(default=_uncounted)
+    heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
 
     def account(self, name: str) -> Account | None:
         """Return a configured account, None where the configuration lost it."""
