@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import tempfile
@@ -16,9 +17,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tracker.cli.common import cell, json_option, print_json
+from tracker.cli.common import WIDE, cell, json_option, print_json
 from tracker.daemon.play import Player, Result, load_scenario
-from tracker.daemon.telemetry import configure_logs
+from tracker.daemon.telemetry import logs_to
 from tracker.sandbox.scenario import Scenario
 from tracker.store.tables import findings, fulfilment_shipments, fulfilments, orders, outbox, shipments
 
@@ -115,9 +116,9 @@ def demo(seed: int | None, keep: bool, log_file: str | None, as_json: bool) -> N
     """
     seed = seed if seed is not None else random.SystemRandom().randrange(1, 100_000)
     scenario = load_scenario(DEMO)
-    with open(log_file or Path(tempfile.gettempdir()) / "trackwright-demo.log", "w", encoding="utf-8") as stream:
-        configure_logs(stream)
-        console = Console(highlight=False)
+    log_path = log_file or Path(tempfile.gettempdir()) / "trackwright-demo.log"
+    with open(log_path, "w", encoding="utf-8") as stream, logs_to(stream):
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
         live = (
             Live(console=console, refresh_per_second=FRAMES_A_SECOND, transient=False)
             if console.is_terminal and not as_json
@@ -219,10 +220,8 @@ def play(
 ) -> None:
     """Play a scenario FILE through real HTTP and the real roles (format: tests/scenarios/README.md)."""
     scenario = load_scenario(file)
-    with open(log_file, "w", encoding="utf-8") if log_file else tempfile.TemporaryFile("w", encoding="utf-8") as stream:
-        configure_logs(stream)
+    with open(log_file or os.devnull, "w", encoding="utf-8") as stream, logs_to(stream):
         result = Player(scenario, seed=seed, database=database).play()
-    configure_logs(sys.stderr)
     report = _report(scenario, result, seed)
     if platform_log is not None:
         import orjson

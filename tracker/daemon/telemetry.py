@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import structlog
@@ -49,6 +50,17 @@ def configure_logs(stream: TextIO | None = None, *, level: str = "info") -> None
         logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+@contextmanager
+def logs_to(stream: TextIO) -> Iterator[None]:
+    """Write log lines to a stream for a while (plays write theirs to a file)."""
+    before = structlog.get_config()
+    configure_logs(stream)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 COUNTERS = {
