@@ -108,7 +108,11 @@ PAYMENTS = {
 
 
 class Settings(contracts.Settings):
-    """One shop. Give `access_token` (custom app), or `client_id` and `client_secret` (client credentials, 24 h)."""
+    """One shop.
+
+    Give `access_token` (an older custom app: it never ends), or `client_id` and `client_secret` (client credentials,
+    24 h), or these and `refresh_token` (a public app: both tokens rotate and are kept in the vault).
+    """
 
     shop: str
     base_url: str | None = None
@@ -116,6 +120,7 @@ class Settings(contracts.Settings):
     access_token: SecretStr | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
+    refresh_token: SecretStr | None = None
     webhook_secrets: Secrets = ()
     words: Mapping[ShippingStatus, str | None] = {}
     carriers: Mapping[str, str] = {}
@@ -333,7 +338,11 @@ class Shopify(contracts.Platform):
         return self._tokens.send(client, request, lambda token: {"X-Shopify-Access-Token": token})
 
     def _grant(self, client: Client) -> Token:
-        """Use the custom app's token, or ask for one by client credentials (24 h; partly verified, so configurable)."""
+        """Use the token that never ends, or ask for one.
+
+        Client credentials are partly verified (ShopifySharp 6.30.0 notes). Rotation: shopify.dev, offline access tokens
+        (read 2026-11): the old refresh token stays good until the new one is first used, so it is stored before use.
+        """
         settings = self.settings
         if settings.access_token is not None:
             return Token(settings.access_token.get_secret_value(), None)
@@ -345,10 +354,16 @@ class Shopify(contracts.Platform):
             "client_secret": settings.client_secret.get_secret_value(),
             "grant_type": "client_credentials",
         }
+        if settings.refresh_token is not None:
+            form["grant_type"] = "refresh_token"
+            form["refresh_token"] = client.vault.load() or settings.refresh_token.get_secret_value()
         headers = {"Content-Type": "application/json"}
-        return ask_token(
+        token, answer = ask_token(
             client, Request("POST", f"{base}/admin/oauth/access_token", headers=headers, content=orjson.dumps(form))
-        )[0]
+        )
+        if settings.refresh_token is not None:
+            client.vault.store(word(answer.get("refresh_token"), "$.refresh_token"))
+        return token
 
 
 def _hints(body: dict[str, Any]) -> Iterable[Hint]:

@@ -109,6 +109,9 @@ def test_a_parcel_without_an_order_is_shown_apart(run: Run, lab: Lab) -> None:
 def test_lists_read_at_a_glance_and_as_json(run: Run, lab: Lab) -> None:
     assert "cancelled_but_moving" in ok(run("findings"))
     assert ok(run("findings", "--closed", "--json"))
+    lab.change(t.findings.update().values(digest=True))
+    assert "of what happened before its store was connected" in ok(run("findings"))
+    assert "cancelled_but_moving" in ok(run("findings", "--digest"))
     assert "status/999" in ok(run("codes"))
     assert json.loads(ok(run("codes", "--json")))[0]["code"] == "999"
     assert "bad_payload: $: not JSON" in ok(run("inbox", "--state", "dead"))

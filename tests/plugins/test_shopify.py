@@ -192,6 +192,42 @@ def test_client_credentials_are_exchanged_for_a_token(world, make) -> None:
     assert asked.calls[0].request.headers["x-shopify-access-token"] == "t"
 
 
+class Vault:
+    def __init__(self) -> None:
+        self.value: str | None = None
+
+    def load(self) -> str | None:
+        return self.value
+
+    def store(self, value: str) -> None:
+        self.value = value
+
+
+def test_a_refresh_token_rotates_and_is_stored_before_it_is_used(world, make) -> None:
+    import httpx
+
+    tokens = iter(["r1", "r2"])
+    grant = world.post(f"https://{SHOP}/admin/oauth/access_token").mock(
+        side_effect=lambda _: httpx.Response(
+            200, json={"access_token": "t", "expires_in": 60, "refresh_token": next(tokens)}
+        )
+    )
+    world.post(URL).respond(json={"data": {"shop": {"name": "x"}}})
+    source, client = shop(make, access_token=None, client_id="id", client_secret="secret", refresh_token="first")
+    client.vault = Vault()
+
+    source.ping(client)
+    assert client.vault.value == "r1"
+    source.ping(client)  # it ended: one more rotation
+
+    sent = [json.loads(c.request.content) for c in grant.calls]
+    assert [(s["grant_type"], s["refresh_token"]) for s in sent] == [
+        ("refresh_token", "first"),
+        ("refresh_token", "r1"),
+    ]
+    assert client.vault.value == "r2"
+
+
 def test_without_any_credentials_it_says_so(make) -> None:
     source, client = shop(make, access_token=None, client_id=None, client_secret=None)
 

@@ -149,12 +149,17 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
 @json_option
 @limit_option
 @click.option("--closed", is_flag=True, help="Closed ones too.")
-def findings_(file: Path, as_json: bool, limit: int, closed: bool) -> None:
-    """List what a person must look at, newest first."""
+@click.option("--digest", is_flag=True, help="Those of what happened before their store was connected.")
+def findings_(file: Path, as_json: bool, limit: int, closed: bool, digest: bool) -> None:
+    """List what a person must look at, newest first.
+
+    What a store's first sync found in its past is one line at the end (--digest lists it).
+    """
     t = findings_table.c
     statement = sa.select(
         t.kind, t.severity, t.act, t.subject, t.evidence, t.opened_at, t.closed_at, t.closed_by, t.digest
     ).order_by(t.opened_at.desc(), t.id.desc()).limit(limit)  # fmt: skip
+    statement = statement.where(t.digest.is_(digest))
     rows = _rows(file, statement if closed else statement.where(t.closed_at.is_(None)))
     if as_json:
         print_json(rows)
@@ -166,6 +171,9 @@ def findings_(file: Path, as_json: bool, limit: int, closed: bool) -> None:
         for r in rows
     ]  # fmt: skip
     show_table("findings", columns, shown, empty="no findings: shop and carriers agree")
+    past = [] if digest else _rows(file, sa.select(t.id).where(t.digest.is_(True), t.closed_at.is_(None)))
+    if past:
+        click.echo(f"and {len(past)} of what happened before its store was connected (tracker findings --digest)")
 
 
 @click.command()
