@@ -199,7 +199,7 @@ def _event(event: dict[str, Any], service: str, where: str) -> Scan:
     if not place.country and service in LOCAL:
         place = Place(place.city, place.region, place.postcode, LOCAL[service])
     code = Code(f"{service}/{coarse}", fine[:100] or coarse or "missing", description or status)
-    if (stamp := event.get("timestamp")) is None:
+    if not (stamp := event.get("timestamp")):
         return Scan(code, place=place)
     at = moment(stamp, f"{where}.timestamp")
     precision = Precision.DATE if len(stamp.strip()) == 10 else Precision.SECOND

@@ -182,7 +182,7 @@ def _tracker(tracker: dict[str, Any], where: str) -> Report:
 
 
 def _detail(detail: dict[str, Any], returning: bool, where: str) -> Scan:
-    status = word(detail.get("status"), f"{where}.status")
+    status = text(detail.get("status")) or "missing"  # a scan without a status is kept, as UNKNOWN
     fine = text(detail.get("status_detail"))
     code = Code("tracker", f"{status}/{fine}" if fine else status, text(detail.get("message")))
     location = detail.get("tracking_location")
@@ -191,7 +191,7 @@ def _detail(detail: dict[str, Any], returning: bool, where: str) -> Scan:
         get = location.get
         place = Place(text(get("city")), text(get("state")), text(get("zip")), text(get("country")))
     leg = Leg.CUSTOMER_RETURN if returning else None
-    if detail.get("datetime") is None:
+    if not detail.get("datetime"):
         return Scan(code, place=place, leg=leg)
     at = moment(detail["datetime"], f"{where}.datetime")
     if at.tzinfo is None or at.utcoffset() == timedelta(0):

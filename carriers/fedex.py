@@ -36,7 +36,7 @@ from tracker.domain.vocabulary import Precision, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Client, Request, read_codes
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
-from tracker.plugin.payloads import decode, listing, mapping, moment, number, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, number, text
 
 _BY_REASON = frozenset({"DE", "SE"})
 _RELATIONS = {"RETURNED_TO_SHIPPER_TRACKING_NUMBER": "return", "OUTBOUND_LINK_TO_RETURN": "return"}
@@ -149,7 +149,7 @@ def _event(event: Any, where: str, i: int) -> Scan:
     get = event.get
     code = get("eventType")
     if not isinstance(code, str) or not 0 < len(code) <= 20:
-        code = word(code, f"{where}.scanEvents[{i}].eventType")
+        code = text(get("derivedStatusCode"))[:20] or "missing"  # a scan without a code is kept, as UNKNOWN
     if code in _BY_REASON and (why := text(get("exceptionCode"))):
         code = f"{code}:{why.lstrip('0') or '0'}"
     place = NOWHERE
@@ -160,7 +160,7 @@ def _event(event: Any, where: str, i: int) -> Scan:
         )  # fmt: skip
     told = Code("track", code, text(get("exceptionDescription") or get("eventDescription")))
     printed = get("date")
-    if printed is None:
+    if not printed:
         return Scan(told, place=place)
     when = moment(printed, f"{where}.scanEvents[{i}].date")
     precision = Precision.DATE if len(printed) == 10 else Precision.SECOND

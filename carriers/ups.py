@@ -200,7 +200,7 @@ def _package(package: dict[str, Any], inquiry: Any, where: str) -> Report:
 
 def _activity(activity: Any, where: str) -> Scan:
     activity = mapping(activity, where)
-    status = mapping(activity.get("status"), f"{where}.status")
+    status = mapping(activity.get("status") or {}, f"{where}.status")
     location = activity.get("location")
     place = NOWHERE
     if isinstance(location, dict) and isinstance(address := location.get("address"), dict):
@@ -211,7 +211,7 @@ def _activity(activity: Any, where: str) -> Scan:
         )  # fmt: skip
     get = activity.get
     return _scan(
-        _code(status, status.get("statusCode"), f"{where}.status"),
+        _code(status, status.get("statusCode")),
         (get("date"), get("time")),
         (get("gmtDate"), get("gmtTime")),
         place,
@@ -228,7 +228,7 @@ def _alert(body: dict[str, Any]) -> Report:
         place = Place(text(get("city")), text(get("stateProvince")), text(get("postalCode")), text(get("country")))
     get = body.get
     scan = _scan(
-        _code(status, status.get("descriptionCode"), "$.activityStatus"),
+        _code(status, status.get("descriptionCode")),
         (get("localActivityDate"), get("localActivityTime")),
         (get("gmtActivityDate"), get("gmtActivityTime")),
         place,
@@ -243,15 +243,13 @@ def _alert(body: dict[str, Any]) -> Report:
     return Report("ups", number(get("trackingNumber"), "$.trackingNumber"), (scan,), edd=edd, proof=proof)
 
 
-def _code(status: dict[str, Any], digits: Any, where: str) -> Code:
+def _code(status: dict[str, Any], digits: Any) -> Code:
+    """Take the 3-digit code, else type and letters; a scan without any is kept, as UNKNOWN."""
     kind, said = text(status.get("type")), text(status.get("description"))
     digits = str(digits) if isinstance(digits, int) else text(digits)
     if digits:
         return Code("freight" if kind in FREIGHT else "status", digits.zfill(3), said)
-    code = text(status.get("code"))
-    if not code:
-        raise BadPayload(where, "has neither a status code nor a code")
-    return Code(kind or "none", code, said)
+    return Code(kind or "none", text(status.get("code")) or "missing", said)
 
 
 def _scan(code: Code, local: tuple[Any, Any], gmt: tuple[Any, Any], place: Place, where: str) -> Scan:

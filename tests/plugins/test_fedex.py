@@ -47,7 +47,13 @@ def test_a_delivered_parcel_has_no_estimate(make) -> None:
 
 
 def test_a_scan_without_a_date_is_kept(make) -> None:
-    assert _result(make, scanEvents=[{"eventType": "OD"}]).scans[0].local is None
+    assert _result(make, scanEvents=[{"eventType": "OD", "date": ""}]).scans[0].local is None
+
+
+def test_a_scan_without_an_event_type_is_kept(make) -> None:
+    scans = _result(make, scanEvents=[{"derivedStatusCode": "IT"}, {"eventType": 7}]).scans
+
+    assert [scan.code.code for scan in scans] == ["IT", "missing"]
 
 
 def test_links_may_come_as_value_or_values(make) -> None:

@@ -184,7 +184,7 @@ def test_client_credentials_are_exchanged_for_a_token(world, make) -> None:
         json={"access_token": "t", "expires_in": 86399}
     )
     asked = world.post(URL).respond(json={"data": {"shop": {"name": "x"}}})
-    source, client = shop(make, access_token=None, client_id="id", client_secret="secret")
+    source, client = shop(make, access_token=None, client_id="id", client_secret="secret", refresh_token=None)
 
     source.ping(client)
 

@@ -151,12 +151,16 @@ def test_the_credential_may_come_as_a_bearer_token(make) -> None:
     source.verify(Payload("a", "webhook", (b"{}",), AT, {"authorization": "Bearer new-secret-0123456789abcdef"}))
 
 
-def test_a_scan_without_any_code_names_its_path(make) -> None:
+def test_a_scan_without_any_code_is_kept_and_unknown(make) -> None:
     source, _ = make("carriers.ups")
     body = {"trackingNumber": "1Z204W4R0308071865", "activityStatus": {"type": "I"}}
+    package = {"trackingNumber": "1Z204W4R0308071865", "activity": [{"date": "20240423"}]}
+    poll = {"trackResponse": {"shipment": [{"package": [package]}]}}
 
-    with pytest.raises(BadPayload, match=r"\$\.activityStatus"):
-        list(source.normalize(Payload("a", "webhook", (json.dumps(body).encode(),), AT, {})))
+    for one in (body, poll):
+        (report,) = source.normalize(Payload("a", "webhook", (json.dumps(one).encode(),), AT, {}))
+        assert report.scans[0].code.code == "missing"
+        assert source.meaning(report.scans[0].code) is None
 
 
 def test_an_integer_status_code_is_padded(make) -> None:
