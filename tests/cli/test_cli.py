@@ -211,7 +211,7 @@ def test_init_writes_a_file_that_checks(run: Run, tmp_path: Path, monkeypatch: p
     for line in said.splitlines():
         if line.strip().startswith("export "):
             name = line.strip().removeprefix("export ").partition("=")[0]
-            monkeypatch.setenv(name, "0123456789012345678901234567890")
+            monkeypatch.setenv(name, "0123456789012345678901234567890123456789012=")
     config = load_config(tmp_path / "tracker.yaml")
 
     assert set(config.accounts) == {"ups", "easypost", "shop"}

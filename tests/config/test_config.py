@@ -84,6 +84,7 @@ def test_an_empty_file_is_an_empty_installation() -> None:
         ("a: [1", "t.yaml:1:6: not YAML"),
         ("a: [${env:X}]", "put references into quotes"),
         ("- 1", "t.yaml:1:1: must be a mapping"),
+        ("vault_key: ${env:SECRET}", "t.yaml:1:1: vault_key: is no Fernet key"),
         ("? [a]\n: 1", "t.yaml:1:1: (file): a key must be a plain text"),
         ("a: !!python/object:os.system x", "a: the tag"),
         ("accounts: {a: {}}", "accounts.a.uses: is missing: one of dhl, easypost, fedex, ups"),
@@ -176,12 +177,14 @@ def test_a_secret_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert any("UTF-8" in said for said in problems(text))
 
 
-def test_the_effective_configuration_is_shown_without_secrets() -> None:
-    shown = json.dumps(masked(load_text(GOOD + "vault_key: ${env:SECRET}\n")))
+def test_the_effective_configuration_is_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT", "canaryAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+    shown = json.dumps(masked(load_text(GOOD + "vault_key: ${env:VAULT}\n")))
 
     assert "canary" not in shown
     assert "0123456789012345678901" not in shown
     assert '"mode": "observe"' in shown
+    assert '"bodies": "30d"' in shown
 
 
 def test_the_example_is_complete_and_valid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +193,7 @@ def test_the_example_is_complete_and_valid(monkeypatch: pytest.MonkeyPatch) -> N
     import re
 
     for name in re.findall(r"\$\{env:(\w+)\}", text):
-        monkeypatch.setenv(name, "0123456789012345678901234567890123456789")
+        monkeypatch.setenv(name, "0123456789012345678901234567890123456789012=")
     config = load_text(text)
     for key in type(config.root).model_fields:
         assert f"{key}:" in text, f"{key} is not explained in the example"

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
+from cryptography.fernet import Fernet
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from tracker.config.model import (
@@ -68,6 +69,13 @@ def build(document: Document) -> Config:
                 account = _account(name, entry, path, package, part, document)
                 if account is not None:
                     accounts[name] = account
+    if root is not None and root.vault_key and root.vault_key.get_secret_value():
+        try:
+            Fernet(root.vault_key.get_secret_value().encode())
+        except ValueError:
+            document.problem(
+                ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
+            )
     if document.problems or root is None:
         raise ConfigError(*sorted(set(document.problems), key=document.problems.index))
     return Config(root, accounts, Cadence(), document.file)
@@ -100,7 +108,7 @@ def _account(
     source: Any = plugin(name, settings)
     tokens = base.webhook_token
     for i, token in enumerate(tokens):
-        if len(token.get_secret_value()) < SHORTEST_TOKEN:
+        if 0 < len(token.get_secret_value()) < SHORTEST_TOKEN:
             document.problem((*path, "webhook_token", i), f"must have {SHORTEST_TOKEN} or more random characters")
     secrets = getattr(settings, "webhook_secrets", ())
     if source.webhooks and source.trust is Trust.SHARED and secrets and not tokens:
@@ -275,9 +283,18 @@ def _merge(common: dict[str, Any], own: dict[str, Any], definitions: dict[str, A
     }
 
 
+def _spelt(value: Any) -> Any:
+    """Write durations as the YAML takes them, all through a tree."""
+    if isinstance(value, timedelta):
+        return spell(value)
+    if isinstance(value, dict):
+        return {key: _spelt(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
 def masked(config: Config) -> dict[str, Any]:
     """Return the effective configuration with every secret masked."""
-    shown: dict[str, Any] = config.root.model_dump(mode="json", exclude={"accounts", "stores"})
+    shown: dict[str, Any] = _spelt(config.root.model_dump(exclude={"accounts", "stores"}))
     if config.root.vault_key:
         shown["vault_key"] = "********"
     for account in config.accounts.values():
