@@ -262,10 +262,9 @@ def _scan(code: Code, local: tuple[Any, Any], gmt: tuple[Any, Any], place: Place
 def _local(date: Any, time: Any, where: str) -> datetime:
     """Read YYYYMMDD and HHMMSS; the specification's own example drops a leading zero of the time."""
     try:
-        time = (time or "000000").zfill(6)
-        return datetime(
-            int(date[:4]), int(date[4:6]), int(date[6:8]), int(time[:2]), int(time[2:4]), int(time[4:6])
-        )  # fmt: skip
+        if len(date) != 8:
+            raise ValueError
+        return datetime.fromisoformat(f"{date}T{(time or '000000').zfill(6)}")
     except (TypeError, ValueError, AttributeError):
         raise BadPayload(where, f"has no date and time: {date!r:.20} {time!r:.20}") from None
 

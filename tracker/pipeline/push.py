@@ -196,11 +196,12 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
     """Keep the receipt, and the order as the receipt proves it is now."""
     after = apply(before, action, account.policy.words[action.status])
     with world.store.write() as connection:
-        if row.id not in queries.still_ours(connection, outbox, [row]):
-            return  # our claim ended while we wrote: whoever has it now looks before it writes
+        # lock order everywhere: orders before outbox
         order = connection.execute(
             queries.locked(connection, sa.select(orders).where(orders.c.id == row.order_id))
         ).one()
+        if row.id not in queries.still_ours(connection, outbox, [row]):
+            return  # our claim ended while we wrote: whoever has it now looks before it writes
         now, database = world.now(), database_now(connection)
         stored = dump(ORDER, after)
         changed = stored != order.facts
