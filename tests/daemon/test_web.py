@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from tests.lab import Lab, tracker_body
+from tracker.daemon.telemetry import logs_to
 from tracker.daemon.web import Servers
 from tracker.store import tables as t
 
@@ -230,12 +232,14 @@ def test_metrics_of_a_database_that_is_away_are_a_503(receiver: Receiver, monkey
     assert receiver.http.get("/readyz").status_code == 503
 
 
-def test_a_forged_flood_stores_nothing(receiver: Receiver) -> None:
-    for _ in range(200):
-        assert (
-            receiver.http.post("/webhooks/easypost", content=BODY, headers={"x-hmac-signature": "x"}).status_code == 401
-        )
+def test_a_forged_flood_stores_nothing_and_fills_no_log(receiver: Receiver) -> None:
+    stream = io.StringIO()
+    with logs_to(stream):
+        for _ in range(200):
+            answer = receiver.http.post("/webhooks/easypost", content=BODY, headers={"x-hmac-signature": "x"})
+            assert answer.status_code == 401
 
+    assert 1 <= stream.getvalue().count("webhook_rejected") <= 20
     assert receiver.lab.rows(t.inbox) == []
     assert receiver.lab.daemon.metrics.total("tracker_webhooks_total") == 200
 

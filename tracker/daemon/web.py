@@ -32,6 +32,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MOST_HEADERS = 16 << 10
 MOST_GROUP = 200
+TELL_EVERY = 10.0
 _REJECTED = b'{"error":"unauthorized"}'
 
 
@@ -82,6 +83,7 @@ class App:
         """`ready` says why not; an empty list is ready."""
         self._world, self._ready = world, ready
         self._group = GroupCommit(world)
+        self._rejections: dict[str, tuple[float, int]] = {}
 
     async def __call__(self, scope: Scope, receive_: Receive, send: Send) -> None:
         """Answer one request."""
@@ -130,7 +132,7 @@ class App:
             payload = receive.check(account, token, headers, body, world.now())
             assert account is not None
         except WebhookRejected as error:
-            log.info("webhook_rejected", account=label, reason=str(error))
+            self._tell_rejection(label, str(error))
             return await self._refuse(send, 401, label, "rejected", _REJECTED)
         try:
             await self._group.store(account, payload)
@@ -140,6 +142,16 @@ class App:
         world.count("tracker_webhooks_total", account=label, result="stored")
         await _answer(send, 200, account.source.reply(payload) or b"")
         return None
+
+    def _tell_rejection(self, account: str, reason: str) -> None:
+        """Log a rejection, at most one an account in TELL_EVERY: a flood must not fill the disk. The counter has all."""
+        now = time.monotonic()
+        told_at, untold = self._rejections.get(account, (float("-inf"), 0))
+        if now - told_at < TELL_EVERY:
+            self._rejections[account] = (told_at, untold + 1)
+            return
+        self._rejections[account] = (now, 0)
+        log.info("webhook_rejected", account=account, reason=reason, count=untold + 1)
 
     async def _refuse(self, send: Send, status: int, account: str, result: str, body: bytes = b"") -> None:
         self._world.count("tracker_webhooks_total", account=account, result=result)
