@@ -17,13 +17,19 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tracker.daemon.telemetry import configure_logs
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
 
-settings.register_profile("ci", max_examples=200, deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile(  # no test depends on how fast the machine is
+    "ci",
+    max_examples=200,
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ci")
 configure_logs(io.StringIO())
 
