@@ -69,6 +69,7 @@ class DHL(contracts.Carrier):
     asks = frozenset({Parcels})
     webhooks = True
     registers = True
+    register_batch = 10
     carriers = ("dhl",)
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"

@@ -69,6 +69,7 @@ class UPS(contracts.Carrier):
     asks = frozenset({Parcels})
     webhooks = True
     registers = True
+    register_batch = 100
     carriers = ("ups",)
     codes = read_codes(__file__)
     default_zone = "America/New_York"

@@ -612,6 +612,23 @@ def test_an_action_that_no_longer_fits_is_dropped_after_the_re_read(make_lab) ->
     assert "cancelled_but_moving" in lab.open_findings()
 
 
+def test_a_write_whose_claim_ended_meanwhile_is_left_to_whoever_has_it(make_lab, monkeypatch) -> None:
+    lab = shipped(make_lab)
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 7 * H)
+    lab.work("poll", "inbox", "reconcile")
+    claim = push._claim
+
+    def slow(world: Any) -> Any:
+        rows = claim(world)
+        lab.change(t.outbox.update().values(attempts=t.outbox.c.attempts + 1))  # another worker claimed it
+        return rows
+
+    monkeypatch.setattr(push, "_claim", slow)
+    assert push.run(lab.world) == 1
+    assert lab.writes() == []
+
+
 def test_an_order_that_is_gone_refuses_the_write(make_lab) -> None:
     lab = shipped(make_lab)
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")

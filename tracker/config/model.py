@@ -61,7 +61,9 @@ class Network(_Part):
     """Where we may call."""
 
     allow: tuple[str, ...] = Field((), description="Hosts that may be private, loopback or plain http.")
-    timeout: Duration = Field(timedelta(seconds=20), description="Total time of one outgoing call.")
+    timeout: Duration = Field(
+        timedelta(seconds=20), le=timedelta(seconds=25), description="Total time of one outgoing call, 25 s at most."
+    )
 
 
 class Retention(_Part):

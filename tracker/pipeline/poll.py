@@ -30,7 +30,7 @@ from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, orders, rereads, shipments, trackings
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=120)  # longer than a call with its token, renewed once: four requests at their deadline
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
 REFS_A_CALL = 50
@@ -193,7 +193,7 @@ def _claim_registrations(
     calls = [
         _register_call(world, world.config.accounts[name], chunk)
         for name, mine in by_account.items()
-        for chunk in _chunks(mine, 50)
+        for chunk in _chunks(mine, world.config.accounts[name].carrier.register_batch)
     ]
     _hold(connection, trackings, rows, now)
     return calls

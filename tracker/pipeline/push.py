@@ -25,6 +25,9 @@ from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, order_versions, orders, outbox
 
 AT_ONCE = 10
+LEASE = timedelta(
+    seconds=150
+)  # longer than the calls of one write: a read, a look and the write, each with a new token
 HOUR = timedelta(hours=1)
 
 
@@ -36,6 +39,10 @@ def run(world: World) -> int:
     crash_at("push_claimed")
     for row in rows:
         account = world.account(row.store)
+        with world.store.write() as connection:
+            ours = queries.renew(connection, outbox, row, LEASE)
+        if not ours:
+            continue
         if account is None or _stopped(world, row.store):
             with world.store.write() as connection:
                 now = database_now(connection)

@@ -186,6 +186,7 @@ class Carrier(Source):
     default_zone: ClassVar[str] = "UTC"
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False
+    register_batch: ClassVar[int] = 1  # numbers that one `register` settles in one request
 
     def meaning(self, code: Code) -> Meaning | None:
         """Say what a code means; None is UNKNOWN: stored, counted, shown, and it moves nothing."""

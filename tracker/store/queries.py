@@ -93,6 +93,16 @@ def _reason(table: sa.Table) -> str:
     return "reason" if "reason" in table.c else "error"
 
 
+def renew(connection: Connection, table: sa.Table, row: Row[Any], lease: timedelta) -> bool:
+    """Prolong a claim before a network call; False: it ended, and somebody else may have the row."""
+    held = connection.execute(
+        table.update()
+        .where(table.c.id == row.id, table.c.attempts == row.attempts, table.c.state == "pending")
+        .values(claimed_until=database_now(connection) + lease)
+    )
+    return bool(held.rowcount)
+
+
 def still_ours(connection: Connection, table: sa.Table, rows: Iterable[Row[Any]]) -> set[int]:
     """Lock the claimed rows that nobody claimed since: the fence of T2."""
     wanted = {row.id: row.attempts for row in rows}
