@@ -187,6 +187,7 @@ class _Batch:
         self.orders: set[int] = set()
         self.poll_now: set[tuple[int, str]] = set()
         self.complete: dict[tuple[int, str], tuple[set[str], datetime]] = {}  # full histories, by shipment and account
+        self.unmapped: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.loud: set[int] = set()  # touched by something that is not replayed
         self.moved: set[int] = set()  # whose summary changed
 
@@ -212,6 +213,8 @@ class _Batch:
             if refs:
                 self.world.ring("poll")
         self._end(parsed)
+        if self.unmapped:  # counters are locked last, everywhere
+            self._count_unmapped(list(self.unmapped.values()))
 
     def _end(self, parsed: Sequence[Parsed]) -> None:
         groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
@@ -346,8 +349,7 @@ class _Batch:
             self._trackings(knowing)
         if rows:
             self._insert_scans(list(rows.values()))
-        if unmapped:
-            self._count_unmapped(list(unmapped.values()))
+        self.unmapped = unmapped
 
     def _silent(self, report: Report, number: str) -> _Parcel | None:
         """Find the shipment of a report without scans; one for a number never seen creates nothing."""
