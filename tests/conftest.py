@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -55,38 +56,41 @@ def postgres() -> Iterator[str]:
 _DATABASES = iter(range(1_000_000))
 
 
-@pytest.fixture(scope="session")
-def template(postgres: str) -> str:
-    """Return the name of a migrated database that others are copied from."""
-    name = f"template_{os.getpid()}"
+@contextmanager
+def _database(postgres: str, *, template: str | None = None) -> Iterator[str]:
+    """Make a database of its own, empty or a copy, and drop it at the end."""
+    name = f"test_{os.getpid()}_{next(_DATABASES)}"
+    copy = f' TEMPLATE "{template}"' if template else ""
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    migrated = Store(postgres.replace("/postgres?", f"/{name}?"))
-    migrate(migrated)
-    migrated.close()
-    return name
+        connection.execute(f'CREATE DATABASE "{name}"{copy}')
+    yield postgres.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> Iterator[str]:
+    """Return the name of a migrated database that others are copied from."""
+    with _database(postgres) as url:
+        migrated = Store(url)
+        migrate(migrated)
+        name = str(migrated.url.database)
+        migrated.close()
+        yield name
 
 
 @pytest.fixture
 def new_postgres(postgres: str, template: str) -> Iterator[str]:
     """Return the URL of a fresh, migrated database."""
-    name = f"test_{os.getpid()}_{next(_DATABASES)}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    yield postgres.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with _database(postgres, template=template) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_postgres(postgres: str) -> Iterator[str]:
     """Return the URL of a database without any table."""
-    name = f"empty_{os.getpid()}_{next(_DATABASES)}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    yield postgres.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with _database(postgres) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

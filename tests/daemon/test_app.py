@@ -16,9 +16,9 @@ from sqlalchemy.exc import OperationalError
 from tests.conftest import wait_for
 from tests.lab import UPS, USPS
 from tracker.clock import PlayClock, system_now
-from tracker.config.load import load_text
+from tracker.config.load import load_config, load_text
 from tracker.daemon import bells
-from tracker.daemon.app import Daemon, DatabaseVault, from_file
+from tracker.daemon.app import Daemon, DatabaseVault
 from tracker.daemon.telemetry import configure_logs, scrub
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.store import tables as t
@@ -90,10 +90,10 @@ def test_readiness_says_why_not(make_lab, monkeypatch: pytest.MonkeyPatch) -> No
     assert lab.daemon.not_ready()[0] == "database away"
 
 
-def test_from_file_composes(tmp_path: Path) -> None:
+def test_a_file_is_enough_to_compose_a_daemon(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
     path.write_text(f"database: sqlite:///{tmp_path}/x.db\n")
-    daemon = from_file(path)
+    daemon = Daemon(load_config(path))
     daemon.connect()
     daemon.stop()
 

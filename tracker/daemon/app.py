@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from types import FrameType
 
 import sqlalchemy as sa
@@ -19,7 +18,6 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from tracker import __version__
 from tracker.clock import system_now
-from tracker.config.load import load_config
 from tracker.config.model import Config
 from tracker.daemon import bells as bells_
 from tracker.daemon.bells import Bells
@@ -254,8 +252,3 @@ class Daemon:
                 log.warning("scheduler_waits", error=type(error).__name__)
                 with suppress(SQLAlchemyError):
                     self.store.engine.dispose()
-
-
-def from_file(path: str | Path, roles: frozenset[str] = ROLES) -> Daemon:
-    """Compose from a configuration file. Raises ConfigError."""
-    return Daemon(load_config(path), roles)

@@ -51,8 +51,6 @@ class Threads:
         self._bells = {queue: threading.Event() for queue in QUEUES}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._busy = dict.fromkeys(QUEUES, 0)
-        self._lock = threading.Lock()
 
     def ring(self, queue: str) -> None:
         """Wake the queue's threads."""
@@ -79,26 +77,16 @@ class Threads:
         """Nothing can fail."""
         return None
 
-    def idle(self) -> bool:
-        """Tell whether no thread works and no bell rings (the sandbox waits for that)."""
-        with self._lock:
-            return not any(self._busy.values()) and not any(bell.is_set() for bell in self._bells.values())
-
     def _run(self, queue: str, drain: Drain) -> None:
         bell = self._bells[queue]
         while not self._stopping.is_set():
             bell.wait(IDLE)
-            with self._lock:
-                bell.clear()
-                self._busy[queue] += 1
+            bell.clear()
             try:
                 drain(queue, self._stopping.is_set)
             except Exception as error:  # the database may be away: say so, and try again at the next second
                 log.warning("drain_failed", queue=queue, error=type(error).__name__)
                 self._stopping.wait(IDLE)
-            finally:
-                with self._lock:
-                    self._busy[queue] -= 1
 
 
 class Redis:
@@ -153,13 +141,7 @@ class Redis:
 
         def body(queue: str) -> Callable[[], None]:
             def run() -> None:
-                if self._room[queue].acquire(blocking=False):  # enough threads are on it: the bell is heard already
-                    try:
-                        drain(queue, self._stopping.is_set)
-                    except Exception as error:  # nothing may land in Dramatiq's dead letters
-                        log.warning("drain_failed", queue=queue, error=type(error).__name__)
-                    finally:
-                        self._room[queue].release()
+                self._take_up(queue, drain)
 
             return run
 
@@ -181,13 +163,18 @@ class Redis:
             except redis.RedisError as error:
                 self._heard(error)
                 for queue in QUEUES:
-                    if self._room[queue].acquire(blocking=False):
-                        try:
-                            drain(queue, self._stopping.is_set)
-                        except Exception as failed:
-                            log.warning("drain_failed", queue=queue, error=type(failed).__name__)
-                        finally:
-                            self._room[queue].release()
+                    self._take_up(queue, drain)
+
+    def _take_up(self, queue: str, drain: Drain) -> None:
+        """Drain a queue, unless half of the threads are on it already: then its bell is heard."""
+        if not self._room[queue].acquire(blocking=False):
+            return
+        try:
+            drain(queue, self._stopping.is_set)
+        except Exception as error:  # nothing may land in Dramatiq's dead letters
+            log.warning("drain_failed", queue=queue, error=type(error).__name__)
+        finally:
+            self._room[queue].release()
 
     def _heard(self, error: Exception | None) -> None:
         """Tell once when the broker goes away, and once when it is back."""

@@ -61,6 +61,7 @@ def explanation(world: World, what: str) -> dict[str, Any]:
     """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history."""
     told = overview(world, what)
     with world.store.read() as connection:
+        states = {s.name: s for s in connection.execute(sa.select(accounts))}
         for order in told["orders"]:
             row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
             order["decisions"] = [
@@ -83,7 +84,6 @@ def explanation(world: World, what: str) -> dict[str, Any]:
             ]
             account = world.account(row.store)
             if account is not None:
-                states = {s.name: s for s in connection.execute(sa.select(accounts))}
                 decision = reconcile(
                     ORDER.validate_python(row.facts), shipments_of(connection, [row.id])[row.id], account.policy,
                     world.now(), connected_at=quiet_until(states, row),

@@ -15,7 +15,6 @@ from tracker.store.tables import (
     accounts,
     findings,
     fulfilment_shipments,
-    fulfilments,
     inbox,
     orders,
     outbox,
@@ -147,11 +146,7 @@ def expire(world: World) -> int:
             .where(trackings.c.id.in_([row.id for row in rows]))
             .values(tracking_state=TrackingState.EXPIRED)
         )
-        touched = (
-            sa.select(fulfilments.c.order_id)
-            .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
-            .where(fulfilment_shipments.c.shipment_id.in_({row.shipment_id for row in rows}))
-        )
+        touched = queries.orders_of({row.shipment_id for row in rows})
         connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=now))
     world.ring("reconcile")
     return len(rows)

@@ -25,9 +25,8 @@ from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, order_versions, orders, outbox
 
 AT_ONCE = 10
-LEASE = timedelta(
-    seconds=150
-)  # longer than the calls of one write: a read, a look and the write, each with a new token
+# longer than the calls of one write: a read, a look and the write, each with a new token
+LEASE = timedelta(seconds=150)
 HOUR = timedelta(hours=1)
 
 

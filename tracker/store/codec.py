@@ -6,12 +6,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tracker.domain.facts import Action, Decision, Finding, Order, Proof, Receipt, Summary
+from tracker.domain.facts import Action, Finding, Order, Proof, Receipt, Summary
 
 ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 SUMMARY: TypeAdapter[Summary] = TypeAdapter(Summary)
-DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 FINDING: TypeAdapter[Finding] = TypeAdapter(Finding)
 RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
 PROOF: TypeAdapter[Proof] = TypeAdapter(Proof)

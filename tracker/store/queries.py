@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.facts import Finding
 from tracker.domain.hashing import digest
 from tracker.store.engine import database_now
-from tracker.store.tables import accounts, findings, inbox, outbox, rereads
+from tracker.store.tables import accounts, findings, fulfilment_shipments, fulfilments, inbox, outbox, rereads
 
 LEASE = timedelta(seconds=60)
 MOST_BYTES = 4 << 20
@@ -236,6 +236,16 @@ def close_findings(connection: Connection, condition: sa.ColumnElement[bool], no
     """Close the open findings that fit."""
     connection.execute(
         findings.update().where(findings.c.closed_at.is_(None), condition).values(closed_at=now, closed_by=by)
+    )
+
+
+def orders_of(shipment_ids: Iterable[int]) -> sa.Select[tuple[int]]:
+    """Select the ids of the orders that shipments are linked to, each once."""
+    return (
+        sa.select(fulfilments.c.order_id)
+        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+        .where(fulfilment_shipments.c.shipment_id.in_(list(shipment_ids)))
+        .distinct()
     )
 
 
