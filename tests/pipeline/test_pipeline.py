@@ -500,6 +500,22 @@ def test_an_unknown_code_is_counted_shown_and_moves_nothing_until_it_has_a_meani
     lab.work()
 
 
+def test_a_remap_beside_news_of_the_same_parcel_sees_one_parcel(make_lab) -> None:
+    lab = shipped(make_lab, "ABCD1234", company="Some Courier")
+    first = detail("in_transit", "2026-11-02T08:00:00Z")
+    lab.post_raw("easypost", tracker_body("ABCD1234", first, carrier=None))
+    lab.work()
+    assert lab.parcel("ABCD1234").carrier.startswith("unidentified:")
+
+    assert replay.remap(lab.world, "easypost", write=True) == 1
+    lab.post_raw("easypost", tracker_body("ABCD1234", first, carrier="LaserShip"))
+    lab.work()
+
+    assert lab.parcel("ABCD1234").carrier == "lasership"
+    assert len(lab.rows(t.shipments)) == 1
+    assert "sources_disagree" not in lab.open_findings()
+
+
 # writes
 
 

@@ -183,6 +183,7 @@ class _Batch:
         self.world, self.connection, self.now, self.database = world, connection, now, database
         self.parcels: dict[int, _Parcel] = {}
         self.by_number: dict[str, list[_Parcel]] = defaultdict(list)
+        self.loaded: set[str] = set()  # numbers whose shipments are known here
         self.touched: set[int] = set()
         self.orders: set[int] = set()
         self.poll_now: set[tuple[int, str]] = set()
@@ -232,9 +233,10 @@ class _Batch:
     # shipments
 
     def _load(self, numbers: Iterable[str]) -> None:
-        wanted = sorted(set(numbers))
+        wanted = sorted(set(numbers) - self.loaded)
         if not wanted:
             return
+        self.loaded |= set(wanted)
         by_number = sa.select(shipments).where(shipments.c.number.in_(wanted))
         rows = self.connection.execute(by_number).all()
         if rows and not self.world.store.sqlite:  # lock order: trackings by id, then shipments by key
@@ -604,27 +606,18 @@ class _Batch:
             self.world.ring("poll")
 
     def _mark_orders(self) -> None:
+        """Have every order that something touched looked at again; hold back the writes of what was only replayed."""
         if self.touched:
-            rows = self.connection.execute(
-                sa.select(fulfilments.c.order_id)
-                .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
-                .where(fulfilment_shipments.c.shipment_id.in_(self.touched))
-                .distinct()
-            )
-            self.orders |= {row.order_id for row in rows}
-        quiet = self.moved - self.loud
-        if quiet:
-            held = (
-                sa.select(fulfilments.c.order_id)
-                .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
-                .where(fulfilment_shipments.c.shipment_id.in_(quiet))
-            )
-            self.connection.execute(orders.update().where(orders.c.id.in_(held)).values(quiet_before=self.now))
-        if self.orders:
-            ids = sorted(self.orders)
-            locked = sa.select(orders.c.id).where(orders.c.id.in_(ids)).order_by(orders.c.id)
-            self.connection.execute(queries.locked(self.connection, locked)).all()
-            self.connection.execute(orders.update().where(orders.c.id.in_(ids)).values(reconcile_at=self.now))
+            self.orders |= {row.order_id for row in self.connection.execute(queries.orders_of(self.touched))}
+        if not self.orders:
+            return
+        ids = sorted(self.orders)
+        locked = sa.select(orders.c.id).where(orders.c.id.in_(ids)).order_by(orders.c.id)
+        self.connection.execute(queries.locked(self.connection, locked)).all()
+        self.connection.execute(orders.update().where(orders.c.id.in_(ids)).values(reconcile_at=self.now))
+        if quiet := self.moved - self.loud:
+            held = orders.c.id.in_(queries.orders_of(quiet))
+            self.connection.execute(orders.update().where(held).values(quiet_before=self.now))
 
     # orders
 
