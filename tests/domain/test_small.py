@@ -95,7 +95,7 @@ def test_the_jitter_comes_from_the_number_and_is_small(number: str, status: S) -
         ("1Z5R89390357567127", "ups"), ("K1506235620", "ups"), ("1R12345678912345", "ups"), ("986578788855", "fedex"),
         ("041441760228964", "fedex"), ("9400111206206406260787", "usps"), ("0073938000549297", "canadapost"),
         ("320595463938", "purolator"), ("KYV009956937", "purolator"), ("RB123456785GB", "royalmail"),
-        ("RB123456785FR", "post_fr"), ("GM2951173225174494", "dhl"), ("09980000020033F", "dpd"), ("JJD0002257639032011", "yodel"), ("C11031500001879", "ontrac"), ("D10011354453707", "ontrac"),
+        ("RB123456785FR", "post_fr"), ("GM2951173225174494", "dhl"), ("09980000020033F", "dpd"), ("3318810025", "dhl"), ("03071790000523483741", "usps"), ("JJD0002257639032011", "yodel"), ("C11031500001879", "ontrac"), ("D10011354453707", "ontrac"),
     ],
 )  # fmt: skip
 def test_a_number_is_recognized(number: str, first: str) -> None:
