@@ -13,9 +13,9 @@ import yaml as pyyaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.config.load import load_config, load_text, masked, policy_values, schema
-from tracker.config.model import duration, spell
+from tracker.config.load import load_config, load_text, masked, schema
 from tracker.config.plugins import guard_names, load, names, only_class
+from tracker.config.policy import duration, policy_values, spell
 from tracker.config.yamlfile import parse
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning

@@ -17,23 +17,19 @@ from tracker.config.model import (
     Budget,
     CarrierPart,
     Config,
-    PolicyPart,
     Root,
     StorePart,
-    duration,
-    spell,
 )
 from tracker.config.plugins import load, names
+from tracker.config.policy import bind, policy_values, spell
 from tracker.config.yamlfile import Document, Path_, parse, read
 from tracker.domain.cadence import Cadence
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.hashing import digest
-from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Trust
 from tracker.plugin.contracts import Carrier, Platform
 
-POLICIES = Path(__file__).parent / "policies"
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
     "stores": ("adapters", StorePart),
@@ -132,12 +128,17 @@ def _account(
             codes[space, code] = Meaning(meaning.status, meaning.reason)
         return Account(**common_values, tracks=base.tracks, codes=codes)
     assert isinstance(base, StorePart)
-    policy = _policy(base.policy, source, (*path, "policy"), document)
+    given = entry.get("policy")
+    bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
+    if len(document.problems) > before:
+        return None
+    policy = bound.policy
     return Account(
         **common_values,
         mode=base.mode,
         policy=policy,
         policy_hash=digest(policy_values(policy)),
+        policy_sources=bound.sources,
         sweep_every=base.sweep_every,
         writes_per_hour=base.writes_per_hour,
     )
@@ -146,27 +147,6 @@ def _account(
 def _default_budget(source: Carrier | Platform) -> Budget | None:
     told = getattr(source, "budget", None)
     return Budget(calls=told[0], per=told[1]) if told else None
-
-
-def _policy(part: PolicyPart, platform: Platform, path: Path_, document: Document) -> Policy:
-    presets = sorted(file.stem for file in POLICIES.glob("*.yaml"))
-    if part.preset not in presets:
-        document.problem((*path, "preset"), f"no preset {part.preset!r}: one of {', '.join(presets)}")
-        return Policy()
-    file = POLICIES / f"{part.preset}.yaml"
-    preset = {key: duration(value) for key, value in read(file).value.items()}
-    mine = {key: value for key, value in part.model_dump(exclude={"preset"}).items() if value is not None}
-    return Policy(name=part.preset, words=platform.words(), **{**preset, **mine})
-
-
-def policy_values(policy: Policy) -> dict[str, Any]:
-    """Return a policy as plain data, as it is stored and shown."""
-    values: dict[str, Any] = {"preset": policy.name, "words": {str(k): v for k, v in policy.words.items()}}
-    for key in PolicyPart.model_fields:
-        value = getattr(policy, key, None)
-        if isinstance(value, timedelta):
-            values[key] = spell(value)
-    return values
 
 
 def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

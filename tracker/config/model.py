@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from tracker.config.policy import Duration, PolicyPart
 from tracker.domain.cadence import Cadence
 from tracker.domain.facts import Meaning
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Reason, ShippingStatus
 from tracker.plugin.contracts import Carrier, Platform, Secrets
-
-_DURATION = re.compile(r"(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?")
-
-
-def duration(value: Any) -> Any:
-    """Read `10m`, `7d` or `1h 30m`; leaves the rest to pydantic to refuse."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) and value.strip() else None
-    if match is None:
-        raise ValueError("must be a duration such as 30s, 10m, 4h, 7d or 1h 30m")
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-
-
-def spell(value: timedelta) -> str:
-    """Write a duration as the YAML takes it."""
-    seconds = int(value.total_seconds())
-    parts = [(seconds // 86400, "d"), (seconds % 86400 // 3600, "h"), (seconds % 3600 // 60, "m"), (seconds % 60, "s")]
-    return " ".join(f"{n}{unit}" for n, unit in parts if n) or "0s"
-
-
-Duration = Annotated[timedelta, BeforeValidator(duration, json_schema_input_type=str)]
 
 
 class _Part(BaseModel):
@@ -99,17 +76,6 @@ class CarrierPart(_Part):
     codes: Mapping[str, MeaningPart] = Field({}, description="Meanings by `space/code`; they beat the plugin's table.")
 
 
-class PolicyPart(_Part):
-    """A preset and what the merchant changes in it."""
-
-    preset: str = "mirror"
-    stuck_after: Duration | None = None
-    unscanned_after: Duration | None = None
-    overdue_after: Duration | None = None
-    pickup_expires_after: Duration | None = None
-    expired_after: Duration | None = None
-
-
 class StorePart(_Part):
     """What every store has; the plugin's own settings stand beside it."""
 
@@ -120,6 +86,38 @@ class StorePart(_Part):
     sweep_every: Duration = timedelta(minutes=10)
     writes_per_hour: int = Field(1000, ge=0)
     budget: Budget | None = None
+
+
+class Notices(_Part):
+    """Where we tell people."""
+
+    file: str | None = Field(None, description="JSON lines: each notice to a customer, with its text, is one line.")
+    alert_url: str | None = Field(None, description="Each finding is posted here once, as JSON.")
+    alert_from: Literal["info", "warning", "urgent"] = Field(
+        "warning", description="The least severity that is posted."
+    )
+
+
+class Api(_Part):
+    """The read API; off unless it has a token."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8082, ge=0, le=65535)
+    token: SecretStr | None = Field(
+        None, description="Bearer token of 22 characters or more; without it there is no API."
+    )
+
+
+class Watch(_Part):
+    """When silence and slowness become findings about an account or a carrier."""
+
+    webhooks_silent_after: Duration = timedelta(hours=24)
+    slow_parcels: int = Field(20, ge=1, description="So many silent parcels of a carrier, and")
+    slow_share: float = Field(
+        0.3, gt=0, le=1, description="this share of its open ones: one finding, not one an order."
+    )
+    slow_after: Duration = timedelta(days=3)
+    unmatched_after: Duration = timedelta(days=3)
 
 
 class Root(_Part):
@@ -134,6 +132,9 @@ class Root(_Part):
     web: Web = Web()
     network: Network = Network()
     retention: Retention = Retention()
+    notices: Notices = Notices()
+    api: Api = Api()
+    watch: Watch = Watch()
     accounts: Mapping[str, dict[str, Any]] = Field({}, description="Carrier accounts by name.")
     stores: Mapping[str, dict[str, Any]] = Field({}, description="Stores by name.")
 
@@ -153,6 +154,7 @@ class Account:
     mode: str = "observe"
     policy: Policy = field(default_factory=Policy)
     policy_hash: str = ""
+    policy_sources: Mapping[str, str] = field(default_factory=dict)
     sweep_every: timedelta = timedelta(minutes=10)
     writes_per_hour: int = 1000
 

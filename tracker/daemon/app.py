@@ -113,6 +113,7 @@ class Daemon:
             log=log,
             pool=ThreadPoolExecutor(root.poll_threads, "poll"),
             count=self.metrics.count,
+            poster=self.clients.post,
         )
         self.servers: Servers | None = None
         self._threads: list[threading.Thread] = []

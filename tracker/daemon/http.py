@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpcore
@@ -24,7 +24,7 @@ import tenacity
 
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
-from tracker.plugin.contracts import Answer, Request, Vault
+from tracker.plugin.contracts import Answer, Platform, Request, Vault, judge_by_status
 
 MOST_BYTES = 5 << 20
 TRIES = 3
@@ -225,6 +225,19 @@ class _TryAgain(SourceError):
         self.answer = answer
 
 
+class _Plain:
+    """Judges answers by their status, and lets nobody rest."""
+
+    def judge(self, answer: Answer) -> None:
+        judge_by_status(answer)
+
+    def pace(self, _answer: Answer) -> None:
+        return None
+
+
+_ALERTS = Account("alerts", "alerts", cast(Platform, _Plain()))
+
+
 class Clients:
     """Hands each thread its own client for each account; all are closed together."""
 
@@ -252,6 +265,10 @@ class Clients:
         with self._lock:
             self._all.append(client)
         return client
+
+    def post(self, request: Request) -> Answer:
+        """Send a request that belongs to no account: an alert. Judged by HTTP status; raises from the error tree."""
+        return self(_ALERTS).send(request)
 
     def close(self) -> None:
         """Close every client of every thread."""

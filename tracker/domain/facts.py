@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from tracker.domain.vocabulary import (
     Act,
     FindingKind,
     Leg,
+    NoticeClass,
     OrderStatus,
     Owner,
     PaymentStatus,
@@ -19,6 +20,7 @@ from tracker.domain.vocabulary import (
     Reason,
     Severity,
     ShippingStatus,
+    StatementKind,
     TrackingState,
     Zone,
 )
@@ -69,6 +71,7 @@ class Place:
 
 
 NOWHERE = Place()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +273,7 @@ class Summary:
     refused: int = 0
     attempts: int = 0
     scans: int = 0
+    origin: str = ""  # country of the first custody scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +287,7 @@ class Shipment:
     tracking: TrackingState = TrackingState.PENDING
     edd: Edd | None = None
     linked_at: datetime | None = None
+    slow: bool = False  # its carrier is known to be slow just now: silence is no news
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +298,8 @@ class Item:
     ordered: int
     removed: int = 0  # cancelled or refunded
     shippable: bool = True
+    name: str = ""
+    short: bool = False  # the shop says that it is out of stock
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +322,32 @@ class Fulfilment:
     published: Published | None = None
     live: bool = True  # false: cancelled there; its parcels leave the coverage
     shipped_at: datetime | None = None
+    service: str = ""  # the shop's own word for the shipping service
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What an order said from `at` on; it still said something else at `read_before` (None: the first read)."""
+
+    at: datetime
+    status: OrderStatus
+    raw: str
+    payment: PaymentStatus
+    actor: str = "unknown"
+    read_before: datetime | None = None
+    numbers: tuple[str, ...] = ()  # tracking numbers it named
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a person said of an order: audited, never unsaid."""
+
+    kind: StatementKind
+    text: str
+    by: str
+    at: datetime
+    status: OrderStatus | None = None
+    override: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,24 +367,59 @@ class Order:
     owner: Owner = Owner.UNKNOWN
     items: tuple[Item, ...] = ()
     fulfilments: tuple[Fulfilment, ...] = ()
-    actor: str = "unknown"
+    actor: str = "unknown"  # who set the status: system | seller | admin | customer | trackwright | unknown ...
+    status_at: datetime | None = None  # when the status was set, where the shop tells
+    status_reason: str = ""  # unverified_payment | awaiting_seller
+    method: str = ""  # delivery method, in the shop's own word
+    service: str = ""  # fulfilment service
+    location: str = ""
+    tags: tuple[str, ...] = ()
+    pays_by: str = ""  # payment method, in the shop's own word: cod, bank_transfer, card ...
+    address: str = ""  # confirmed | unconfirmed | flagged | missing | "" (the shop does not tell)
+    ships_to: str = ""  # ISO 3166 alpha-2
+    verified: bool = False  # the shop says that the order was verified
+    locale: str = ""  # of the customer, such as en or de
+    history: tuple[Stand, ...] = ()  # filled from the order's versions, oldest first; not part of a read
+    statements: tuple[Statement, ...] = ()  # filled from what people said, oldest first; not part of a read
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A checkout that was left: not an order, never tracked. `contact`: whether the customer left a way to be asked."""
+
+    store: str
+    ref: str
+    began_at: datetime
+    updated_at: datetime
+    contact: bool = False
+    recovered: bool = False  # it became an order, or was removed
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A write to do. `key` makes it happen once; `rules` are the rules that asked for it."""
+    """A write to do. `key` makes it happen once; `rules` are the rules that asked for it.
 
-    kind: str  # fulfilment_event
+    `kind`: `fulfilment_event` shows `status` on a fulfilment; `order_status` sets `target` on the order; `order_note`
+    attaches `text`; `notice` tells the customer `notice` of `parcel`.
+    """
+
+    kind: str
     key: str
     store: str
     order: str
-    fulfilment: str
-    status: ShippingStatus
-    reason: Reason | None
-    happened_at: datetime
+    fulfilment: str = ""
+    status: ShippingStatus = ShippingStatus.UNKNOWN
+    reason: Reason | None = None
+    happened_at: datetime = EPOCH
     place: Place = NOWHERE
     edd: datetime | None = None
     rules: tuple[str, ...] = ()
+    target: OrderStatus | None = None
+    before: OrderStatus | None = None
+    notice: NoticeClass | None = None
+    parcels: tuple[Parcel, ...] = ()
+    number: str = ""  # the order's number, as people know it
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +441,7 @@ class Finding:
     act: Act
     evidence: Mapping[str, str]
     since: datetime | None = None
+    proposal: str = ""  # the write that would heal it, or the one next step; never a remedy where policy forbids it
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zo
 
 S = ShippingStatus
 VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 to UTC+14
+MOST_AHEAD = timedelta(minutes=10)  # more than a carrier's clock may be ahead of ours
 MOST_SCANS = 500
-_UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN})
+_UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN, Zone.FUTURE})
 
 _ZONES = {  # countries with one zone; the larger ones need a region
     "AT": "Europe/Vienna", "BE": "Europe/Brussels", "CH": "Europe/Zurich", "CN": "Asia/Shanghai",
@@ -68,8 +69,15 @@ def place_in_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple
     """Answer the instant of a scan (aware, UTC) and how it is known.
 
     By what the carrier sent, else by place, else by the carrier's default zone (flagged `assumed`). A scan without
-    any time gets the moment it was received, flagged `unknown`.
+    any time gets the moment it was received, flagged `unknown`; one from the future is bounded to it, flagged `future`.
     """
+    instant, how = _told_time(scan, default_zone, received_at)
+    if instant - received_at > MOST_AHEAD:  # a clock that is ahead, or a plan told as a fact: it orders nothing
+        return received_at.astimezone(UTC), Zone.FUTURE
+    return instant, how
+
+
+def _told_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple[datetime, Zone]:
     if scan.occurred_at is not None:
         return scan.occurred_at.astimezone(UTC), scan.zone
     if scan.local is None:
@@ -148,7 +156,7 @@ def summarize(scans: Iterable[Told]) -> Summary:
     against: set[str] = set()
     unmapped = unusual = refused = attempts = 0
     custody_at = delivered_at = last_at = None
-    place = NOWHERE
+    place, origin = NOWHERE, ""
     for told in ordered:
         meaning = told.meaning
         last_at = told.instant
@@ -165,7 +173,7 @@ def summarize(scans: Iterable[Told]) -> Summary:
         if to.terminal and not told.confirmed:
             continue
         if to.custody and custody_at is None:
-            custody_at = told.instant
+            custody_at, origin = told.instant, told.place.country
         if to is status:
             head = told
             confirmed = confirmed or told.confirmed
@@ -213,6 +221,7 @@ def summarize(scans: Iterable[Told]) -> Summary:
         refused=refused,
         attempts=attempts,
         scans=len(ordered),
+        origin=origin,
     )
 
 

@@ -290,23 +290,36 @@ class TrackingState(_Word):
     FINAL = "final", "The journey ended; nothing more is expected."
 
 
-class OrderStatus(_Word):
-    """The shop's order status in one shared list; the shop's own word is kept beside it."""
+class OrderStatus(StrEnum):
+    """The shop's order status in one shared list; the shop's own word is kept beside it.
 
-    AWAITING_CONFIRMATION = "awaiting_confirmation", "Placed, not confirmed."
-    CONFIRMED = "confirmed", "Confirmed, not worked on."
-    PROCESSING = "processing", "Being prepared."
-    READY_FOR_DISPATCH = "ready_for_dispatch", "Packed, waits for hand-over."
-    PARTIALLY_SHIPPED = "partially_shipped", "A part left."
-    SHIPPED = "shipped", "All of it left."
-    IN_TRANSIT = "in_transit", "The shop says it moves."
-    OUT_FOR_DELIVERY = "out_for_delivery", "The shop says it is on the last vehicle."
-    DELIVERY_FAILED = "delivery_failed", "The shop says delivery failed."
-    DELIVERED = "delivered", "The shop says it was delivered."
-    RETURNED = "returned", "The shop says it came back."
-    ON_HOLD = "on_hold", "Stopped by somebody; nothing is written."
-    CANCELLED = "cancelled", "Cancelled; nothing is written."
-    UNKNOWN = "unknown", "The shop's word has no translation."
+    `rank` orders them: a write never goes to a lower one. Statuses without a place in that order have rank None.
+    """
+
+    sentence: str
+    rank: int | None
+
+    def __new__(cls, value: str, rank: int | None = None, sentence: str = "") -> OrderStatus:
+        """Make a member with its rank and its sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.rank, member.sentence = rank, sentence
+        return member
+
+    AWAITING_CONFIRMATION = "awaiting_confirmation", 0, "Placed, not confirmed."
+    CONFIRMED = "confirmed", 10, "Confirmed, not worked on."
+    PROCESSING = "processing", 20, "Being prepared."
+    READY_FOR_DISPATCH = "ready_for_dispatch", 30, "Packed, waits for hand-over."
+    PARTIALLY_SHIPPED = "partially_shipped", 40, "A part left."
+    SHIPPED = "shipped", 50, "All of it left."
+    IN_TRANSIT = "in_transit", 60, "The shop says it moves."
+    OUT_FOR_DELIVERY = "out_for_delivery", 70, "The shop says it is on the last vehicle."
+    DELIVERY_FAILED = "delivery_failed", 70, "The shop says delivery failed."
+    DELIVERED = "delivered", 100, "The shop says it was delivered."
+    RETURNED = "returned", 100, "The shop says it came back."
+    ON_HOLD = "on_hold", None, "Stopped by somebody; nothing is written."
+    CANCELLED = "cancelled", None, "Cancelled; nothing is written."
+    UNKNOWN = "unknown", None, "The shop's word has no translation."
 
 
 class PaymentStatus(_Word):
@@ -338,6 +351,7 @@ class Zone(_Word):
     BY_PLACE = "by_place", "Derived from the place of the scan."
     ASSUMED = "assumed", "The carrier's default zone; may be wrong by up to 26 h."
     UNKNOWN = "unknown", "No zone, and none to assume."
+    FUTURE = "future", "Its time lay ahead of ours: bounded to the moment it was told."
 
 
 class Precision(_Word):
@@ -371,28 +385,82 @@ class Act(_Word):
     MONITOR = "monitor", "Watch; somebody else acts."
 
 
+class StatementKind(_Word):
+    """What a person can say of an order."""
+
+    NOTE = "note", "A remark; it decides nothing."
+    VERIFIED = "verified", "The order was verified (COD, bank transfer)."
+    INSPECTED = "inspected", "A returned parcel was inspected."
+    HANDED_OVER = "handed_over", "The parcels were handed over."
+    PROOF = "proof", "A proof of delivery, or where it lies."
+    CORRECTION = "correction", "The status that the order must have, with the reason."
+    GATE_REASON = "gate_reason", "Why somebody asked a gate."
+
+
+class NoticeClass(_Word):
+    """What the customer may be told, once each; `delayed` once a parcel."""
+
+    PLACED = "placed", "The order was placed."
+    CONFIRMED = "confirmed", "The order was confirmed."
+    SHIPPED = "shipped", "A parcel was handed to its carrier."
+    OUT_FOR_DELIVERY = "out_for_delivery", "A parcel is on its last vehicle."
+    DELAYED = "delayed", "A parcel is later than estimated."
+    DELIVERED = "delivered", "A parcel was delivered."
+    REVIEW_REQUEST = "review_request", "The order was delivered: ask what the customer thinks."
+
+
 class FindingKind(_Word):
     """What a person must look at."""
 
-    CANCELLED_BUT_MOVING = "cancelled_but_moving", "The order is cancelled and a parcel of it is in custody."
-    REFUNDED_BUT_MOVING = "refunded_but_moving", "The order is refunded and a parcel of it is still under way."
+    # the two statuses disagree
     ORDER_BEHIND = "order_behind", "The parcel is further than the shop says, and we may not write it."
     ORDER_AHEAD = "order_ahead", "The shop says more than the carrier does."
+    CANCELLED_BUT_MOVING = "cancelled_but_moving", "The order is cancelled and a parcel of it is in custody."
+    REFUNDED_BUT_MOVING = "refunded_but_moving", "The order is refunded and a parcel of it is still under way."
+    CORRECTION_AFTER_DELIVERED = "correction_after_delivered", "Scans contradict an earlier delivery."
+    DELIVERED_BEFORE_SHIPPED = "delivered_before_shipped", "The order went to Delivered and never was Shipped."
+    SYSTEM_CONTROLLED_EDIT = "system_controlled_edit", "Somebody changed a status that only the system may set."
+    REMEDY_IN_CUSTODY = "remedy_in_custody", "A refund or resend was made while the carrier has the parcel."
+    STATUS_NOT_EXPRESSIBLE = "status_not_expressible", "The shop has no word for a status that its policy wants."
+    # who owns it, and what its words mean
+    UNKNOWN_OWNER = "unknown_owner", "Nobody knows who dispatches the order: nothing is written."
+    UNKNOWN_ORDER_STATUS = "unknown_order_status", "The shop's word has no translation: nothing is written."
+    # money, checks and papers
+    UNPAID_PROCESSING = "unpaid_processing", "The order is being prepared and is not paid."
+    UNPAID_SHIPPED = "unpaid_shipped", "The order was shipped and is not paid."
+    PAYMENT_FAILED = "payment_failed", "The payment failed."
+    FAILED_PAYMENT_DISPATCHED = "failed_payment_dispatched", "The payment failed and the order went to dispatch."
+    UNVERIFIED_DISPATCH = "unverified_dispatch", "The order went to dispatch and nobody verified it."
+    DISPATCH_WITHOUT_COURIER = "dispatch_without_courier", "Ready for dispatch without a courier and a waybill."
+    SHIPPED_WITHOUT_TRACKING = "shipped_without_tracking", "Shipped without a carrier and a tracking number."
+    ADDRESS_UNCONFIRMED = "address_unconfirmed", "Shipped to an address that is missing, flagged or unconfirmed."
+    QUANTITY_MISMATCH = "quantity_mismatch", "Fewer or more pieces were shipped than ordered."
+    OUT_OF_STOCK = "out_of_stock", "An item of the order is out of stock."
+    REFUND_DUE = "refund_due", "The order was cancelled and its money was not given back."
+    # clocks
+    CONFIRM_OVERDUE = "confirm_overdue", "The order was not confirmed in time."
+    PROCESSING_OVERDUE = "processing_overdue", "The order did not reach Processing in time."
+    SHIPPING_OVERDUE = "shipping_overdue", "The order was not shipped in time."
     LABEL_NEVER_SCANNED = "label_never_scanned", "A label exists and the carrier never got the parcel."
     STUCK = "stuck", "The parcel stands still for longer than usual."
     DELIVERY_OVERDUE = "delivery_overdue", "The estimated delivery has passed."
-    ATTEMPT_FAILED = "attempt_failed", "A delivery attempt failed."
     PICKUP_EXPIRING = "pickup_expiring", "The parcel waits at a pick-up point and will go back soon."
+    TRACKING_EXPIRED = "tracking_expired", "No news for so long that we stopped asking."
+    # what the carrier tells
+    ATTEMPT_FAILED = "attempt_failed", "A delivery attempt failed."
     ADDRESS_PROBLEM = "address_problem", "The carrier cannot deliver to this address."
     RETURNED_AWAITING_INSPECTION = "returned_awaiting_inspection", "The parcel is back and waits for inspection."
     LOST_OR_DESTROYED = "lost_or_destroyed", "The carrier lost or destroyed the parcel."
+    TRACKING_CHANGED = "tracking_changed", "A number that the carrier already had was replaced in the shop."
     SOURCES_DISAGREE = "sources_disagree", "Two sources contradict each other."
-    CORRECTION_AFTER_DELIVERED = "correction_after_delivered", "Scans contradict an earlier delivery."
     UNMAPPED_CODE = "unmapped_code", "A scan carries a code that has no meaning in our tables."
-    TRACKING_EXPIRED = "tracking_expired", "No news for so long that we stopped asking."
-    STATUS_NOT_EXPRESSIBLE = "status_not_expressible", "The shop has no word for this status."
-    WRITE_REFUSED = "write_refused", "The shop refused a write of ours."
+    # accounts, and what stands apart
+    WRITE_REFUSED = "write_refused", "The shop refused a write of ours, or did not keep it."
     WRITES_HELD = "writes_held", "The hourly write budget of the store is used up."
     REGISTRATION_REFUSED = "registration_refused", "A carrier refused to watch a number."
+    WEBHOOKS_SILENT = "webhooks_silent", "An account that used to send webhooks is silent while polls bring news."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."
+    CARRIER_SLOWDOWN = "carrier_slowdown", "Many parcels of a carrier stand still at once."
+    PARCEL_WITHOUT_ORDER = "parcel_without_order", "A webhook tells of a parcel that no order names."
+    ABANDONED_CHECKOUT = "abandoned_checkout", "A checkout was left: no order, never tracked."
     RECONCILE_FAILED = "reconcile_failed", "Reconciling this order raised an error of ours."

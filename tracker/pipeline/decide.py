@@ -16,28 +16,21 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.domain.facts import Decision, Edd, Finding, Order, Shipment
+from tracker.domain.facts import Action, Decision, Finding, Order
 from tracker.domain.hashing import digest
 from tracker.domain.reconcile import reconcile
-from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.pipeline import state
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
-from tracker.store.codec import ACTION, FINDING, ORDER, SUMMARY, dump
+from tracker.store.codec import ACTION, FINDING, dump
 from tracker.store.engine import database_now
-from tracker.store.tables import (
-    accounts,
-    decisions,
-    findings,
-    fulfilment_shipments,
-    fulfilments,
-    orders,
-    outbox,
-    shipments,
-    trackings,
-)
+from tracker.store.tables import decisions, findings, orders, outbox
 
 AGAIN_AFTER_ERROR = timedelta(minutes=5)
+STALE_NEWS = timedelta(hours=48)
+BY_HAND = "order_note"  # asked for by a person: no decision wants it or takes it back
 _WORST = {Severity.URGENT: 3, Severity.WARNING: 2, Severity.INFO: 1}
 
 
@@ -64,8 +57,9 @@ def run(world: World) -> int:
         rows = sorted(connection.execute(queries.skip_locked(connection, due)).all(), key=lambda row: row.id)
         if not rows:
             return 0
-        parcels = shipments_of(connection, [row.id for row in rows])
-        states = {row.name: row for row in connection.execute(sa.select(accounts))}
+        parcels = state.shipments_of(connection, [row.id for row in rows])
+        known = state.orders_of(connection, rows)
+        states = state.account_rows(connection)
         decided: list[Decided] = []
         broken: list[tuple[Row[Any], str]] = []
         for row in rows:
@@ -74,8 +68,9 @@ def run(world: World) -> int:
                 connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=None))
                 continue
             try:
-                order = ORDER.validate_python(row.facts)
-                decision = reconcile(order, parcels[row.id], account.policy, now, connected_at=quiet_until(states, row))
+                order = known[row.id]
+                quiet = state.quiet_until(states, row)
+                decision = reconcile(order, parcels[row.id], account.policy, now, connected_at=quiet)
                 decided.append(Decided(row, order, account, decision))
             except Exception as error:  # ours, whatever it is: it must not stop the others
                 broken.append((row, type(error).__name__))
@@ -87,50 +82,6 @@ def run(world: World) -> int:
     crash_at("reconcile_after_commit")
     world.ring("push")
     return len(rows)
-
-
-def quiet_until(states: Mapping[str, Row[Any]], order: Row[Any]) -> datetime | None:
-    """Return the moment before which nothing of an order is written: its store's connection, or a replay."""
-    moments = [m for m in (connected_at(states, order.store), order.quiet_before) if m is not None]
-    return max(moments, default=None)
-
-
-def connected_at(states: Mapping[str, Row[Any]], store: str) -> datetime | None:
-    """Return when a store was connected, None where it never was swept."""
-    state = states.get(store)
-    return state.connected_at if state is not None else None
-
-
-def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, list[Shipment]]:
-    """Read the shipments linked to orders, in one query; the state is the best any account knows."""
-    found: dict[int, dict[int, Shipment]] = defaultdict(dict)
-    best = (
-        sa.select(trackings.c.shipment_id, sa.func.min(trackings.c.tracking_state).label("state"))
-        .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == trackings.c.shipment_id)
-        .join(fulfilments, fulfilments.c.id == fulfilment_shipments.c.fulfilment_id)
-        .where(fulfilments.c.order_id.in_(order_ids))
-        .group_by(trackings.c.shipment_id)
-        .subquery()
-    )
-    rows = connection.execute(
-        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, shipments, best.c.state)
-        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
-        .join(shipments, shipments.c.id == fulfilment_shipments.c.shipment_id)
-        .outerjoin(best, best.c.shipment_id == shipments.c.id)
-        .where(fulfilments.c.order_id.in_(order_ids))
-        .order_by(fulfilments.c.order_id, shipments.c.carrier, shipments.c.number, shipments.c.generation)
-    )
-    for row in rows:
-        found[row.order_id][row.id] = Shipment(
-            carrier=row.carrier,
-            number=row.number,
-            generation=row.generation,
-            summary=SUMMARY.validate_python(row.summary),
-            tracking=TrackingState(row.state) if row.state else TrackingState.PENDING,
-            edd=Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None,
-            linked_at=row.linked_at,
-        )
-    return {order_id: list(found[order_id].values()) for order_id in order_ids}
 
 
 def keep(
@@ -171,16 +122,16 @@ def keep(
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]
     if moved:
-        _outbox(connection, moved, now)
-        _findings(connection, moved, states, now)
+        _outbox(world, connection, moved, now)
+        _findings(world, connection, moved, states, now)
     for one in moved:
         world.count("tracker_decisions_total", store=one.order.store)
 
 
-def _outbox(connection: Connection, decided: Sequence[Decided], now: datetime) -> None:
+def _outbox(world: World, connection: Connection, decided: Sequence[Decided], now: datetime) -> None:
     ids = [one.row.id for one in decided]
     known = connection.execute(
-        sa.select(outbox.c.id, outbox.c.key, outbox.c.order_id, outbox.c.state)
+        sa.select(outbox.c.id, outbox.c.key, outbox.c.kind, outbox.c.order_id, outbox.c.state)
         .where(outbox.c.order_id.in_(ids), outbox.c.state != "superseded")
         .order_by(outbox.c.id)
     ).all()
@@ -190,15 +141,25 @@ def _outbox(connection: Connection, decided: Sequence[Decided], now: datetime) -
     database = database_now(connection)
     fresh, superseded = [], []
     for one in decided:
-        wanted = {action.key: action for action in one.decision.actions}
-        state = "pending" if one.account.mode == "write" else "observed"
         held = by_order[one.row.id]
+        pending = {row.key for row in held if row.state == "pending"}
+        sink = world.config.root.notices.file is not None
+        wanted: dict[str, tuple[Action, str]] = {}
+        for action in one.decision.actions:
+            notice = action.kind == "notice"
+            writes = one.account.mode == "write" and (sink or not notice)
+            if notice and now - action.happened_at > STALE_NEWS and action.key not in pending:
+                continue  # old news is no news: a replay, a long outage
+            wanted[action.key] = (action, "pending" if writes else "observed")
         superseded += [
-            row.id for row in held if row.state == "pending" and (row.key not in wanted or state == "observed")
+            row.id
+            for row in held
+            if row.state == "pending"
+            and row.kind != BY_HAND
+            and (row.key not in wanted or wanted[row.key][1] == "observed")
         ]
-        there = {row.key for row in held if row.state != "observed" or state == "observed"} - (
-            {row.key for row in held if row.state == "pending"} if state == "observed" else set()
-        )
+        there = {row.key for row in held if row.state not in ("observed", "pending")}
+        there |= {row.key for row in held if row.key in wanted and row.state == wanted[row.key][1]}
         fresh += [
             {
                 "key": key,
@@ -206,14 +167,14 @@ def _outbox(connection: Connection, decided: Sequence[Decided], now: datetime) -
                 "store": action.store,
                 "order_id": one.row.id,
                 "action": dump(ACTION, action),
-                "state": state,
+                "state": state_,
                 "attempts": 0,
                 "crashes": 0,
                 "due_at": database,
                 "rules": list(action.rules),
                 "created_at": now,
             }
-            for key, action in wanted.items()
+            for key, (action, state_) in wanted.items()
             if key not in there
         ]
     if superseded:
@@ -223,15 +184,15 @@ def _outbox(connection: Connection, decided: Sequence[Decided], now: datetime) -
 
 
 def _findings(
-    connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
+    world: World, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
 ) -> None:
     wanted: list[tuple[int | None, Finding]] = []
     before: dict[int, datetime] = {}
     stand: dict[int, set[tuple[str, str]]] = {}
     for one in decided:
-        limit = connected_at(states, one.order.store)
-        if limit is not None:
-            before[one.row.id] = limit
+        store = states.get(one.order.store)
+        if store is not None and store.connected_at is not None:
+            before[one.row.id] = store.connected_at
         stand[one.row.id] = {(finding.subject, finding.kind) for finding in one.decision.findings}
         wanted += [(one.row.id, finding) for finding in one.decision.findings]
     opened = connection.execute(
@@ -242,7 +203,12 @@ def _findings(
     over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id]]
     if over:
         queries.close_findings(connection, findings.c.id.in_(over), now, "decision")
-    queries.open_findings(connection, wanted, now, by="decision", digest_before=before)
+    alerts = world.config.root.notices
+    alert_at = database_now(connection) if alerts.alert_url else None
+    queries.open_findings(
+        connection, wanted, now, by="decision", digest_before=before, alert_at=alert_at,
+        alert_from=Severity(alerts.alert_from),
+    )  # fmt: skip
 
 
 def _report_broken(world: World, connection: Connection, row: Row[Any], error: str, now: datetime) -> None:

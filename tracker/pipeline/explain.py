@@ -8,13 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from tracker.domain.facts import Action
 from tracker.domain.numbers import candidates, clean
 from tracker.domain.reconcile import reconcile
-from tracker.pipeline.decide import quiet_until, shipments_of
+from tracker.pipeline import state
 from tracker.pipeline.world import World
-from tracker.store.codec import ORDER
+from tracker.store.codec import ACTION
 from tracker.store.tables import (
-    accounts,
     decisions,
     findings,
     fulfilment_shipments,
@@ -61,13 +61,13 @@ def explanation(world: World, what: str) -> dict[str, Any]:
     """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history."""
     told = overview(world, what)
     with world.store.read() as connection:
-        states = {s.name: s for s in connection.execute(sa.select(accounts))}
+        states = state.account_rows(connection)
         for order in told["orders"]:
             row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
             order["decisions"] = [
                 {
                     "at": d.at, "order_version": d.order_version, "policy": d.policy_hash[:8], "because": d.because,
-                    "writes": [a["status"] for a in d.actions], "findings": [f["kind"] for f in d.findings],
+                    "writes": [_what(ACTION.validate_python(a)) for a in d.actions], "findings": [f["kind"] for f in d.findings],
                 }
                 for d in connection.execute(
                     sa.select(decisions).where(decisions.c.order_id == row.id).order_by(decisions.c.id.desc()).limit(MOST)
@@ -85,12 +85,12 @@ def explanation(world: World, what: str) -> dict[str, Any]:
             account = world.account(row.store)
             if account is not None:
                 decision = reconcile(
-                    ORDER.validate_python(row.facts), shipments_of(connection, [row.id])[row.id], account.policy,
-                    world.now(), connected_at=quiet_until(states, row),
+                    state.orders_of(connection, [row])[row.id], state.shipments_of(connection, [row.id])[row.id],
+                    account.policy, world.now(), connected_at=state.quiet_until(states, row),
                 )  # fmt: skip
                 order["now"] = {
                     "because": list(decision.because),
-                    "would_write": [str(a.status) for a in decision.actions],
+                    "would_write": [_what(a) for a in decision.actions],
                     "look_again_at": decision.look_again_at,
                     "mode": account.mode,
                 }
@@ -114,18 +114,24 @@ def first_writes(world: World, store: str, limit: int = MOST) -> tuple[int, list
             )
             if not rows:
                 return total, shown
-            parcels = shipments_of(connection, [row.id for row in rows])
-            states = {s.name: s for s in connection.execute(sa.select(accounts))}
+            known = state.orders_of(connection, rows)
+            parcels = state.shipments_of(connection, [row.id for row in rows])
+            states = state.account_rows(connection)
         for row in rows:
             decision = reconcile(
-                ORDER.validate_python(row.facts), parcels[row.id], account.policy, world.now(),
-                connected_at=quiet_until(states, row),
+                known[row.id], parcels[row.id], account.policy, world.now(),
+                connected_at=state.quiet_until(states, row),
             )  # fmt: skip
             for action in decision.actions:
                 total += 1
                 if len(shown) < limit:
-                    shown.append({"order": row.number, "status": str(action.status), "happened_at": action.happened_at})
+                    shown.append({"order": row.number, "status": _what(action), "happened_at": action.happened_at})
         last = rows[-1].id
+
+
+def _what(action: Action) -> str:
+    """Say a write in one word: the status it shows or sets, or the notice it is."""
+    return str(action.target or action.notice or (action.kind if action.kind == "order_note" else action.status))
 
 
 def _order(connection: Connection, row: Row[Any]) -> dict[str, Any]:
@@ -158,7 +164,7 @@ def _order(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "findings": [_finding(f) for f in _findings(connection, row.id)],
         "writes": [
             {
-                "status": w.action["status"], "state": w.state, "happened_at": w.action["happened_at"],
+                "status": _what(ACTION.validate_python(w.action)), "kind": w.kind, "id": w.id, "state": w.state, "happened_at": w.action["happened_at"],
                 "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules,
             }
             for w in connection.execute(

@@ -21,6 +21,7 @@ from tracker.domain.cadence import next_poll
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import (
     UNMAPPED,
+    Checkout,
     Code,
     Edd,
     Finding,
@@ -52,14 +53,16 @@ from tracker.domain.vocabulary import (
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
-from tracker.store.codec import ORDER, PROOF, SUMMARY, dump
+from tracker.store.codec import PROOF, SUMMARY, dump, dump_order
 from tracker.store.engine import database_now
 from tracker.store.tables import (
+    findings,
     fulfilment_shipments,
     fulfilments,
     inbox,
     order_versions,
     orders,
+    outbox,
     scans,
     shipment_links,
     shipments,
@@ -69,6 +72,8 @@ from tracker.store.tables import (
 
 NEW_GENERATION_AFTER = timedelta(days=30)
 BEFORE_START = timedelta(days=3)
+ECHO = timedelta(minutes=15)  # of the database's time: a change this soon after our attempt is ours
+US = "trackwright"
 UNIDENTIFIED = "unidentified:"
 REMAP = "remap"  # an inbox row of ours: read these shipments' codes again
 _EMPTY = dump(SUMMARY, Summary())
@@ -81,7 +86,7 @@ class Parsed:
     row: Row[Any]
     account: Account | None
     payload: Payload | None = None
-    items: list[Report | Order | Hint] = field(default_factory=list)
+    items: list[Report | Order | Hint | Checkout] = field(default_factory=list)
     dead: str | None = None
     remap: list[int] = field(default_factory=list)
 
@@ -191,6 +196,7 @@ class _Batch:
         self.unmapped: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.loud: set[int] = set()  # touched by something that is not replayed
         self.moved: set[int] = set()  # whose summary changed
+        self.links: set[int] = set()  # what the fulfilment linked last names
 
     def take(self, parsed: Sequence[Parsed]) -> None:
         """Write what the payloads say and end their rows."""
@@ -206,6 +212,10 @@ class _Batch:
             self._reports(reports)
         for p, order in read:
             self._order(p, order)
+        for p in parsed:
+            for item in p.items:
+                if isinstance(item, Checkout):
+                    self._checkout(item)
         self._summaries()
         self._mark_orders()
         for p in parsed:
@@ -575,6 +585,7 @@ class _Batch:
             ended = parcel.summary.status.terminal
             changed.append(
                 {"b_id": shipment_id, "summary": stored, "status": parcel.summary.status,
+                 "last_scan_at": parcel.summary.last_scan_at,
                  "closed_at": (parcel.closed_at or self.now) if ended else None}
             )  # fmt: skip
         if changed:
@@ -630,7 +641,8 @@ class _Batch:
             queries.hint(self.connection, order.store, [order.ref], self.database)
             self.world.ring("poll")
             return None
-        stored = dump(ORDER, order)
+        order = self._whose(order, known)
+        stored = dump_order(order)
         values = {
             "number": order.number, "status": order.status, "raw_status": order.raw_status, "payment": order.payment,
             "raw_payment": order.raw_payment, "owner": order.owner, "placed_at": order.placed_at, "facts": stored,
@@ -651,17 +663,78 @@ class _Batch:
             self.connection.execute(
                 order_versions.insert(),
                 {"order_id": known.id, "version": version, "seen_at": self.now, "previous_read_at": previous,
-                 "inbox_id": p.row.id, "actor": order.actor, "facts": stored},
+                 "inbox_id": p.row.id, "facts": stored, **stand_columns(order)},
             )  # fmt: skip
             self.orders.add(known.id)
             self._fulfilments(known.id, order)
         return None
+
+    def _whose(self, order: Order, known: Row[Any] | None) -> Order:
+        """Say whose change a read shows: ours, when it equals a write we attempted and have not seen yet (echo)."""
+        if known is None:
+            return order
+        if known.raw_status == order.raw_status:
+            return replace(order, actor=US) if known.facts.get("actor") == US else order
+        o = outbox.c
+        echo = self.connection.execute(
+            sa.select(o.id)
+            .where(
+                o.order_id == known.id, o.kind == "order_status", o.action["target"].as_string() == order.status,
+                o.attempted_at >= self.database - ECHO, o.echoed_at.is_(None),
+            )
+            .order_by(o.id)
+            .limit(1)
+        ).scalar_one_or_none()  # fmt: skip
+        if echo is None:
+            return order
+        self.connection.execute(outbox.update().where(o.id == echo).values(echoed_at=self.database))
+        return replace(order, actor=US)
+
+    def _checkout(self, checkout: Checkout) -> None:
+        """Keep a checkout that was left apart (KR-07): no order, never tracked; one that was taken up again is closed."""
+        subject = f"{checkout.store}/checkout/{checkout.ref}"
+        if checkout.recovered:
+            queries.close_findings(self.connection, findings.c.subject == subject, self.now, "shop")
+            return
+        evidence = {
+            "store": checkout.store, "checkout": checkout.ref, "began": f"{checkout.began_at:%Y-%m-%d %H:%M}Z",
+            "contact": "left in the shop" if checkout.contact else "none was left",
+        }  # fmt: skip
+        finding = Finding(
+            FindingKind.ABANDONED_CHECKOUT, subject, Severity.INFO, Act.FOLLOW_UP, evidence, checkout.began_at
+        )
+        queries.open_findings(self.connection, [(None, finding)], self.now, by="checkout")
+
+    def _replaced(self, order_id: int, order: Order, gone: Iterable[int]) -> None:
+        """Tell when the shop replaces a number that the carrier already has."""
+        told = []
+        for shipment_id in gone:
+            parcel = self.parcels.get(shipment_id)
+            if parcel is None:
+                row = self.connection.execute(sa.select(shipments).where(shipments.c.id == shipment_id)).one()
+                parcel = self._know(row)
+            if parcel.summary.custody_at is not None:
+                numbers = ", ".join(p.number for f in order.fulfilments for p in f.parcels) or "none"
+                evidence = {
+                    "order": order.number, "was": f"{parcel.carrier} {parcel.number}", "now": numbers,
+                    "status": str(parcel.summary.status),
+                }  # fmt: skip
+                subject = f"{order.store}/{order.number}/{parcel.carrier}/{parcel.number}"
+                told.append(
+                    (
+                        order_id,
+                        Finding(FindingKind.TRACKING_CHANGED, subject, Severity.WARNING, Act.FOLLOW_UP, evidence),
+                    )
+                )
+        queries.open_findings(self.connection, told, self.now, by="facts")
 
     def _fulfilments(self, order_id: int, order: Order) -> None:
         known = {
             row.ref: row
             for row in self.connection.execute(sa.select(fulfilments).where(fulfilments.c.order_id == order_id))
         }
+        gone: set[int] = set()
+        linked: set[int] = set()
         for fulfilment in order.fulfilments:
             row = known.get(fulfilment.ref)
             if row is None:
@@ -678,9 +751,12 @@ class _Batch:
                         .where(fulfilments.c.id == row.id)
                         .values(status=fulfilment.status, live=fulfilment.live)
                     )
-            self._link(fulfilment_id, order, fulfilment.shipped_at or order.placed_at, fulfilment.parcels)
+            gone |= self._link(fulfilment_id, order, fulfilment.shipped_at or order.placed_at, fulfilment.parcels)
+            linked |= self.links
+        self._replaced(order_id, order, gone - linked)
 
-    def _link(self, fulfilment_id: int, order: Order, shipped_at: datetime, parcels: Iterable[Any]) -> None:
+    def _link(self, fulfilment_id: int, order: Order, shipped_at: datetime, parcels: Iterable[Any]) -> set[int]:
+        """Link a fulfilment to what its numbers mean; returns the shipments that it names no more."""
         linked = {
             row.shipment_id
             for row in self.connection.execute(
@@ -701,6 +777,7 @@ class _Batch:
             ]  # a link, once made, is not moved to another generation by a later read
             parcel_id = kept[0] if kept else self._ordered(carrier, number, order, shipped_at).id
             wanted[parcel_id] = None
+        self.links = set(wanted)
         if gone := linked - set(wanted):
             self.connection.execute(
                 fulfilment_shipments.delete().where(
@@ -719,6 +796,7 @@ class _Batch:
                     self.connection.execute(shipments.update().where(shipments.c.id == i).values(linked=True))
                 self._watch(parcel)
             self.world.ring("poll")
+        return gone
 
     def _ordered(self, carrier: str | None, number: str, order: Order, shipped_at: datetime) -> _Parcel:
         """Find or open the shipment that an order's number means; a later ship date after an ended journey is a new one."""
@@ -751,3 +829,14 @@ def told_of(row: Row[Any]) -> Told:
         row.fingerprint, row.space, row.code, meaning, row.instant, Zone(row.zone), Precision(row.precision), place,
         row.confirmed_at is not None,
     )  # fmt: skip
+
+
+def stand_columns(order: Order) -> dict[str, Any]:
+    """Return what a version keeps beside its facts, for the order's history."""
+    return {
+        "actor": order.actor,
+        "status": order.status,
+        "raw_status": order.raw_status,
+        "payment": order.payment,
+        "numbers": [p.number for f in order.fulfilments for p in f.parcels],
+    }

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from tracker.config.load import policy_values
+from tracker.config.policy import policy_values
 from tracker.domain.vocabulary import FindingKind, TrackingState
 from tracker.pipeline.world import World
 from tracker.store import queries

@@ -5,6 +5,7 @@ The push itself happens between two commits, so it may happen twice: platforms l
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,11 +17,13 @@ from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Rat
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline.decide import quiet_until, shipments_of
+from tracker.pipeline import state, tell
+from tracker.pipeline.decide import BY_HAND
+from tracker.pipeline.facts import US, stand_columns
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
-from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
+from tracker.store.codec import ACTION, RECEIPT, dump, dump_order
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, order_versions, orders, outbox
 
@@ -32,9 +35,10 @@ HOUR = timedelta(hours=1)
 
 def run(world: World) -> int:
     """Push one batch. Returns how many writes were taken up."""
+    told = tell.alert(world)
     rows = _claim(world)
     if not rows:
-        return 0
+        return told
     crash_at("push_claimed")
     for row in rows:
         account = world.account(row.store)
@@ -57,7 +61,7 @@ def run(world: World) -> int:
                 now = database_now(connection)
                 due = now + queries.backoff(row.attempts)
                 queries.release(connection, outbox, row, due, type(error).__name__, crashed=True)
-    return len(rows)
+    return len(rows) + told
 
 
 def _claim(world: World) -> list[Row[Any]]:
@@ -139,13 +143,16 @@ def _stopped(world: World, store: str) -> bool:
 
 def _push(world: World, account: Account, row: Row[Any]) -> None:
     action = ACTION.validate_python(row.action)
+    if action.kind == "notice":
+        return _notify(world, account, row, action)
     client = world.client(account)
     try:
         before = _read(world, account, action)
-        if not _still_fits(world, account, row, before, action):
+        if action.kind != BY_HAND and not _still_fits(world, account, row, before, action):
             _finish(world, row, "superseded", error="the order moved on")
-            return
+            return None
         crash_at("push_before_call")
+        _attempted(world, row)
         receipt = account.platform.push(client, action, before)
         crash_at("push_after_call")
     except Refused as error:
@@ -157,6 +164,24 @@ def _push(world: World, account: Account, row: Row[Any]) -> None:
     else:
         _sent(world, account, row, action, before, receipt)
         crash_at("push_after_commit")
+    return None
+
+
+def _notify(world: World, account: Account, row: Row[Any], action: Action) -> None:
+    """Tell a customer; a crash between the line and the commit tells twice, with one key."""
+    try:
+        said = tell.notify(world, account, action)
+    except SourceError as error:
+        return _later(world, account, row, error)
+    return _finish(world, row, "sent", receipt={"ref": action.key, "already_there": False, "proof": said})
+
+
+def _attempted(world: World, row: Row[Any]) -> None:
+    """Note the attempt before the call: a change seen soon after it is ours, whatever becomes of the answer (echo)."""
+    with world.store.write() as connection:
+        connection.execute(
+            outbox.update().where(outbox.c.id == row.id).values(attempted_at=database_now(connection), echoed_at=None)
+        )
 
 
 def _read(world: World, account: Account, action: Action) -> Order:
@@ -179,11 +204,17 @@ def _read(world: World, account: Account, action: Action) -> Order:
 
 
 def _still_fits(world: World, account: Account, row: Row[Any], before: Order, action: Action) -> bool:
+    """Decide again on the order as it was just read: the write must still be wanted, whatever its key is now."""
     with world.store.read() as connection:
-        parcels = shipments_of(connection, [row.order_id])[row.order_id]
+        parcels = state.shipments_of(connection, [row.order_id])[row.order_id]
         order = connection.execute(sa.select(orders).where(orders.c.id == row.order_id)).one()
-        states = {s.name: s for s in connection.execute(sa.select(accounts).where(accounts.c.name == account.name))}
-    decision = reconcile(before, parcels, account.policy, world.now(), connected_at=quiet_until(states, order))
+        known = state.orders_of(connection, [order])[order.id]
+        states = state.account_rows(connection)
+    if (before.raw_status, before.payment) != (known.raw_status, known.payment):
+        return False  # it changed meanwhile: stage A takes the read, and a new decision says what is wanted then
+    before = replace(before, history=known.history, statements=known.statements, actor=known.actor)
+    quiet = state.quiet_until(states, order)
+    decision = reconcile(before, parcels, account.policy, world.now(), connected_at=quiet)
     return any(wanted.key == action.key for wanted in decision.actions)
 
 
@@ -200,7 +231,8 @@ def _finish(
 
 def _sent(world: World, account: Account, row: Row[Any], action: Action, before: Order, receipt: Receipt) -> None:
     """Keep the receipt, and the order as the receipt proves it is now."""
-    after = apply(before, action, account.policy.words[action.status])
+    policy = account.policy
+    word = policy.order_words.get(action.target, "") if action.target else policy.words.get(action.status, "")
     with world.store.write() as connection:
         # lock order everywhere: orders before outbox
         order = connection.execute(
@@ -209,26 +241,39 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
         if row.id not in queries.still_ours(connection, outbox, [row]):
             return  # our claim ended while we wrote: whoever has it now looks before it writes
         now, database = world.now(), database_now(connection)
-        stored = dump(ORDER, after)
+        after = apply(before, action, word)
+        if action.kind == "order_status":
+            after = replace(after, status_at=max(now, before.status_at or now))
+        stored = dump_order(after)
         changed = stored != order.facts
         version = order.version + changed
         connection.execute(
             orders.update()
             .where(orders.c.id == order.id)
-            .values(facts=stored, version=version, read_at=database, reconcile_at=now)
+            .values(
+                facts=stored,
+                version=version,
+                read_at=database,
+                reconcile_at=now,
+                status=after.status,
+                raw_status=after.raw_status,
+            )
         )
         if changed:
             connection.execute(
                 order_versions.insert(),
                 {"order_id": order.id, "version": version, "seen_at": now, "previous_read_at": order.read_at,
-                 "inbox_id": None, "actor": "trackwright", "facts": stored},
+                 "inbox_id": None, "facts": stored, **stand_columns(after), "actor": US},
             )  # fmt: skip
         queries.end(connection, outbox, [row.id], "sent", database)
         connection.execute(
             outbox.update().where(outbox.c.id == row.id).values(receipt=dump(RECEIPT, receipt), attempted_at=database)
         )
         queries.hint(connection, account.name, [action.order], database)  # read back what we wrote
-    world.log.info("written", store=row.store, order=order.number, status=action.status, already=receipt.already_there)
+    world.log.info(
+        "written", store=row.store, order=order.number, status=action.target or action.status,
+        already=receipt.already_there,
+    )  # fmt: skip
     world.count("tracker_writes_total", store=row.store, state="sent")
     world.ring("reconcile")
     world.ring("poll")
@@ -242,8 +287,8 @@ def _refused(world: World, account: Account, row: Row[Any], action: Action, said
         queries.end(connection, outbox, [row.id], "refused", now, said)
         number = connection.execute(sa.select(orders.c.number).where(orders.c.id == row.order_id)).scalar_one()
         finding = Finding(
-            FindingKind.WRITE_REFUSED, f"{account.name}/{number}/{action.fulfilment}", Severity.WARNING, Act.ACT,
-            {"order": number, "status": str(action.status), "said": said[:200]},
+            FindingKind.WRITE_REFUSED, f"{account.name}/{number}/{action.fulfilment or action.target or action.kind}", Severity.WARNING, Act.ACT,
+            {"order": number, "status": str(action.target or action.status), "said": said[:200]},
         )  # fmt: skip
         queries.open_findings(connection, [(row.order_id, finding)], world.now(), by="push")
     world.count("tracker_writes_total", store=row.store, state="refused")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tracker.config.model import Account, Config
-from tracker.plugin.contracts import Client
+from tracker.plugin.contracts import Client, Request
 from tracker.store.engine import Store
 
 QUEUES = ("inbox", "reconcile", "poll", "push")
@@ -52,6 +52,7 @@ class World:
     log: Log
     pool: Executor
     count: Counter = field(default=_uncounted)
+    poster: Callable[[Request], object] | None = None  # posts to the alert address
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
 
     def account(self, name: str) -> Account | None:

@@ -30,6 +30,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import (
     Action,
     Ask,
+    Checkout,
     Code,
     Hint,
     Meaning,
@@ -127,7 +128,7 @@ class Source(ABC):
         return hashlib.sha256(payload.body).hexdigest()
 
     @abstractmethod
-    def normalize(self, payload: Payload) -> Iterable[Report | Order | Hint]:
+    def normalize(self, payload: Payload) -> Iterable[Report | Order | Hint | Checkout]:
         """Turn bytes into facts. Pure. Raises BadPayload with the path; never guesses."""
 
     @abstractmethod
@@ -204,6 +205,10 @@ class Platform(Source):
 
     def words(self) -> Mapping[ShippingStatus, str]:
         """Say which word of the platform shows each shipping status; what is missing cannot be shown."""
+        return {}
+
+    def order_words(self) -> Mapping[OrderStatus, str]:
+        """Say which word of the platform an order status is written in; what is missing is never written."""
         return {}
 
     @abstractmethod

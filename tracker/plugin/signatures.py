@@ -11,11 +11,12 @@ import hashlib
 import hmac
 import unicodedata
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 
 from tracker.domain.errors import WebhookRejected
+from tracker.domain.facts import Payload
 
 
 def _given(value: str | None, name: str) -> bytes:
@@ -61,3 +62,35 @@ def within(at: datetime, received_at: datetime, tolerance: timedelta = timedelta
     """Refuse a signed time that is too far from now, in either direction."""
     if abs(received_at - at) > tolerance:
         raise WebhookRejected("the signed time is too far from now")
+
+
+def standard_webhooks(keys: Iterable[bytes], payload: Payload, tolerance: timedelta = timedelta(minutes=5)) -> None:
+    """Check a delivery by Standard Webhooks 1.0 (standardwebhooks.com, read 2026-11).
+
+    Signed is `id.timestamp.body`; `webhook-signature` is a list of `v1,<base64 of HMAC-SHA256>`. `keys` are bytes:
+    `whsec_` secrets come decoded (`whsec_key`).
+    """
+    id_ = _given(payload.headers.get("webhook-id"), "webhook-id")
+    stamp = _given(payload.headers.get("webhook-timestamp"), "webhook-timestamp")
+    given = _given(payload.headers.get("webhook-signature"), "webhook-signature").split(b" ")
+    if not stamp.isdigit() or len(stamp) > 12:
+        raise WebhookRejected("header webhook-timestamp is no time")
+    within(datetime.fromtimestamp(int(stamp), UTC), payload.received_at, tolerance)
+    text = b".".join((id_, stamp, payload.body))
+    known = [key for key in keys if key]
+    if not known:
+        raise WebhookRejected("an empty secret verifies nothing")
+    expected = [b"v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()) for key in known]
+    if not any([hmac.compare_digest(one, sent) for one in expected for sent in given[:20]]):
+        raise WebhookRejected("header webhook-signature does not match")
+
+
+def whsec_key(secret: SecretStr) -> bytes:
+    """Return the key of a `whsec_` secret; another text is used as it is."""
+    value = secret.get_secret_value()
+    if not value.startswith("whsec_"):
+        return value.encode()
+    try:
+        return base64.b64decode(value.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -19,3 +20,8 @@ PROOF: TypeAdapter[Proof] = TypeAdapter(Proof)
 def dump(adapter: TypeAdapter[Any], value: Any) -> Any:
     """Return the JSON form of a fact."""
     return adapter.dump_python(value, mode="json")
+
+
+def dump_order(order: Order) -> Any:
+    """Return the JSON form of an order as it was read: without its history and what people said of it."""
+    return dump(ORDER, replace(order, history=(), statements=()))

@@ -16,9 +16,11 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import Finding
 from tracker.domain.hashing import digest
+from tracker.domain.vocabulary import Severity
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, fulfilment_shipments, fulfilments, inbox, outbox, rereads
 
+RANKS = {Severity.URGENT: 3, Severity.WARNING: 2, Severity.INFO: 1}
 LEASE = timedelta(seconds=60)
 MOST_BYTES = 4 << 20
 MOST_CRASHES = 5
@@ -179,11 +181,14 @@ def open_findings(
     *,
     by: str,
     digest_before: Mapping[int, datetime] | None = None,
+    alert_at: datetime | None = None,
+    alert_from: Severity = Severity.WARNING,
 ) -> None:
     """Open findings that are not open; refresh the evidence of those that are.
 
     One that a person closed stays closed while its evidence is the same. `digest_before`: per order, findings whose
-    cause is older than this belong to the first sync's digest.
+    cause is older than this belong to the first sync's digest. `alert_at` (database time): tell the alert address of
+    those that are at least `alert_from`; what a digest holds is told by nobody.
     """
     if not wanted:
         return
@@ -202,12 +207,15 @@ def open_findings(
         hashed = digest(evidence)
         row = opened.get((finding.subject, finding.kind))
         if row is not None:
-            if row.evidence_hash != hashed or row.severity != finding.severity:
+            if row.evidence_hash != hashed or row.severity != finding.severity or row.proposal != finding.proposal:
                 connection.execute(
                     findings.update()
                     .where(findings.c.id == row.id)
-                    .values(evidence=evidence, evidence_hash=hashed, severity=finding.severity, act=finding.act)
-                )
+                    .values(
+                        evidence=evidence, evidence_hash=hashed, severity=finding.severity, act=finding.act,
+                        proposal=finding.proposal,
+                    )
+                )  # fmt: skip
             continue
         if (finding.subject, finding.kind, hashed) in dismissed:
             continue
@@ -216,6 +224,7 @@ def open_findings(
         fresh.append(
             {
                 "order_id": order_id,
+                "store": finding.subject.partition("/")[0] if order_id is not None else None,
                 "subject": finding.subject,
                 "kind": finding.kind,
                 "severity": finding.severity,
@@ -226,17 +235,26 @@ def open_findings(
                 "opened_at": now,
                 "since": since,
                 "digest": bool(limit and since and since < limit),
+                "proposal": finding.proposal,
+                "alert_due_at": alert_at if RANKS[finding.severity] >= RANKS[alert_from] else None,
             }
         )
     if fresh:
+        for new in fresh:
+            new["alert_due_at"] = None if new["digest"] else new["alert_due_at"]
         connection.execute(upsert(connection, findings).on_conflict_do_nothing(), fresh)
 
 
-def close_findings(connection: Connection, condition: sa.ColumnElement[bool], now: datetime, by: str) -> None:
-    """Close the open findings that fit."""
-    connection.execute(
-        findings.update().where(findings.c.closed_at.is_(None), condition).values(closed_at=now, closed_by=by)
+def close_findings(
+    connection: Connection, condition: sa.ColumnElement[bool], now: datetime, by: str, reason: str | None = None
+) -> int:
+    """Close the open findings that fit. Returns how many."""
+    closed = connection.execute(
+        findings.update()
+        .where(findings.c.closed_at.is_(None), condition)
+        .values(closed_at=now, closed_by=by, closed_reason=reason, alert_due_at=None)
     )
+    return int(closed.rowcount)
 
 
 def orders_of(shipment_ids: Iterable[int]) -> sa.Select[tuple[int]]:

@@ -102,6 +102,7 @@ class Orders(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("store", "ref"),
         sa.Index("orders_number", "number"),
+        sa.Index("orders_store", "store", "id"),
         sa.Index("orders_due", "reconcile_at", "id", **_where("reconcile_at IS NOT NULL")),
     )
     id: int | None = _id()
@@ -135,6 +136,10 @@ class OrderVersions(SQLModel, table=True):
     previous_read_at: datetime | None = _at()
     inbox_id: int | None = Field(default=None, sa_type=Big)
     actor: str
+    status: str | None = None
+    raw_status: str | None = None
+    payment: str | None = None
+    numbers: list[str] | None = _json(null=True)
     facts: dict[str, Any] = _json()
 
 
@@ -157,6 +162,7 @@ class Shipments(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("carrier", "number", "generation"),
         sa.Index("shipments_number", "number"),
+        sa.Index("shipments_silent", "carrier", "last_scan_at", **_where(OPEN)),
     )
     id: int | None = _id()
     carrier: str
@@ -170,6 +176,7 @@ class Shipments(SQLModel, table=True):
     proof: dict[str, Any] | None = _json(null=True)
     starts_at: datetime = _at(null=False)
     linked: bool = False
+    last_scan_at: datetime | None = _at()
     closed_at: datetime | None = _at()
 
 
@@ -204,6 +211,7 @@ class Trackings(SQLModel, table=True):
         sa.UniqueConstraint("shipment_id", "account"),
         sa.Index("trackings_poll", "next_poll_at", "id", **_where("next_poll_at IS NOT NULL")),
         sa.Index("trackings_register", "register_at", "id", **_where("register_at IS NOT NULL")),
+        sa.Index("trackings_account", "account", "checked_at"),
     )
     id: int | None = _id()
     shipment_id: int = _ref("shipments.id")
@@ -289,6 +297,7 @@ class Outbox(SQLModel, table=True):
         sa.Index("outbox_due", "due_at", "id", **_where(PENDING)),
         sa.Index("outbox_dead", "id", **_where(DEAD)),
         sa.Index("outbox_order", "order_id", "id"),
+        sa.Index("outbox_store", "store", "id"),
     )
     id: int | None = _id()
     key: str
@@ -333,9 +342,13 @@ class Findings(SQLModel, table=True):
         sa.Index("findings_open", "subject", "kind", unique=True, **_where(OPEN)),
         sa.Index("findings_order", "order_id"),
         sa.Index("findings_opened", "opened_at"),
+        sa.Index("findings_alerts", "alert_due_at", **_where("alert_due_at IS NOT NULL")),
+        sa.Index("findings_kind", "kind", "id", **_where(OPEN)),
+        sa.Index("findings_store", "store", "id", **_where(OPEN)),
     )
     id: int | None = _id()
     order_id: int | None = _ref("orders.id", null=True)
+    store: str | None = None
     subject: str
     kind: str
     severity: str
@@ -349,6 +362,9 @@ class Findings(SQLModel, table=True):
     snoozed_until: datetime | None = _at()
     closed_at: datetime | None = _at()
     closed_by: str | None = None
+    closed_reason: str | None = None
+    proposal: str | None = None
+    alert_due_at: datetime | None = _at()
 
 
 class Accounts(SQLModel, table=True):

@@ -1,0 +1,204 @@
+"""What is known of orders and their parcels, as reconcile reads it: now, or at an earlier moment.
+
+An order comes with its history (from its versions) and with what people said of it; a parcel with its summary. The state
+of an earlier moment is made from what was stored by then: nothing is guessed, nothing newer leaks in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.facts import Edd, Meaning, Order, Shipment, Stand, Statement, Told
+from tracker.domain.timeline import MOST_SCANS, summarize
+from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
+from tracker.pipeline.facts import told_of
+from tracker.store.codec import ORDER, SUMMARY
+from tracker.store.tables import (
+    accounts,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    order_versions,
+    scans,
+    shipments,
+    statements,
+    trackings,
+)
+
+MOST_STANDS = 200
+
+
+def orders_of(connection: Connection, rows: Sequence[Row[Any]], *, until: datetime | None = None) -> dict[int, Order]:
+    """Return the orders of some rows with their history and statements; `until`: as of then (None: now).
+
+    Two queries for all rows. With `until`, an order that was not seen by then is missing.
+    """
+    ids = [row.id for row in rows]
+    stands: dict[int, list[Stand]] = defaultdict(list)
+    facts: dict[int, Any] = {}
+    v = order_versions.c
+    columns = [
+        v.order_id,
+        v.version,
+        v.seen_at,
+        v.previous_read_at,
+        v.actor,
+        v.status,
+        v.raw_status,
+        v.payment,
+        v.numbers,
+    ]
+    select = sa.select(*columns, *([v.facts] if until is not None else [])).where(v.order_id.in_(ids))
+    if until is not None:
+        select = select.where(v.seen_at <= until)
+    for row in connection.execute(select.order_by(v.order_id, v.version)):
+        if until is not None:
+            facts[row.order_id] = row.facts
+        if row.status is None:
+            continue  # written before stands were kept
+        known = stands[row.order_id]
+        stand = Stand(
+            row.seen_at, OrderStatus(row.status), row.raw_status, PaymentStatus(row.payment), row.actor,
+            row.previous_read_at, tuple(row.numbers or ()),
+        )  # fmt: skip
+        if known and (known[-1].status, known[-1].payment, known[-1].raw) == (stand.status, stand.payment, stand.raw):
+            continue
+        known.append(stand)
+    said: dict[int, list[Statement]] = defaultdict(list)
+    spoken = sa.select(statements).where(statements.c.order_id.in_(ids)).order_by(statements.c.id)
+    if until is not None:
+        spoken = spoken.where(statements.c.at <= until)
+    for row in connection.execute(spoken):
+        status = OrderStatus(row.status) if row.status else None
+        said[row.order_id].append(Statement(StatementKind(row.kind), row.text, row.by, row.at, status, row.override))
+    found = {}
+    for row in rows:
+        told = row.facts if until is None else facts.get(row.id)
+        if told is not None:
+            order = ORDER.validate_python(told)
+            history = tuple(stands[row.id][-MOST_STANDS:])
+            found[row.id] = replace(order, history=history, statements=tuple(said[row.id]))
+    return found
+
+
+def slow_carriers(connection: Connection) -> frozenset[str]:
+    """Return the carriers that are known to be slow just now: one finding each."""
+    rows = connection.execute(
+        sa.select(findings.c.subject).where(
+            findings.c.kind == FindingKind.CARRIER_SLOWDOWN, findings.c.closed_at.is_(None)
+        )
+    )
+    return frozenset(row.subject.removeprefix("carrier/") for row in rows)
+
+
+def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, list[Shipment]]:
+    """Read the shipments linked to orders, in one query; the state is the best any account knows."""
+    found: dict[int, dict[int, Shipment]] = defaultdict(dict)
+    slow = slow_carriers(connection)
+    best = (
+        sa.select(trackings.c.shipment_id, sa.func.min(trackings.c.tracking_state).label("state"))
+        .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == trackings.c.shipment_id)
+        .join(fulfilments, fulfilments.c.id == fulfilment_shipments.c.fulfilment_id)
+        .where(fulfilments.c.order_id.in_(order_ids))
+        .group_by(trackings.c.shipment_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, shipments, best.c.state)
+        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+        .join(shipments, shipments.c.id == fulfilment_shipments.c.shipment_id)
+        .outerjoin(best, best.c.shipment_id == shipments.c.id)
+        .where(fulfilments.c.order_id.in_(order_ids))
+        .order_by(fulfilments.c.order_id, shipments.c.carrier, shipments.c.number, shipments.c.generation)
+    )
+    for row in rows:
+        found[row.order_id][row.id] = Shipment(
+            carrier=row.carrier,
+            number=row.number,
+            generation=row.generation,
+            summary=SUMMARY.validate_python(row.summary),
+            tracking=TrackingState(row.state) if row.state else TrackingState.PENDING,
+            edd=Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None,
+            linked_at=row.linked_at,
+            slow=row.carrier in slow,
+        )
+    return {order_id: list(found[order_id].values()) for order_id in order_ids}
+
+
+Reading = Callable[[Row[Any]], Meaning | None]
+
+
+def shipments_at(
+    connection: Connection,
+    order_ids: Sequence[int],
+    until: datetime,
+    *,
+    reading: Reading | None = None,
+) -> dict[int, list[Shipment]]:
+    """Return the shipments of orders as of a moment, from the scans that were known by then.
+
+    `reading` gives a scan row another meaning (a new mapping); None where it has none. Estimates are the present ones:
+    their history is not kept.
+    """
+    present: dict[int, list[tuple[int, Shipment]]] = defaultdict(list)
+    rows = connection.execute(
+        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, shipments)
+        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+        .join(shipments, shipments.c.id == fulfilment_shipments.c.shipment_id)
+        .where(fulfilments.c.order_id.in_(order_ids), fulfilment_shipments.c.linked_at <= until)
+        .order_by(fulfilments.c.order_id, shipments.c.id)
+    ).all()
+    told = _told(connection, {row.id for row in rows}, until, reading)
+    for row in rows:
+        summary = summarize(told[row.id])
+        edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
+        state = TrackingState.ACTIVE if summary.scans else TrackingState.PENDING
+        shipment = Shipment(row.carrier, row.number, row.generation, summary, state, edd, row.linked_at)
+        if all(row.id != known for known, _ in present[row.order_id]):
+            present[row.order_id].append((row.id, shipment))
+    return {order_id: [shipment for _, shipment in present[order_id]] for order_id in order_ids}
+
+
+def _told(
+    connection: Connection, ids: Iterable[int], until: datetime, reading: Reading | None
+) -> Mapping[int, list[Told]]:
+    found: dict[int, list[Told]] = defaultdict(list)
+    s = scans.c
+    rows = connection.execute(
+        sa.select(scans)
+        .where(
+            s.shipment_id.in_(list(ids)), s.first_seen_at <= until,
+            sa.or_(s.withdrawn_at.is_(None), s.withdrawn_at > until),
+        )
+        .order_by(s.shipment_id, s.instant.desc())
+    )  # fmt: skip
+    for row in rows:
+        if len(found[row.shipment_id]) >= MOST_SCANS:
+            continue
+        one = told_of(row)
+        confirmed = row.confirmed_at is not None and row.confirmed_at <= until
+        if reading is not None:
+            from tracker.domain.facts import UNMAPPED
+
+            one = replace(one, meaning=reading(row) or UNMAPPED)
+        found[row.shipment_id].append(replace(one, confirmed=confirmed))
+    return found
+
+
+def quiet_until(states: Mapping[str, Row[Any]], order: Row[Any]) -> datetime | None:
+    """Return the moment before which nothing of an order is written: its store's connection, or a replay."""
+    state = states.get(order.store)
+    moments = [m for m in (state.connected_at if state is not None else None, order.quiet_before) if m is not None]
+    return max(moments, default=None)
+
+
+def account_rows(connection: Connection) -> dict[str, Row[Any]]:
+    """Read every account's row, by name."""
+    return {row.name: row for row in connection.execute(sa.select(accounts))}

@@ -1,0 +1,89 @@
+"""Tell people: notices to customers into the JSON-lines sink, findings to the alert address. At least once, each with a key."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import sqlalchemy as sa
+
+from tracker.config.model import Account
+from tracker.domain.errors import SourceError, Transient
+from tracker.domain.facts import Action
+from tracker.domain.notices import render
+from tracker.pipeline.world import World
+from tracker.plugin.contracts import Request
+from tracker.store import queries
+from tracker.store.engine import database_now
+from tracker.store.tables import findings, orders
+
+ALERTS_AT_ONCE = 20
+LEASE = timedelta(seconds=60)
+
+
+def notify(world: World, account: Account, action: Action) -> str:
+    """Append a notice to the sink, with its text; one line, durable. Returns the text. Raises Transient."""
+    path = world.config.root.notices.file
+    if path is None:
+        raise Transient("no sink is configured: notices.file")
+    policy = account.policy
+    said = render(action, policy.language, policy.calendar.zone)
+    line = {
+        "key": action.key, "notice": action.notice, "store": action.store, "order": action.number,
+        "parcels": [{"carrier": p.carrier or p.company, "number": p.number} for p in action.parcels],
+        "status": action.status, "happened_at": action.happened_at, "estimate": action.edd, "language": policy.language,
+        "text": said, "rules": list(action.rules), "at": world.now(),
+    }  # fmt: skip
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise Transient(f"the sink {path} cannot be written: {error.strerror}") from None
+    return said
+
+
+def alert(world: World) -> int:
+    """Post findings that nobody told of yet to the alert address. Returns how many were tried."""
+    url = world.config.root.notices.alert_url
+    if url is None or world.poster is None:
+        return 0
+    with world.store.write() as connection:
+        now = database_now(connection)
+        f = findings.c
+        due = sa.select(findings).where(f.alert_due_at <= now, f.closed_at.is_(None)).order_by(f.alert_due_at, f.id)
+        rows = connection.execute(queries.skip_locked(connection, due.limit(ALERTS_AT_ONCE))).all()
+        if rows:
+            held = findings.update().where(f.id.in_([row.id for row in rows]))
+            connection.execute(held.values(alert_due_at=now + LEASE))
+        numbers = {
+            row.id: row.number
+            for row in connection.execute(
+                sa.select(orders.c.id, orders.c.number).where(orders.c.id.in_([r.order_id for r in rows if r.order_id]))
+            )
+        }
+    told = []
+    for row in rows:
+        body = {
+            "key": f"finding/{row.id}", "kind": row.kind, "severity": row.severity, "act": row.act, "store": row.store,
+            "subject": row.subject, "order": numbers.get(row.order_id), "evidence": row.evidence,
+            "proposal": row.proposal or None, "opened_at": row.opened_at,
+        }  # fmt: skip
+        content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+        request = Request("POST", url, headers={"Content-Type": "application/json"}, content=content)
+        try:
+            world.poster(request)
+            told.append(row.id)
+        except SourceError as error:
+            world.log.warning("alert_failed", finding=row.id, error=type(error).__name__)
+    if told:
+        with world.store.write() as connection:
+            connection.execute(findings.update().where(findings.c.id.in_(told)).values(alert_due_at=None))
+    world.count("tracker_alerts_total", len(told))
+    return len(rows)
