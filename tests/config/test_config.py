@@ -76,7 +76,7 @@ def test_an_empty_file_is_an_empty_installation() -> None:
     ("text", "problem"),
     [
         ("brocker: none", "t.yaml:1:1: brocker: unknown key; did you mean 'broker'?"),
-        ("zzz: 1", "t.yaml:1:1: zzz: unknown key; known: accounts, broker"),
+        ("zzz: 1", "t.yaml:1:1: zzz: unknown key; known: accounts, api, broker"),
         ("web:\n  prot: 1", "t.yaml:2:3: web.prot: unknown key; did you mean 'port'?"),
         ("web: {port: 99999}", "t.yaml:1:7: web.port: Input should be less than or equal to 65535"),
         ("broker: none\nbroker: none", "t.yaml:2:1: broker: the key is there twice"),
@@ -99,7 +99,7 @@ def test_an_empty_file_is_an_empty_installation() -> None:
         ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}', webhook_token: '${env:SECRET}'}}", "must have 22 or more random characters"),
         ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}', codes: {x: {status: delivered}}}}", "must be space/code"),
         ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}', codes: {a/b: {status: deliverd}}}}", "codes.a/b.status"),
-        ("stores: {a: {uses: shopify, shop: x, policy: {preset: miror}}}", "no preset 'miror': one of mirror"),
+        ("stores: {a: {uses: shopify, shop: x, policy: {preset: miror}}}", "did you mean 'mirror'?"),
         ("stores: {a: {uses: shopify, shop: x, policy: {stuk_after: 1d}}}", "unknown key; did you mean 'stuck_after'?"),
         ("stores: {a: {uses: shopify, shop: x, mode: wrte}}", "stores.a.mode: Input should be 'observe' or 'write'"),
         ("accounts: {a: {uses: easypost, api_key: '${env:SECRET}'}}\nstores: {a: {uses: shopify, shop: x}}", "stores.a: the name is used twice"),

@@ -240,7 +240,15 @@ def test_information_keeps_the_status_and_moves_the_place() -> None:
 def test_a_time_with_offset_is_taken_as_it_is() -> None:
     at = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 
-    assert place_in_time(Scan(Code("s", "c"), None, at, Zone.OFFSET), "UTC", T0) == (at, Zone.OFFSET)
+    assert place_in_time(Scan(Code("s", "c"), None, at, Zone.OFFSET), "UTC", at) == (at, Zone.OFFSET)
+
+
+def test_a_time_from_the_future_is_marked_and_bounded_to_when_it_was_told() -> None:
+    soon, later = T0 + timedelta(minutes=10), T0 + timedelta(minutes=11)
+
+    assert place_in_time(Scan(Code("s", "c"), None, soon, Zone.OFFSET), "UTC", T0) == (soon, Zone.OFFSET)
+    assert place_in_time(Scan(Code("s", "c"), None, later, Zone.OFFSET), "UTC", T0) == (T0, Zone.FUTURE)
+    assert place_in_time(Scan(Code("s", "c"), datetime(2999, 1, 1)), "UTC", T0) == (T0, Zone.FUTURE)
 
 
 def test_a_local_time_is_placed_by_its_place() -> None:
@@ -280,7 +288,7 @@ def test_the_ends_of_the_calendar_do_not_crash(year: int) -> None:
 def test_gaps_overlaps_and_leap_days_of_the_clock(local: datetime, utc: datetime) -> None:
     scan = Scan(Code("s", "c"), local, place=Place("New York", "NY", country="US"))
 
-    assert place_in_time(scan, "UTC", T0) == (utc, Zone.BY_PLACE)
+    assert place_in_time(scan, "UTC", max(T0, utc)) == (utc, Zone.BY_PLACE)
 
 
 def test_a_state_with_two_zones_is_not_guessed() -> None:

@@ -248,6 +248,7 @@ class Daemon:
                 if time.monotonic() - healed >= HEAL_EVERY:
                     healed = time.monotonic()
                     heal.expire(self.world)
+                    heal.look_around(self.world)
                     heal.prune(self.world)
             except SQLAlchemyError as error:
                 log.warning("scheduler_waits", error=type(error).__name__)

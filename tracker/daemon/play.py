@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from pydantic import ValidationError
@@ -28,7 +29,8 @@ from tracker.config.load import load_config
 from tracker.config.yamlfile import read
 from tracker.daemon.app import Daemon
 from tracker.domain.errors import ConfigError, TrackerError
-from tracker.pipeline import heal
+from tracker.domain.vocabulary import FindingKind
+from tracker.pipeline import heal, say, state
 from tracker.pipeline.world import QUEUES
 from tracker.sandbox import scenario as wanted
 from tracker.sandbox.scenario import Expect, Scenario, Step
@@ -41,6 +43,8 @@ from tracker.sandbox.servers import (
     Town,
     UPSServer,
 )
+from tracker.sandbox.shops import BigCommerceServer, RestServer
+from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import (
     accounts,
@@ -58,6 +62,7 @@ from tracker.store.tables import (
 )
 
 PATIENCE = 60.0
+SHOPS = (ShopifyServer, RestServer, BigCommerceServer)
 Watch = Callable[["Player"], None]
 
 
@@ -111,6 +116,7 @@ class Player:
         self.clock = PlayClock(scenario.start)
         self._random = random.Random(seed) if seed is not None else None
         self._folder = tempfile.TemporaryDirectory(prefix="trackwright-")
+        self.notices_file = Path(self._folder.name) / "notices.jsonl"
         self._database = database or f"sqlite:///{self._folder.name}/play.db"
         self._broker = broker
         self._watch = watch
@@ -144,9 +150,17 @@ class Player:
             else:
                 server = EasyPostServer(name, self.clock, key="right", secret=self._secrets[name])
             self.servers[name] = server
-        for name in self.scenario.stores:
+        for name, store in self.scenario.stores.items():
             self._secrets[name] = secrets.token_urlsafe(24)
-            self.servers[name] = ShopifyServer(name, self.clock, token="right", secret=self._secrets[name])
+            common: dict[str, Any] = {"token": "right", "secret": self._secrets[name]}
+            if store.uses == "shopify":
+                self.servers[name] = ShopifyServer(name, self.clock, **common)
+            elif store.uses == "rest":
+                shop = RestServer(name, self.clock, words=store.words, hooks=store.webhooks, **common)
+                shop.words += [word for word in store.statuses if word not in shop.words]
+                self.servers[name] = shop
+            else:
+                self.servers[name] = BigCommerceServer(name, self.clock, hooks=store.webhooks, **common)
         return Town(list(self.servers.values()))
 
     def _config(self, town_port: int, web_port: int) -> str:
@@ -180,12 +194,23 @@ class Player:
                     lines.append(f"    callback_url: https://tracker.example/webhooks/{name}")
         lines.append("stores:")
         for name, store in self.scenario.stores.items():
+            key = self._secret(f"{name}.key", store.secret)
+            lines += [f"  {name}:", f"    uses: {store.uses}", f"    base_url: {base}/{name}"]
+            lines += {
+                "shopify": [f"    shop: {name}.myshopify.com", f"    access_token: {key}"],
+                "bigcommerce": [
+                    "    store_hash: sandbox",
+                    f"    access_token: {key}",
+                    f"    hook_key: {self._secret(f'{name}.hookkey', self._secrets[name])}",
+                ],
+                "rest": [f"    api_token: {key}"],
+            }[store.uses]
+            if store.uses == "rest" and store.words != "own":
+                lines.append(f"    words: {store.words}")
+            if store.statuses:
+                lines.append(f"    statuses: {_flow(store.statuses)}")
+            lines += [f"    {setting}: {_flow(value)}" for setting, value in store.settings.items()]
             lines += [
-                f"  {name}:",
-                "    uses: shopify",
-                f"    shop: {name}.myshopify.com",
-                f"    base_url: {base}/{name}",
-                f"    access_token: {self._secret(f'{name}.key', store.secret)}",
                 f"    webhook_secrets: {self._secret(f'{name}.hook', self._secrets[name])}",
                 f"    webhook_token: {self._secret(f'{name}.token', self._tokens[name])}",
                 f"    mode: {store.mode}",
@@ -193,7 +218,10 @@ class Player:
                 f"    writes_per_hour: {store.writes_per_hour}",
             ]
             if store.policy:
-                lines.append("    policy: {" + ", ".join(f"{k}: {v}" for k, v in store.policy.items()) + "}")
+                lines.append(f"    policy: {_flow(store.policy)}")
+        lines.append(f"notices: {{file: {self.notices_file}}}")
+        if self.scenario.watch:
+            lines.append(f"watch: {_flow(self.scenario.watch)}")
         return "\n".join(lines) + "\n"
 
     # the play
@@ -215,7 +243,7 @@ class Player:
                     self._do(step)
                     steps.remove(step)
                 for server in self.servers.values():
-                    if isinstance(server, ShopifyServer):
+                    if isinstance(server, SHOPS):
                         server.outgoing.clear()
             self.daemon.start()
             self._settle()
@@ -237,7 +265,7 @@ class Player:
 
     def platform_log(self) -> list[dict[str, Any]]:
         """Return what the shops were told, as they logged it, in their order."""
-        entries = [e for s in self.servers.values() if isinstance(s, ShopifyServer) for e in s.log]
+        entries = [e for s in self.servers.values() if isinstance(s, SHOPS) for e in s.log]
         return sorted(entries, key=lambda e: e["at"])
 
     def _at(self, when: datetime, action: Callable[[], None], *, last: bool = False) -> None:
@@ -262,6 +290,7 @@ class Player:
             while self._queue and self._queue[0][0] <= target:
                 heapq.heappop(self._queue)[3]()
             heal.expire(self.daemon.world)
+            heal.look_around(self.daemon.world)
             self._settle()
             if self._watch is not None:
                 self._watch(self)
@@ -308,37 +337,130 @@ class Player:
     # what happens
 
     def _do(self, step: Step) -> None:
-        for name in ("place", "ship", "scan", "edit", "cancel", "pay", "fault", "wire", "expect"):
+        for name in Step.model_fields:
+            if name == "at":
+                continue
             action = getattr(step, name)
             if action is not None:
                 getattr(self, f"_{name}")(action, self.scenario.moment(step.at))
 
-    def _shop(self, name: str) -> ShopifyServer:
-        server = self.servers[name]
-        assert isinstance(server, ShopifyServer)
-        return server
-
     def _place(self, action: wanted.Place, at: datetime) -> None:
-        self._shop(action.store).place(action.order, at, action.payment, action.status)
+        shop = self.servers[action.store]
+        items = [
+            {"ref": i.ref, "name": i.name, "ordered": i.quantity, "cancelled": 0, "refunded": 0,
+             "shippable": i.shippable, "in_stock": i.in_stock}
+            for i in action.items
+        ]  # fmt: skip
+        if isinstance(shop, ShopifyServer):
+            shop.place(action.order, at, action.payment or "PAID", action.status or "UNFULFILLED")
+        elif isinstance(shop, RestServer):
+            delivery = {
+                "method": action.method, "service": action.service, "location": action.location,
+                "address": action.address or None, "country": action.country,
+            }  # fmt: skip
+            payment = {"status": action.payment or "paid", "method": action.pays_by}
+            shop.place(
+                action.order, at, status=action.status or shop.words[0], actor=action.by, items=items, payment=payment,
+                delivery=delivery, tags=list(action.tags), verified=action.verified,
+            )  # fmt: skip
+        else:
+            assert isinstance(shop, BigCommerceServer)
+            lines = items or [{"ref": "item", "name": "", "ordered": 1, "cancelled": 0, "refunded": 0}]
+            shop.place(
+                action.order, at, status=action.status or "11", payment=action.payment or "captured", items=lines,
+                payment_method=action.pays_by,
+            )  # fmt: skip
 
     def _ship(self, action: wanted.Ship, at: datetime) -> None:
+        shop = self.servers[action.store]
         parcels = [{"company": action.company, "number": n} for n in action.numbers]
-        self._shop(action.store).ship(action.order, at, parcels, partly=action.partly)
+        if isinstance(shop, ShopifyServer):
+            shop.ship(action.order, at, parcels, partly=action.partly)
+            return
+        assert isinstance(shop, RestServer | BigCommerceServer)
+        shop.ship(action.order, at, parcels, items=action.items, service=action.service)
+        if action.status is not None:
+            shop.set(action.order, action.by, status=action.status)
 
     def _edit(self, action: wanted.Edit, at: datetime) -> None:
-        shop = self._shop(action.store)
+        shop = self.servers[action.store]
+        assert isinstance(shop, SHOPS)
         if action.set:
-            shop.set(action.order, **action.set)
+            if isinstance(shop, ShopifyServer):
+                shop.set(action.order, **action.set)
+            else:
+                shop.set(action.order, action.by, **action.set)
         if action.numbers is not None:
             shop.retrack(action.order, [{"company": action.company, "number": n} for n in action.numbers])
-        if action.event is not None:
+        if action.event is not None and isinstance(shop, ShopifyServer):
             shop.own_event(action.order, action.event)
 
     def _cancel(self, action: wanted.Cancel, at: datetime) -> None:
-        self._shop(action.store).set(action.order, cancelledAt=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        shop = self.servers[action.store]
+        if isinstance(shop, ShopifyServer):
+            shop.set(action.order, cancelledAt=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            return
+        assert isinstance(shop, RestServer | BigCommerceServer)
+        if action.item is not None:
+            shop.remove(action.order, action.item, action.quantity, "cancelled")
+        else:
+            shop.cancel(action.order, action.by)
+
+    def _refund(self, action: wanted.Refund, at: datetime) -> None:
+        shop = self.servers[action.store]
+        if isinstance(shop, ShopifyServer):
+            shop.set(action.order, displayFinancialStatus=action.status or "REFUNDED")
+            return
+        assert isinstance(shop, RestServer | BigCommerceServer)
+        if action.item is not None:
+            shop.remove(action.order, action.item, action.quantity, "refunded")
+        if action.item is None or action.status is not None:
+            shop.set(action.order, action.by, payment={"status": action.status or "refunded"})
 
     def _pay(self, action: wanted.Pay, at: datetime) -> None:
-        self._shop(action.store).set(action.order, displayFinancialStatus=action.status)
+        shop = self.servers[action.store]
+        if isinstance(shop, ShopifyServer):
+            shop.set(action.order, displayFinancialStatus=action.status or "PAID")
+        else:
+            assert isinstance(shop, RestServer | BigCommerceServer)
+            shop.set(action.order, "system", payment={"status": action.status or "paid"})
+
+    def _checkout(self, action: wanted.LeftCheckout, at: datetime) -> None:
+        shop = self.servers[action.store]
+        assert isinstance(shop, RestServer)
+        shop.checkout(action.ref, contact=action.contact, recovered=action.recovered)
+
+    def _say(self, action: wanted.Say, at: datetime) -> None:
+        self._settle()
+        world = self.daemon.world
+        order = say.find_one(world, action.order, action.store)
+        say.say(
+            world, order, action.kind, action.text, action.by, status=action.status, override=action.override,
+            to_shop=action.to_shop,
+        )  # fmt: skip
+
+    def _may(self, action: wanted.May, at: datetime) -> None:
+        self._settle()
+        world = self.daemon.world
+        order = say.find_one(world, action.order, action.store)
+        gate = say.may(world, order, action.to, reason=action.reason, by="ops")
+        if gate.allowed is not action.allowed or action.rule not in (None, gate.rule):
+            wish = f"{'yes' if action.allowed else 'no'}{f' ({action.rule})' if action.rule else ''}"
+            self.result.differences.append(
+                f"at {at:%m-%d %H:%M}: may {action.order} {action.to}: {'yes' if gate.allowed else 'no'} ({gate.rule}), "
+                f"expected {wish}"
+            )
+
+    def _dismiss(self, action: wanted.Dismiss, at: datetime) -> None:
+        self._settle()
+        with self.daemon.store.write() as connection:
+            condition = findings.c.kind == action.kind
+            if action.order is not None:
+                ids = sa.select(orders.c.id).where(orders.c.number == action.order)
+                condition = sa.and_(condition, findings.c.order_id.in_(ids))
+            closed = queries.close_findings(connection, condition, self.clock(), f"person: {action.by}", action.reason)
+        if not closed:
+            self.result.differences.append(f"at {at:%m-%d %H:%M}: no open finding {action.kind} to dismiss")
 
     def _fault(self, action: wanted.Fault, at: datetime) -> None:
         server = self.servers[action.server]
@@ -359,7 +481,7 @@ class Player:
         secret = "wrong" if signed == "wrong" else None
         if isinstance(server, EasyPostServer):
             outgoing = server.signed(body, secret)
-        elif isinstance(server, ShopifyServer):
+        elif isinstance(server, SHOPS):
             outgoing = server.signed(body, "orders/updated", secret)
         else:
             header = "credential" if isinstance(server, UPSServer) else "DHL-Hook-Token"
@@ -428,7 +550,7 @@ class Player:
         """Send what the servers have to say of their own; returns whether there was anything."""
         sent = False
         for server in self.servers.values():
-            if isinstance(server, ShopifyServer):
+            if isinstance(server, SHOPS):
                 while server.outgoing:
                     self._post(server.outgoing.pop(0))
                     sent = True
@@ -458,9 +580,16 @@ class Player:
                 wrong += [f"parcel {number}: is linked to an order" for row in rows if row.linked]
             if expect.findings is not None:
                 wrong += self._check_findings(connection, expect.findings)
+            if expect.checkouts is not None:
+                left = findings.c.kind == FindingKind.ABANDONED_CHECKOUT
+                stand = connection.execute(sa.select(findings.c.subject).where(left, findings.c.closed_at.is_(None)))
+                refs = {row.subject.rpartition("/")[2] for row in stand}
+                wrong += _sets("checkouts", refs, set(expect.checkouts))
             if expect.unmapped is not None:
                 codes = {f"{r.carrier}/{r.space}/{r.code}" for r in connection.execute(sa.select(unmapped_codes))}
                 wrong += _sets("unmapped codes", codes, set(expect.unmapped))
+        if expect.notices is not None:
+            wrong += self._check_notices(expect.notices)
         if expect.writes is not None:
             wrong += self._check_writes(expect.writes)
         if expect.rejected is not None and expect.rejected != self.result.rejected:
@@ -477,9 +606,21 @@ class Player:
         if row is None:
             return [f"order {number}: not known"]
         wrong = []
-        for name, value in (("status", expect.status), ("payment", expect.payment)):
+        checks = (
+            ("status", expect.status), ("payment", expect.payment), ("raw_status", expect.raw_status),
+            ("urgent", expect.urgent),
+        )  # fmt: skip
+        for name, value in checks:
+            if name == "urgent" and value == "none" and row.urgent is None:
+                continue
             if value is not None and getattr(row, name) != value:
                 wrong.append(f"order {number}: {name} is {getattr(row, name)}, expected {value}")
+        if expect.owner is not None:
+            account = self.daemon.world.account(row.store)
+            assert account is not None
+            owner = account.policy.owner_of(state.orders_of(connection, [row])[row.id])[0]
+            if owner is not expect.owner:
+                wrong.append(f"order {number}: owner is {owner}, expected {expect.owner}")
         for parcel, what in expect.parcels.items():
             rows = connection.execute(
                 sa.select(shipments)
@@ -495,8 +636,12 @@ class Player:
                 .order_by(decisions.c.id.desc())
                 .limit(1)
             ).scalar_one_or_none()
-            named = {rule.partition(":")[0] for rule in last or ()}
-            wrong += [f"order {number}: rule {rule} did not fire" for rule in expect.rules if rule not in named]
+            named = {rule.partition(":")[0] for rule in last or ()} | set(last or ())
+            wrong += [
+                f"order {number}: rule {rule} did not fire (these did: {', '.join(last or ())})"
+                for rule in expect.rules
+                if rule not in named
+            ]
         return wrong
 
     def _check_parcel(
@@ -523,7 +668,8 @@ class Player:
         return wrong
 
     def _check_findings(self, connection: sa.Connection, expect: Iterable[wanted.FindingExpected]) -> list[str]:
-        rows = list(connection.execute(sa.select(findings).order_by(findings.c.id)))
+        apart = findings.c.kind != FindingKind.ABANDONED_CHECKOUT
+        rows = list(connection.execute(sa.select(findings).where(apart).order_by(findings.c.id)))
         wrong = []
         for one in expect:
             match = next((row for row in rows if self._is(row, one)), None)
@@ -538,6 +684,13 @@ class Player:
                 wrong.append(f"{label}, {'open' if one.open else 'closed'}: not there{said}")
                 continue
             rows.remove(match)
+            for name, part in one.evidence.items():
+                if part not in str(match.evidence.get(name, "")):
+                    wrong.append(f"{label}: evidence {name} is {match.evidence.get(name)!r}, expected {part!r}")
+            if one.proposal is not None and (
+                one.proposal not in (match.proposal or "") or (not one.proposal and match.proposal)
+            ):
+                wrong.append(f"{label}: proposal is {match.proposal!r}, expected {one.proposal!r}")
             for name, when in (("opened_at", one.opened), ("closed_at", one.closed)):
                 if when is None:
                     continue
@@ -555,6 +708,8 @@ class Player:
             row.kind == one.kind
             and (row.closed_at is None) == one.open
             and (one.order is None or row.evidence.get("order") == one.order)
+            and (one.store is None or row.store == one.store)
+            and (one.act is None or row.act == one.act)
             and (one.parcel is None or one.parcel in str(row.evidence.get("parcel", row.subject)))
         )
 
@@ -573,6 +728,27 @@ class Player:
         ]
         return wrong
 
+    def _check_notices(self, expect: Iterable[wanted.NoticeExpected]) -> list[str]:
+        lines = self.notices_file.read_bytes().splitlines() if self.notices_file.exists() else []
+        told = [
+            (e["store"], e["order"], e["notice"], [p["number"] for p in e["parcels"]]) for e in map(orjson.loads, lines)
+        ]
+        wrong = []
+        for one in expect:
+            match = next(
+                (
+                    t
+                    for t in told
+                    if t[:3] == (one.store, one.order, one.notice) and (one.number is None or one.number in t[3])
+                ),
+                None,
+            )
+            if match is None:
+                wrong.append(f"notice {one.notice} for order {one.order}: the sink does not hold it")
+            else:
+                told.remove(match)
+        return wrong + [f"notice {t[2]} for order {t[1]} {' '.join(t[3])}: not expected" for t in told]
+
     def _wrote(self, entry: dict[str, Any], one: wanted.WriteExpected) -> bool:
         happened = self.scenario.moment(one.happened) if one.happened is not None else None
         return (
@@ -582,6 +758,11 @@ class Player:
             and (one.number is None or one.number in entry["numbers"])
             and (happened is None or abs(entry["happened_at"] - happened) < timedelta(seconds=1))
         )
+
+
+def _flow(value: Any) -> str:
+    """Write a value as YAML takes it in one line: JSON is YAML."""
+    return orjson.dumps(value).decode()
 
 
 def _sets(what: str, found: set[str], expected: set[str]) -> list[str]:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from tracker.config.policy import policy_values
-from tracker.domain.vocabulary import FindingKind, TrackingState
+from tracker.domain.facts import Finding
+from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -15,6 +16,7 @@ from tracker.store.tables import (
     accounts,
     findings,
     fulfilment_shipments,
+    fulfilments,
     inbox,
     orders,
     outbox,
@@ -27,6 +29,7 @@ from tracker.store.tables import (
 )
 
 AT_ONCE = 500
+SILENT_NEWS = 5  # polls that brought news since the last webhook
 
 
 def release_claims(world: World) -> None:
@@ -198,3 +201,115 @@ def backfill(world: World, store: str) -> int:
             accounts.update().where(accounts.c.name == store).values(connected_at=now - timedelta(days=3650))
         )
         return connection.execute(orders.update().where(orders.c.store == store).values(reconcile_at=now)).rowcount
+
+
+def look_around(world: World) -> None:
+    """Find what no single order shows: silent webhooks, a slow carrier, parcels that no order names."""
+    with world.store.write() as connection:
+        now = world.now()
+        _webhooks_silent(world, connection, now)
+        moved = _slow_carriers(world, connection, now)
+        _without_order(world, connection, now)
+    if moved:
+        world.ring("reconcile")
+
+
+def _webhooks_silent(world: World, connection: sa.Connection, now: datetime) -> None:
+    """Find an account whose webhooks stopped while its polls still bring news."""
+    after = world.config.root.watch.webhooks_silent_after
+    for row in connection.execute(sa.select(accounts).where(accounts.c.last_webhook_at.isnot(None))).all():
+        account = world.account(row.name)
+        if account is None or account.is_store:
+            continue
+        subject = f"account/{row.name}"
+        news = 0
+        if now - row.last_webhook_at >= after:
+            news = connection.execute(
+                sa.select(sa.func.count()).select_from(
+                    sa.select(inbox.c.id)
+                    .where(
+                        inbox.c.account == row.name, inbox.c.kind == "poll", inbox.c.state == "done",
+                        inbox.c.received_at > row.last_webhook_at,
+                    )
+                    .limit(SILENT_NEWS)
+                    .subquery()
+                )
+            ).scalar_one()  # fmt: skip
+        if news >= SILENT_NEWS:
+            evidence = {"account": row.name, "last_webhook": f"{row.last_webhook_at:%Y-%m-%d %H:%M}Z"}
+            finding = Finding(
+                FindingKind.WEBHOOKS_SILENT, subject, Severity.WARNING, Act.ACT, evidence, row.last_webhook_at
+            )
+            queries.open_findings(connection, [(None, finding)], now, by="watch")
+        elif now - row.last_webhook_at < after:
+            silent = sa.and_(findings.c.subject == subject, findings.c.kind == FindingKind.WEBHOOKS_SILENT)
+            queries.close_findings(connection, silent, now, "watch")
+
+
+def _slow_carriers(world: World, connection: sa.Connection, now: datetime) -> bool:
+    """KE-14: many silent parcels of one carrier are one finding; their orders are looked at again when it changes."""
+    watch = world.config.root.watch
+    s = shipments.c
+    silent = sa.func.sum(sa.case((s.last_scan_at < now - watch.slow_after, 1), else_=0))
+    rows = connection.execute(
+        sa.select(s.carrier, sa.func.count().label("total"), silent.label("silent"))
+        .where(s.closed_at.is_(None), s.last_scan_at.isnot(None), s.linked.is_(True))
+        .group_by(s.carrier)
+    ).all()
+    known = {
+        row.subject.removeprefix("carrier/")
+        for row in connection.execute(
+            sa.select(findings.c.subject).where(
+                findings.c.kind == FindingKind.CARRIER_SLOWDOWN, findings.c.closed_at.is_(None)
+            )
+        )
+    }
+    slow = {r.carrier: r for r in rows if r.silent >= watch.slow_parcels and r.silent >= watch.slow_share * r.total}
+    for carrier in sorted(set(slow) - known):
+        row = slow[carrier]
+        evidence = {"carrier": carrier, "silent": str(row.silent), "open": str(row.total)}
+        finding = Finding(
+            FindingKind.CARRIER_SLOWDOWN, f"carrier/{carrier}", Severity.WARNING, Act.MONITOR, evidence, now
+        )
+        queries.open_findings(connection, [(None, finding)], now, by="watch")
+    for carrier in sorted(known - set(slow)):
+        over = sa.and_(findings.c.subject == f"carrier/{carrier}", findings.c.kind == FindingKind.CARRIER_SLOWDOWN)
+        queries.close_findings(connection, over, now, "watch")
+    for carrier in sorted(known ^ set(slow)):
+        open_ = sa.select(s.id).where(s.carrier == carrier, s.closed_at.is_(None))
+        touched = (
+            sa.select(fulfilments.c.order_id)
+            .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+            .where(fulfilment_shipments.c.shipment_id.in_(open_))
+        )
+        connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=now))
+    return bool(known ^ set(slow))
+
+
+def _without_order(world: World, connection: sa.Connection, now: datetime) -> None:
+    """WS-11: parcels that webhooks tell of and no order names, one finding each after a while; closed once linked."""
+    after = world.config.root.watch.unmatched_after
+    s = shipments.c
+    rows = connection.execute(
+        sa.select(shipments)
+        .where(s.linked.is_(False), s.closed_at.is_(None), s.last_scan_at.isnot(None), s.starts_at < now - after)
+        .order_by(s.id.desc())
+        .limit(AT_ONCE)
+    ).all()
+    told = [
+        (None, Finding(
+            FindingKind.PARCEL_WITHOUT_ORDER, f"parcel/{row.carrier}/{row.number}", Severity.INFO, Act.MONITOR,
+            {"parcel": f"{row.carrier} {row.number}", "status": row.status}, row.starts_at,
+        ))
+        for row in rows
+    ]  # fmt: skip
+    queries.open_findings(connection, told, now, by="watch")
+    kind = sa.and_(findings.c.kind == FindingKind.PARCEL_WITHOUT_ORDER, findings.c.closed_at.is_(None))
+    stands = sa.select(sa.literal("parcel/") + s.carrier + "/" + s.number).where(s.linked.is_(True))
+    open_now = connection.execute(sa.select(findings.c.id, findings.c.subject).where(kind)).all()
+    if open_now:
+        numbers = {row.subject.rpartition("/")[2]: row.id for row in open_now}
+        linked = connection.execute(stands.where(s.number.in_(list(numbers)))).scalars().all()
+        over = [row.id for row in open_now if row.subject in set(linked)]
+        if over:
+            queries.close_findings(connection, findings.c.id.in_(over), now, "watch")

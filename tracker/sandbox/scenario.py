@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, ShippingStatus, TrackingState
+from tracker.domain.vocabulary import (
+    Act,
+    FindingKind,
+    NoticeClass,
+    OrderStatus,
+    Owner,
+    PaymentStatus,
+    ShippingStatus,
+    StatementKind,
+    TrackingState,
+)
 
 _OFFSET = re.compile(r"\+?\s*(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?")
 
@@ -74,23 +84,47 @@ class Scan(_Part):
     webhook: Send = Send()
 
 
+class ItemPlaced(_Part):
+    """A line of an order. Not on Shopify's sandbox."""
+
+    ref: str
+    name: str = ""
+    quantity: int = Field(1, ge=1)
+    in_stock: bool = True
+    shippable: bool = True
+
+
 class Place(_Part):
-    """Somebody places an order."""
+    """Somebody places an order. What stands below `status` is for `rest` stores; `items` for BigCommerce too."""
 
     order: str
     store: str = "shop"
-    payment: str = Field("PAID", description="The platform's own word.")
-    status: str = Field("UNFULFILLED", description="The platform's own word.")
+    payment: str | None = Field(None, description="The platform's own word; paid by default.")
+    status: str | None = Field(None, description="The platform's own word; its first one by default.")
+    by: str = Field("system", description="Who set the status.")
+    items: tuple[ItemPlaced, ...] = ()
+    method: str = Field("", description="Delivery method, in the shop's word: it tells who dispatches (KE-01).")
+    service: str = ""
+    location: str = ""
+    country: str = ""
+    address: Literal["", "confirmed", "unconfirmed", "flagged", "missing"] = ""
+    tags: tuple[str, ...] = ()
+    pays_by: str = Field("card", description="Payment method: cod, bank_transfer, card ...")
+    verified: bool = False
 
 
 class Ship(_Part):
-    """Somebody ships an order: one fulfilment with its numbers."""
+    """Somebody ships an order: one fulfilment with its numbers. On a `rest` store it sets no status but `status`."""
 
     order: str
     store: str = "shop"
     company: str = ""
-    numbers: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
     partly: bool = False
+    items: dict[str, int] = Field({}, description="Pieces by item; all that are left by default.")
+    status: str | None = Field(None, description="The status that the shipper sets with it, in the platform's word.")
+    by: str = "seller"
+    service: str = ""
 
 
 class Edit(_Part):
@@ -106,11 +140,24 @@ class Edit(_Part):
 
 
 class Cancel(_Part):
-    """Somebody cancels an order."""
+    """Somebody cancels an order, or pieces of one of its items (all that are left by default)."""
 
     order: str
     store: str = "shop"
     by: str = "seller"
+    item: str | None = None
+    quantity: int | None = Field(None, ge=1)
+
+
+class Refund(_Part):
+    """Somebody gives money back: for the order (the payment's word changes), or for pieces of an item."""
+
+    order: str
+    store: str = "shop"
+    by: str = "seller"
+    item: str | None = None
+    quantity: int | None = Field(None, ge=1)
+    status: str | None = Field(None, description="The payment's word; refunded by default, nothing for an item.")
 
 
 class Pay(_Part):
@@ -118,7 +165,49 @@ class Pay(_Part):
 
     order: str
     store: str = "shop"
-    status: str = "PAID"
+    status: str | None = Field(None, description="Paid by default.")
+
+
+class LeftCheckout(_Part):
+    """Somebody leaves a checkout of a `rest` store, or (recovered) takes it up again."""
+
+    ref: str
+    store: str = "shop"
+    contact: bool = False
+    recovered: bool = False
+
+
+class Say(_Part):
+    """A person speaks, as `tracker note | record | correct` do."""
+
+    order: str
+    store: str = "shop"
+    kind: StatementKind = StatementKind.NOTE
+    status: OrderStatus | None = Field(None, description="Of a correction: what the order must be.")
+    text: str = ""
+    by: str = "ops"
+    override: bool = False
+    to_shop: bool = False
+
+
+class May(_Part):
+    """A gate is asked, as `tracker may` does, and must answer so."""
+
+    order: str
+    to: OrderStatus
+    store: str = "shop"
+    reason: str = ""
+    allowed: bool
+    rule: str | None = None
+
+
+class Dismiss(_Part):
+    """A person closes the open findings of a kind, with a reason, or snoozes them."""
+
+    kind: FindingKind
+    order: str | None = None
+    reason: str = "looked at"
+    by: str = "ops"
 
 
 class Fault(_Part):
@@ -127,7 +216,7 @@ class Fault(_Part):
     server: str
     kind: Literal[
         "throttle", "error", "garbage", "expire_tokens", "graphql_throttle", "apply_then_fail", "refuse_write",
-        "refuse_number",
+        "refuse_number", "rate_limit",
     ]  # fmt: skip
     times: int = Field(1, ge=1, le=1000)
 
@@ -153,12 +242,19 @@ class Step(_Part):
     pay: Pay | None = None
     fault: Fault | None = None
     wire: Wire | None = None
+    refund: Refund | None = None
+    checkout: LeftCheckout | None = None
+    say: Say | None = None
+    may: May | None = None
+    dismiss: Dismiss | None = None
     expect: Expect | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Step:
         if len(self.model_fields_set - {"at"}) != 1:
-            raise ValueError("needs exactly one of place, ship, scan, edit, cancel, pay, fault, wire, expect")
+            raise ValueError(
+                f"needs exactly one of {', '.join(name for name in type(self).model_fields if name != 'at')}"
+            )
         return self
 
 
@@ -176,8 +272,11 @@ class OrderExpected(_Part):
 
     status: OrderStatus | None = None
     payment: PaymentStatus | None = None
+    raw_status: str | None = Field(None, description="The platform's own word, as it stands in the shop.")
+    owner: Owner | None = None
     parcels: dict[str, ParcelExpected] = {}
     rules: tuple[str, ...] = Field((), description="Rules that the last decision must name.")
+    urgent: Literal["urgent", "warning", "info", "none"] | None = Field(None, description="The worst open finding.")
 
 
 class FindingExpected(_Part):
@@ -187,6 +286,10 @@ class FindingExpected(_Part):
     order: str | None = None
     parcel: str | None = None
     open: bool = True
+    store: str | None = None
+    act: Act | None = None
+    evidence: dict[str, str] = Field({}, description="Parts that the evidence must hold.")
+    proposal: str | None = Field(None, description="The proposal contains this; an empty text: there is none.")
     opened: When | None = Field(None, description="Opened at this time, to the hour.")
     closed: When | None = Field(None, description="Closed at this time, to the hour.")
 
@@ -203,6 +306,15 @@ class WriteExpected(_Part):
     times: int = Field(1, ge=1)
 
 
+class NoticeExpected(_Part):
+    """A notice that the sink must hold, once."""
+
+    order: str
+    notice: NoticeClass
+    number: str | None = None
+    store: str = "shop"
+
+
 class Expect(_Part):
     """What must hold: now (as a step) or at the end. Lists of findings and writes are complete at the end."""
 
@@ -210,6 +322,8 @@ class Expect(_Part):
     unmatched: dict[str, ParcelExpected] = Field({}, description="Parcels without an order, by number.")
     findings: tuple[FindingExpected, ...] | None = None
     writes: tuple[WriteExpected, ...] | None = None
+    notices: tuple[NoticeExpected, ...] | None = Field(None, description="Complete.")
+    checkouts: tuple[str, ...] | None = Field(None, description="Checkouts that stand apart, by ref. Complete.")
     unmapped: tuple[str, ...] | None = Field(None, description="carrier/space/code")
     rejected: int | None = Field(None, description="Webhooks answered with 401.")
     calls: dict[str, int] = Field({}, description="At least so many calls, by server/operation.")
@@ -226,9 +340,15 @@ class CarrierUsed(_Part):
 class StoreUsed(_Part):
     """A store of the play."""
 
-    uses: Literal["shopify"] = "shopify"
+    uses: Literal["shopify", "rest", "bigcommerce"] = "shopify"
+    words: Literal["kingston", "kartrocket", "marketplace-guide", "own"] = Field(
+        "own", description="rest only: the words of its statuses; own are ours."
+    )
+    statuses: dict[str, OrderStatus] = Field({}, description="rest only: more words, as the YAML maps them.")
+    webhooks: bool = Field(True, description="false: the shop sends no hooks; its sweeps tell.")
     mode: Literal["observe", "write"] = "write"
-    policy: dict[str, str] = {}
+    policy: dict[str, Any] = Field({}, description="preset and overrides, as in the YAML.")
+    settings: dict[str, Any] = Field({}, description="More settings of the plugin, such as completed_is_delivered.")
     sweep_every: str = "1h"
     writes_per_hour: int = 1000
     secret: Literal["right", "wrong"] = "right"
@@ -244,6 +364,7 @@ class Scenario(_Part):
     accounts: dict[str, CarrierUsed] = {}
     stores: dict[str, StoreUsed] = {"shop": StoreUsed()}
     steps: tuple[Step, ...]
+    watch: dict[str, Any] = Field({}, description="The section watch: of the YAML: slowdown, silent webhooks.")
     lasts: Span | None = Field(None, description="How long to go on after the last step; 1h by default.")
     expect: Expect = Expect()
 
