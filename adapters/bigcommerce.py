@@ -326,6 +326,8 @@ def _rows(body: bytes) -> list[dict[str, Any]]:
 
 def _date(value: Any, where: str) -> datetime:
     """Read an RFC 2822 date, as V2 prints them."""
+    if not isinstance(value, str):
+        raise BadPayload(where, "must be a date")
     try:
         at = parsedate_to_datetime(value)
     except (TypeError, ValueError, IndexError, OverflowError):

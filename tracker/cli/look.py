@@ -1,19 +1,17 @@
-"""Commands that look: `show`, `explain`, `findings`, `codes`, `inbox`, `outbox`, `plugins`."""
+"""Commands that look at an order or parcel: `show`, `explain`, `evidence`; and `plugins`."""
 
 from __future__ import annotations
 
-import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-import sqlalchemy as sa
 
 from tracker.cli.common import cell as show
 from tracker.cli.common import (
     config_option,
     json_option,
-    limit_option,
     open_world,
     out,
     print_json,
@@ -22,17 +20,9 @@ from tracker.cli.common import (
 )
 from tracker.config.plugins import load, names
 from tracker.domain.errors import TrackerError
+from tracker.pipeline.evidence import pack
 from tracker.pipeline.explain import explanation, overview
 from tracker.plugin.contracts import Carrier, Platform
-from tracker.store.tables import findings as findings_table
-from tracker.store.tables import inbox as inbox_table
-from tracker.store.tables import outbox as outbox_table
-from tracker.store.tables import unmapped_codes
-
-
-def _rows(file: Path, statement: sa.Select[Any]) -> list[dict[str, Any]]:
-    with open_world(read_config(file)).store.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(statement)]
 
 
 @click.command("show")
@@ -60,9 +50,12 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 @click.argument("what", metavar="ORDER|NUMBER")
 @config_option
 @json_option
-def explain(what: str, file: Path, as_json: bool) -> None:
+@click.option(
+    "--at", "at", metavar="MOMENT", help="As of a moment, such as 2026-11-02T09:00Z: only what was known then."
+)
+def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
     """Explain why: scans, their meanings, the rules that fired, writes with receipts, what would be written now."""
-    told = explanation(open_world(read_config(file)), what)
+    told = explanation(open_world(read_config(file)), what, at=_moment(at))
     if as_json:
         print_json(told)
         return
@@ -85,6 +78,29 @@ def explain(what: str, file: Path, as_json: bool) -> None:
         show_table("decisions, newest first", columns, rows, empty="no decision yet")
 
 
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--at {text!r}: must be a moment such as 2026-11-02T09:00Z") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.argument("order")
+@config_option
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The zip to write."
+)
+@click.option("--at", "at", metavar="MOMENT", help="As of a moment.")
+def evidence(order: str, file: Path, output: Path, at: str | None) -> None:
+    """Pack what proves an order's story: JSON, one readable page, the raw payloads, proof links, and their hashes."""
+    count = pack(open_world(read_config(file)), order, output, at=_moment(at))
+    click.echo(f"{output}: evidence.json, index.html, {count} raw payloads, SHA256SUMS")
+
+
 def _require(told: dict[str, Any], what: str) -> None:
     if not told["orders"] and not told["parcels_without_order"]:
         could = told["could_be"]
@@ -98,14 +114,25 @@ def _print_order(order: dict[str, Any]) -> None:
         f"[cyan]{order['status']}[/] (shop says {show(order['raw_status'])}), {order['payment']}, "
         f"placed {show(order['placed_at'])}, read {show(order['read_at'])}"
     )
+    out.print(
+        f"  dispatched by: {order['owner']} (method {show(order['method'])}), address {show(order['address'])},"
+        f" status set by {show(order['actor'])}{', urgency ' + order['urgent'] if order['urgent'] else ''}"
+    )
+    for item in order["items"]:
+        gone = f", {item['removed']} cancelled or refunded" if item["removed"] else ""
+        short = ", out of stock" if item["short"] else ""
+        out.print(f"  item {show(item['ref'])} {show(item['name'])}: {item['ordered']} ordered{gone}{short}")
+    for said in order["statements"]:
+        to = f" {said['status']}" if said["status"] else ""
+        out.print(f"  {said['kind']}{to} by {show(said['by'])}, {show(said['at'])}: {show(said['text'])}")
     for fulfilment in order["fulfilments"]:
         out.print(f"  fulfilment {show(fulfilment['ref'])}: the shop shows {show(fulfilment['shown'])}")
     for parcel in order["parcels"]:
         _print_parcel(parcel)
-    columns = ("finding", "severity", "action", "opened", "closed", "evidence")
+    columns = ("finding", "severity", "action", "opened", "closed", "evidence", "would heal")
     rows = [
         (f["kind"], f["severity"], f["act"], f["opened_at"], f["closed_at"],
-         ", ".join(f"{k}={v}" for k, v in f["evidence"].items()))
+         ", ".join(f"{k}={v}" for k, v in f["evidence"].items()), f["proposal"])
         for f in order["findings"]
     ]  # fmt: skip
     show_table("findings", columns, rows, empty="  no findings")
@@ -144,120 +171,6 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
     )
 
 
-@click.command("findings")
-@config_option
-@json_option
-@limit_option
-@click.option("--closed", is_flag=True, help="Closed ones too.")
-@click.option("--digest", is_flag=True, help="Those of what happened before their store was connected.")
-def findings_(file: Path, as_json: bool, limit: int, closed: bool, digest: bool) -> None:
-    """List what a person must look at, newest first.
-
-    What a store's first sync found in its past is one line at the end (--digest lists it).
-    """
-    t = findings_table.c
-    statement = sa.select(
-        t.kind, t.severity, t.act, t.subject, t.evidence, t.opened_at, t.closed_at, t.closed_by, t.digest
-    ).order_by(t.opened_at.desc(), t.id.desc()).limit(limit)  # fmt: skip
-    statement = statement.where(t.digest.is_(digest))
-    rows = _rows(file, statement if closed else statement.where(t.closed_at.is_(None)))
-    if as_json:
-        print_json(rows)
-        return
-    columns = ("finding", "severity", "action", "subject", "opened", "closed", "evidence")
-    shown = [
-        (r["kind"], r["severity"], r["act"], r["subject"], r["opened_at"], r["closed_at"],
-         ", ".join(f"{k}={v}" for k, v in r["evidence"].items()))
-        for r in rows
-    ]  # fmt: skip
-    show_table("findings", columns, shown, empty="no findings: shop and carriers agree")
-    past = [] if digest else _rows(file, sa.select(t.id).where(t.digest.is_(True), t.closed_at.is_(None)))
-    if past:
-        click.echo(f"and {len(past)} of what happened before its store was connected (tracker findings --digest)")
-
-
-@click.command()
-@config_option
-@json_option
-@limit_option
-def codes(file: Path, as_json: bool, limit: int) -> None:
-    """List codes that have no meaning yet, the most frequent first.
-
-    Give one a meaning in the YAML (accounts.<name>.codes."space/code": {status: ..., reason: ...}), reload, then
-    `tracker remap ACCOUNT`.
-    """
-    rows = _rows(file, sa.select(unmapped_codes).order_by(unmapped_codes.c["count"].desc()).limit(limit))
-    if as_json:
-        print_json(rows)
-        return
-    columns = ("carrier", "code", "carrier's words", "seen", "first", "last", "sample (tracker inbox)")
-    shown = [
-        (
-            r["carrier"],
-            f"{r['space']}/{r['code']}",
-            r["text"],
-            r["count"],
-            r["first_seen_at"],
-            r["last_seen_at"],
-            r["sample"],
-        )
-        for r in rows
-    ]
-    show_table("unmapped codes", columns, shown, empty="every code has a meaning")
-
-
-@click.command()
-@config_option
-@json_option
-@limit_option
-@click.option("--state", type=click.Choice(["pending", "done", "ignored", "dead"]), help="Only these.")
-@click.option("--account", help="Only from this account.")
-@click.option("--body", "row_id", type=int, help="Print the stored bytes of one payload.")
-def inbox(file: Path, as_json: bool, limit: int, state: str | None, account: str | None, row_id: int | None) -> None:
-    """List payloads that arrived, newest first; `--state dead` are those that could not be read."""
-    t = inbox_table.c
-    if row_id is not None:
-        found = _rows(file, sa.select(t.body).where(t.id == row_id))
-        if not found or found[0]["body"] is None:
-            raise TrackerError(f"there is no body of payload {row_id} (any more)")
-        sys.stdout.buffer.write(found[0]["body"])
-        return
-    statement = sa.select(
-        t.id, t.account, t.kind, t.state, t.reason, t["size"], t.attempts, t.received_at, t.due_at
-    ).order_by(t.id.desc()).limit(limit)  # fmt: skip
-    if state:
-        statement = statement.where(t.state == state)
-    if account:
-        statement = statement.where(t.account == account)
-    rows = _rows(file, statement)
-    if as_json:
-        print_json(rows)
-        return
-    columns = ("id", "account", "kind", "state", "why", "bytes", "tries", "received", "due")
-    show_table("inbox", columns, [tuple(r.values()) for r in rows], empty="no such payload")
-
-
-@click.command()
-@config_option
-@json_option
-@limit_option
-@click.option(
-    "--state", type=click.Choice(["pending", "sent", "refused", "dead", "superseded", "observed"]), help="Only these."
-)
-def outbox(file: Path, as_json: bool, limit: int, state: str | None) -> None:
-    """List writes, newest first. `observed` would have been sent, were the store in mode write."""
-    t = outbox_table.c
-    statement = sa.select(
-        t.id, t.store, t.key, t.state, t.attempts, t.error, t.created_at, t.due_at, t.attempted_at
-    ).order_by(t.id.desc()).limit(limit)  # fmt: skip
-    rows = _rows(file, statement.where(t.state == state) if state else statement)
-    if as_json:
-        print_json(rows)
-        return
-    columns = ("id", "store", "key", "state", "tries", "error", "created", "due", "tried")
-    show_table("outbox", columns, [tuple(r.values()) for r in rows], empty="no such write")
-
-
 @click.command()
 @json_option
 def plugins(as_json: bool) -> None:
@@ -292,4 +205,4 @@ def plugins(as_json: bool) -> None:
     show_table("plugins", columns, shown, empty="no plugins")
 
 
-COMMANDS = (show_, explain, findings_, codes, inbox, outbox, plugins)
+COMMANDS = (show_, explain, evidence, plugins)

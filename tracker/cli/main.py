@@ -8,7 +8,7 @@ import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tracker import __version__
-from tracker.cli import act, configure, look, play, run
+from tracker.cli import act, configure, look, ops, people, play, policy, run
 from tracker.config.plugins import guard_names
 from tracker.daemon.app import EXIT_DATABASE, DatabaseAway
 from tracker.domain.errors import ConfigError, TrackerError
@@ -33,7 +33,7 @@ def cli() -> None:
     """
 
 
-for group in (run, configure, look, act, play):
+for group in (run, configure, look, ops, people, policy, act, play):
     for command in group.COMMANDS:
         cli.add_command(command)
 

@@ -72,6 +72,8 @@ def build(document: Document) -> Config:
             document.problem(
                 ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
             )
+    if root is not None and root.api.token is not None and len(root.api.token.get_secret_value()) < SHORTEST_TOKEN:
+        document.problem(("api", "token"), f"must have {SHORTEST_TOKEN} or more random characters")
     if document.problems or root is None:
         raise ConfigError(*sorted(set(document.problems), key=document.problems.index))
     return Config(root, accounts, Cadence(), document.file)
@@ -197,6 +199,8 @@ def _fields_at(model: type[BaseModel], inner: Iterable[str | int]) -> set[str]:
 
 def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: Document) -> None:
     for key, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and isinstance(value, dict):
+            _refuse_literals(field.annotation, value.get(key), (*path, key), document)
         if not _is_secret(field.annotation) or not isinstance(value, dict) or value.get(key) is None:
             continue
         items = value[key] if isinstance(value[key], list) else [value[key]]
@@ -275,6 +279,8 @@ def _spelt(value: Any) -> Any:
 def masked(config: Config) -> dict[str, Any]:
     """Return the effective configuration with every secret masked."""
     shown: dict[str, Any] = _spelt(config.root.model_dump(exclude={"accounts", "stores"}))
+    if config.root.api.token:
+        shown["api"]["token"] = "********"
     if config.root.vault_key:
         shown["vault_key"] = "********"
     for account in config.accounts.values():

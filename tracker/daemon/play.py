@@ -31,6 +31,7 @@ from tracker.daemon.app import Daemon
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import heal, say, state
+from tracker.pipeline.explain import overview
 from tracker.pipeline.world import QUEUES
 from tracker.sandbox import scenario as wanted
 from tracker.sandbox.scenario import Expect, Scenario, Step
@@ -615,6 +616,9 @@ class Player:
                 continue
             if value is not None and getattr(row, name) != value:
                 wrong.append(f"order {number}: {name} is {getattr(row, name)}, expected {value}")
+        if expect.shows:
+            shown = next(o for o in overview(self.daemon.world, number)["orders"] if o["store"] == row.store)
+            wrong += [f"order {number}: {said}" for said in _parts(orjson.loads(orjson.dumps(shown)), expect.shows, "")]
         if expect.owner is not None:
             account = self.daemon.world.account(row.store)
             assert account is not None
@@ -731,7 +735,8 @@ class Player:
     def _check_notices(self, expect: Iterable[wanted.NoticeExpected]) -> list[str]:
         lines = self.notices_file.read_bytes().splitlines() if self.notices_file.exists() else []
         told = [
-            (e["store"], e["order"], e["notice"], [p["number"] for p in e["parcels"]]) for e in map(orjson.loads, lines)
+            (e["store"], e["order"], e["notice"], [p["number"] for p in e["parcels"]], e["text"])
+            for e in map(orjson.loads, lines)
         ]
         wrong = []
         for one in expect:
@@ -739,12 +744,17 @@ class Player:
                 (
                     t
                     for t in told
-                    if t[:3] == (one.store, one.order, one.notice) and (one.number is None or one.number in t[3])
+                    if t[:3] == (one.store, one.order, one.notice)
+                    and (one.number is None or one.number in t[3])
+                    and one.text in t[4]
                 ),
                 None,
             )
             if match is None:
-                wrong.append(f"notice {one.notice} for order {one.order}: the sink does not hold it")
+                said = [t[4] for t in told if t[1:3] == (one.order, one.notice)]
+                wrong.append(
+                    f"notice {one.notice} for order {one.order}: the sink does not hold it{f' ({said})' if said else ''}"
+                )
             else:
                 told.remove(match)
         return wrong + [f"notice {t[2]} for order {t[1]} {' '.join(t[3])}: not expected" for t in told]
@@ -756,8 +766,22 @@ class Player:
             and entry["order"] == one.order
             and entry["event"] == one.event
             and (one.number is None or one.number in entry["numbers"])
+            and (one.place is None or one.place in str(entry.get("city")))
             and (happened is None or abs(entry["happened_at"] - happened) < timedelta(seconds=1))
         )
+
+
+def _parts(there: Any, wanted_: Any, where: str) -> list[str]:
+    """Say which parts of what must be there are not: every key of a mapping, each item of a list in its place."""
+    if isinstance(wanted_, dict):
+        if not isinstance(there, dict):
+            return [f"{where} is {there!r}, expected {wanted_!r}"]
+        return [said for key, part in wanted_.items() for said in _parts(there.get(key), part, f"{where}.{key}")]
+    if isinstance(wanted_, list):
+        if not isinstance(there, list) or len(there) != len(wanted_):
+            return [f"{where} is {there!r}, expected {wanted_!r}"]
+        return [said for i, part in enumerate(wanted_) for said in _parts(there[i], part, f"{where}[{i}]")]
+    return [] if there == wanted_ else [f"{where} is {there!r}, expected {wanted_!r}"]
 
 
 def _flow(value: Any) -> str:

@@ -284,6 +284,11 @@ class Servers:
             ),
             uvicorn.Server(uvicorn.Config(OpsApp(render), host=web.ops_host, port=web.ops_port, **common)),
         ]
+        api = world.config.root.api
+        if api.token is not None:
+            from tracker.daemon.api import make
+
+            self._servers.append(uvicorn.Server(uvicorn.Config(make(world), host=api.host, port=api.port, **common)))
 
     async def serve(self) -> None:
         """Serve until told to stop."""
@@ -311,7 +316,7 @@ class Servers:
         return False
 
     def ports(self) -> tuple[int, ...]:
-        """Return the ports they listen on, the receiver first."""
+        """Return the ports they listen on: the receiver, the ops endpoint, and the read API where it is on."""
         return tuple(server.servers[0].sockets[0].getsockname()[1] for server in self._servers)
 
     def stop(self) -> None:

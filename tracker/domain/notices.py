@@ -7,7 +7,7 @@ date is an estimate and is labelled as one, by the one helper that renders dates
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from tracker.domain.facts import Action
@@ -41,8 +41,12 @@ TEMPLATES: Mapping[str, Mapping[NoticeClass, str]] = {
 
 
 def estimate(at: datetime, language: str, zone: str = "UTC") -> str:
-    """Render a date as what it is: a labelled estimate. No other code renders a date for a customer."""
-    local = at.astimezone(ZoneInfo(zone))
+    """Render a date as what it is: a labelled estimate. No other code renders a date for a customer.
+
+    A day told without an hour ends at midnight UTC: its date is the day that ends there, in any zone.
+    """
+    whole_day = at.astimezone(UTC).time() == time()
+    local = at.astimezone(UTC) - timedelta(seconds=1) if whole_day else at.astimezone(ZoneInfo(zone))
     date = local.strftime("%d.%m.%Y") if language == "de" else f"{local:%B} {local.day}, {local.year}"
     return ESTIMATE[language].format(date=date)
 

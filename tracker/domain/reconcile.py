@@ -760,8 +760,7 @@ class _Case:
             if since is not None and self.after(since + policy.pickup_expires_after):
                 add(K.PICKUP_EXPIRING, WARNING, Act.FOLLOW_UP, last)
         elif news is not None and self.after(news + (limit.stuck_after or policy.stuck_after)) and not parcel.slow:
-            act = Act.MONITOR if self.owner is Owner.PLATFORM else Act.FOLLOW_UP
-            add(K.STUCK, WARNING, act, {**last, "silence": limit.name}, news)
+            add(K.STUCK, WARNING, self.hands(), {**last, "silence": limit.name}, news)
         if (
             parcel.edd is not None
             and status is not S.AVAILABLE_FOR_PICKUP

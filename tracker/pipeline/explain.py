@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tracker.domain.facts import Action
+from tracker.domain.facts import Action, Order, Shipment
 from tracker.domain.numbers import candidates, clean
 from tracker.domain.reconcile import reconcile
 from tracker.pipeline import state
@@ -24,6 +25,7 @@ from tracker.store.tables import (
     outbox,
     scans,
     shipments,
+    statements,
     trackings,
 )
 
@@ -51,50 +53,88 @@ def overview(world: World, what: str) -> dict[str, Any]:
     """Return everything an operator asks first about an order or number; empty lists where nothing is known."""
     with world.store.read() as connection:
         found, parcels = find(connection, what)
-        shown = [_order(connection, row) for row in found]
+        shown = [_order(world, connection, row) for row in found]
         linked = {parcel["id"] for order in shown for parcel in order["parcels"]}
         loose = [_parcel(connection, row) for row in parcels if row.id not in linked]
     return {"asked": what, "orders": shown, "parcels_without_order": loose, "could_be": list(candidates(what))}
 
 
-def explanation(world: World, what: str) -> dict[str, Any]:
-    """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history."""
+def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[str, Any]:
+    """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history.
+
+    `at`: as of an earlier moment, from what was known by then: what was told later, decided later or done later is left
+    out, and the rules are those that fire on the state of then, under the policy in force now.
+    """
     told = overview(world, what)
     with world.store.read() as connection:
         states = state.account_rows(connection)
         for order in told["orders"]:
             row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
+            decided = sa.select(decisions).where(decisions.c.order_id == row.id)
+            seen = sa.select(order_versions).where(order_versions.c.order_id == row.id)
+            if at is not None:
+                decided, seen = decided.where(decisions.c.at <= at), seen.where(order_versions.c.seen_at <= at)
             order["decisions"] = [
                 {
                     "at": d.at, "order_version": d.order_version, "policy": d.policy_hash[:8], "because": d.because,
-                    "writes": [_what(ACTION.validate_python(a)) for a in d.actions], "findings": [f["kind"] for f in d.findings],
+                    "writes": [_what(ACTION.validate_python(a)) for a in d.actions],
+                    "findings": [f["kind"] for f in d.findings],
                 }
-                for d in connection.execute(
-                    sa.select(decisions).where(decisions.c.order_id == row.id).order_by(decisions.c.id.desc()).limit(MOST)
-                )
+                for d in connection.execute(decided.order_by(decisions.c.id.desc()).limit(MOST))
             ]  # fmt: skip
             order["versions"] = [
-                {"version": v.version, "seen_at": v.seen_at, "previous_read_at": v.previous_read_at, "actor": v.actor}
-                for v in connection.execute(
-                    sa.select(order_versions)
-                    .where(order_versions.c.order_id == row.id)
-                    .order_by(order_versions.c.version.desc())
-                    .limit(MOST)
-                )
-            ]
+                {"version": v.version, "seen_at": v.seen_at, "previous_read_at": v.previous_read_at, "actor": v.actor,
+                 "status": v.status, "raw_status": v.raw_status, "payment": v.payment}
+                for v in connection.execute(seen.order_by(order_versions.c.version.desc()).limit(MOST))
+            ]  # fmt: skip
             account = world.account(row.store)
-            if account is not None:
-                decision = reconcile(
-                    state.orders_of(connection, [row])[row.id], state.shipments_of(connection, [row.id])[row.id],
-                    account.policy, world.now(), connected_at=state.quiet_until(states, row),
-                )  # fmt: skip
+            known = state.orders_of(connection, [row], until=at).get(row.id)
+            if at is None:
+                parcels = state.shipments_of(connection, [row.id])[row.id]
+            else:
+                parcels = state.shipments_at(connection, [row.id], at)[row.id]
+                _as_of(order, known, parcels, at)
+            if account is not None and known is not None:
+                quiet = state.quiet_until(states, row)
+                decision = reconcile(known, parcels, account.policy, at or world.now(), connected_at=quiet)
                 order["now"] = {
                     "because": list(decision.because),
                     "would_write": [_what(a) for a in decision.actions],
                     "look_again_at": decision.look_again_at,
                     "mode": account.mode,
                 }
+    if at is not None:
+        told["at"] = at
+        told["orders"] = [order for order in told["orders"] if order["placed_at"] <= at]
     return told
+
+
+def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipment], at: datetime) -> None:
+    """Take out of an overview what was not known at a moment."""
+    if known is not None:
+        order |= {
+            "status": known.status, "raw_status": known.raw_status, "payment": known.payment, "actor": known.actor,
+            "raw_payment": known.raw_payment,
+        }  # fmt: skip
+    then = {(p.carrier, p.number, p.generation): p.summary for p in parcels}
+    kept = []
+    for parcel in order["parcels"]:
+        summary = then.get((parcel["carrier"], parcel["number"], parcel["generation"]))
+        if summary is None:
+            continue
+        parcel |= {
+            "status": summary.status, "reason": summary.reason, "since": summary.since, "place": str(summary.place),
+            "last_scan_at": summary.last_scan_at, "disputed": summary.disputed,
+            "scans": [s for s in parcel["scans"] if s["first_seen_at"] <= at],
+        }  # fmt: skip
+        kept.append(parcel)
+    order["parcels"] = kept
+    order["findings"] = [f for f in order["findings"] if f["opened_at"] <= at]
+    for finding in order["findings"]:
+        if finding["closed_at"] is not None and finding["closed_at"] > at:
+            finding |= {"closed_at": None, "closed_by": None, "closed_reason": None}
+    order["writes"] = [w for w in order["writes"] if w["created_at"] <= at]
+    order["statements"] = [s for s in order["statements"] if s["at"] <= at]
 
 
 def first_writes(world: World, store: str, limit: int = MOST) -> tuple[int, list[dict[str, Any]]]:
@@ -134,7 +174,7 @@ def _what(action: Action) -> str:
     return str(action.target or action.notice or (action.kind if action.kind == "order_note" else action.status))
 
 
-def _order(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+def _order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any]:
     parcels = connection.execute(
         sa.select(shipments, fulfilments.c.ref.label("fulfilment"))
         .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == shipments.c.id)
@@ -151,20 +191,37 @@ def _order(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "raw_status": row.raw_status,
         "payment": row.payment,
         "raw_payment": row.raw_payment,
-        "owner": row.owner,
+        "owner": _owner(world, connection, row),
         "placed_at": row.placed_at,
         "read_at": row.read_at,
         "version": row.version,
         "urgent": row.urgent,
+        "status_reason": row.facts.get("status_reason") or None,
+        "actor": row.facts.get("actor"),
+        "method": row.facts.get("method") or None,
+        "service": row.facts.get("service") or None,
+        "address": row.facts.get("address") or None,
+        "pays_by": row.facts.get("pays_by") or None,
+        "items": [
+            {k: item.get(k) for k in ("ref", "name", "ordered", "removed", "shippable", "short")}
+            for item in row.facts["items"]
+        ],
+        "statements": [
+            {"kind": s.kind, "text": s.text, "by": s.by, "at": s.at, "status": s.status, "override": s.override}
+            for s in connection.execute(
+                sa.select(statements).where(statements.c.order_id == row.id).order_by(statements.c.id)
+            )
+        ],
         "fulfilments": [
-            {"ref": f["ref"], "status": f["status"], "shown": (f["published"] or {}).get("raw")}
+            {"ref": f["ref"], "status": f["status"], "shown": (f["published"] or {}).get("raw"),
+             "pieces": dict(f.get("quantities") or ())}
             for f in row.facts["fulfilments"]
         ],
         "parcels": [_parcel(connection, parcel) for parcel in parcels],
         "findings": [_finding(f) for f in _findings(connection, row.id)],
         "writes": [
             {
-                "status": _what(ACTION.validate_python(w.action)), "kind": w.kind, "id": w.id, "state": w.state, "happened_at": w.action["happened_at"],
+                "status": _what(ACTION.validate_python(w.action)), "kind": w.kind, "id": w.id, "created_at": w.created_at, "state": w.state, "happened_at": w.action["happened_at"],
                 "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules,
             }
             for w in connection.execute(
@@ -172,6 +229,12 @@ def _order(connection: Connection, row: Row[Any]) -> dict[str, Any]:
             )
         ],
     }  # fmt: skip
+
+
+def _owner(world: World, connection: Connection, row: Row[Any]) -> str:
+    """Say who dispatches, by the policy in force."""
+    account = world.account(row.store)
+    return str(account.policy.owner_of(state.orders_of(connection, [row])[row.id])[0]) if account else row.owner
 
 
 def _findings(connection: Connection, order_id: int) -> Sequence[Row[Any]]:
@@ -182,7 +245,8 @@ def _findings(connection: Connection, order_id: int) -> Sequence[Row[Any]]:
 
 def _finding(row: Row[Any]) -> dict[str, Any]:
     return {
-        "kind": row.kind, "severity": row.severity, "act": row.act, "opened_at": row.opened_at,
+        "id": row.id, "kind": row.kind, "severity": row.severity, "act": row.act, "opened_at": row.opened_at,
+        "proposal": row.proposal or None, "snoozed_until": row.snoozed_until, "closed_reason": row.closed_reason,
         "closed_at": row.closed_at, "closed_by": row.closed_by, "evidence": row.evidence,
     }  # fmt: skip
 
@@ -205,6 +269,7 @@ def _parcel(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "last_scan_at": row.summary["last_scan_at"],
         "place": ", ".join(p for p in (row.summary["place"][k] for k in ("city", "region", "country")) if p),
         "edd": row.edd_ends,
+        "proof": row.proof,
         "disputed": row.summary["disputed"],
         "scans": [
             {

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from tracker.config.model import Account
 from tracker.config.policy import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
@@ -75,8 +76,30 @@ def settle_accounts(world: World) -> None:
             if (row.mode, row.policy_hash) != (mode, policy_hash):
                 connection.execute(orders.update().where(orders.c.store == account.name).values(reconcile_at=now))
             connection.execute(accounts.update().where(accounts.c.name == account.name).values(**values))
+        for account in world.config.store_accounts():
+            _not_expressible(connection, account, now)
     for queue in ("inbox", "reconcile", "poll", "push"):
         world.ring(queue)
+
+
+def unspoken(account: Account) -> list[str]:
+    """Return the order statuses that a store's policy writes and its platform has no word for."""
+    policy = account.policy
+    wanted = {status for statuses in policy.writes.values() for status in statuses}
+    return sorted(wanted - set(policy.order_words))
+
+
+def _not_expressible(connection: sa.Connection, account: Account, now: datetime) -> None:
+    """Tell once a store what its platform cannot say; such a status is never written in another word (WS-07)."""
+    subject, kind = f"store/{account.name}", FindingKind.STATUS_NOT_EXPRESSIBLE
+    missing = unspoken(account)
+    if missing:
+        evidence = {"store": account.name, "statuses": ", ".join(missing), "policy": account.policy.name}
+        finding = Finding(kind, subject, Severity.INFO, Act.MONITOR, evidence)
+        queries.open_findings(connection, [(None, finding)], now, by="settle")
+    else:
+        gone = sa.and_(findings.c.subject == subject, findings.c.kind == kind)
+        queries.close_findings(connection, gone, now, "settle")
 
 
 def due_queues(world: World) -> set[str]:

@@ -58,7 +58,7 @@ def say(
              "override": override},
         )  # fmt: skip
         if to_shop:
-            key = f"{order.store}/{order.ref}/note/{digest([text, by, now])[:16]}"
+            key = f"{order.store}/{order.ref}/note/{digest([text, by, now.isoformat()])[:16]}"
             action = Action(
                 BY_HAND, key, order.store, order.ref, happened_at=now, number=order.number, text=text,
                 rules=(f"note:{by}",),

@@ -276,6 +276,7 @@ class OrderExpected(_Part):
     owner: Owner | None = None
     parcels: dict[str, ParcelExpected] = {}
     rules: tuple[str, ...] = Field((), description="Rules that the last decision must name.")
+    shows: dict[str, Any] = Field({}, description="Parts of what `tracker show --json` shows of it.")
     urgent: Literal["urgent", "warning", "info", "none"] | None = Field(None, description="The worst open finding.")
 
 
@@ -302,6 +303,7 @@ class WriteExpected(_Part):
     store: str = "shop"
     number: str | None = None
     happened: When | None = None
+    place: str | None = Field(None, description="The place that was sent contains this.")
     may: bool = False
     times: int = Field(1, ge=1)
 
@@ -313,6 +315,7 @@ class NoticeExpected(_Part):
     notice: NoticeClass
     number: str | None = None
     store: str = "shop"
+    text: str = Field("", description="The text contains this.")
 
 
 class Expect(_Part):

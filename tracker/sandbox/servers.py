@@ -171,6 +171,7 @@ class UPSServer(Server):
     async def _subscribe(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:
             return refused
+        self.calls["subscribe"] += 1
         body = orjson.loads(await request.body())
         numbers = body["trackingNumberList"]
         if len(numbers) > 100 or not body.get("locale"):

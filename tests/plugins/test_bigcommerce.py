@@ -1,0 +1,307 @@
+"""BigCommerce: conformance, signature vectors, parts, requests, limits."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from tracker.domain.errors import BadPayload, RateLimited, Refused, Transient, WebhookRejected
+from tracker.domain.facts import Action, Order, Payload, Refs, Since
+from tracker.domain.vocabulary import OrderStatus, PaymentStatus
+from tracker.plugin.conformance import AT, for_platform
+from tracker.plugin.contracts import Answer
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "bigcommerce"
+TestConformance = for_platform("adapters.bigcommerce", fixtures=FIXTURES)
+BASE = "https://api.bigcommerce.com/stores/abc/v2"
+T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+ROW = json.loads((FIXTURES / "order.read.json").read_text(encoding="utf-8"))
+PRODUCTS = [
+    {"id": 501, "name": "A cup", "quantity": 2, "quantity_refunded": 1, "quantity_shipped": 1, "type": "physical"},
+    {"id": 502, "name": "A code", "quantity": 1, "type": "digital"},
+]
+SHIPMENTS = [
+    {
+        "id": 9, "order_id": 250, "date_created": "Tue, 20 Nov 2012 01:00:00 +0000", "tracking_number": "1Z R58", "tracking_carrier": "ups",
+        "shipping_provider": "", "shipping_method": "Ground", "items": [{"order_product_id": 501, "quantity": 1}],
+    },
+    {"id": 10, "order_id": 250, "date_created": "Tue, 20 Nov 2012 01:00:00 +0000", "tracking_number": "", "items": None},
+]  # fmt: skip
+
+
+def store(make, **more):
+    return make(
+        "adapters.bigcommerce",
+        **{"store_hash": "abc", "base_url": "https://api.bigcommerce.com", "hook_key": None, **more},
+    )
+
+
+def read(source, row=ROW, *, whole: bool = True, **more):
+    parts = [json.dumps({**row, **more}).encode()]
+    parts += [json.dumps(PRODUCTS).encode(), json.dumps(SHIPMENTS).encode()] if whole else []
+    return list(source.normalize(Payload("s", "read", tuple(parts), AT)))
+
+
+def order(status: OrderStatus, raw: str) -> Order:
+    return Order("s", "250", "#250", status, raw, PaymentStatus.PAID, "captured", T0, T0)
+
+
+def action(target: OrderStatus | None) -> Action:
+    return Action("order_status", "k", "s", "250", target=target)
+
+
+# reading
+
+
+def test_an_order_is_read_in_its_three_parts(make) -> None:
+    source, _ = store(make)
+    found, checkout = read(source)
+
+    assert checkout.recovered
+    assert (found.number, found.status, found.pays_by, found.ships_to) == (
+        "#250",
+        "confirmed",
+        "cash on delivery",
+        "US",
+    )
+    assert [(i.ref, i.ordered, i.removed, i.shippable) for i in found.items] == [
+        ("501", 2, 1, True),
+        ("502", 1, 0, False),
+    ]
+    first, second = found.fulfilments
+    assert (first.parcels[0].carrier, first.parcels[0].number, first.quantities) == ("ups", "1ZR58", (("501", 1),))
+    assert (second.parcels, second.quantities) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("id_", "more", "status", "payment"),
+    [
+        (1, {}, "awaiting_confirmation", "paid"), (2, {}, "shipped", "paid"), (3, {}, "partially_shipped", "paid"),
+        (4, {}, "confirmed", "refunded"), (4, {"items_shipped": 2}, "shipped", "refunded"), (4, {"items_shipped": 1}, "partially_shipped", "refunded"),
+        (4, {"items_total": None}, "confirmed", "refunded"), (5, {}, "cancelled", "paid"), (6, {}, "cancelled", "failed"),
+        (7, {"payment_status": ""}, "awaiting_confirmation", "pending"), (8, {}, "ready_for_dispatch", "paid"), (9, {}, "ready_for_dispatch", "paid"),
+        (10, {}, "shipped", "paid"), (11, {}, "confirmed", "paid"), (12, {}, "on_hold", "paid"), (13, {}, "confirmed", "disputed"),
+        (14, {}, "confirmed", "partially_refunded"), (99, {"status": "New word"}, "unknown", "paid"),
+    ],
+)  # fmt: skip
+def test_every_status_id_says_what_the_documentation_says(make, id_, more, status, payment) -> None:
+    source, _ = store(make)
+    found = read(source, status_id=id_, **more)[0]
+
+    assert (found.status, found.payment) == (status, payment)
+    assert found.cancelled_at == (found.updated_at if status == "cancelled" else None)
+
+
+def test_completed_is_delivered_only_where_the_store_says_so(make) -> None:
+    source, _ = store(make, completed_is_delivered=True)
+
+    assert read(source, status_id=10)[0].status == "delivered"
+    assert source.order_words()[OrderStatus.DELIVERED] == "Completed"
+    assert OrderStatus.DELIVERED not in store(make)[0].order_words()
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [({"status_id": "11"}, "$.status_id"), ({"status_id": True}, "$.status_id"), ({"date_created": "soon"}, "$.date_created"), ({"date_modified": 7}, "$.date_modified")],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named_by_its_path(make, broken, where) -> None:
+    source, _ = store(make)
+    with pytest.raises(BadPayload) as caught:
+        read(source, **broken)
+
+    assert caught.value.where == where
+
+
+def test_a_product_without_a_whole_quantity_is_refused(make) -> None:
+    source, _ = store(make)
+    for quantity in (1.5, -1, True, "2"):
+        body = (json.dumps(ROW).encode(), json.dumps([{"id": 1, "quantity": quantity}]).encode(), b"[]")
+        with pytest.raises(BadPayload):
+            list(source.normalize(Payload("s", "read", body, AT)))
+
+
+def test_a_part_that_is_no_list_is_refused(make) -> None:
+    source, _ = store(make)
+    with pytest.raises(BadPayload):
+        list(source.normalize(Payload("s", "read", (json.dumps(ROW).encode(), b"{}", b"[]"), AT)))
+
+
+def test_a_hook_of_a_shipment_that_names_no_order_is_a_bad_payload(make) -> None:
+    source, _ = store(make)
+    with pytest.raises(BadPayload):
+        source.normalize(Payload("s", "webhook", (b'{"data": {"type": "shipment", "id": 1}}',), AT))
+
+
+# signatures; the vector is computed by the rule of the documentation (key: the client secret's bytes); secret invented
+
+BODY = (
+    b'{"scope":"store/order/statusUpdated","store_id":"1025646","data":{"type":"order","id":250,"status":{"previous_status_id":0,'
+    b'"new_status_id":11}},"hash":"7ee67cd1cf2ca60bc1aa9e5fe957d2de373be4ca","created_at":1561479335,"producer":"stores/abc123"}'
+)
+SIGNED = {
+    "webhook-id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "webhook-timestamp": "1674087231",
+    "webhook-signature": "v1,2UzbTPMjSnUhVLQkEiSsv7lSNhCavtE2mgn7wPo7WqA=",
+}  # fmt: skip
+SIGNED_AT = datetime.fromtimestamp(1674087231, UTC)
+
+
+def test_the_signature_vector_verifies_and_nothing_else_does(make) -> None:
+    source, _ = store(make, webhook_secrets=["new", "client-secret-0123456789"])
+
+    source.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, SIGNED))
+    assert source.dedupe_key(Payload("s", "webhook", (BODY,), SIGNED_AT, SIGNED)) == SIGNED["webhook-id"]
+    with pytest.raises(WebhookRejected):
+        source.verify(Payload("s", "webhook", (BODY + b" ",), SIGNED_AT, SIGNED))
+
+
+def test_the_hooks_own_header_is_asked_for_too_and_a_store_may_rest_on_it(make) -> None:
+    both, _ = store(make, webhook_secrets=["client-secret-0123456789"], hook_key=SecretStr("mine"))
+    only, _ = store(make, hook_key=SecretStr("mine"), require_signature=False, webhook_secrets=[])
+
+    both.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, {**SIGNED, "x-trackwright": "mine"}))
+    only.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, {"x-trackwright": "mine"}))
+    for source, headers in ((both, SIGNED), (both, {"x-trackwright": "mine"}), (only, {"x-trackwright": "other"})):
+        with pytest.raises(WebhookRejected):
+            source.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, headers))
+
+
+def test_without_an_id_scope_hash_and_time_tell_deliveries_apart(make) -> None:
+    source, _ = store(make)
+    bodies = [{"scope": s, "hash": "same", "created_at": t} for s in ("created", "archived") for t in (1, 2)]
+    keys = {source.dedupe_key(Payload("s", "webhook", (json.dumps(b).encode(),), AT)) for b in bodies}
+
+    assert len(keys) == 4
+
+
+# asking
+
+
+def test_a_sweep_lists_ids_by_pages_and_keeps_the_newest_change(world, make) -> None:
+    row = {"id": 1, "date_modified": "Mon, 02 Nov 2026 09:00:00 +0000"}
+    pages = iter([httpx.Response(200, json=[row] * 50), httpx.Response(204)])
+    asked = world.get(f"{BASE}/orders").mock(side_effect=lambda _: next(pages))
+    source, client = store(make)
+
+    found = list(source.fetch(client, Since("2026-11-02T08:00:00+00:00||")))
+
+    first = asked.calls[0].request.url.params
+    assert (first["min_date_modified"], first["sort"], first["page"]) == (
+        "Mon, 02 Nov 2026 07:50:00 +0000",
+        "id:asc",
+        "1",
+    )
+    assert [p.next_cursor for p in found] == [
+        "2026-11-02T08:00:00+00:00|2026-11-02T09:00:00+00:00|2", "2026-11-02T09:00:00+00:00||",
+    ]  # fmt: skip
+    assert found[1].parts == (b"[]",)
+
+
+def test_a_first_sweep_looks_back_some_days(world, make) -> None:
+    asked = world.get(f"{BASE}/orders").respond(204)
+    source, client = store(make, first_sync_days=1)
+    list(source.fetch(client, Since(None, open_only=True)))
+
+    assert asked.calls[0].request.url.params["min_date_modified"] == "Sun, 01 Nov 2026 11:50:00 +0000"
+
+
+def test_an_order_is_asked_for_in_three_calls_and_a_missing_one_hides_nobody(world, make) -> None:
+    world.get(f"{BASE}/orders/1").respond(404, json=[{"status": 404, "message": "not found"}])
+    world.get(f"{BASE}/orders/250").respond(json=ROW)
+    world.get(f"{BASE}/orders/250/products").respond(json=PRODUCTS)
+    world.get(f"{BASE}/orders/250/shipments").respond(204)
+    source, client = store(make)
+
+    (page,) = source.fetch(client, Refs(("1", "250")))
+
+    assert page.parts[2] == b"[]"
+    assert next(iter(source.normalize(Payload("s", "read", page.parts, AT)))).items
+
+
+@pytest.mark.parametrize(
+    ("raw", "target", "steps"),
+    [
+        ("Awaiting Fulfillment", OrderStatus.SHIPPED, [2]), ("Awaiting Shipment", OrderStatus.PARTIALLY_SHIPPED, [3]),
+        ("Partially Shipped", OrderStatus.SHIPPED, [2]), ("Shipped", OrderStatus.DELIVERED, [10]), ("Awaiting Pickup", OrderStatus.DELIVERED, [2, 10]),
+    ],
+)  # fmt: skip
+def test_a_status_is_set_alone_and_delivered_goes_by_way_of_shipped(world, make, raw, target, steps) -> None:
+    asked = world.put(f"{BASE}/orders/250").respond(json={"status": "there"})
+    source, client = store(make, completed_is_delivered=True)
+
+    receipt = source.push(client, action(target), order(OrderStatus.CONFIRMED, raw))
+
+    assert [json.loads(c.request.content) for c in asked.calls] == [{"status_id": step} for step in steps]
+    assert receipt.proof == "there"
+
+
+@pytest.mark.parametrize(
+    ("raw", "target"),
+    [("Pending", OrderStatus.SHIPPED), ("Refunded", OrderStatus.SHIPPED), ("Completed", OrderStatus.PARTIALLY_SHIPPED), ("99 New word", OrderStatus.SHIPPED), ("Shipped", None)],
+)  # fmt: skip
+def test_what_must_not_be_left_is_refused_before_the_call(make, raw, target) -> None:
+    source, client = store(make)
+    with pytest.raises(Refused):
+        source.push(client, action(target), order(OrderStatus.UNKNOWN, raw))
+
+
+def test_a_status_that_stands_there_is_not_written_again(make) -> None:
+    source, client = store(make)
+
+    assert source.push(client, action(OrderStatus.SHIPPED), order(OrderStatus.SHIPPED, "Shipped")).already_there
+
+
+def test_a_ping_reads_the_statuses(world, make) -> None:
+    asked = world.get(f"{BASE}/order_statuses").respond(json=[])
+    source, client = store(make)
+    source.ping(client)
+
+    assert asked.called
+
+
+# limits and refusals
+
+
+def test_a_throttle_waits_as_long_as_the_longest_header_says(make) -> None:
+    source, _ = store(make)
+    cases = [
+        ({"x-rate-limit-time-reset-ms": "15000", "x-retry-after": "20"}, timedelta(seconds=20)),
+        ({"x-rate-limit-time-reset-ms": "15000"}, timedelta(seconds=15)), ({"retry-after": "3"}, timedelta(seconds=3)), ({}, None),
+        ({"x-rate-limit-time-reset-ms": "soon"}, None),
+    ]  # fmt: skip
+    for headers, after in cases:
+        with pytest.raises(RateLimited) as caught:
+            source.judge(Answer(429, headers, b"", AT))
+        assert caught.value.after == after
+
+
+def test_the_account_rests_before_the_reserve_is_used_up(make) -> None:
+    source, _ = store(make)
+
+    def headers(left: str) -> dict[str, str]:
+        return {
+            "x-rate-limit-requests-left": left,
+            "x-rate-limit-requests-quota": "150",
+            "x-rate-limit-time-reset-ms": "9000",
+        }
+
+    assert source.pace(Answer(200, headers("100"), b"", AT)) is None
+    assert source.pace(Answer(200, headers("15"), b"", AT)) == timedelta(seconds=9)
+    assert source.pace(Answer(200, {}, b"", AT)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "said"),
+    [
+        (422, b'[{"status": 422, "message": "no"}]', Refused, "no"), (409, b'{"title": "Conflict"}', Refused, "Conflict"), (400, b"<html>", Refused, "no reason"),
+        (413, b"[]", Refused, "no reason"), (423, b"", Transient, "locked"),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_told_in_their_words(make, status, body, error, said) -> None:
+    source, _ = store(make)
+    with pytest.raises(error, match=said):
+        source.judge(Answer(status, {}, body, AT))

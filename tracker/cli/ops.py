@@ -1,0 +1,391 @@
+"""What operators ask: `drift`, `findings`, `checkouts`, `stuck`, `freshness`, `outbox`, `inbox`, `codes`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import sqlalchemy as sa
+from ruamel.yaml import YAML
+
+from tracker.cli.common import (
+    config_option,
+    json_option,
+    limit_option,
+    open_world,
+    out,
+    print_json,
+    read_config,
+    show_table,
+)
+from tracker.config.load import load_config
+from tracker.domain.errors import ConfigError, TrackerError
+from tracker.domain.vocabulary import FindingKind, Reason, ShippingStatus
+from tracker.pipeline import ops
+from tracker.pipeline.world import World
+from tracker.store.tables import findings as findings_table
+from tracker.store.tables import inbox as inbox_table
+
+WATCH_EVERY = 2.0
+after_option = click.option("--after", type=int, metavar="ID", help="The next page: rows older than this id.")
+watch_option = click.option("--watch", is_flag=True, help="Show it again every 2 seconds, until Ctrl-C.")
+store_option = click.option("--store", help="Only this store.")
+
+
+def _age(span: timedelta) -> str:
+    days, hours = span.days, span.seconds // 3600
+    return f"{days}d {hours}h" if days else f"{hours}h {span.seconds % 3600 // 60}m"
+
+
+def _show(
+    file: Path,
+    as_json: bool,
+    watch: bool,
+    ask: Callable[[World], list[dict[str, Any]]],
+    title: str,
+    columns: Sequence[tuple[str, str]],
+    empty: str,
+) -> None:
+    """Ask and show, once or again and again. `columns`: what a column is called, and the key it shows."""
+    world = open_world(read_config(file))
+    while True:
+        rows = ask(world)
+        if watch:
+            click.clear()
+        if as_json:
+            print_json([{k: _age(v) if isinstance(v, timedelta) else v for k, v in row.items()} for row in rows])
+        else:
+            shown = [[_plain(row.get(key)) for _, key in columns] for row in rows]
+            show_table(title, [name for name, _ in columns], shown, empty=empty)
+        if not watch:
+            if rows and not as_json and "id" in rows[-1] and len(rows) >= 50:
+                out.print(f"[dim]more: --after {rows[-1]['id']}[/]")
+            return
+        time.sleep(WATCH_EVERY)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return _age(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items())
+    return value
+
+
+@click.command()
+@config_option
+@json_option
+@limit_option
+@after_option
+@watch_option
+@store_option
+@click.option("--kind", type=click.Choice([str(kind) for kind in ops.DRIFT]), help="Only this kind of difference.")
+def drift(
+    file: Path, as_json: bool, limit: int, after: int | None, watch: bool, store: str | None, kind: str | None
+) -> None:
+    """List where shop and carrier disagree: both statuses, since when, who caused it, and what would heal it."""
+    columns = (
+        ("id", "id"), ("store", "store"), ("order", "order"), ("difference", "drift"), ("shop says", "order_status"),
+        ("carrier says", "shipping_status"), ("for", "age"), ("caused by", "caused_by"), ("would heal", "would_heal"),
+    )  # fmt: skip
+    _show(
+        file, as_json, watch, lambda w: ops.drift(w, store=store, kind=kind, after=after, limit=limit), "drift", columns,
+        "no drift: shop and carriers agree",
+    )  # fmt: skip
+
+
+FINDINGS = (
+    ("id", "id"), ("finding", "kind"), ("severity", "severity"), ("action", "act"), ("subject", "subject"),
+    ("opened", "opened_at"), ("closed", "closed_at"), ("evidence", "evidence"), ("would heal", "proposal"),
+)  # fmt: skip
+
+
+@click.command("findings")
+@config_option
+@json_option
+@limit_option
+@after_option
+@watch_option
+@store_option
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice([str(kind) for kind in FindingKind]), help="Only this kind."
+)
+@click.option("--severity", type=click.Choice(["urgent", "warning", "info"]), help="Only this severity.")
+@click.option("--closed", is_flag=True, help="Closed ones too.")
+@click.option("--snoozed", is_flag=True, help="Snoozed ones too.")
+@click.option("--digest", is_flag=True, help="Those of what happened before their store was connected.")
+def findings_(
+    file: Path,
+    as_json: bool,
+    limit: int,
+    after: int | None,
+    watch: bool,
+    store: str | None,
+    kinds: tuple[str, ...],
+    severity: str | None,
+    closed: bool,
+    snoozed: bool,
+    digest: bool,
+) -> None:
+    """List what a person must look at, newest first. `tracker dismiss` and `tracker snooze` take the ids.
+
+    What a store's first sync found in its past is one line at the end (--digest lists it).
+    """
+    _show(
+        file, as_json, watch,
+        lambda w: ops.list_findings(
+            w, kinds=kinds, store=store, severity=severity, closed=closed, snoozed=snoozed, digest=digest, after=after,
+            limit=limit,
+        ),
+        "findings", FINDINGS, "no findings: shop and carriers agree",
+    )  # fmt: skip
+    if as_json or digest:
+        return
+    f = findings_table.c
+    with open_world(read_config(file)).store.read() as connection:
+        past = connection.execute(
+            sa.select(sa.func.count()).select_from(findings_table).where(f.digest.is_(True), f.closed_at.is_(None))
+        ).scalar_one()
+    if past:
+        click.echo(f"and {past} of what happened before its store was connected: tracker findings --digest")
+
+
+@click.command()
+@config_option
+@json_option
+@limit_option
+@after_option
+@store_option
+def checkouts(file: Path, as_json: bool, limit: int, after: int | None, store: str | None) -> None:
+    """List checkouts that were left: no orders, never tracked; `contact` says whether the customer left a way to ask."""
+    kinds = [str(FindingKind.ABANDONED_CHECKOUT)]
+
+    def ask(world: World) -> list[dict[str, Any]]:
+        rows = ops.list_findings(world, kinds=kinds, after=after, limit=limit)
+        mine = [row for row in rows if store in (None, row["evidence"].get("store"))]
+        return [{"id": row["id"], **row["evidence"], "seen": row["opened_at"]} for row in mine]
+
+    columns = (("id", "id"), ("store", "store"), ("checkout", "checkout"), ("began", "began"), ("contact", "contact"))
+    _show(file, as_json, False, ask, "abandoned checkouts", columns, "no checkout was left")
+
+
+@click.command()
+@config_option
+@json_option
+@limit_option
+@after_option
+@watch_option
+@store_option
+@click.option("--carrier", help="Only parcels of this carrier.")
+def stuck(
+    file: Path, as_json: bool, limit: int, after: int | None, watch: bool, store: str | None, carrier: str | None
+) -> None:
+    """List what does not move: silent parcels, labels never scanned, overdue, waiting too long, expired."""
+    columns = (
+        ("id", "id"), ("store", "store"), ("order", "order"), ("parcel", "parcel"), ("why", "why"), ("status", "status"),
+        ("last place", "last_place"), ("since", "since"), ("for", "for"), ("action", "act"),
+    )  # fmt: skip
+    _show(
+        file, as_json, watch, lambda w: ops.stuck(w, store=store, carrier=carrier, after=after, limit=limit), "stuck",
+        columns, "nothing is stuck",
+    )  # fmt: skip
+
+
+@click.command()
+@config_option
+@json_option
+@watch_option
+def freshness(file: Path, as_json: bool, watch: bool) -> None:
+    """Show, by account, what share of its open parcels was checked within 1, 3, 6, 12 and 24 hours."""
+    columns = (
+        ("account", "account"), ("open parcels", "open"), ("1h %", "within_1h"), ("3h %", "within_3h"), ("6h %", "within_6h"),
+        ("12h %", "within_12h"), ("24h %", "within_24h"), ("oldest check", "oldest_check"),
+    )  # fmt: skip
+    _show(file, as_json, watch, ops.freshness, "freshness of open parcels", columns, "no parcel is watched")
+
+
+STATES = ["pending", "sent", "refused", "dead", "superseded", "observed"]
+
+
+@click.command()
+@click.argument("verb", required=False, type=click.Choice(["retry"]))
+@click.argument("ids", nargs=-1, type=int)
+@config_option
+@json_option
+@limit_option
+@after_option
+@watch_option
+@store_option
+@click.option("--state", type=click.Choice(STATES), help="Only these.")
+@click.option("--all", "all_", is_flag=True, help="With retry: every refused or dead write (of --state, of --store).")
+def outbox(
+    verb: str | None,
+    ids: tuple[int, ...],
+    file: Path,
+    as_json: bool,
+    limit: int,
+    after: int | None,
+    watch: bool,
+    store: str | None,
+    state: str | None,
+    all_: bool,
+) -> None:
+    """List writes and notices, newest first; `tracker outbox retry ID...` (or --all) makes refused or dead ones due again.
+
+    `observed` would have been sent, were the store in mode write.
+    """
+    if verb == "retry":
+        if not ids and not all_:
+            raise click.UsageError("name writes by id, or say --all")
+        count = ops.retry(open_world(read_config(file)), ids=ids, state=state, store=store)
+        click.echo(f"{count} writes are due again")
+        return
+    columns = (
+        ("id", "id"), ("store", "store"), ("key", "key"), ("state", "state"), ("tries", "attempts"), ("error", "error"),
+        ("created", "created_at"), ("due", "due_at"), ("tried", "attempted_at"),
+    )  # fmt: skip
+    _show(
+        file, as_json, watch, lambda w: ops.list_outbox(w, state=state, store=store, after=after, limit=limit), "outbox",
+        columns, "no such write",
+    )  # fmt: skip
+
+
+@click.command()
+@config_option
+@json_option
+@limit_option
+@after_option
+@watch_option
+@click.option("--state", type=click.Choice(["pending", "done", "ignored", "dead"]), help="Only these.")
+@click.option("--account", help="Only from this account (among the newest 10,000).")
+@click.option("--body", "row_id", type=int, help="Print the stored bytes of one payload.")
+def inbox(
+    file: Path,
+    as_json: bool,
+    limit: int,
+    after: int | None,
+    watch: bool,
+    state: str | None,
+    account: str | None,
+    row_id: int | None,
+) -> None:
+    """List payloads that arrived, newest first; `--state dead` are those that could not be read."""
+    if row_id is not None:
+        with open_world(read_config(file)).store.read() as connection:
+            body = connection.execute(
+                sa.select(inbox_table.c.body).where(inbox_table.c.id == row_id)
+            ).scalar_one_or_none()
+        if body is None:
+            raise TrackerError(f"there is no body of payload {row_id} (any more)")
+        sys.stdout.buffer.write(body)
+        return
+    columns = (
+        ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("why", "reason"), ("bytes", "size"),
+        ("tries", "attempts"), ("received", "received_at"), ("due", "due_at"),
+    )  # fmt: skip
+    _show(
+        file, as_json, watch, lambda w: ops.list_inbox(w, state=state, account=account, after=after, limit=limit), "inbox",
+        columns, "no such payload",
+    )  # fmt: skip
+
+
+@click.command()
+@config_option
+@json_option
+@limit_option
+@click.option("--suggest", is_flag=True, help="With what each code's own words suggest.")
+@click.option(
+    "--accept",
+    metavar="SPACE/CODE[=STATUS[/REASON]]",
+    help="Write a meaning into the YAML: the suggested one, or this.",
+)
+@click.option("--account", help="With --accept: the account whose code it is.")
+def codes(file: Path, as_json: bool, limit: int, suggest: bool, accept: str | None, account: str | None) -> None:
+    """List codes without a meaning, most frequent first. They moved no parcel.
+
+    `--accept SPACE/CODE` writes the suggestion (or `=STATUS[/REASON]`) under `codes:` of its account in the YAML; then
+    `tracker remap ACCOUNT` reads the stored scans again.
+    """
+    if accept is not None:
+        click.echo(_accept(file, accept, account))
+        return
+    if suggest:
+        suggested = (
+            ("carrier", "carrier"), ("account", "account"), ("code", "code_key"), ("times", "count"), ("carrier's words", "text"),
+            ("suggested", "suggested"), ("why", "why"),
+        )  # fmt: skip
+        _show(
+            file,
+            as_json,
+            False,
+            lambda w: ops.suggest(w, limit=limit),
+            "codes without a meaning",
+            suggested,
+            "every code has a meaning",
+        )
+        return
+    columns = (
+        ("carrier", "carrier"), ("space", "space"), ("code", "code"), ("carrier's words", "text"), ("times", "count"),
+        ("first seen", "first_seen_at"), ("last seen", "last_seen_at"), ("sample payload", "sample"),
+    )  # fmt: skip
+    _show(
+        file,
+        as_json,
+        False,
+        lambda w: ops.list_codes(w, limit=limit),
+        "codes without a meaning",
+        columns,
+        "every code has a meaning",
+    )
+
+
+def _accept(file: Path, accept: str, account: str | None) -> str:
+    """Write one meaning into the YAML, comments kept; the file is checked before it replaces the old one."""
+    key, _, meaning = accept.partition("=")
+    world = open_world(read_config(file))
+    known = [row for row in ops.suggest(world, limit=10_000) if row["code_key"] == key]
+    if account is None:
+        owners = sorted({row["account"] for row in known if row["account"]})
+        if len(owners) != 1:
+            raise click.UsageError(f"{key} was told by {', '.join(owners) or 'nobody'}: say --account")
+        account = owners[0]
+    found = world.account(account)
+    if found is None or found.is_store:
+        raise click.UsageError(f"no carrier account {account!r}")
+    value: dict[str, str] | None = None
+    if meaning:
+        status, _, reason = meaning.partition("/")
+        if status not in list(ShippingStatus) or (reason and reason not in list(Reason)):
+            raise click.UsageError(
+                f"{meaning!r}: STATUS is one of {', '.join(ShippingStatus)}; REASON one of our reasons"
+            )
+        value = {"status": status, **({"reason": reason} if reason else {})}
+    else:
+        value = next((row["suggested"] for row in known if row["suggested"]), None)
+        if value is None:
+            raise click.UsageError(f"nothing suggests a meaning for {key}: say --accept {key}=STATUS")
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    document = yaml.load(file.read_text(encoding="utf-8"))
+    document["accounts"][account].setdefault("codes", {})[key] = value
+    draft = file.with_name(f".{file.name}.draft")
+    with draft.open("w", encoding="utf-8") as handle:
+        yaml.dump(document, handle)
+    try:
+        load_config(draft)
+    except ConfigError:
+        draft.unlink()
+        raise
+    draft.chmod(file.stat().st_mode)
+    draft.replace(file)
+    said = f"{value['status']}{'/' + value['reason'] if 'reason' in value else ''}"
+    return f"{file}: accounts.{account}.codes.{key}: {said}. Reload the daemon (SIGHUP), then: tracker remap {account} --code {key}"
+
+
+COMMANDS = (drift, findings_, checkouts, stuck, freshness, outbox, inbox, codes)

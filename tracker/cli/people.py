@@ -1,0 +1,125 @@
+"""Commands by which people speak, and ask: `note`, `record`, `correct`, `may`, `dismiss`, `snooze`."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tracker.cli.common import cell, config_option, json_option, open_world, out, print_json, read_config
+from tracker.config.policy import duration
+from tracker.domain.vocabulary import OrderStatus, StatementKind
+from tracker.pipeline import ops
+from tracker.pipeline import say as say_
+
+store_option = click.option("--store", help="The store, where several have an order of this number.")
+by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says it; it is kept.")
+STATUSES = [str(status) for status in OrderStatus if status is not OrderStatus.UNKNOWN]
+
+
+@click.command()
+@click.argument("order")
+@click.argument("text")
+@config_option
+@store_option
+@by_option
+@click.option("--to-shop", is_flag=True, help="Attach it to the order in the shop too, where the platform takes notes.")
+def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop: bool) -> None:
+    """Attach an internal note to ORDER."""
+    world = open_world(read_config(file))
+    say_.say(world, say_.find_one(world, order, store), StatementKind.NOTE, text, by, to_shop=to_shop)
+    click.echo(f"noted at {order}")
+
+
+@click.command()
+@click.argument("order")
+@click.argument("what", type=click.Choice([str(kind) for kind in say_.RECORDS]))
+@config_option
+@store_option
+@by_option
+@click.option("--text", default="", help="What there is to say of it: who was called, where the proof lies.")
+def record(order: str, what: str, file: Path, store: str | None, by: str, text: str) -> None:
+    """Record what was done about ORDER: verified, inspected, handed_over, proof."""
+    world = open_world(read_config(file))
+    say_.say(world, say_.find_one(world, order, store), StatementKind(what), text, by)
+    click.echo(f"recorded at {order}: {what} by {by}")
+
+
+@click.command()
+@click.argument("order")
+@click.argument("status", type=click.Choice(STATUSES))
+@config_option
+@store_option
+@by_option
+@click.option("--reason", required=True, help="Why; it is kept with the correction.")
+@click.option("--override", is_flag=True, help="Past a gate that says no. Never out of cancelled, held or refunded.")
+def correct(order: str, status: str, file: Path, store: str | None, by: str, reason: str, override: bool) -> None:
+    """Correct the order status of ORDER to STATUS, with its trace: the worker writes it."""
+    world = open_world(read_config(file))
+    row = say_.find_one(world, order, store)
+    gate = say_.may(world, row, OrderStatus(status), reason=reason)
+    final = gate.rule in ("cancelled_is_final", "human_wins")
+    if not gate.allowed and (final or not override):
+        hint = "nothing is written out of it" if final else "--override goes past it"
+        raise click.ClickException(f"{order} may not go to {status}: {gate.rule} ({gate.needs}); {hint}")
+    say_.say(
+        world, row, StatementKind.CORRECTION, reason, by, status=OrderStatus(status), override=override
+    )  # fmt: skip
+    click.echo(f"{order}: {row.status} -> {status} will be written{' past ' + gate.rule if not gate.allowed else ''}")
+
+
+@click.command()
+@click.argument("order")
+@click.argument("status", type=click.Choice(STATUSES))
+@config_option
+@json_option
+@store_option
+@by_option
+@click.option("--reason", default="", help="Why it is asked; a cancel needs one, and it is kept.")
+def may(order: str, status: str, file: Path, as_json: bool, store: str | None, by: str, reason: str) -> None:
+    """Ask the gate: may ORDER go to STATUS? Answers yes (exit 0) or no (exit 1), with the rule and the evidence."""
+    world = open_world(read_config(file))
+    gate = say_.may(world, say_.find_one(world, order, store), OrderStatus(status), reason=reason, by=by)
+    answer: dict[str, Any] = {
+        "order": order, "to": status, "allowed": gate.allowed, "rule": gate.rule, "evidence": dict(gate.evidence),
+        "needs": gate.needs or None,
+    }  # fmt: skip
+    if as_json:
+        print_json(answer)
+    else:
+        out.print(f"[bold]{'yes' if gate.allowed else 'no'}[/]: {order} to {status}, rule {gate.rule}")
+        for name, value in gate.evidence.items():
+            out.print(f"  {name}: {cell(value)}")
+        if gate.needs:
+            out.print(f"  it would take: {cell(gate.needs)}")
+    if not gate.allowed:
+        click.get_current_context().exit(1)
+
+
+@click.command()
+@click.argument("ids", nargs=-1, type=int, required=True)
+@config_option
+@by_option
+@click.option("--reason", required=True, help="Why it needs no more attention.")
+def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str) -> None:
+    """Close findings by id; each stays closed until its evidence changes."""
+    closed = ops.close(open_world(read_config(file)), ids, by=by, reason=reason)
+    click.echo(f"{closed} of {len(ids)} findings dismissed")
+
+
+@click.command()
+@click.argument("ids", nargs=-1, type=int, required=True)
+@config_option
+@click.option("--for", "span", default="1d", show_default=True, help="How long: 4h, 3d.")
+def snooze(ids: tuple[int, ...], file: Path, span: str) -> None:
+    """Hide findings by id for a while; they stay open and come back."""
+    try:
+        length = duration(span)
+    except ValueError as error:
+        raise click.UsageError(f"--for {span!r}: {error}") from None
+    click.echo(f"{ops.snooze(open_world(read_config(file)), ids, length)} of {len(ids)} findings snoozed for {span}")
+
+
+COMMANDS = (note, record, correct, may, dismiss, snooze)

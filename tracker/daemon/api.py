@@ -1,0 +1,193 @@
+"""The read API: what the command line tells of the whole installation, as JSON. Own port, one token, off by default.
+
+It writes nothing. `GET /openapi.json` describes it; the document is made from the same table as the routes.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker import __version__
+from tracker.domain.errors import TrackerError
+from tracker.domain.vocabulary import FindingKind, OrderStatus
+from tracker.pipeline import ops, say
+from tracker.pipeline.explain import explanation
+from tracker.pipeline.world import World
+
+MOST = 1000
+
+
+class Wrong(TrackerError):
+    """A query that cannot be answered: what is wrong with it, and what would be right."""
+
+
+Ask = Callable[[World, dict[str, str]], Any]
+
+
+def _limit(query: dict[str, str]) -> int:
+    return min(_number(query, "limit") or 50, MOST)
+
+
+def _number(query: dict[str, str], name: str) -> int | None:
+    value = query.get(name)
+    if value is None:
+        return None
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise Wrong(f"{name}: must be a whole number")
+    return int(value)
+
+
+def _one_of(query: dict[str, str], name: str, choices: list[str]) -> str | None:
+    value = query.get(name)
+    if value is not None and value not in choices:
+        raise Wrong(f"{name}: must be one of {', '.join(choices)}")
+    return value
+
+
+def _page(query: dict[str, str]) -> dict[str, Any]:
+    return {"after": _number(query, "after"), "limit": _limit(query)}
+
+
+def _drift(world: World, query: dict[str, str]) -> Any:
+    kind = _one_of(query, "kind", [str(k) for k in ops.DRIFT])
+    return ops.drift(world, store=query.get("store"), kind=kind, **_page(query))
+
+
+def _findings(world: World, query: dict[str, str]) -> Any:
+    kind = _one_of(query, "kind", [str(k) for k in FindingKind])
+    return ops.list_findings(
+        world, kinds=[kind] if kind else (), store=query.get("store"), closed=query.get("closed") == "true",
+        severity=_one_of(query, "severity", ["urgent", "warning", "info"]), snoozed=query.get("snoozed") == "true",
+        **_page(query),
+    )  # fmt: skip
+
+
+def _order(world: World, query: dict[str, str]) -> Any:
+    at = None
+    if "at" in query:
+        try:
+            at = datetime.fromisoformat(query["at"])
+        except ValueError:
+            raise Wrong("at: must be a moment such as 2026-11-02T09:00:00Z") from None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    row = say.find_one(world, query["ref"], query["store"])
+    told = explanation(world, row.number, at=at)
+    return next((order for order in told["orders"] if order["id"] == row.id), None)
+
+
+def _gate(world: World, query: dict[str, str]) -> Any:
+    to = _one_of(query, "to", [str(s) for s in OrderStatus])
+    if to is None:
+        raise Wrong("to: name the status that is asked for")
+    row = say.find_one(world, query["ref"], query["store"])
+    gate = say.may(world, row, OrderStatus(to), reason=query.get("reason", ""))
+    return {
+        "order": row.number, "store": row.store, "to": to, "allowed": gate.allowed, "rule": gate.rule,
+        "evidence": dict(gate.evidence), "needs": gate.needs or None,
+    }  # fmt: skip
+
+
+# path -> (what it answers, query parameters, how)
+PATHS: dict[str, tuple[str, dict[str, str], Ask]] = {
+    "/drift": (
+        "Where shop and carrier disagree", {"store": "", "kind": "", "after": "id of the last row seen", "limit": ""},
+        _drift,
+    ),
+    "/findings": (
+        "What a person must look at",
+        {"store": "", "kind": "", "severity": "", "closed": "true: closed ones too", "snoozed": "", "after": "", "limit": ""},
+        _findings,
+    ),
+    "/stuck": (
+        "What does not move", {"store": "", "carrier": "", "after": "", "limit": ""},
+        lambda w, q: ops.stuck(w, store=q.get("store"), carrier=q.get("carrier"), **_page(q)),
+    ),
+    "/freshness": ("What share of open parcels was checked lately", {}, lambda w, _q: ops.freshness(w)),
+    "/outbox": (
+        "Writes and notices", {"store": "", "state": "", "after": "", "limit": ""},
+        lambda w, q: ops.list_outbox(w, state=q.get("state"), store=q.get("store"), **_page(q)),
+    ),
+    "/inbox": (
+        "Payloads", {"account": "", "state": "", "after": "", "limit": ""},
+        lambda w, q: ops.list_inbox(w, state=q.get("state"), account=q.get("account"), **_page(q)),
+    ),
+    "/codes": ("Codes without a meaning", {"limit": ""}, lambda w, q: ops.suggest(w, limit=_limit(q))),
+    "/orders/{store}/{ref}": ("An order and why it stands so", {"at": "as of a moment"}, _order),
+    "/orders/{store}/{ref}/gate": (
+        "May the order go to a status?", {"to": "the status", "reason": "why it is asked"}, _gate,
+    ),
+}  # fmt: skip
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return int(value.total_seconds())
+    return str(value)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    body = orjson.dumps(value, default=_default, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+    headers = {"Cache-Control": "no-store"}
+    return Response(body, status, headers, "application/json")
+
+
+def make(world: World) -> Starlette:
+    """Return the application. The configuration must hold a token."""
+    token = world.config.root.api.token
+    assert token is not None
+    right = f"Bearer {token.get_secret_value()}".encode()
+
+    def answer(ask: Ask) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            given = request.headers.get("authorization", "").encode("utf-8", "replace")
+            if not hmac.compare_digest(given, right):
+                return _json({"error": "the token is missing or wrong"}, 401)
+            query = {**dict(request.query_params), **{k: str(v) for k, v in request.path_params.items()}}
+            try:
+                return _json(await run_in_threadpool(ask, world, query))
+            except Wrong as error:
+                return _json({"error": str(error)}, 400)
+            except TrackerError as error:
+                return _json({"error": str(error)}, 404)
+
+        return endpoint
+
+    routes = [Route(path, answer(ask)) for path, (_, _, ask) in PATHS.items()]
+    routes.append(Route("/openapi.json", answer(lambda _world, _query: openapi())))
+    return Starlette(routes=routes)
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI document of the read API."""
+    paths = {}
+    for path, (summary, query, _) in PATHS.items():
+        inside = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+        parameters = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in inside]
+        parameters += [
+            {"name": n, "in": "query", "required": n == "to", "schema": {"type": "string"}, "description": said}
+            for n, said in query.items()
+        ]
+        answers = {
+            "200": {"description": summary, "content": {"application/json": {"schema": {}}}},
+            "400": {"description": "a parameter is wrong; `error` says which"},
+            "401": {"description": "the token is missing or wrong"},
+            "404": {"description": "no such order"},
+        }
+        paths[path] = {"get": {"summary": summary, "parameters": parameters, "responses": answers}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Trackwright read API", "version": __version__},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}],
+        "paths": paths,
+    }

@@ -1,0 +1,314 @@
+"""What operators ask of the whole installation: drift, findings, what is stuck, freshness, queues, codes.
+
+Each answers from an index, in pages (`after` is the id of the last row seen), as plain rows for a table, for JSON and
+for the read API. `tests/bench_data.py` measures them on a million orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tracker.domain.errors import TrackerError
+from tracker.domain.vocabulary import FindingKind, ShippingStatus
+from tracker.pipeline.world import World
+from tracker.store import queries
+from tracker.store.engine import database_now
+from tracker.store.tables import findings, inbox, orders, outbox, trackings, unmapped_codes
+
+K = FindingKind
+# the two statuses disagree, typed
+DRIFT = (
+    K.ORDER_BEHIND, K.ORDER_AHEAD, K.CANCELLED_BUT_MOVING, K.REFUNDED_BUT_MOVING, K.CORRECTION_AFTER_DELIVERED,
+    K.DELIVERED_BEFORE_SHIPPED, K.SYSTEM_CONTROLLED_EDIT, K.REMEDY_IN_CUSTODY, K.RETURNED_AWAITING_INSPECTION,
+    K.WRITE_REFUSED,
+)  # fmt: skip
+STUCK = (K.STUCK, K.LABEL_NEVER_SCANNED, K.DELIVERY_OVERDUE, K.PICKUP_EXPIRING, K.TRACKING_EXPIRED)
+AGES = (timedelta(hours=1), timedelta(hours=3), timedelta(hours=6), timedelta(hours=12), timedelta(days=1))
+NEWEST = 10_000  # payloads among which an account's are looked for
+
+
+def list_findings(
+    world: World,
+    *,
+    kinds: Sequence[str] = (),
+    store: str | None = None,
+    severity: str | None = None,
+    closed: bool = False,
+    snoozed: bool = False,
+    digest: bool | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Return findings, newest first. Checkouts stand apart: only by their own kind. Snoozed ones only when asked for."""
+    f = findings.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    if not closed:
+        conditions.append(f.closed_at.is_(None))
+    if store is not None:
+        conditions.append(f.store == store)
+    if severity is not None:
+        conditions.append(f.severity == severity)
+    if after is not None:
+        conditions.append(f.id < after)
+    if digest is not None:
+        conditions.append(f.digest.is_(digest))
+    if not snoozed:
+        conditions.append(sa.or_(f.snoozed_until.is_(None), f.snoozed_until <= world.now()))
+    with world.store.read() as connection:
+        rows: list[Any] = []
+        for kind in kinds or ("",):  # a few short index scans beat one long one
+            mine = [f.kind == kind] if kind else [f.kind != K.ABANDONED_CHECKOUT]
+            select = sa.select(findings).where(*conditions, *mine).order_by(f.id.desc()).limit(limit)
+            rows += connection.execute(select).all()
+        rows = sorted(rows, key=lambda row: -row.id)[:limit]
+        named = _orders(connection, {row.order_id for row in rows if row.order_id is not None})
+    return [
+        {
+            "id": row.id, "kind": row.kind, "severity": row.severity, "act": row.act, "store": row.store,
+            "order": named[row.order_id].number if row.order_id in named else None, "subject": row.subject,
+            "since": row.since, "opened_at": row.opened_at, "snoozed_until": row.snoozed_until,
+            "closed_at": row.closed_at, "closed_by": row.closed_by, "closed_reason": row.closed_reason,
+            "evidence": row.evidence, "proposal": row.proposal or None, "digest": row.digest,
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def drift(
+    world: World, *, store: str | None = None, kind: str | None = None, after: int | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Return the drift ledger: order status beside shipping status, typed, its age, who caused it, what would heal it."""
+    told = list_findings(world, kinds=[kind] if kind else DRIFT, store=store, after=after, limit=limit)
+    with world.store.read() as connection:
+        refs = {(row["store"], row["order"]) for row in told if row["order"]}
+        numbers = {number for _, number in refs}
+        o = orders.c
+        known = {
+            (row.store, row.number): row
+            for row in connection.execute(
+                sa.select(o.store, o.number, o.raw_status, o.status, o.facts).where(o.number.in_(numbers))
+            )
+        } if numbers else {}  # fmt: skip
+    now = world.now()
+    shown = []
+    for row in told:
+        order = known.get((row["store"], row["order"]))
+        evidence: Mapping[str, str] = row["evidence"]
+        shown.append(
+            {
+                "id": row["id"], "store": row["store"], "order": row["order"], "drift": row["kind"],
+                "severity": row["severity"], "order_status": order.raw_status if order else None,
+                "shipping_status": evidence.get("carrier") or evidence.get("status") or evidence.get("last_scan"),
+                "age": now - (row["since"] or row["opened_at"]),
+                "caused_by": evidence.get("actor") or (order.facts.get("actor") if order else None),
+                "would_heal": row["proposal"],
+            }
+        )  # fmt: skip
+    return shown
+
+
+def stuck(
+    world: World,
+    *,
+    store: str | None = None,
+    carrier: str | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Return what does not move: silent parcels, labels never scanned, overdue, expiring, expired."""
+    shown = []
+    wanted = limit if carrier is None else min(limit * 20, 10_000)
+    for row in list_findings(world, kinds=STUCK, store=store, after=after, limit=wanted):
+        parcel = row["evidence"].get("parcel", "")
+        if carrier is not None and parcel.partition(" ")[0] != carrier:
+            continue
+        since = row["since"] or row["opened_at"]
+        shown.append(
+            {
+                "id": row["id"], "store": row["store"], "order": row["order"], "why": row["kind"], "parcel": parcel,
+                "status": row["evidence"].get("status"), "last_place": row["evidence"].get("last_place"),
+                "since": since, "for": world.now() - since, "act": row["act"],
+            }
+        )  # fmt: skip
+    return shown[:limit]
+
+
+def freshness(world: World) -> list[dict[str, Any]]:
+    """Return, by account, how many open parcels it watches and how many of them it checked within 1, 3, 6, 12, 24 h."""
+    t = trackings.c
+    now = world.now()
+    within = [
+        sa.func.sum(sa.case((t.checked_at >= now - age, 1), else_=0)).label(f"w{i}") for i, age in enumerate(AGES)
+    ]
+    with world.store.read() as connection:
+        rows = connection.execute(
+            sa.select(t.account, sa.func.count().label("open"), *within, sa.func.min(t.checked_at).label("oldest"))
+            .where(t.next_poll_at.isnot(None))
+            .group_by(t.account)
+            .order_by(t.account)
+        ).all()
+    shown = []
+    for row in rows:
+        shares = {
+            f"within_{int(age.total_seconds() // 3600)}h": round(100 * row[i + 2] / row.open, 1)
+            for i, age in enumerate(AGES)
+        }
+        shown.append({"account": row.account, "open": row.open, **shares, "oldest_check": row.oldest})
+    return shown
+
+
+def list_outbox(
+    world: World, *, state: str | None = None, store: str | None = None, after: int | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Return writes and notices, newest first."""
+    o = outbox.c
+    select = sa.select(
+        o.id, o.store, o.kind, o.key, o.state, o.attempts, o.error, o.created_at, o.due_at, o.attempted_at, o.rules
+    )  # fmt: skip
+    for condition in (
+        o.state == state if state else None, o.store == store if store else None, o.id < after if after else None,
+    ):  # fmt: skip
+        if condition is not None:
+            select = select.where(condition)
+    with world.store.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(select.order_by(o.id.desc()).limit(limit))]
+
+
+def retry(world: World, *, ids: Sequence[int] = (), state: str | None = None, store: str | None = None) -> int:
+    """Make refused or dead writes due again: some, or all in a state. Returns how many."""
+    o = outbox.c
+    conditions: list[sa.ColumnElement[bool]] = [o.state.in_(["refused", "dead"])]
+    if ids:
+        conditions.append(o.id.in_(list(ids)))
+    if state:
+        conditions.append(o.state == state)
+    if store:
+        conditions.append(o.store == store)
+    with world.store.write() as connection:
+        now = database_now(connection)
+        done = connection.execute(
+            outbox.update()
+            .where(*conditions)
+            .values(state="pending", crashes=0, due_at=now, ended_at=None, claimed_until=None)
+        ).rowcount
+    world.ring("push")
+    return int(done)
+
+
+def list_inbox(
+    world: World, *, state: str | None = None, account: str | None = None, after: int | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Return payloads, newest first; those of one account among the newest 10,000."""
+    t = inbox.c
+    select = sa.select(t.id, t.account, t.kind, t.state, t.reason, t["size"], t.attempts, t.received_at, t.due_at)
+    with world.store.read() as connection:
+        if state:
+            select = select.where(t.state == state)
+        if after:
+            select = select.where(t.id < after)
+        if account:
+            newest = after or connection.execute(sa.select(sa.func.max(t.id))).scalar() or 0
+            select = select.where(t.account == account, t.id > newest - NEWEST)
+        return [dict(row._mapping) for row in connection.execute(select.order_by(t.id.desc()).limit(limit))]
+
+
+def list_codes(world: World, *, limit: int = 50) -> list[dict[str, Any]]:
+    """Return codes without a meaning, most frequent first."""
+    u = unmapped_codes.c
+    with world.store.read() as connection:
+        rows = connection.execute(sa.select(unmapped_codes).order_by(u.count.desc(), u.carrier, u.code).limit(limit))
+        return [dict(row._mapping) for row in rows]
+
+
+# wording -> meaning, most telling first; a suggestion is only that: a person accepts it
+_HINTS: tuple[tuple[tuple[str, ...], ShippingStatus, str | None], ...] = (
+    (("return", "sender"), ShippingStatus.RETURNING, "return_in_transit"),
+    (("out for delivery",), ShippingStatus.OUT_FOR_DELIVERY, None),
+    (("on vehicle",), ShippingStatus.OUT_FOR_DELIVERY, "on_vehicle"),
+    (("attempt",), ShippingStatus.DELIVERY_ATTEMPTED, None),
+    (("not home",), ShippingStatus.DELIVERY_ATTEMPTED, "recipient_unavailable"),
+    (("ready for", "pick"), ShippingStatus.AVAILABLE_FOR_PICKUP, None),
+    (("delivered",), ShippingStatus.DELIVERED, None),
+    (("customs",), ShippingStatus.ON_HOLD, "customs_hold"),
+    (("hold",), ShippingStatus.ON_HOLD, None),
+    (("delay",), ShippingStatus.DELAYED, None),
+    (("weather",), ShippingStatus.DELAYED, "weather"),
+    (("lost",), ShippingStatus.LOST, None),
+    (("address",), ShippingStatus.EXCEPTION, "address_incorrect"),
+    (("damag",), ShippingStatus.EXCEPTION, "damaged"),
+    (("label",), ShippingStatus.PRE_TRANSIT, "label_created"),
+    (("picked up",), ShippingStatus.PICKED_UP, "picked_up"),
+    (("accepted",), ShippingStatus.PICKED_UP, "accepted"),
+    (("depart",), ShippingStatus.IN_TRANSIT, "departed_facility"),
+    (("arriv",), ShippingStatus.IN_TRANSIT, "arrived_facility"),
+    (("handed",), ShippingStatus.IN_TRANSIT, "handed_to_partner"),
+    (("transit",), ShippingStatus.IN_TRANSIT, "moving"),
+)
+
+
+def suggest(world: World, *, limit: int = 50) -> list[dict[str, Any]]:
+    """Return codes without a meaning, each with what its own words suggest, and why.
+
+    A suggestion is only that: it means nothing before a person accepts it (`tracker codes --accept`).
+    """
+    shown = []
+    rows = list_codes(world, limit=limit)
+    with world.store.read() as connection:
+        samples = [row["sample"] for row in rows if row["sample"]]
+        told = {
+            r.id: r.account
+            for r in connection.execute(sa.select(inbox.c.id, inbox.c.account).where(inbox.c.id.in_(samples)))
+        }
+    for row in rows:
+        status, reason, why = _by_text(row["text"])
+        meaning = {"status": str(status), **({"reason": reason} if reason else {})} if status else None
+        shown.append(
+            {**row, "account": told.get(row["sample"]), "code_key": f"{row['space']}/{row['code']}",
+             "suggested": meaning, "why": why or "nothing to go by"}
+        )  # fmt: skip
+    return shown
+
+
+def _by_text(text: str) -> tuple[ShippingStatus | None, str | None, str]:
+    words = text.casefold()
+    if "not delivered" in words or "undelivered" in words:
+        return None, None, ""
+    for needles, status, reason in _HINTS:
+        if all(needle in words for needle in needles):
+            return status, reason, f"its text says {' ... '.join(needles)!r}"
+    return None, None, ""
+
+
+def _orders(connection: Connection, ids: Iterable[int]) -> dict[int, Any]:
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    return {
+        row.id: row
+        for row in connection.execute(sa.select(orders.c.id, orders.c.number).where(orders.c.id.in_(wanted)))
+    }
+
+
+def close(world: World, ids: Sequence[int], *, by: str, reason: str) -> int:
+    """Dismiss open findings; each stays closed until its evidence changes. Raises TrackerError without a reason."""
+    if not reason.strip():
+        raise TrackerError("say why: --reason")
+    with world.store.write() as connection:
+        return queries.close_findings(connection, findings.c.id.in_(list(ids)), world.now(), f"person: {by}", reason)
+
+
+def snooze(world: World, ids: Sequence[int], span: timedelta) -> int:
+    """Hide open findings for a while; they stay open, and come back by themselves."""
+    with world.store.write() as connection:
+        return int(
+            connection.execute(
+                findings.update()
+                .where(findings.c.id.in_(list(ids)), findings.c.closed_at.is_(None))
+                .values(snoozed_until=world.now() + span)
+            ).rowcount
+        )
