@@ -817,8 +817,8 @@ class _Case:
             return
         if N.PLACED in wanted:
             self._notice(N.PLACED, order.placed_at)
-        if N.CONFIRMED in wanted and (order.status.rank or 0) >= 10:
-            self._notice(N.CONFIRMED, self._reached(O.CONFIRMED))
+        if N.CONFIRMED in wanted:  # only where the shop said so: Shipped does not say that it was confirmed
+            self._notice(N.CONFIRMED, next((s.at for s in order.history if s.status is O.CONFIRMED), None))
         for parcel in self.shipments:
             summary = parcel.summary
             if not summary.confirmed or summary.disputed or summary.leg.value != "outbound":

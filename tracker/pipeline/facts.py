@@ -56,6 +56,7 @@ from tracker.store import queries
 from tracker.store.codec import PROOF, SUMMARY, dump, dump_order
 from tracker.store.engine import database_now
 from tracker.store.tables import (
+    accounts,
     findings,
     fulfilment_shipments,
     fulfilments,
@@ -196,6 +197,7 @@ class _Batch:
         self.unmapped: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.loud: set[int] = set()  # touched by something that is not replayed
         self.moved: set[int] = set()  # whose summary changed
+        self.news: dict[str, int] = defaultdict(int)  # parcels of which a poll told first, by account with webhooks
         self.links: set[int] = set()  # what the fulfilment linked last names
 
     def take(self, parsed: Sequence[Parsed]) -> None:
@@ -226,6 +228,10 @@ class _Batch:
         self._end(parsed)
         if self.unmapped:  # counters are locked last, everywhere
             self._count_unmapped(list(self.unmapped.values()))
+        for name in sorted(name for name, count in self.news.items() if count):
+            held = accounts.c.name == name
+            count = sa.func.coalesce(accounts.c.poll_news, 0) + self.news[name]
+            self.connection.execute(accounts.update().where(held).values(poll_news=count))
 
     def _end(self, parsed: Sequence[Parsed]) -> None:
         groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
@@ -356,12 +362,20 @@ class _Batch:
                     rows[row["shipment_id"], row["fingerprint"]] = row
             if not p.row.quiet:
                 self.loud |= set(told)
+            if p.row.kind == "poll" and p.account.source.webhooks:
+                self.news[p.account.name] += self._news(report, number)
             knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
         if knowing:
             self._trackings(knowing)
         if rows:
             self._insert_scans(list(rows.values()))
         self.unmapped = unmapped
+
+    def _news(self, report: Report, number: str) -> int:
+        """Say whether a poll tells something newer of a parcel than anybody told before."""
+        newest = max((s.occurred_at for s in report.scans if s.occurred_at is not None), default=None)
+        known = [p.summary.last_scan_at for p in self.by_number[number] if p.summary.last_scan_at is not None]
+        return int(newest is not None and all(newest > at for at in known))
 
     def _silent(self, report: Report, number: str) -> _Parcel | None:
         """Find the shipment of a report without scans; one for a number never seen creates nothing."""

@@ -52,7 +52,9 @@ def _note(world: World, connection: sa.Connection, heard: Mapping[str, datetime]
         if noted is not None and heard[name] - noted < NOTE_EVERY:
             continue
         world.heard[name] = heard[name]
-        connection.execute(accounts.update().where(accounts.c.name == name).values(last_webhook_at=heard[name]))
+        connection.execute(
+            accounts.update().where(accounts.c.name == name).values(last_webhook_at=heard[name], poll_news=0)
+        )
 
 
 def commit(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:

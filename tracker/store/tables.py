@@ -391,6 +391,7 @@ class Accounts(SQLModel, table=True):
     parked_reason: str | None = None
     paused_at: datetime | None = _at()
     last_webhook_at: datetime | None = _at()
+    poll_news: int | None = None  # parcels of which a poll told first, since the last webhook
 
 
 class Rereads(SQLModel, table=True):

@@ -31,6 +31,7 @@ def upgrade() -> None:
     op.create_index("findings_alerts", "findings", ["alert_due_at"], postgresql_where=due, sqlite_where=due)
     op.create_index("findings_kind", "findings", ["kind", "id"], postgresql_where=OPEN, sqlite_where=OPEN)
     op.create_index("findings_store", "findings", ["store", "id"], postgresql_where=OPEN, sqlite_where=OPEN)
+    op.add_column("accounts", sa.Column("poll_news", sa.Integer(), nullable=True))
     op.create_index("trackings_account", "trackings", ["account", "checked_at"])
     op.create_index("outbox_store", "outbox", ["store", "id"])
     op.create_index("orders_store", "orders", ["store", "id"])
