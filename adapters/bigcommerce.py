@@ -231,7 +231,8 @@ class BigCommerce(contracts.Platform):
                 params=params or {},
                 headers=headers,
                 content=orjson.dumps(body) if body is not None else None,
-            )  # a status set twice is the same status: idempotent
+                idempotent=body is None,  # each write can mail a customer: look again before it is repeated
+            )
         )
 
     def _facts(

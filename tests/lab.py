@@ -17,6 +17,7 @@ from tracker.daemon.app import Daemon
 from tracker.pipeline import heal, receive
 from tracker.pipeline.drain import STEPS
 from tracker.sandbox.servers import DHLServer, EasyPostServer, Outgoing, Server, ShopifyServer, Town, UPSServer
+from tracker.sandbox.shops import RestServer
 from tracker.store import tables
 
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
@@ -50,14 +51,22 @@ class Lab:
     """`work()` does everything that is due at the clock's moment."""
 
     def __init__(
-        self, database: str, folder: Path, stack: ExitStack, *, yaml: str = "", store: str = "mode: write"
+        self,
+        database: str,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        yaml: str = "",
+        store: str = "mode: write",
+        rest: str = "",
     ) -> None:
         self.clock = PlayClock(START)
         self.ups = UPSServer("ups", self.clock, client_id="id", secret="s", credential="hook")
         self.dhl = DHLServer("dhl", self.clock, key="s")
         self.easypost = EasyPostServer("easypost", self.clock, key="s", secret="hook")
         self.shop = ShopifyServer("shop", self.clock, token="s", secret="hook")
-        town = Town([self.ups, self.dhl, self.easypost, self.shop])
+        self.rest = RestServer("kart", self.clock, token="s", secret="hook", words="kingston")
+        town = Town([self.ups, self.dhl, self.easypost, self.shop, self.rest])
         port = town.start()
         stack.callback(town.stop)
         for name, value in (("s", "s"), ("hook", "hook"), ("token", TOKEN)):
@@ -65,6 +74,12 @@ class Lab:
             path.touch(mode=0o600)
             path.write_text(value)
         base = f"http://127.0.0.1:{port}"
+        kart = (
+            f'  kart: {{uses: rest, base_url: {base}/kart, api_token: "${{file:{folder}/s}}", words: kingston, mode: write,\n'
+            f'         webhook_secrets: "${{file:{folder}/hook}}", policy: {rest}}}\n'
+            if rest
+            else ""
+        )
         self.yaml = f"""
 database: {database}
 database_wait: 2s
@@ -79,7 +94,7 @@ accounts:
 stores:
   shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:{folder}/s}}",
         webhook_secrets: "${{file:{folder}/hook}}", {store}}}
-{yaml}"""
+{kart}{yaml}"""
         self.bells = Silent()
         self.daemon = Daemon(load_text(self.yaml), now=self.clock, bells=self.bells)
         stack.callback(self.daemon.stop)
@@ -92,9 +107,10 @@ stores:
         total = 0
         for _ in range(200):
             worked = sum(STEPS[queue](self.world) for queue in queues or STEPS)
-            while self.shop.outgoing and not queues:
-                self.post(self.shop.outgoing.pop(0))
-                worked += 1
+            for shop in (self.shop, self.rest):
+                while shop.outgoing and not queues:
+                    self.post(shop.outgoing.pop(0))
+                    worked += 1
             total += worked
             if not worked:
                 return total

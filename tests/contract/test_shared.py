@@ -332,3 +332,109 @@ def test_every_ask_is_answered_by_a_page() -> None:
 
     assert list(source.fetch(Recorder(page), Since(None)))
     assert list(source.fetch(Recorder(page), Refs(("x",))))
+
+
+# BigCommerce: orders V2 and the webhook samples
+
+
+@pytest.fixture(scope="module")
+def orders_v2() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(
+        (SHARED / "platforms" / "specs" / "bigcommerce" / "orders.v2.oas2.yml").read_text(encoding="utf-8")
+    )
+    return document
+
+
+def resolved(document: dict[str, Any], node: Any) -> Any:
+    while isinstance(node, dict) and "$ref" in node:
+        found: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        node = found
+    return node
+
+
+def properties(document: dict[str, Any], node: Any) -> set[str]:
+    node = resolved(document, node)
+    found = set(node.get("properties", {}))
+    for part in node.get("allOf", []):
+        found |= properties(document, part)
+    return found
+
+
+def big(**settings: Any) -> Any:
+    return plugin("adapters.bigcommerce", store_hash="abc", base_url="https://api.bigcommerce.com", **settings)
+
+
+def test_the_bigcommerce_requests_are_those_of_orders_v2(orders_v2: dict[str, Any]) -> None:
+    source = big(completed_is_delivered=True)
+    row = {"id": 250, "date_modified": "Mon, 02 Nov 2026 09:00:00 +0000"}
+
+    class Rows(Recorder):
+        def send(self, request: Request) -> Answer:
+            self.sent.append(request)
+            listed = request.url.endswith(("/orders", "/products", "/shipments"))
+            return Answer(200, {}, json.dumps([row] if listed else {**row, "status": "Shipped"}).encode(), AT)
+
+    client = Rows()
+    list(source.fetch(client, Since(None)))
+    list(source.fetch(client, Refs(("250",))))
+    before = Order(
+        "s", "250", "#250", OrderStatus.CONFIRMED, "Awaiting Fulfillment", PaymentStatus.PAID, "captured", AT, AT
+    )
+    source.push(client, Action("order_status", "k", "s", "250", target=OrderStatus.DELIVERED), before)
+    templates = {"/orders/250": "/orders/{order_id}", "/orders/250/products": "/orders/{order_id}/products",
+                 "/orders/250/shipments": "/orders/{order_id}/shipments"}  # fmt: skip
+    for request in client.sent:
+        path = request.url.partition("/v2")[2]
+        operation = orders_v2["paths"][templates.get(path, path)][request.method.lower()]
+        item = orders_v2["paths"][templates.get(path, path)]
+        known = {
+            resolved(orders_v2, p)["name"] for p in [*operation.get("parameters", []), *item.get("parameters", [])]
+        }
+        assert set(request.params) <= known | {"limit"}, (path, request.params)
+        if request.content:
+            schema = resolved(orders_v2, operation["requestBody"])["content"]["application/json"]["schema"]
+            assert set(json.loads(request.content)) == {"status_id"} <= properties(orders_v2, schema)
+    assert [json.loads(r.content)["status_id"] for r in client.sent if r.content] == [2, 10]
+
+
+def test_every_bigcommerce_status_of_the_contract_is_read(orders_v2: dict[str, Any]) -> None:
+    from adapters.bigcommerce import LABELS
+
+    text = json.dumps(orders_v2, default=str)
+    assert all(label in text for label in LABELS.values())
+
+
+def test_every_bigcommerce_webhook_sample_hints_at_its_order() -> None:
+    folder = SHARED / "platforms" / "specs" / "bigcommerce" / "webhook-samples"
+    files = sorted(folder.glob("*.json"))
+    assert files
+    for file in files:
+        body = file.read_bytes()
+        (hint,) = big().normalize(Payload("a", "webhook", (body,), AT))
+        data = json.loads(body)["data"]
+        assert hint.ref == str(data.get("orderId") or data.get("order_id") or data["id"]), file.name
+
+
+def test_the_standard_webhooks_vectors() -> None:
+    from datetime import UTC, datetime
+
+    vectors = json.loads((SHARED / "platforms" / "specs" / "signature-vectors.json").read_text(encoding="utf-8"))[
+        "vectors"
+    ]
+    done = 0
+    for vector in vectors:
+        if (
+            "standard" not in vector["scheme"]
+            or "expected" not in vector
+            or "webhook-signature" not in vector["expected"]
+        ):
+            continue
+        module = "adapters.bigcommerce" if vector["scheme"].startswith("bigcommerce") else "adapters.rest"
+        source = plugin(module, webhook_secrets=[vector["secret"]], **({"hook_key": None} if "big" in module else {}))
+        headers = {**vector["headers"], **vector["expected"]}
+        at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+        source.verify(Payload("a", "webhook", (vector["body_utf8"].encode(),), at, headers))
+        done += 1
+    assert done >= 2

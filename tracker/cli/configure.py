@@ -22,7 +22,7 @@ from tracker.cli.common import (
     print_json,
     read_config,
 )
-from tracker.config.load import masked, schema
+from tracker.config.load import coverage, masked, schema
 from tracker.config.model import Account
 from tracker.config.plugins import load, names
 from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
@@ -51,10 +51,13 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
     report: dict[str, Any] = {"file": str(file), "problems": [], "notes": [], "previews": {}}
     for host in config.root.network.allow:
         report["notes"].append(f"network.allow: {host} may be private, loopback or plain http")
-    for account in config.store_accounts():
-        missing = sorted(set(ShippingStatus) - set(account.platform.words()) - {ShippingStatus.UNKNOWN})
+    for name, words in coverage(config).items():
+        missing = [status for status, word in words.items() if word is None and status != ShippingStatus.UNKNOWN]
         if missing:
-            report["notes"].append(f"{account.name}: {account.uses} has no word for {', '.join(missing)}")
+            report["notes"].append(
+                f"{name}: {config.accounts[name].uses} has no word for {', '.join(sorted(missing))}; these are never "
+                "written (tracker policy coverage)"
+            )
     if not offline:
         world = open_world(config)
         _database(world, report)

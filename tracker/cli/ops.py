@@ -330,7 +330,7 @@ def codes(file: Path, as_json: bool, limit: int, suggest: bool, accept: str | No
         )
         return
     columns = (
-        ("carrier", "carrier"), ("space", "space"), ("code", "code"), ("carrier's words", "text"), ("times", "count"),
+        ("carrier", "carrier"), ("code", "code_key"), ("carrier's words", "text"), ("times", "count"),
         ("first seen", "first_seen_at"), ("last seen", "last_seen_at"), ("sample payload", "sample"),
     )  # fmt: skip
     _show(

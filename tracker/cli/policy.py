@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tracker.cli.common import config_option, json_option, open_world, out, print_json, read_config, show_table
+from tracker.config.load import coverage as coverage_of
 from tracker.config.load import load_config
 from tracker.config.model import Account, Config
 from tracker.config.policy import KEYS, duration, policy_values, presets
@@ -105,19 +106,6 @@ def coverage(file: Path, as_json: bool) -> None:
     stores = list(told)
     rows = [(status, *(told[store].get(status) for store in stores)) for status in ShippingStatus]
     show_table("shipping status -> word of the platform", ("shipping status", *stores), rows, empty="no stores")
-
-
-def coverage_of(config: Config) -> dict[str, dict[str, str | None]]:
-    """Return, by store, the word in which each shipping status is shown or written; None: there is none."""
-    told: dict[str, dict[str, str | None]] = {}
-    for account in config.store_accounts():
-        rules = account.policy
-        meant = {told_: status for table_ in rules.means.values() for told_, status in table_.items()}
-        told[account.name] = {
-            str(status): rules.words.get(status) or (rules.order_words.get(meant[status]) if status in meant else None)
-            for status in ShippingStatus
-        }
-    return told
 
 
 @click.command()

@@ -27,7 +27,7 @@ from tracker.domain.cadence import Cadence
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.hashing import digest
-from tracker.domain.vocabulary import Trust
+from tracker.domain.vocabulary import ShippingStatus, Trust
 from tracker.plugin.contracts import Carrier, Platform
 
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
@@ -289,3 +289,16 @@ def masked(config: Config) -> dict[str, Any]:
         if account.is_store:
             section[account.name] |= {"mode": account.mode, "policy": policy_values(account.policy)}
     return shown
+
+
+def coverage(config: Config) -> dict[str, dict[str, str | None]]:
+    """Return, by store, the word in which each shipping status is shown or written; None: there is none."""
+    told: dict[str, dict[str, str | None]] = {}
+    for account in config.store_accounts():
+        rules = account.policy
+        meant = {told_: status for table_ in rules.means.values() for told_, status in table_.items()}
+        told[account.name] = {
+            str(status): rules.words.get(status) or (rules.order_words.get(meant[status]) if status in meant else None)
+            for status in ShippingStatus
+        }
+    return told

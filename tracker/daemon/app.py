@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from tracker import __version__
 from tracker.clock import system_now
+from tracker.config.load import coverage
 from tracker.config.model import Config
 from tracker.daemon import bells as bells_
 from tracker.daemon.bells import Bells
@@ -160,6 +161,11 @@ class Daemon:
             self.bells.start(lambda queue, stop: drain(self.world, queue, stop))
         if "scheduler" in self.roles:
             self._spawn("scheduler", self._schedule)
+        if "scheduler" in self.roles:
+            for store, words in coverage(self.world.config).items():
+                missing = [status for status, word in words.items() if word is None and status != "unknown"]
+                if missing:
+                    log.info("statuses_without_a_word", store=store, statuses=", ".join(missing))
         log.info("started", role=",".join(sorted(self.roles)), version=__version__)
 
     def stop(self) -> None:

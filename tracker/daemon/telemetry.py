@@ -17,7 +17,7 @@ ALLOWED = frozenset(
     {
         "event", "level", "timestamp", "account", "store", "order", "status", "already", "queue", "rows", "seconds",
         "error", "said", "inbox", "outbox", "pages", "cursor", "reason", "role", "host", "port", "version", "revision",
-        "due", "file", "problems", "signal", "worker", "database", "broker", "mode", "count",
+        "due", "file", "problems", "signal", "worker", "database", "broker", "mode", "count", "finding", "statuses", "policy",
     }
 )  # fmt: skip
 _SECRET = re.compile(
@@ -72,6 +72,7 @@ COUNTERS = {
     "tracker_decisions_total": ("Decisions that said something new", ("store",)),
     "tracker_writes_total": ("Writes by how they ended", ("store", "state")),
     "tracker_source_errors_total": ("Failed calls by what to do next", ("account", "error")),
+    "tracker_alerts_total": ("Findings told to the alert address", ()),
     "tracker_registrations_refused_total": ("Numbers a carrier would not watch", ("account",)),
     "tracker_drains_failed_total": ("Drains that raised", ("queue",)),
 }

@@ -372,7 +372,8 @@ class _Case:
             return f"gate:{gate.rule}"
         if goal.status not in policy.order_words:
             return f"status_not_expressible:{goal.status}"
-        if goal.status not in policy.writes.get(self.owner, frozenset()):
+        written = policy.writes.get(self.owner, frozenset())
+        if goal.status not in written and not (goal.status is O.PARTIALLY_SHIPPED and O.SHIPPED in written):
             return "worker_writes_it_not"
         return "before_connected" if self.too_old(goal.since) else ""
 

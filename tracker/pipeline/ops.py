@@ -222,7 +222,7 @@ def list_codes(world: World, *, limit: int = 50) -> list[dict[str, Any]]:
     u = unmapped_codes.c
     with world.store.read() as connection:
         rows = connection.execute(sa.select(unmapped_codes).order_by(u.count.desc(), u.carrier, u.code).limit(limit))
-        return [dict(row._mapping) for row in rows]
+        return [{**row._mapping, "code_key": f"{row.space}/{row.code}"} for row in rows]
 
 
 # wording -> meaning, most telling first; a suggestion is only that: a person accepts it
@@ -268,7 +268,7 @@ def suggest(world: World, *, limit: int = 50) -> list[dict[str, Any]]:
         status, reason, why = _by_text(row["text"])
         meaning = {"status": str(status), **({"reason": reason} if reason else {})} if status else None
         shown.append(
-            {**row, "account": told.get(row["sample"]), "code_key": f"{row['space']}/{row['code']}",
+            {**row, "account": told.get(row["sample"]),
              "suggested": meaning, "why": why or "nothing to go by"}
         )  # fmt: skip
     return shown

@@ -35,8 +35,12 @@ from tracker.store.tables import (
 MOST_STANDS = 200
 
 
-def orders_of(connection: Connection, rows: Sequence[Row[Any]], *, until: datetime | None = None) -> dict[int, Order]:
+def orders_of(
+    connection: Connection, rows: Sequence[Row[Any]], *, until: datetime | None = None, version: int | None = None
+) -> dict[int, Order]:
     """Return the orders of some rows with their history and statements; `until`: as of then (None: now).
+
+    `version`: no later version than this, for what happened within one moment.
 
     Two queries for all rows. With `until`, an order that was not seen by then is missing.
     """
@@ -58,6 +62,8 @@ def orders_of(connection: Connection, rows: Sequence[Row[Any]], *, until: dateti
     select = sa.select(*columns, *([v.facts] if until is not None else [])).where(v.order_id.in_(ids))
     if until is not None:
         select = select.where(v.seen_at <= until)
+    if version is not None:
+        select = select.where(v.version <= version)
     for row in connection.execute(select.order_by(v.order_id, v.version)):
         if until is not None:
             facts[row.order_id] = row.facts

@@ -76,20 +76,22 @@ def what_if(
             if not rows:
                 return answer
             states = state.account_rows(connection)
-            moments: dict[int, list[datetime]] = {}
-            told = sa.select(d.order_id, d.at).where(d.order_id.in_([r.id for r in rows]), d.at >= since)
+            moments: dict[int, list[tuple[datetime, int]]] = {}
+            told = sa.select(d.order_id, d.at, d.order_version).where(
+                d.order_id.in_([r.id for r in rows]), d.at >= since
+            )
             for one in connection.execute(told.order_by(d.id)):
                 known = moments.setdefault(one.order_id, [])
-                if one.at not in known:
-                    known.append(one.at)
+                if (one.at, one.order_version) not in known:
+                    known.append((one.at, one.order_version))
             for row in rows:
                 before, after = world.account(row.store), config.accounts.get(row.store)
                 if before is None or after is None or not after.is_store:
                     continue
                 answer.orders += 1
-                for at in moments.get(row.id, ()):
+                for at, version in moments.get(row.id, ()):
                     answer.moments += 1
-                    order = state.orders_of(connection, [row], until=at).get(row.id)
+                    order = state.orders_of(connection, [row], until=at, version=version).get(row.id)
                     if order is None:
                         continue
                     parcels = state.shipments_at(connection, [row.id], at)[row.id]

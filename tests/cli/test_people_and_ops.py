@@ -1,0 +1,351 @@
+"""People speak, ask gates, look at the whole installation, and replay it under other rules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.lab import START, UPS, USPS, H, Lab
+from tracker.cli import main as main_
+from tracker.cli import ops as ops_cli
+from tracker.config.load import load_config
+from tracker.domain.errors import TrackerError
+from tracker.pipeline import ops
+from tracker.store import tables as t
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A Kingston courier order whose seller set Delivered by accident while it moves, one at Processing, a left checkout."""
+    with ExitStack() as stack:
+        made = Lab(f"sqlite:///{tmp_path}/db/x.db", tmp_path, stack, rest="{preset: kingston-courier, stuck_after: 3d}")
+        (tmp_path / "tracker.yaml").write_text(made.yaml)
+        made.work()
+        made.rest.place("#7", made.clock(), status="Processing", delivery={"method": "courier", "address": "confirmed"})
+        made.rest.place("#8", made.clock(), status="Processing", delivery={"method": "courier"})
+        made.rest.checkout("C1", contact=True, recovered=False)
+        made.rest.ship("#7", made.clock(), [{"company": "UPS", "number": UPS}], items={})
+        made.work()
+        made.later(1)
+        made.scan(made.ups, UPS, "I", "038")
+        made.scan(made.ups, UPS, "I", "998", text="Out for delivery by drone", hours=0.5)
+        made.scan(made.ups, UPS, "I", "997", text="Zweites Zeichen", hours=0.6)
+        made.later(6)
+        made.rest.set("#7", "seller", status="Delivered")
+        made.work()
+        made.later(26)
+        yield made
+
+
+@pytest.fixture
+def run(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracker.cli.common.system_now", lab.clock)
+
+    def invoke(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main_.cli, list(words))
+        assert result.exit_code == code, f"{result.output}{result.exception!r}"
+        return result
+
+    return invoke
+
+
+def told(run: Run, *words: str, code: int = 0) -> Any:
+    return json.loads(run(*words, "--json", code=code).output)
+
+
+# people
+
+
+def test_a_note_a_record_and_a_correction_are_kept_with_who_said_them(run: Run, lab: Lab) -> None:
+    run("note", "7", "customer called", "--by", "ann", "--to-shop")
+    run("record", "#7", "handed_over", "--text", "saw it", "--by", "bob")
+    refused = CliRunner().invoke(main_.cli, ["correct", "7", "shipped", "--reason", "clicked by accident"])
+    assert refused.exit_code == 1
+    assert "no_step_back" in refused.output
+    assert "--override goes past it" in refused.output
+    run("correct", "7", "shipped", "--reason", "clicked by accident", "--override", "--by", "ann")
+    lab.work()
+
+    assert lab.rest.orders["#7"]["status"] == "Dispatched/Shipped"
+    assert lab.rest.orders["#7"]["notes"] == ["customer called"]
+    shown = run("show", "7").output
+    for words in (
+        "note by ann",
+        "handed_over by bob",
+        "correction shipped by ann",
+        "clicked by accident",
+        "address confirmed",
+    ):
+        assert words in shown, words
+    assert [s["kind"] for s in told(run, "show", "7")["orders"][0]["statements"]] == [
+        "note",
+        "handed_over",
+        "correction",
+    ]
+
+
+def test_nothing_is_corrected_out_of_cancelled_not_even_by_override(run: Run, lab: Lab) -> None:
+    lab.rest.cancel("#8", "customer")
+    lab.work()
+    refused = CliRunner().invoke(main_.cli, ["correct", "8", "processing", "--reason", "x", "--override"])
+
+    assert refused.exit_code == 1
+    assert "nothing is written out of it" in refused.output
+
+
+def test_the_gate_answers_yes_or_no_with_its_rule_and_its_evidence(run: Run, lab: Lab) -> None:
+    no = told(run, "may", "7", "cancelled", "--reason", "wrong size", code=1)
+    assert (no["allowed"], no["rule"]) == (False, "cancel_in_custody")
+    assert no["evidence"]["last_scan"].startswith("picked_up at")
+    assert "the parcel back" in run("may", "7", "cancelled", "--reason", "wrong size", code=1).output
+    assert told(run, "may", "8", "cancelled", code=1)["rule"] == "reason_required"
+    assert "yes" in run("may", "8", "cancelled", "--reason", "bought twice").output
+    assert [s.text for s in lab.rows(t.statements, t.statements.c.kind == "gate_reason")][-1].endswith("bought twice")
+
+
+def test_an_order_that_nobody_knows_and_one_of_two_stores_are_named(run: Run, lab: Lab) -> None:
+    assert "no order '99'" in str(CliRunner().invoke(main_.cli, ["note", "99", "x"]).exception)
+    lab.order("#7", USPS)
+    lab.work()
+    both = CliRunner().invoke(main_.cli, ["may", "7", "cancelled"]).exception
+    assert "kart, shop: say --store" in str(both)
+    assert told(run, "may", "7", "cancelled", "--store", "shop", code=1)["rule"] == "reason_required"
+
+
+def test_a_finding_is_dismissed_with_a_reason_and_stays_closed_until_its_evidence_changes(run: Run, lab: Lab) -> None:
+    (ahead,) = told(run, "findings", "--kind", "order_ahead")
+    run("dismiss", str(ahead["id"]), "--reason", "the seller told us", "--by", "ann")
+    lab.later(1)
+    assert told(run, "findings", "--kind", "order_ahead") == []
+    closed = next(f for f in told(run, "findings", "--closed") if f["id"] == ahead["id"])
+    assert (closed["closed_by"], closed["closed_reason"]) == ("person: ann", "the seller told us")
+    lab.scan(lab.ups, UPS, "I", "005")
+    lab.later(8)
+    assert told(run, "findings", "--kind", "order_ahead")
+    with pytest.raises(TrackerError, match="say why"):
+        ops.close(lab.world, [1], by="ann", reason=" ")
+
+
+def test_a_snoozed_finding_stays_open_and_comes_back(run: Run, lab: Lab) -> None:
+    (ahead,) = told(run, "findings", "--kind", "order_ahead")
+    assert "1 of 1" in run("snooze", str(ahead["id"]), "--for", "4h").output
+    assert told(run, "findings", "--kind", "order_ahead") == []
+    assert told(run, "findings", "--kind", "order_ahead", "--snoozed")
+    lab.later(5)
+    assert told(run, "findings", "--kind", "order_ahead")
+    assert "must be a duration" in CliRunner().invoke(main_.cli, ["snooze", "1", "--for", "soon"]).output
+
+
+# the whole installation
+
+
+def test_drift_shows_both_statuses_its_age_its_cause_and_what_would_heal_it(run: Run, lab: Lab) -> None:
+    (row,) = told(run, "drift")
+    assert (row["order"], row["drift"], row["order_status"], row["caused_by"]) == (
+        "#7",
+        "order_ahead",
+        "Delivered",
+        "seller",
+    )
+    assert row["shipping_status"].startswith("picked_up")
+    assert row["age"] == "1d 2h"
+    assert told(run, "drift", "--store", "shop") == told(run, "drift", "--kind", "order_behind") == []
+    assert "order_ahead" in run("drift").output
+    assert told(run, "drift", "--after", str(row["id"])) == []
+
+
+def test_stuck_freshness_checkouts_and_filters(run: Run, lab: Lab) -> None:
+    lab.later(72)
+    (row,) = told(run, "stuck")
+    assert (row["why"], row["parcel"], row["status"]) == ("stuck", f"ups {UPS}", "picked_up")
+    assert told(run, "stuck", "--carrier", "dhl") == []
+    assert told(run, "stuck", "--carrier", "ups", "--store", "kart")
+    (fresh,) = told(run, "freshness")
+    assert (fresh["account"], fresh["open"], fresh["within_24h"]) == ("ups", 1, 100.0)
+    (left,) = told(run, "checkouts")
+    assert (left["checkout"], left["contact"]) == ("C1", "left in the shop")
+    assert told(run, "checkouts", "--store", "shop") == []
+    assert not [f for f in told(run, "findings") if f["kind"] == "abandoned_checkout"]
+    assert {f["severity"] for f in told(run, "findings", "--severity", "info")} == {"info"}
+    assert told(run, "findings", "--store", "kart", "--limit", "1")
+    assert "more: --after" not in run("findings").output
+
+
+def test_a_list_can_be_watched(run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    def stop(_seconds: float) -> None:
+        shown.append(1)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ops_cli.time, "sleep", stop)
+    result = CliRunner().invoke(main_.cli, ["freshness", "--watch"])
+
+    assert result.output.count("freshness of open parcels") == 2
+
+
+def test_refused_writes_are_due_again_one_many_or_all(run: Run, lab: Lab) -> None:
+    lab.rest.faults.left["refuse_write"] = 1
+    lab.rest.ship("#8", lab.clock(), [{"company": "UPS", "number": "1ZR589400357568494"}], items={})
+    lab.work()
+    lab.scan(lab.ups, "1ZR589400357568494", "I", "038")
+    lab.later(8)
+    (row,) = told(run, "outbox", "--state", "refused", "--store", "kart")
+    assert "the shop does not want that" in row["error"]
+    assert "name writes by id" in CliRunner().invoke(main_.cli, ["outbox", "retry"]).output
+    assert "0 writes" in run("outbox", "retry", "--all", "--store", "shop").output
+    assert "0 writes" in run("outbox", "retry", "--all", "--state", "dead").output
+    assert "1 writes are due again" in run("outbox", "retry", str(row["id"])).output
+    lab.work()
+    assert lab.rest.orders["#8"]["status"] == "Dispatched/Shipped"
+    assert told(run, "outbox", "--after", "1") == []
+
+
+def test_codes_are_suggested_and_accepted_into_the_yaml(run: Run, lab: Lab, tmp_path: Path) -> None:
+    rows = {row["code"]: row for row in told(run, "codes", "--suggest")}
+    assert rows["998"]["suggested"] == {"status": "out_for_delivery"}
+    assert rows["998"]["account"] == "ups"
+    assert rows["997"]["suggested"] is None
+    assert "out for delivery" in run("codes", "--suggest").output
+    said = run("codes", "--accept", "status/998").output
+    assert "accounts.ups.codes.status/998: out_for_delivery" in said
+    run("codes", "--accept", "status/997=delayed/weather", "--account", "ups")
+    found = load_config(tmp_path / "tracker.yaml").accounts["ups"].codes
+    assert (found["status", "998"].status, found["status", "997"].reason) == ("out_for_delivery", "weather")
+    for wrong in (
+        ["--accept", "status/997"], ["--accept", "nothing/1"], ["--accept", "status/998=delivrd"],
+        ["--accept", "status/998", "--account", "shop"],
+    ):  # fmt: skip
+        assert CliRunner().invoke(main_.cli, ["codes", *wrong]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("Package not delivered", None),
+        ("Return to sender started", "returning"),
+        ("Held at customs", "on_hold"),
+        ("Hello", None),
+    ],
+)
+def test_a_suggestion_rests_on_words_and_never_on_half_of_them(text: str, status: str | None) -> None:
+    assert ops._by_text(text)[0] == status
+
+
+# policies
+
+
+def test_the_effective_policy_is_shown_with_where_each_value_came_from(run: Run, lab: Lab) -> None:
+    shown = told(run, "policy", "show", "kart")
+    assert shown["values"]["stuck_after"] == "3d"
+    assert shown["sources"]["stuck_after"].startswith("tracker.yaml:")
+    assert shown["sources"]["ahead_after"].startswith("preset kingston-courier (kingston-courier.yaml:")
+    assert shown["sources"]["ownership"].startswith("preset kingston-dispatched (")
+    assert shown["sources"]["calendar"] == "default"
+    text = run("policy", "show", "kart").output
+    assert "handed to a courier" in text
+    assert "no store 'x'" in CliRunner().invoke(main_.cli, ["policy", "show", "x"]).output
+
+
+def test_the_decision_table_presets_and_coverage_are_printed(run: Run, lab: Lab) -> None:
+    assert "write Delivered" in run("policy", "table", "kart").output
+    assert {row["dispatched by"] for row in told(run, "policy", "table")["kart"]} == {"platform", "courier", "seller"}
+    assert "marketplace-guide" in run("policy", "presets").output
+    assert "mirror" in told(run, "policy", "presets")
+    matrix = told(run, "policy", "coverage")
+    assert matrix["kart"]["delivered"] == "Delivered"
+    assert matrix["kart"]["delayed"] is None
+    assert matrix["shop"]["delayed"] == "DELAYED"
+    assert "out_for_delivery" in run("policy", "coverage").output
+    assert "kart: rest has no word for" in run("check", "--offline").output
+
+
+def test_what_if_reports_what_another_policy_would_change_and_writes_nothing(
+    run: Run, lab: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "new.yaml").write_text(
+        lab.yaml.replace(
+            "preset: kingston-courier", "preset: kingston-courier, ahead_after: off, writes: {courier: []}"
+        )
+    )
+    before = len(lab.rows(t.decisions)), len(lab.rows(t.outbox))
+    answer = told(run, "whatif", "--policy", "new.yaml", code=1)
+    changes = {row["change"]: row for row in answer["changes"]}
+
+    assert changes["no more: order_status shipped"]["orders"] == 1
+    assert changes["more: finding order_behind"]["samples"][0]["order"] == "#7"
+    assert changes["no more: finding order_ahead"]["store"] == "kart"
+    assert "nothing was written" in run("whatif", "--policy", "new.yaml", "--since", "60d", code=1).output
+    assert (len(lab.rows(t.decisions)), len(lab.rows(t.outbox))) == before
+    same = told(run, "whatif", "--policy", "tracker.yaml", "--store", "kart")
+    assert same["changes"] == []
+    assert same["moments"] >= 2
+    for wrong in (
+        [],
+        ["--policy", "new.yaml", "--mapping", "new.yaml"],
+        ["--policy", "new.yaml", "--since", "x"],
+        ["--policy", "new.yaml", "--store", "x"],
+    ):
+        assert CliRunner().invoke(main_.cli, ["whatif", *wrong]).exit_code == 2
+
+
+def test_what_if_reports_what_another_mapping_would_change(run: Run, lab: Lab, tmp_path: Path) -> None:
+    mapped = lab.yaml.replace("ups: {uses: ups,", "ups: {uses: ups, codes: {status/998: {status: delivered}},", 1)
+    (tmp_path / "new.yaml").write_text(mapped)
+    answer = told(run, "whatif", "--mapping", "new.yaml", code=1)
+
+    assert "no more: finding order_ahead" in {row["change"] for row in answer["changes"]}
+
+
+# the past
+
+
+def test_explain_at_a_moment_knows_only_what_was_known_then(run: Run, lab: Lab) -> None:
+    early = told(run, "explain", "7", "--at", (START + H).isoformat())["orders"][0]
+    assert (early["status"], early["parcels"][0]["status"], early["writes"], early["findings"]) == (
+        "processing",
+        "unknown",
+        [],
+        [],
+    )
+    assert "not_handed_over" in early["now"]["because"]
+    later = told(run, "explain", "7", "--at", (START + 12 * H).isoformat())["orders"][0]
+    assert (later["status"], later["parcels"][0]["status"]) == ("delivered", "picked_up")
+    assert [w["state"] for w in later["writes"]] == ["sent"]
+    assert told(run, "explain", "7")["orders"][0]["findings"]
+    assert told(run, "explain", "7", "--at", "2020-01-01")["orders"] == []
+    assert "must be a moment" in CliRunner().invoke(main_.cli, ["explain", "7", "--at", "yesterday"]).output
+
+
+def test_the_evidence_pack_holds_what_proves_the_story(run: Run, lab: Lab, tmp_path: Path) -> None:
+    run("note", "7", "<script>alert(1)</script>")
+    said = run("evidence", "7", "-o", "pack.zip").output
+    with zipfile.ZipFile(tmp_path / "pack.zip") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+
+    order = json.loads(files["evidence.json"])["orders"][0]
+    page = files["index.html"].decode()
+    assert "raw payloads" in said
+    assert UPS in page
+    assert "<script>" not in page
+    stored = [p for p in order["payloads"] if p["file"]]
+    assert stored
+    for payload in stored:
+        assert hashlib.sha256(files[payload["file"]]).hexdigest() == payload["sha256"]
+    for line in files["SHA256SUMS"].decode().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256(files[name]).hexdigest() == digest
+    assert isinstance(CliRunner().invoke(main_.cli, ["evidence", "99", "-o", "x.zip"]).exception, TrackerError)
+    run("evidence", "7", "-o", "then.zip", "--at", (START + H).isoformat())
