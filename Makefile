@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema clean
+.PHONY: help run test lint bench bench-data schema clean
 
 help: ## list what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=python3.12")'
@@ -34,6 +34,9 @@ lint: $(VENV)/.installed ## check format, style, types and arrows
 
 bench: $(VENV)/.installed ## measure each path beside its floor
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-data: $(VENV)/.installed ## make 1 M orders / 3 M shipments / 30 M scans and time every query (SCALE=0.01: less)
+	@$(BIN)/python -m tests.bench_data --scale $(or $(SCALE),1.0) $(ARGS)
 
 clean: ## remove what was installed and made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -104,6 +104,13 @@ def test_nothing_is_corrected_out_of_cancelled_not_even_by_override(run: Run, la
     assert "nothing is written out of it" in refused.output
 
 
+def test_a_correction_into_a_status_the_shop_has_no_word_for_is_refused_with_the_choices(run: Run, lab: Lab) -> None:
+    refused = CliRunner().invoke(main_.cli, ["correct", "8", "partially_shipped", "--reason", "x"])
+
+    assert refused.exit_code == 1
+    assert "kart has no word for partially_shipped that may be written; it has: delivered" in refused.output
+
+
 def test_the_gate_answers_yes_or_no_with_its_rule_and_its_evidence(run: Run, lab: Lab) -> None:
     no = told(run, "may", "7", "cancelled", "--reason", "wrong size", code=1)
     assert (no["allowed"], no["rule"]) == (False, "cancel_in_custody")
@@ -208,8 +215,10 @@ def test_refused_writes_are_due_again_one_many_or_all(run: Run, lab: Lab) -> Non
     assert "0 writes" in run("outbox", "retry", "--all", "--store", "shop").output
     assert "0 writes" in run("outbox", "retry", "--all", "--state", "dead").output
     assert "1 writes are due again" in run("outbox", "retry", str(row["id"])).output
+    assert "write_refused" in lab.open_findings()
     lab.work()
     assert lab.rest.orders["#8"]["status"] == "Dispatched/Shipped"
+    assert "write_refused" not in lab.open_findings()
     assert told(run, "outbox", "--after", "1") == []
 
 

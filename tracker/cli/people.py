@@ -59,6 +59,10 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
     """Correct the order status of ORDER to STATUS, with its trace: the worker writes it."""
     world = open_world(read_config(file))
     row = say_.find_one(world, order, store)
+    account = world.account(row.store)
+    if account is not None and OrderStatus(status) not in account.policy.order_words:
+        words = ", ".join(sorted(account.policy.order_words)) or "none"
+        raise click.ClickException(f"{row.store} has no word for {status} that may be written; it has: {words}")
     gate = say_.may(world, row, OrderStatus(status), reason=reason)
     final = gate.rule in ("cancelled_is_final", "human_wins")
     if not gate.allowed and (final or not override):
@@ -67,7 +71,12 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
     say_.say(
         world, row, StatementKind.CORRECTION, reason, by, status=OrderStatus(status), override=override
     )  # fmt: skip
-    click.echo(f"{order}: {row.status} -> {status} will be written{' past ' + gate.rule if not gate.allowed else ''}")
+    how = (
+        "will be written"
+        if account is not None and account.mode == "write"
+        else "is recorded; the store is in mode observe"
+    )
+    click.echo(f"{order}: {row.status} -> {status} {how}{', past ' + gate.rule if not gate.allowed else ''}")
 
 
 @click.command()

