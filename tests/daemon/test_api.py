@@ -174,6 +174,11 @@ def test_a_sink_that_cannot_be_written_makes_the_notice_wait(make_lab, tmp_path:
     row = lab.one(t.outbox)
     assert (row.kind, row.state) == ("notice", "pending")
     assert "cannot be written" in row.error
+    lab.rest.ship("#7", lab.clock(), [{"company": "UPS", "number": UPS}], items={})
+    lab.work()
+    lab.scan(lab.ups, UPS, "I", "038", hours=1)
+    lab.later(8)
+    assert lab.rest.orders["#7"]["status"] == "Dispatched/Shipped"  # the sink that is away holds back no write
 
 
 def test_without_a_sink_a_notice_is_only_observed(make_lab) -> None:

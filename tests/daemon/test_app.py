@@ -219,6 +219,36 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(database: str, empty
     store.close()
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_versions_kept_before_have_their_stand_after_the_migration(
+    database: str, empty_postgres: str, tmp_path: Path
+) -> None:
+    from alembic import command
+
+    from tracker.store.migrate import alembic_config
+
+    store = Store(f"sqlite:///{tmp_path}/old.db" if database == "sqlite" else empty_postgres)
+    config = alembic_config()
+    with store.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        at = "'2026-11-02 08:00:00'"
+        connection.exec_driver_sql(
+            "INSERT INTO orders (id, store, ref, number, status, raw_status, payment, raw_payment, owner, placed_at, facts, version,"
+            f" read_at) VALUES (1, 's', 'R', '#1', 'shipped', 'Shipped', 'paid', 'PAID', 'courier', {at}, '{{}}', 1, {at})"
+        )
+        facts = '{"status": "shipped", "raw_status": "Shipped", "payment": "paid"}'
+        connection.exec_driver_sql(
+            f"INSERT INTO order_versions (order_id, version, seen_at, actor, facts) VALUES (1, 1, {at}, 'seller', '{facts}')"
+        )
+    migrate(store)
+    with store.read() as connection:
+        row = connection.exec_driver_sql("SELECT status, raw_status, payment FROM order_versions").one()
+    store.close()
+
+    assert tuple(row) == ("shipped", "Shipped", "paid")
+
+
 def test_two_processes_may_migrate_at_once(empty_postgres: str) -> None:
     stores = [Store(empty_postgres) for _ in range(3)]
     threads = [threading.Thread(target=migrate, args=(store,)) for store in stores]

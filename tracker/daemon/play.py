@@ -310,7 +310,7 @@ class Player:
                 raise TrackerError(f"the play does not settle at {self.clock():%Y-%m-%d %H:%M}: {why}")
             if why or sent:
                 self.daemon.bells.ring(why if why in QUEUES else "inbox")
-            time.sleep(0.004)
+            time.sleep(0.002)
 
     def _busy(self) -> str | None:
         """Name the queue that still has work at this moment."""

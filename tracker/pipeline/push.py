@@ -28,6 +28,7 @@ from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, order_versions, orders, outbox
 
 AT_ONCE = 10
+NOTICE = "notice"
 # longer than the calls of one write: a read, a look and the write, each with a new token
 LEASE = timedelta(seconds=150)
 HOUR = timedelta(hours=1)
@@ -83,15 +84,18 @@ def _claim(world: World) -> list[Row[Any]]:
         if not budgets:
             return []
         older = outbox.alias("older")
+        told = (older.c.kind == NOTICE) == (outbox.c.kind == NOTICE)  # a sink that is away holds back no write
         first = ~(
             sa.select(older.c.id)
-            .where(older.c.order_id == outbox.c.order_id, older.c.state == "pending", older.c.id < outbox.c.id)
+            .where(older.c.order_id == outbox.c.order_id, older.c.state == "pending", older.c.id < outbox.c.id, told)
             .exists()
         )
         rows = queries.claim(connection, outbox, AT_ONCE, outbox.c.store.in_(list(budgets)), first)
         kept = []
         for row in rows:
-            if budgets[row.store] > 0:
+            if row.kind == NOTICE:
+                kept.append(row)
+            elif budgets[row.store] > 0:
                 budgets[row.store] -= 1
                 kept.append(row)
             else:
@@ -143,7 +147,7 @@ def _stopped(world: World, store: str) -> bool:
 
 def _push(world: World, account: Account, row: Row[Any]) -> None:
     action = ACTION.validate_python(row.action)
-    if action.kind == "notice":
+    if action.kind == NOTICE:
         return _notify(world, account, row, action)
     client = world.client(account)
     try:

@@ -20,6 +20,9 @@ def upgrade() -> None:
         ("numbers", JSON),
     ):
         op.add_column("order_versions", sa.Column(name, kind, nullable=True))
+    said = "json_extract(facts, '$.{0}')" if op.get_bind().dialect.name == "sqlite" else "facts->>'{0}'"
+    columns = ", ".join(f"{name} = {said.format(name)}" for name in ("status", "raw_status", "payment"))
+    op.execute(f"UPDATE order_versions SET {columns}")
     op.add_column("shipments", sa.Column("last_scan_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "shipments_silent", "shipments", ["carrier", "last_scan_at"], postgresql_where=OPEN, sqlite_where=OPEN
