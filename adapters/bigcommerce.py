@@ -35,11 +35,10 @@ from tracker.domain.facts import (
     Refs,
     Since,
 )
-from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, retry_after
-from tracker.plugin.payloads import decode, mapping, text, word
+from tracker.plugin.payloads import decode, mapping, shown_number, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
 
 O, P = OrderStatus, PaymentStatus
@@ -284,11 +283,11 @@ class BigCommerce(contracts.Platform):
 
     def _fulfilment(self, row: dict[str, Any], where: str) -> Fulfilment:
         parcels = []
-        printed = clean(text(row.get("tracking_number")))
+        printed = shown_number(row.get("tracking_number"))
         company = (
             text(row.get("tracking_carrier")) or text(row.get("shipping_provider")) or text(row.get("shipping_method"))
         )
-        if printed and len(printed) <= 64 and printed.isascii() and printed.isprintable():
+        if printed:
             carrier = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
             parcels.append(Parcel(carrier, printed, company))
         quantities = []

@@ -31,11 +31,10 @@ from tracker.domain.facts import (
     Refs,
     Since,
 )
-from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status
-from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, shown_number, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
 
 O, P = OrderStatus, PaymentStatus
@@ -288,8 +287,8 @@ class Rest(contracts.Platform):
         parcels = []
         for told in listing(row.get("tracking"), f"{where}.tracking"):
             told = mapping(told, f"{where}.tracking")
-            printed, company = clean(text(told.get("number"))), text(told.get("carrier"))
-            if printed and len(printed) <= 64 and printed.isascii() and printed.isprintable():
+            printed, company = shown_number(told.get("number")), text(told.get("carrier"))
+            if printed:
                 carrier = self.settings.carriers.get(company) or _CARRIERS.get(company.lower())
                 parcels.append(Parcel(carrier, printed, company))
         quantities = []

@@ -31,12 +31,11 @@ from tracker.domain.facts import (
     Refs,
     Since,
 )
-from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status
 from tracker.plugin.oauth import Token, Tokens, ask_token
-from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, shown_number, text, word
 from tracker.plugin.signatures import hmac_base64
 
 S, O, P = ShippingStatus, OrderStatus, PaymentStatus
@@ -303,8 +302,8 @@ class Shopify(contracts.Platform):
         parcels = []
         for told in listing(node.get("trackingInfo"), f"{where}.trackingInfo"):
             told = mapping(told, f"{where}.trackingInfo")
-            printed, company = clean(text(told.get("number"))), text(told.get("company"))
-            if printed and len(printed) <= 64 and printed.isascii() and printed.isprintable():
+            printed, company = shown_number(told.get("number")), text(told.get("company"))
+            if printed:
                 known = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
                 parcels.append(Parcel(known, printed, company))
         shown = None

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from tracker.domain.errors import BadPayload
+from tracker.domain.numbers import clean
 
 MOST_TEXT = 500
 
@@ -62,6 +63,12 @@ def number(value: Any, where: str) -> str:
     if len(found) > 64 or not found.isascii() or not found.isprintable() or " " in found:
         raise BadPayload(where, "is no tracking number: 1 to 64 printable ASCII characters")
     return found
+
+
+def shown_number(value: Any) -> str:
+    """Return a tracking number as a shop holds it, where people type it freely; empty where it can be none."""
+    found = clean(text(value))
+    return found if len(found) <= 64 and found.isascii() and found.isprintable() else ""
 
 
 def moment(value: Any, where: str) -> datetime:
