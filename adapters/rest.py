@@ -99,6 +99,7 @@ class Rest(contracts.Platform):
     asks = frozenset({Refs, Since})
     webhooks = True
     statuses: ClassVar[Mapping[str, OrderStatus]] = {str(status): status for status in OrderStatus}
+    takes_notes = True
     Settings = Settings
 
     def __init__(self, account: str, settings: contracts.Settings) -> None:

@@ -239,6 +239,8 @@ class Shopify(contracts.Platform):
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Create a fulfilment event, unless one of the same word and time stands there already."""
+        if action.kind != "fulfilment_event":
+            raise Refused("Shopify takes fulfilment events only: its order status cannot be written")
         word_ = self.words()[action.status]
         at = action.happened_at.astimezone(UTC)
         body = decode(self._call(client, EVENTS, {"id": action.fulfilment}).body)

@@ -95,6 +95,14 @@ def test_a_note_a_record_and_a_correction_are_kept_with_who_said_them(run: Run, 
     ]
 
 
+def test_a_note_for_a_shop_that_takes_none_is_refused_and_can_be_kept_here(run: Run, lab: Lab) -> None:
+    lab.order("#1", USPS)
+    lab.work()
+
+    assert "takes no notes" in str(CliRunner().invoke(main_.cli, ["note", "1", "x", "--to-shop"]).exception)
+    run("note", "1", "x")
+
+
 def test_nothing_is_corrected_out_of_cancelled_not_even_by_override(run: Run, lab: Lab) -> None:
     lab.rest.cancel("#8", "customer")
     lab.work()

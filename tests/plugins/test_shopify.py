@@ -248,3 +248,9 @@ def test_a_webhook_that_names_no_order_is_a_bad_payload(make, body: dict) -> Non
 
     with pytest.raises(BadPayload, match=r"\$\.id"):
         list(source.normalize(Payload("s", "webhook", (json.dumps(body).encode(),), AT, {})))
+
+
+def test_what_is_no_fulfilment_event_is_refused_before_any_call(make) -> None:
+    source, client = shop(make)
+    with pytest.raises(Refused, match="fulfilment events only"):
+        source.push(client, Action("order_note", "k", "s", "gid://shopify/Order/1", text="x"), ORDER)

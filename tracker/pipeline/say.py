@@ -48,7 +48,13 @@ def say(
     override: bool = False,
     to_shop: bool = False,
 ) -> None:
-    """Keep a statement and have the order looked at again. `to_shop`: attach a note to the order in the shop too."""
+    """Keep a statement and have the order looked at again. `to_shop`: attach a note to the order in the shop too.
+
+    Raises TrackerError where the platform takes no notes.
+    """
+    account = world.account(order.store)
+    if to_shop and (account is None or not account.platform.takes_notes):
+        raise TrackerError(f"{order.store}: its platform takes no notes; without --to-shop the note is kept here")
     with world.store.write() as connection:
         now = world.now()
         connection.execute(orders.update().where(orders.c.id == order.id).values(reconcile_at=now))

@@ -202,6 +202,7 @@ class Platform(Source):
     """A selling platform. Its webhooks are hints: the order is read again, then reconciled."""
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
+    takes_notes: ClassVar[bool] = False  # whether `push` takes the kind order_note
 
     def words(self) -> Mapping[ShippingStatus, str]:
         """Say which word of the platform shows each shipping status; what is missing cannot be shown."""
