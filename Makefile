@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-data schema clean
+.PHONY: help run test mutants lint bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -22,9 +22,12 @@ run: $(VENV)/.installed ## play the demo: about eight orders through some days, 
 	@$(BIN)/tracker demo $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis (all brought along)
-	@$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest -m 'not mutants' --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report --skip-covered --fail-under=95
 	@$(BIN)/coverage report --skip-covered --fail-under=100 --include='tracker/domain/*,tracker/plugin/*,carriers/*,adapters/*' --omit=tracker/plugin/conformance.py
+
+mutants: $(VENV)/.installed ## prove that each requirement's test fails without its rule
+	@$(BIN)/python -m pytest -m mutants -q -p no:cacheprovider tests/requirements $(ARGS)
 
 lint: $(VENV)/.installed ## check format, style, types and arrows
 	@$(BIN)/ruff format --check -q .

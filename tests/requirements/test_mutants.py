@@ -71,6 +71,7 @@ def test_each_statement_has_a_mutant() -> None:
     assert all(set(m) in ({"policy"}, {"file", "old", "new"}) for m in MUTANTS.values())
 
 
+@pytest.mark.mutants
 @pytest.mark.parametrize("id_", IDS)
 def test_without_its_rule_the_statement_fails(id_: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(play, "PATIENCE", 8.0)  # a mutant may never settle: that is red too

@@ -50,10 +50,10 @@ def show_(store: str, file: Path, as_json: bool) -> None:
     for key in KEYS:
         value = values[key]
         if isinstance(value, dict):
-            value = "\n".join(f"{k}: {_short(v)}" for k, v in value.items())
+            value = "; ".join(f"{k}: {_short(v)}" for k, v in value.items())
         elif isinstance(value, list):
             value = (
-                "\n".join(_short(v) for v in value)
+                "; ".join(_short(v) for v in value)
                 if any(isinstance(v, dict) for v in value)
                 else ", ".join(map(str, value))
             )

@@ -287,7 +287,9 @@ def masked(config: Config) -> dict[str, Any]:
         section = shown.setdefault("stores" if account.is_store else "accounts", {})
         section[account.name] = {"uses": account.uses, **account.source.settings.model_dump(mode="json")}
         if account.is_store:
-            section[account.name] |= {"mode": account.mode, "policy": policy_values(account.policy)}
+            values, sources = policy_values(account.policy), account.policy_sources
+            own = {key: values[key] for key, source in sources.items() if not source.startswith(("preset", "default"))}
+            section[account.name] |= {"mode": account.mode, "policy": {"preset": account.policy.name, **own}}
     return shown
 
 
