@@ -184,7 +184,13 @@ def main() -> None:
                 f"{name:<28}{statistics.median(times) * 1e3:>9.1f}{p95 * 1e3:>9.1f}  {note}{'  MISSED' if wrong else ''}"
             )
             results.append(
-                {"query": name, "p50_ms": statistics.median(times) * 1e3, "p95_ms": p95 * 1e3, "sequential": whole, "indexes": used}
+                {
+                    "query": name,
+                    "p50_ms": statistics.median(times) * 1e3,
+                    "p95_ms": p95 * 1e3,
+                    "sequential": whole,
+                    "indexes": used,
+                }
             )
         given.out.write_text(json.dumps({"orders": orders, "seed": given.seed, "results": results}, indent=1))
         world.store.close()
