@@ -488,3 +488,36 @@ def test_a_gate_that_no_rule_closes_is_open_and_says_where_the_parcel_is() -> No
     assert may(order(owner=Owner.UNKNOWN), [], policy("kingston-dispatched"), O.SHIPPED).rule == "unknown_owner"
     inspected = order(statements=(Statement(StatementKind.INSPECTED, "ok", "ann", T0 + H),))
     assert may(inspected, [parcel(S.RETURNED)], rules, O.CANCELLED, reason="back").allowed
+
+
+def test_a_correction_that_was_done_is_not_done_again_when_the_status_moves_on() -> None:
+    said = Statement(StatementKind.CORRECTION, "x", "ann", T0 - 2 * D, O.SHIPPED, override=True)
+    one = order(O.PROCESSING, before=((O.SHIPPED, "trackwright"),), actor="seller", statements=(said,))
+
+    assert written(reconcile(one, [parcel(S.PRE_TRANSIT)], policy("kingston-courier"), T0)) == []
+
+
+def test_an_edit_is_dated_from_its_first_stand_and_one_that_was_always_there_is_none() -> None:
+    rules = policy("kingston-dispatched")
+    stands = (
+        Stand(T0 - 3 * H, O.SHIPPED, "shipped", P.PAID, "system"),
+        Stand(T0 - 2 * H, O.DELIVERED, "delivered", P.PAID, "seller"),
+        Stand(
+            T0 - H, O.DELIVERED, "delivered", P.PARTIALLY_REFUNDED, "seller"
+        ),  # the money moved, the edit is the same
+    )
+    one = order(O.DELIVERED, owner=Owner.PLATFORM, actor="seller", history=stands)
+    decision = reconcile(one, [parcel(S.IN_TRANSIT)], rules, T0)
+    assert written(decision) == [O.IN_TRANSIT]
+    edit = next(f for f in decision.findings if f.kind is K.SYSTEM_CONTROLLED_EDIT)
+    assert edit.since == T0 - 2 * H
+
+    always = replace(one, history=(stands[1], replace(stands[2], actor="admin"), replace(stands[2], actor="seller")))
+    assert K.SYSTEM_CONTROLLED_EDIT not in kinds(reconcile(always, [parcel(S.IN_TRANSIT)], rules, T0))
+
+
+def test_a_clock_of_an_order_without_a_history_begins_when_its_status_did() -> None:
+    rules = policy("marketplace-guide")
+    one = replace(order(O.PROCESSING, history=(), status_at=T0 - 20 * D), placed_at=T0 - 30 * D)
+
+    assert K.SHIPPING_OVERDUE in kinds(reconcile(one, [], rules, T0))
