@@ -89,12 +89,14 @@ def make(store: Any, orders: int) -> None:
     for word, sql in steps(orders):
         began = time.monotonic()
         with store.write() as connection:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '1GB'")
             connection.exec_driver_sql(sql.replace("%", "%%"))
         print(f"  {word:<24}{time.monotonic() - began:8.1f} s", flush=True)
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         began = time.monotonic()
+        connection.exec_driver_sql("SET statement_timeout = 0")
         connection.exec_driver_sql("VACUUM (ANALYZE) trackings, shipments, findings")
         print(f"  {'vacuum':<24}{time.monotonic() - began:8.1f} s", flush=True)
 

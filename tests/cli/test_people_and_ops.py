@@ -109,6 +109,9 @@ def test_nothing_is_corrected_out_of_cancelled_not_even_by_override(run: Run, la
     refused = CliRunner().invoke(main_.cli, ["correct", "8", "processing", "--reason", "x", "--override"])
 
     assert refused.exit_code == 1
+    assert "is not written into Processing" in refused.output
+    refused = CliRunner().invoke(main_.cli, ["correct", "8", "shipped", "--reason", "x", "--override"])
+    assert refused.exit_code == 1
     assert "nothing is written out of it" in refused.output
 
 

@@ -6,6 +6,7 @@ An exhaustive sweep of single-parcel orders, and Hypothesis over orders of sever
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -37,6 +38,7 @@ from tracker.domain.vocabulary import (
 S, K, O, P = ShippingStatus, FindingKind, OrderStatus, PaymentStatus
 T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H, D = timedelta(hours=1), timedelta(days=1)
+EXAMPLES = int(os.environ.get("EXAMPLES", "600"))  # the same ones in each run; more for a hunt
 HELD = {O.CANCELLED, O.ON_HOLD}
 MONEY_BACK = {P.REFUNDED, P.DISPUTED}
 METHODS = {Owner.PLATFORM: "platform", Owner.SELLER: "seller", Owner.COURIER: "courier", Owner.UNKNOWN: "?"}
@@ -45,8 +47,6 @@ ACTORS = ["system", "seller", "unknown", "trackwright"]
 
 @cache
 def policy(preset: str, platform: str = "own") -> Policy:
-    import os
-
     os.environ["TRACKWRIGHT_TEST_SECRET"] = "x" * 30
     text = f"stores: {{s: {{uses: rest, base_url: 'https://x.example', api_token: '${{env:TRACKWRIGHT_TEST_SECRET}}', policy: {{preset: {preset}}}}}}}"
     found = load_text(text).accounts["s"].policy
@@ -113,7 +113,8 @@ def check(before: Order, parcels: list[Shipment], rules: Policy, now: datetime) 
     again = reconcile(applied(before, decision, rules), parcels, rules, now)
     assert not written(again), (before, parcels, decision.because, again.because)  # a fixpoint
     more = [a for a in again.actions if a.key not in keys(decision)]
-    assert all(a.notice is NoticeClass.REVIEW_REQUEST for a in more)  # a follow-up of the Delivered just written
+    follow_ups = {NoticeClass.REVIEW_REQUEST, NoticeClass.CONFIRMED}  # of the status just written
+    assert all(a.notice in follow_ups for a in more)
     for target in written(decision):
         assert target in rules.order_words  # never in another word
         assert before.status not in HELD  # human wins
@@ -125,8 +126,8 @@ def check(before: Order, parcels: list[Shipment], rules: Policy, now: datetime) 
         why = next(a.rules[0] for a in decision.actions if a.kind == "order_status")
         if (target.rank or 0) < (before.status.rank or 0):
             assert why in ("restore", "carrier_correction") or why.startswith("correction:"), why  # no step back
-        if target is O.PROCESSING:
-            assert why == "restore"  # MG-08
+        if target is O.PROCESSING:  # MG-08
+            assert (before.status.rank or 0) > (O.PROCESSING.rank or 0)
             assert rules.restore_processing
         assert target not in HELD  # never auto-cancels (KR-06)
         if target is O.DELIVERED and why.startswith("carrier:"):
@@ -212,13 +213,13 @@ def cases(draw: Any) -> tuple[Order, list[Shipment], Policy, datetime]:
 
 
 @given(cases())
-@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_every_property_holds_of_any_order(case: tuple[Order, list[Shipment], Policy, datetime]) -> None:
     check(*case)
 
 
 @given(cases(), st.integers(1, 200))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES // 2, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_nothing_changes_before_the_moment_it_asks_to_look_again(
     case: tuple[Order, list[Shipment], Policy, datetime], later: int
 ) -> None:
@@ -231,7 +232,7 @@ def test_nothing_changes_before_the_moment_it_asks_to_look_again(
 
 
 @given(cases(), st.sampled_from(list(O)), st.booleans())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES // 2, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_every_gate_answers_with_its_rule_and_its_evidence(
     case: tuple[Order, list[Shipment], Policy, datetime], to: O, reason: bool
 ) -> None:
@@ -521,3 +522,13 @@ def test_a_clock_of_an_order_without_a_history_begins_when_its_status_did() -> N
     one = replace(order(O.PROCESSING, history=(), status_at=T0 - 20 * D), placed_at=T0 - 30 * D)
 
     assert K.SHIPPING_OVERDUE in kinds(reconcile(one, [], rules, T0))
+
+
+def test_a_correction_into_processing_is_never_forward_and_only_where_it_has_no_side_effect() -> None:
+    said = (Statement(StatementKind.CORRECTION, "x", "ann", T0, O.PROCESSING, override=True),)
+    back = order(O.READY_FOR_DISPATCH, owner=Owner.PLATFORM, statements=said)
+    forward = order(O.CONFIRMED, owner=Owner.PLATFORM, before=(), statements=said)
+
+    assert written(reconcile(back, [], policy("kingston-dispatched"), T0)) == [O.PROCESSING]
+    assert "never_into_processing" in reconcile(back, [], policy("kingston-courier"), T0).because
+    assert "never_into_processing" in reconcile(forward, [], policy("kingston-dispatched"), T0).because

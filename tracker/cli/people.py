@@ -10,6 +10,7 @@ import click
 
 from tracker.cli.common import cell, config_option, json_option, open_world, out, print_json, read_config
 from tracker.config.policy import duration
+from tracker.domain.gates import into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
 from tracker.pipeline import ops
 from tracker.pipeline import say as say_
@@ -64,6 +65,10 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
         words = ", ".join(sorted(account.policy.order_words)) or "none"
         raise click.ClickException(f"{row.store} has no word for {status} that may be written; it has: {words}")
     gate = say_.may(world, row, OrderStatus(status), reason=reason)
+    if account is not None and into_processing(say_.read(world, row), account.policy, OrderStatus(status)):
+        raise click.ClickException(
+            f"{order} is not written into Processing: that deducts stock in the shop (MG-08); do it there"
+        )
     final = gate.rule in ("cancelled_is_final", "human_wins")
     if not gate.allowed and (final or not override):
         hint = "nothing is written out of it" if final else "--override goes past it"

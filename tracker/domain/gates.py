@@ -108,6 +108,12 @@ def _cancel(
     return Gate(True, "cancel_open", {**facts, "reason": reason})
 
 
+def into_processing(order: Order, policy: Policy, to: OrderStatus) -> bool:
+    """MG-08: say whether a write would move an order into Processing where that deducts stock; no person asks past it."""
+    forward = order.status.rank is None or order.status.rank < (O.PROCESSING.rank or 0)
+    return to is O.PROCESSING and (forward or not policy.restore_processing)
+
+
 def in_custody(order: Order, shipments: Sequence[Shipment]) -> Shipment | None:
     """Return a parcel that a carrier has or had; one that came back counts until a person inspected it."""
     inspected = max((s.at for s in order.statements if s.kind is StatementKind.INSPECTED), default=None)

@@ -104,7 +104,9 @@ def apply(order: Order, action: Action, word: str) -> Order:
     """Return the order as it stands once the shop has taken the action; `word` is what the shop shows."""
     if action.kind == "order_status" and action.target is not None:
         before = order.history[-1].at if order.history else order.placed_at
-        at = max(before, action.happened_at)
+        at = max(
+            before, action.happened_at, *(said.at for said in order.statements)
+        )  # a write comes after all of these
         stand = Stand(at, action.target, word, order.payment, US, before)
         return replace(
             order, status=action.target, raw_status=word, actor=US, status_at=at, history=(*order.history, stand)
@@ -380,7 +382,10 @@ class _Case:
     def _or_goal(self, status: OrderStatus, after: datetime | None) -> OrderStatus:
         """Return the carriers' status where it is further than `status`, newer than `after`, and may be written."""
         goal = self.goal
-        if goal.status is None or not _further(goal.status, status) or self._blocked(goal):
+        if goal.status is None or self._blocked(goal):
+            return status
+        back = status is O.DELIVERED and self.policy.corrections and any(p.summary.corrected for p in self.shipments)
+        if not _further(goal.status, status) and not back:
             return status
         return goal.status if after is None or (goal.since is not None and goal.since > after) else status
 
@@ -475,11 +480,14 @@ class _Case:
         said = self.said(StatementKind.CORRECTION)
         if said is None or said.status is None or said.status is self.order.status:
             return False
-        if any(stand.at >= said.at and stand.status is said.status for stand in self.order.history):
-            return False  # it stood there since: the correction was done
+        if any(stand.at >= said.at for stand in self.order.history):
+            return False  # the order moved since: it was done, or somebody's newer word stands
         if said.status not in self.policy.order_words:
             self.rule(f"status_not_expressible:{said.status}")
             return True
+        if gates.into_processing(self.order, self.policy, said.status):
+            self.rule("never_into_processing")
+            return False
         gate = gates.may(self.order, self.shipments, self.policy, said.status, reason=said.text)
         if not gate.allowed and (not said.override or gate.rule in ("cancelled_is_final", "human_wins")):
             self.rule(f"gate:{gate.rule}")

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tracker.domain.errors import TrackerError
-from tracker.domain.facts import Action
+from tracker.domain.facts import Action, Order
 from tracker.domain.gates import Gate
 from tracker.domain.gates import may as gate_of
 from tracker.domain.hashing import digest
@@ -77,6 +77,12 @@ def say(
             )  # fmt: skip
     world.ring("reconcile")
     world.ring("push")
+
+
+def read(world: World, order: sa.Row[Any]) -> Order:
+    """Return the order of a row, with its history and statements."""
+    with world.store.read() as connection:
+        return state.orders_of(connection, [order])[order.id]
 
 
 def may(world: World, order: sa.Row[Any], to: OrderStatus, *, reason: str = "", by: str = "") -> Gate:
