@@ -38,6 +38,7 @@ def list_findings(
     kinds: Sequence[str] = (),
     store: str | None = None,
     severity: str | None = None,
+    carrier: str | None = None,
     closed: bool = False,
     snoozed: bool = False,
     digest: bool | None = None,
@@ -53,6 +54,8 @@ def list_findings(
         conditions.append(f.store == store)
     if severity is not None:
         conditions.append(f.severity == severity)
+    if carrier is not None:  # a finding about a parcel is named store/order/carrier/number
+        conditions.append(f.subject.contains(f"/{carrier}/", autoescape=True))
     if after is not None:
         conditions.append(f.id < after)
     if digest is not None:
@@ -122,20 +125,17 @@ def stuck(
 ) -> list[dict[str, Any]]:
     """Return what does not move: silent parcels, labels never scanned, overdue, expiring, expired."""
     shown = []
-    wanted = limit if carrier is None else min(limit * 20, 10_000)
-    for row in list_findings(world, kinds=STUCK, store=store, after=after, limit=wanted):
-        parcel = row["evidence"].get("parcel", "")
-        if carrier is not None and parcel.partition(" ")[0] != carrier:
-            continue
+    for row in list_findings(world, kinds=STUCK, store=store, carrier=carrier, after=after, limit=limit):
         since = row["since"] or row["opened_at"]
         shown.append(
             {
-                "id": row["id"], "store": row["store"], "order": row["order"], "why": row["kind"], "parcel": parcel,
-                "status": row["evidence"].get("status"), "last_place": row["evidence"].get("last_place"),
-                "since": since, "for": world.now() - since, "act": row["act"],
+                "id": row["id"], "store": row["store"], "order": row["order"], "why": row["kind"],
+                "parcel": row["evidence"].get("parcel", ""), "status": row["evidence"].get("status"),
+                "last_place": row["evidence"].get("last_place"), "since": since, "for": world.now() - since,
+                "act": row["act"],
             }
         )  # fmt: skip
-    return shown[:limit]
+    return shown
 
 
 def freshness(world: World) -> list[dict[str, Any]]:
