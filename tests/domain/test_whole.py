@@ -532,3 +532,14 @@ def test_a_correction_into_processing_is_never_forward_and_only_where_it_has_no_
     assert written(reconcile(back, [], policy("kingston-dispatched"), T0)) == [O.PROCESSING]
     assert "never_into_processing" in reconcile(back, [], policy("kingston-courier"), T0).because
     assert "never_into_processing" in reconcile(forward, [], policy("kingston-dispatched"), T0).because
+
+
+def test_own_delivery_asks_no_carrier() -> None:
+    assert may(order(O.SHIPPED, owner=Owner.SELLER), [], policy("kingston-seller"), O.DELIVERED).rule == "open"
+
+
+def test_an_address_nobody_confirmed_matters_until_everything_is_delivered() -> None:
+    one = order(O.SHIPPED, address="missing")
+
+    assert K.ADDRESS_UNCONFIRMED in kinds(reconcile(one, [parcel(S.IN_TRANSIT)], policy("kingston-courier"), T0))
+    assert K.ADDRESS_UNCONFIRMED not in kinds(reconcile(one, [parcel(S.DELIVERED)], policy("kingston-courier"), T0))
