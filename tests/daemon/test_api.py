@@ -134,6 +134,7 @@ def test_each_finding_is_told_once_to_the_alert_address_and_again_where_it_faile
     lab.work()
     assert sink.bodies == []
     lab.change(t.findings.update().where(t.findings.c.alert_due_at.isnot(None)).values(alert_due_at=START - H))
+    assert "push" in heal.due_queues(lab.world)
     lab.work()
     lab.work()
 
@@ -145,6 +146,16 @@ def test_each_finding_is_told_once_to_the_alert_address_and_again_where_it_faile
         "shop",
     )
     assert told["key"] == f"finding/{lab.one(t.findings).id}"
+
+
+def test_a_finding_that_no_decision_opened_is_told_too(make_lab, sink: Sink) -> None:
+    lab = make_lab(yaml=f"notices: {{alert_url: '{sink.url}', alert_from: urgent}}\n")
+    lab.work()
+    lab.easypost._key = "changed there"  # our credentials are refused from now on
+    lab.order("#1", USPS)
+    lab.work()
+
+    assert [(told["kind"], told["severity"]) for told in sink.bodies] == [("account_parked", "urgent")]
 
 
 def test_without_an_address_nobody_is_told(make_lab) -> None:

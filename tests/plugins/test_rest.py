@@ -154,6 +154,8 @@ def test_the_published_vector_verifies_within_five_minutes_and_no_other_body_doe
         (BODY, SIGNED_AT + timedelta(minutes=6), SIGNED),
         (BODY, SIGNED_AT - timedelta(minutes=6), SIGNED),
         (BODY, SIGNED_AT, {**SIGNED, "webhook-timestamp": "soon"}),
+        (BODY, SIGNED_AT, {**SIGNED, "webhook-timestamp": "9" * 11}),
+        (BODY, SIGNED_AT, {**SIGNED, "webhook-timestamp": "9" * 12}),
         (BODY, SIGNED_AT, {**SIGNED, "webhook-id": "other"}),
         (BODY, SIGNED_AT, {**SIGNED, "webhook-signature": "v1"}),
     ):

@@ -20,7 +20,7 @@ from tracker.domain.facts import Action, Decision, Finding, Order
 from tracker.domain.hashing import digest
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import state
+from tracker.pipeline import state, tell
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -203,12 +203,7 @@ def _findings(
     over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id]]
     if over:
         queries.close_findings(connection, findings.c.id.in_(over), now, "decision")
-    alerts = world.config.root.notices
-    alert_at = database_now(connection) if alerts.alert_url else None
-    queries.open_findings(
-        connection, wanted, now, by="decision", digest_before=before, alert_at=alert_at,
-        alert_from=Severity(alerts.alert_from),
-    )  # fmt: skip
+    tell.open_findings(world, connection, wanted, now, by="decision", digest_before=before)
 
 
 def _report_broken(world: World, connection: Connection, row: Row[Any], error: str, now: datetime) -> None:
@@ -217,5 +212,5 @@ def _report_broken(world: World, connection: Connection, row: Row[Any], error: s
         FindingKind.RECONCILE_FAILED, f"{row.store}/{row.number}", Severity.URGENT, Act.ACT,
         {"order": row.number, "error": error},
     )  # fmt: skip
-    queries.open_findings(connection, [(row.id, finding)], now, by="reconcile")
+    tell.open_findings(world, connection, [(row.id, finding)], now, by="reconcile")
     connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=now + AGAIN_AFTER_ERROR))

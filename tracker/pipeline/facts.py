@@ -50,6 +50,7 @@ from tracker.domain.vocabulary import (
     Trust,
     Zone,
 )
+from tracker.pipeline import tell
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -314,7 +315,7 @@ class _Batch:
                 FindingKind.SOURCES_DISAGREE, subject, Severity.WARNING, Act.ACT,
                 {"number": number, "orders": ", ".join(sorted(p.carrier.removeprefix(UNIDENTIFIED) for p in nameless))},
             )  # fmt: skip
-            queries.open_findings(self.connection, [(None, finding)], self.now, by="facts")
+            tell.open_findings(self.world, self.connection, [(None, finding)], self.now, by="facts")
             return None
         if not nameless:
             return None
@@ -717,7 +718,7 @@ class _Batch:
         finding = Finding(
             FindingKind.ABANDONED_CHECKOUT, subject, Severity.INFO, Act.FOLLOW_UP, evidence, checkout.began_at
         )
-        queries.open_findings(self.connection, [(None, finding)], self.now, by="checkout")
+        tell.open_findings(self.world, self.connection, [(None, finding)], self.now, by="checkout")
 
     def _replaced(self, order_id: int, order: Order, gone: Iterable[int]) -> None:
         """Tell when the shop replaces a number that the carrier already has."""
@@ -740,7 +741,7 @@ class _Batch:
                         Finding(FindingKind.TRACKING_CHANGED, subject, Severity.WARNING, Act.FOLLOW_UP, evidence),
                     )
                 )
-        queries.open_findings(self.connection, told, self.now, by="facts")
+        tell.open_findings(self.world, self.connection, told, self.now, by="facts")
 
     def _fulfilments(self, order_id: int, order: Order) -> None:
         known = {

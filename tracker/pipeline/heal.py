@@ -10,6 +10,7 @@ from tracker.config.model import Account
 from tracker.config.policy import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.pipeline import tell
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -77,7 +78,7 @@ def settle_accounts(world: World) -> None:
                 connection.execute(orders.update().where(orders.c.store == account.name).values(reconcile_at=now))
             connection.execute(accounts.update().where(accounts.c.name == account.name).values(**values))
         for account in world.config.store_accounts():
-            _not_expressible(connection, account, now)
+            _not_expressible(world, connection, account, now)
     for queue in ("inbox", "reconcile", "poll", "push"):
         world.ring(queue)
 
@@ -89,14 +90,14 @@ def unspoken(account: Account) -> list[str]:
     return sorted(wanted - set(policy.order_words))
 
 
-def _not_expressible(connection: sa.Connection, account: Account, now: datetime) -> None:
+def _not_expressible(world: World, connection: sa.Connection, account: Account, now: datetime) -> None:
     """Tell once a store what its platform cannot say; such a status is never written in another word (WS-07)."""
     subject, kind = f"store/{account.name}", FindingKind.STATUS_NOT_EXPRESSIBLE
     missing = unspoken(account)
     if missing:
         evidence = {"store": account.name, "statuses": ", ".join(missing), "policy": account.policy.name}
         finding = Finding(kind, subject, Severity.INFO, Act.MONITOR, evidence)
-        queries.open_findings(connection, [(None, finding)], now, by="settle")
+        tell.open_findings(world, connection, [(None, finding)], now, by="settle")
     else:
         gone = sa.and_(findings.c.subject == subject, findings.c.kind == kind)
         queries.close_findings(connection, gone, now, "settle")
@@ -110,6 +111,10 @@ def due_queues(world: World) -> set[str]:
         for name, table in (("inbox", inbox), ("push", outbox)):
             if _any(connection, sa.select(table.c.id).where(table.c.state == "pending", table.c.due_at <= now)):
                 due.add(name)
+        if world.config.root.notices.alert_url and _any(
+            connection, sa.select(findings.c.id).where(findings.c.alert_due_at <= now)
+        ):
+            due.add("push")  # it tells the alert address too
         if _any(connection, sa.select(orders.c.id).where(orders.c.reconcile_at <= business)):
             due.add("reconcile")
         polls = (
@@ -251,7 +256,7 @@ def _webhooks_silent(world: World, connection: sa.Connection, now: datetime) -> 
             finding = Finding(
                 FindingKind.WEBHOOKS_SILENT, subject, Severity.WARNING, Act.ACT, evidence, row.last_webhook_at
             )
-            queries.open_findings(connection, [(None, finding)], now, by="watch")
+            tell.open_findings(world, connection, [(None, finding)], now, by="watch")
         elif now - row.last_webhook_at < after:
             silent = sa.and_(findings.c.subject == subject, findings.c.kind == FindingKind.WEBHOOKS_SILENT)
             queries.close_findings(connection, silent, now, "watch")
@@ -282,7 +287,7 @@ def _slow_carriers(world: World, connection: sa.Connection, now: datetime) -> bo
         finding = Finding(
             FindingKind.CARRIER_SLOWDOWN, f"carrier/{carrier}", Severity.WARNING, Act.MONITOR, evidence, now
         )
-        queries.open_findings(connection, [(None, finding)], now, by="watch")
+        tell.open_findings(world, connection, [(None, finding)], now, by="watch")
     for carrier in sorted(known - set(slow)):
         over = sa.and_(findings.c.subject == f"carrier/{carrier}", findings.c.kind == FindingKind.CARRIER_SLOWDOWN)
         queries.close_findings(connection, over, now, "watch")
@@ -314,7 +319,7 @@ def _without_order(world: World, connection: sa.Connection, now: datetime) -> No
         ))
         for row in rows
     ]  # fmt: skip
-    queries.open_findings(connection, told, now, by="watch")
+    tell.open_findings(world, connection, told, now, by="watch")
     kind = sa.and_(findings.c.kind == FindingKind.PARCEL_WITHOUT_ORDER, findings.c.closed_at.is_(None))
     stands = sa.select(sa.literal("parcel/") + s.carrier + "/" + s.number).where(s.linked.is_(True))
     open_now = connection.execute(sa.select(findings.c.id, findings.c.subject).where(kind)).all()

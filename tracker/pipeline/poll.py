@@ -21,6 +21,7 @@ from tracker.domain.cadence import next_poll
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, SourceError
 from tracker.domain.facts import Finding, Page, Parcel, Parcels, Refs, Registered, Since
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.pipeline import tell
 from tracker.pipeline.facts import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.push import park
@@ -371,7 +372,7 @@ def _registration_refused(
         {"account": account.name, "parcel": f"{row.carrier} {row.number}", "order": linked.number if linked else "",
          "said": said[:200]},
     )  # fmt: skip
-    queries.open_findings(connection, [(linked.id if linked else None, finding)], business, by="registration")
+    tell.open_findings(world, connection, [(linked.id if linked else None, finding)], business, by="registration")
     world.count("tracker_registrations_refused_total", account=account.name)
 
 

@@ -78,7 +78,7 @@ def _claim(world: World) -> list[Row[Any]]:
             account = world.account(name)
             if account is None or account.mode != "write":
                 continue
-            left = _writes_left(connection, account, now, business)
+            left = _writes_left(world, connection, account, now, business)
             if left:
                 budgets[name] = left
         if not budgets:
@@ -105,7 +105,7 @@ def _claim(world: World) -> list[Row[Any]]:
         return kept
 
 
-def _writes_left(connection: Connection, account: Account, now: datetime, business: datetime) -> int:
+def _writes_left(world: World, connection: Connection, account: Account, now: datetime, business: datetime) -> int:
     state = connection.execute(
         queries.locked(connection, sa.select(accounts).where(accounts.c.name == account.name))
     ).one_or_none()
@@ -131,7 +131,7 @@ def _writes_left(connection: Connection, account: Account, now: datetime, busine
             FindingKind.WRITES_HELD, f"store/{account.name}", Severity.WARNING, Act.ACT,
             {"store": account.name, "writes_per_hour": str(account.writes_per_hour)},
         )  # fmt: skip
-        queries.open_findings(connection, [(None, finding)], business, by="push")
+        tell.open_findings(world, connection, [(None, finding)], business, by="push")
         return 0
     return int(left)
 
@@ -297,7 +297,7 @@ def _refused(world: World, account: Account, row: Row[Any], action: Action, said
             FindingKind.WRITE_REFUSED, f"{account.name}/{number}/{action.fulfilment or action.target or action.kind}", Severity.WARNING, Act.ACT,
             {"order": number, "status": str(action.target or action.status), "said": said[:200]},
         )  # fmt: skip
-        queries.open_findings(connection, [(row.order_id, finding)], world.now(), by="push")
+        tell.open_findings(world, connection, [(row.order_id, finding)], world.now(), by="push")
     world.count("tracker_writes_total", store=row.store, state="refused")
 
 
@@ -322,5 +322,5 @@ def park(world: World, connection: Connection, account: Account, said: str) -> N
         FindingKind.ACCOUNT_PARKED, f"account/{account.name}", Severity.URGENT, Act.ACT,
         {"account": account.name, "said": said[:200]},
     )  # fmt: skip
-    queries.open_findings(connection, [(None, finding)], world.now(), by="account")
+    tell.open_findings(world, connection, [(None, finding)], world.now(), by="account")
     world.log.warning("account_parked", account=account.name)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from tracker.config.model import Account
 from tracker.domain.errors import SourceError, Transient
-from tracker.domain.facts import Action
+from tracker.domain.facts import Action, Finding
 from tracker.domain.notices import render
+from tracker.domain.vocabulary import Severity
 from tracker.pipeline.world import World
 from tracker.plugin.contracts import Request
 from tracker.store import queries
@@ -21,6 +24,24 @@ from tracker.store.tables import findings, orders
 
 ALERTS_AT_ONCE = 20
 LEASE = timedelta(seconds=60)
+
+
+def open_findings(
+    world: World,
+    connection: Connection,
+    wanted: Sequence[tuple[int | None, Finding]],
+    now: datetime,
+    *,
+    by: str,
+    digest_before: Mapping[int, datetime] | None = None,
+) -> None:
+    """Open findings (see `queries.open_findings`); those that are severe enough are due at the alert address."""
+    notices = world.config.root.notices
+    alert_at = database_now(connection) if notices.alert_url else None
+    queries.open_findings(
+        connection, wanted, now, by=by, digest_before=digest_before, alert_at=alert_at,
+        alert_from=Severity(notices.alert_from),
+    )  # fmt: skip
 
 
 def notify(world: World, account: Account, action: Action) -> str:
