@@ -226,7 +226,7 @@ class _Case:
         if not proposal and self.owner is Owner.PLATFORM and kind in _SUPPORTED:
             proposal = f"send the support packet: tracker evidence {order.number}"
         known = self.findings.get((subject, kind))
-        if known is None or _WORST[severity] > _WORST[known.severity]:
+        if known is None or severity.rank > known.severity.rank:
             self.findings[subject, kind] = Finding(
                 kind, subject, severity, act, {k: v for k, v in facts.items() if v}, since, proposal
             )
@@ -303,7 +303,7 @@ class _Case:
                 reason=summary.reason,
                 happened_at=since,
                 place=summary.run_place,
-                edd=parcel.edd.ends if parcel.edd and not summary.status.terminal else None,
+                edd=_estimate(parcel),
                 rules=(f"publish:{policy.name}",),
                 number=order.number,
             )
@@ -339,7 +339,7 @@ class _Case:
             return self._ahead()
         if goal.status is order.status:
             return self.rule("in_step")
-        if not self._forward(goal.status):
+        if not _further(goal.status, order.status):
             if order.status is O.DELIVERED and any(p.summary.corrected for p in self.shipments):
                 return self._carrier_correction(goal)
             self.rule("no_step_back")
@@ -423,15 +423,14 @@ class _Case:
         if status_now is S.RETURNED and any(p.summary.status is not S.RETURNED for p in every):
             return _Goal(None, "mixed_ends", parcel)
         wanted = table.get(status_now)
+        handed = max((p.summary.custody_at for p in every if p.summary.custody_at), default=None)
         if wanted is not None:
-            handed = wanted is O.SHIPPED
-            since = max((p.summary.custody_at for p in every if p.summary.custody_at), default=None)
-            return _Goal(wanted, str(status_now), parcel, since if handed else parcel.summary.since, every)
+            since = handed if wanted is O.SHIPPED else parcel.summary.since
+            return _Goal(wanted, str(status_now), parcel, since, every)
         if status_now in _NOT_FORWARD:
             return _Goal(None, f"no_meaning:{status_now}", parcel)
         handed_over = table.get(S.PICKED_UP)
-        since = max((p.summary.custody_at for p in every if p.summary.custody_at), default=None)
-        return _Goal(handed_over, "handed_over" if handed_over else f"no_meaning:{status_now}", parcel, since, every)
+        return _Goal(handed_over, "handed_over" if handed_over else f"no_meaning:{status_now}", parcel, handed, every)
 
     def _covers(self, parts: Sequence[Fulfilment]) -> bool:
         """Say whether some fulfilments hold every piece that is still wanted: ordered - refunded - cancelled."""
@@ -441,16 +440,10 @@ class _Case:
         live = [f for f in self.order.fulfilments if f.live]
         if not wanted or not any(f.quantities for f in live):
             # the shop tells no quantities: then every live fulfilment must be there, and the shop must not know of more
-            return len(parts) == len(live) and self.order.status is not O.PARTIALLY_SHIPPED and not self._all_gone()
+            gone = self.order.items and not wanted  # items are told, and none of them is wanted any more
+            return len(parts) == len(live) and self.order.status is not O.PARTIALLY_SHIPPED and not gone
         there = shipped_quantities(parts)
         return all(there.get(ref, 0) >= count for ref, count in wanted.items())
-
-    def _all_gone(self) -> bool:
-        """Say whether items are told and none of them is wanted any more."""
-        return bool(self.order.items) and not any(i.ordered > i.removed for i in self.order.items if i.shippable)
-
-    def _forward(self, status: OrderStatus) -> bool:
-        return _further(status, self.order.status)
 
     def _set(self, status: OrderStatus, rule: str, happened_at: datetime | None, parcel: Shipment | None) -> None:
         order = self.order
@@ -466,7 +459,7 @@ class _Case:
                 reason=summary.reason if summary else None,
                 happened_at=happened_at or self.now,
                 place=summary.place if summary else NOWHERE,
-                edd=parcel.edd.ends if parcel and parcel.edd and summary and not summary.status.terminal else None,
+                edd=_estimate(parcel),
                 rules=(rule, f"policy:{self.policy.name}", self.owned_by),
                 target=status,
                 before=order.status,
@@ -737,8 +730,10 @@ class _Case:
                 delivered and order.cancelled_at and delivered <= order.cancelled_at
             ):
                 add(K.CANCELLED_BUT_MOVING, URGENT, Act.ACT, last, order.cancelled_at)
-            elif (order.payment is P.REFUNDED and not status.terminal and not self.checked(K.REMEDY_IN_CUSTODY)) or (
-                order.payment is P.REFUNDED and not status.terminal and not self.remedies_closed()
+            elif (
+                order.payment is P.REFUNDED
+                and not status.terminal
+                and not (self.checked(K.REMEDY_IN_CUSTODY) and self.remedies_closed())
             ):
                 add(K.REFUNDED_BUT_MOVING, WARNING, Act.ACT, last)
         if status in _STANDING and not (status is S.RETURNED and self._inspected(since)):
@@ -808,10 +803,8 @@ class _Case:
         order = self.order
         for stand in order.history:
             if stand.status.rank is not None and stand.status.rank >= (status.rank or 0):
-                first = stand is order.history[0] or stand.status is order.status
-                told = (
-                    order.status_at if first and stand.status is order.status and stand is order.history[-1] else None
-                )
+                current = stand is order.history[-1] and stand.status is order.status
+                told = order.status_at if current else None
                 return min(told, stand.at) if told else stand.at
         if order.status.rank is not None and order.status.rank >= (status.rank or 0):
             return began(order)
@@ -858,7 +851,7 @@ class _Case:
                 reason=summary.reason if summary else None,
                 happened_at=at,
                 place=summary.run_place if summary else NOWHERE,
-                edd=parcel.edd.ends if parcel and parcel.edd and summary and not summary.status.terminal else None,
+                edd=_estimate(parcel),
                 rules=(f"notice:{kind}", f"policy:{self.policy.name}"),
                 notice=kind,
                 parcels=tuple(named[:1]),
@@ -867,7 +860,6 @@ class _Case:
         )
 
 
-_WORST = {URGENT: 3, WARNING: 2, INFO: 1}
 _SUPPORTED = frozenset({K.SYSTEM_CONTROLLED_EDIT, K.STUCK, K.ORDER_AHEAD, K.ORDER_BEHIND, K.DELIVERY_OVERDUE,
                         K.LABEL_NEVER_SCANNED, K.SHIPPED_WITHOUT_TRACKING, K.CORRECTION_AFTER_DELIVERED})  # fmt: skip
 _UNHAPPY = frozenset({K.CORRECTION_AFTER_DELIVERED, K.SOURCES_DISAGREE, K.LOST_OR_DESTROYED, K.ORDER_AHEAD,
@@ -879,6 +871,11 @@ def _further(there: OrderStatus, here: OrderStatus) -> bool:
     if there.rank is None or here.rank is None or there is here:
         return False
     return there.rank > here.rank or there.rank == here.rank < 100
+
+
+def _estimate(parcel: Shipment | None) -> datetime | None:
+    """Return when a parcel is estimated to arrive, while it is under way."""
+    return parcel.edd.ends if parcel and parcel.edd and not parcel.summary.status.terminal else None
 
 
 def _stamp(at: datetime | None) -> float:

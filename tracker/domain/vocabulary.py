@@ -376,6 +376,11 @@ class Severity(_Word):
     WARNING = "warning", "Somebody must look today."
     INFO = "info", "Worth knowing."
 
+    @property
+    def rank(self) -> int:
+        """How it compares: the worst has the highest."""
+        return {"urgent": 3, "warning": 2, "info": 1}[self.value]
+
 
 class Act(_Word):
     """What a person is asked to do about a finding."""

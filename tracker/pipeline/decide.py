@@ -31,7 +31,6 @@ from tracker.store.tables import decisions, findings, orders, outbox
 AGAIN_AFTER_ERROR = timedelta(minutes=5)
 STALE_NEWS = timedelta(hours=48)
 BY_HAND = "order_note"  # asked for by a person: no decision wants it or takes it back
-_WORST = {Severity.URGENT: 3, Severity.WARNING: 2, Severity.INFO: 1}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def keep(
                     **said,
                 }
             )
-        worst = max((f.severity for f in decision.findings), key=lambda s: _WORST[s], default=None)
+        worst = max((f.severity for f in decision.findings), key=lambda s: s.rank, default=None)
         updates.append(
             {
                 "b_id": one.row.id,

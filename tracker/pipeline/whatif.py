@@ -66,6 +66,7 @@ def what_if(
 ) -> Answer:
     """Replay what was decided since a moment under another configuration's policies (and, `mapping`, its codes)."""
     answer = Answer()
+    reading = _reading(world, config)
     last = 0
     o, d = orders.c, decisions.c
     while True:
@@ -89,16 +90,15 @@ def what_if(
                 if before is None or after is None or not after.is_store:
                     continue
                 answer.orders += 1
+                quiet = state.quiet_until(states, row)
                 for at, version in moments.get(row.id, ()):
                     answer.moments += 1
                     order = state.orders_of(connection, [row], until=at, version=version).get(row.id)
                     if order is None:
                         continue
                     parcels = state.shipments_at(connection, [row.id], at)[row.id]
-                    quiet = state.quiet_until(states, row)
                     old = reconcile(order, parcels, before.policy, at, connected_at=quiet)
                     if mapping:
-                        reading = _reading(world, config)
                         parcels = state.shipments_at(connection, [row.id], at, reading=reading)[row.id]
                     new = reconcile(order, parcels, after.policy, at, connected_at=quiet)
                     _compare(answer, row, at, old, new)

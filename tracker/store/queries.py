@@ -20,7 +20,6 @@ from tracker.domain.vocabulary import Severity
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, fulfilment_shipments, fulfilments, inbox, outbox, rereads
 
-RANKS = {Severity.URGENT: 3, Severity.WARNING: 2, Severity.INFO: 1}
 LEASE = timedelta(seconds=60)
 MOST_BYTES = 4 << 20
 MOST_CRASHES = 5
@@ -236,7 +235,7 @@ def open_findings(
                 "since": since,
                 "digest": bool(limit and since and since < limit),
                 "proposal": finding.proposal,
-                "alert_due_at": alert_at if RANKS[finding.severity] >= RANKS[alert_from] else None,
+                "alert_due_at": alert_at if finding.severity.rank >= alert_from.rank else None,
             }
         )
     if fresh:
