@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutants lint bench bench-data schema clean
+.PHONY: help run test mutants chaos lint bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis 
 
 mutants: $(VENV)/.installed ## prove that each requirement's test fails without its rule
 	@$(BIN)/python -m pytest -m mutants -q -p no:cacheprovider tests/requirements $(ARGS)
+
+chaos: $(VENV)/.installed ## random faults from printed seeds, then count what was lost (SEEDS=10 SECONDS=60)
+	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),10) --seconds $(or $(SECONDS),60) $(ARGS)
 
 lint: $(VENV)/.installed ## check format, style, types and arrows
 	@$(BIN)/ruff format --check -q .

@@ -122,6 +122,10 @@ stores:
         heal.expire(self.world)
         self.work()
 
+    def rested(self) -> None:
+        """Let accounts that rest after a failure be asked again: their rest is the database's time."""
+        self.change(tables.accounts.update().values(blocked_until=None))
+
     def post(self, outgoing: Outgoing, *, times: int = 1) -> None:
         """Take a webhook in, as the receiver does."""
         account = self.world.config.accounts[outgoing.account]

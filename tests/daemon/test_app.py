@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import structlog
 from cryptography.fernet import Fernet
 from sqlalchemy.exc import OperationalError
 
 from tests.conftest import wait_for
-from tests.lab import UPS, USPS
+from tests.lab import UPS, USPS, Lab
 from tracker.clock import PlayClock, system_now
 from tracker.config.load import load_config, load_text
 from tracker.daemon import bells
@@ -292,3 +294,21 @@ def test_the_play_clock_never_goes_back() -> None:
     clock.move_to(now.replace(year=2020))
 
     assert clock() == now
+
+
+def test_F26_a_schema_of_a_newer_version_is_left_as_it_is(database: str, tmp_path: Path) -> None:
+    store = Store(database)
+    migrate(store)
+    with store.write() as connection:  # what a newer version would have left: it only adds
+        connection.execute(sa.text("ALTER TABLE orders ADD COLUMN hologram VARCHAR"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    assert migrate(store) == "9999"
+    with store.read() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+    store.close()
+    with ExitStack() as stack:
+        lab = Lab(database, tmp_path, stack)
+        lab.order("#1001", "9400111206206406260787")
+        lab.scan(lab.easypost, "9400111206206406260787", "delivered", "arrived_at_destination")
+        lab.work()
+        assert ("#1001", "DELIVERED") in lab.writes()

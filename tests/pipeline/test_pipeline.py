@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from tests.lab import DHL, START, UPS, USPS, H, detail, tracker_body
 from tracker.domain.errors import WebhookRejected
-from tracker.pipeline import decide, facts, heal, push, receive, replay
-from tracker.pipeline.drain import drain
+from tracker.pipeline import decide, facts, heal, ops, push, receive, replay
+from tracker.pipeline.drain import STEPS, drain
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -606,6 +606,7 @@ def test_a_write_that_was_applied_although_the_answer_was_lost_is_not_doubled(ma
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.later(7)
     lab.change(t.outbox.update().where(t.outbox.c.state == "pending").values(due_at=START))
+    lab.rested()
     lab.work()
 
     assert lab.writes() == [("#1001", "IN_TRANSIT")]
@@ -733,6 +734,7 @@ def test_a_failing_carrier_backs_off_and_comes_back(make_lab) -> None:
     lab.dhl.faults.left["error"] = 3  # all tries within one request
     lab.later(4)
     assert lab.one(t.trackings).failures == 1
+    lab.rested()
     lab.later(1)
 
     assert lab.one(t.trackings).failures == 0
@@ -802,6 +804,7 @@ def test_a_failed_registration_is_tried_again(make_lab) -> None:
     lab.work()
     assert lab.one(t.trackings).registered_at is None
     lab.ups.faults.left["error"] = 0
+    lab.rested()
     lab.later(1)
 
     assert lab.one(t.trackings).registered_at is not None
@@ -985,3 +988,85 @@ def test_every_index_that_a_claim_needs_is_there(make_lab) -> None:
         }
 
     assert {"inbox_due", "outbox_due", "outbox_key", "orders_due", "trackings_poll", "findings_open"} <= names
+
+
+def test_F23_a_carrier_that_is_down_takes_nobodys_turn(make_lab) -> None:
+    lab = make_lab()
+    lab.order("#1001", *[f"94001000000000000000{i:02}" for i in range(20)])
+    lab.order("#1002", UPS, company="UPS")
+    lab.work("inbox", "reconcile")
+    lab.work()
+    lab.scan(lab.ups, UPS, "I", "005")
+    lab.easypost.calls.clear()
+    lab.easypost.faults.left["error"] = 10**6
+    lab.later(12)
+
+    assert lab.parcel(UPS).status == "in_transit"
+    state = lab.one(t.accounts, t.accounts.c.name == "easypost")
+    assert state.blocked_until is not None  # not asked again before it rested
+    assert lab.one(t.accounts, t.accounts.c.name == "ups").blocked_until is None
+
+
+def test_F23_a_shop_that_is_down_is_asked_once_a_batch_and_rests(make_lab) -> None:
+    lab = make_lab()
+    for i in range(6):
+        number = f"94001000000000000001{i:02}"
+        lab.order(f"#{i}", number)
+        lab.scan(lab.easypost, number, "in_transit", "departed_facility")
+    lab.work("inbox", "poll", "reconcile")
+    while lab.shop.outgoing:
+        lab.post(lab.shop.outgoing.pop(0))
+    lab.work("inbox", "poll", "reconcile", "inbox", "reconcile")
+    waiting = len(lab.rows(t.outbox, t.outbox.c.state == "pending"))
+    assert waiting >= 6
+    lab.shop.faults.left["error"] = 3  # one call, its three tries
+    STEPS["push"](lab.world)
+
+    assert lab.shop.faults.left["error"] == 0
+    assert lab.one(t.accounts, t.accounts.c.name == "shop").blocked_until is not None
+    assert len(lab.rows(t.outbox, t.outbox.c.state == "pending")) == waiting
+    assert lab.writes() == []
+
+
+def test_F26_rows_of_a_kind_that_a_newer_version_stores_are_left_alone(make_lab) -> None:
+    lab = make_lab()
+    lab.order("#1001", USPS)
+    lab.work()
+    lab.post_raw("easypost", tracker_body(USPS))
+    lab.change(t.inbox.update().where(t.inbox.c.state == "pending").values(kind="hologram"))
+    lab.work()
+
+    (left,) = lab.rows(t.inbox, t.inbox.c.kind == "hologram")
+    assert (left.state, left.attempts) == ("pending", 0)
+
+
+def test_F30_an_outage_is_found_every_open_parcel_is_asked_and_the_gap_is_told(make_lab) -> None:
+    lab = make_lab()
+    lab.order("#1001", UPS, company="UPS")
+    lab.order("#1002", USPS)
+    lab.work()
+    heal.beat(lab.world)
+    lab.clock.move_to(lab.clock() + 8 * H)  # nobody of ours ran: what carriers posted is lost
+    lab.scan(lab.ups, UPS, "I", "005", hours=-5)
+    lab.scan(lab.ups, UPS, "I", "012", hours=-3)
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility", hours=-2)
+    lab.change(t.trackings.update().values(next_poll_at=lab.clock() + 3 * H))  # a quiet cadence would wait longer
+    heal.beat(lab.world)
+
+    assert "outage" in lab.open_findings()
+    lab.work()
+    assert {lab.parcel(UPS).status, lab.parcel(USPS).status} == {"in_transit"}
+    heal.look_around(lab.world)
+    assert "outage" not in lab.open_findings()
+    (told,) = ops.outages(lab.world)
+    assert (told["state"], told["recovered"], told["asked"]) == ("caught up", 3, "2")
+    assert {row["parcel"].split()[1] for row in ops.outages(lab.world, scans=True)} == {UPS, USPS}
+
+
+def test_a_restart_of_a_minute_is_no_outage(make_lab) -> None:
+    lab = make_lab()
+    heal.beat(lab.world)
+    lab.clock.move_to(lab.clock() + 0.1 * H)
+    heal.beat(lab.world)
+
+    assert lab.open_findings() == set()

@@ -178,6 +178,23 @@ def checkouts(file: Path, as_json: bool, limit: int, after: int | None, store: s
 @config_option
 @json_option
 @limit_option
+@click.option("--scans", is_flag=True, help="List the scans that were recovered, one a line.")
+def outages(file: Path, as_json: bool, limit: int, scans: bool) -> None:
+    """List our own outages, newest first, and what was caught up after each: scans that happened while we were away."""
+    columns: tuple[tuple[str, str], ...]
+    if scans:
+        columns = (("outage", "outage"), ("scan", "id"), ("account", "account"), ("parcel", "parcel"), ("code", "code"),
+                   ("text", "text"), ("happened", "instant"), ("recovered", "seen"))  # fmt: skip
+    else:
+        columns = (("id", "id"), ("from", "from"), ("until", "until"), ("state", "state"), ("parcels asked", "asked"),
+                   ("scans recovered", "recovered"))  # fmt: skip
+    _show(file, as_json, False, lambda w: ops.outages(w, limit=limit, scans=scans), "outages", columns, "no outage")
+
+
+@click.command()
+@config_option
+@json_option
+@limit_option
 @after_option
 @watch_option
 @store_option
@@ -388,4 +405,4 @@ def _accept(file: Path, accept: str, account: str | None) -> str:
     return f"{file}: accounts.{account}.codes.{key}: {said}. Reload the daemon (SIGHUP), then: tracker remap {account} --code {key}"
 
 
-COMMANDS = (drift, findings_, checkouts, stuck, freshness, outbox, inbox, codes)
+COMMANDS = (drift, findings_, checkouts, outages, stuck, freshness, outbox, inbox, codes)

@@ -118,6 +118,9 @@ class Watch(_Part):
     )
     slow_after: Duration = timedelta(days=3)
     unmatched_after: Duration = timedelta(days=3)
+    outage_after: Duration = Field(
+        timedelta(minutes=15), description="Away for so long (FedEx gives up then): every open parcel is asked about."
+    )
 
 
 class Root(_Part):

@@ -130,8 +130,8 @@ class Daemon:
         told = False
         while True:
             try:
-                if current(self.store) != head():
-                    migrate(self.store)
+                if current(self.store) != head() and (found := migrate(self.store)) != head():
+                    log.warning("schema_is_newer", revision=found, version=__version__)
                 break
             except OperationalError as error:
                 said = str(error.orig).strip().splitlines()[0][:200] if error.orig else "cannot be reached"
@@ -253,6 +253,7 @@ class Daemon:
                     self.bells.ring(queue)
                 if time.monotonic() - healed >= HEAL_EVERY:
                     healed = time.monotonic()
+                    heal.beat(self.world)
                     heal.expire(self.world)
                     heal.look_around(self.world)
                     heal.prune(self.world)

@@ -464,6 +464,7 @@ class FindingKind(_Word):
     WRITES_HELD = "writes_held", "The hourly write budget of the store is used up."
     REGISTRATION_REFUSED = "registration_refused", "A carrier refused to watch a number."
     WEBHOOKS_SILENT = "webhooks_silent", "An account that used to send webhooks is silent while polls bring news."
+    OUTAGE = "outage", "We were away; carriers may have given up telling, and polls close the gap."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."
     CARRIER_SLOWDOWN = "carrier_slowdown", "Many parcels of a carrier stand still at once."
     PARCEL_WITHOUT_ORDER = "parcel_without_order", "A webhook tells of a parcel that no order names."

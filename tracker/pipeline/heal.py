@@ -19,6 +19,7 @@ from tracker.store.tables import (
     findings,
     fulfilment_shipments,
     fulfilments,
+    heartbeats,
     inbox,
     orders,
     outbox,
@@ -31,6 +32,7 @@ from tracker.store.tables import (
 )
 
 AT_ONCE = 500
+ALIVE = "scheduler"
 SILENT_NEWS = 5  # parcels of which polls told first, since the last webhook
 
 
@@ -194,15 +196,16 @@ def prune(world: World) -> dict[str, int]:
             .where(scans.c.inbox_id == inbox.c.id, scans.c.status.in_(["delivered", "returned"]))
             .exists()
         )
+        ended = sa.text("inbox.body IS NOT NULL AND inbox.state IN ('done', 'ignored')")  # as the index says it
         over = sa.or_(
             inbox.c.received_at < now - keep.proof_bodies, sa.and_(inbox.c.received_at < now - keep.bodies, ~proving)
         )
-        ended = inbox.c.state.in_(["done", "ignored"])
-        ids = sa.select(inbox.c.id).where(ended, inbox.c.body.isnot(None), over).limit(AT_ONCE)
+        ids = sa.select(inbox.c.id).where(ended, over).order_by(inbox.c.received_at).limit(AT_ONCE)
         done["bodies"] = connection.execute(
             inbox.update().where(inbox.c.id.in_(ids.scalar_subquery())).values(body=None, part_sizes=None)
         ).rowcount
-        old = sa.select(inbox.c.id).where(ended, inbox.c.body.is_(None), inbox.c.received_at < now - keep.rows)
+        over = inbox.c.received_at < now - keep.rows
+        old = sa.select(inbox.c.id).where(inbox.c.state.in_(["done", "ignored"]), inbox.c.body.is_(None), over)
         done["rows"] = connection.execute(
             inbox.delete().where(inbox.c.id.in_(old.limit(AT_ONCE).scalar_subquery()))
         ).rowcount
@@ -238,8 +241,67 @@ def look_around(world: World) -> None:
         _webhooks_silent(world, connection, now)
         moved = _slow_carriers(world, connection, now)
         _without_order(world, connection, now)
+        _caught_up(world, connection, now)
     if moved:
         world.ring("reconcile")
+
+
+def beat(world: World) -> None:
+    """Say that we live, once a minute; after a gap, find the outage and have every open parcel asked about.
+
+    Carriers retry for 15 minutes (FedEx) or 7 hours (DHL eCommerce) and then drop what they had to tell: what was missed
+    comes by polls only. An account whose plugin has no webhooks missed nothing that its own cadence does not bring.
+    """
+    with world.store.write() as connection:
+        now = world.now()
+        last = connection.execute(sa.select(heartbeats.c.at).where(heartbeats.c.name == ALIVE)).scalar_one_or_none()
+        insert = queries.upsert(connection, heartbeats)
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["name"], set_={"at": insert.excluded.at}),
+            {"name": ALIVE, "at": now},
+        )
+        if last is None or now - last < world.config.root.watch.outage_after:
+            return
+        asked = connection.execute(
+            trackings.update()
+            .where(
+                trackings.c.account.in_(_told_by_webhooks(world)),
+                trackings.c.next_poll_at > now,
+                sa.or_(trackings.c.checked_at.is_(None), trackings.c.checked_at < now),
+            )
+            .values(next_poll_at=now)
+        ).rowcount
+        evidence = {"from": last.isoformat(), "until": now.isoformat(), "asked": str(asked)}
+        finding = Finding(
+            FindingKind.OUTAGE, f"outage/{last:%Y-%m-%dT%H:%M}", Severity.WARNING, Act.MONITOR, evidence, last
+        )
+        tell.open_findings(world, connection, [(None, finding)], now, by="watch")
+        world.log.warning("outage_over", seconds=round((now - last).total_seconds()), rows=asked)
+    world.ring("poll")
+
+
+def _caught_up(world: World, connection: sa.Connection, now: datetime) -> None:
+    """Close an outage once every open parcel was asked about since."""
+    open_now = sa.and_(findings.c.kind == FindingKind.OUTAGE, findings.c.closed_at.is_(None))
+    for row in connection.execute(sa.select(findings).where(open_now)).all():
+        until = datetime.fromisoformat(row.evidence["until"])
+        left = (
+            sa.select(trackings.c.id)
+            .where(
+                trackings.c.account.in_(_told_by_webhooks(world)),
+                trackings.c.next_poll_at.isnot(None),
+                sa.or_(trackings.c.checked_at.is_(None), trackings.c.checked_at < until),
+            )
+            .limit(1)
+        )
+        if connection.execute(left).first() is None:
+            queries.close_findings(
+                connection, findings.c.id == row.id, now, "watch", "every open parcel was asked about"
+            )
+
+
+def _told_by_webhooks(world: World) -> list[str]:
+    return [account.name for account in world.config.carrier_accounts() if account.source.webhooks]
 
 
 def _webhooks_silent(world: World, connection: sa.Connection, now: datetime) -> None:

@@ -7,7 +7,7 @@ for the read API. `tests/bench_data.py` measures them on a million orders.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -272,6 +272,29 @@ def suggest(world: World, *, limit: int = 50) -> list[dict[str, Any]]:
              "suggested": meaning, "why": why or "nothing to go by"}
         )  # fmt: skip
     return shown
+
+
+def outages(world: World, *, limit: int = 50, scans: bool = False) -> list[dict[str, Any]]:
+    """Return our own outages, newest first, with how many scans were recovered after each; `scans`: those, one a row."""
+    shown: list[dict[str, Any]] = []
+    with world.store.read() as connection:
+        rows = connection.execute(
+            sa.select(findings).where(findings.c.kind == K.OUTAGE).order_by(findings.c.id.desc()).limit(limit)
+        ).all()
+        for row in rows:
+            since, until = (datetime.fromisoformat(row.evidence[name]) for name in ("from", "until"))
+            found = queries.recovered(connection, since, until)
+            if scans:
+                shown += [
+                    {"outage": row.id, "id": scan.id, "account": scan.account, "parcel": f"{scan.carrier} {scan.number}",
+                     "code": scan.code, "text": scan.text, "instant": scan.instant, "seen": scan.first_seen_at}
+                    for scan in found
+                ]  # fmt: skip
+            else:
+                state = "caught up" if row.closed_at else "asking"
+                shown.append({"id": row.id, "from": since, "until": until, "state": state,
+                              "asked": row.evidence["asked"], "recovered": len(found)})  # fmt: skip
+    return shown[:limit] if scans else shown
 
 
 def _by_text(text: str) -> tuple[ShippingStatus | None, str | None, str]:

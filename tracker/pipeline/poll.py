@@ -18,7 +18,15 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
 from tracker.domain.cadence import next_poll
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, SourceError
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    SourceError,
+    Transient,
+)
 from tracker.domain.facts import Finding, Page, Parcel, Parcels, Refs, Registered, Since
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import tell
@@ -34,6 +42,7 @@ from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, or
 LEASE = timedelta(seconds=120)  # longer than a call with its token, renewed once: four requests at their deadline
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
+MOST_REST = timedelta(minutes=1)
 REFS_A_CALL = 50
 
 
@@ -61,8 +70,9 @@ def run(world: World) -> int:
     if not calls and not sweeps:
         return 0
     crash_at("poll_claimed")
+    down: set[str] = set()
     sweeping = [world.pool.submit(_sweep, world, account, row) for account, row in sweeps]
-    list(world.pool.map(_make, calls))
+    list(world.pool.map(lambda call: _make(call, down), calls))
     crash_at("poll_after_call")
     if calls:
         _store(world, polls, registrations, reads, now, business)
@@ -73,9 +83,16 @@ def run(world: World) -> int:
     return len(calls) + len(sweeps)
 
 
-def _make(call: _Call) -> None:
+def _make(call: _Call, down: set[str]) -> None:
+    """Ask. An account whose wire failed in this round is not asked again in it: its time-outs would hold up the others."""
+    if call.account.name in down:
+        call.error = Transient("another call of this round failed")
+        return
     try:
         call.result = call.ask()
+    except Transient as error:
+        down.add(call.account.name)
+        call.error = error
     except SourceError as error:
         call.error = error
     except Exception as error:  # a plugin's bug must not stop the others' polls
@@ -250,9 +267,11 @@ def _store(
     """
     with world.store.write() as connection:
         now, business = database_now(connection), world.now()
-        for call in (*polls, *registrations, *reads):
+        everything = (*polls, *registrations, *reads)
+        for call in everything:
             if call.error is not None:
                 _tell(world, connection, call, now)
+        _let_rest(connection, everything, now)
         for call in polls:
             _store_poll(world, connection, call, now, business, (asked_at, asked_business))
         for call in registrations:
@@ -272,6 +291,17 @@ def _tell(world: World, connection: Connection, call: _Call, now: datetime) -> N
         park(world, connection, call.account, str(error))
     elif not isinstance(error, NotFound):
         world.log.info("source_failed", account=name, error=type(error).__name__, said=str(error)[:200])
+
+
+def _let_rest(connection: Connection, calls: Sequence[_Call], now: datetime) -> None:
+    """Let accounts rest of whose calls none came through: longer each time, so that who is down takes nobody's turn."""
+    failed: dict[str, list[_Call]] = defaultdict(list)
+    for call in calls:
+        failed[call.account.name].append(call)
+    for name, mine in failed.items():
+        if all(isinstance(call.error, Transient) for call in mine):
+            failures = min(getattr(row, "failures", row.attempts) for call in mine for row in call.rows)
+            queries.block(connection, name, now + min(queries.backoff(failures + 1), MOST_REST))
 
 
 def _fenced(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]]) -> set[int]:

@@ -13,7 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, SourceError
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    SourceError,
+    Transient,
+)
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
@@ -32,6 +40,7 @@ NOTICE = "notice"
 # longer than the calls of one write: a read, a look and the write, each with a new token
 LEASE = timedelta(seconds=150)
 HOUR = timedelta(hours=1)
+MOST_REST = timedelta(minutes=1)
 
 
 def run(world: World) -> int:
@@ -41,21 +50,22 @@ def run(world: World) -> int:
     if not rows:
         return told
     crash_at("push_claimed")
+    down: set[str] = set()
     for row in rows:
+        if row.store in down:  # its wire failed in this batch: who is down takes nobody's turn
+            _hand_back(world, row, "the store is away")
+            continue
         account = world.account(row.store)
         with world.store.write() as connection:
             ours = queries.renew(connection, outbox, row, LEASE)
         if not ours:
             continue
         if account is None or _stopped(world, row.store):
-            with world.store.write() as connection:
-                now = database_now(connection)
-                queries.release(
-                    connection, outbox, row, now + timedelta(seconds=5), "the store is paused", crashed=False
-                )
+            _hand_back(world, row, "the store is paused")
             continue
         try:
-            _push(world, account, row)
+            if not _push(world, account, row):
+                down.add(row.store)
         except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
             world.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
             with world.store.write() as connection:
@@ -63,6 +73,12 @@ def run(world: World) -> int:
                 due = now + queries.backoff(row.attempts)
                 queries.release(connection, outbox, row, due, type(error).__name__, crashed=True)
     return len(rows) + told
+
+
+def _hand_back(world: World, row: Row[Any], why: str) -> None:
+    with world.store.write() as connection:
+        due = database_now(connection) + timedelta(seconds=5)
+        queries.release(connection, outbox, row, due, why, crashed=False)
 
 
 def _claim(world: World) -> list[Row[Any]]:
@@ -145,16 +161,18 @@ def _stopped(world: World, store: str) -> bool:
     return state is None or state.paused_at is not None or state.parked_reason is not None
 
 
-def _push(world: World, account: Account, row: Row[Any]) -> None:
+def _push(world: World, account: Account, row: Row[Any]) -> bool:
+    """Do one write. False: the store's wire failed."""
     action = ACTION.validate_python(row.action)
     if action.kind == NOTICE:
-        return _notify(world, account, row, action)
+        _notify(world, account, row, action)
+        return True
     client = world.client(account)
     try:
         before = _read(world, account, action)
         if action.kind != BY_HAND and not _still_fits(world, account, row, before, action):
             _finish(world, row, "superseded", error="the order moved on")
-            return None
+            return True
         crash_at("push_before_call")
         _attempted(world, row)
         receipt = account.platform.push(client, action, before)
@@ -165,10 +183,11 @@ def _push(world: World, account: Account, row: Row[Any]) -> None:
         _refused(world, account, row, action, "the order does not exist there")
     except (SourceError, BadPayload) as error:
         _later(world, account, row, error)
+        return not isinstance(error, Transient)
     else:
         _sent(world, account, row, action, before, receipt)
         crash_at("push_after_commit")
-    return None
+    return True
 
 
 def _notify(world: World, account: Account, row: Row[Any], action: Action) -> None:
@@ -308,6 +327,8 @@ def _later(world: World, account: Account, row: Row[Any], error: Exception) -> N
         if isinstance(error, RateLimited):
             due = now + (error.after or queries.backoff(row.attempts))
             queries.block(connection, account.name, due)
+        elif isinstance(error, Transient) and row.kind != NOTICE:
+            queries.block(connection, account.name, now + min(queries.backoff(row.attempts), MOST_REST))
         elif isinstance(error, CredentialsRejected):
             park(world, connection, account, str(error))
         queries.release(connection, outbox, row, due, f"{type(error).__name__}: {error}", crashed=False)

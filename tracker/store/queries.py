@@ -18,11 +18,24 @@ from tracker.domain.facts import Finding
 from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import Severity
 from tracker.store.engine import database_now
-from tracker.store.tables import accounts, findings, fulfilment_shipments, fulfilments, inbox, outbox, rereads
+from tracker.store.tables import (
+    accounts,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    inbox,
+    outbox,
+    rereads,
+    scans,
+    shipments,
+)
 
 LEASE = timedelta(seconds=60)
 MOST_BYTES = 4 << 20
 MOST_CRASHES = 5
+# What this version can work: rows of a kind that a newer version stores are left to it.
+INBOX_KINDS = ("webhook", "poll", "read", "sweep", "remap")
+OUTBOX_KINDS = ("fulfilment_event", "order_status", "order_note", "notice")
 
 
 def skip_locked(connection: Connection, statement: sa.Select[Any]) -> sa.Select[Any]:
@@ -52,10 +65,11 @@ def claim(connection: Connection, table: sa.Table, limit: int, *more: sa.ColumnE
     """
     now = database_now(connection)
     free = sa.or_(table.c.claimed_until.is_(None), table.c.claimed_until < now)
+    ours = table.c.kind.in_(INBOX_KINDS if table is inbox else OUTBOX_KINDS)
     size = table.c.size if "size" in table.c else sa.literal(0)
     due = (
         sa.select(table.c.id, table.c.crashes, size.label("size"))
-        .where(table.c.state == "pending", table.c.due_at <= now, free, *more)
+        .where(table.c.state == "pending", table.c.due_at <= now, free, ours, *more)
         .order_by(table.c.due_at, table.c.id)
         .limit(limit)
     )
@@ -297,6 +311,18 @@ def block(connection: Connection, account: str, until: datetime) -> None:
 def park(connection: Connection, account: str, reason: str) -> None:
     """Stop using an account until its credentials change."""
     connection.execute(accounts.update().where(accounts.c.name == account).values(parked_reason=reason[:300]))
+
+
+def recovered(connection: Connection, since: datetime, until: datetime) -> list[Any]:
+    """List what an outage hid and was told within a day after it: (scan id, account, carrier, number, code, instant)."""
+    told = scans.c.first_seen_at
+    return list(connection.execute(
+        sa.select(scans.c.id, scans.c.account, shipments.c.carrier, shipments.c.number, scans.c.code, scans.c.text,
+                  scans.c.instant, told)
+        .join(shipments, shipments.c.id == scans.c.shipment_id)
+        .where(told >= until, told < until + timedelta(days=1), scans.c.instant >= since, scans.c.instant <= until)
+        .order_by(scans.c.id)
+    ))  # fmt: skip
 
 
 def counts(connection: Connection) -> dict[str, int]:

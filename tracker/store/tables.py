@@ -74,6 +74,7 @@ class Inbox(SQLModel, table=True):
         sa.Index("inbox_due", "due_at", "id", **_where(PENDING)),
         sa.Index("inbox_dead", "id", **_where(DEAD)),
         sa.Index("inbox_received", "received_at"),
+        sa.Index("inbox_bodies", "received_at", **_where("body IS NOT NULL AND state IN ('done', 'ignored')")),
     )
     id: int | None = _id()
     account: str
@@ -163,6 +164,7 @@ class Shipments(SQLModel, table=True):
         sa.UniqueConstraint("carrier", "number", "generation"),
         sa.Index("shipments_number", "number"),
         sa.Index("shipments_silent", "carrier", "last_scan_at", **_where(OPEN)),
+        sa.Index("shipments_unmatched", "starts_at", **_where("linked IS FALSE")),
     )
     id: int | None = _id()
     carrier: str
@@ -235,7 +237,11 @@ class Scans(SQLModel, table=True):
     """One thing a carrier says happened to a parcel: its code and, beside it, our meaning. Never deleted."""
 
     __tablename__ = "scans"
-    __table_args__ = (sa.UniqueConstraint("shipment_id", "fingerprint"),)
+    __table_args__ = (
+        sa.UniqueConstraint("shipment_id", "fingerprint"),
+        sa.Index("scans_proof", "inbox_id", **_where("status IN ('delivered', 'returned')")),
+        sa.Index("scans_seen", "first_seen_at", postgresql_using="brin"),  # arrives in order: a few pages in all
+    )
     id: int | None = _id()
     shipment_id: int = _ref("shipments.id")
     fingerprint: str
@@ -396,6 +402,14 @@ class Accounts(SQLModel, table=True):
     poll_news: int | None = None  # parcels of which a poll told first, since the last webhook
 
 
+class Heartbeats(SQLModel, table=True):
+    """When we last lived: a gap is an outage of ours, to be caught up."""
+
+    __tablename__ = "heartbeats"
+    name: str = Field(primary_key=True)
+    at: datetime = _at(null=False)
+
+
 class Rereads(SQLModel, table=True):
     """Hints that wait to be asked about, one a ref."""
 
@@ -435,5 +449,5 @@ fulfilments, shipments, shipment_links = table(Fulfilments), table(Shipments), t
 fulfilment_shipments, trackings, scans = table(FulfilmentShipments), table(Trackings), table(Scans)
 decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
-rereads, unmapped_codes = table(Rereads), table(UnmappedCodes)
+rereads, unmapped_codes, heartbeats = table(Rereads), table(UnmappedCodes), table(Heartbeats)
 METADATA = SQLModel.metadata
