@@ -1070,3 +1070,34 @@ def test_a_restart_of_a_minute_is_no_outage(make_lab) -> None:
     heal.beat(lab.world)
 
     assert lab.open_findings() == set()
+
+
+def test_a_claim_is_prolonged_while_it_is_worked_and_not_once_somebody_else_has_it(make_lab) -> None:
+    lab = make_lab()
+    lab.post_raw("easypost", tracker_body(USPS))
+    with lab.daemon.store.write() as connection:
+        (row,) = queries.claim(connection, t.inbox, 10)
+    with lab.world.held.holding(t.inbox, {row.id: row.attempts}):
+        before = lab.one(t.inbox).claimed_until
+        assert lab.world.held.renew(lab.daemon.store) == 1
+        assert lab.one(t.inbox).claimed_until >= before
+        lab.change(t.inbox.update().values(attempts=row.attempts + 1))  # another process claimed it meanwhile
+        assert lab.world.held.renew(lab.daemon.store) == 0
+    assert lab.world.held.renew(lab.daemon.store) == 0
+
+
+def test_a_poll_and_a_write_hold_what_they_work_on(make_lab) -> None:
+    lab = shipped(make_lab)
+    seen: dict[str, int] = {}
+    client = lab.world.client
+
+    def asked(account: Any) -> Any:
+        seen[account.name] = lab.world.held.renew(lab.daemon.store)
+        return client(account)
+
+    lab.world.client = asked
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.later(7)
+
+    assert lab.writes()
+    assert seen["easypost"] >= 1 and seen["shop"] >= 1

@@ -28,6 +28,7 @@ from tracker.daemon.web import Servers
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.pipeline import heal
 from tracker.pipeline.drain import drain
+from tracker.pipeline.held import EVERY
 from tracker.pipeline.world import World
 from tracker.plugin.contracts import Vault
 from tracker.store.engine import Store
@@ -159,6 +160,7 @@ class Daemon:
                 )
         if "worker" in self.roles:
             self.bells.start(lambda queue, stop: drain(self.world, queue, stop))
+            self._spawn("keeper", self._keep)
         if "scheduler" in self.roles:
             self._spawn("scheduler", self._schedule)
         if "scheduler" in self.roles:
@@ -243,6 +245,14 @@ class Daemon:
         thread = threading.Thread(target=body, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def _keep(self) -> None:
+        """Prolong the claims that are being worked."""
+        while not self._stopping.wait(EVERY.total_seconds()):
+            try:
+                self.world.held.renew(self.store)
+            except SQLAlchemyError as error:
+                log.warning("keeper_waits", error=type(error).__name__)
 
     def _schedule(self) -> None:
         """Ring while rows are due; heal once a minute."""

@@ -39,7 +39,6 @@ from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, orders, rereads, shipments, trackings
 
-LEASE = timedelta(seconds=120)  # longer than a call with its token, renewed once: four requests at their deadline
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
 MOST_REST = timedelta(minutes=1)
@@ -71,11 +70,14 @@ def run(world: World) -> int:
         return 0
     crash_at("poll_claimed")
     down: set[str] = set()
-    sweeping = [world.pool.submit(_sweep, world, account, row) for account, row in sweeps]
-    list(world.pool.map(lambda call: _make(call, down), calls))
-    crash_at("poll_after_call")
-    if calls:
-        _store(world, polls, registrations, reads, now, business)
+    sweeping = [world.pool.submit(_held_sweep, world, account, row) for account, row in sweeps]
+    watched = {row.id: row.attempts + 1 for call in polls + registrations for row in call.rows}
+    reread = {row.id: row.attempts + 1 for call in reads for row in call.rows}
+    with world.held.holding(trackings, watched), world.held.holding(rereads, reread):
+        list(world.pool.map(lambda call: _make(call, down), calls))
+        crash_at("poll_after_call")
+        if calls:
+            _store(world, polls, registrations, reads, now, business)
     crash_at("poll_after_commit")
     for done in sweeping:
         done.result()
@@ -164,7 +166,7 @@ def _hold(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]], now
         connection.execute(
             table.update()
             .where(table.c.id.in_([row.id for row in rows]))
-            .values(attempts=table.c.attempts + 1, claimed_until=now + LEASE)
+            .values(attempts=table.c.attempts + 1, claimed_until=now + queries.LEASE)
         )
 
 
@@ -445,12 +447,17 @@ def _claim_sweeps(
         if not account.is_store or not free or (state.next_sweep_at and state.next_sweep_at > business):
             continue
         where = sa.and_(accounts.c.name == name, accounts.c.attempts == state.attempts)
-        values = {"attempts": state.attempts + 1, "claimed_until": now + LEASE}
+        values = {"attempts": state.attempts + 1, "claimed_until": now + queries.LEASE}
         if state.connected_at is None:
             values["connected_at"] = business
         if connection.execute(accounts.update().where(where).values(**values)).rowcount:
             claimed.append((account, state))
     return claimed
+
+
+def _held_sweep(world: World, account: Account, state: Row[Any]) -> None:
+    with world.held.holding(accounts, {account.name: state.attempts + 1}):
+        _sweep(world, account, state)
 
 
 def _sweep(world: World, account: Account, state: Row[Any]) -> None:
@@ -467,7 +474,7 @@ def _sweep(world: World, account: Account, state: Row[Any]) -> None:
             with world.store.write() as connection:
                 now, business = database_now(connection), world.now()
                 held = connection.execute(
-                    accounts.update().where(where).values(cursor=page.next_cursor, claimed_until=now + LEASE)
+                    accounts.update().where(where).values(cursor=page.next_cursor, claimed_until=now + queries.LEASE)
                 ).rowcount
                 if not held:
                     return

@@ -5,6 +5,7 @@ The push itself happens between two commits, so it may happen twice: platforms l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,8 +38,6 @@ from tracker.store.tables import accounts, findings, order_versions, orders, out
 
 AT_ONCE = 10
 NOTICE = "notice"
-# longer than the calls of one write: a read, a look and the write, each with a new token
-LEASE = timedelta(seconds=150)
 HOUR = timedelta(hours=1)
 MOST_REST = timedelta(minutes=1)
 
@@ -50,6 +49,12 @@ def run(world: World) -> int:
     if not rows:
         return told
     crash_at("push_claimed")
+    with world.held.holding(outbox, {row.id: row.attempts for row in rows}):
+        _work(world, rows)
+    return len(rows) + told
+
+
+def _work(world: World, rows: Sequence[Row[Any]]) -> None:
     down: set[str] = set()
     for row in rows:
         if row.store in down:  # its wire failed in this batch: who is down takes nobody's turn
@@ -57,7 +62,7 @@ def run(world: World) -> int:
             continue
         account = world.account(row.store)
         with world.store.write() as connection:
-            ours = queries.renew(connection, outbox, row, LEASE)
+            ours = queries.renew(connection, outbox, row, queries.LEASE)
         if not ours:
             continue
         if account is None or _stopped(world, row.store):
@@ -72,7 +77,6 @@ def run(world: World) -> int:
                 now = database_now(connection)
                 due = now + queries.backoff(row.attempts)
                 queries.release(connection, outbox, row, due, type(error).__name__, crashed=True)
-    return len(rows) + told
 
 
 def _hand_back(world: World, row: Row[Any], why: str) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tracker.config.model import Account, Config
+from tracker.pipeline.held import Held
 from tracker.plugin.contracts import Client, Request
 from tracker.store.engine import Store
 
@@ -52,6 +53,7 @@ class World:
     log: Log
     pool: Executor
     count: Counter = field(default=_uncounted)
+    held: Held = field(default_factory=Held)
     poster: Callable[[Request], object] | None = None  # posts to the alert address
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
 

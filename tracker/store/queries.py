@@ -30,7 +30,7 @@ from tracker.store.tables import (
     shipments,
 )
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)  # a worker prolongs what it still works on (pipeline/held.py)
 MOST_BYTES = 4 << 20
 MOST_CRASHES = 5
 # What this version can work: rows of a kind that a newer version stores are left to it.
