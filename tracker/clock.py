@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+TOLERATED = timedelta(seconds=2)
 
 
 def system_now() -> datetime:
     """Return the system's time, aware."""
     return datetime.now(UTC)
+
+
+class SharedClock:
+    """The machine's clock, set right by the database's: the processes of one installation agree on what is due.
+
+    A clock that is off by minutes would otherwise try early what failed, find due late what another process planned,
+    and refuse signed webhooks.
+    """
+
+    def __init__(self) -> None:
+        """Trust the machine until the database was asked."""
+        self._off = timedelta(0)
+
+    def __call__(self) -> datetime:
+        """Return the agreed time, aware."""
+        return system_now() - self._off
+
+    @property
+    def off(self) -> timedelta:
+        """How far the machine's clock is ahead of the database's; zero within TOLERATED."""
+        return self._off
+
+    def settle(self, ask: Callable[[], datetime]) -> None:
+        """Ask the database for its time; what the way there may have cost is no difference."""
+        before = system_now()
+        told = ask()
+        after = system_now()
+        off = before - told if before > told else min(after - told, timedelta(0))
+        self._off = off if abs(off) >= TOLERATED else timedelta(0)
 
 
 class PlayClock:

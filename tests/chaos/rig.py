@@ -101,6 +101,10 @@ class Proxy:
         with self._lock:
             self._pattern, self._left, self._hang = re.compile(pattern), count, hang
 
+    def retarget(self, port: int) -> None:
+        """Send connections to another server from now on."""
+        self._target = port
+
     def close(self) -> None:
         self._listening.close()
 

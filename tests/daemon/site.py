@@ -70,8 +70,16 @@ stores:
         stack.callback(self._stop.set)
         self.unsent: list[Outgoing] = []
 
-    def start(self, role: str = "up", *, crash_at: str | None = None, wait: bool = True) -> subprocess.Popen[bytes]:
+    def start(
+        self, role: str = "up", *, crash_at: str | None = None, wait: bool = True, patched: str = ""
+    ) -> subprocess.Popen[bytes]:
+        """Start a role. `patched`: Python that runs first in it (a clock that is off, a parser that kills)."""
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        if patched:
+            place = self.folder / f"patch-{len(self.processes)}"
+            place.mkdir()
+            (place / "sitecustomize.py").write_text(patched)
+            environment["PYTHONPATH"] = str(place)
         if crash_at:
             environment["CRASH_AT"] = crash_at
         log = open(self.folder / f"{role}-{len(self.processes)}.log", "wb")  # noqa: SIM115

@@ -1045,13 +1045,13 @@ def test_F30_an_outage_is_found_every_open_parcel_is_asked_and_the_gap_is_told(m
     lab.order("#1001", UPS, company="UPS")
     lab.order("#1002", USPS)
     lab.work()
-    heal.beat(lab.world)
+    heal.beat(lab.world, lab.clock())
     lab.clock.move_to(lab.clock() + 8 * H)  # nobody of ours ran: what carriers posted is lost
     lab.scan(lab.ups, UPS, "I", "005", hours=-5)
     lab.scan(lab.ups, UPS, "I", "012", hours=-3)
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility", hours=-2)
     lab.change(t.trackings.update().values(next_poll_at=lab.clock() + 3 * H))  # a quiet cadence would wait longer
-    heal.beat(lab.world)
+    heal.beat(lab.world, lab.clock())
 
     assert "outage" in lab.open_findings()
     lab.work()
@@ -1065,9 +1065,19 @@ def test_F30_an_outage_is_found_every_open_parcel_is_asked_and_the_gap_is_told(m
 
 def test_a_restart_of_a_minute_is_no_outage(make_lab) -> None:
     lab = make_lab()
-    heal.beat(lab.world)
+    heal.beat(lab.world, lab.clock())
     lab.clock.move_to(lab.clock() + 0.1 * H)
-    heal.beat(lab.world)
+    heal.beat(lab.world, lab.clock())
+
+    assert lab.open_findings() == set()
+
+
+def test_a_play_that_jumps_a_day_is_no_outage(make_lab) -> None:
+    lab = make_lab()
+    machine = lab.clock()
+    heal.beat(lab.world, machine)
+    lab.clock.move_to(lab.clock() + 24 * H)
+    heal.beat(lab.world, machine + 0.02 * H)
 
     assert lab.open_findings() == set()
 

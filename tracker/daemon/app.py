@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from tracker import __version__
-from tracker.clock import system_now
+from tracker.clock import SharedClock
 from tracker.config.load import coverage
 from tracker.config.model import Config
 from tracker.daemon import bells as bells_
@@ -31,7 +31,7 @@ from tracker.pipeline.drain import drain
 from tracker.pipeline.held import EVERY
 from tracker.pipeline.world import World
 from tracker.plugin.contracts import Vault
-from tracker.store.engine import Store
+from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
 from tracker.store.queries import counts
 from tracker.store.tables import accounts
@@ -89,11 +89,12 @@ class Daemon:
         config: Config,
         roles: frozenset[str] = ROLES,
         *,
-        now: Callable[[], datetime] = system_now,
+        now: Callable[[], datetime] | None = None,
         bells: Bells | None = None,
     ) -> None:
-        """Compose; nothing runs yet and nothing is connected."""
+        """Compose; nothing runs yet and nothing is connected. `now`: business time, where it is not the real one."""
         root = config.root
+        self.clock = SharedClock()
         self.roles = roles
         self.metrics = Metrics()
         self.bells = bells or bells_.make(root.broker, threads=root.threads)
@@ -104,12 +105,12 @@ class Daemon:
             return DatabaseVault(self.store, account, key) if key else NoVault()
 
         self.clients = Clients(
-            allow=root.network.allow, timeout=root.network.timeout.total_seconds(), now=system_now, vault=vault
+            allow=root.network.allow, timeout=root.network.timeout.total_seconds(), now=self.clock, vault=vault
         )
         self.world = World(
             store=self.store,
             config=config,
-            now=now,
+            now=now or self.clock,
             ring=self.bells.ring,
             client=self.clients,
             log=log,
@@ -147,6 +148,7 @@ class Daemon:
                 self._stopping.wait(min(1.0, max(0.05, until - time.monotonic())))
         if self.store.sqlite and self.roles == ROLES:
             heal.release_claims(self.world)
+        self._set_clock()
         heal.settle_accounts(self.world)
 
     def start(self) -> None:
@@ -160,7 +162,7 @@ class Daemon:
                 )
         if "worker" in self.roles:
             self.bells.start(lambda queue, stop: drain(self.world, queue, stop))
-            self._spawn("keeper", self._keep)
+        self._spawn("keeper", self._keep)
         if "scheduler" in self.roles:
             self._spawn("scheduler", self._schedule)
         if "scheduler" in self.roles:
@@ -232,6 +234,11 @@ class Daemon:
             why += [f"account {name} is parked: its credentials are refused" for name in parked]
         except SQLAlchemyError:
             why.append("database away")
+        if self.clock.off:
+            seconds = self.clock.off.total_seconds()
+            why.append(
+                f"this machine's clock is off by {seconds:+.0f} s: the database's is used; mend its time service"
+            )
         if problem := self.bells.problem():
             why.append(f"broker away ({problem}): working without bells")
         return why
@@ -247,12 +254,20 @@ class Daemon:
         thread.start()
 
     def _keep(self) -> None:
-        """Prolong the claims that are being worked."""
+        """Prolong the claims that are being worked; keep the clock right."""
         while not self._stopping.wait(EVERY.total_seconds()):
             try:
                 self.world.held.renew(self.store)
+                self._set_clock()
             except SQLAlchemyError as error:
                 log.warning("keeper_waits", error=type(error).__name__)
+
+    def _set_clock(self) -> None:
+        before = self.clock.off
+        with self.store.read() as connection:
+            self.clock.settle(lambda: database_now(connection))
+        if self.clock.off and not before:
+            log.warning("clock_off", seconds=round(self.clock.off.total_seconds()))
 
     def _schedule(self) -> None:
         """Ring while rows are due; heal once a minute."""
@@ -263,7 +278,7 @@ class Daemon:
                     self.bells.ring(queue)
                 if time.monotonic() - healed >= HEAL_EVERY:
                     healed = time.monotonic()
-                    heal.beat(self.world)
+                    heal.beat(self.world, self.clock())
                     heal.expire(self.world)
                     heal.look_around(self.world)
                     heal.prune(self.world)

@@ -106,6 +106,7 @@ class Redis:
         self._worker: dramatiq.Worker | None = None
         self._stopping = threading.Event()
         self._problem: str | None = None
+        self._unrung: Exception | None = None  # why the last bell did not ring
         self._rung: set[str] = set()
         self._wake = threading.Event()
         self._ringer: threading.Thread | None = None
@@ -131,8 +132,9 @@ class Redis:
                     self._broker.enqueue(
                         dramatiq.Message(queue_name=queue, actor_name=f"drain_{queue}", args=(), kwargs={}, options={})
                     )
-                    self._heard(None)
+                    self._unrung = None
                 except Exception as error:
+                    self._unrung = error
                     self._heard(error)
                     self._stopping.wait(0.5)
 
@@ -155,15 +157,21 @@ class Redis:
         self._worker.start()
 
     def _without(self, drain: Drain) -> None:
-        """Work without bells while the broker is away: slower, and nothing stands still."""
+        """Work without bells while they do not ring: slower, and nothing stands still.
+
+        A Redis that is full, or read-only after a failover, answers PING and takes no bell: the last bell counts too.
+        """
         while not self._stopping.wait(FALLBACK):
+            error: Exception | None = self._unrung
             try:
                 self._client.ping()
-                self._heard(None)
-            except redis.RedisError as error:
-                self._heard(error)
+            except redis.RedisError as problem:
+                error = problem
+            self._heard(error)
+            if error is not None:
                 for queue in QUEUES:
                     self._take_up(queue, drain)
+                self.ring(QUEUES[0])  # tells whether bells ring again
 
     def _take_up(self, queue: str, drain: Drain) -> None:
         """Drain a queue, unless half of the threads are on it already: then its bell is heard."""

@@ -246,8 +246,10 @@ def look_around(world: World) -> None:
         world.ring("reconcile")
 
 
-def beat(world: World) -> None:
+def beat(world: World, alive: datetime) -> None:
     """Say that we live, once a minute; after a gap, find the outage and have every open parcel asked about.
+
+    `alive` is the time of the machine, not the business time: a play that jumps a day is no outage.
 
     Carriers retry for 15 minutes (FedEx) or 7 hours (DHL eCommerce) and then drop what they had to tell: what was missed
     comes by polls only. An account whose plugin has no webhooks missed nothing that its own cadence does not bring.
@@ -258,9 +260,9 @@ def beat(world: World) -> None:
         insert = queries.upsert(connection, heartbeats)
         connection.execute(
             insert.on_conflict_do_update(index_elements=["name"], set_={"at": insert.excluded.at}),
-            {"name": ALIVE, "at": now},
+            {"name": ALIVE, "at": alive},
         )
-        if last is None or now - last < world.config.root.watch.outage_after:
+        if last is None or alive - last < world.config.root.watch.outage_after:
             return
         asked = connection.execute(
             trackings.update()
@@ -271,12 +273,12 @@ def beat(world: World) -> None:
             )
             .values(next_poll_at=now)
         ).rowcount
-        evidence = {"from": last.isoformat(), "until": now.isoformat(), "asked": str(asked)}
+        evidence = {"from": last.isoformat(), "until": alive.isoformat(), "asked": str(asked)}
         finding = Finding(
             FindingKind.OUTAGE, f"outage/{last:%Y-%m-%dT%H:%M}", Severity.WARNING, Act.MONITOR, evidence, last
         )
         tell.open_findings(world, connection, [(None, finding)], now, by="watch")
-        world.log.warning("outage_over", seconds=round((now - last).total_seconds()), rows=asked)
+        world.log.warning("outage_over", seconds=round((alive - last).total_seconds()), rows=asked)
     world.ring("poll")
 
 
