@@ -101,14 +101,15 @@ class BigCommerce(contracts.Platform):
         words = {O.SHIPPED: LABELS[2], O.PARTIALLY_SHIPPED: LABELS[3]}
         return {**words, O.DELIVERED: LABELS[10]} if self.settings.completed_is_delivered else words
 
-    def verify(self, payload: Payload) -> None:
+    def verify(self, payload: Payload) -> int:
         """Check the header given when the hook was made, and the Standard Webhooks signature (key: the secret's bytes)."""
-        settings = self.settings
+        settings, which = self.settings, 0
         if settings.hook_key is not None:
             name = settings.hook_header.lower()
-            shared_secret([settings.hook_key], payload.headers.get(name), name=name)
+            which = shared_secret([settings.hook_key], payload.headers.get(name), name=name)
         if settings.require_signature or settings.hook_key is None:
-            standard_webhooks([s.get_secret_value().encode() for s in settings.webhook_secrets], payload)
+            which = standard_webhooks([s.get_secret_value().encode() for s in settings.webhook_secrets], payload)
+        return which
 
     def dedupe_key(self, payload: Payload) -> str:
         """Use webhook-id; else scope, hash and time: `hash` alone repeats over scopes (official samples)."""

@@ -125,9 +125,9 @@ class Rest(contracts.Platform):
                 found.setdefault(status, spelt)
         return found
 
-    def verify(self, payload: Payload) -> None:
+    def verify(self, payload: Payload) -> int:
         """Check the Standard Webhooks signature over id, time and raw body."""
-        standard_webhooks([whsec_key(secret) for secret in self.settings.webhook_secrets], payload)
+        return standard_webhooks([whsec_key(secret) for secret in self.settings.webhook_secrets], payload)
 
     def dedupe_key(self, payload: Payload) -> str:
         """Use webhook-id: one delivery, the same over its retries."""

@@ -156,10 +156,10 @@ class Shopify(contracts.Platform):
         merged = {**WORDS, **self.settings.words}
         return {status: word for status, word in merged.items() if word}
 
-    def verify(self, payload: Payload) -> None:
+    def verify(self, payload: Payload) -> int:
         """Check X-Shopify-Hmac-SHA256 over the raw body; after a rotation the old secret signs for up to an hour."""
         name = "x-shopify-hmac-sha256"
-        hmac_base64(self.settings.webhook_secrets, payload.body, payload.headers.get(name), name=name)
+        return hmac_base64(self.settings.webhook_secrets, payload.body, payload.headers.get(name), name=name)
 
     def dedupe_key(self, payload: Payload) -> str:
         """Use X-Shopify-Webhook-Id: one delivery, the same over its retries."""

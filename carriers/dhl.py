@@ -76,10 +76,10 @@ class DHL(contracts.Carrier):
     budget = (250, timedelta(days=1))  # starter quota (developer.dhl.com)
     Settings = Settings
 
-    def verify(self, payload: Payload) -> None:
+    def verify(self, payload: Payload) -> int:
         """Check the header and token that we chose when we subscribed."""
         name = self.settings.webhook_header.lower()
-        shared_secret(self.settings.webhook_secrets, payload.headers.get(name), name=name)
+        return shared_secret(self.settings.webhook_secrets, payload.headers.get(name), name=name)
 
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the status for its service, else the coarse statusCode (space is `service/statusCode`)."""

@@ -72,10 +72,10 @@ class EasyPost(contracts.Carrier):
     codes = read_codes(__file__)
     Settings = Settings
 
-    def verify(self, payload: Payload) -> None:
+    def verify(self, payload: Payload) -> int:
         """Check `X-Hmac-Signature: hmac-sha256-hex=...` with the NFKD-normalised secret."""
         name = "x-hmac-signature"
-        hmac_hex(
+        return hmac_hex(
             self.settings.webhook_secrets, payload.body, payload.headers.get(name),
             name=name, prefix="hmac-sha256-hex=", nfkd=True,
         )  # fmt: skip

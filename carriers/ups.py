@@ -80,11 +80,11 @@ class UPS(contracts.Carrier):
         super().__init__(account, settings)
         self._tokens = Tokens(self._grant)
 
-    def verify(self, payload: Payload) -> None:
+    def verify(self, payload: Payload) -> int:
         """Check the credential that was stored with the subscription (Track Alert v2: no signature)."""
         name = self.settings.webhook_header.lower()
         prefix = "Bearer " if name == "authorization" else ""
-        shared_secret(self.settings.webhook_secrets, payload.headers.get(name), name=name, prefix=prefix)
+        return shared_secret(self.settings.webhook_secrets, payload.headers.get(name), name=name, prefix=prefix)
 
     def normalize(self, payload: Payload) -> Iterable[Report]:
         """Read a Track answer or a Track Alert event."""

@@ -132,7 +132,7 @@ stores:
         token = TOKEN if account.webhook_tokens else ""
         for _ in range(times):
             headers = {name.lower(): value for name, value in outgoing.headers.items()}
-            payload = receive.check(account, token, headers, outgoing.body, self.clock())
+            payload, _ = receive.check(account, token, headers, outgoing.body, self.clock())
             receive.commit(self.world, [(account, payload)])
 
     def post_raw(self, account: str, body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import resource
@@ -396,23 +397,33 @@ def test_F22_a_certificate_that_is_wrong_ends_the_call_before_anything_is_sent(t
 
 # poison
 
+WAYS_TO_DIE = (
+    "os._exit(137)",
+    "while True: pass",
+    "re.match('(a+)+$', 'a' * 64 + 'b')",  # holds the interpreter's lock: no thread of ours runs any more
+)
 
-def test_F24_a_payload_that_kills_its_process_ends_dead_and_holds_back_nobody(
+
+def test_F24_a_payload_that_kills_or_hangs_its_process_ends_dead_and_holds_back_nobody(
     database: str, tmp_path: Path, stack: ExitStack
 ) -> None:
-    kills = """
-import os
+    def kills(how: str) -> str:
+        return f"""
+import os, re
 import carriers.easypost
 plugin = carriers.easypost.EasyPost
 real = plugin.normalize
 def normalize(self, payload):
     if b"POISON" in payload.body:
-        os._exit(137)
+        {how}
     return real(self, payload)
 plugin.normalize = normalize
 """
+
     site = Site(database, tmp_path, stack)
-    process = site.start(patched=kills)
+    site.file.write_text(site.file.read_text() + "stuck_after: 1s\n")
+    ways = itertools.cycle(WAYS_TO_DIE)
+    process = site.start(patched=kills(next(ways)))
     journey(site)
     assert post(site, b'{"id": "evt_POISON"}') == 200
     site.scan("delivered", "arrived_at_destination")
@@ -423,7 +434,7 @@ plugin.normalize = normalize
         if process.poll() is not None:
             deaths += 1
             site.expire_claims()
-            process = site.start(patched=kills)
+            process = site.start(patched=kills(next(ways)))
         site.send()
         return bool(site.rows(t.inbox, t.inbox.c.state == "dead")) and site.delivered()
 

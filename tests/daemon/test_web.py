@@ -89,6 +89,20 @@ def test_every_rejection_is_the_same_401_and_stores_nothing(
     assert receiver.lab.daemon.metrics.total("tracker_webhooks_total") == 1
 
 
+def test_F28_an_old_secret_still_proves_and_is_counted(make_lab: Any) -> None:
+    lab = make_lab(yaml=WEB, easypost_secrets="[newest, hook]")
+    with ExitStack() as stack:
+        receiver = Receiver(lab, stack)
+        assert receiver.post(BODY).status_code == 200
+        newest = hmac.new(b"newest", BODY, hashlib.sha256).hexdigest()
+        again = receiver.http.post(
+            "/webhooks/easypost", content=BODY, headers={"x-hmac-signature": f"hmac-sha256-hex={newest}"}
+        )
+
+    assert again.status_code == 200
+    assert lab.daemon.metrics.total("tracker_webhooks_old_secret_total") == 1
+
+
 def test_many_at_once_share_commits_and_all_are_stored(receiver: Receiver) -> None:
     bodies = [
         tracker_body("9400111206206406260787", updated_at=f"2026-01-01T00:00:{i % 60:02}.{i:03}Z") for i in range(60)

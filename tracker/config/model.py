@@ -129,6 +129,10 @@ class Root(_Part):
     database: str = Field("sqlite:///var/trackwright.db", description="SQLAlchemy URL.")
     broker: str = Field("none", description="none, or redis://host:port/db")
     database_wait: Duration = Field(timedelta(seconds=60), description="How long to try at start.")
+    stuck_after: Duration = Field(
+        timedelta(minutes=5),
+        description="A payload that is read for so long ends its process; the supervisor starts another.",
+    )
     threads: int = Field(4, ge=1, le=64)
     poll_threads: int = Field(16, ge=1, le=64)
     vault_key: SecretStr | None = Field(None, description="Key for tokens at rest (tracker init makes one).")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
 import threading
 import time
@@ -41,6 +43,8 @@ ROLES = frozenset({"web", "worker", "scheduler"})
 TICK = 1.0
 HEAL_EVERY = 60.0
 EXIT_DATABASE = 3
+EXIT_STUCK = 70
+WATCH_EVERY = 2.0
 
 
 class DatabaseAway(TrackerError):
@@ -199,12 +203,32 @@ class Daemon:
         signal.signal(signal.SIGTERM, on_stop)
         signal.signal(signal.SIGINT, on_stop)
         signal.signal(signal.SIGHUP, on_reload)
+        self._watch()
         self.start()
+        watched = time.monotonic()
         while not done.wait(0.2):
+            if time.monotonic() - watched >= WATCH_EVERY:
+                watched = time.monotonic()
+                self._watch()
             if again.is_set() and reload is not None:
                 again.clear()
                 self.reload(reload)
+        faulthandler.cancel_dump_traceback_later()
         self.stop()
+
+    def _watch(self) -> None:
+        """End this process where a payload is read for too long; the traces of its threads go to standard error.
+
+        Claims count attempts before they run, so such a payload ends `dead` after a few starts. The timer of faulthandler is a
+        thread of C: it also ends a process whose interpreter stands still (a regular expression without end).
+        """
+        limit = self.world.config.root.stuck_after.total_seconds()
+        took = self.world.held.reading_for()
+        if took > limit:
+            log.error("stuck", seconds=round(took))
+            faulthandler.dump_traceback()
+            os._exit(EXIT_STUCK)
+        faulthandler.dump_traceback_later(limit + WATCH_EVERY, exit=True)
 
     def reload(self, read: Callable[[], Config]) -> bool:
         """Take a new configuration; a wrong one changes nothing. Returns whether it was taken.

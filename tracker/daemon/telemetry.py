@@ -65,6 +65,7 @@ def logs_to(stream: TextIO) -> Iterator[None]:
 
 COUNTERS = {
     "tracker_webhooks_total": ("Webhooks by how they ended", ("account", "result")),
+    "tracker_webhooks_old_secret_total": ("Webhooks proved by a secret that is not the newest", ("account",)),
     "tracker_inbox_failures_total": ("Payloads that raised in stage A", ("account",)),
     "tracker_inbox_dead_total": ("Payloads that could not be read", ("account",)),
     "tracker_unmapped_codes_total": ("Scans whose code has no meaning", ("carrier",)),

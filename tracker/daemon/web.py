@@ -129,7 +129,7 @@ class App:
         if body is None:
             return await self._refuse(send, 413, label, "too_large")
         try:
-            payload = receive.check(account, token, headers, body, world.now())
+            payload, aged = receive.check(account, token, headers, body, world.now())
             assert account is not None
         except WebhookRejected as error:
             self._tell_rejection(label, str(error))
@@ -140,6 +140,8 @@ class App:
             log.warning("webhook_not_stored", account=label, error=type(error).__name__)
             return await self._refuse(send, 503, label, "not_stored")
         world.count("tracker_webhooks_total", account=label, result="stored")
+        if aged:
+            world.count("tracker_webhooks_old_secret_total", account=label)
         await _answer(send, 200, account.source.reply(payload) or b"")
         return None
 

@@ -117,7 +117,8 @@ def run(world: World) -> int:
     if not rows:
         return 0
     crash_at("inbox_claimed")
-    parsed = [parse(world, row) for row in rows]
+    with world.held.reading():
+        parsed = [parse(world, row) for row in rows]
     try:
         _commit(world, parsed)
     except Exception as error:  # whatever it was: find the row that did it

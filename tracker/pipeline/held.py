@@ -30,6 +30,22 @@ class Held:
         self._lock = threading.Lock()
         self._claims: dict[int, tuple[float, sa.Table, Mapping[int | str, int]]] = {}
         self._next = 0
+        self._reading: dict[int, float] = {}
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Say that this thread runs a plugin's parser, which nothing bounds but the watchdog."""
+        mine = threading.get_ident()
+        self._reading[mine] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._reading[mine]
+
+    def reading_for(self) -> float:
+        """Return how long the slowest parser has been at it, in seconds."""
+        now = time.monotonic()
+        return max((now - since for since in list(self._reading.values())), default=0.0)
 
     @contextmanager
     def holding(self, table: sa.Table, attempts: Mapping[int | str, int]) -> Iterator[None]:

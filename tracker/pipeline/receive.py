@@ -31,8 +31,11 @@ KEPT = frozenset(
 
 def check(
     account: Account | None, token: str, headers: Mapping[str, str], body: bytes, received_at: datetime
-) -> Payload:
-    """Return the payload of a webhook that proves who sent it. Raises WebhookRejected, with the reason for our log."""
+) -> tuple[Payload, bool]:
+    """Return the payload of a webhook that proves who sent it, and whether by a secret that is being rotated out.
+
+    Raises WebhookRejected, with the reason for our log.
+    """
     if account is None:
         raise WebhookRejected("unknown account")
     if account.webhook_tokens or token:
@@ -41,8 +44,7 @@ def check(
         if not any(fits):
             raise WebhookRejected("wrong address token")
     payload = Payload(account.name, "webhook", (body,), received_at, headers)
-    account.source.verify(payload)
-    return payload
+    return payload, account.source.verify(payload) > 0
 
 
 def _note(world: World, connection: sa.Connection, heard: Mapping[str, datetime]) -> None:

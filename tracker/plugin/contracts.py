@@ -115,8 +115,11 @@ class Source(ABC):
         self.account = account
         self.settings = settings
 
-    def verify(self, payload: Payload) -> None:
-        """Raise WebhookRejected unless the raw bytes prove who sent them. Refuses by default."""
+    def verify(self, payload: Payload) -> int:
+        """Raise WebhookRejected unless the raw bytes prove who sent them. Refuses by default.
+
+        Returns which of `webhook_secrets` proved it: 0 is the newest; an older one that is still used is counted.
+        """
         raise WebhookRejected(f"{type(self).__module__} takes no webhooks")
 
     def reply(self, payload: Payload) -> bytes | None:

@@ -1,7 +1,8 @@
 """Prove who sent a webhook: on the raw bytes, in constant time, with several secrets for rotation.
 
 Every function raises WebhookRejected and nothing else, whatever the headers hold (RELIABILITY 1.3: even reference
-verifiers crash on malformed headers).
+verifiers crash on malformed headers). Each returns the place of the secret that fits: 0 is the newest, more is one that is being
+rotated out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
@@ -25,9 +26,13 @@ def _given(value: str | None, name: str) -> bytes:
     return value.strip().encode("utf-8", "replace")
 
 
-def _any_match(expected: Iterable[bytes], given: bytes, name: str) -> None:
-    if not any([hmac.compare_digest(one, given) for one in expected]):  # a list: every secret costs the same time
+def _match(expected: Iterable[bytes], given: Sequence[bytes], name: str) -> int:
+    fits = [
+        any([hmac.compare_digest(one, sent) for sent in given]) for one in expected
+    ]  # lists: each costs the same time
+    if True not in fits:
         raise WebhookRejected(f"header {name} does not match")
+    return fits.index(True)
 
 
 def _key(secret: SecretStr, *, nfkd: bool = False) -> bytes:
@@ -39,23 +44,23 @@ def _key(secret: SecretStr, *, nfkd: bool = False) -> bytes:
 
 def hmac_hex(
     secrets: Iterable[SecretStr], body: bytes, given: str | None, *, name: str, prefix: str = "", nfkd: bool = False
-) -> None:
+) -> int:
     """Check `prefix` + hexadecimal HMAC-SHA256 of the body. `nfkd`: the secret is Unicode-normalised first."""
     expected = [
         prefix.encode() + hmac.new(_key(s, nfkd=nfkd), body, hashlib.sha256).hexdigest().encode() for s in secrets
     ]
-    _any_match(expected, _given(given, name), name)
+    return _match(expected, [_given(given, name)], name)
 
 
-def hmac_base64(secrets: Iterable[SecretStr], body: bytes, given: str | None, *, name: str) -> None:
+def hmac_base64(secrets: Iterable[SecretStr], body: bytes, given: str | None, *, name: str) -> int:
     """Check the base64 HMAC-SHA256 of the body."""
     expected = [base64.b64encode(hmac.new(_key(s), body, hashlib.sha256).digest()) for s in secrets]
-    _any_match(expected, _given(given, name), name)
+    return _match(expected, [_given(given, name)], name)
 
 
-def shared_secret(secrets: Iterable[SecretStr], given: str | None, *, name: str, prefix: str = "") -> None:
+def shared_secret(secrets: Iterable[SecretStr], given: str | None, *, name: str, prefix: str = "") -> int:
     """Check that the sender knows a secret. It proves nothing about the body."""
-    _any_match([prefix.encode() + _key(s) for s in secrets], _given(given, name), name)
+    return _match([prefix.encode() + _key(s) for s in secrets], [_given(given, name)], name)
 
 
 def within(at: datetime, received_at: datetime, tolerance: timedelta = timedelta(minutes=5)) -> None:
@@ -64,7 +69,7 @@ def within(at: datetime, received_at: datetime, tolerance: timedelta = timedelta
         raise WebhookRejected("the signed time is too far from now")
 
 
-def standard_webhooks(keys: Iterable[bytes], payload: Payload, tolerance: timedelta = timedelta(minutes=5)) -> None:
+def standard_webhooks(keys: Iterable[bytes], payload: Payload, tolerance: timedelta = timedelta(minutes=5)) -> int:
     """Check a delivery by Standard Webhooks 1.0 (standardwebhooks.com, read 2026-11).
 
     Signed is `id.timestamp.body`; `webhook-signature` is a list of `v1,<base64 of HMAC-SHA256>`. `keys` are bytes:
@@ -81,8 +86,7 @@ def standard_webhooks(keys: Iterable[bytes], payload: Payload, tolerance: timede
     if not known:
         raise WebhookRejected("an empty secret verifies nothing")
     expected = [b"v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()) for key in known]
-    if not any([hmac.compare_digest(one, sent) for one in expected for sent in given[:20]]):
-        raise WebhookRejected("header webhook-signature does not match")
+    return _match(expected, given[:20], "webhook-signature")
 
 
 def whsec_key(secret: SecretStr) -> bytes:
