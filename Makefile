@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutants chaos lint bench bench-data schema clean
+.PHONY: help run test mutants chaos load fuzz lint bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ mutants: $(VENV)/.installed ## prove that each requirement's test fails without 
 
 chaos: $(VENV)/.installed ## random faults from printed seeds, then count what was lost (SEEDS=10 SECONDS=60)
 	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),10) --seconds $(or $(SECONDS),60) $(ARGS)
+
+load: $(VENV)/.installed ## send what a shop sends, and more, then verify every id (SECONDS=60 BACKLOG=100000)
+	@$(BIN)/python -m tests.load --seconds $(or $(SECONDS),60) --backlog $(or $(BACKLOG),100000) $(ARGS)
 
 lint: $(VENV)/.installed ## check format, style, types and arrows
 	@$(BIN)/ruff format --check -q .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
+import re
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from tests.lab import Lab, tracker_body
+from tracker.config.load import load_text
 from tracker.daemon.telemetry import logs_to
 from tracker.daemon.web import Servers
 from tracker.store import tables as t
@@ -90,11 +92,16 @@ def test_every_rejection_is_the_same_401_and_stores_nothing(
 
 
 def test_F28_an_old_secret_still_proves_and_is_counted(make_lab: Any) -> None:
-    lab = make_lab(yaml=WEB, easypost_secrets="[newest, hook]")
+    lab = make_lab(yaml=WEB)
+    before, easypost = lab.yaml.split("  easypost:")
+    hook = re.search(r'"(\$\{file:\S+/)hook\}"', easypost)
+    assert hook
+    easypost = easypost.replace(hook[0], f'["{hook[1]}s}}", {hook[0]}]', 1)  # "s" is the newest
+    lab.world.config = load_text(f"{before}  easypost:{easypost}")
     with ExitStack() as stack:
         receiver = Receiver(lab, stack)
         assert receiver.post(BODY).status_code == 200
-        newest = hmac.new(b"newest", BODY, hashlib.sha256).hexdigest()
+        newest = hmac.new(b"s", BODY, hashlib.sha256).hexdigest()
         again = receiver.http.post(
             "/webhooks/easypost", content=BODY, headers={"x-hmac-signature": f"hmac-sha256-hex={newest}"}
         )

@@ -16,7 +16,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tracker.domain.errors import ConfigError
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 256 << 10  # a thousand accounts; a mebibyte of commas would be read for half a minute
 MOST_DEPTH = 20
 _REFERENCE = re.compile(r"\$\{(env|file):([^${}]+)\}")
 _FALSE = frozenset({"false", "False", "FALSE"})
@@ -52,14 +52,14 @@ def read(path: Path) -> Document:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(raw) > MOST_BYTES:
-        raise ConfigError(f"{path}: is larger than {MOST_BYTES} bytes")
     return parse(raw, str(path), path.parent)
 
 
 def parse(raw: bytes, name: str, folder: Path) -> Document:
     """Parse YAML bytes; `folder` is where relative secret files lie."""
     document = Document(name)
+    if len(raw) > MOST_BYTES:
+        raise ConfigError(f"{name}: is larger than {MOST_BYTES} bytes")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,0 +1,139 @@
+"""What strangers can send us, as functions of bytes that raise only on a defect of ours.
+
+Three users: Hypothesis (`test_any_input.py`), the kept corpus (`test_corpus.py`) and the coverage-guided fuzzer (`make fuzz`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tracker.config.load import load_text
+from tracker.config.plugins import names
+from tracker.config.yamlfile import parse
+from tracker.domain.errors import BadPayload, ConfigError, SourceError, WebhookRejected
+from tracker.domain.facts import Checkout, Code, Hint, Order, Payload, Report, fingerprint
+from tracker.domain.timeline import place_in_time
+from tracker.plugin.conformance import AT, KINDS, example_settings, plugin_of
+from tracker.plugin.contracts import Answer
+
+HERE = Path(__file__).parent
+MODULES = [f"{room}.{name}" for room in ("carriers", "adapters") for name in names(room)]
+HEADERS = (
+    "authorization", "x-hmac-signature", "x-shopify-hmac-sha256", "credential", "dhl-hook-token", "webhook-id",
+    "webhook-timestamp", "webhook-signature", "x-trackwright",
+)  # fmt: skip
+
+
+def source_of(module: str) -> Any:
+    """Make the plugin of a module with invented settings."""
+    plugin = plugin_of(module)
+    return plugin("account", example_settings(plugin))
+
+
+SOURCES = {module: source_of(module) for module in MODULES}
+
+
+def storable(value: str) -> None:
+    """Demand a text that PostgreSQL and SQLite take."""
+    assert "\x00" not in value
+    value.encode()
+
+
+def read(module: str, kind: str, body: bytes) -> None:
+    """Read a payload: facts of a sound shape, or BadPayload with a path."""
+    source = SOURCES[module]
+    payload = Payload("account", kind, (body,), AT, {})
+    assert len(source.dedupe_key(payload)) > 0
+    storable(source.dedupe_key(payload))
+    try:
+        items = list(source.normalize(payload))
+    except BadPayload as error:
+        assert error.where.startswith("$")
+        storable(str(error))
+        return
+    for item in items:
+        if isinstance(item, Report):
+            _report(source, item)
+        else:
+            assert isinstance(item, Order | Hint | Checkout)
+            storable(repr(item))
+
+
+def _report(source: Any, report: Report) -> None:
+    storable(repr(report))
+    assert report.number == report.number.strip() and 0 < len(report.number) <= 64
+    for scan in report.scans:
+        assert isinstance(scan.code, Code)
+        assert len(fingerprint(scan)) == 32
+        meaning = source.meaning(scan.code)
+        assert meaning is None or meaning.status is None or meaning.status.value
+        instant, _ = place_in_time(scan, source.default_zone, AT)
+        assert instant.tzinfo is not None
+
+
+def prove(module: str, data: bytes) -> None:
+    """Verify a webhook whose headers are junk: WebhookRejected and nothing else."""
+    value, _, body = data.partition(b"\n")
+    headers = dict.fromkeys(HEADERS, value.decode("latin-1"))
+    headers["webhook-timestamp"] = str(int((AT + timedelta(seconds=len(body) % 700 - 350)).timestamp()))
+    payload = Payload("account", "webhook", (body,), AT, headers)
+    try:
+        SOURCES[module].verify(payload)
+    except WebhookRejected:
+        return
+    raise AssertionError("junk was proof enough")
+
+
+def judge(module: str, data: bytes) -> None:
+    """Judge an answer of any status, headers and body: an error of the tree, or good."""
+    status = 100 + int.from_bytes(data[:2].ljust(2, b"\x00"), "big") % 500
+    name, _, body = data[2:].partition(b"\n")
+    text = name.decode("latin-1")
+    headers = {"retry-after": text, "x-ratelimit-reset": text, "x-rate-limit-time-reset-ms": text, "content-type": text}
+    try:
+        SOURCES[module].judge(Answer(status, headers, body, AT))
+    except SourceError as error:
+        storable(str(error))
+
+
+def yaml(data: bytes) -> None:
+    """Read a configuration file."""
+    try:
+        parse(data, "tracker.yaml", Path("/nowhere"))
+    except ConfigError as error:
+        assert error.problems
+
+
+def config(data: bytes) -> None:
+    """Read and check a whole configuration."""
+    try:
+        load_text(data.decode("utf-8", "replace"))
+    except ConfigError as error:
+        assert error.problems
+
+
+def _targets() -> Iterator[tuple[str, Callable[[bytes], None]]]:
+    for module in MODULES:
+        name = module.partition(".")[2]
+        for kind in KINDS:
+            yield f"{name}-{kind}", lambda data, m=module, k=kind: read(m, k, data)
+        yield f"{name}-verify", lambda data, m=module: prove(m, data)
+        yield f"{name}-judge", lambda data, m=module: judge(m, data)
+    yield "yaml", yaml
+    yield "config", config
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = dict(_targets())
+
+
+def seeds(target: str) -> list[Path]:
+    """Return what a target starts from: the fixtures of its plugin, the example configuration, and what once hurt."""
+    name, _, kind = target.partition("-")
+    fixtures = (HERE.parent / "fixtures" / name).glob(f"*.{kind}.json") if kind in KINDS else ()
+    found = [file for file in fixtures if ".expected." not in file.name]
+    if target in ("yaml", "config"):
+        found.append(HERE.parents[1] / "deploy" / "tracker.example.yaml")
+    return sorted(found) + sorted((HERE / "corpus" / target).glob("*"))

@@ -1,0 +1,178 @@
+"""Any input is facts or an error of the tree: every parser, verifier, judge and the configuration, by Hypothesis."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.targets import MODULES, SOURCES, config, judge, prove, read, seeds
+from tracker.domain.errors import WebhookRejected
+from tracker.domain.facts import Payload
+from tracker.plugin.conformance import AT, BAD_BODIES, KINDS
+
+EXAMPLES = settings().max_examples * 5 // 2  # 500 in the suite; `HYPOTHESIS_PROFILE=night` makes it 20,000
+
+# any JSON, and what once hurt somebody's parser
+HARD = st.sampled_from(
+    [
+        None, True, -1, 0, 2**53 + 1, 1e308, "", " ", "\x00", "\ufffe", "x" * 5000, "1\r\n2", "\x1b[31m", "../../etc/passwd", "' OR 1=1 --",
+        "１２３", "\u202e1Z", "2026-02-29T00:00:00Z", "2026-03-08T02:30:00", "2026-11-01T01:30:00", "24:00", "240000", "0001-01-01", "9999-12-31T23:59:59+14:00",
+        "20261102", "2026-11-02T12:00:00+99:99", "1762000000000", 1762000000000, [], {}, [[]], [None], {"": None}, "NaN", "-05:00", "+1400", "999999999999999999999",
+    ]
+)  # fmt: skip
+ANY_JSON = st.recursive(
+    HARD | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=20) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """List the paths of every node of a document."""
+    found = [path]
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            found += places(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            found += places(inner, (*path, index))
+    return found
+
+
+def put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """Return the document with another value in one place."""
+    if not path:
+        return value
+    changed = deepcopy(document)
+    at = changed
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("module", MODULES)
+@settings(max_examples=EXAMPLES // 2)
+@given(body=st.binary(max_size=400) | ANY_JSON.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_facts_or_a_bad_payload(module: str, kind: str, body: bytes) -> None:
+    read(module, kind, body)
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "file"),
+    [
+        pytest.param(module, kind, file, id=file.name.removesuffix(".json") + f"-{module}")
+        for module in MODULES
+        for kind in KINDS
+        for file in seeds(f"{module.partition('.')[2]}-{kind}")
+    ],
+)
+def test_anything_in_any_place_of_a_real_answer_is_facts_or_a_bad_payload(module: str, kind: str, file: Path) -> None:
+    document = json.loads(file.read_text(encoding="utf-8"))
+    paths = places(document)
+
+    @settings(max_examples=EXAMPLES)
+    @given(st.lists(st.tuples(st.sampled_from(paths), ANY_JSON), min_size=1, max_size=2))
+    def mutated(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+        changed = document
+        for path, value in changes:
+            try:
+                changed = put(changed, path, value)
+            except (KeyError, IndexError, TypeError):
+                continue  # the first change took the place of the second away
+        read(module, kind, json.dumps(changed).encode("utf-8", "surrogatepass"))
+
+    mutated()
+
+
+@pytest.mark.parametrize("module", MODULES)
+@settings(max_examples=EXAMPLES)
+@given(data=st.binary(max_size=300))
+@example(data=b"\xff\xfe\n" + BAD_BODIES["a lone surrogate"])
+def test_junk_proves_nothing_and_raises_nothing_else(module: str, data: bytes) -> None:
+    prove(module, data)
+
+
+@pytest.mark.parametrize("module", MODULES)
+@settings(max_examples=EXAMPLES)
+@given(status=st.integers(0, 499), header=st.text(max_size=30), body=st.binary(max_size=200))
+def test_any_answer_is_judged_good_or_an_error_of_the_tree(module: str, status: int, header: str, body: bytes) -> None:
+    judge(module, status.to_bytes(2, "big") + header.encode("latin-1", "ignore").replace(b"\n", b"") + b"\n" + body)
+
+
+SECRET = b"new-secret-0123456789abcdef"
+
+
+def _hex(body: bytes) -> dict[str, str]:
+    return {"x-hmac-signature": "hmac-sha256-hex=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest()}
+
+
+def _base64(body: bytes) -> dict[str, str]:
+    return {"x-shopify-hmac-sha256": base64.b64encode(hmac.new(SECRET, body, hashlib.sha256).digest()).decode()}
+
+
+def _standard(body: bytes) -> dict[str, str]:
+    stamp = str(int(AT.timestamp()))
+    signed = hmac.new(SECRET, b".".join((b"msg_1", stamp.encode(), body)), hashlib.sha256).digest()
+    return {
+        "webhook-id": "msg_1", "webhook-timestamp": stamp, "webhook-signature": "v1," + base64.b64encode(signed).decode(),
+        "x-trackwright": "canary-hook_key",
+    }  # fmt: skip
+
+
+SIGN: dict[str, Callable[[bytes], dict[str, str]]] = {
+    "carriers.easypost": _hex,
+    "adapters.shopify": _base64,
+    "adapters.rest": _standard,
+    "adapters.bigcommerce": _standard,
+}
+
+
+@pytest.mark.parametrize("module", SIGN)
+@settings(max_examples=EXAMPLES)
+@given(body=st.binary(min_size=1, max_size=200), which=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_what_is_signed_passes_and_any_one_changed_bit_is_refused(
+    module: str, body: bytes, which: int, bit: int
+) -> None:
+    headers = SIGN[module](body)
+    SOURCES[module].verify(Payload("account", "webhook", (body,), AT, headers))
+
+    names = [name for name in headers if name != "x-trackwright"]
+    changed, name = dict(headers), [None, *names][which % (len(names) + 1)]
+    if name is None:
+        at = which % len(body)
+        body = body[:at] + bytes([body[at] ^ (1 << bit)]) + body[at + 1 :]
+    else:
+        text = headers[name].encode()
+        at = which % len(text)
+        changed[name] = (text[:at] + bytes([text[at] ^ (1 << bit)]) + text[at + 1 :]).decode("latin-1")
+        if changed[name].strip() == headers[name] or (name == "webhook-signature" and at < 3):
+            return  # white space around it is no change; another version than v1 is another test
+    with pytest.raises(WebhookRejected):
+        SOURCES[module].verify(Payload("account", "webhook", (body,), AT, changed))
+
+
+YAML_VALUES = st.sampled_from(
+    ["NO", "01234", "12:30:45", "~", "{}", "[]", "[1, 2]", "'x'", "1e400", "-1", "&a x", "*a", "!!python/object:os.system x", "5m", "${env:CANARY}", "${file:/etc/passwd}", "2026-11-02", "|", "? x", "true", "'\\0'", "é", "\U0001f600"]
+)  # fmt: skip
+
+
+@settings(max_examples=EXAMPLES // 4)
+@given(line=st.integers(0, 10**6), value=YAML_VALUES | st.text(max_size=15))
+def test_the_example_with_anything_in_any_line_is_a_configuration_or_a_config_error(line: int, value: str) -> None:
+    lines = seeds("config")[0].read_text(encoding="utf-8").splitlines()
+    at = line % len(lines)
+    key, colon, _ = lines[at].partition(":")
+    lines[at] = f"{key}{colon} {value}"
+    config("\n".join(lines).encode("utf-8", "surrogatepass"))
