@@ -35,6 +35,10 @@ chaos: $(VENV)/.installed ## random faults from printed seeds, then count what w
 load: $(VENV)/.installed ## send what a shop sends, and more, then verify every id (SECONDS=60 BACKLOG=100000)
 	@$(BIN)/python -m tests.load --seconds $(or $(SECONDS),60) --backlog $(or $(BACKLOG),100000) $(ARGS)
 
+fuzz: $(VENV)/.installed ## coverage-guided fuzzing of parsers, verifiers and the configuration (SECONDS=60 each)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+
 lint: $(VENV)/.installed ## check format, style, types and arrows
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .

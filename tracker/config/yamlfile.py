@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tracker.domain.errors import ConfigError
@@ -65,8 +65,13 @@ def parse(raw: bytes, name: str, folder: Path) -> Document:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: is not UTF-8 at byte {error.start}") from None
     yaml = YAML(typ="safe", pure=True)
+    depth = 0
     try:
         for event in yaml.parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MOST_DEPTH:  # at once: the time that ruamel takes grows with the square of the depth
+                mark = event.start_mark
+                raise ConfigError(f"{name}:{mark.line + 1}:{mark.column + 1}: nested deeper than {MOST_DEPTH}")
             if isinstance(event, AliasEvent):
                 mark = event.start_mark
                 raise ConfigError(
@@ -88,8 +93,6 @@ def parse(raw: bytes, name: str, folder: Path) -> Document:
 
 def _value(node: Node, path: Path_, document: Document, folder: Path) -> Any:
     document.marks.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if len(path) > MOST_DEPTH:
-        raise ConfigError(f"{document.at(path)}: nested deeper than {MOST_DEPTH}")
     if isinstance(node, MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
