@@ -18,7 +18,7 @@ from tracker.cli import main as main_
 from tracker.cli import ops as ops_cli
 from tracker.config.load import load_config
 from tracker.domain.errors import TrackerError
-from tracker.pipeline import ops
+from tracker.pipeline import heal, ops
 from tracker.store import tables as t
 
 Run = Callable[..., Result]
@@ -181,6 +181,21 @@ def test_drift_shows_both_statuses_its_age_its_cause_and_what_would_heal_it(run:
     assert told(run, "drift", "--store", "shop") == told(run, "drift", "--kind", "order_behind") == []
     assert "order_ahead" in run("drift").output
     assert told(run, "drift", "--after", str(row["id"])) == []
+
+
+def test_an_outage_of_ours_is_listed_with_what_came_late(run: Run, lab: Lab) -> None:
+    assert told(run, "outages") == []
+    heal.beat(lab.world, lab.clock())
+    lab.clock.move_to(lab.clock() + 8 * H)
+    heal.beat(lab.world, lab.clock())
+    lab.scan(lab.ups, UPS, "I", "005", hours=-2)
+    lab.work()
+    heal.look_around(lab.world)
+
+    (row,) = told(run, "outages")
+    assert (row["state"], row["recovered"]) == ("caught up", 1)
+    (scan,) = told(run, "outages", "--scans")
+    assert (scan["parcel"], scan["code"]) == (f"ups {UPS}", "005")
 
 
 def test_stuck_freshness_checkouts_and_filters(run: Run, lab: Lab) -> None:

@@ -41,7 +41,10 @@ def listing(value: Any, where: str) -> list[Any]:
 def text(value: Any) -> str:
     """Return a text that nothing depends on: trimmed and clipped; what is no text is empty."""
     if isinstance(value, str):
-        return value.strip()[:MOST_TEXT].replace("\x00", "\ufffd")  # PostgreSQL refuses NUL in texts
+        found = value.strip()
+        if len(found) > MOST_TEXT:
+            found = found[:MOST_TEXT]
+        return found.replace("\x00", "\ufffd") if "\x00" in found else found  # PostgreSQL refuses NUL in texts
     return ""
 
 
