@@ -133,6 +133,7 @@ class Redis:
                         dramatiq.Message(queue_name=queue, actor_name=f"drain_{queue}", args=(), kwargs={}, options={})
                     )
                     self._unrung = None
+                    self._heard(None)  # a receiver has no other way to learn that bells ring again
                 except Exception as error:
                     self._unrung = error
                     self._heard(error)
