@@ -21,7 +21,6 @@ from pydantic import SecretStr
 
 from tracker.domain.errors import BadPayload, NotFound
 from tracker.domain.facts import (
-    NOWHERE,
     Ask,
     Code,
     Edd,
@@ -38,10 +37,10 @@ from tracker.domain.facts import (
     Report,
     Scan,
 )
-from tracker.domain.vocabulary import Precision, Trust, Zone
+from tracker.domain.vocabulary import Trust
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Client, Request, Secrets, read_codes
-from tracker.plugin.payloads import decode, listing, mapping, moment, number, text
+from tracker.plugin.payloads import decode, each, mapping, moment, number, printed, text
 from tracker.plugin.signatures import shared_secret
 
 LOCAL = {"parcel-de": "DE", "post-de": "DE", "svb": "DE", "parcel-nl": "NL", "parcel-pl": "PL"}  # prints local times
@@ -98,11 +97,10 @@ class DHL(contracts.Carrier):
             if not _ID.fullmatch(ref) or not secret:
                 raise BadPayload("$.self", "names no subscription to validate")
             return (Hint(f"{ref}:{secret}"),)
-        shipments = listing(body.get("shipments"), "$.shipments")
         if "shipments" not in body:
             raise BadPayload("$.shipments", "is missing")
         full = payload.kind != "webhook"  # field sets of a push differ by division
-        return [_shipment(mapping(s, f"$.shipments[{i}]"), full, f"$.shipments[{i}]") for i, s in enumerate(shipments)]
+        return each(body["shipments"], "$.shipments", _shipment, full)
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """GET /track/shipments; one number a call."""
@@ -169,44 +167,40 @@ class DHL(contracts.Carrier):
         return {"DHL-API-Key": self.settings.api_key.get_secret_value()}
 
 
-def _shipment(shipment: dict[str, Any], full: bool, where: str) -> Report:
+def _shipment(shipment: dict[str, Any], full: bool) -> Report:
     service = text(shipment.get("service"))
-    events = listing(shipment.get("events"), f"{where}.events")
-    told = [(event, f"{where}.events[{i}]") for i, event in enumerate(events)]
-    if not told and shipment.get("status") is not None:
-        told = [(shipment["status"], f"{where}.status")]
+    scans = each(shipment.get("events"), "$.events", _event, service)
+    complete = full and bool(scans)
+    if not scans and shipment.get("status") is not None:
+        scans = [_event(mapping(shipment["status"], "$.status"), service, "$.status")]
     proof = None
     details = shipment.get("details")
     if isinstance(details, dict) and isinstance(pod := details.get("proofOfDelivery"), dict):
         proof = Proof(signed=bool(pod.get("signed") or pod.get("signatureUrl")))
     return Report(
         "dhl",
-        number(shipment.get("id"), f"{where}.id"),
-        tuple(_event(mapping(event, at), service, at) for event, at in told),
-        complete=full and bool(events),
-        edd=_estimate(shipment, where),
+        number(shipment.get("id"), "$.id"),
+        tuple(scans),
+        complete=complete,
+        edd=_estimate(shipment),
         proof=proof,
     )
 
 
-def _event(event: dict[str, Any], service: str, where: str) -> Scan:
-    coarse = text(event.get("statusCode"))[:100]  # some divisions leave it out
-    status, description = text(event.get("status")), text(event.get("description"))
+def _event(event: dict[str, Any], service: str, where: str = "$") -> Scan:
+    get = event.get
+    coarse = text(get("statusCode"))[:100]  # some divisions leave it out
+    status, description = text(get("status")), text(get("description"))
     fine = status if _is_code(status) else ""
-    place = NOWHERE
-    if isinstance(location := event.get("location"), dict) and isinstance(address := location.get("address"), dict):
-        city = text(address.get("addressLocality"))
-        place = Place(city, "", text(address.get("postalCode")), text(address.get("countryCode")))
-    if not place.country and service in LOCAL:
-        place = Place(place.city, place.region, place.postcode, LOCAL[service])
+    city = postcode = country = ""
+    if isinstance(location := get("location"), dict) and isinstance(address := location.get("address"), dict):
+        at = address.get
+        city, postcode, country = text(at("addressLocality")), text(at("postalCode")), text(at("countryCode"))
+    place = Place(city, "", postcode, country or LOCAL.get(service, ""))
     code = Code(f"{service}/{coarse}", fine[:100] or coarse or "missing", description or status)
-    if not (stamp := event.get("timestamp")):
+    if not (stamp := get("timestamp")):
         return Scan(code, place=place)
-    at = moment(stamp, f"{where}.timestamp")
-    precision = Precision.DATE if len(stamp.strip()) == 10 else Precision.SECOND
-    if at.tzinfo is None:
-        return Scan(code, at, precision=precision, place=place)
-    return Scan(code, at.replace(tzinfo=None), at.astimezone(UTC), Zone.OFFSET, precision, place)
+    return Scan(code, *printed(stamp, f"{where}.timestamp"), place)
 
 
 def _is_code(status: str) -> bool:
@@ -214,14 +208,14 @@ def _is_code(status: str) -> bool:
     return bool(status) and " " not in status and not status.islower()
 
 
-def _estimate(shipment: dict[str, Any], where: str) -> Edd | None:
+def _estimate(shipment: dict[str, Any]) -> Edd | None:
     frame = shipment.get("estimatedDeliveryTimeFrame")
     ends: list[datetime] = []
     if isinstance(frame, dict) and frame.get("estimatedFrom") and frame.get("estimatedThrough"):
-        at = f"{where}.estimatedDeliveryTimeFrame"
+        at = "$.estimatedDeliveryTimeFrame"
         ends = [moment(frame["estimatedFrom"], at), moment(frame["estimatedThrough"], at)]
     elif shipment.get("estimatedTimeOfDelivery"):
-        ends = [moment(shipment["estimatedTimeOfDelivery"], f"{where}.estimatedTimeOfDelivery")] * 2
+        ends = [moment(shipment["estimatedTimeOfDelivery"], "$.estimatedTimeOfDelivery")] * 2
     if not ends:
         return None
     begins, through = (m if m.tzinfo else m.replace(tzinfo=UTC) for m in ends)

@@ -38,7 +38,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Client, Request, Secrets, read_codes
-from tracker.plugin.payloads import decode, listing, mapping, moment, number, text, word
+from tracker.plugin.payloads import decode, each, mapping, moment, number, printed, text, word
 from tracker.plugin.signatures import hmac_hex
 
 NAMES = {  # EasyPost's names for carriers; others are used in lower case
@@ -47,6 +47,7 @@ NAMES = {  # EasyPost's names for carriers; others are used in lower case
     "usps": "usps", "canadapost": "canadapost", "royalmail": "royalmail", "australiapost": "australiapost",
 }  # fmt: skip
 THEIRS = {"dhl": "DHLExpress", "fedex": "FedEx", "ups": "UPS", "usps": "USPS", "canadapost": "CanadaPost"}
+_ASSUMED = Zone.ASSUMED
 STATES = {
     "unknown": TrackingState.NOT_FOUND,
     "error": TrackingState.ERROR,
@@ -110,9 +111,8 @@ class EasyPost(contracts.Carrier):
                 return ()  # events about other things than trackers
             return (_tracker(result, "$.result"),)
         if "trackers" in body:
-            trackers = listing(body["trackers"], "$.trackers")
-            return [_tracker(mapping(t, f"$.trackers[{i}]"), f"$.trackers[{i}]") for i, t in enumerate(trackers)]
-        return (_tracker(body, "$"),)
+            return each(body["trackers"], "$.trackers", _tracker)
+        return (_tracker(body),)
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """GET /trackers/{id}, or the list by number where no tracker of ours is known."""
@@ -152,15 +152,12 @@ class EasyPost(contracts.Carrier):
         return (self.settings.api_key.get_secret_value(), "")
 
 
-def _tracker(tracker: dict[str, Any], where: str) -> Report:
+def _tracker(tracker: dict[str, Any], where: str = "$") -> Report:
     named = text(tracker.get("carrier"))
     carrier = NAMES.get(named.lower(), named.lower()) or "unknown"
-    returning = tracker.get("is_return") is True
-    details = listing(tracker.get("tracking_details"), f"{where}.tracking_details")
-    scans = tuple(
-        _detail(mapping(d, f"{where}.tracking_details[{i}]"), returning, f"{where}.tracking_details[{i}]")
-        for i, d in enumerate(details)
-    )
+    leg = Leg.CUSTOMER_RETURN if tracker.get("is_return") is True else None
+    details = tracker.get("tracking_details")
+    scans = tuple(each(details, f"{where}.tracking_details", _detail, leg))
     status, detail = text(tracker.get("status")), text(tracker.get("status_detail"))
     state = STATES.get(detail) if detail == "expired" else STATES.get(status)
     if state is TrackingState.NOT_FOUND and scans:
@@ -181,23 +178,21 @@ def _tracker(tracker: dict[str, Any], where: str) -> Report:
     )
 
 
-def _detail(detail: dict[str, Any], returning: bool, where: str) -> Scan:
-    status = text(detail.get("status")) or "missing"  # a scan without a status is kept, as UNKNOWN
-    fine = text(detail.get("status_detail"))
-    code = Code("tracker", f"{status}/{fine}" if fine else status, text(detail.get("message")))
-    location = detail.get("tracking_location")
+def _detail(detail: dict[str, Any], leg: Leg | None) -> Scan:
+    get = detail.get
+    status = text(get("status")) or "missing"  # a scan without a status is kept, as UNKNOWN
+    fine = text(get("status_detail"))
+    code = Code("tracker", f"{status}/{fine}" if fine else status, text(get("message")))
     place = NOWHERE
-    if isinstance(location, dict):
-        get = location.get
-        place = Place(text(get("city")), text(get("state")), text(get("zip")), text(get("country")))
-    leg = Leg.CUSTOMER_RETURN if returning else None
-    if not detail.get("datetime"):
+    if isinstance(location := get("tracking_location"), dict):
+        at = location.get
+        place = Place(text(at("city")), text(at("state")), text(at("zip")), text(at("country")))
+    if not (stamp := get("datetime")):
         return Scan(code, place=place, leg=leg)
-    at = moment(detail["datetime"], f"{where}.datetime")
-    if at.tzinfo is None or at.utcoffset() == timedelta(0):
-        known = at.replace(tzinfo=UTC)
-        return Scan(code, at.replace(tzinfo=None), known, Zone.ASSUMED, place=place, leg=leg)
-    return Scan(code, at.replace(tzinfo=None), at.astimezone(UTC), Zone.OFFSET, place=place, leg=leg)
+    local, instant, zone, _ = printed(stamp, "$.datetime")
+    if instant is None or not instant.utcoffset():
+        instant, zone = datetime.combine(local, local.time(), UTC), _ASSUMED
+    return Scan(code, local, instant, zone, place=place, leg=leg)
 
 
 def _estimate(value: Any, where: str) -> Edd | None:

@@ -32,11 +32,11 @@ from tracker.domain.facts import (
     Scan,
 )
 from tracker.domain.numbers import clean
-from tracker.domain.vocabulary import Precision, TrackingState, Zone
+from tracker.domain.vocabulary import TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Client, Request, read_codes
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
-from tracker.plugin.payloads import decode, listing, mapping, moment, number, text
+from tracker.plugin.payloads import decode, each, listing, mapping, moment, number, printed, text
 
 _BY_REASON = frozenset({"DE", "SE"})
 _RELATIONS = {"RETURNED_TO_SHIPPER_TRACKING_NUMBER": "return", "OUTBOUND_LINK_TO_RETURN": "return"}
@@ -76,17 +76,9 @@ class FedEx(contracts.Carrier):
     def normalize(self, payload: Payload) -> Iterable[Report]:
         """Read a Track answer: one report a result; a re-used number has several."""
         body = decode(payload.body)
-        results = listing(
-            mapping(body.get("output"), "$.output").get("completeTrackResults"), "$.output.completeTrackResults"
-        )
-        reports = []
-        for i, complete in enumerate(results):
-            where = f"$.output.completeTrackResults[{i}]"
-            complete = mapping(complete, where)
-            mine = number(complete.get("trackingNumber"), f"{where}.trackingNumber")
-            for j, result in enumerate(listing(complete.get("trackResults"), f"{where}.trackResults")):
-                reports.append(_result(mapping(result, where), mine, f"{where}.trackResults[{j}]"))
-        return reports
+        output = mapping(body.get("output"), "$.output")
+        results = each(output.get("completeTrackResults"), "$.output.completeTrackResults", _complete)
+        return [report for of_one_number in results for report in of_one_number]
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """POST /track/v1/trackingnumbers with detailed scans."""
@@ -124,28 +116,30 @@ class FedEx(contracts.Carrier):
         return ask_token(client, request)[0]
 
 
-def _result(result: dict[str, Any], mine: str, where: str) -> Report:
+def _complete(complete: dict[str, Any]) -> list[Report]:
+    mine = number(complete.get("trackingNumber"), "$.trackingNumber")
+    return each(complete.get("trackResults"), "$.trackResults", _result, mine)
+
+
+def _result(result: dict[str, Any], mine: str) -> Report:
     info = result.get("trackingNumberInfo")
     piece = text(info.get("trackingNumberUniqueId")) or None if isinstance(info, dict) else None
     error = result.get("error")
     if isinstance(error, dict) and error.get("code"):
         missing = "NOTFOUND" in text(error["code"]).replace(".", "")
         return Report("fedex", mine, tracking=TrackingState.NOT_FOUND if missing else TrackingState.ERROR, piece=piece)
-    events = listing(result.get("scanEvents"), f"{where}.scanEvents")
-    scans = tuple([_event(event, where, i) for i, event in enumerate(events)])
+    scans = tuple(each(result.get("scanEvents"), "$.scanEvents", _event))
     details = result.get("deliveryDetails")
     proof = None
     if isinstance(details, dict) and (details.get("receivedByName") or details.get("signedByName")):
         proof = Proof(signed=True)
     return Report(
-        "fedex", mine, scans, complete=bool(scans), edd=_estimate(result, where), proof=proof,
+        "fedex", mine, scans, complete=bool(scans), edd=_estimate(result), proof=proof,
         links=tuple(_links(result)), piece=piece,
     )  # fmt: skip
 
 
-def _event(event: Any, where: str, i: int) -> Scan:
-    if not isinstance(event, dict):
-        mapping(event, f"{where}.scanEvents[{i}]")
+def _event(event: dict[str, Any]) -> Scan:
     get = event.get
     code = get("eventType")
     if not isinstance(code, str) or not 0 < len(code) <= 20:
@@ -159,14 +153,9 @@ def _event(event: Any, where: str, i: int) -> Scan:
             text(at("city")), text(at("stateOrProvinceCode")), text(at("postalCode")), text(at("countryCode"))
         )  # fmt: skip
     told = Code("track", code, text(get("exceptionDescription") or get("eventDescription")))
-    printed = get("date")
-    if not printed:
+    if not (date := get("date")):
         return Scan(told, place=place)
-    when = moment(printed, f"{where}.scanEvents[{i}].date")
-    precision = Precision.DATE if len(printed) == 10 else Precision.SECOND
-    if when.tzinfo is None:
-        return Scan(told, when, None, Zone.UNKNOWN, precision, place)
-    return Scan(told, when.replace(tzinfo=None), when.astimezone(UTC), Zone.OFFSET, precision, place)
+    return Scan(told, *printed(date, "$.date"), place)
 
 
 def _links(result: dict[str, Any]) -> Iterator[Link]:
@@ -181,18 +170,18 @@ def _links(result: dict[str, Any]) -> Iterator[Link]:
                     yield Link(text(value), "fedex", relation)
 
 
-def _estimate(result: dict[str, Any], where: str) -> Edd | None:
+def _estimate(result: dict[str, Any]) -> Edd | None:
     """Take the estimated window, else the estimated moment; naive ones are widened to a day of unknown zone."""
     frame = result.get("estimatedDeliveryTimeWindow")
     window = frame.get("window") if isinstance(frame, dict) else None
     if isinstance(window, dict) and window.get("begins") and window.get("ends"):
-        ends = [moment(window[k], f"{where}.estimatedDeliveryTimeWindow.window.{k}") for k in ("begins", "ends")]
+        ends = [moment(window[k], f"$.estimatedDeliveryTimeWindow.window.{k}") for k in ("begins", "ends")]
     else:
-        told = listing(result.get("dateAndTimes"), f"{where}.dateAndTimes")
+        told = listing(result.get("dateAndTimes"), "$.dateAndTimes")
         dates = {text(d.get("type")): d.get("dateTime") for d in told if isinstance(d, dict)}
         if dates.get("ACTUAL_DELIVERY") or not dates.get("ESTIMATED_DELIVERY"):
             return None
-        ends = [moment(dates["ESTIMATED_DELIVERY"], f"{where}.dateAndTimes")] * 2
+        ends = [moment(dates["ESTIMATED_DELIVERY"], "$.dateAndTimes")] * 2
     begins, through = (_aware(m) for m in ends)
     return Edd(begins, max(begins, through if ends[1].tzinfo else through + timedelta(days=1)))
 

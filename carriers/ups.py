@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -40,9 +40,10 @@ from tracker.domain.vocabulary import TrackingState, Trust, Zone
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, read_codes
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
-from tracker.plugin.payloads import decode, listing, mapping, number, text
+from tracker.plugin.payloads import decode, each, listing, mapping, number, text
 from tracker.plugin.signatures import shared_secret
 
+_UTC = Zone.UTC
 FREIGHT = frozenset({"DO", "DD", "W"})
 SUBSCRIBED_FOR = timedelta(days=14)  # UPSTrackAlert.yaml: a subscription lives 14 days
 ALERTABLE = ("1Z", "1R")  # UPSTrackAlert.yaml, TrackingNumber pattern
@@ -165,25 +166,23 @@ class UPS(contracts.Carrier):
 
 
 def _answer(body: dict[str, Any]) -> list[Report]:
-    reports = []
-    shipments = listing(mapping(body["trackResponse"], "$.trackResponse").get("shipment"), "$.trackResponse.shipment")
-    for i, shipment in enumerate(shipments):
-        where = f"$.trackResponse.shipment[{i}]"
-        shipment = mapping(shipment, where)
-        packages = listing(shipment.get("package"), f"{where}.package")
-        inquiry = shipment.get("inquiryNumber")
-        if not packages and inquiry is not None:
-            # TW0001 "Tracking Information Not Found" comes as 200 (issues 102, 198); it can be false, so keep asking
-            reports.append(Report("ups", number(inquiry, f"{where}.inquiryNumber"), tracking=TrackingState.NOT_FOUND))
-        for j, package in enumerate(packages):
-            reports.append(_package(mapping(package, f"{where}.package[{j}]"), inquiry, f"{where}.package[{j}]"))
+    answer = mapping(body["trackResponse"], "$.trackResponse")
+    shipments = each(answer.get("shipment"), "$.trackResponse.shipment", _shipment)
+    return [report for of_one_shipment in shipments for report in of_one_shipment]
+
+
+def _shipment(shipment: dict[str, Any]) -> list[Report]:
+    inquiry = shipment.get("inquiryNumber")
+    reports = each(shipment.get("package"), "$.package", _package, inquiry)
+    if not reports and inquiry is not None:
+        # TW0001 "Tracking Information Not Found" comes as 200 (issues 102, 198); it can be false, so keep asking
+        reports.append(Report("ups", number(inquiry, "$.inquiryNumber"), tracking=TrackingState.NOT_FOUND))
     return reports
 
 
-def _package(package: dict[str, Any], inquiry: Any, where: str) -> Report:
-    mine = number(package.get("trackingNumber", inquiry), f"{where}.trackingNumber")
-    activities = listing(package.get("activity"), f"{where}.activity")
-    scans = tuple(_activity(activity, f"{where}.activity[{k}]") for k, activity in enumerate(activities))
+def _package(package: dict[str, Any], inquiry: Any) -> Report:
+    mine = number(package.get("trackingNumber", inquiry), "$.trackingNumber")
+    scans = tuple(each(package.get("activity"), "$.activity", _activity))
     proof = None
     information = package.get("deliveryInformation")
     if isinstance(information, dict):
@@ -193,31 +192,24 @@ def _package(package: dict[str, Any], inquiry: Any, where: str) -> Report:
         )
     links = tuple(
         Link(text(other.get("number")), None, "last_mile")
-        for other in listing(package.get("alternateTrackingNumber"), f"{where}.alternateTrackingNumber")
+        for other in listing(package.get("alternateTrackingNumber"), "$.alternateTrackingNumber")
         if isinstance(other, dict) and text(other.get("number"))
     )
-    return Report("ups", mine, scans, complete=True, edd=_estimate(package, where), proof=proof, links=links)
+    return Report("ups", mine, scans, complete=True, edd=_estimate(package), proof=proof, links=links)
 
 
-def _activity(activity: Any, where: str) -> Scan:
-    activity = mapping(activity, where)
-    status = mapping(activity.get("status") or {}, f"{where}.status")
-    location = activity.get("location")
-    place = NOWHERE
-    if isinstance(location, dict) and isinstance(address := location.get("address"), dict):
-        get = address.get
-        place = Place(
-            text(get("city")), text(get("stateProvince")), text(get("postalCode")),
-            text(get("countryCode") or get("country")),
-        )  # fmt: skip
+def _activity(activity: dict[str, Any]) -> Scan:
     get = activity.get
-    return _scan(
-        _code(status, status.get("statusCode")),
-        (get("date"), get("time")),
-        (get("gmtDate"), get("gmtTime")),
-        place,
-        where,
-    )
+    status = mapping(get("status") or {}, "$.status")
+    place = NOWHERE
+    if isinstance(location := get("location"), dict) and isinstance(address := location.get("address"), dict):
+        at = address.get
+        place = Place(
+            text(at("city")), text(at("stateProvince")), text(at("postalCode")),
+            text(at("countryCode") or at("country")),
+        )  # fmt: skip
+    code = _code(status, status.get("statusCode"))
+    return _scan(code, get("date"), get("time"), get("gmtDate"), get("gmtTime"), place)
 
 
 def _alert(body: dict[str, Any]) -> Report:
@@ -230,17 +222,17 @@ def _alert(body: dict[str, Any]) -> Report:
     get = body.get
     scan = _scan(
         _code(status, status.get("descriptionCode")),
-        (get("localActivityDate"), get("localActivityTime")),
-        (get("gmtActivityDate"), get("gmtActivityTime")),
+        get("localActivityDate"),
+        get("localActivityTime"),
+        get("gmtActivityDate"),
+        get("gmtActivityTime"),
         place,
-        "$",
     )
     proof = Proof(signed=bool(text(get("receivedBy"))), photo=bool(get("deliveryPhoto")))
     scheduled = text(get("scheduledDeliveryDate"))
     edd = None
     if len(scheduled) == 8 and not text(get("actualDeliveryDate")):
-        day = _local(scheduled, None, "$.scheduledDeliveryDate")
-        edd = _day(day)
+        edd = _day(scheduled, "$.scheduledDeliveryDate")
     return Report("ups", number(get("trackingNumber"), "$.trackingNumber"), (scan,), edd=edd, proof=proof)
 
 
@@ -253,35 +245,36 @@ def _code(status: dict[str, Any], digits: Any) -> Code:
     return Code(kind or "none", text(status.get("code")) or "missing", said)
 
 
-def _scan(code: Code, local: tuple[Any, Any], gmt: tuple[Any, Any], place: Place, where: str) -> Scan:
-    printed = _local(*local, where) if local[0] else None
-    if gmt[0] and gmt[1]:
-        return Scan(code, printed, _local(*gmt, where).replace(tzinfo=UTC), Zone.UTC, place=place)
-    return Scan(code, printed, place=place)
+def _scan(code: Code, date: Any, time: Any, gmt_date: Any, gmt_time: Any, place: Place) -> Scan:
+    local = _read(date, time, "$") if date else None
+    if gmt_date and gmt_time:
+        return Scan(code, local, _read(gmt_date, gmt_time, "$", "Z"), _UTC, place=place)
+    return Scan(code, local, place=place)
 
 
-def _local(date: Any, time: Any, where: str) -> datetime:
+def _read(date: Any, time: Any, where: str, zone: str = "") -> datetime:
     """Read YYYYMMDD and HHMMSS; the specification's own example drops a leading zero of the time."""
     try:
         if len(date) != 8:
             raise ValueError
-        return datetime.fromisoformat(f"{date}T{(time or '000000').zfill(6)}")
+        return datetime.fromisoformat(date + "T" + (time or "000000").zfill(6) + zone)
     except (TypeError, ValueError, AttributeError):
         raise BadPayload(where, f"has no date and time: {date!r:.20} {time!r:.20}") from None
 
 
-def _day(day: datetime) -> Edd:
+def _day(date: Any, where: str) -> Edd:
     """Return the day as the widest span it can mean anywhere: UPS prints dates local to the destination."""
-    return Edd(day.replace(tzinfo=UTC), day.replace(tzinfo=UTC) + timedelta(days=1))
+    day = _read(date, None, where, "Z")
+    return Edd(day, day + timedelta(days=1))
 
 
-def _estimate(package: dict[str, Any], where: str) -> Edd | None:
+def _estimate(package: dict[str, Any]) -> Edd | None:
     dates = {
         text(d.get("type")): d.get("date")
-        for d in listing(package.get("deliveryDate"), f"{where}.deliveryDate")
+        for d in listing(package.get("deliveryDate"), "$.deliveryDate")
         if isinstance(d, dict)
     }
     day = dates.get("RDD") or dates.get("SDD")  # a rescheduled date beats the scheduled one
     if not day or dates.get("DEL"):
         return None
-    return _day(_local(day, None, f"{where}.deliveryDate"))
+    return _day(day, "$.deliveryDate")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 
 from tracker.domain.errors import BadPayload
 from tracker.domain.numbers import clean
+from tracker.domain.vocabulary import Precision, Zone
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MOST_TEXT = 500
+_DATE, _SECOND, _OFFSET, _UNKNOWN = Precision.DATE, Precision.SECOND, Zone.OFFSET, Zone.UNKNOWN  # 0.08 us a look-up
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -38,13 +43,26 @@ def listing(value: Any, where: str) -> list[Any]:
     raise BadPayload(where, f"must be a list, is {_kind(value)}")
 
 
+def each(
+    value: Any, where: str, read: Callable[Concatenate[dict[str, Any], P], T], *more: P.args, **named: P.kwargs
+) -> list[T]:
+    """Read the objects of a list; `read` names places from its own object on (`$`), what it raises tells the whole path."""
+    found: list[T] = []
+    try:
+        for item in listing(value, "$"):
+            found.append(read(item if isinstance(item, dict) else mapping(item, "$"), *more, **named))
+    except BadPayload as error:
+        place = f"{where}[{len(found)}]" if isinstance(value, list) else where
+        raise BadPayload(f"{place}{error.where[1:]}", error.problem) from None
+    return found
+
+
 def text(value: Any) -> str:
     """Return a text that nothing depends on: trimmed and clipped; what is no text is empty."""
     if isinstance(value, str):
-        found = value.strip()
-        if len(found) > MOST_TEXT:
-            found = found[:MOST_TEXT]
-        return found.replace("\x00", "\ufffd") if "\x00" in found else found  # PostgreSQL refuses NUL in texts
+        if len(value) <= MOST_TEXT and "\x00" not in value:
+            return value.strip()
+        return value.strip()[:MOST_TEXT].replace("\x00", "\ufffd")  # PostgreSQL refuses NUL in texts
     return ""
 
 
@@ -82,6 +100,15 @@ def moment(value: Any, where: str) -> datetime:
         return datetime.fromisoformat(value.strip())
     except ValueError:
         raise BadPayload(where, f"is no ISO 8601 date and time: {value[:40]!r}") from None
+
+
+def printed(value: Any, where: str) -> tuple[datetime, datetime | None, Zone, Precision]:
+    """Return a moment as a scan holds it: local time, the instant where an offset was printed, its zone, how fine it is."""
+    at = moment(value, where)
+    precision = _DATE if len(value) == 10 else _SECOND
+    if at.tzinfo is None:
+        return at, None, _UNKNOWN, precision
+    return datetime.combine(at, at.time()), at, _OFFSET, precision  # at.replace(tzinfo=None) takes 0.7 us, this 0.1
 
 
 def _kind(value: Any) -> str:
