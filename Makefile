@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutants chaos load fuzz lint bench bench-data schema clean
+.PHONY: help run test mutants chaos load fuzz mutation audit lint bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -38,6 +38,16 @@ load: $(VENV)/.installed ## send what a shop sends, and more, then verify every 
 fuzz: $(VENV)/.installed ## coverage-guided fuzzing of parsers, verifiers and the configuration (SECONDS=60 each)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.fuzz.web --examples $(or $(EXAMPLES),200)
+
+mutation: $(VENV)/.installed ## mutmut on domain, verifiers and claims: a random sample, 85 % must be killed (SAMPLE=300)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/mutation-requirements.txt
+	@$(BIN)/python -m tests.mutation --sample $(or $(SAMPLE),300) $(ARGS)
+
+audit: $(VENV)/.installed ## known weaknesses of what is installed (needs the registry's data), and an SBOM in sbom.json
+	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/audit-requirements.txt
+	@$(VENV)/audit/bin/cyclonedx-py requirements deploy/requirements.lock --pyproject pyproject.toml --mc-type application --output-reproducible -o sbom.json && echo "wrote sbom.json"
+	@$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip -r deploy/requirements.lock
 
 lint: $(VENV)/.installed ## check format, style, types and arrows
 	@$(BIN)/ruff format --check -q .
@@ -45,8 +55,12 @@ lint: $(VENV)/.installed ## check format, style, types and arrows
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.installed ## measure each path beside its floor
+bench: $(VENV)/.installed $(VENV)/peer ## measure each path beside its floor, and the parsers beside the peer's
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+$(VENV)/peer: tests/peer-requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --target $@ -r $<
+	@touch $@
 
 bench-data: $(VENV)/.installed ## make 1 M orders / 3 M shipments / 30 M scans and time every query (SCALE=0.01: less)
 	@$(BIN)/python -m tests.bench_data --scale $(or $(SCALE),1.0) $(ARGS)

@@ -11,13 +11,15 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,7 @@ def _fedex(events: int) -> bytes:
     }  # fmt: skip
     result = {
         "trackingNumberInfo": {"trackingNumber": "123456789012"},
+        "latestStatusDetail": {"code": "IT", "derivedCode": "IT", "statusByLocale": "In transit"},
         "scanEvents": [{**event, "date": f"2024-05-03T{i % 24:02}:00:00-05:00"} for i in range(events)],
     }
     return json.dumps(
@@ -140,18 +143,28 @@ def bench_domain() -> list[dict[str, Any]]:
 # receive
 
 
-async def _load(port: int, path: str, bodies: list[tuple[bytes, str]], connections: int = 32) -> float:
-    """Post all bodies over some kept connections; returns requests a second."""
-    queue = list(bodies)
+def _signed(path: str, round_: str, i: int) -> bytes:
+    body = orjson.dumps({"id": f"evt_{round_}_{i}", "object": "Event", "padding": "x" * 1400})
+    signature = "hmac-sha256-hex=" + hmac.new(b"hook", body, hashlib.sha256).hexdigest()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nX-Hmac-Signature: {signature}\r\n\r\n"
+    return head.encode() + body
+
+
+async def _load(port: int, requests: list[bytes], rate: float = float("inf"), connections: int = 32) -> list[float]:
+    """Send all requests over some kept connections, `rate` a second; returns the latency of each from when it was due."""
+    queue = list(enumerate(requests))[::-1]
+    took: list[float] = []
+    began = time.perf_counter()
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while queue:
-            body, signature = queue.pop()
-            writer.write(
-                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nX-Hmac-Signature: {signature}\r\n\r\n".encode()
-                + body
-            )
+            i, request = queue.pop()
+            due = began + i / rate
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            sent = due if rate != float("inf") else time.perf_counter()
+            writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             if b" 200 " not in head.split(b"\r\n", 1)[0]:
                 raise RuntimeError(head.decode())
@@ -160,27 +173,27 @@ async def _load(port: int, path: str, bodies: list[tuple[bytes, str]], connectio
             )
             if length:
                 await reader.readexactly(length)
+            took.append(time.perf_counter() - sent)
         writer.close()
 
-    began = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(connections)))
-    return len(bodies) / (time.perf_counter() - began)
+    return took
 
 
-def _bodies(count: int) -> list[tuple[bytes, str]]:
-    _bodies.round += 1  # type: ignore[attr-defined]
-    made = []
-    for i in range(count):
-        body = orjson.dumps({"id": f"evt_{_bodies.round}_{i}", "object": "Event", "padding": "x" * 1400})  # type: ignore[attr-defined]
-        made.append((body, "hmac-sha256-hex=" + hmac.new(b"hook", body, hashlib.sha256).hexdigest()))
-    return made
+def _rate(port: int, path: str, round_: str, count: int) -> float:
+    requests = [_signed(path, round_, i) for i in range(count)]
+    began = time.perf_counter()
+    asyncio.run(_load(port, requests))
+    return count / (time.perf_counter() - began)
 
 
-_bodies.round = 0  # type: ignore[attr-defined]
+def _p99(port: int, path: str, round_: str, rate: float, seconds: float = 5) -> float:
+    requests = [_signed(path, round_, i) for i in range(int(rate * seconds))]
+    return statistics.quantiles(asyncio.run(_load(port, requests, rate)), n=100)[98]
 
 
-def bench_receive(databases: dict[str, str], folder: Path, count: int) -> list[dict[str, Any]]:
-    """Durable before 200, against Starlette with HMAC and nothing stored."""
+def serve(database: str, folder: Path) -> None:
+    """Serve in this process until it is ended: our receiver on a database, or the floor; prints its port."""
     import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -188,52 +201,247 @@ def bench_receive(databases: dict[str, str], folder: Path, count: int) -> list[d
     from starlette.routing import Route
 
     from tests.lab import Lab
+    from tracker.daemon.app import rest_memory
     from tracker.daemon.web import Servers
 
-    async def floor_app(request: Request) -> Response:
-        body = await request.body()
-        expected = "hmac-sha256-hex=" + hmac.new(b"hook", body, hashlib.sha256).hexdigest()
-        return Response(status_code=200 if hmac.compare_digest(expected, request.headers["x-hmac-signature"]) else 401)
+    if database == "floor":
 
-    config = uvicorn.Config(
-        Starlette(routes=[Route("/x", floor_app, methods=["POST"])]), port=0, log_config=None, lifespan="off"
-    )
-    floor = uvicorn.Server(config)
-    floor.capture_signals = __import__("contextlib").nullcontext  # type: ignore[method-assign,assignment]
-    threading.Thread(target=lambda: asyncio.run(floor.serve()), daemon=True).start()
-    while not floor.started:
-        time.sleep(0.01)
-    floor_port = floor.servers[0].sockets[0].getsockname()[1]
-    rows = []
-    for name, url, goal in (
-        ("SQLite (FULL)", databases["sqlite"], 0.45),
-        ("PostgreSQL", databases["postgresql"], 0.40),
-    ):
-        with ExitStack() as stack:
-            lab = Lab(url, folder, stack, yaml="web: {port: 0, ops_port: 0}")
-            servers = Servers(lab.world, lambda: [], lambda: b"")
-            thread = threading.Thread(target=servers.run, daemon=True)
-            thread.start()
+        async def floor_app(request: Request) -> Response:
+            body = await request.body()
+            expected = "hmac-sha256-hex=" + hmac.new(b"hook", body, hashlib.sha256).hexdigest()
+            good = hmac.compare_digest(expected, request.headers["x-hmac-signature"])
+            return Response(status_code=200 if good else 401)
+
+        routes = [Route("/webhooks/easypost", floor_app, methods=["POST"])]
+        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=0, log_config=None, lifespan="off"))
+        threading.Thread(target=lambda: print(_port(server), flush=True), daemon=True).start()
+        server.run()
+        return
+    with ExitStack() as stack:
+        lab = Lab(database, folder, stack, yaml="web: {port: 0, ops_port: 0}")
+        servers = Servers(lab.world, lambda: [], lambda: b"")
+
+        def told() -> None:
             servers.started()
-            stack.callback(thread.join, 5)
-            stack.callback(servers.stop)
-            port = servers.ports()[0]
-            ours, base = side_by_side(
-                lambda port=port: asyncio.run(_load(port, "/webhooks/easypost", _bodies(count))),
-                lambda: asyncio.run(_load(floor_port, "/x", _bodies(count))),
+            rest_memory()
+            print(servers.ports()[0], flush=True)
+
+        threading.Thread(target=told, daemon=True).start()
+        servers.run()
+
+
+def _port(server: Any) -> int:
+    while not server.started:
+        time.sleep(0.01)
+    return int(server.servers[0].sockets[0].getsockname()[1])
+
+
+@contextmanager
+def _server(database: str, folder: Path) -> Iterator[int]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench", "--serve", database, "--folder", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def bench_receive(databases: dict[str, str], folder: Path, count: int) -> list[dict[str, Any]]:
+    """Durable before 200, against Starlette with HMAC and nothing stored; each server is a process of its own."""
+    rows = []
+    path, turn = "/webhooks/easypost", iter(range(1000))
+    with _server("floor", folder) as floor:
+        for name, url, goal in (
+            ("SQLite (FULL)", databases["sqlite"], 0.45),
+            ("PostgreSQL", databases["postgresql"], 0.40),
+        ):
+            with _server(url, folder) as port:
+                _rate(port, path, f"warm{name}", count // 4), _rate(floor, path, "warm", count // 4)
+                ours, base = side_by_side(
+                    lambda port=port: _rate(port, path, f"{next(turn)}", count), lambda: _rate(floor, path, "", count)
+                )
+                told = f"{base:,.0f}/s Starlette + HMAC, nothing stored"
+                rows.append(
+                    _row(
+                        f"receive, durable before 200, {name}",
+                        f"{ours:,.0f}/s",
+                        told,
+                        ours / base,
+                        f">= {goal}",
+                        ours / base >= goal,
+                    )
+                )
+                late, base_late = side_by_side(
+                    lambda port=port, ours=ours: _p99(port, path, f"{next(turn)}", ours / 2),
+                    lambda base=base: _p99(floor, path, "", base / 2),
+                )
+                told = f"{base_late * 1e3:.1f} ms p99 of the floor at half its rate"
+                rows.append(
+                    _row(
+                        f"p99 at half load, {name}",
+                        f"{late * 1e3:.1f} ms",
+                        told,
+                        late / base_late,
+                        "<= 10",
+                        late / base_late <= 10,
+                    )
+                )
+    return rows
+
+
+def bench_start(database: str, folder: Path, redis_url: str) -> list[dict[str, Any]]:
+    """From the start of the process `tracker worker` to its first event applied."""
+    import redis
+    import sqlalchemy as sa
+
+    from tests.daemon.site import Site
+    from tests.lab import tracker_body
+    from tracker.daemon.bells import make
+    from tracker.store import queries
+    from tracker.store import tables as t
+    from tracker.store.engine import database_now
+
+    took = []
+    with ExitStack() as stack:
+        site = Site(database, folder, stack, broker=redis_url)
+        bells = make(redis_url, threads=1)
+        for i in range(RUNS + 1):
+            with site.store.write() as connection:
+                now = database_now(connection)
+                body = tracker_body(f"94001112062064062607{i:02}")
+                queries.store_payloads(
+                    connection, [queries.payload_row("easypost", "webhook", [body], now, now, dedupe_key=f"start-{i}")]
+                )
+            bells.ring("inbox")
+            began = time.perf_counter()
+            process = site.start("worker")
+            waiting = (
+                sa.select(sa.func.count())
+                .select_from(t.inbox)
+                .where(t.inbox.c.state != "done", t.inbox.c.account == "easypost")
             )
+            while True:
+                with site.store.read() as connection:
+                    if not connection.execute(waiting).scalar_one():
+                        break
+                assert process.poll() is None, site.logs()
+                time.sleep(0.002)
+            took.append(time.perf_counter() - began)
+            site.kill_all()
+            redis.Redis.from_url(redis_url).flushall()
+        bells.stop()
+    once = statistics.median(took[1:])
+    return [
+        _row("start of a worker to its first event applied", f"{once * 1e3:.0f} ms", "-", once, "<= 1.0 s", once <= 1.0)
+    ]
+
+
+def bench_peer() -> list[dict[str, Any]]:
+    """Ours against the peer's `parse_tracking_response`, CPU of the same bytes, in turn; the peer in its own process and packages."""
+    place = Path(".venv/peer")
+    if not place.exists():
+        print("  the peer is not installed (make bench does it); left out")
+        return []
+    from tracker.domain.facts import Payload
+    from tracker.plugin.conformance import AT, example_settings, plugin_of
+
+    rows = []
+    for name, body in (("ups", _ups(18)), ("fedex", _fedex(18))):
+        plugin: Any = plugin_of(f"carriers.{name}")
+        source = plugin("a", example_settings(plugin))
+        payload = Payload("a", "poll", (body,), AT, {})
+
+        def parse(source: Any = source, payload: Any = payload) -> None:
+            for report in source.normalize(payload):
+                for scan in report.scans:
+                    source.meaning(scan.code)
+
+        def peer(name: str = name, body: bytes = body) -> float:
+            done = subprocess.run(
+                [sys.executable, "tests/peer.py", name], input=body, capture_output=True, check=True,
+                env={**os.environ, "PYTHONPATH": str(place.resolve()), "PYTHONWARNINGS": "ignore"},
+            )  # fmt: skip
+            return float(done.stdout.split()[-1])
+
+        ours, theirs = side_by_side(lambda parse=parse: cpu(parse), peer)
         rows.append(
             _row(
-                f"receive, durable before 200, {name}",
-                f"{ours:,.0f}/s",
-                f"{base:,.0f}/s Starlette + HMAC, nothing stored",
-                ours / base,
-                f">= {goal}",
-                ours / base >= goal,
+                f"normalize {name} against the peer",
+                f"{ours:.0f} us",
+                f"{theirs:.0f} us karrio 2026.1.32",
+                theirs / ours,
+                ">= 12",
+                theirs / ours >= 12,
             )
         )
-    floor.should_exit = True
     return rows
+
+
+def bench_memory(database: str, folder: Path, events: int) -> list[dict[str, Any]]:
+    """Resident memory of a process that applies so many events, at a tenth of them and at the end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--feed", database, "--folder", str(folder), "--events", str(events)],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    early, late = (float(word) for word in done.stdout.split()[-2:])
+    grown = late / early - 1
+    told = f"{early:.0f} MB after a tenth"
+    return [
+        _row(
+            f"memory after {events:,} events",
+            f"{late:.0f} MB",
+            told,
+            grown,
+            "<= 0.10, 150 MB",
+            grown <= 0.10 and late <= 150,
+        )
+    ]
+
+
+def feed(database: str, folder: Path, events: int) -> None:
+    """Apply events to 2,000 parcels in this process, as a worker's thread does; prints the resident memory."""
+    from tests.lab import Lab, detail
+    from tracker.daemon.app import rest_memory
+    from tracker.pipeline import decide, facts
+    from tracker.store import queries
+    from tracker.store import tables as t
+    from tracker.store.engine import database_now
+
+    def resident() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    with ExitStack() as stack:
+        lab = Lab(database, folder, stack)
+        rest_memory()
+        early, fed = 0.0, 0
+        while fed < events:
+            rows = []
+            with lab.daemon.store.write() as connection:
+                now = database_now(connection)
+                for i in range(fed, fed + 1000):
+                    at = (T0 + timedelta(seconds=i // 2000 * 60)).isoformat().replace("+00:00", "Z")
+                    tracker = {"object": "Tracker", "tracking_code": f"9400{i % 2000 + i // 200_000 * 2000:018}", "carrier": "USPS", "status": "in_transit", "tracking_details": [detail("in_transit", at)]}  # fmt: skip
+                    body = orjson.dumps({"object": "Event", "id": f"m{i}", "result": tracker})
+                    rows.append(
+                        queries.payload_row("easypost", "webhook", [body], lab.clock(), now, dedupe_key=f"m{i}")
+                    )
+                queries.store_payloads(connection, rows)
+            while facts.run(lab.world):
+                pass
+            while decide.run(lab.world):
+                pass
+            fed += 1000
+            if not early and fed * 10 >= events:
+                early = resident()
+        assert lab.rows(t.inbox, t.inbox.c.state == "dead") == []
+        print(early, resident())
 
 
 # worker
@@ -401,7 +609,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
+    parser.add_argument(
+        "--only",
+        choices=("normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory"),
+        action="append",
+    )
+    parser.add_argument("--events", type=int, default=100_000, help="of the memory run; the goal is told of 1,000,000")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--feed", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, options.folder)
+        return
+    if options.feed:
+        feed(options.feed, options.folder, options.events)
+        return
     count = 1500 if options.quick else 6000
     import shutil
 
@@ -424,15 +647,24 @@ def main() -> None:
         own = {
             "postgresql": databases["postgresql"].replace("/postgres?", "/worker?"),
             "sqlite": f"sqlite:///{folder}/db/worker.db",
+            "memory": f"sqlite:///{folder}/db/memory.db",
         }
         for url in (*databases.values(), *own.values()):
             store = Store(url)
             migrate(store)
             store.close()
         print(f"  {'path':<52} {'ours':>12}  {'floor':<46} {'value':>10}  {'goal':<12} reached")
-        rows = bench_normalize() + bench_domain()
-        rows += bench_receive(databases, folder, count) + bench_worker(own, folder, redis_server.url, min(count, 3000))
-        rows += bench_poll(folder, databases["sqlite"])
+        paths: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            "normalize": bench_normalize,
+            "peer": bench_peer,
+            "domain": bench_domain,
+            "receive": lambda: bench_receive(databases, folder, count),
+            "worker": lambda: bench_worker(own, folder, redis_server.url, min(count, 3000)),
+            "poll": lambda: bench_poll(folder, databases["sqlite"]),
+            "start": lambda: bench_start(own["postgresql"], folder, redis_server.url),
+            "memory": lambda: bench_memory(own["memory"], folder, options.events),
+        }
+        rows = [row for name in options.only or paths for row in paths[name]()]
     finally:
         redis_server.kill()
         server.cleanup()

@@ -31,7 +31,9 @@ settings.register_profile(  # no test depends on how fast the machine is
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("ci")
+settings.register_profile("night", settings.get_profile("ci"), max_examples=20_000)
+settings.register_profile("mutation", settings.get_profile("ci"), max_examples=30, derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 configure_logs(io.StringIO())
 
 

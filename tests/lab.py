@@ -59,17 +59,20 @@ class Lab:
         yaml: str = "",
         store: str = "mode: write",
         rest: str = "",
+        secret: str = "s",
+        hook: str = "hook",
     ) -> None:
+        self.hook = hook
         self.clock = PlayClock(START)
-        self.ups = UPSServer("ups", self.clock, client_id="id", secret="s", credential="hook")
-        self.dhl = DHLServer("dhl", self.clock, key="s")
-        self.easypost = EasyPostServer("easypost", self.clock, key="s", secret="hook")
-        self.shop = ShopifyServer("shop", self.clock, token="s", secret="hook")
-        self.rest = RestServer("kart", self.clock, token="s", secret="hook", words="kingston")
+        self.ups = UPSServer("ups", self.clock, client_id="id", secret=secret, credential=hook)
+        self.dhl = DHLServer("dhl", self.clock, key=secret)
+        self.easypost = EasyPostServer("easypost", self.clock, key=secret, secret=hook)
+        self.shop = ShopifyServer("shop", self.clock, token=secret, secret=hook)
+        self.rest = RestServer("kart", self.clock, token=secret, secret=hook, words="kingston")
         town = Town([self.ups, self.dhl, self.easypost, self.shop, self.rest])
         port = town.start()
         stack.callback(town.stop)
-        for name, value in (("s", "s"), ("hook", "hook"), ("token", TOKEN)):
+        for name, value in (("s", secret), ("hook", hook), ("token", TOKEN)):
             path = folder / name
             path.touch(mode=0o600)
             path.write_text(value)
@@ -143,7 +146,7 @@ stores:
             self.post(self.shop.signed(body, "orders/updated"))
         else:
             header = "credential" if account == "ups" else "dhl-hook-token"
-            self.post(Outgoing(account, body, {header: "hook"}))
+            self.post(Outgoing(account, body, {header: self.hook}))
 
     # the outside world
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ from types import FrameType
 import sqlalchemy as sa
 import structlog
 from cryptography.fernet import Fernet, InvalidToken
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from tracker import __version__
 from tracker.clock import SharedClock
@@ -45,6 +46,13 @@ HEAL_EVERY = 60.0
 EXIT_DATABASE = 3
 EXIT_STUCK = 70
 WATCH_EVERY = 2.0
+
+
+def rest_memory() -> None:
+    """Keep what start-up made out of garbage collection, and collect seldom: its pauses are the tail of the receiver's answers."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class DatabaseAway(TrackerError):
@@ -129,7 +137,7 @@ class Daemon:
     def connect(self) -> None:
         """Wait for the database (as long as `database_wait`), bring its schema up to date, settle the accounts.
 
-        Raises DatabaseAway.
+        Raises DatabaseAway, and ConfigError where the schema is too old and the database role may not change it.
         """
         wait = self.world.config.root.database_wait.total_seconds()
         until = time.monotonic() + wait
@@ -139,6 +147,13 @@ class Daemon:
                 if current(self.store) != head() and (found := migrate(self.store)) != head():
                     log.warning("schema_is_newer", revision=found, version=__version__)
                 break
+            except (
+                ProgrammingError
+            ) as error:  # a database role without DDL, as it should be, and a schema that is older
+                raise ConfigError(
+                    f"database: the schema is at {current(self.store) or 'nothing'}, this version needs {head()}, and the "
+                    "database role may not change it: run `tracker migrate` as the role that owns the schema (deploy/roles.sql)"
+                ) from error
             except OperationalError as error:
                 said = str(error.orig).strip().splitlines()[0][:200] if error.orig else "cannot be reached"
                 if not told:
@@ -205,6 +220,7 @@ class Daemon:
         signal.signal(signal.SIGHUP, on_reload)
         self._watch()
         self.start()
+        rest_memory()
         watched = time.monotonic()
         while not done.wait(0.2):
             if time.monotonic() - watched >= WATCH_EVERY:

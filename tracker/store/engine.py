@@ -75,8 +75,10 @@ class Store:
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # we say BEGIN ourselves
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
-                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA temp_store=MEMORY")
 
         @sa.event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:

@@ -20,9 +20,13 @@ def upgrade() -> None:
         ("numbers", JSON),
     ):
         op.add_column("order_versions", sa.Column(name, kind, nullable=True))
-    said = "json_extract(facts, '$.{0}')" if op.get_bind().dialect.name == "sqlite" else "facts->>'{0}'"
-    columns = ", ".join(f"{name} = {said.format(name)}" for name in ("status", "raw_status", "payment"))
-    op.execute(f"UPDATE order_versions SET {columns}")
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    op.execute(
+        "UPDATE order_versions SET status = json_extract(facts, '$.status'), "
+        "raw_status = json_extract(facts, '$.raw_status'), payment = json_extract(facts, '$.payment')"
+        if sqlite
+        else "UPDATE order_versions SET status = facts->>'status', raw_status = facts->>'raw_status', payment = facts->>'payment'"
+    )
     op.add_column("shipments", sa.Column("last_scan_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "shipments_silent", "shipments", ["carrier", "last_scan_at"], postgresql_where=OPEN, sqlite_where=OPEN
