@@ -33,6 +33,7 @@ from tracker.domain.facts import (
 from tracker.domain.gates import Gate, may
 from tracker.domain.hashing import digest
 from tracker.domain.notices import estimate
+from tracker.domain.numbers import candidates
 from tracker.domain.policy import Calendar, Owns, Policy, Span
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import (
@@ -477,3 +478,91 @@ def test_errors_say_what_they_know() -> None:
     assert str(ConfigError("a: wrong", "b: wrong")) == "a: wrong\nb: wrong"
     assert RateLimited("slow down", H).after == H
     assert RateLimited("slow down").after is None
+
+
+# what a sample of mutants showed to be untold
+
+
+def test_a_gate_that_closes_keeps_the_worker_from_writing_too() -> None:
+    unpaid = replace(GUIDE, paid_for=frozenset({O.SHIPPED}))
+    decision = reconcile(told(payment=P.PENDING), [MOVING], unpaid, T0 + H)
+
+    assert actions(decision, "order_status") == []
+    assert "gate:not_paid" in decision.because
+
+
+def test_a_correction_is_overtaken_only_by_what_the_carrier_says_later() -> None:
+    said = Statement(StatementKind.CORRECTION, "x", "ada", T0, O.SHIPPED, override=True)
+    one = told(O.READY_FOR_DISPATCH, history=history((O.READY_FOR_DISPATCH, "system", T0 - D)), statements=(said,))
+    for at, target in ((T0 - H, O.SHIPPED), (T0, O.SHIPPED), (T0 + H, O.OUT_FOR_DELIVERY)):
+        parcel = shipment(S.OUT_FOR_DELIVERY, at=at, custody_at=T0 - D)
+        (write,) = actions(reconcile(one, [parcel], GUIDE, T0 + 2 * H), "order_status")
+        assert write.target is target
+
+
+def test_only_edits_of_hands_that_the_policy_names_are_put_back() -> None:
+    parcels = [shipment(S.IN_TRANSIT, at=T0 - 2 * D)]
+    stands = history((O.SHIPPED, "system", T0 - 2 * D), (O.DELIVERED, "admin", T0 - D))
+    allowed = reconcile(told(O.DELIVERED, actor="admin", history=stands), parcels, GUIDE, T0)
+    assert actions(allowed, "order_status") == []
+    assert K.SYSTEM_CONTROLLED_EDIT not in {f.kind for f in allowed.findings}
+    assert "no_step_back" in allowed.because
+
+    early = history((O.AWAITING_CONFIRMATION, "system", T0 - 2 * D), (O.PROCESSING, "seller", T0 - D))
+    before = reconcile(told(O.PROCESSING, actor="seller", history=early), [], GUIDE, T0)
+    assert K.SYSTEM_CONTROLLED_EDIT not in {f.kind for f in before.findings}  # neither side is about dispatch
+
+
+def test_a_hold_before_the_systems_last_word_does_not_keep_it_from_being_restored() -> None:
+    stands = history(
+        (O.ON_HOLD, "admin", T0 - 3 * D), (O.SHIPPED, "system", T0 - 2 * D), (O.DELIVERED, "seller", T0 - D)
+    )
+    one = told(O.DELIVERED, actor="seller", history=stands)
+
+    (write,) = actions(reconcile(one, [shipment(S.IN_TRANSIT, at=T0 - 2 * D)], GUIDE, T0), "order_status")
+    assert (write.target, write.rules[0]) == (O.SHIPPED, "restore")
+
+
+def test_a_restored_order_is_not_looked_at_further() -> None:
+    stands = history((O.SHIPPED, "system", T0 - 2 * D), (O.DELIVERED, "seller", T0 - D))
+    decision = reconcile(
+        told(O.DELIVERED, actor="seller", history=stands), [shipment(S.IN_TRANSIT, at=T0 - 2 * D)], GUIDE, T0
+    )
+
+    assert [rule for rule in decision.because if not rule.startswith("owner:")] == ["write:restore"]
+
+
+def test_an_order_whose_parcel_came_back_or_is_not_shipped_is_not_ahead() -> None:
+    for one, parcels in (
+        (told(O.DELIVERED, status_at=T0), [shipment(S.RETURNED, custody_at=T0)]),
+        (told(O.DELIVERED, status_at=T0), [shipment(S.LOST, custody_at=T0)]),
+        (told(O.READY_FOR_DISPATCH, status_at=T0), [shipment(S.PRE_TRANSIT)]),
+        (told(O.DELIVERED, status_at=T0), []),
+    ):
+        assert K.ORDER_AHEAD not in {f.kind for f in reconcile(one, parcels, GUIDE, T0 + 9 * D).findings}
+
+
+def test_a_delivery_that_the_carrier_took_back_before_any_hand_over_is_found_with_both_words() -> None:
+    one = told(O.DELIVERED, status_at=T0)
+    parcel = shipment(S.PRE_TRANSIT, at=T0 + H, corrected=True)
+    found = finding(reconcile(one, [parcel], GUIDE, T0 + 2 * H), K.CORRECTION_AFTER_DELIVERED)
+    assert (found.evidence["shop"], found.evidence["carrier"], found.since) == ("DELIVERED", "pre_transit", T0 + H)
+
+
+def test_a_delivered_order_of_parcels_without_a_date_is_still_an_order() -> None:
+    two = replace(order("N1", "N2"), status=O.SHIPPED)
+    parcels = [shipment(S.DELIVERED, since=None), shipment(S.DELIVERED, number="N2", at=T0 + H)]
+    (write,) = actions(reconcile(two, parcels, GUIDE, T0 + 2 * H), "order_status")
+    assert (write.target, write.happened_at) == (O.DELIVERED, T0 + H)
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [("RB123456785GB", True), ("RB123456784GB", False), ("RR000000005GB", True), ("RA000000020GB", False)],
+)
+def test_the_check_digit_of_s10_is_five_for_rest_zero_and_none_for_rest_one(number: str, fits: bool) -> None:
+    """UPU S10: 11 - (8a+6b+4c+2d+3e+5f+9g+7h mod 11); 10 becomes 0, 11 becomes 5."""
+    weights, digits = (8, 6, 4, 2, 3, 5, 9, 7), [int(c) for c in number[2:10]]
+    rest = 11 - sum(w * d for w, d in zip(weights, digits, strict=True)) % 11
+    assert ({10: 0, 11: 5}.get(rest, rest) == int(number[10])) is fits
+    assert (candidates(number)[:1] == ("royalmail",)) is fits
