@@ -389,7 +389,8 @@ def bench_memory(database: str, folder: Path, events: int) -> list[dict[str, Any
         [sys.executable, "-m", "tests.bench", "--feed", database, "--folder", str(folder), "--events", str(events)],
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    early, late = (float(word) for word in done.stdout.split()[-2:])
+    line = next(line for line in done.stdout.splitlines() if line.startswith("resident "))
+    early, late = (float(word) for word in line.split()[1:])
     grown = late / early - 1
     told = f"{early:.0f} MB after a tenth"
     return [
@@ -441,7 +442,7 @@ def feed(database: str, folder: Path, events: int) -> None:
             if not early and fed * 10 >= events:
                 early = resident()
         assert lab.rows(t.inbox, t.inbox.c.state == "dead") == []
-        print(early, resident())
+        print(f"resident {early} {resident()}", flush=True)
 
 
 # worker
@@ -644,10 +645,12 @@ def main() -> None:
 
         with psycopg.connect(databases["postgresql"], autocommit=True) as connection:
             connection.execute("CREATE DATABASE worker")
+            connection.execute("CREATE DATABASE start")
         own = {
             "postgresql": databases["postgresql"].replace("/postgres?", "/worker?"),
             "sqlite": f"sqlite:///{folder}/db/worker.db",
             "memory": f"sqlite:///{folder}/db/memory.db",
+            "start": databases["postgresql"].replace("/postgres?", "/start?"),
         }
         for url in (*databases.values(), *own.values()):
             store = Store(url)
@@ -661,7 +664,7 @@ def main() -> None:
             "receive": lambda: bench_receive(databases, folder, count),
             "worker": lambda: bench_worker(own, folder, redis_server.url, min(count, 3000)),
             "poll": lambda: bench_poll(folder, databases["sqlite"]),
-            "start": lambda: bench_start(own["postgresql"], folder, redis_server.url),
+            "start": lambda: bench_start(own["start"], folder, redis_server.url),
             "memory": lambda: bench_memory(own["memory"], folder, options.events),
         }
         rows = [row for name in options.only or paths for row in paths[name]()]
