@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.domain.test_reconcile import T0, D, order, shipment
+from tests.domain.test_timeline import told as scan_told
 from tracker.domain.errors import ConfigError, RateLimited
 from tracker.domain.facts import (
     NOWHERE,
@@ -34,8 +35,9 @@ from tracker.domain.gates import Gate, may
 from tracker.domain.hashing import digest
 from tracker.domain.notices import estimate
 from tracker.domain.numbers import candidates
-from tracker.domain.policy import Calendar, Owns, Policy, Span
-from tracker.domain.reconcile import reconcile
+from tracker.domain.policy import Calendar, Deadline, Owns, Policy, Silence, Span
+from tracker.domain.reconcile import apply, reconcile
+from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import (
     Act,
     FindingKind,
@@ -566,3 +568,91 @@ def test_the_check_digit_of_s10_is_five_for_rest_zero_and_none_for_rest_one(numb
     rest = 11 - sum(w * d for w, d in zip(weights, digits, strict=True)) % 11
     assert ({10: 0, 11: 5}.get(rest, rest) == int(number[10])) is fits
     assert (candidates(number)[:1] == ("royalmail",)) is fits
+
+
+def test_a_day_told_as_midnight_is_the_day_that_ends_there() -> None:
+    assert "November 5, 2026" in estimate(datetime(2026, 11, 6, tzinfo=UTC), "en", "America/Los_Angeles")
+
+
+def test_ownership_by_carrier_reads_the_carrier_and_where_it_is_not_told_the_shops_word() -> None:
+    rule = Owns("ups", Owner.PLATFORM, carrier=("ups", "Kiwi Post"))
+    for parcel, fits in (
+        (Parcel("ups", "N"), True),
+        (Parcel(None, "N", "kiwi post"), True),
+        (Parcel("dhl", "N", "ups"), False),
+    ):
+        assert rule.fits(told(fulfilments=(Fulfilment("F", "s", (parcel,)),))) is fits
+
+
+def test_a_correction_that_the_shop_cannot_say_stops_there() -> None:
+    said = Statement(StatementKind.CORRECTION, "x", "ada", T0, O.CONFIRMED, override=True)
+    decision = reconcile(
+        told(history=history((O.PROCESSING, "system", T0 - D)), statements=(said,)), [MOVING], GUIDE, T0 + H
+    )
+
+    assert actions(decision, "order_status") == []
+    assert [rule for rule in decision.because if not rule.startswith("owner:")] == ["status_not_expressible:confirmed"]
+
+
+def test_a_written_status_stands_since_the_version_before_it() -> None:
+    one = told(history=history((O.PROCESSING, "system", T0 + H)))
+    (write,) = actions(reconcile(one, [MOVING], GUIDE, T0 + 2 * H), "order_status")
+    stand = apply(one, write, "Shipped").history[-1]
+    assert (stand.at, stand.read_before, stand.actor, stand.raw) == (T0 + H, T0 + H, "trackwright", "Shipped")
+
+
+def test_a_clock_that_begins_at_a_status_does_not_run_for_an_order_outside_the_line() -> None:
+    clock = Deadline("pack", K.DELIVERY_OVERDUE, O.PROCESSING, O.SHIPPED, breach=Span(elapsed=H))
+    policy = replace(GUIDE, deadlines=(clock,))
+    assert reconcile(told(O.ON_HOLD), [], policy, T0 + 9 * H).findings is not None
+    late = finding(reconcile(told(status_at=T0), [], policy, T0 + H), K.DELIVERY_OVERDUE)
+    assert (late.evidence["step"], late.evidence["due"], late.since) == ("breach", "2026-11-02 09:00Z", T0 + H)
+    early = told(O.CONFIRMED, history=history((O.CONFIRMED, "system", T0)))
+    assert K.DELIVERY_OVERDUE not in {f.kind for f in reconcile(early, [], policy, T0 + 9 * H).findings}
+
+
+def test_an_unknown_hand_that_agrees_with_the_carrier_is_no_finding() -> None:
+    stands = history((O.SHIPPED, "system", T0 - 2 * D), (O.DELIVERED, "unknown", T0 - D))
+    agrees = reconcile(told(O.DELIVERED, history=stands), [shipment(S.DELIVERED, at=T0 - D)], GUIDE, T0)
+    assert K.SYSTEM_CONTROLLED_EDIT not in {f.kind for f in agrees.findings}
+
+
+@pytest.mark.parametrize(("status", "address", "found"), [
+    (O.SHIPPED, "flagged", True), (O.SHIPPED, "unconfirmed", True), (O.SHIPPED, "missing", True), (O.SHIPPED, "confirmed", False),
+    (O.SHIPPED, "", False), (O.PROCESSING, "flagged", False),
+])  # fmt: skip
+def test_an_address_matters_once_the_order_moved(status: O, address: str, found: bool) -> None:
+    decision = reconcile(told(status, address=address), [shipment(S.PRE_TRANSIT)], GUIDE, T0 + H)
+    assert (K.ADDRESS_UNCONFIRMED in {f.kind for f in decision.findings}) is found
+
+
+def test_delivered_straight_from_processing_is_found() -> None:
+    one = told(O.DELIVERED, history=history((O.PROCESSING, "seller", T0 - D), (O.DELIVERED, "seller", T0)))
+    assert finding(reconcile(one, [], SELLER, T0 + H), K.DELIVERED_BEFORE_SHIPPED).severity is Severity.WARNING
+    by_steps = replace(
+        one,
+        history=history((O.PROCESSING, "seller", T0 - D), (O.SHIPPED, "seller", T0 - H), (O.DELIVERED, "seller", T0)),
+    )
+    first_read = replace(one, history=history((O.DELIVERED, "seller", T0)))
+    for fine in (by_steps, first_read):
+        assert K.DELIVERED_BEFORE_SHIPPED not in {f.kind for f in reconcile(fine, [], SELLER, T0 + H).findings}
+
+
+def test_silence_of_a_lane_has_its_own_length() -> None:
+    policy = replace(GUIDE, silence=(Silence("far", carrier="ups", stuck_after=10 * D),))
+    for one, days, stuck in ((policy, 9, False), (policy, 10, True), (GUIDE, 6, False), (GUIDE, 7, True)):
+        decision = reconcile(told(O.SHIPPED), [MOVING], one, T0 + days * D)
+        assert (K.STUCK in {f.kind for f in decision.findings}) is stuck
+    assert finding(reconcile(told(O.SHIPPED), [MOVING], policy, T0 + 10 * D), K.STUCK).evidence["silence"] == "far"
+
+
+def test_no_remedy_is_proposed_while_the_parcel_is_held_by_customs_or_a_slow_carrier() -> None:
+    """KE-14, KE-09."""
+    for parcel in (shipment(S.IN_TRANSIT, reason=Reason.CUSTOMS_HOLD), replace(MOVING, slow=True)):
+        assert finding(reconcile(told(), [parcel], SELLER, T0 + H), K.ORDER_BEHIND).proposal == ""
+
+
+def test_unusual_steps_are_added_up() -> None:
+    back = (S.PICKED_UP, S.AVAILABLE_FOR_PICKUP) * 2  # from the counter back to a pick-up is no usual way
+    steps = [(status, hours) for hours, status in enumerate((*back, S.PICKED_UP, S.IN_TRANSIT))]
+    assert summarize([scan_told(status, hours) for status, hours in steps]).unusual == 2
