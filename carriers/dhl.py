@@ -40,7 +40,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import Trust
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Client, Request, Secrets, read_codes
-from tracker.plugin.payloads import decode, each, mapping, moment, number, printed, text
+from tracker.plugin.payloads import decode, each, inside, moment, number, printed, text
 from tracker.plugin.signatures import shared_secret
 
 LOCAL = {"parcel-de": "DE", "post-de": "DE", "svb": "DE", "parcel-nl": "NL", "parcel-pl": "PL"}  # prints local times
@@ -172,7 +172,7 @@ def _shipment(shipment: dict[str, Any], full: bool) -> Report:
     scans = each(shipment.get("events"), "$.events", _event, service)
     complete = full and bool(scans)
     if not scans and shipment.get("status") is not None:
-        scans = [_event(mapping(shipment["status"], "$.status"), service, "$.status")]
+        scans = [inside(shipment["status"], "$.status", _event, service)]
     proof = None
     details = shipment.get("details")
     if isinstance(details, dict) and isinstance(pod := details.get("proofOfDelivery"), dict):
@@ -187,7 +187,7 @@ def _shipment(shipment: dict[str, Any], full: bool) -> Report:
     )
 
 
-def _event(event: dict[str, Any], service: str, where: str = "$") -> Scan:
+def _event(event: dict[str, Any], service: str) -> Scan:
     get = event.get
     coarse = text(get("statusCode"))[:100]  # some divisions leave it out
     status, description = text(get("status")), text(get("description"))
@@ -200,7 +200,7 @@ def _event(event: dict[str, Any], service: str, where: str = "$") -> Scan:
     code = Code(f"{service}/{coarse}", fine[:100] or coarse or "missing", description or status)
     if not (stamp := get("timestamp")):
         return Scan(code, place=place)
-    return Scan(code, *printed(stamp, f"{where}.timestamp"), place)
+    return Scan(code, *printed(stamp, "$.timestamp"), place)
 
 
 def _is_code(status: str) -> bool:

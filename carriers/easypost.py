@@ -38,7 +38,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Client, Request, Secrets, read_codes
-from tracker.plugin.payloads import decode, each, mapping, moment, number, printed, text, word
+from tracker.plugin.payloads import decode, each, inside, mapping, moment, number, printed, text, word
 from tracker.plugin.signatures import hmac_hex
 
 NAMES = {  # EasyPost's names for carriers; others are used in lower case
@@ -109,7 +109,7 @@ class EasyPost(contracts.Carrier):
             result = mapping(body.get("result"), "$.result")
             if result.get("object", "Tracker") != "Tracker":
                 return ()  # events about other things than trackers
-            return (_tracker(result, "$.result"),)
+            return (inside(result, "$.result", _tracker),)
         if "trackers" in body:
             return each(body["trackers"], "$.trackers", _tracker)
         return (_tracker(body),)
@@ -152,28 +152,28 @@ class EasyPost(contracts.Carrier):
         return (self.settings.api_key.get_secret_value(), "")
 
 
-def _tracker(tracker: dict[str, Any], where: str = "$") -> Report:
+def _tracker(tracker: dict[str, Any]) -> Report:
     named = text(tracker.get("carrier"))
     carrier = NAMES.get(named.lower(), named.lower()) or "unknown"
     leg = Leg.CUSTOMER_RETURN if tracker.get("is_return") is True else None
     details = tracker.get("tracking_details")
-    scans = tuple(each(details, f"{where}.tracking_details", _detail, leg))
+    scans = tuple(each(details, "$.tracking_details", _detail, leg))
     status, detail = text(tracker.get("status")), text(tracker.get("status_detail"))
     state = STATES.get(detail) if detail == "expired" else STATES.get(status)
     if state is TrackingState.NOT_FOUND and scans:
         state = None
     updated = tracker.get("updated_at")
-    as_of = moment(updated, f"{where}.updated_at") if updated else None
+    as_of = moment(updated, "$.updated_at") if updated else None
     if as_of is not None and as_of.tzinfo is None:
         as_of = as_of.replace(tzinfo=UTC)
     return Report(
         carrier,
-        number(tracker.get("tracking_code"), f"{where}.tracking_code"),
+        number(tracker.get("tracking_code"), "$.tracking_code"),
         scans,
         tracking=state or TrackingState.ACTIVE,
         complete=True,
         as_of=as_of,
-        edd=_estimate(tracker.get("est_delivery_date"), f"{where}.est_delivery_date"),
+        edd=_estimate(tracker.get("est_delivery_date"), "$.est_delivery_date"),
         proof=Proof(signed=True) if tracker.get("signed_by") else None,
     )
 

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,11 +24,13 @@ TARGETS = {
     "claims": ("tracker/store/queries.py tracker/pipeline/held.py", "tests/pipeline"),
 }
 KILLED = (1, 24, 36, -24, 152, 255)  # a failed test, or a mutant that runs for ever
+FOLDERS = ("tracker", "carriers", "adapters", "tests", "deploy")
+FILES = ("pyproject.toml", "Makefile", "README.md", "SECURITY.md", "requirements.lock")
 CONFIG = """
 [tool.mutmut]
 source_paths = ["tracker"]
 only_mutate = {files}
-also_copy = ["carriers", "adapters", "tests", "deploy", "Makefile", "README.md", "SECURITY.md", "requirements.lock"]
+also_copy = {others}
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["-p", "no:randomly", "-p", "no:cacheprovider"]
 """
@@ -56,13 +57,13 @@ def one(target: str, sample: int, seed: int, children: int) -> float:
     files, tests = (part.split() for part in TARGETS[target])
     with tempfile.TemporaryDirectory(prefix="trackwright-mutation-") as made:
         folder = Path(made)
-        for name in ("tracker", "carriers", "adapters", "tests", "deploy"):
+        for name in FOLDERS:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("pyproject.toml", "Makefile", "README.md", "SECURITY.md", "requirements.lock"):
+        for name in FILES:
             shutil.copy(ROOT / name, folder)
         settings = folder / "pyproject.toml"
-        settings.write_text(settings.read_text() + CONFIG.format(files=json.dumps(files), tests=json.dumps(tests)))
-        tomllib.loads(settings.read_text())
+        config = {"files": files, "tests": tests, "others": [*FOLDERS[1:], *FILES[1:]]}
+        settings.write_text(settings.read_text() + CONFIG.format(**{k: json.dumps(v) for k, v in config.items()}))
         mutmut(folder, "run", "of-no-such-name")  # makes the mutants, and says that none is called so
         names = sorted(verdicts(folder))
         if not names:

@@ -1,6 +1,6 @@
 """`make fuzz`: coverage-guided fuzzing of every target, one process each; a crash is kept as a seed of that target.
 
-atheris is installed for this alone (`requirements.txt here`): it has no wheel for every system that we run on.
+atheris is installed for this alone (`requirements.txt` here): it has no wheel for every system that we run on.
 """
 
 from __future__ import annotations

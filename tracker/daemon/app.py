@@ -147,9 +147,8 @@ class Daemon:
                 if current(self.store) != head() and (found := migrate(self.store)) != head():
                     log.warning("schema_is_newer", revision=found, version=__version__)
                 break
-            except (
-                ProgrammingError
-            ) as error:  # a database role without DDL, as it should be, and a schema that is older
+            except ProgrammingError as error:
+                # a role without DDL, as it should be, and a schema that is older
                 raise ConfigError(
                     f"database: the schema is at {current(self.store) or 'nothing'}, this version needs {head()}, and the "
                     "database role may not change it: run `tracker migrate` as the role that owns the schema (deploy/roles.sql)"
