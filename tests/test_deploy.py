@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import click
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -56,7 +57,9 @@ def test_what_the_image_and_the_composition_start_is_a_command_of_ours() -> None
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     ours = [command, *(services[name]["command"] for name in ("migrate", "web", "worker", "scheduler"))]
     for words in ours:
-        context = cli.commands[words[0]].make_context(words[0], [*words[1:2], str(DEPLOY / "tracker.example.yaml")])
+        found = cli.get_command(click.Context(cli), words[0])
+        assert found is not None, words
+        context = found.make_context(words[0], [*words[1:2], str(DEPLOY / "tracker.example.yaml")])
         assert context.params["file"]
 
 

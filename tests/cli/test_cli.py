@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -61,9 +62,13 @@ def ok(result: Result) -> str:
 
 
 def test_every_command_explains_itself(run: Run) -> None:
-    for name, command in main_.cli.commands.items():
+    names = main_.cli.list_commands(click.Context(main_.cli))
+    assert {"up", "show", "codes", "demo"} <= set(names)
+    listed = ok(run("--help"))
+    for name in names:
         assert len(ok(run(name, "--help"))) > 60, name
-        assert command.help
+        assert f"\n  {name} " in listed
+    assert "No such command 'shwo'" in run("shwo").output
 
 
 def test_show_and_explain_tell_where_an_order_stands_and_why(run: Run, lab: Lab) -> None:

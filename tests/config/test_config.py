@@ -357,12 +357,15 @@ class Acme(contracts.Carrier):
 '''
 
 
-def test_no_other_distribution_may_own_our_names(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("package", ["tracker", "carriers", "adapters"])
+def test_no_other_distribution_may_own_our_names(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guard_names()
-    import importlib.metadata
-
-    monkeypatch.setattr(
-        importlib.metadata, "packages_distributions", lambda: {"tracker": ["other-tracker", "trackwright"]}
-    )
-    with pytest.raises(ConfigError, match="other-tracker"):
+    info = tmp_path / "other_parcels-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-parcels\nVersion: 1.0\n")
+    (info / "RECORD").write_text(f"my{package}/__init__.py,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    guard_names()
+    (info / "RECORD").write_text(f"{package}/__init__.py,,\nother_parcels-1.0.dist-info/RECORD,,\n")
+    with pytest.raises(ConfigError, match=rf"'{package}' belongs to another installed package \(other-parcels\)"):
         guard_names()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tracker import __version__
-from tracker.cli import act, configure, look, ops, people, play, policy, run
 from tracker.config.plugins import guard_names
 from tracker.daemon.app import EXIT_DATABASE, DatabaseAway
 from tracker.domain.errors import ConfigError, TrackerError
@@ -16,7 +16,26 @@ from tracker.domain.errors import ConfigError, TrackerError
 EXIT_CONFIG = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Modules(click.Group):
+    """The commands of the modules, each imported when it is asked for a name that those before it lack: roles start fast."""
+
+    modules = ("run", "look", "configure", "ops", "people", "policy", "act", "play")
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name, None where there is none."""
+        for module in self.modules:
+            for command in import_module(f"tracker.cli.{module}").COMMANDS:
+                if command.name == cmd_name:
+                    found: click.Command = command
+                    return found
+        return None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names of all commands."""
+        return sorted(c.name for module in self.modules for c in import_module(f"tracker.cli.{module}").COMMANDS)
+
+
+@click.group(cls=_Modules, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="tracker")
 def cli() -> None:
     r"""Keep an order's shipping status and order status in step.
@@ -31,11 +50,6 @@ def cli() -> None:
                    tracker findings        what a person must look at
     Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage, 3 database away
     """
-
-
-for group in (run, configure, look, ops, people, policy, act, play):
-    for command in group.COMMANDS:
-        cli.add_command(command)
 
 
 def main() -> None:

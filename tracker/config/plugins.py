@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import distributions, entry_points
 from types import ModuleType
 
 from tracker.domain.errors import ConfigError
@@ -51,10 +51,12 @@ def only_class(module: ModuleType, base: type[Source]) -> type[Source]:
 
 def guard_names() -> None:
     """Refuse to run when another distribution owns one of our three import names (DESIGN: an application, no library)."""
-    from importlib.metadata import packages_distributions
-
     for package in ("tracker", "carriers", "adapters"):
-        owners = {owner.lower() for owner in packages_distributions().get(package, ())} - {"trackwright"}
+        owners = {
+            found.name
+            for found in distributions()
+            if found.name.lower() != "trackwright" and f"\n{package}/" in f"\n{found.read_text('RECORD')}"
+        }
         if owners:
             raise ConfigError(
                 f"the import name {package!r} belongs to another installed package ({', '.join(sorted(owners))}): "

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-import holidays
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tracker.clock import system_now
@@ -306,6 +305,8 @@ def _calendar(part: CalendarPart, path: Path_, document: Document) -> Calendar:
         return Calendar()
     days: set[date] = set(part.closed)
     if part.country is not None:
+        import holidays  # 50 ms, for those who name a country
+
         known = holidays.list_supported_countries()
         if part.country not in known:
             near = difflib.get_close_matches(part.country.upper(), known, 3, 0.4)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
@@ -27,7 +28,6 @@ from tracker.daemon import bells as bells_
 from tracker.daemon.bells import Bells
 from tracker.daemon.http import Clients, NoVault
 from tracker.daemon.telemetry import Metrics
-from tracker.daemon.web import Servers
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.pipeline import heal
 from tracker.pipeline.drain import drain
@@ -38,6 +38,9 @@ from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
 from tracker.store.queries import counts
 from tracker.store.tables import accounts
+
+if TYPE_CHECKING:
+    from tracker.daemon.web import Servers
 
 log = structlog.get_logger()
 ROLES = frozenset({"web", "worker", "scheduler"})
@@ -172,6 +175,8 @@ class Daemon:
     def start(self) -> None:
         """Start the roles. The database must be connected."""
         if "web" in self.roles:
+            from tracker.daemon.web import Servers  # a worker has no HTTP to serve
+
             self.servers = Servers(self.world, self.not_ready, lambda: self.metrics.render(self.gauges()))
             self._spawn("web", self.servers.run)
             if not self.servers.started():

@@ -74,8 +74,6 @@ class Held:
             with store.write() as connection:
                 until_ = database_now(connection) + LEASE
                 for count, rows in sorted(by_attempts.items()):
-                    ours = sa.and_(
-                        key.in_(sorted(rows, key=str)), table.c.attempts == count, table.c.claimed_until.isnot(None)
-                    )
+                    ours = sa.and_(key.in_(rows), table.c.attempts == count, table.c.claimed_until.isnot(None))
                     renewed += connection.execute(table.update().where(ours).values(claimed_until=until_)).rowcount
         return renewed

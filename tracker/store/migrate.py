@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from tracker.store.engine import Store
+
+if TYPE_CHECKING:
+    from alembic.config import Config  # loaded where there is something to migrate: a role starts without it
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def alembic_config() -> Config:
     """Return Alembic's configuration, without a file."""
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     return config
 
 
@@ -24,30 +30,38 @@ def migrate(store: Store) -> str:
 
     A schema of a newer version is left as it is: schemas only expand, so this version works on it.
     """
+    from alembic import command
+
     config = alembic_config()
     with store.write() as connection:
         if not store.sqlite:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7234001)")
-        found = MigrationContext.configure(connection).get_current_revision()
-        if found is not None and not known(found):
+        found = _revision(connection)
+        if found is not None and found not in revisions():
             return found
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return head()
 
 
+def revisions() -> list[str]:
+    """List the revisions that this version has, the newest last; one that it lacks was made by a newer version beside us."""
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
 def head() -> str:
-    """Return the newest revision that this version knows."""
-    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
-
-
-def known(revision: str | None) -> bool:
-    """Tell whether this version has a revision; one that it lacks was made by a newer version, which stands beside us."""
-    scripts = ScriptDirectory.from_config(alembic_config())
-    return revision is None or revision in {script.revision for script in scripts.walk_revisions()}
+    """Return the newest revision that this version has."""
+    return revisions()[-1]
 
 
 def current(store: Store) -> str | None:
     """Return the revision a database is at, None for an empty one."""
     with store.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _revision(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return found
