@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -255,15 +256,15 @@ class _Batch:
         if not wanted:
             return
         self.loaded |= set(wanted)
-        by_number = sa.select(shipments).where(shipments.c.number.in_(wanted))
-        rows = self.connection.execute(by_number).all()
-        if rows and not self.world.store.sqlite:  # lock order: trackings by id, then shipments by key
-            ids = [row.id for row in rows]
+        here = shipments.c.number.in_(wanted)
+        by_number = sa.select(shipments).where(here)
+        if not self.world.store.sqlite:  # lock order: trackings by id, then shipments by key
+            ids = self.connection.execute(sa.select(shipments.c.id).where(here)).scalars().all()
             tracked = sa.select(trackings.c.id).where(trackings.c.shipment_id.in_(ids)).order_by(trackings.c.id)
             self.connection.execute(tracked.with_for_update()).all()
             order = (shipments.c.carrier, shipments.c.number, shipments.c.generation)
-            rows = self.connection.execute(by_number.order_by(*order).with_for_update()).all()
-        for row in rows:
+            by_number = by_number.order_by(*order).with_for_update()
+        for row in self.connection.execute(by_number).all():
             self._know(row)
 
     def _know(self, row: Row[Any]) -> _Parcel:
@@ -510,7 +511,11 @@ class _Batch:
         ids = {parcel.id for _, _, parcel, _ in told}
         known: dict[tuple[int, str], tuple[str, datetime | None]] = {}
         stored: dict[tuple[int, str], int] = {}
-        for row in self.connection.execute(sa.select(trackings).where(trackings.c.shipment_id.in_(ids))):
+        for row in self.connection.execute(
+            sa.select(trackings.c.id, trackings.c.shipment_id, trackings.c.account, trackings.c.tracking_state,
+                      trackings.c.as_of)
+            .where(trackings.c.shipment_id.in_(ids))
+        ).all():  # fmt: skip
             known[row.shipment_id, row.account] = (row.tracking_state, row.as_of)
             stored[row.shipment_id, row.account] = row.id
         before = dict(known)
@@ -577,12 +582,12 @@ class _Batch:
             return
         told: dict[int, list[Told]] = defaultdict(list)
         rows = self.connection.execute(
-            sa.select(scans)
+            sa.select(*TOLD, scans.c.id, scans.c.account, scans.c.first_seen_at)
             .where(scans.c.shipment_id.in_(self.touched), scans.c.withdrawn_at.is_(None))
             .order_by(scans.c.shipment_id, scans.c.instant.desc())
         )
         gone = []
-        for row in rows:
+        for row in (row for part in rows.partitions(500) for row in part):
             if self._withdrawn(row):
                 gone.append(row.id)
             elif len(told[row.shipment_id]) < MOST_SCANS:
@@ -836,15 +841,31 @@ def look_up(account: Account, code: Code) -> Meaning | None:
     return account.codes.get((code.space, code.code)) or account.carrier.meaning(code)
 
 
+TOLD = tuple(
+    scans.c[name]
+    for name in (
+        "shipment_id", "fingerprint", "space", "code", "status", "reason", "leg", "correction", "instant", "zone", "precision",
+        "city", "region", "postcode", "country", "confirmed_at",
+    )
+)  # fmt: skip
+
+
 def told_of(row: Row[Any]) -> Told:
-    """Read a stored scan as the summary needs it."""
-    status = ShippingStatus(row.status) if row.status else None
-    meaning = Meaning(status, Reason(row.reason) if row.reason else None, Leg(row.leg), row.correction)
-    place = Place(row.city, row.region, row.postcode, row.country)
+    """Read a stored scan, its columns TOLD at least, as the summary needs it."""
     return Told(
-        row.fingerprint, row.space, row.code, meaning, row.instant, Zone(row.zone), Precision(row.precision), place,
+        row.fingerprint, row.space, row.code, _meaning(row.status, row.reason, row.leg, row.correction), row.instant,
+        _ZONES[row.zone], _PRECISIONS[row.precision], Place(row.city, row.region, row.postcode, row.country),
         row.confirmed_at is not None,
     )  # fmt: skip
+
+
+_ZONES = {zone.value: zone for zone in Zone}  # 0.3 us less a look-up than Zone(value)
+_PRECISIONS = {precision.value: precision for precision in Precision}
+
+
+@lru_cache(maxsize=2_000)
+def _meaning(status: str | None, reason: str | None, leg: str, correction: bool) -> Meaning:
+    return Meaning(ShippingStatus(status) if status else None, Reason(reason) if reason else None, Leg(leg), correction)
 
 
 def stand_columns(order: Order) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Store:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.url: URL = parsed
         self.sqlite = parsed.get_backend_name() == "sqlite"
-        self.batch = 50 if self.sqlite else 200
+        self.batch = 100 if self.sqlite else 200  # SQLite: the receiver waits while a batch is written
         self._lock = _FirstLock()
         self.engine = self._sqlite(parsed) if self.sqlite else self._postgres(parsed, pool_size)
 

@@ -19,25 +19,33 @@ Json = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
 class Utc(sa.types.TypeDecorator[datetime]):
-    """An aware moment: timestamptz in PostgreSQL, naive UTC in SQLite."""
+    """An aware moment: timestamptz in PostgreSQL; in SQLite the text that sorts, `2026-11-02 08:00:00.000000`, of UTC."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        """Read and write SQLite's text ourselves: a worker turns some thirty moments an event, and `replace` takes 0.7 us."""
+        return dialect.type_descriptor(sa.String() if dialect.name == "sqlite" else self.impl)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
         """Refuse naive moments."""
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError("a naive moment must not reach the database")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+        if value.tzinfo is not UTC:
+            if value.tzinfo is None:
+                raise ValueError("a naive moment must not reach the database")
+            value = value.astimezone(UTC)
+        return value.isoformat(" ", "microseconds")[:26] if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Give back aware UTC."""
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return datetime.fromisoformat(value + "+00:00")
+        found: datetime = value
+        return found if found.tzinfo is UTC else found.astimezone(UTC)
 
 
 def _id() -> Any:
