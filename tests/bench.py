@@ -428,8 +428,55 @@ def apply(lab: Any) -> None:
     assert lab.rows(t.inbox, t.inbox.c.state == "dead", t.inbox.c.account == "easypost") == []
 
 
-def apply_events(lab: Any, name: str, round_: int, count: int) -> float:
-    """Return the seconds from the inbox to the committed outbox of so many new scans, in one thread.
+def drain(database: str, folder: Path) -> None:
+    """Be a worker of one thread: apply what waits for each moment that standard input says, and say so."""
+    from tests.lab import Lab
+    from tracker.daemon.app import rest_memory
+
+    with ExitStack() as stack:
+        lab = Lab(database, folder, stack)
+        rest_memory()
+        print("ready", flush=True)
+        for line in sys.stdin:
+            lab.clock.move_to(datetime.fromisoformat(line.strip()))
+            apply(lab)
+            print("done", flush=True)
+
+
+@contextmanager
+def _workers(database: str, folder: Path, count: int) -> Iterator[Callable[[Any], None]]:
+    """Start workers in processes of their own; gives what makes all of them apply what waits, and waits for them."""
+    with ExitStack() as stack:
+        workers = []
+        for i in range(count):
+            (place := folder / f"worker{i}").mkdir()
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "tests.bench", "--drain", database, "--folder", str(place)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+            stack.enter_context(worker)
+            stack.callback(worker.kill)
+            workers.append(worker)
+
+        def said(worker: Any, word: str) -> None:
+            while (line := worker.stdout.readline()) != f"{word}\n":
+                if not line:
+                    raise RuntimeError("a worker ended")
+
+        def work(lab: Any) -> None:
+            for worker in workers:
+                worker.stdin.write(f"{lab.clock().isoformat()}\n")
+                worker.stdin.flush()
+            for worker in workers:
+                said(worker, "done")
+
+        for worker in workers:
+            said(worker, "ready")
+        yield work
+
+
+def apply_events(lab: Any, name: str, round_: int, count: int, work: Callable[[Any], None] = apply) -> float:
+    """Return the seconds from the inbox to the committed outbox of so many new scans.
 
     They are told of 200 parcels, each of an order of its own; what waits in the inbox was received a second ago.
     """
@@ -443,7 +490,7 @@ def apply_events(lab: Any, name: str, round_: int, count: int) -> float:
     told = ((f"{round_}-{i}", numbers[i % 200], at) for i, at in enumerate(scanned))
     receive(lab.daemon.store, lab.clock() - timedelta(seconds=1), told)
     began = time.perf_counter()
-    apply(lab)
+    work(lab)
     return time.perf_counter() - began
 
 
@@ -453,6 +500,9 @@ def bench_worker(databases: dict[str, str], folder: Path, redis_url: str, count:
     from dramatiq.brokers.redis import RedisBroker
 
     from tests.lab import Lab
+    from tracker.daemon.app import rest_memory
+
+    round_ = iter(range(100))
 
     def floor() -> float:
         broker = RedisBroker(url=redis_url)
@@ -474,18 +524,22 @@ def bench_worker(databases: dict[str, str], folder: Path, redis_url: str, count:
         return rate
 
     rows = []
-    for name in ("postgresql", "sqlite"):
+    for name, kind, processes in (
+        ("PostgreSQL, two workers", "postgresql", 2), ("PostgreSQL, one worker", "postgresql", 1), ("SQLite, one worker", "sqlite", 1),
+    ):  # fmt: skip
         with ExitStack() as stack:
-            lab = Lab(databases[name], folder, stack)
-            round_ = iter(range(100))
+            lab = Lab(databases[kind], folder, stack)
+            rest_memory()  # as a worker does
+            work = stack.enter_context(_workers(databases[kind], folder, processes)) if processes > 1 else apply
 
-            def ours(lab: Any = lab, name: str = name, round_: Any = round_) -> float:
-                return count / apply_events(lab, name, next(round_), count)
+            def ours(lab: Any = lab, kind: str = kind, work: Any = work) -> float:
+                return count / apply_events(lab, kind, next(round_), count, work)
 
+            ours()  # warm
             measured, base = side_by_side(ours, floor)
         rows.append(
             _row(
-                f"inbox row to outbox committed, one thread, {name}",
+                f"inbox row to outbox committed, {name}",
                 f"{measured:,.0f}/s",
                 f"{base:,.0f}/s Dramatiq no-op, defaults",
                 measured / base,
@@ -584,10 +638,14 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000, help="of the memory run; the goal is told of 1,000,000")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--feed", help=argparse.SUPPRESS)
+    parser.add_argument("--drain", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, options.folder)
+        return
+    if options.drain:
+        drain(options.drain, options.folder)
         return
     if options.feed:
         feed(options.feed, options.folder, options.events)

@@ -213,7 +213,7 @@ def growth(server: Any, folder: str, events: int = 2000, runs: int = 3) -> float
 
     import psycopg
 
-    from tests.bench import apply_events, prepare
+    from tests.bench import apply_events
     from tests.lab import Lab
     from tracker.store.engine import Store
     from tracker.store.migrate import migrate
@@ -231,7 +231,6 @@ def growth(server: Any, folder: str, events: int = 2000, runs: int = 3) -> float
             place = Path(folder) / f"growth-{name}"
             place.mkdir()
             labs[name] = Lab(url, place, stack)
-            prepare(labs[name], name)
         for i in range(runs + 1):
             for name, lab in labs.items():
                 took[name].append(apply_events(lab, name, i, events))

@@ -256,11 +256,12 @@ class _Batch:
         if not wanted:
             return
         self.loaded |= set(wanted)
-        here = shipments.c.number.in_(wanted)
+        here = queries.among(self.connection, shipments.c.number, wanted)
         by_number = sa.select(shipments).where(here)
         if not self.world.store.sqlite:  # lock order: trackings by id, then shipments by key
             ids = self.connection.execute(sa.select(shipments.c.id).where(here)).scalars().all()
-            tracked = sa.select(trackings.c.id).where(trackings.c.shipment_id.in_(ids)).order_by(trackings.c.id)
+            mine = queries.among(self.connection, trackings.c.shipment_id, ids)
+            tracked = sa.select(trackings.c.id).where(mine).order_by(trackings.c.id)
             self.connection.execute(tracked.with_for_update()).all()
             order = (shipments.c.carrier, shipments.c.number, shipments.c.generation)
             by_number = by_number.order_by(*order).with_for_update()
@@ -514,7 +515,7 @@ class _Batch:
         for row in self.connection.execute(
             sa.select(trackings.c.id, trackings.c.shipment_id, trackings.c.account, trackings.c.tracking_state,
                       trackings.c.as_of)
-            .where(trackings.c.shipment_id.in_(ids))
+            .where(queries.among(self.connection, trackings.c.shipment_id, ids))
         ).all():  # fmt: skip
             known[row.shipment_id, row.account] = (row.tracking_state, row.as_of)
             stored[row.shipment_id, row.account] = row.id
@@ -569,7 +570,7 @@ class _Batch:
         if links:
             self.connection.execute(queries.upsert(self.connection, shipment_links).on_conflict_do_nothing(), links)
 
-    def _withdrawn(self, row: Row[Any]) -> bool:
+    def _withdrawn(self, row: Any) -> bool:
         """Say whether a full history of its account no longer tells a scan that it told before it was asked."""
         history = self.complete.get((row.shipment_id, row.account))
         return history is not None and row.fingerprint not in history[0] and row.first_seen_at <= history[1]
@@ -583,7 +584,7 @@ class _Batch:
         told: dict[int, list[Told]] = defaultdict(list)
         rows = self.connection.execute(
             sa.select(*TOLD, scans.c.id, scans.c.account, scans.c.first_seen_at)
-            .where(scans.c.shipment_id.in_(self.touched), scans.c.withdrawn_at.is_(None))
+            .where(queries.among(self.connection, scans.c.shipment_id, self.touched), scans.c.withdrawn_at.is_(None))
             .order_by(scans.c.shipment_id, scans.c.instant.desc())
         )
         gone = []
@@ -617,7 +618,7 @@ class _Batch:
         rows = self.connection.execute(
             sa.select(trackings.c.id, trackings.c.shipment_id, trackings.c.account, trackings.c.tracking_state,
                       trackings.c.next_poll_at)
-            .where(trackings.c.shipment_id.in_(self.touched))
+            .where(queries.among(self.connection, trackings.c.shipment_id, self.touched))
         ).all()  # fmt: skip
         updates = []
         for row in rows:
@@ -640,15 +641,17 @@ class _Batch:
     def _mark_orders(self) -> None:
         """Have every order that something touched looked at again; hold back the writes of what was only replayed."""
         if self.touched:
-            self.orders |= {row.order_id for row in self.connection.execute(queries.orders_of(self.touched))}
+            self.orders |= {
+                row.order_id for row in self.connection.execute(queries.orders_of(self.connection, self.touched))
+            }
         if not self.orders:
             return
-        ids = sorted(self.orders)
-        locked = sa.select(orders.c.id).where(orders.c.id.in_(ids)).order_by(orders.c.id)
+        here = queries.among(self.connection, orders.c.id, self.orders)
+        locked = sa.select(orders.c.id).where(here).order_by(orders.c.id)
         self.connection.execute(queries.locked(self.connection, locked)).all()
-        self.connection.execute(orders.update().where(orders.c.id.in_(ids)).values(reconcile_at=self.now))
+        self.connection.execute(orders.update().where(here).values(reconcile_at=self.now))
         if quiet := self.moved - self.loud:
-            held = orders.c.id.in_(queries.orders_of(quiet))
+            held = orders.c.id.in_(queries.orders_of(self.connection, quiet))
             self.connection.execute(orders.update().where(held).values(quiet_before=self.now))
 
     # orders
@@ -850,7 +853,7 @@ TOLD = tuple(
 )  # fmt: skip
 
 
-def told_of(row: Row[Any]) -> Told:
+def told_of(row: Any) -> Told:
     """Read a stored scan, its columns TOLD at least, as the summary needs it."""
     return Told(
         row.fingerprint, row.space, row.code, _meaning(row.status, row.reason, row.leg, row.correction), row.instant,

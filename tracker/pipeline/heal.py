@@ -179,7 +179,7 @@ def expire(world: World) -> int:
             .where(trackings.c.id.in_([row.id for row in rows]))
             .values(tracking_state=TrackingState.EXPIRED)
         )
-        touched = queries.orders_of({row.shipment_id for row in rows})
+        touched = queries.orders_of(connection, {row.shipment_id for row in rows})
         connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=now))
     world.ring("reconcile")
     return len(rows)
