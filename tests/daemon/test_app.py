@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import structlog
+from alembic.script import ScriptDirectory
 from cryptography.fernet import Fernet
 from sqlalchemy.exc import OperationalError
 
@@ -25,7 +26,7 @@ from tracker.daemon.telemetry import configure_logs, scrub
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.store import tables as t
 from tracker.store.engine import Store
-from tracker.store.migrate import current, head, migrate
+from tracker.store.migrate import alembic_config, current, head, migrate, revisions
 
 
 def test_a_rotating_token_is_stored_encrypted(make_lab) -> None:
@@ -215,6 +216,10 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(database: str, empty
     store = Store(url)
     assert current(store) is None
     assert migrate(store) == head() == migrate(store)
+    assert head() == ScriptDirectory.from_config(alembic_config()).get_current_head(), (
+        "the newest file is the newest revision"
+    )
+    assert revisions() == sorted(s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions())
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         assert compare_metadata(context, t.METADATA) == []

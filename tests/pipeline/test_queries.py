@@ -430,3 +430,17 @@ def test_the_orders_of_parcels_are_told_once_each(ordered: Connection) -> None:
     assert sorted(ordered.execute(queries.orders_of(ordered, [1, 2])).scalars()) == [1]
     assert sorted(ordered.execute(queries.orders_of(ordered, [1, 2, 3])).scalars()) == [1, 2]
     assert list(ordered.execute(queries.orders_of(ordered, [])).scalars()) == []
+
+
+def test_a_moment_is_kept_to_the_microsecond_as_text_that_sorts_and_a_naive_one_is_refused(store: Store) -> None:
+    east = datetime.fromisoformat("2026-11-02T08:00:00.000005+05:30")
+    with store.write() as connection:
+        account(connection, "a")
+        queries.block(connection, "a", east)
+        kept = connection.execute(sa.select(t.accounts.c.blocked_until)).scalar_one()
+        assert kept == east and kept.utcoffset() == timedelta()
+        if store.sqlite:
+            raw = connection.exec_driver_sql("SELECT blocked_until FROM accounts").scalar_one()
+            assert raw == "2026-11-02 02:30:00.000005", "as files of before have it"
+        with pytest.raises(sa.exc.StatementError, match="naive moment"):
+            queries.block(connection, "a", datetime(2026, 11, 2))

@@ -55,7 +55,7 @@ def guard_names() -> None:
         owners = {
             found.name
             for found in distributions()
-            if found.name.lower() != "trackwright" and f"\n{package}/" in f"\n{found.read_text('RECORD')}"
+            if f"\n{package}/" in f"\n{found.read_text('RECORD')}" and found.name.lower() != "trackwright"
         }
         if owners:
             raise ConfigError(
