@@ -249,6 +249,39 @@ def test_what_is_among_values_is_found_whatever_their_number(connection: Connect
     assert set(connection.execute(by_key).scalars()) == set(values) & {1, 2, 3}
 
 
+def test_rows_are_put_and_changed_whole_whatever_they_hold(ordered: Connection) -> None:
+    east = datetime.fromisoformat("2026-11-02T08:00:00.000005+05:30")
+    rows = [
+        {"key": f"k{i}", "kind": "order_note", "store": "shop", "order_id": 1, "action": {"text": text, "n": [1, None, True, 0.5]},
+         "state": "pending", "attempts": i, "crashes": 0, "due_at": east, "rules": ["KR-01", text], "created_at": START,
+         "error": error}
+        for i, (text, error) in enumerate([("plain", None), ("\N{SNOWMAN} ' \\ \" %s :x", "a\nb"), ("", "null")])
+    ]  # fmt: skip
+    assert queries.put(ordered, t.outbox, []) == 0
+    queries.put(ordered, t.outbox, rows)
+    queries.put(ordered, t.outbox, [{**rows[0], "error": "doubled"}, {**rows[0], "key": "new"}])
+    stored = all_of(ordered, t.outbox)
+    assert [{name: row[name] for name in rows[0]} for row in stored] == [*rows, {**rows[0], "key": "new"}]
+    queries.change(ordered, t.outbox, [])
+    queries.change(
+        ordered,
+        t.outbox,
+        [
+            {"b_id": stored[0]["id"], "error": "first", "echoed_at": east, "receipt": {"ref": "1"}},
+            {"b_id": stored[2]["id"], "error": None, "echoed_at": None, "receipt": None},
+        ],
+    )
+    first, second, third, _ = all_of(ordered, t.outbox)
+    assert first == stored[0] | {"error": "first", "echoed_at": east, "receipt": {"ref": "1"}}
+    assert (second, third) == (stored[1], stored[2] | {"error": None})
+
+
+def test_a_naive_moment_never_reaches_the_database(ordered: Connection) -> None:
+    row = {"account": "a", "ref": "1", "hinted_at": datetime(2026, 11, 2), "due_at": START, "attempts": 0}
+    with pytest.raises((TypeError, sa.exc.StatementError), match="naive moment|not JSON serializable: datetime"):
+        queries.put(ordered, t.rereads, [row])
+
+
 # accounts, hints, findings, counts
 
 

@@ -117,7 +117,7 @@ def keep(
         )
     if fresh:
         connection.execute(decisions.insert(), fresh)
-    connection.execute(orders.update().where(orders.c.id == sa.bindparam("b_id")), updates)
+    queries.change(connection, orders, updates)
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]
     if moved:
@@ -178,8 +178,7 @@ def _outbox(world: World, connection: Connection, decided: Sequence[Decided], no
         ]
     if superseded:
         queries.end(connection, outbox, superseded, "superseded", database, "no longer wanted")
-    if fresh:
-        connection.execute(queries.upsert(connection, outbox).on_conflict_do_nothing(), fresh)
+    queries.put(connection, outbox, fresh)
 
 
 def _findings(

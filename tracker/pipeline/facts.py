@@ -371,8 +371,7 @@ class _Batch:
             knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
         if knowing:
             self._trackings(knowing)
-        if rows:
-            self._insert_scans(list(rows.values()))
+        queries.put(self.connection, scans, list(rows.values()), _told_again)
         self.unmapped = unmapped
 
     def _news(self, report: Report, number: str) -> int:
@@ -457,8 +456,7 @@ class _Batch:
                 leg = meaning.leg if row.leg != Leg.CUSTOMER_RETURN else row.leg
                 updates.append({"b_id": row.id, **values, "leg": leg})
                 self.touched.add(row.shipment_id)
-        if updates:
-            self.connection.execute(scans.update().where(scans.c.id == sa.bindparam("b_id")), updates)
+        queries.change(self.connection, scans, updates)
         if not p.row.quiet:
             self.loud |= set(p.remap)
 
@@ -473,23 +471,6 @@ class _Batch:
         if newest is not parcel:
             return newest
         return self._create(parcel.carrier, parcel.number, parcel.generation + 1, instant, None)
-
-    def _insert_scans(self, rows: list[dict[str, Any]]) -> None:
-        insert = queries.upsert(self.connection, scans)
-        self.connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=["shipment_id", "fingerprint"],
-                set_={
-                    "confirmed_at": sa.func.coalesce(scans.c.confirmed_at, insert.excluded.confirmed_at),
-                    "withdrawn_at": None,
-                },
-                where=sa.or_(
-                    scans.c.withdrawn_at.isnot(None),
-                    sa.and_(scans.c.confirmed_at.is_(None), insert.excluded.confirmed_at.isnot(None)),
-                ),
-            ),
-            rows,
-        )
 
     def _count_unmapped(self, rows: list[dict[str, Any]]) -> None:
         insert = queries.upsert(self.connection, unmapped_codes)
@@ -555,15 +536,13 @@ class _Batch:
             for (shipment_id, account), (state, as_of) in known.items()
             if (shipment_id, account) not in stored
         ]  # fmt: skip
-        if fresh:
-            self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), fresh)
+        queries.put(self.connection, trackings, fresh)
         moved = [
             {"b_id": stored[key], "tracking_state": state, "as_of": as_of}
             for key, (state, as_of) in known.items()
             if key in stored and before[key] != (state, as_of)
         ]
-        if moved:
-            self.connection.execute(trackings.update().where(trackings.c.id == sa.bindparam("b_id")), moved)
+        queries.change(self.connection, trackings, moved)
         for shipment_id, values in parcels.items():
             if values:
                 self.connection.execute(shipments.update().where(shipments.c.id == shipment_id).values(**values))
@@ -610,8 +589,7 @@ class _Batch:
                  "last_scan_at": parcel.summary.last_scan_at,
                  "closed_at": (parcel.closed_at or self.now) if ended else None}
             )  # fmt: skip
-        if changed:
-            self.connection.execute(shipments.update().where(shipments.c.id == sa.bindparam("b_id")), changed)
+        queries.change(self.connection, shipments, changed)
         self._next_polls()
 
     def _next_polls(self) -> None:
@@ -633,8 +611,7 @@ class _Batch:
                 at = self.now
             if at != row.next_poll_at:
                 updates.append({"b_id": row.id, "next_poll_at": at})
-        if updates:
-            self.connection.execute(trackings.update().where(trackings.c.id == sa.bindparam("b_id")), updates)
+        queries.change(self.connection, trackings, updates)
         if self.poll_now:
             self.world.ring("poll")
 
@@ -837,6 +814,21 @@ class _Batch:
         if ended is not None and shipped_at > ended:
             return self._create(carrier, number, newest.generation + 1, shipped_at, None)
         return next((p for p in known if p.starts_at - BEFORE_START <= shipped_at), known[-1])
+
+
+def _told_again(insert: Any) -> Any:
+    """Confirm a scan that is there, and let one that was withdrawn count again."""
+    return insert.on_conflict_do_update(
+        index_elements=["shipment_id", "fingerprint"],
+        set_={
+            "confirmed_at": sa.func.coalesce(scans.c.confirmed_at, insert.excluded.confirmed_at),
+            "withdrawn_at": None,
+        },
+        where=sa.or_(
+            scans.c.withdrawn_at.isnot(None),
+            sa.and_(scans.c.confirmed_at.is_(None), insert.excluded.confirmed_at.isnot(None)),
+        ),
+    )
 
 
 def look_up(account: Account, code: Code) -> Meaning | None:

@@ -359,8 +359,7 @@ def _store_poll(
                 "answer_hash": hashed if pages else row.answer_hash,
             }
         )
-    if updates:
-        connection.execute(trackings.update().where(trackings.c.id == sa.bindparam("b_id")), updates)
+    queries.change(connection, trackings, updates)
 
 
 def _store_registration(world: World, connection: Connection, call: _Call, business: datetime) -> None:
