@@ -6,6 +6,7 @@ Other tests ask for one thing at a time over many cases; here each part of an an
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from tests.domain.test_reconcile import T0, D, order, shipment
 from tests.domain.test_timeline import told as scan_told
+from tracker.domain.cadence import Cadence, next_poll
 from tracker.domain.errors import ConfigError, RateLimited
 from tracker.domain.facts import (
     NOWHERE,
@@ -36,11 +38,12 @@ from tracker.domain.hashing import digest
 from tracker.domain.notices import estimate
 from tracker.domain.numbers import candidates
 from tracker.domain.policy import Calendar, Deadline, Owns, Policy, Silence, Span
-from tracker.domain.reconcile import apply, reconcile
+from tracker.domain.reconcile import aggregate, apply, reconcile
 from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import (
     Act,
     FindingKind,
+    Leg,
     NoticeClass,
     OrderStatus,
     Owner,
@@ -50,6 +53,8 @@ from tracker.domain.vocabulary import (
     Severity,
     ShippingStatus,
     StatementKind,
+    TrackingState,
+    Zone,
 )
 
 O, P, S, K = OrderStatus, PaymentStatus, ShippingStatus, FindingKind
@@ -656,3 +661,137 @@ def test_unusual_steps_are_added_up() -> None:
     back = (S.PICKED_UP, S.AVAILABLE_FOR_PICKUP) * 2  # from the counter back to a pick-up is no usual way
     steps = [(status, hours) for hours, status in enumerate((*back, S.PICKED_UP, S.IN_TRANSIT))]
     assert summarize([scan_told(status, hours) for status, hours in steps]).unusual == 2
+
+
+def polled_after(now: datetime, *, pace: float = 1.0, edd: Edd | None = None) -> timedelta:
+    """Return the interval, of a parcel in transit that was scanned at T0."""
+    cadence = Cadence(intervals={S.IN_TRANSIT: 10 * H}, near_delivery=H, pace=pace)
+    summary = summarize([scan_told(S.IN_TRANSIT, 0)])
+    began = summary.last_scan_at or T0
+    number = next(f"N{i}" for i in range(10_000) if zlib.crc32(f"N{i}".encode()) % 1000 == 0)  # not stretched
+    at = next_poll(summary, TrackingState.ACTIVE, cadence, began + (now - T0), number=number, began=began, edd=edd)
+    assert at is not None
+    return at - (began + (now - T0))
+
+
+def test_polls_are_dense_from_six_hours_before_the_estimate_until_six_after_it() -> None:
+    began = scan_told(S.IN_TRANSIT, 0).instant
+    edd = Edd(began + 10 * H, began + 12 * H)
+    minute = timedelta(minutes=1)
+    waits = [polled_after(T0 + at, edd=edd) / H for at in (4 * H - minute, 4 * H, 18 * H, 18 * H + minute)]
+    assert waits == [10, 1, 1, 10]
+
+
+def test_an_account_with_webhooks_is_asked_less_often_by_its_pace() -> None:
+    assert polled_after(T0 + H, pace=3.0) == 30 * H
+
+
+def test_a_cancel_may_be_closed_from_the_first_status_on() -> None:
+    never = replace(GUIDE, cancel_closes={Owner.PLATFORM: O.AWAITING_CONFIRMATION})
+    gate = may(told(O.AWAITING_CONFIRMATION), [], never, O.CANCELLED, reason="x")
+    assert (gate.allowed, gate.rule) == (False, "cancel_closed_at_awaiting_confirmation")
+
+
+def test_a_voided_label_does_not_speak_for_the_parcels_that_went() -> None:
+    voided, went = shipment(S.CANCELLED, number="N1"), shipment(S.DELIVERED, number="N2")
+    for parcels, speaks in (([voided, went], "N2"), ([voided], "N1")):
+        chosen = aggregate(parcels)
+        assert chosen is not None and chosen.number == speaks
+    assert aggregate([]) is None
+
+
+def test_a_shop_that_says_what_the_carrier_says_is_not_ahead() -> None:
+    for status, parcel in (
+        (O.SHIPPED, MOVING),
+        (O.OUT_FOR_DELIVERY, MOVING),
+        (O.DELIVERED, shipment(S.DELIVERED, custody_at=T0 - D)),
+    ):
+        decision = reconcile(told(status, status_at=T0), [parcel], GUIDE, T0 + 3 * D)
+        assert K.ORDER_AHEAD not in {one.kind for one in decision.findings}, status
+
+
+def test_no_person_corrects_an_order_that_somebody_holds_whatever_they_override() -> None:
+    said = Statement(StatementKind.CORRECTION, "go", "ada", T0, O.SHIPPED, override=True)
+    for one in (told(O.ON_HOLD), told(O.PROCESSING, payment=P.DISPUTED)):
+        stands = history((one.status, "system", T0 - D))
+        decision = reconcile(replace(one, history=stands, statements=(said,)), [MOVING], GUIDE, T0 + H)
+        assert actions(decision, "order_status") == [] and "human_wins" in decision.because
+
+
+def test_an_order_is_shipped_whole_when_what_is_left_of_it_went() -> None:
+    part = Fulfilment("F1", "SUCCESS", (Parcel("ups", "N1"),), (("a", 2),))
+    one = told(items=(Item("a", 3, removed=1),), fulfilments=(part,))
+    (write,) = actions(reconcile(one, [MOVING], GUIDE, T0 + H), "order_status")
+    assert write.target is O.SHIPPED
+
+
+def test_a_notice_tells_the_reason() -> None:
+    parcel = shipment(S.DELIVERY_ATTEMPTED, at=T0 + H, custody_at=T0, reason=Reason.ADDRESS_INCORRECT)
+    said = actions(reconcile(told(O.SHIPPED), [parcel], GUIDE, T0 + 2 * H), "notice")
+    assert {a.reason for a in said if a.parcels} == {Reason.ADDRESS_INCORRECT}
+    assert {a.reason for a in said if not a.parcels} == {None}
+
+
+def test_a_person_who_says_delivered_is_overtaken_where_the_carrier_takes_it_back_later() -> None:
+    said = Statement(StatementKind.CORRECTION, "x", "ada", T0, O.DELIVERED, override=True)
+    one = told(O.SHIPPED, history=history((O.SHIPPED, "system", T0 - D)), statements=(said,))
+    back = shipment(S.OUT_FOR_DELIVERY, at=T0 + H, custody_at=T0 - D, corrected=True)
+    for corrections, target in ((True, O.OUT_FOR_DELIVERY), (False, O.DELIVERED)):
+        (write,) = actions(reconcile(one, [back], replace(GUIDE, corrections=corrections), T0 + 2 * H), "order_status")
+        assert write.target is target
+
+
+def test_a_refund_that_is_due_names_the_payment_and_the_way_it_travels() -> None:
+    one = told(O.CANCELLED, cancelled_at=T0, method="express")
+    found = finding(reconcile(one, [], GUIDE, T0 + H), K.REFUND_DUE)
+    assert (found.evidence["payment"], found.evidence["method"], found.since) == ("PAID", "express", T0)
+
+
+@pytest.mark.parametrize(
+    ("parcel", "kind", "act"),
+    [
+        (shipment(S.IN_TRANSIT, disputed=True), K.SOURCES_DISAGREE, Act.FOLLOW_UP),
+        (shipment(S.AVAILABLE_FOR_PICKUP, at=T0 - 60 * D, custody_at=T0 - 61 * D), K.PICKUP_EXPIRING, Act.FOLLOW_UP),
+        (shipment(S.RETURNED, custody_at=T0 - D), K.RETURNED_AWAITING_INSPECTION, Act.ACT),
+    ],
+)
+def test_what_a_parcel_needs_is_asked_of_a_person(parcel: Any, kind: K, act: Act) -> None:
+    assert finding(reconcile(told(O.SHIPPED), [parcel], GUIDE, T0 + H), kind).act is act
+
+
+def test_an_inspection_ends_the_wait_for_it_and_nothing_else() -> None:
+    seen = Statement(StatementKind.INSPECTED, "fine", "ada", T0 + H)
+    one = told(O.SHIPPED, statements=(seen,))
+    returned = reconcile(one, [shipment(S.RETURNED, custody_at=T0 - D)], GUIDE, T0 + 2 * H)
+    lost = reconcile(one, [shipment(S.LOST, custody_at=T0 - D)], GUIDE, T0 + 2 * H)
+    assert K.RETURNED_AWAITING_INSPECTION not in {f.kind for f in returned.findings}
+    assert finding(lost, K.LOST_OR_DESTROYED)
+
+
+def test_a_label_is_unscanned_since_somebody_handed_the_parcel_over() -> None:
+    policy = replace(GUIDE, unscanned_after=24 * H)
+    handed = Statement(StatementKind.HANDED_OVER, "at the counter", "ada", T0 + 12 * H)
+    one, parcel = told(O.SHIPPED), shipment(S.PRE_TRANSIT, at=T0)
+    for order_, after in ((one, 24 * H), (replace(one, statements=(handed,)), 36 * H)):
+        for at, found in ((after - H, False), (after + H, True)):
+            kinds = {f.kind for f in reconcile(order_, [parcel], policy, T0 + at).findings}
+            assert (K.LABEL_NEVER_SCANNED in kinds) is found, (after, at)
+
+
+@pytest.mark.parametrize(
+    ("before", "passed_over"),
+    [
+        ([], scan_told(None, 2)),
+        ([], scan_told(S.UNKNOWN, 2, reason=Reason.UNMAPPED)),
+        ([scan_told(S.DELIVERED, 1)], scan_told(S.IN_TRANSIT, 2, leg=Leg.CUSTOMER_RETURN)),
+        ([], scan_told(S.DELIVERED, 2, confirmed=False)),
+        ([scan_told(S.IN_TRANSIT, 1)], scan_told(S.IN_TRANSIT, 2)),
+        ([scan_told(S.IN_TRANSIT, 1)], scan_told(S.PRE_TRANSIT, 2)),
+        ([scan_told(S.OUT_FOR_DELIVERY, 1)], scan_told(S.IN_TRANSIT, 2, zone=Zone.UNKNOWN)),
+        ([scan_told(S.DELIVERED, 1)], scan_told(S.IN_TRANSIT, 2, zone=Zone.UNKNOWN)),
+    ],
+)
+def test_what_is_passed_over_keeps_nothing_that_follows_from_counting(before: list[Any], passed_over: Any) -> None:
+    after = scan_told(S.RETURNED, 60, correction=True)
+    summary = summarize([*before, passed_over, after])
+    assert (summary.status, summary.last_scan_at, summary.scans) == (S.RETURNED, after.instant, len(before) + 2)

@@ -278,7 +278,7 @@ def test_rows_are_put_and_changed_whole_whatever_they_hold(ordered: Connection) 
 
 def test_a_naive_moment_never_reaches_the_database(ordered: Connection) -> None:
     row = {"account": "a", "ref": "1", "hinted_at": datetime(2026, 11, 2), "due_at": START, "attempts": 0}
-    with pytest.raises((TypeError, sa.exc.StatementError), match="naive moment|not JSON serializable: datetime"):
+    with pytest.raises((TypeError, sa.exc.StatementError), match=r"naive moment|not JSON serializable: datetime"):
         queries.put(ordered, t.rereads, [row])
 
 
