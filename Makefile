@@ -14,7 +14,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (once, from requirements.lock, hashes checked)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -36,16 +36,16 @@ load: $(VENV)/.installed ## send what a shop sends, and more, then verify every 
 	@$(BIN)/python -m tests.load --seconds $(or $(SECONDS),60) --backlog $(or $(BACKLOG),100000) $(ARGS)
 
 fuzz: $(VENV)/.installed ## coverage-guided fuzzing of parsers, verifiers and the configuration (SECONDS=60 each)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/fuzz/requirements.txt
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.fuzz.web --examples $(or $(EXAMPLES),200)
 
 mutation: $(VENV)/.installed ## mutmut on domain, verifiers and claims: a random sample, 85 % must be killed (SAMPLE=300)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/mutation-requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/mutation-requirements.txt
 	@$(BIN)/python -m tests.mutation --sample $(or $(SAMPLE),300) $(ARGS)
 
 audit: $(VENV)/.installed ## known weaknesses of what is installed (needs the registry's data), and an SBOM in sbom.json
-	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/audit-requirements.txt
+	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/audit-requirements.txt
 	@$(VENV)/audit/bin/cyclonedx-py requirements deploy/requirements.lock --pyproject pyproject.toml --mc-type application --output-reproducible -o sbom.json && echo "wrote sbom.json"
 	@$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip -r deploy/requirements.lock
 
@@ -59,7 +59,7 @@ bench: $(VENV)/.installed $(VENV)/peer ## measure each path beside its floor, an
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 $(VENV)/peer: tests/peer-requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --target $@ -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target $@ -r $<
 	@touch $@
 
 bench-data: $(VENV)/.installed ## make 1 M orders / 3 M shipments / 30 M scans and time every query (SCALE=0.01: less)
