@@ -20,7 +20,7 @@ import structlog
 from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
-from tracker import __version__
+from tracker import GARBAGE, __version__
 from tracker.clock import SharedClock
 from tracker.config.load import coverage
 from tracker.config.model import Config
@@ -55,7 +55,7 @@ def rest_memory() -> None:
     """Keep what start-up made out of garbage collection, and collect seldom: its pauses are the tail of the receiver's answers."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(*GARBAGE)
 
 
 class DatabaseAway(TrackerError):
