@@ -53,8 +53,7 @@ WATCH_EVERY = 2.0
 
 def rest_memory() -> None:
     """Keep what start-up made out of garbage collection, and collect seldom: its pauses are the tail of the receiver's answers."""
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a collection before it: that holds up the first event for 55 ms, and frees little
     gc.set_threshold(*GARBAGE)
 
 
