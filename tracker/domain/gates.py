@@ -81,7 +81,7 @@ def may(
     if owner is not Owner.SELLER and rank is not None:
         told = last_scan(shipments)
         custody = [s for s in shipments if s.summary.custody_at is not None]
-        if rank >= (O.SHIPPED.rank or 0) and not custody:
+        if to.reaches(O.SHIPPED) and not custody:
             return no("not_handed_over", "a scan of the carrier", **told)
         if to is O.DELIVERED and not all(s.summary.status is S.DELIVERED for s in custody):
             return no("carrier_has_not_delivered", "the carrier's delivered", **told)
@@ -101,7 +101,7 @@ def _cancel(
             "the parcel back, and `tracker record inspected`",
         )
     closes = policy.cancel_closes.get(owner)
-    if closes is not None and order.status.rank is not None and order.status.rank >= (closes.rank or 0):
+    if closes is not None and order.status.reaches(closes):
         return Gate(False, f"cancel_closed_at_{closes}", {**facts, **last_scan(shipments)}, "nothing: it is too late")
     if not reason.strip():
         return Gate(False, "reason_required", dict(facts), "--reason: why it is cancelled; it is kept")
@@ -110,7 +110,7 @@ def _cancel(
 
 def into_processing(order: Order, policy: Policy, to: OrderStatus) -> bool:
     """MG-08: say whether a write would move an order into Processing where that deducts stock; no person asks past it."""
-    forward = order.status.rank is None or order.status.rank < (O.PROCESSING.rank or 0)
+    forward = not order.status.reaches(O.PROCESSING)
     return to is O.PROCESSING and (forward or not policy.restore_processing)
 
 

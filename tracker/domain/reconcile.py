@@ -482,7 +482,7 @@ class _Case:
             self.rule("never_into_processing")
             return False
         gate = gates.may(self.order, self.shipments, self.policy, said.status, reason=said.text)
-        if not gate.allowed and (not said.override or gate.rule in ("cancelled_is_final", "human_wins")):
+        if not gate.allowed and not said.override:  # held, refunded, disputed never come here
             self.rule(f"gate:{gate.rule}")
             return False
         self._set(self._or_goal(said.status, said.at), f"correction:{said.by}", said.at, None)
@@ -528,7 +528,7 @@ class _Case:
             undone = f"status_not_expressible:{last.status}"
         elif last.status is O.PROCESSING and not policy.restore_processing:
             undone = "no_restore_into_processing"
-        elif (last.status.rank or 0) < (O.PROCESSING.rank or 0):
+        elif not last.status.reaches(O.PROCESSING):
             undone = "no_restore_before_processing"
         elif self.too_old(current.at):
             undone = "before_connected"
@@ -607,27 +607,26 @@ class _Case:
     def check(self) -> None:
         """Find what is wrong with the order, as far as its policy asks."""
         order, policy = self.order, self.policy
-        status, rank = order.status, order.status.rank
+        status = order.status
         since = began(order)
         shop = {"shop": order.raw_status}
         money = {"payment": order.raw_payment or order.payment}
         custody = [p for p in self.shipments if p.summary.custody_at is not None]
         moved = status in _SHIPPED or bool(custody)
-        at_work = rank is not None and rank >= 20
         unpaid = not gates.paid(order, policy)
         if status is O.UNKNOWN and self.checked(K.UNKNOWN_ORDER_STATUS):
             self.find(K.UNKNOWN_ORDER_STATUS, WARNING, Act.ACT, shop, since=since)
         if order.payment is P.FAILED and status not in HELD:
-            if self.checked(K.FAILED_PAYMENT_DISPATCHED) and (moved or (rank or 0) >= 30):
+            if self.checked(K.FAILED_PAYMENT_DISPATCHED) and (moved or status in _SHIPPING):
                 self.find(K.FAILED_PAYMENT_DISPATCHED, URGENT, Act.ACT, {**shop, **money}, since=since)
             elif self.checked(K.PAYMENT_FAILED):
                 self.find(K.PAYMENT_FAILED, WARNING, Act.ACT, {**shop, **money}, since=since)
         if unpaid and status not in HELD:
             if self.checked(K.UNPAID_SHIPPED) and moved:
                 self.find(K.UNPAID_SHIPPED, URGENT, Act.ACT, {**shop, **money}, since=since)
-            elif self.checked(K.UNPAID_PROCESSING) and (at_work or moved):
+            elif self.checked(K.UNPAID_PROCESSING) and (status.reaches(O.PROCESSING) or moved):
                 self.find(K.UNPAID_PROCESSING, WARNING, Act.ACT, {**shop, **money}, since=since)
-        dispatched = (rank is not None and rank >= 30) or bool(custody)
+        dispatched = status in _SHIPPING or bool(custody)
         if self.checked(K.UNVERIFIED_DISPATCH) and dispatched and status not in HELD and not gates.verified(order):
             self.find(K.UNVERIFIED_DISPATCH, URGENT, Act.ACT, {**shop, "pays_by": order.pays_by}, since=since)
         if (
@@ -783,9 +782,8 @@ class _Case:
     def clocks(self) -> None:
         """Run the deadlines: a warning, then a breach; never a cancel (MG-01, MG-02)."""
         order, policy = self.order, self.policy
-        here = order.status.rank
         for clock in policy.deadlines:
-            if here is None or order.payment in MONEY_BACK or here >= (clock.until.rank or 0):
+            if order.status.rank is None or order.payment in MONEY_BACK or order.status.reaches(clock.until):
                 continue
             start = order.placed_at if clock.begins is None else self._reached(clock.begins)
             if start is None:
@@ -802,11 +800,11 @@ class _Case:
         """Return when the order first stood at a status or past it."""
         order = self.order
         for stand in order.history:
-            if stand.status.rank is not None and stand.status.rank >= (status.rank or 0):
+            if stand.status.reaches(status):
                 current = stand is order.history[-1] and stand.status is order.status
                 told = order.status_at if current else None
                 return min(told, stand.at) if told else stand.at
-        if order.status.rank is not None and order.status.rank >= (status.rank or 0):
+        if order.status.reaches(status):
             return began(order)
         return None
 
@@ -839,7 +837,12 @@ class _Case:
         if self.too_old(at) or at is None:
             return
         tail = f"/{parcel.carrier}/{parcel.number}/{parcel.generation}" if parcel else ""
-        named = [p for f in order.fulfilments for p in f.parcels if parcel is not None and p.number == parcel.number]
+        named = [
+            replace(p, carrier=p.carrier or parcel.carrier)
+            for f in order.fulfilments
+            for p in f.parcels
+            if parcel is not None and p.number == parcel.number
+        ]
         summary = parcel.summary if parcel else None
         self.actions.append(
             Action(

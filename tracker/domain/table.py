@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tracker.domain.facts import Fulfilment, Order, Parcel, Shipment, Summary
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import reconcile
-from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
+from tracker.domain.vocabulary import OrderStatus, PaymentStatus, ShippingStatus
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
+_PARCEL = Shipment("carrier", "N", 1, Summary(), linked_at=_AT)
+_ORDER = Order(
+    "store", "R", "#1", OrderStatus.UNKNOWN, "", PaymentStatus.PAID, "paid", _AT, _AT, status_at=_AT,
+    fulfilments=(Fulfilment("F", "shipped", (Parcel("carrier", "N"),)),), address="confirmed", verified=True,
+)  # fmt: skip
+_S = ShippingStatus
+_HANDED_OVER = {s for s in _S if s.custody} | {_S.LOST, _S.DESTROYED, _S.ON_HOLD, _S.DELAYED, _S.EXCEPTION}
 
 
 def decision_table(policy: Policy) -> list[dict[str, str]]:
@@ -23,7 +31,7 @@ def decision_table(policy: Policy) -> list[dict[str, str]]:
         for status in OrderStatus:
             for parcel in ShippingStatus:
                 order, shipment = _case(status, parcel)
-                fixed = _with_owner(policy, owner)
+                fixed = replace(policy, ownership=(), otherwise=owner)
                 decision = reconcile(order, [shipment], fixed, _AT + timedelta(minutes=1))
                 written = [
                     f"write {policy.order_words.get(a.target, a.target)}"
@@ -35,39 +43,16 @@ def decision_table(policy: Policy) -> list[dict[str, str]]:
                 found = [f"finding {f.kind} ({f.act})" for f in decision.findings]
                 if not written and not found:
                     continue
-                rule = next((r for r in reversed(decision.because) if not r.startswith("owner:")), "")
                 rows.append(
                     {
                         "dispatched by": str(owner), "order is": str(status), "parcel is": str(parcel),
-                        "then": "; ".join(written + found), "rule": rule,
+                        "then": "; ".join(written + found), "rule": decision.because[-1],
                     }
                 )  # fmt: skip
     return rows
 
 
-def _with_owner(policy: Policy, owner: Owner) -> Policy:
-    from dataclasses import replace
-
-    return replace(policy, ownership=(), otherwise=owner)
-
-
 def _case(status: OrderStatus, parcel: ShippingStatus) -> tuple[Order, Shipment]:
-    known = parcel is not ShippingStatus.UNKNOWN
-    handed = parcel.custody or parcel in (ShippingStatus.LOST, ShippingStatus.DESTROYED)
-    handed = handed or parcel in (ShippingStatus.ON_HOLD, ShippingStatus.DELAYED, ShippingStatus.EXCEPTION)
-    summary = Summary(
-        status=parcel,
-        run="run" if known else "",
-        since=_AT if known else None,
-        last_scan_at=_AT if known else None,
-        custody_at=_AT if handed else None,
-        delivered_at=_AT if parcel is ShippingStatus.DELIVERED else None,
-        scans=int(known),
-    )
-    shipment = Shipment("carrier", "N", 1, summary, linked_at=_AT)
-    fulfilment = Fulfilment("F", "shipped", (Parcel("carrier", "N", "Carrier"),))
-    order = Order(
-        "store", "R", "#1", status, str(status), PaymentStatus.PAID, "paid", _AT, _AT, fulfilments=(fulfilment,),
-        status_at=_AT, address="confirmed", verified=True,
-    )  # fmt: skip
-    return order, shipment
+    at = None if parcel is ShippingStatus.UNKNOWN else _AT
+    summary = Summary(status=parcel, since=at, last_scan_at=at, custody_at=_AT if parcel in _HANDED_OVER else None)
+    return replace(_ORDER, status=status), replace(_PARCEL, summary=summary)

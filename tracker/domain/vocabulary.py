@@ -306,6 +306,10 @@ class OrderStatus(StrEnum):
         member.rank, member.sentence = rank, sentence
         return member
 
+    def reaches(self, other: OrderStatus) -> bool:
+        """Say whether this status is `other` or lies past it; never where one of them has no place in the order."""
+        return self.rank is not None and other.rank is not None and self.rank >= other.rank
+
     AWAITING_CONFIRMATION = "awaiting_confirmation", 0, "Placed, not confirmed."
     CONFIRMED = "confirmed", 10, "Confirmed, not worked on."
     PROCESSING = "processing", 20, "Being prepared."
