@@ -296,24 +296,25 @@ class Storm:
     # the check
 
     def _settle(self, began: float) -> None:
-        """Wait until nothing is pending, and nothing more comes for a moment."""
+        """Wait until nothing is pending for a moment, or nothing has moved for SETTLED_WITHIN: the shop sets the pace."""
         site = self.rig.site
 
-        def quiet() -> bool:
+        def busy() -> tuple[int, ...]:
             site.send()
-            busy = [
-                site.rows(t.inbox, t.inbox.c.state == "pending"),
-                site.rows(t.outbox, t.outbox.c.state == "pending"),
-                site.rows(t.rereads),
-                site.rows(t.orders, t.orders.c.reconcile_at <= system_now()),
-            ]
-            return not any(busy)
+            return (
+                len(site.rows(t.inbox, t.inbox.c.state == "pending")),
+                len(site.rows(t.outbox, t.outbox.c.state == "pending")),
+                len(site.rows(t.rereads)),
+                len(site.rows(t.orders, t.orders.c.reconcile_at <= system_now())),
+            )
 
-        until = began + SETTLED_WITHIN
-        still = 0
-        while time.monotonic() < until and still < 3:
-            still = still + 1 if quiet() else 0
+        still, before, moved = 0, busy(), time.monotonic()
+        while still < 3 and time.monotonic() - moved < SETTLED_WITHIN:
             time.sleep(0.3)
+            now = busy()
+            still = 0 if any(now) else still + 1
+            if now != before:
+                before, moved = now, time.monotonic()
         self.report.settled_in = round(time.monotonic() - began, 1)
 
     def _check(self) -> None:

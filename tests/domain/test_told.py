@@ -31,13 +31,15 @@ from tests.domain.test_answers import (
     told,
 )  # fmt: skip
 from tests.domain.test_reconcile import POLICY, T0, order, shipment
+from tests.domain.test_timeline import told as scan_told
 from tracker.domain.facts import Action, Edd, Finding, Fulfilment, Item, Order, Parcel, Published, Stand, Statement
 from tracker.domain.gates import into_processing, may, verified
 from tracker.domain.notices import render
 from tracker.domain.numbers import candidates
-from tracker.domain.policy import Deadline, Policy, Span
-from tracker.domain.reconcile import reconcile, shipped_quantities
+from tracker.domain.policy import Deadline, Policy, Silence, Span
+from tracker.domain.reconcile import apply, reconcile, shipped_quantities
 from tracker.domain.table import decision_table
+from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import (
     Act,
     NoticeClass,
@@ -380,6 +382,63 @@ def test_a_resend_is_told_from_a_part_that_went_later() -> None:
         one = told(O.SHIPPED, items=(Item("a", ordered),), fulfilments=(first, later))
         kinds = {f.kind for f in reconcile(one, [MOVING], GUIDE, T0 + 2 * H).findings}
         assert (K.REMEDY_IN_CUSTODY in kinds) is resent
+
+
+def test_a_write_changes_the_fulfilment_it_names_and_dates_it_as_it_happened() -> None:
+    two = tuple(Fulfilment(f"F{i}", "SUCCESS", (Parcel("ups", f"N{i}"),)) for i in (1, 2))
+    one = replace(order(), fulfilments=two)
+    (event,) = reconcile(one, [MOVING], POLICY, T0 + H).actions
+    first, second = apply(one, event, "MOVING").fulfilments
+    assert (first.published, second.published) == (Published(S.IN_TRANSIT, "MOVING", T0), None)
+
+
+def test_a_parcel_that_came_back_does_not_hide_one_that_is_under_way() -> None:
+    seen = Statement(StatementKind.INSPECTED, "fine", "ada", T0 + H)
+    back = shipment(S.RETURNED, number="N0", custody_at=T0 - D)
+    gate = may(told(statements=(seen,)), [back, MOVING], GUIDE, O.CANCELLED, reason="x")
+    assert gate.rule == "cancel_in_custody"
+
+
+def test_pieces_that_fit_are_no_finding() -> None:
+    part = Fulfilment("F1", "SUCCESS", (Parcel("ups", "N1"),), (("a", 2),))
+    one = told(O.SHIPPED, items=(Item("a", 2),), fulfilments=(part,))
+    assert K.QUANTITY_MISMATCH not in {f.kind for f in reconcile(one, [MOVING], GUIDE, T0 + H).findings}
+    missing = replace(one, items=(Item("a", 2), Item("b", 1)))
+    assert finding(reconcile(missing, [MOVING], GUIDE, T0 + H), K.QUANTITY_MISMATCH).evidence["shipped"] == "b: 0 of 1"
+
+
+def test_money_given_back_before_the_carrier_had_the_parcel_is_no_remedy_in_custody() -> None:
+    for at, remedy in ((T0 - H, False), (T0, True), (T0 + H, True)):
+        stands = (
+            *history((O.PROCESSING, "system", T0 - D)),
+            Stand(at, O.SHIPPED, "Shipped", P.PARTIALLY_REFUNDED, "seller", T0 - D),
+        )
+        one = told(O.SHIPPED, payment=P.PARTIALLY_REFUNDED, history=stands)
+        kinds = {f.kind for f in reconcile(one, [MOVING], GUIDE, T0 + 2 * H).findings}
+        assert (K.REMEDY_IN_CUSTODY in kinds) is remedy, at
+
+
+def test_silence_is_counted_by_the_service_of_the_fulfilment() -> None:
+    slow = replace(GUIDE, silence=(Silence("freight", service="sea", stuck_after=30 * D),))
+    for service, stuck in (("sea", False), ("air", True)):
+        one = told(O.SHIPPED, fulfilments=(Fulfilment("F1", "s", (Parcel("ups", "N1"),), service=service),))
+        kinds = {f.kind for f in reconcile(one, [MOVING], slow, T0 + 9 * D).findings}
+        assert (K.STUCK in kinds) is stuck
+
+
+def test_what_a_person_corrected_stands_against_what_the_carrier_said_by_then() -> None:
+    said = Statement(StatementKind.CORRECTION, "x", "ada", T0, O.READY_FOR_DISPATCH)
+    one = told(O.READY_FOR_DISPATCH, history=history((O.READY_FOR_DISPATCH, "trackwright", T0)), statements=(said,))
+    for at, stands in ((T0 - H, True), (T0, True), (T0 + H, False)):
+        decision = reconcile(one, [shipment(S.IN_TRANSIT, at=at, custody_at=at)], GUIDE, T0 + 2 * H)
+        assert ("corrected_by_person" in decision.because) is stands
+
+
+def test_a_run_is_confirmed_by_its_own_scans() -> None:
+    shared = [scan_told(S.IN_TRANSIT, 1), scan_told(S.OUT_FOR_DELIVERY, 2, confirmed=False)]
+    assert summarize(shared).confirmed is False
+    assert summarize([*shared, scan_told(S.DELIVERED, 3)]).confirmed is True
+    assert summarize([scan_told(S.DELIVERED, 1), scan_told(S.PRE_TRANSIT, 2), scan_told(S.PRE_TRANSIT, 3)]).refused == 2
 
 
 # the table of a policy

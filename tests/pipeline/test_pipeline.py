@@ -588,6 +588,47 @@ def test_the_hourly_budget_of_writes_holds_and_says_so(make_lab) -> None:
     assert "writes_held" not in lab.open_findings()
 
 
+def test_writes_that_were_handed_back_take_nothing_from_the_hours_budget(make_lab) -> None:
+    """A storm of a minute used up the 1,000 writes of an hour with 407 of them: the shop throttled the others."""
+    numbers = [USPS, "9400111206206406261005", "9400111206206406261012"]
+    lab = shipped(make_lab, USPS, store="mode: write, writes_per_hour: 3")
+    for i, number in enumerate(numbers[1:], 2):
+        lab.order(f"#100{i}", number)
+    lab.work()
+    for number in numbers:
+        lab.scan(lab.easypost, number, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 7 * H)
+    lab.work("poll", "inbox", "reconcile")
+    for _ in range(2):
+        lab.shop.faults.left["graphql_throttle"] = 1  # the first is told to wait, the others are handed back
+        lab.work("push")
+        assert lab.writes() == []
+        lab.change(t.outbox.update().where(t.outbox.c.state == "pending").values(due_at=START))
+        lab.rested()
+    lab.work("push")
+
+    assert len(lab.writes()) == 3
+    assert lab.one(t.accounts, t.accounts.c.name == "shop").writes_left == 0
+
+
+def test_a_budget_that_another_worker_used_up_between_claim_and_call_holds(make_lab, monkeypatch) -> None:
+    lab = shipped(make_lab)
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 7 * H)
+    lab.work("poll", "inbox", "reconcile")
+    still_fits = push._still_fits
+
+    def meanwhile(*arguments: Any) -> bool:
+        lab.change(t.accounts.update().values(writes_left=0))
+        return still_fits(*arguments)
+
+    monkeypatch.setattr(push, "_still_fits", meanwhile)
+    lab.work("push")
+
+    assert lab.writes() == []
+    assert (lab.one(t.outbox).state, lab.one(t.outbox).error) == ("pending", "write budget")
+
+
 def test_a_write_the_shop_refuses_is_final_and_told(make_lab) -> None:
     lab = shipped(make_lab)
     lab.shop.faults.left["refuse_write"] = 1

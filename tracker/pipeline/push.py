@@ -120,8 +120,6 @@ def _claim(world: World) -> list[Row[Any]]:
                 kept.append(row)
             else:
                 queries.release(connection, outbox, row, now, "write budget", crashed=False)
-        for name in {row.store for row in kept}:
-            connection.execute(accounts.update().where(accounts.c.name == name).values(writes_left=budgets[name]))
         return kept
 
 
@@ -178,7 +176,9 @@ def _push(world: World, account: Account, row: Row[Any]) -> bool:
             _finish(world, row, "superseded", error="the order moved on")
             return True
         crash_at("push_before_call")
-        _attempted(world, row)
+        if not _attempted(world, row):
+            _hand_back(world, row, "write budget")
+            return True
         receipt = account.platform.push(client, action, before)
         crash_at("push_after_call")
     except Refused as error:
@@ -203,12 +203,23 @@ def _notify(world: World, account: Account, row: Row[Any], action: Action) -> No
     return _finish(world, row, "sent", receipt={"ref": action.key, "already_there": False, "proof": said})
 
 
-def _attempted(world: World, row: Row[Any]) -> None:
-    """Note the attempt before the call: a change seen soon after it is ours, whatever becomes of the answer (echo)."""
+def _attempted(world: World, row: Row[Any]) -> bool:
+    """Take one write from the hour's budget and note the attempt before the call. False: nothing is left of the budget.
+
+    A change seen soon after an attempt is ours, whatever becomes of the answer (echo). What is handed back before its
+    call takes nothing: a shop that throttles would use up its hour without a write.
+    """
+    left = accounts.c.writes_left
     with world.store.write() as connection:
+        taken = connection.execute(
+            accounts.update().where(accounts.c.name == row.store, left > 0).values(writes_left=left - 1)
+        )
+        if not taken.rowcount:
+            return False
         connection.execute(
             outbox.update().where(outbox.c.id == row.id).values(attempted_at=database_now(connection), echoed_at=None)
         )
+    return True
 
 
 def _read(world: World, account: Account, action: Action) -> Order:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.facts import Edd, Meaning, Order, Shipment, Stand, Statement, Told
 from tracker.domain.timeline import MOST_SCANS, summarize
 from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
-from tracker.pipeline.facts import told_of
+from tracker.pipeline.facts import TOLD, told_of
 from tracker.store.codec import ORDER, SUMMARY
 from tracker.store.tables import (
     accounts,
@@ -177,15 +177,15 @@ def _told(
 ) -> Mapping[int, list[Told]]:
     found: dict[int, list[Told]] = defaultdict(list)
     s = scans.c
-    rows = connection.execute(
-        sa.select(scans)
+    select: sa.Select[Any] = (
+        sa.select(*TOLD, s.account, s.text)
         .where(
             s.shipment_id.in_(list(ids)), s.first_seen_at <= until,
             sa.or_(s.withdrawn_at.is_(None), s.withdrawn_at > until),
         )
         .order_by(s.shipment_id, s.instant.desc())
     )  # fmt: skip
-    for row in rows:
+    for row in connection.execute(select):
         if len(found[row.shipment_id]) >= MOST_SCANS:
             continue
         one = told_of(row)

@@ -557,11 +557,11 @@ class ShopifyServer(Server):
         return {"orders": {"pageInfo": info, "nodes": [self._node(o) for o in page]}}
 
     def _read(self, variables: dict[str, Any]) -> dict[str, Any]:
-        by_id = {o["id"]: o for o in self.orders.values()}
+        by_id = {o["id"]: o for o in list(self.orders.values())}  # a storm places orders meanwhile
         return {"nodes": [self._node(by_id[i]) if i in by_id else None for i in variables["ids"]]}
 
     def _fulfilment(self, ref: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        for order in self.orders.values():
+        for order in list(self.orders.values()):
             for fulfilment in order["fulfillments"]:
                 if fulfilment["id"] == ref:
                     return order, fulfilment
