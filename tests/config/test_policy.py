@@ -98,6 +98,7 @@ def test_ahead_and_clocks_can_be_switched_off_and_on() -> None:
         ("{ownership: [{name: a, owner: nobody, tag: x}]}", "ownership.0.owner: Input should be 'platform'"),
         ("{restore_from: [system]}", "contradiction: system may set a status and is restored too"),
         ("{restore_from: [unknown]}", "an unknown actor is never restored"),
+        ("{cancel_closes: {platform: on_hold}}", "cancel_closes.platform: on_hold is no step of an order: one of awaiting_confirmation, confirmed"),
         ("{deadlines: {x: {from: shipped, until: confirmed, breach: 1h}}}", "impossible transition: shipped does not come before confirmed"),
         ("{deadlines: {x: {from: placed, until: delivered, breach: 1h}}}", "a clock ends at one of confirmed, processing, shipped"),
         ("{deadlines: {x: {from: ordered, until: confirmed, breach: 1h}}}", "must be placed or one of awaiting_confirmation"),

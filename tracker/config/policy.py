@@ -342,6 +342,10 @@ def _contradictions(part: PolicyPart, path: Path_, document: Document) -> None:
                 )
             elif told in (S.RETURNED, S.RETURNING) and status is not O.RETURNED:
                 document.problem(at, f"impossible transition: {told} is never {status}")
+    for owner, closes in (part.cancel_closes or {}).items():
+        if closes is not None and closes.rank is None:
+            line = ", ".join(status for status in O if status.rank is not None)
+            document.problem((*path, "cancel_closes", str(owner)), f"{closes} is no step of an order: one of {line}")
     meant = {owner: {*table.values(), O.PARTIALLY_SHIPPED} for owner, table in (part.means or {}).items()}
     for owner, statuses in (part.writes or {}).items():
         for status in statuses:
