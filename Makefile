@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutants chaos load fuzz mutation audit lint bench bench-data schema clean
+.PHONY: help run test mutants chaos load soak fuzz mutation audit lint bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ chaos: $(VENV)/.installed ## random faults from printed seeds, then count what w
 
 load: $(VENV)/.installed ## send what a shop sends, and more, then verify every id (SECONDS=60 BACKLOG=100000)
 	@$(BIN)/python -m tests.load --seconds $(or $(SECONDS),60) --backlog $(or $(BACKLOG),100000) $(ARGS)
+
+soak: $(VENV)/.installed ## a storm for hours that kills none of ours: memory, files and connections stay flat (SECONDS=28800)
+	@$(BIN)/python -m tests.chaos.soak --seconds $(or $(SECONDS),28800) $(ARGS)
 
 fuzz: $(VENV)/.installed ## coverage-guided fuzzing of parsers, verifiers and the configuration (SECONDS=60 each)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/fuzz/requirements.txt

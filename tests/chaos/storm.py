@@ -30,7 +30,7 @@ from tracker.sandbox.servers import Outgoing
 from tracker.store import tables as t
 from tracker.store.engine import Store
 
-SETTLED_WITHIN = 240.0
+SETTLED_WITHIN = 240.0  # seconds without a change
 JOURNEY = (
     ("pre_transit", "label_created"),
     ("in_transit", "arrived_at_facility"),
@@ -78,6 +78,9 @@ class Report:
 class Storm:
     """One seed, so many seconds of faults."""
 
+    journey = JOURNEY
+    without: frozenset[str] = frozenset()  # faults that are left out
+
     def __init__(self, seed: int, seconds: float, rate: float = 20.0) -> None:
         self.random = random.Random(seed)
         self.seconds, self.rate = seconds, rate
@@ -120,10 +123,11 @@ class Storm:
         shop, easypost = self.rig.site.shop, self.rig.site.easypost
         choose = random.Random(self.report.seed + 1)
         until = time.monotonic() + self.seconds
-        numbers: list[str] = []
+        journey = len(self.journey)
+        numbers: list[str] = []  # of parcels under way
         made = 0
         while time.monotonic() < until:
-            if made < 400 and (made < 10 or choose.random() < 0.2):
+            if len(numbers) < 2 * journey or choose.random() < 1 / journey:  # as many begin as end
                 number = f"94001{made:017}"
                 with self._lock:
                     shop.place(f"#{made}", system_now(), "PAID")
@@ -133,20 +137,19 @@ class Storm:
                 made += 1
             number = choose.choice(numbers)
             self._scan(number, copies=1 + (choose.random() < 0.2))
+            if self._told[number] == journey:
+                numbers.remove(number)
             time.sleep(1 / self.rate)
         for number in numbers:  # every journey ends
-            while self._told[number] < len(JOURNEY):
+            while self._told[number] < journey:
                 self._scan(number, copies=1)
-        self.report.parcels = len(numbers)
+        self.report.parcels = made
         assert easypost.history
         self._over.set()
 
     def _scan(self, number: str, *, copies: int) -> None:
-        step = self._told[number]
-        if step >= len(JOURNEY):
-            return
+        status, code = self.journey[self._told[number]]
         self._told[number] += 1
-        status, code = JOURNEY[step]
         easypost = self.rig.site.easypost
         # EasyPost prints whole seconds: each scan is at least one after the one before, and after the store was connected
         at = max(system_now(), self._told_at.get(number, system_now())) + timedelta(seconds=2)
@@ -274,6 +277,7 @@ class Storm:
             ("worker frozen past its claim", frozen_worker),
             ("shop in trouble", shop_trouble),
         ]
+        faults = [(name, fault) for name, fault in faults if name not in self.without]
         order: list[tuple[str, Callable[[], None]]] = []
         counted: Counter[str] = Counter()
         while time.monotonic() < until:

@@ -7,6 +7,7 @@ import os
 import pytest
 import sqlalchemy as sa
 
+from tests.chaos.soak import Soak
 from tests.chaos.storm import Report, Storm
 from tracker.store import tables as t
 
@@ -50,3 +51,17 @@ def test_a_storm_of_another_seed_and_the_checker_sees_what_was_taken_away() -> N
     assert report.problems == []
     seen = storm.sabotaged
     assert (seen.scans_lost, seen.payloads_lost, seen.shipments_wrong, seen.never_sent) == (1, 1, 1, 1)
+
+
+def test_a_soak_tells_what_grew_between_its_second_tenth_and_its_last() -> None:
+    soak = Soak(1, 100)
+    warm = [(0.05, 10.0), (0.12, 100.0), (0.15, 101.0), (0.18, 500.0), (0.5, 900.0)]
+    soak.seen["worker 1: MB"] += [*warm, (0.95, 111.0), (0.97, 112.0), (0.99, 112.0)]
+    soak.seen["web 0: MB"] += [*warm, (0.95, 111.0)]
+    soak.seen["web 0: open files"] += [(0.15, 20), (0.95, 26)]
+    soak.seen["connections"] += [(0.15, 20), (0.95, 25)]
+
+    assert soak.growth() == [
+        ("connections", 20, 25, False), ("web 0: MB", 101.0, 111.0, False), ("web 0: open files", 20, 26, True),
+        ("worker 1: MB", 101.0, 112.0, True),
+    ]  # fmt: skip

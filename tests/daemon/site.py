@@ -58,7 +58,7 @@ accounts:
   easypost: {{uses: easypost, base_url: {base}/easypost, api_key: "${{file:s}}", webhook_secrets: "${{file:hook}}"}}
 stores:
   shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:s}}",
-         webhook_secrets: "${{file:hook}}", mode: write}}
+         webhook_secrets: "${{file:hook}}", mode: write, writes_per_hour: 1000000}}
 {more}""")
         self.store = Store(database, pool_size=2)
         stack.callback(self.store.close)
