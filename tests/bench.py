@@ -370,11 +370,8 @@ def bench_memory(database: str, folder: Path, events: int) -> list[dict[str, Any
 def feed(database: str, folder: Path, events: int) -> None:
     """Apply events to 2,000 parcels in this process, as a worker's thread does; prints the resident memory."""
     from tests.lab import Lab
+    from tests.memory import resident
     from tracker.daemon.app import rest_memory
-
-    def resident() -> float:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     with ExitStack() as stack:
         lab = Lab(database, folder, stack)

@@ -30,7 +30,7 @@ from tracker.sandbox.servers import Outgoing
 from tracker.store import tables as t
 from tracker.store.engine import Store
 
-SETTLED_WITHIN = 240.0  # seconds without a change
+SETTLED_WITHIN = 240.0  # seconds for a sender to end, and without a change until we call it stuck
 JOURNEY = (
     ("pre_transit", "label_created"),
     ("in_transit", "arrived_at_facility"),

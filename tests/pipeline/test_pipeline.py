@@ -28,6 +28,15 @@ def shipped(make_lab: Any, *numbers: str, company: str = "USPS", **more: Any) ->
     return lab
 
 
+def wanting(make_lab: Any) -> Any:
+    """Return a lab in which one write waits in the outbox."""
+    lab = shipped(make_lab)
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 7 * H)
+    lab.work("poll", "inbox", "reconcile")
+    return lab
+
+
 # the signed journey
 
 
@@ -561,10 +570,7 @@ def test_a_pause_stops_writes_and_what_was_overtaken_meanwhile_is_never_sent(mak
 
 
 def test_a_pause_between_claim_and_call_is_kept(make_lab, monkeypatch) -> None:
-    lab = shipped(make_lab)
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab = wanting(make_lab)
     monkeypatch.setattr(push, "_stopped", lambda world, store: True)
     assert push.run(lab.world) == 1
 
@@ -612,10 +618,7 @@ def test_writes_that_were_handed_back_take_nothing_from_the_hours_budget(make_la
 
 
 def test_a_budget_that_another_worker_used_up_between_claim_and_call_holds(make_lab, monkeypatch) -> None:
-    lab = shipped(make_lab)
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab = wanting(make_lab)
     still_fits = push._still_fits
 
     def meanwhile(*arguments: Any) -> bool:
@@ -656,10 +659,7 @@ def test_a_write_that_was_applied_although_the_answer_was_lost_is_not_doubled(ma
 
 
 def test_an_action_that_no_longer_fits_is_dropped_after_the_re_read(make_lab) -> None:
-    lab = shipped(make_lab)
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab = wanting(make_lab)
     lab.shop.orders["#1001"]["cancelledAt"] = "2026-11-02T14:00:00Z"  # and no hook told us
     lab.work("push")
 
@@ -670,10 +670,7 @@ def test_an_action_that_no_longer_fits_is_dropped_after_the_re_read(make_lab) ->
 
 
 def test_a_write_whose_claim_ended_meanwhile_is_left_to_whoever_has_it(make_lab, monkeypatch) -> None:
-    lab = shipped(make_lab)
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab = wanting(make_lab)
     claim = push._claim
 
     def slow(world: Any) -> Any:
@@ -687,10 +684,7 @@ def test_a_write_whose_claim_ended_meanwhile_is_left_to_whoever_has_it(make_lab,
 
 
 def test_an_order_that_is_gone_refuses_the_write(make_lab) -> None:
-    lab = shipped(make_lab)
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab = wanting(make_lab)
     lab.shop.orders.clear()
     lab.work("push")
 
@@ -698,10 +692,7 @@ def test_an_order_that_is_gone_refuses_the_write(make_lab) -> None:
 
 
 def test_a_bug_while_pushing_keeps_its_crashes_and_ends_dead(make_lab, monkeypatch) -> None:
-    lab = shipped(make_lab)
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab = wanting(make_lab)
     monkeypatch.setattr(push, "_push", lambda *_: (_ for _ in ()).throw(RuntimeError("bug")))
     for _ in range(8):
         push.run(lab.world)
@@ -731,10 +722,7 @@ def test_a_wrong_key_parks_the_store_tells_a_person_and_new_credentials_wake_it(
 
 
 def test_a_throttled_shop_rests_until_it_said(make_lab) -> None:
-    lab = shipped(make_lab)
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab = wanting(make_lab)
     lab.shop.faults.left["graphql_throttle"] = 1
     push.run(lab.world)
 

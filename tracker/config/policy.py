@@ -277,7 +277,7 @@ def _deadlines(part: PolicyPart, path: Path_, document: Document) -> Iterator[De
             except ValueError:
                 document.problem((*at, "from"), f"must be placed or one of {', '.join(OrderStatus)}")
                 continue
-            if begins.rank is None or begins.rank >= (clock.until.rank or 0):
+            if begins.rank is None or begins.reaches(clock.until):
                 document.problem(at, f"impossible transition: {begins} does not come before {clock.until}")
                 continue
         if clock.warn is None and clock.breach is None:

@@ -860,9 +860,7 @@ _ZONES = {zone.value: zone for zone in Zone}  # 0.3 us less a look-up than Zone(
 _PRECISIONS = {precision.value: precision for precision in Precision}
 
 
-@lru_cache(maxsize=10_000)  # parcels meet at the same depots
-def _place(city: str, region: str, postcode: str, country: str) -> Place:
-    return Place(city, region, postcode, country)
+_place = lru_cache(maxsize=10_000)(Place)  # parcels meet at the same depots
 
 
 @lru_cache(maxsize=2_000)
