@@ -385,7 +385,8 @@ def test_F22_a_certificate_that_is_wrong_ends_the_call_before_anything_is_sent(t
         Account("account", "dhl", source), NoVault(), allow=frozenset({"localhost"}), timeout=5, now=system_now
     )
     if wrong != "issuer":  # trusted, so that only the other thing is wrong
-        client._http._transport._pool._ssl_context.load_verify_locations(tmp_path / "cert.pem")  # type: ignore[attr-defined]
+        trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        client._http._transport._pool._ssl_context = trusting  # type: ignore[attr-defined]
     said = {"host": "Hostname mismatch", "date": "expired", "issuer": "self-signed"}[wrong]
     with pytest.raises(Transient, match=said):
         client.send(Request("GET", f"https://localhost:{listening.getsockname()[1]}/x"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from tracker.clock import system_now
 from tracker.config.model import Account
-from tracker.daemon.http import MOST_BYTES, AccountClient, Clients, NoVault, is_public
+from tracker.daemon.http import _ALERTS, MOST_BYTES, AccountClient, Clients, NoVault, _trust, is_public
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient
 from tracker.plugin.conformance import example_settings, plugin_of
 from tracker.plugin.contracts import Answer, Request, retry_after
@@ -254,7 +255,22 @@ def test_each_thread_has_its_own_client_and_new_settings_a_new_one() -> None:
     assert clients(account) is mine
     assert theirs[0] is not mine
     assert clients(changed) is not mine
+    assert clients._all == {clients(changed), *theirs}  # the client of old settings is not kept
     assert NoVault().load() is None
     with pytest.raises(Refused, match="vault_key"):
         NoVault().store("x")
     clients.close()
+
+
+def test_all_clients_share_one_tls_context_that_no_handshake_changes() -> None:
+    first, second = (Clients(allow=(), timeout=1, now=system_now, vault=lambda _: NoVault()) for _ in range(2))
+    context = _trust()
+
+    assert first(_ALERTS)._http._transport._pool._ssl_context is context  # type: ignore[attr-defined]
+    assert second(_ALERTS)._http._transport._pool._ssl_context is context  # type: ignore[attr-defined]
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert len(context.get_ca_certs()) > 100
+    context.set_alpn_protocols(["\0 not even a protocol \ud800"])  # an SSLContext of the library raises on this
+    first.close()
+    second.close()
