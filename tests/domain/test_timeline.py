@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracker.domain import timeline
 from tracker.domain.facts import Code, Meaning, Place, Scan, Summary, Told, fingerprint
-from tracker.domain.timeline import place_in_time, summarize, zone_of
+from tracker.domain.timeline import MOST_SCANS, RULES, place_in_time, read_on, summarize, zone_of
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
@@ -56,6 +59,61 @@ def test_any_order_and_any_duplicates_give_the_same_summary(given_scans: list[To
     chance.shuffle(shuffled)
 
     assert summarize(shuffled) == summarize(given_scans)
+
+
+@given(st.lists(scans, max_size=12), st.integers(0, 12), st.integers(0, 12))
+def test_reading_on_gives_what_reading_all_gives(given_scans: list[Told], first: int, second: int) -> None:
+    ordered = sorted(given_scans, key=timeline._key)
+    one, two = sorted((first, second))
+    before = summarize(ordered[:one])
+
+    halfway = read_on(before, reversed(ordered[one:two]))
+    assert halfway is not None
+    after = read_on(halfway, ordered[two:])
+    assert after is not None
+    whole = summarize(ordered)
+
+    assert (after, after.mark) == (whole, whole.mark)
+    assert read_on(after, []) is after
+
+
+@given(st.lists(scans, min_size=2, max_size=12), st.data())
+def test_a_scan_that_is_not_the_latest_is_not_read_on(given_scans: list[Told], data: st.DataObject) -> None:
+    ordered = sorted(given_scans, key=timeline._key)
+    late = data.draw(st.integers(0, len(ordered) - 2))
+    before = summarize(ordered[:late] + ordered[late + 1 :])
+
+    assert read_on(before, [ordered[late]]) is None
+    assert read_on(before, [ordered[late], told(S.DELIVERED, 500)]) is None
+
+
+def test_what_another_version_read_and_a_very_long_history_are_not_read_on() -> None:
+    before = summarize([told(S.IN_TRANSIT, 0)])
+    assert before.mark is not None
+    later = [told(S.DELIVERED, 1)]
+    long = summarize(told(S.IN_TRANSIT, i) for i in range(MOST_SCANS - 1))
+
+    assert read_on(before, later) is not None
+    assert read_on(replace(before, mark=replace(before.mark, rules=RULES - 1)), later) is None
+    assert read_on(replace(before, mark=None), later) is None
+    assert read_on(replace(summarize([]), mark=None), later) is not None
+    assert read_on(long, [told(S.DELIVERED, 600)]) is not None
+    assert read_on(long, [told(S.DELIVERED, 600), told(S.DELIVERED, 601)]) is None
+
+
+def test_whoever_changes_how_scans_are_read_says_so_in_RULES() -> None:
+    """Summaries are read on from release to release: what an older fold made must not be mixed with a newer one's.
+
+    Where this fails: does any set of scans give another summary than before? Then add 1 to RULES. In any case, write
+    the new digest here.
+    """
+    parts = (timeline._fold, timeline._read, timeline._contradicts, timeline._key)
+    source = "".join(inspect.getsource(part) for part in parts)
+    source += repr((sorted(timeline._ON_RETURN.items()), timeline.VETO, sorted(timeline._UNSURE)))
+    source += repr(sorted((status, sorted(usual)) for status, usual in timeline._USUAL.items()))
+    source += repr([(s, s.rank, s.terminal, s.custody) for s in S])
+
+    assert (RULES, hashlib.sha256(source.encode()).hexdigest()[:16]) == (1, "0815b1b47547f955")
 
 
 @given(st.lists(scans, max_size=12), scans)

@@ -257,7 +257,7 @@ def test_rows_are_put_and_changed_whole_whatever_they_hold(ordered: Connection) 
          "error": error}
         for i, (text, error) in enumerate([("plain", None), ("\N{SNOWMAN} ' \\ \" %s :x", "a\nb"), ("", "null")])
     ]  # fmt: skip
-    assert queries.put(ordered, t.outbox, []) == 0
+    assert queries.put(ordered, t.outbox, []) == ()
     queries.put(ordered, t.outbox, rows)
     queries.put(ordered, t.outbox, [{**rows[0], "error": "doubled"}, {**rows[0], "key": "new"}])
     stored = all_of(ordered, t.outbox)

@@ -264,6 +264,18 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a summary has read, and what a later scan must know of those before it."""
+
+    last: tuple[datetime, int, str, str, str]  # the key of the last scan read
+    head_at: datetime | None  # when the head's status was last told
+    head_unsure: bool  # by a scan whose hour is not sure
+    returning: bool
+    delivered_at: datetime | None  # also where the parcel has left `delivered`
+    rules: int  # of the version that read
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Where a parcel is, as a function of the set of its scans. A *run* is the head status since it last began."""
 
@@ -286,6 +298,7 @@ class Summary:
     attempts: int = 0
     scans: int = 0
     origin: str = ""  # country of the first custody scan
+    mark: Mark | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,21 @@ duplication and batching never matter (proved by Hypothesis in tests/domain/test
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
-from tracker.domain.facts import NOWHERE, Meaning, Place, Scan, Summary, Told
+from tracker.domain.facts import NOWHERE, Mark, Meaning, Place, Scan, Summary, Told
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
 VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 to UTC+14
 MOST_AHEAD = timedelta(minutes=10)  # more than a carrier's clock may be ahead of ours
 MOST_SCANS = 500
+RULES = 1  # a change of what follows makes it 2: summaries of before are then made anew instead of being read on
 _UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN, Zone.FUTURE})
+_LEFT_AT_ONCE = frozenset({S.LOST, S.CANCELLED})  # by one custody scan
 
 _ZONES = {  # countries with one zone; the larger ones need a region
     "AT": "Europe/Vienna", "BE": "Europe/Brussels", "CH": "Europe/Zurich", "CN": "Asia/Shanghai",
@@ -148,18 +150,46 @@ def summarize(scans: Iterable[Told]) -> Summary:
     custody scan and `cancelled` by any custody scan (the void label was used anyway). A scan nearer than 26 h to the
     head, with either zone unsure, may not lower the rank. An unconfirmed terminal scan moves nothing.
     """
-    ordered = sorted({told.fingerprint: told for told in scans}.values(), key=_key)
-    status, reason, leg = S.UNKNOWN, None, Leg.OUTBOUND
-    head: Told | None = None
-    first: Told | None = None
-    confirmed, returning, corrected = True, False, False
-    against: set[str] = set()
-    unmapped = unusual = refused = attempts = 0
-    custody_at = delivered_at = last_at = None
-    place, origin = NOWHERE, ""
+    return _fold(Summary(), sorted({told.fingerprint: told for told in scans}.values(), key=_key))
+
+
+def read_on(summary: Summary, more: Iterable[Told]) -> Summary | None:
+    """Return the summary of the scans that `summary` was made of and of more, none of which it has read.
+
+    None where it must be made from all scans: one of the new is not later than all that were read, or another version
+    read them, or they are too many. Otherwise it is what `summarize` makes of all of them.
+    """
+    ordered = sorted(more, key=_key)
+    if not ordered:
+        return summary
+    mark = summary.mark
+    if summary.scans and (mark is None or mark.rules != RULES or _key(ordered[0]) <= mark.last):
+        return None
+    if summary.scans + len(ordered) > MOST_SCANS:
+        return None
+    return _fold(summary, ordered)
+
+
+def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
+    """Read scans, sorted by their keys, after those that a summary has read."""
+    if not ordered:
+        return summary
+    status, reason, leg = summary.status, summary.reason, summary.leg
+    run, since, run_place, place = summary.run, summary.since, summary.run_place, summary.place
+    confirmed, disputed, corrected = summary.confirmed, summary.disputed, summary.corrected
+    unmapped, unusual, refused, attempts = summary.unmapped, summary.unusual, summary.refused, summary.attempts
+    custody_at, origin = summary.custody_at, summary.origin
+    head_at = delivered_at = None
+    head_unsure = returning = False
+    if (mark := summary.mark) is not None:
+        head_at, head_unsure, returning, delivered_at = (
+            mark.head_at,
+            mark.head_unsure,
+            mark.returning,
+            mark.delivered_at,
+        )
     for told in ordered:
         meaning = told.meaning
-        last_at = told.instant
         if told.place is not NOWHERE and (told.place.city or told.place.country):
             place = told.place
         if meaning.status is None:
@@ -174,29 +204,32 @@ def summarize(scans: Iterable[Told]) -> Summary:
             continue
         if to.custody and custody_at is None:
             custody_at, origin = told.instant, told.place.country
+        unsure = told.zone in _UNSURE or told.precision is Precision.DATE
         if to is status:
-            head = told
+            head_at, head_unsure = told.instant, unsure
             confirmed = confirmed or told.confirmed
             if to is S.DELIVERY_ATTEMPTED:
                 attempts += 1
             continue
-        if head is not None:
+        if head_at is not None:
             if to is S.PRE_TRANSIT:
                 refused += 1
                 continue
-            unsure = told.zone in _UNSURE or head.zone in _UNSURE or Precision.DATE in (told.precision, head.precision)
-            if unsure and to.rank < status.rank and told.instant - head.instant < VETO:
+            if (unsure or head_unsure) and to.rank < status.rank and told.instant - head_at < VETO:
                 refused += 1
                 continue
-            if status.terminal and not _corrects(status, to, told, against):
-                refused += 1
-                continue
+            if status.terminal and not meaning.correction:
+                speaks = _contradicts(status, to, told)
+                if not (speaks and (disputed or status in _LEFT_AT_ONCE)):
+                    disputed = disputed or speaks
+                    refused += 1
+                    continue
             unusual += to not in _USUAL[status]
             corrected = (corrected or status.terminal) and not to.terminal
         status, reason, leg = to, why, (Leg.RETURN_TO_SENDER if to in (S.RETURNING, S.RETURNED) else meaning.leg)
-        head = first = told
-        confirmed = told.confirmed
-        against.clear()
+        run, since, run_place = told.fingerprint, told.instant, told.place
+        head_at, head_unsure = told.instant, unsure
+        confirmed, disputed = told.confirmed, False
         returning = to in (S.RETURNING, S.RETURNED) or (returning and not meaning.correction and to is not S.DELIVERED)
         if to is S.DELIVERED:
             delivered_at = told.instant
@@ -206,34 +239,28 @@ def summarize(scans: Iterable[Told]) -> Summary:
         status=status,
         reason=reason,
         leg=leg,
-        run=first.fingerprint if first else "",
-        since=first.instant if first else None,
-        run_place=first.place if first else NOWHERE,
-        last_scan_at=last_at,
+        run=run,
+        since=since,
+        run_place=run_place,
+        last_scan_at=ordered[-1].instant,
         place=place,
         custody_at=custody_at,
         delivered_at=delivered_at if status is S.DELIVERED else None,
         confirmed=confirmed,
-        disputed=bool(against),
+        disputed=disputed,
         corrected=corrected,
         unmapped=unmapped,
         unusual=unusual,
         refused=refused,
         attempts=attempts,
-        scans=len(ordered),
+        scans=summary.scans + len(ordered),
         origin=origin,
+        mark=Mark(_key(ordered[-1]), head_at, head_unsure, returning, delivered_at, RULES),
     )
 
 
-def _corrects(status: ShippingStatus, to: ShippingStatus, told: Told, against: set[str]) -> bool:
-    """Say whether a scan may leave a terminal status; collects contradictions in `against` (two make a correction)."""
-    if told.meaning.correction:
-        return True
+def _contradicts(status: ShippingStatus, to: ShippingStatus, told: Told) -> bool:
+    """Say whether a scan speaks against a terminal status: of `lost` and `cancelled` any custody scan does, of others a sure one."""
     if not to.custody:
         return False
-    if status in (S.LOST, S.CANCELLED):
-        return True
-    if to.terminal or told.zone in _UNSURE or not told.confirmed:
-        return False
-    against.add(told.fingerprint)
-    return len(against) > 1
+    return status in _LEFT_AT_ONCE or not (to.terminal or told.zone in _UNSURE or not told.confirmed)

@@ -7,7 +7,7 @@ payload holds back nobody.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -38,7 +38,7 @@ from tracker.domain.facts import (
     fingerprint,
 )
 from tracker.domain.numbers import candidates, clean
-from tracker.domain.timeline import MOST_SCANS, place_in_time, summarize
+from tracker.domain.timeline import MOST_SCANS, place_in_time, read_on, summarize
 from tracker.domain.vocabulary import (
     Act,
     FindingKind,
@@ -109,6 +109,17 @@ class _Parcel:
     edd: Edd | None
     stored: dict[str, Any]
     closed_at: datetime | None
+
+
+@dataclass
+class _Watch:
+    """What one account knows of one shipment; `id` is None where that is not stored yet."""
+
+    id: int | None
+    state: str
+    as_of: datetime | None
+    next_poll_at: datetime | None
+    changed: bool = False
 
 
 def run(world: World) -> int:
@@ -194,6 +205,9 @@ class _Batch:
         self.by_number: dict[str, list[_Parcel]] = defaultdict(list)
         self.loaded: set[str] = set()  # numbers whose shipments are known here
         self.touched: set[int] = set()
+        self.fresh: dict[int, list[Told]] = defaultdict(list)  # scans that were not stored before, by shipment
+        self.anew: set[int] = set()  # shipments whose stored scans changed: their summaries are made from all of them
+        self.watches: dict[tuple[int, str], _Watch] = {}  # what accounts know of shipments
         self.orders: set[int] = set()
         self.poll_now: set[tuple[int, str]] = set()
         self.complete: dict[tuple[int, str], tuple[set[str], datetime]] = {}  # full histories, by shipment and account
@@ -338,6 +352,7 @@ class _Batch:
                 "attempts": 0, "failures": 0,
             }
             for account in self.world.config.watchers(carrier)
+            if (parcel.id, account.name) not in self.watches
         ]  # fmt: skip
         if rows:
             self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), rows)
@@ -371,7 +386,9 @@ class _Batch:
             knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
         if knowing:
             self._trackings(knowing)
-        queries.put(self.connection, scans, list(rows.values()), _told_again)
+        news = queries.put(self.connection, scans, list(rows.values()), _told_again, returning=_NEWS)
+        for shipment_id, printed, confirmed_at in news:
+            self.fresh[shipment_id].append(_told_now(rows[shipment_id, printed], confirmed_at is not None))
         self.unmapped = unmapped
 
     def _news(self, report: Report, number: str) -> int:
@@ -456,6 +473,7 @@ class _Batch:
                 leg = meaning.leg if row.leg != Leg.CUSTOMER_RETURN else row.leg
                 updates.append({"b_id": row.id, **values, "leg": leg})
                 self.touched.add(row.shipment_id)
+                self.anew.add(row.shipment_id)
         queries.change(self.connection, scans, updates)
         if not p.row.quiet:
             self.loud |= set(p.remap)
@@ -489,32 +507,26 @@ class _Batch:
             self.world.count("tracker_unmapped_codes_total", row["count"], carrier=row["carrier"])
 
     def _trackings(self, told: Sequence[tuple[Parsed, Report, _Parcel, set[str]]]) -> None:
-        """Keep what accounts know of shipments: state, estimate, proof, links; one query a kind for the whole batch."""
-        ids = {parcel.id for _, _, parcel, _ in told}
-        known: dict[tuple[int, str], tuple[str, datetime | None]] = {}
-        stored: dict[tuple[int, str], int] = {}
-        for row in self.connection.execute(
-            sa.select(trackings.c.id, trackings.c.shipment_id, trackings.c.account, trackings.c.tracking_state,
-                      trackings.c.as_of)
-            .where(queries.among(self.connection, trackings.c.shipment_id, ids))
-        ).all():  # fmt: skip
-            known[row.shipment_id, row.account] = (row.tracking_state, row.as_of)
-            stored[row.shipment_id, row.account] = row.id
-        before = dict(known)
+        """Take what accounts say of shipments: state, estimate, proof, links."""
+        self._watched(parcel.id for _, _, parcel, _ in told)
         parcels: dict[int, dict[str, Any]] = {}
         links: list[dict[str, Any]] = []
         for p, report, parcel, prints in told:
             assert p.account is not None and p.payload is not None
             self.touched.add(parcel.id)
             key = (parcel.id, p.account.name)
-            was, newest = known.get(key, (None, None))
+            watch = self.watches.get(key)
             as_of = report.as_of or p.payload.received_at
-            stale = newest is not None and as_of < newest
+            stale = watch is not None and watch.as_of is not None and as_of < watch.as_of
             if not stale:
                 state: str = report.tracking
-                if state == TrackingState.NOT_FOUND and parcel.summary.scans and was is not None:
-                    state = was  # they told of it before: one "not found" does not unsay that
-                known[key] = (state, as_of)
+                if watch is None:
+                    self.watches[key] = _Watch(None, state, as_of, None, changed=True)
+                else:
+                    if state == TrackingState.NOT_FOUND and parcel.summary.scans:
+                        state = watch.state  # they told of it before: one "not found" does not unsay that
+                    watch.changed |= (watch.state, watch.as_of) != (state, as_of)
+                    watch.state, watch.as_of = state, as_of
                 if report.complete:
                     self.complete[key] = (prints, p.payload.received_at)
             values = parcels.setdefault(parcel.id, {})
@@ -530,88 +542,118 @@ class _Batch:
                  "relation": link.relation, "first_seen_at": self.now}
                 for link in report.links
             ]  # fmt: skip
-        fresh = [
-            {"shipment_id": shipment_id, "account": account, "tracking_state": state, "as_of": as_of, "attempts": 0,
-             "failures": 0}
-            for (shipment_id, account), (state, as_of) in known.items()
-            if (shipment_id, account) not in stored
-        ]  # fmt: skip
-        queries.put(self.connection, trackings, fresh)
-        moved = [
-            {"b_id": stored[key], "tracking_state": state, "as_of": as_of}
-            for key, (state, as_of) in known.items()
-            if key in stored and before[key] != (state, as_of)
-        ]
-        queries.change(self.connection, trackings, moved)
         for shipment_id, values in parcels.items():
             if values:
                 self.connection.execute(shipments.update().where(shipments.c.id == shipment_id).values(**values))
         if links:
             self.connection.execute(queries.upsert(self.connection, shipment_links).on_conflict_do_nothing(), links)
 
-    def _withdrawn(self, row: Any) -> bool:
-        """Say whether a full history of its account no longer tells a scan that it told before it was asked."""
-        history = self.complete.get((row.shipment_id, row.account))
-        return history is not None and row.fingerprint not in history[0] and row.first_seen_at <= history[1]
+    def _watched(self, shipment_ids: Iterable[int]) -> None:
+        """Read what accounts know of shipments."""
+        t = trackings.c
+        here = queries.among(self.connection, t.shipment_id, set(shipment_ids))
+        select = sa.select(t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at).where(here)
+        for shipment_id, account, *watch in self.connection.execute(select):
+            self.watches[shipment_id, account] = _Watch(*watch)
 
     # summaries
 
+    def _withdraw(self) -> None:
+        """Withdraw the scans that a full history of their account no longer tells, and that were told before it was asked."""
+        if not self.complete:
+            return
+        s = scans.c
+        told = [f"{i}/{account}/{one}" for (i, account), (prints, _) in self.complete.items() for one in prints]
+        rows = self.connection.execute(
+            sa.select(s.id, s.shipment_id, s.account, s.first_seen_at).where(
+                queries.among(self.connection, s.shipment_id, {i for i, _ in self.complete}), s.withdrawn_at.is_(None),
+                s.account.in_(sorted({account for _, account in self.complete})),
+                s.first_seen_at <= max(asked for _, asked in self.complete.values()),
+                sa.not_(queries.among(
+                    self.connection, sa.cast(s.shipment_id, sa.String) + "/" + s.account + "/" + s.fingerprint, told
+                )),
+            )
+        )  # fmt: skip
+        gone = []
+        for row in rows:
+            history = self.complete.get((row.shipment_id, row.account))
+            if history is not None and row.first_seen_at <= history[1]:
+                gone.append(row.id)
+                self.anew.add(row.shipment_id)
+        if gone:
+            here = queries.among(self.connection, s.id, gone)
+            self.connection.execute(scans.update().where(here).values(withdrawn_at=self.now))
+            self.world.count("tracker_scans_withdrawn_total", len(gone))
+
     def _summaries(self) -> None:
-        """Recompute the summary of every touched shipment from all its scans, in one query."""
+        """Read on in the summary of every touched shipment; where that cannot be, make it from all its scans."""
         if not self.touched:
             return
-        told: dict[int, list[Told]] = defaultdict(list)
-        rows = self.connection.execute(
-            sa.select(*TOLD, scans.c.id, scans.c.account, scans.c.first_seen_at)
-            .where(queries.among(self.connection, scans.c.shipment_id, self.touched), scans.c.withdrawn_at.is_(None))
-            .order_by(scans.c.shipment_id, scans.c.instant.desc())
-        )
-        gone = []
-        for row in (row for part in rows.partitions(500) for row in part):
-            if self.complete and self._withdrawn(row):
-                gone.append(row.id)
-            elif len(known := told[row[0]]) < MOST_SCANS:
-                known.append(told_of(row))
-        if gone:
-            self.connection.execute(scans.update().where(scans.c.id.in_(gone)).values(withdrawn_at=self.now))
-            self.world.count("tracker_scans_withdrawn_total", len(gone))
+        self._withdraw()
+        found: dict[int, Summary] = {}
+        for shipment_id in self.touched - self.anew:
+            summary = read_on(self.parcels[shipment_id].summary, self.fresh[shipment_id])
+            if summary is None:
+                self.anew.add(shipment_id)
+            else:
+                found[shipment_id] = summary
+        found |= self._made_anew()
         changed = []
-        for shipment_id in sorted(self.touched):
+        for shipment_id, summary in sorted(found.items()):
             parcel = self.parcels[shipment_id]
-            parcel.summary = summarize(told[shipment_id])
-            stored = dump(SUMMARY, parcel.summary)
-            if stored == parcel.stored:
+            before, parcel.summary = parcel.summary, summary
+            if summary != before:
+                self.moved.add(shipment_id)
+            elif summary.mark == before.mark:
                 continue
-            self.moved.add(shipment_id)
-            ended = parcel.summary.status.terminal
+            ended = summary.status.terminal
             changed.append(
-                {"b_id": shipment_id, "summary": stored, "status": parcel.summary.status,
-                 "last_scan_at": parcel.summary.last_scan_at,
+                {"b_id": shipment_id, "summary": dump(SUMMARY, summary), "status": summary.status,
+                 "last_scan_at": summary.last_scan_at,
                  "closed_at": (parcel.closed_at or self.now) if ended else None}
             )  # fmt: skip
         queries.change(self.connection, shipments, changed)
-        self._next_polls()
+        self._watches()
 
-    def _next_polls(self) -> None:
+    def _made_anew(self) -> dict[int, Summary]:
+        if not self.anew:
+            return {}
+        told: dict[int, list[Told]] = {shipment_id: [] for shipment_id in self.anew}
         rows = self.connection.execute(
-            sa.select(trackings.c.id, trackings.c.shipment_id, trackings.c.account, trackings.c.tracking_state,
-                      trackings.c.next_poll_at)
-            .where(queries.among(self.connection, trackings.c.shipment_id, self.touched))
-        ).all()  # fmt: skip
-        updates = []
-        for row in rows:
-            parcel = self.parcels[row.shipment_id]
-            if not parcel.linked:
-                continue  # nobody ordered it: told by webhooks only
-            at = next_poll(
-                parcel.summary, TrackingState(row.tracking_state), self.world.config.cadence, self.now,
-                number=parcel.number, began=parcel.starts_at, edd=parcel.edd,
-            )  # fmt: skip
-            if (row.shipment_id, row.account) in self.poll_now and parcel.summary.scans:
-                at = self.now
-            if at != row.next_poll_at:
-                updates.append({"b_id": row.id, "next_poll_at": at})
-        queries.change(self.connection, trackings, updates)
+            sa.select(*TOLD)
+            .where(queries.among(self.connection, scans.c.shipment_id, self.anew), scans.c.withdrawn_at.is_(None))
+            .order_by(scans.c.shipment_id, scans.c.instant.desc())
+        )
+        for row in (row for part in rows.partitions(500) for row in part):
+            if len(known := told[row[0]]) < MOST_SCANS:
+                known.append(told_of(row))
+        return {shipment_id: summarize(known) for shipment_id, known in told.items()}
+
+    def _watches(self) -> None:
+        """Store what accounts know of shipments, and when each is asked again."""
+        if unread := self.touched - {shipment_id for shipment_id, _ in self.watches}:
+            self._watched(unread)
+        fresh, changed = [], []
+        for (shipment_id, account), watch in self.watches.items():
+            parcel = self.parcels[shipment_id]
+            at = watch.next_poll_at
+            if parcel.linked:  # nobody ordered the others: told by webhooks only
+                at = next_poll(
+                    parcel.summary, TrackingState(watch.state), self.world.config.cadence, self.now,
+                    number=parcel.number, began=parcel.starts_at, edd=parcel.edd,
+                )  # fmt: skip
+                if (shipment_id, account) in self.poll_now and parcel.summary.scans:
+                    at = self.now
+            if not watch.changed and at == watch.next_poll_at:
+                continue
+            values = {"tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at}
+            if watch.id is None:
+                key = {"shipment_id": shipment_id, "account": account}
+                fresh.append({**key, **values, "attempts": 0, "failures": 0})
+            else:
+                changed.append({"b_id": watch.id, **values})
+        queries.put(self.connection, trackings, fresh)
+        queries.change(self.connection, trackings, changed)
         if self.poll_now:
             self.world.ring("poll")
 
@@ -836,6 +878,7 @@ def look_up(account: Account, code: Code) -> Meaning | None:
     return account.codes.get((code.space, code.code)) or account.carrier.meaning(code)
 
 
+_NEWS = (scans.c.shipment_id, scans.c.fingerprint, scans.c.confirmed_at)
 TOLD = tuple(
     scans.c[name]
     for name in (
@@ -853,6 +896,15 @@ def told_of(row: Any) -> Told:
     return Told(
         fingerprint, space, code, _meaning(status, reason, leg, correction), instant, _ZONES[zone], _PRECISIONS[precision],
         _place(city, region, postcode, country), confirmed_at is not None,
+    )  # fmt: skip
+
+
+def _told_now(row: Mapping[str, Any], confirmed: bool) -> Told:
+    """Read a scan that is being stored as `told_of` will read it."""
+    return Told(
+        row["fingerprint"], row["space"], row["code"],
+        _meaning(row["status"], row["reason"], row["leg"], row["correction"]), row["instant"], row["zone"], row["precision"],
+        _place(row["city"], row["region"], row["postcode"], row["country"]), confirmed,
     )  # fmt: skip
 
 

@@ -18,6 +18,11 @@ Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Json = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
+def moment_text(value: datetime) -> str:
+    """Return an aware moment as SQLite stores it."""
+    return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(" ", "microseconds")[:26]
+
+
 class Utc(sa.types.TypeDecorator[datetime]):
     """An aware moment: timestamptz in PostgreSQL; in SQLite the text that sorts, `2026-11-02 08:00:00.000000`, of UTC."""
 
@@ -32,11 +37,9 @@ class Utc(sa.types.TypeDecorator[datetime]):
         """Refuse naive moments."""
         if value is None:
             return None
-        if value.tzinfo is not UTC:
-            if value.tzinfo is None:
-                raise ValueError("a naive moment must not reach the database")
-            value = value.astimezone(UTC)
-        return value.isoformat(" ", "microseconds")[:26] if dialect.name == "sqlite" else value
+        if value.tzinfo is None:
+            raise ValueError("a naive moment must not reach the database")
+        return moment_text(value) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Give back aware UTC."""
