@@ -207,13 +207,13 @@ def main() -> None:
     sys.exit(1 if bad else 0)
 
 
-def growth(server: Any, folder: str, events: int = 2000, runs: int = 3) -> float:
+def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: int = 3) -> float:
     """Return how much longer an event takes on the large data than on an empty database, in turn, by medians."""
     from contextlib import ExitStack
 
     import psycopg
 
-    from tests.bench import apply_events
+    from tests.bench import apply_events, ordered
     from tests.lab import Lab
     from tracker.store.engine import Store
     from tracker.store.migrate import migrate
@@ -233,7 +233,8 @@ def growth(server: Any, folder: str, events: int = 2000, runs: int = 3) -> float
             labs[name] = Lab(url, place, stack)
         for i in range(runs + 1):
             for name, lab in labs.items():
-                took[name].append(apply_events(lab, name, i, events))
+                histories: dict[str, Any] = {number: [] for number in ordered(lab, f"g{i}", parcels)}
+                took[name].append(apply_events(lab, histories, scans, "in_transit"))
     return statistics.median(took["large"][1:]) / statistics.median(took["small"][1:])
 
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,13 +48,8 @@ def run(world: World) -> int:
     """Decide for one batch of due orders. Returns how many."""
     with world.store.write() as connection:
         now = world.now()
-        due = (
-            sa.select(orders)
-            .where(orders.c.reconcile_at <= now)
-            .order_by(orders.c.reconcile_at, orders.c.id)
-            .limit(world.store.batch)
-        )
-        rows = sorted(connection.execute(queries.skip_locked(connection, due)).all(), key=lambda row: row.id)
+        due = connection.execute(_due(world.store.sqlite), {"now": now, "most": world.store.batch})
+        rows = sorted(due, key=lambda row: row.id)
         if not rows:
             return 0
         parcels = state.shipments_of(connection, [row.id for row in rows])
@@ -115,8 +111,7 @@ def keep(
                 "urgent": worst,
             }
         )
-    if fresh:
-        connection.execute(decisions.insert(), fresh)
+    queries.put(connection, decisions, fresh)
     queries.change(connection, orders, updates)
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]
@@ -128,12 +123,7 @@ def keep(
 
 
 def _outbox(world: World, connection: Connection, decided: Sequence[Decided], now: datetime) -> None:
-    ids = [one.row.id for one in decided]
-    known = connection.execute(
-        sa.select(outbox.c.id, outbox.c.key, outbox.c.kind, outbox.c.order_id, outbox.c.state)
-        .where(outbox.c.order_id.in_(ids), outbox.c.state != "superseded")
-        .order_by(outbox.c.id)
-    ).all()
+    known = connection.execute(_written(queries.is_sqlite(connection)), {"ids": [one.row.id for one in decided]})
     by_order: dict[int, list[Any]] = defaultdict(list)
     for held_row in known:
         by_order[held_row.order_id].append(held_row)
@@ -193,15 +183,39 @@ def _findings(
             before[one.row.id] = store.connected_at
         stand[one.row.id] = {(finding.subject, finding.kind) for finding in one.decision.findings}
         wanted += [(one.row.id, finding) for finding in one.decision.findings]
-    opened = connection.execute(
-        sa.select(findings.c.id, findings.c.order_id, findings.c.subject, findings.c.kind).where(
-            findings.c.order_id.in_(list(stand)), findings.c.closed_at.is_(None), findings.c.opened_by == "decision"
-        )
-    ).all()
+    opened = connection.execute(_opened(queries.is_sqlite(connection)), {"ids": list(stand)})
     over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id]]
     if over:
         queries.close_findings(connection, findings.c.id.in_(over), now, "decision")
     tell.open_findings(world, connection, wanted, now, by="decision", digest_before=before)
+
+
+# Statements that every batch says are made once.
+
+
+@cache
+def _due(sqlite: bool) -> sa.Select[Any]:
+    due = (
+        sa.select(orders)
+        .where(orders.c.reconcile_at <= sa.bindparam("now"))
+        .order_by(orders.c.reconcile_at, orders.c.id)
+        .limit(sa.bindparam("most", type_=sa.Integer()))
+    )
+    return due if sqlite else due.with_for_update(skip_locked=True)
+
+
+@cache
+def _written(sqlite: bool) -> sa.Select[Any]:
+    o = outbox.c
+    here = queries.one_of(sqlite, o.order_id, "ids")
+    return sa.select(o.id, o.key, o.kind, o.order_id, o.state).where(here, o.state != "superseded").order_by(o.id)
+
+
+@cache
+def _opened(sqlite: bool) -> sa.Select[Any]:
+    f = findings.c
+    here = queries.one_of(sqlite, f.order_id, "ids")
+    return sa.select(f.id, f.order_id, f.subject, f.kind).where(here, f.closed_at.is_(None), f.opened_by == "decision")
 
 
 def _report_broken(world: World, connection: Connection, row: Row[Any], error: str, now: datetime) -> None:

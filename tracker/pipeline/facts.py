@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -111,6 +111,14 @@ class _Parcel:
     closed_at: datetime | None
 
 
+class _Stored(NamedTuple):
+    """A scan as it is stored: who told it first, and whether somebody vouches for it."""
+
+    id: int
+    account: str
+    sure: bool
+
+
 @dataclass
 class _Watch:
     """What one account knows of one shipment; `id` is None where that is not stored yet."""
@@ -201,10 +209,12 @@ class _Batch:
 
     def __init__(self, world: World, connection: Connection, now: datetime, database: datetime) -> None:
         self.world, self.connection, self.now, self.database = world, connection, now, database
+        self.sqlite = world.store.sqlite
         self.parcels: dict[int, _Parcel] = {}
         self.by_number: dict[str, list[_Parcel]] = defaultdict(list)
         self.loaded: set[str] = set()  # numbers whose shipments are known here
         self.touched: set[int] = set()
+        self.known: dict[int, dict[str, _Stored]] = {}  # the stored scans of parcels with a full history here
         self.fresh: dict[int, list[Told]] = defaultdict(list)  # scans that were not stored before, by shipment
         self.anew: set[int] = set()  # shipments whose stored scans changed: their summaries are made from all of them
         self.watches: dict[tuple[int, str], _Watch] = {}  # what accounts know of shipments
@@ -270,16 +280,10 @@ class _Batch:
         if not wanted:
             return
         self.loaded |= set(wanted)
-        here = queries.among(self.connection, shipments.c.number, wanted)
-        by_number = sa.select(shipments).where(here)
-        if not self.world.store.sqlite:  # lock order: trackings by id, then shipments by key
-            ids = self.connection.execute(sa.select(shipments.c.id).where(here)).scalars().all()
-            mine = queries.among(self.connection, trackings.c.shipment_id, ids)
-            tracked = sa.select(trackings.c.id).where(mine).order_by(trackings.c.id)
-            self.connection.execute(tracked.with_for_update()).all()
-            order = (shipments.c.carrier, shipments.c.number, shipments.c.generation)
-            by_number = by_number.order_by(*order).with_for_update()
-        for row in self.connection.execute(by_number).all():
+        if not self.sqlite:  # lock order: trackings by id, then shipments by key
+            ids = self.connection.execute(_numbered(), {"numbers": wanted}).scalars().all()
+            self.connection.execute(_tracked(), {"ids": ids}).all()
+        for row in self.connection.execute(_shipped(self.sqlite), {"numbers": wanted}).all():
             self._know(row)
 
     def _know(self, row: Row[Any]) -> _Parcel:
@@ -361,8 +365,8 @@ class _Batch:
 
     def _reports(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
         rows: dict[tuple[int, str], dict[str, Any]] = {}
-        unmapped: dict[tuple[str, str, str], dict[str, Any]] = {}
         knowing: list[tuple[Parsed, Report, _Parcel, set[str]]] = []
+        self._recall(reports)
         for p, report in reports:
             assert p.account is not None and p.payload is not None
             number = clean(report.number)
@@ -373,12 +377,23 @@ class _Batch:
                 parcel = self._silent(report, number)
                 if parcel is not None:
                     told[parcel.id] = set()
+            known = [
+                (one.id, self.known[one.id])
+                for one in self.by_number[number]
+                if one.id in self.known and one.carrier == report.carrier
+            ]
             for scan in report.scans:
-                row = self._scan_row(p, report, number, scan, unmapped)
-                told[row["shipment_id"]].add(row["fingerprint"])
-                known = rows.get((row["shipment_id"], row["fingerprint"]))
-                if known is None or (known["confirmed_at"] is None and row["confirmed_at"] is not None):
-                    rows[row["shipment_id"], row["fingerprint"]] = row
+                printed = fingerprint(scan, text_matters=p.account.carrier.text_matters)
+                for shipment_id, stored in known:
+                    if printed in stored and stored[printed].sure:
+                        told[shipment_id].add(printed)
+                        break
+                else:
+                    row = self._scan_row(p, report, number, scan, printed)
+                    told[row["shipment_id"]].add(printed)
+                    before = rows.get((row["shipment_id"], printed))
+                    if before is None or (before["confirmed_at"] is None and row["confirmed_at"] is not None):
+                        rows[row["shipment_id"], printed] = row
             if not p.row.quiet:
                 self.loud |= set(told)
             if p.row.kind == "poll" and p.account.source.webhooks:
@@ -386,10 +401,35 @@ class _Batch:
             knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
         if knowing:
             self._trackings(knowing)
-        news = queries.put(self.connection, scans, list(rows.values()), _told_again, returning=_NEWS)
-        for shipment_id, printed, confirmed_at in news:
-            self.fresh[shipment_id].append(_told_now(rows[shipment_id, printed], confirmed_at is not None))
-        self.unmapped = unmapped
+        for shipment_id, printed, confirmed_at in queries.put(
+            self.connection, scans, list(rows.values()), _told_again, returning=_NEWS
+        ):
+            row = rows[shipment_id, printed]
+            self.fresh[shipment_id].append(_told_now(row, confirmed_at is not None))
+            if row["reason"] is Reason.UNMAPPED:
+                self._unmapped(row)
+
+    def _recall(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
+        """Read which scans are stored of the parcels whose full histories come: most of what they tell was told before."""
+        numbers = {clean(report.number) for _, report in reports if report.complete}
+        ids = [parcel.id for number in numbers for parcel in self.by_number[number]]
+        if not ids:
+            return
+        self.known = {shipment_id: {} for shipment_id in ids}
+        for shipment_id, printed, *stored in self.connection.execute(_stored(self.sqlite), {"ids": ids}).all():
+            self.known[shipment_id][printed] = _Stored(*stored)
+
+    def _unmapped(self, row: Mapping[str, Any]) -> None:
+        """Count a new scan whose code nobody knows."""
+        key = (self.parcels[row["shipment_id"]].carrier, row["space"], row["code"])
+        counted = self.unmapped.setdefault(
+            key,
+            {
+                "carrier": key[0], "space": key[1], "code": key[2], "text": row["text"], "first_seen_at": self.now,
+                "last_seen_at": self.now, "count": 0, "sample": row["inbox_id"],
+            },
+        )  # fmt: skip
+        counted["count"] += 1
 
     def _news(self, report: Report, number: str) -> int:
         """Say whether a poll tells something newer of a parcel than anybody told before."""
@@ -402,27 +442,14 @@ class _Batch:
         known = self._generations(report.carrier, number) or sorted(self.by_number[number], key=lambda p: -p.generation)
         return known[0] if known else None
 
-    def _scan_row(
-        self, p: Parsed, report: Report, number: str, scan: Scan, unmapped: dict[tuple[str, str, str], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _scan_row(self, p: Parsed, report: Report, number: str, scan: Scan, printed: str) -> dict[str, Any]:
         account, payload = p.account, p.payload
         assert account is not None and payload is not None
         carrier = account.carrier
         instant, zone = place_in_time(scan, carrier.default_zone, payload.received_at)
         parcel = self._home(report.carrier, number, instant, report.piece)
-        code = scan.code
-        meaning = look_up(account, code)
-        if meaning is None:
-            key = (report.carrier, code.space, code.code)
-            row = unmapped.setdefault(
-                key,
-                {
-                    "carrier": key[0], "space": key[1], "code": key[2], "text": code.text, "first_seen_at": self.now,
-                    "last_seen_at": self.now, "count": 0, "sample": p.row.id,
-                },
-            )  # fmt: skip
-            row["count"] += 1
-            meaning = UNMAPPED
+        code, place = scan.code, scan.place
+        meaning = look_up(account, code) or UNMAPPED
         if scan.leg is not None:
             meaning = replace(meaning, leg=scan.leg)
         parcel = self._next_generation(parcel, meaning, instant)
@@ -432,7 +459,7 @@ class _Batch:
             self.poll_now.add((parcel.id, account.name))
         return {
             "shipment_id": parcel.id,
-            "fingerprint": fingerprint(scan, text_matters=carrier.text_matters),
+            "fingerprint": printed,
             "account": account.name,
             "space": code.space,
             "code": code.code,
@@ -445,10 +472,10 @@ class _Batch:
             "instant": instant,
             "zone": zone,
             "precision": scan.precision,
-            "city": scan.place.city,
-            "region": scan.place.region,
-            "postcode": scan.place.postcode,
-            "country": scan.place.country,
+            "city": place.city,
+            "region": place.region,
+            "postcode": place.postcode,
+            "country": place.country,
             "inbox_id": p.row.id,
             "first_seen_at": self.now,
             "confirmed_at": None if shared else self.now,
@@ -550,38 +577,31 @@ class _Batch:
 
     def _watched(self, shipment_ids: Iterable[int]) -> None:
         """Read what accounts know of shipments."""
-        t = trackings.c
-        here = queries.among(self.connection, t.shipment_id, set(shipment_ids))
-        select = sa.select(t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at).where(here)
-        for shipment_id, account, *watch in self.connection.execute(select):
+        rows = self.connection.execute(_watching(self.sqlite), {"ids": list(set(shipment_ids))}).all()
+        for shipment_id, account, *watch in rows:
             self.watches[shipment_id, account] = _Watch(*watch)
 
     # summaries
 
     def _withdraw(self) -> None:
         """Withdraw the scans that a full history of their account no longer tells, and that were told before it was asked."""
-        if not self.complete:
+        missing = {
+            stored.id: (shipment_id, asked)
+            for (shipment_id, account), (prints, asked) in self.complete.items()
+            for printed, stored in self.known.get(shipment_id, {}).items()
+            if printed not in prints and stored.account == account
+        }
+        if not missing:
             return
-        s = scans.c
-        told = [f"{i}/{account}/{one}" for (i, account), (prints, _) in self.complete.items() for one in prints]
-        rows = self.connection.execute(
-            sa.select(s.id, s.shipment_id, s.account, s.first_seen_at).where(
-                queries.among(self.connection, s.shipment_id, {i for i, _ in self.complete}), s.withdrawn_at.is_(None),
-                s.account.in_(sorted({account for _, account in self.complete})),
-                s.first_seen_at <= max(asked for _, asked in self.complete.values()),
-                sa.not_(queries.among(
-                    self.connection, sa.cast(s.shipment_id, sa.String) + "/" + s.account + "/" + s.fingerprint, told
-                )),
-            )
-        )  # fmt: skip
         gone = []
-        for row in rows:
-            history = self.complete.get((row.shipment_id, row.account))
-            if history is not None and row.first_seen_at <= history[1]:
-                gone.append(row.id)
-                self.anew.add(row.shipment_id)
+        here = queries.among(self.connection, scans.c.id, missing)
+        for scan_id, first_seen_at in self.connection.execute(sa.select(scans.c.id, scans.c.first_seen_at).where(here)):
+            shipment_id, asked = missing[scan_id]
+            if first_seen_at <= asked:
+                gone.append(scan_id)
+                self.anew.add(shipment_id)
         if gone:
-            here = queries.among(self.connection, s.id, gone)
+            here = queries.among(self.connection, scans.c.id, gone)
             self.connection.execute(scans.update().where(here).values(withdrawn_at=self.now))
             self.world.count("tracker_scans_withdrawn_total", len(gone))
 
@@ -660,15 +680,14 @@ class _Batch:
     def _mark_orders(self) -> None:
         """Have every order that something touched looked at again; hold back the writes of what was only replayed."""
         if self.touched:
-            self.orders |= {
-                row.order_id for row in self.connection.execute(queries.orders_of(self.connection, self.touched))
-            }
+            linked = self.connection.execute(_ordered(self.sqlite), {"ids": list(self.touched)})
+            self.orders.update(linked.scalars())
         if not self.orders:
             return
-        here = queries.among(self.connection, orders.c.id, self.orders)
-        locked = sa.select(orders.c.id).where(here).order_by(orders.c.id)
-        self.connection.execute(queries.locked(self.connection, locked)).all()
-        self.connection.execute(orders.update().where(here).values(reconcile_at=self.now))
+        ids = sorted(self.orders)
+        if not self.sqlite:
+            self.connection.execute(_orders_locked(), {"ids": ids}).all()
+        self.connection.execute(_marked(self.sqlite), {"ids": ids, "now": self.now})
         if quiet := self.moved - self.loud:
             held = orders.c.id.in_(queries.orders_of(self.connection, quiet))
             self.connection.execute(orders.update().where(held).values(quiet_before=self.now))
@@ -871,6 +890,65 @@ def _told_again(insert: Any) -> Any:
             sa.and_(scans.c.confirmed_at.is_(None), insert.excluded.confirmed_at.isnot(None)),
         ),
     )
+
+
+# Statements that every batch says are made once. Those without `sqlite` lock rows, which PostgreSQL alone does.
+
+
+@cache
+def _numbered() -> sa.Select[Any]:
+    return sa.select(shipments.c.id).where(queries.one_of(False, shipments.c.number, "numbers"))
+
+
+@cache
+def _tracked() -> sa.Select[Any]:
+    here = queries.one_of(False, trackings.c.shipment_id, "ids")
+    return sa.select(trackings.c.id).where(here).order_by(trackings.c.id).with_for_update()
+
+
+@cache
+def _shipped(sqlite: bool) -> sa.Select[Any]:
+    select = sa.select(shipments).where(queries.one_of(sqlite, shipments.c.number, "numbers"))
+    order = (shipments.c.carrier, shipments.c.number, shipments.c.generation)
+    return select if sqlite else select.order_by(*order).with_for_update()
+
+
+@cache
+def _watching(sqlite: bool) -> sa.Select[Any]:
+    t = trackings.c
+    here = queries.one_of(sqlite, t.shipment_id, "ids")
+    return sa.select(t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at).where(here)
+
+
+@cache
+def _stored(sqlite: bool) -> sa.Select[Any]:
+    s = scans.c
+    sure = sa.type_coerce(s.confirmed_at.is_not(None), sa.Integer)  # as it comes: rows are many
+    here = queries.one_of(sqlite, s.shipment_id, "ids")
+    return sa.select(s.shipment_id, s.fingerprint, s.id, s.account, sure).where(here, s.withdrawn_at.is_(None))
+
+
+@cache
+def _ordered(sqlite: bool) -> sa.Select[Any]:
+    linked = fulfilment_shipments.c
+    return (
+        sa.select(fulfilments.c.order_id)
+        .join(fulfilment_shipments, linked.fulfilment_id == fulfilments.c.id)
+        .where(queries.one_of(sqlite, linked.shipment_id, "ids"))
+    )
+
+
+@cache
+def _orders_locked() -> sa.Select[Any]:
+    return (
+        sa.select(orders.c.id).where(queries.one_of(False, orders.c.id, "ids")).order_by(orders.c.id).with_for_update()
+    )
+
+
+@cache
+def _marked(sqlite: bool) -> sa.Update:
+    here = queries.one_of(sqlite, orders.c.id, "ids")
+    return orders.update().where(here).values(reconcile_at=sa.bindparam("now"))
 
 
 def look_up(account: Account, code: Code) -> Meaning | None:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from tracker.domain.facts import Edd, Meaning, Order, Shipment, Stand, Statement
 from tracker.domain.timeline import MOST_SCANS, summarize
 from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
 from tracker.pipeline.facts import TOLD, told_of
+from tracker.store import queries
 from tracker.store.codec import ORDER, SUMMARY
 from tracker.store.tables import (
     accounts,
@@ -48,23 +50,12 @@ def orders_of(
     stands: dict[int, list[Stand]] = defaultdict(list)
     facts: dict[int, Any] = {}
     v = order_versions.c
-    columns = [
-        v.order_id,
-        v.version,
-        v.seen_at,
-        v.previous_read_at,
-        v.actor,
-        v.status,
-        v.raw_status,
-        v.payment,
-        v.numbers,
-    ]
-    select = sa.select(*columns, *([v.facts] if until is not None else [])).where(v.order_id.in_(ids))
+    select = _versions(queries.is_sqlite(connection))
     if until is not None:
-        select = select.where(v.seen_at <= until)
+        select = select.add_columns(v.facts).where(v.seen_at <= until)
     if version is not None:
         select = select.where(v.version <= version)
-    for row in connection.execute(select.order_by(v.order_id, v.version)):
+    for row in connection.execute(select, {"ids": ids}).all():
         if until is not None:
             facts[row.order_id] = row.facts
         if row.status is None:
@@ -78,10 +69,10 @@ def orders_of(
             continue
         known.append(stand)
     said: dict[int, list[Statement]] = defaultdict(list)
-    spoken = sa.select(statements).where(statements.c.order_id.in_(ids)).order_by(statements.c.id)
+    spoken = _spoken(queries.is_sqlite(connection))
     if until is not None:
         spoken = spoken.where(statements.c.at <= until)
-    for row in connection.execute(spoken):
+    for row in connection.execute(spoken, {"ids": ids}):
         status = OrderStatus(row.status) if row.status else None
         said[row.order_id].append(Statement(StatementKind(row.kind), row.text, row.by, row.at, status, row.override))
     found = {}
@@ -96,11 +87,7 @@ def orders_of(
 
 def slow_carriers(connection: Connection) -> frozenset[str]:
     """Return the carriers that are known to be slow just now: one finding each."""
-    rows = connection.execute(
-        sa.select(findings.c.subject).where(
-            findings.c.kind == FindingKind.CARRIER_SLOWDOWN, findings.c.closed_at.is_(None)
-        )
-    )
+    rows = connection.execute(_SLOW)
     return frozenset(row.subject.removeprefix("carrier/") for row in rows)
 
 
@@ -108,23 +95,7 @@ def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, 
     """Read the shipments linked to orders, in one query; the state is the best any account knows."""
     found: dict[int, dict[int, Shipment]] = defaultdict(dict)
     slow = slow_carriers(connection)
-    best = (
-        sa.select(trackings.c.shipment_id, sa.func.min(trackings.c.tracking_state).label("state"))
-        .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == trackings.c.shipment_id)
-        .join(fulfilments, fulfilments.c.id == fulfilment_shipments.c.fulfilment_id)
-        .where(fulfilments.c.order_id.in_(order_ids))
-        .group_by(trackings.c.shipment_id)
-        .subquery()
-    )
-    rows = connection.execute(
-        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, shipments, best.c.state)
-        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
-        .join(shipments, shipments.c.id == fulfilment_shipments.c.shipment_id)
-        .outerjoin(best, best.c.shipment_id == shipments.c.id)
-        .where(fulfilments.c.order_id.in_(order_ids))
-        .order_by(fulfilments.c.order_id, shipments.c.carrier, shipments.c.number, shipments.c.generation)
-    )
-    for row in rows:
+    for row in connection.execute(_parcels(queries.is_sqlite(connection)), {"ids": list(order_ids)}).all():
         found[row.order_id][row.id] = Shipment(
             carrier=row.carrier,
             number=row.number,
@@ -207,4 +178,54 @@ def quiet_until(states: Mapping[str, Row[Any]], order: Row[Any]) -> datetime | N
 
 def account_rows(connection: Connection) -> dict[str, Row[Any]]:
     """Read every account's row, by name."""
-    return {row.name: row for row in connection.execute(sa.select(accounts))}
+    return {row.name: row for row in connection.execute(_ACCOUNTS)}
+
+
+# Statements that every batch says are made once.
+
+_ACCOUNTS = sa.select(accounts)
+_SLOW = sa.select(findings.c.subject).where(
+    findings.c.kind == FindingKind.CARRIER_SLOWDOWN, findings.c.closed_at.is_(None)
+)
+
+
+@cache
+def _versions(sqlite: bool) -> sa.Select[Any]:
+    v = order_versions.c
+    columns = (
+        v.order_id,
+        v.version,
+        v.seen_at,
+        v.previous_read_at,
+        v.actor,
+        v.status,
+        v.raw_status,
+        v.payment,
+        v.numbers,
+    )
+    return sa.select(*columns).where(queries.one_of(sqlite, v.order_id, "ids")).order_by(v.order_id, v.version)
+
+
+@cache
+def _spoken(sqlite: bool) -> sa.Select[Any]:
+    return sa.select(statements).where(queries.one_of(sqlite, statements.c.order_id, "ids")).order_by(statements.c.id)
+
+
+@cache
+def _parcels(sqlite: bool) -> sa.Select[Any]:
+    """Select the shipments of orders with the best that any account knows of each."""
+    here = queries.one_of(sqlite, fulfilments.c.order_id, "ids")
+    best = (
+        sa.select(sa.func.min(trackings.c.tracking_state))
+        .where(trackings.c.shipment_id == shipments.c.id)
+        .scalar_subquery()
+    )
+    s = shipments.c
+    columns = (s.id, s.carrier, s.number, s.generation, s.summary, s.edd_begins, s.edd_ends)
+    return (
+        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, *columns, best.label("state"))
+        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+        .join(shipments, s.id == fulfilment_shipments.c.shipment_id)
+        .where(here)
+        .order_by(fulfilments.c.order_id, s.carrier, s.number, s.generation)
+    )

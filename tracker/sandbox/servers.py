@@ -35,6 +35,20 @@ def _json(body: Any, status: int = 200, **headers: str) -> Response:
     return Response(orjson.dumps(body), status, headers, "application/json")
 
 
+def next_page(
+    rows: list[dict[str, Any]], key: Callable[[dict[str, Any]], tuple[str, str]], after: str | None, limit: int
+) -> tuple[list[dict[str, Any]], str | None, bool]:
+    """Return a page of rows sorted by their keys, the cursor behind it, and whether there are more.
+
+    A cursor is the key of the last row, as a real shop's is: a count would pass over a row for each that changes
+    meanwhile and moves to the end.
+    """
+    last = tuple(orjson.loads(after)) if after else ("", "")
+    left = sorted((row for row in rows if key(row) > last), key=key)
+    page = left[:limit]
+    return page, orjson.dumps(key(page[-1])).decode() if page else None, len(left) > len(page)
+
+
 @dataclass(frozen=True)
 class Outgoing:
     """A webhook to send: where to (account), and the bytes as signed."""
@@ -544,16 +558,16 @@ class ShopifyServer(Server):
 
     def _orders(self, variables: dict[str, Any]) -> dict[str, Any]:
         query = variables["q"]
-        found = sorted(self.orders.values(), key=lambda o: (o["updatedAt"], o["id"]))
+        found = list(self.orders.values())
         if "updated_at:>='" in query:
             since = query.split("updated_at:>='")[1].split("'")[0]
             found = [o for o in found if o["updatedAt"] >= since]
         if "status:open" in query:
             found = [o for o in found if not o["cancelledAt"]]
-        start = int(variables["after"] or 0)
-        page = found[start : start + variables["first"]]
-        more = start + len(page) < len(found)
-        info = {"hasNextPage": more, "endCursor": str(start + len(page)) if page else None}
+        page, after, more = next_page(
+            found, lambda o: (o["updatedAt"], o["id"]), variables["after"], variables["first"]
+        )
+        info = {"hasNextPage": more, "endCursor": after}
         return {"orders": {"pageInfo": info, "nodes": [self._node(o) for o in page]}}
 
     def _read(self, variables: dict[str, Any]) -> dict[str, Any]:

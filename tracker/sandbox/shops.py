@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.servers import Clock, Outgoing, Server, _json
+from tracker.sandbox.servers import Clock, Outgoing, Server, _json, next_page
 
 WORDS: dict[str, list[str]] = {
     "kingston": [
@@ -189,11 +189,9 @@ class RestServer(Shop):
         if since := request.query_params.get("updated_since"):
             begin = datetime.fromisoformat(since)
             rows = [r for r in rows if datetime.fromisoformat(r["updated_at"]) >= begin]
-        rows = sorted(rows, key=lambda r: (r["updated_at"], r["ref"]))
-        start, limit = int(request.query_params.get("cursor") or 0), int(request.query_params.get("limit") or 50)
-        page = rows[start : start + limit]
-        more = start + len(page) < len(rows)
-        return _json({kind: page, "next": str(start + len(page)) if more else None, "total": len(rows)})
+        cursor, limit = request.query_params.get("cursor"), int(request.query_params.get("limit") or 50)
+        page, after, more = next_page(rows, lambda r: (r["updated_at"], r["ref"]), cursor, limit)
+        return _json({kind: page, "next": after if more else None, "total": len(rows)})
 
     def _find(self, request: Request) -> dict[str, Any] | None:
         ref = request.path_params["ref"]
