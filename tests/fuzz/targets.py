@@ -5,14 +5,19 @@ Three users: Hypothesis (`test_any_input.py`), the kept corpus (`test_corpus.py`
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tracker.config.load import load_text
 from tracker.config.plugins import names
 from tracker.config.yamlfile import parse
+from tracker.daemon.receiver import Connection, Receiver
 from tracker.domain.errors import BadPayload, ConfigError, SourceError, WebhookRejected
 from tracker.domain.facts import Checkout, Code, Hint, Order, Payload, Report, fingerprint
 from tracker.domain.timeline import place_in_time
@@ -115,6 +120,78 @@ def config(data: bytes) -> None:
         assert error.problems
 
 
+class Wire(asyncio.Transport):
+    """A connection that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.1", 1)})
+        self.said, self.closed = b"", False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed
+        self.said += data
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        """Whoever feeds us does as it likes."""
+
+    def resume_reading(self) -> None:
+        """As it likes."""
+
+
+class _Still(asyncio.AbstractEventLoop):
+    """A loop where no time passes and everything is done at once."""
+
+    def time(self) -> float:
+        return 0.0
+
+    def run_in_executor(self, _executor: Any, function: Callable[..., Any], *given: Any) -> Any:
+        done: Future[Any] = Future()
+        done.set_result(function(*given))
+        return done
+
+
+_NOBODY: Any = SimpleNamespace(
+    config=load_text("database: sqlite:///x.db\nweb: {max_body: 1024}"), account=lambda _name: None, now=lambda: AT,
+    count=lambda *_, **__: None,
+)  # fmt: skip
+
+
+def connect(wire: Wire) -> Connection:
+    """Connect to a receiver that knows no account."""
+    connection = Connection(Receiver(_NOBODY, list), _Still())
+    connection.connection_made(wire)
+    return connection
+
+
+def http(data: bytes) -> None:
+    """Receive bytes in two pieces: answers of a sound shape, or the end of the connection."""
+    wire = Wire()
+    connection = connect(wire)
+    half = data[0] if data else 0
+    for part in (data[:half], data[half:]):
+        if part:
+            connection.data_received(part)
+    connection.late()
+    connection.connection_lost(None)
+    assert re.fullmatch(
+        rb"(HTTP/1\.1 (100 Continue\r\n\r\n|(200|400|401|404|405|408|413|415) [A-Za-z ]+\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        rb"content-length: \d+\r\n(connection: close\r\n)?\r\n(ok|ready|\{\"error\":\"unauthorized\"\})?))*",
+        wire.said,
+    ), wire.said
+
+
 def _targets() -> Iterator[tuple[str, Callable[[bytes], None]]]:
     for module in MODULES:
         name = module.partition(".")[2]
@@ -122,6 +199,7 @@ def _targets() -> Iterator[tuple[str, Callable[[bytes], None]]]:
             yield f"{name}-{kind}", lambda data, m=module, k=kind: read(m, k, data)
         yield f"{name}-verify", lambda data, m=module: prove(m, data)
         yield f"{name}-judge", lambda data, m=module: judge(m, data)
+    yield "http", http
     yield "yaml", yaml
     yield "config", config
 

@@ -77,7 +77,7 @@ def test_the_same_delivery_twice_is_one_row(connection: Connection) -> None:
     put(connection, "k", "k")
     put(connection, "k")
     assert [row["dedupe_key"] for row in all_of(connection, t.inbox)] == ["k"]
-    assert queries.store_payloads(connection, []) == 0
+    queries.store_payloads(connection, [])
 
 
 def test_what_is_due_first_is_claimed_first_and_what_is_not_due_is_not(connection: Connection) -> None:

@@ -90,12 +90,17 @@ class Metrics:
             name: Counter(name.removesuffix("_total"), text, labels, registry=self.registry)
             for name, (text, labels) in COUNTERS.items()
         }
+        self._labelled: dict[tuple[str, ...], Counter] = {}  # looking one up takes longer than counting
         self._waiting = Gauge("tracker_rows", "Rows that wait or need a person", ("what",), registry=self.registry)
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        counter = self._counters[name]
-        (counter.labels(**labels) if labels else counter).inc(amount)
+        key = (name, *labels.values())
+        counter = self._labelled.get(key)
+        if counter is None:
+            counter = self._counters[name]
+            counter = self._labelled[key] = counter.labels(**labels) if labels else counter
+        counter.inc(amount)
 
     def total(self, name: str) -> float:
         """Return the sum of a counter over its labels (for the demo and tests)."""

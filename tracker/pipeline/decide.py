@@ -6,7 +6,7 @@ gets a finding and another try, and holds back nobody.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -118,8 +118,8 @@ def keep(
     if moved:
         _outbox(world, connection, moved, now)
         _findings(world, connection, moved, states, now)
-    for one in moved:
-        world.count("tracker_decisions_total", store=one.order.store)
+    for store, count in Counter(one.order.store for one in moved).items():
+        world.count("tracker_decisions_total", count, store=store)
 
 
 def _outbox(world: World, connection: Connection, decided: Sequence[Decided], now: datetime) -> None:

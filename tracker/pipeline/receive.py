@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from tracker.config.model import Account
 from tracker.domain.errors import WebhookRejected
@@ -15,7 +16,6 @@ from tracker.domain.facts import Payload
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
-from tracker.store.engine import database_now
 from tracker.store.tables import accounts
 
 NOTE_EVERY = timedelta(seconds=30)
@@ -61,15 +61,25 @@ def _note(world: World, connection: sa.Connection, heard: Mapping[str, datetime]
 
 def commit(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
     """Store a group of verified payloads in one transaction; those that were stored before change nothing."""
+    try:
+        _store(world, payloads)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        _store(
+            world, payloads
+        )  # the server was restarted since: on a new connection; what was stored is known by its key
+
+
+def _store(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
     with world.store.write(first=True) as connection:
-        now = database_now(connection)
         rows: list[dict[str, Any]] = [
             queries.payload_row(
                 account.name,
                 "webhook",
                 payload.parts,
                 payload.received_at,
-                now,
+                None,
                 headers={name: value for name, value in payload.headers.items() if name in KEPT},
                 dedupe_key=account.source.dedupe_key(payload)[:200],
             )

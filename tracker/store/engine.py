@@ -52,6 +52,7 @@ class Store:
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self.batch = 100 if self.sqlite else 200  # SQLite: the receiver waits while a batch is written
         self._lock = _FirstLock()
+        self._kept: dict[int, Connection] = {}
         self.engine = self._sqlite(parsed) if self.sqlite else self._postgres(parsed, pool_size)
 
     def _sqlite(self, url: URL) -> Engine:
@@ -110,11 +111,15 @@ class Store:
     @contextmanager
     def write(self, *, first: bool = False) -> Iterator[Connection]:
         """Open a transaction: committed at the end, rolled back on any exception. `first`: before other writers."""
+        if first:
+            with self._received() as connection:
+                yield connection
+            return
         if not self.sqlite:
             with self.engine.begin() as connection:
                 yield connection
             return
-        self._lock.acquire(first=first)
+        self._lock.acquire(first=False)
         try:
             with self.engine.connect() as connection:
                 connection = connection.execution_options(write=True)
@@ -123,17 +128,48 @@ class Store:
         finally:
             self._lock.release()
 
+    @contextmanager
+    def _received(self) -> Iterator[Connection]:
+        """Open a transaction of the receiver, on a connection that its thread keeps: half of a small commit is to get one."""
+        if self.sqlite:
+            self._lock.acquire(first=True)
+        mine = threading.get_ident()
+        try:
+            kept = self._kept.get(mine)
+            if kept is None:
+                kept = self._kept[mine] = self.engine.connect().execution_options(write=True)
+            try:
+                with kept.begin():
+                    yield kept
+            except BaseException:
+                del self._kept[mine]  # it may be broken: the next one is new
+                kept.close()
+                raise
+        finally:
+            if self.sqlite:
+                self._lock.release()
+
     def close(self) -> None:
         """Close every connection."""
+        while self._kept:
+            self._kept.popitem()[1].close()
         self.engine.dispose()
+
+
+def clock(sqlite: bool) -> sa.ColumnElement[Any]:
+    """Return the database's clock as it stores a moment; SQLite's has milliseconds."""
+    if sqlite:
+        return sa.func.strftime("%Y-%m-%d %H:%M:%f000", "now")
+    return sa.func.clock_timestamp()
+
+
+_NOW = {sqlite: sa.select(clock(sqlite)) for sqlite in (True, False)}
 
 
 def database_now(connection: Connection) -> datetime:
     """Read the database's clock: the only place that does."""
-    if connection.dialect.name == "sqlite":
-        value = connection.exec_driver_sql("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").scalar_one()
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    moment: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    value: Any = connection.execute(_NOW[connection.dialect.name == "sqlite"]).scalar_one()
+    moment: datetime = datetime.fromisoformat(value + "+00:00") if isinstance(value, str) else value
     return moment.astimezone(UTC)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.facts import Finding
 from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import Severity
-from tracker.store.engine import database_now
+from tracker.store.engine import clock, database_now
 from tracker.store.tables import (
     accounts,
     findings,
@@ -124,8 +124,7 @@ def change(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, 
 
 
 # Many rows are one JSON parameter: a statement a row costs 50 us with PostgreSQL and 20 with SQLite, most of it in the driver
-# and before it. (Bodies of payloads are bytes, which JSON has not: see `store_payloads`.)
-# The statements are made once: SQLAlchemy then knows them by their memoized key.
+# and before it. The statements are made once: SQLAlchemy then knows them by their memoized key.
 
 
 @lru_cache(maxsize=100)
@@ -136,7 +135,7 @@ def _insert(
     conflict: Callable[[Any], Any],
     returning: tuple[sa.Column[Any], ...],
 ) -> Any:
-    told = _told(sqlite_, table, names)
+    told = _told(sqlite_, {name: table.c[name].type for name in names})
     chosen = sa.select(*(told[name] for name in names)).where(sa.true())  # SQLite wants a WHERE before ON CONFLICT
     insert = (sqlite if sqlite_ else postgresql).insert(table).from_select(list(names), chosen)
     return conflict(insert).returning(*returning) if returning else conflict(insert)
@@ -144,15 +143,14 @@ def _insert(
 
 @lru_cache(maxsize=100)
 def _update(sqlite_: bool, table: sa.Table, names: tuple[str, ...]) -> sa.Update:
-    told = _told(sqlite_, table, names)
+    told = _told(sqlite_, {name: table.c["id" if name == "b_id" else name].type for name in names})
     values = {name: told[name] for name in names if name != "b_id"}
     return table.update().values(values).where(table.c.id == told["b_id"])
 
 
-def _told(sqlite_: bool, table: sa.Table, names: tuple[str, ...]) -> dict[str, Any]:
+def _told(sqlite_: bool, types: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of the parameter that `_given` gives, by name."""
     rows = sa.bindparam("rows_", type_=sa.Text())
-    types = {name: table.c["id" if name == "b_id" else name].type for name in names}
     if sqlite_:
         each = sa.func.json_each(rows).table_valued("value").c.value
         return {
@@ -287,11 +285,27 @@ def release(
     connection.execute(table.update().where(table.c.id == row.id, table.c.attempts == row.attempts).values(**values))
 
 
-def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert payloads; a webhook that was stored before changes nothing. Returns how many are new (-1: not told)."""
+def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert payloads; a webhook that was stored before changes nothing."""
     if not rows:
-        return 0
-    return int(connection.execute(_nothing(upsert(connection, inbox)), list(rows)).rowcount)
+        return
+    told, begins = [], 1  # JSON has no bytes: all bodies are one parameter, and each row says where its own begins
+    for row in rows:
+        told.append({name: value for name, value in row.items() if name != "body"} | {"begins": begins})
+        begins += len(row["body"])
+    sqlite_ = is_sqlite(connection)
+    given = _given(sqlite_, told) | {"bodies": b"".join(row["body"] for row in rows)}
+    connection.execute(_payloads(sqlite_, tuple(told[0])), given)
+
+
+@cache
+def _payloads(sqlite_: bool, names: tuple[str, ...]) -> Any:
+    told = _told(sqlite_, {name: sa.Integer() if name == "begins" else inbox.c[name].type for name in names})
+    body = sa.func.substr(sa.bindparam("bodies", type_=sa.LargeBinary()), told["begins"], told["size"])
+    columns = {name: told[name] for name in names if name != "begins"} | {"body": body}
+    columns.setdefault("due_at", clock(sqlite_))
+    chosen = sa.select(*columns.values()).where(sa.true())  # SQLite wants a WHERE before ON CONFLICT
+    return _nothing((sqlite if sqlite_ else postgresql).insert(inbox).from_select(list(columns), chosen))
 
 
 def payload_row(
@@ -299,15 +313,15 @@ def payload_row(
     kind: str,
     parts: Sequence[bytes],
     received_at: datetime,
-    due_at: datetime,
+    due_at: datetime | None,
     *,
     headers: Mapping[str, str] | None = None,
     dedupe_key: str | None = None,
     asked_at: datetime | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Make an inbox row. `received_at` is business time, `due_at` and `asked_at` the database's."""
-    return {
+    """Make an inbox row. `received_at` is business time, `due_at` (None: when it is stored) and `asked_at` the database's."""
+    row = {
         "account": account,
         "kind": kind,
         "dedupe_key": dedupe_key,
@@ -320,9 +334,9 @@ def payload_row(
         "crashes": 0,
         "asked_at": asked_at,
         "quiet": quiet,
-        "due_at": due_at,
         "received_at": received_at,
     }
+    return row if due_at is None else row | {"due_at": due_at}
 
 
 def open_findings(
