@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -82,8 +83,7 @@ class DHL(contracts.Carrier):
 
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the status for its service, else the coarse statusCode (space is `service/statusCode`)."""
-        service, _, coarse = code.space.partition("/")
-        return self.codes.get((service, code.code)) or self.codes.get(("statusCode", coarse))
+        return _meaning(code.space, code.code)
 
     def normalize(self, payload: Payload) -> Iterable[Report | Hint]:
         """Read a tracking answer or a push; a push that asks for validation becomes a hint to answer it."""
@@ -167,6 +167,12 @@ class DHL(contracts.Carrier):
         return {"DHL-API-Key": self.settings.api_key.get_secret_value()}
 
 
+@lru_cache(maxsize=1000)
+def _meaning(space: str, code: str) -> Meaning | None:
+    service, _, coarse = space.partition("/")
+    return DHL.codes.get((service, code)) or DHL.codes.get(("statusCode", coarse))
+
+
 def _shipment(shipment: dict[str, Any], full: bool) -> Report:
     service = text(shipment.get("service"))
     scans = each(shipment.get("events"), "$.events", _event, service)
@@ -191,21 +197,21 @@ def _event(event: dict[str, Any], service: str) -> Scan:
     get = event.get
     coarse = text(get("statusCode"))[:100]  # some divisions leave it out
     status, description = text(get("status")), text(get("description"))
-    fine = status if _is_code(status) else ""
-    city = postcode = country = ""
-    if isinstance(location := get("location"), dict) and isinstance(address := location.get("address"), dict):
+    fine = (
+        "" if " " in status or status.islower() else status
+    )  # a code (`NOT_HOME`, `599`, `56-611`, `PU`), no sentence
+    location = get("location")
+    if isinstance(location, dict) and isinstance(address := location.get("address"), dict):
         at = address.get
-        city, postcode, country = text(at("addressLocality")), text(at("postalCode")), text(at("countryCode"))
-    place = Place(city, "", postcode, country or LOCAL.get(service, ""))
+        country = text(at("countryCode")) or LOCAL.get(service, "")
+        place = Place(text(at("addressLocality")), "", text(at("postalCode")), country)
+    else:
+        place = Place(country=LOCAL.get(service, ""))
     code = Code(f"{service}/{coarse}", fine[:100] or coarse or "missing", description or status)
     if not (stamp := get("timestamp")):
         return Scan(code, place=place)
-    return Scan(code, *printed(stamp, "$.timestamp"), place)
-
-
-def _is_code(status: str) -> bool:
-    """Tell a code (`NOT_HOME`, `599`, `56-611`, `PU`) from a sentence."""
-    return bool(status) and " " not in status and not status.islower()
+    local, instant, zone, precision = printed(stamp, "$.timestamp")
+    return Scan(code, local, instant, zone, precision, place)
 
 
 def _estimate(shipment: dict[str, Any]) -> Edd | None:

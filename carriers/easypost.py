@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -90,16 +91,7 @@ class EasyPost(contracts.Carrier):
 
     def meaning(self, code: Code) -> Meaning | None:
         """Read `status/status_detail`: the detail first, the status where the detail says nothing of its own."""
-        status, _, detail = code.code.partition("/")
-        parent = self.codes.get(("status", status))
-        if detail == "arrived_at_destination" and status == "delivered":
-            return parent  # "at destination" of a delivered parcel is the delivery itself
-        fine = self.codes.get(("detail", detail)) if detail else None
-        if fine is None or fine.status is None:
-            return parent  # a new detail: the status beside it is still one of the ten official words
-        if parent is not None and parent.status is ShippingStatus.RETURNING and not fine.status.terminal:
-            return parent if fine.status.custody else Meaning(fine.status, fine.reason, Leg.RETURN_TO_SENDER)
-        return fine
+        return _meaning(code.code)
 
     def normalize(self, payload: Payload) -> Iterable[Report]:
         """Read an event, a tracker or a list of trackers."""
@@ -150,6 +142,21 @@ class EasyPost(contracts.Carrier):
 
     def _basic(self) -> tuple[str, str]:
         return (self.settings.api_key.get_secret_value(), "")
+
+
+@lru_cache(maxsize=1000)
+def _meaning(code: str) -> Meaning | None:
+    codes = EasyPost.codes
+    status, _, detail = code.partition("/")
+    parent = codes.get(("status", status))
+    if detail == "arrived_at_destination" and status == "delivered":
+        return parent  # "at destination" of a delivered parcel is the delivery itself
+    fine = codes.get(("detail", detail)) if detail else None
+    if fine is None or fine.status is None:
+        return parent  # a new detail: the status beside it is still one of the ten official words
+    if parent is not None and parent.status is ShippingStatus.RETURNING and not fine.status.terminal:
+        return parent if fine.status.custody else Meaning(fine.status, fine.reason, Leg.RETURN_TO_SENDER)
+    return fine
 
 
 def _tracker(tracker: dict[str, Any]) -> Report:

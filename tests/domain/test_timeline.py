@@ -359,8 +359,9 @@ def test_a_state_with_two_zones_is_not_guessed() -> None:
 
 
 def test_a_naive_instant_is_refused() -> None:
+    naive = Scan(Code("s", "c"), occurred_at=datetime(2026, 1, 1))
     with pytest.raises(ValueError, match="aware"):
-        Scan(Code("s", "c"), occurred_at=datetime(2026, 1, 1))
+        place_in_time(naive, "UTC", T0)
 
 
 def test_the_fingerprint_knows_what_was_said_not_who_said_it_or_in_which_spelling() -> None:

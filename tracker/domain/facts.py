@@ -102,11 +102,6 @@ class Scan:
     event_id: str | None = None
     leg: Leg | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse a naive instant: a guess that looks like knowledge."""
-        if self.occurred_at is not None and self.occurred_at.tzinfo is None:
-            raise ValueError("Scan.occurred_at must be aware")
-
 
 def fingerprint(scan: Scan, *, text_matters: bool = False) -> str:
     """Identify a scan by what the carrier said: never by the account that told it nor by when it arrived.
@@ -171,7 +166,7 @@ class Link:
     relation: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Report:
     """What one payload says of one number. `carrier` is the real one, also when an aggregator tells."""
 

@@ -81,6 +81,8 @@ def place_in_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple
 
 def _told_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple[datetime, Zone]:
     if scan.occurred_at is not None:
+        if scan.occurred_at.tzinfo is None:  # a plugin's defect: a guess that looks like knowledge
+            raise ValueError("Scan.occurred_at must be aware")
         return scan.occurred_at.astimezone(UTC), scan.zone
     if scan.local is None:
         return received_at.astimezone(UTC), Zone.UNKNOWN
