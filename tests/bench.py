@@ -489,10 +489,13 @@ def ordered(lab: Any, name: str, count: int) -> list[str]:
     for number in numbers:
         lab.order(f"#{number}", number)
     lab.shop.outgoing.clear()
-    while linked() < wanted:  # the shop's limits let some hundred be read at a time
+    for _ in range(count):
+        if linked() >= wanted:
+            break
         lab.clock.move_to(lab.clock() + timedelta(minutes=15))
-        lab.rested()
+        lab.rested()  # the shop's limits let some hundred be read at a time
         lab.work("poll", "inbox", "reconcile")
+    assert linked() >= wanted
     return numbers
 
 
@@ -521,7 +524,8 @@ def apply_events(
     began = time.perf_counter()
     work(lab)
     took = time.perf_counter() - began
-    assert len(lab.rows(t.outbox)) == writes + len(histories), "not every order was decided"
+    # more, where one worker decided while another had scans left
+    assert len(lab.rows(t.outbox)) >= writes + len(histories), "not every order was decided"
     return took / len(told)
 
 
@@ -565,7 +569,7 @@ def bench_worker(databases: dict[str, str], folder: Path, redis_url: str, count:
 
     rows = []
     for name, kind, processes in (
-        ("PostgreSQL, two workers", "postgresql", 2), ("PostgreSQL, one worker", "postgresql", 1), ("SQLite, one worker", "sqlite", 1),
+        ("PostgreSQL, two workers", "postgresql, two", 2), ("PostgreSQL, one worker", "postgresql", 1), ("SQLite, one worker", "sqlite", 1),
     ):  # fmt: skip
         with ExitStack() as stack:
             lab = Lab(databases[kind], folder, stack)
@@ -705,10 +709,11 @@ def main() -> None:
         import psycopg
 
         with psycopg.connect(databases["postgresql"], autocommit=True) as connection:
-            connection.execute("CREATE DATABASE worker")
-            connection.execute("CREATE DATABASE start")
+            for name in ("worker", "workers", "start"):
+                connection.execute(f"CREATE DATABASE {name}".encode())
         own = {
             "postgresql": databases["postgresql"].replace("/postgres?", "/worker?"),
+            "postgresql, two": databases["postgresql"].replace("/postgres?", "/workers?"),
             "sqlite": f"sqlite:///{folder}/db/worker.db",
             "memory": f"sqlite:///{folder}/db/memory.db",
             "start": databases["postgresql"].replace("/postgres?", "/start?"),
