@@ -188,6 +188,52 @@ def test_an_unexpected_error_is_a_503_and_the_connection_goes_on(
         assert statuses(read(peer, 2)) == [503, 200]
 
 
+def test_a_plugin_that_fails_to_reply_costs_nobody_an_answer(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = receiver.lab.world.config.accounts["easypost"]
+
+    def broken(_payload: Any) -> bytes:
+        raise KeyError("a defect of ours")
+
+    monkeypatch.setattr(account.source, "reply", broken)
+    for _ in range(2):
+        assert receiver.post(BODY).status_code == 200
+    monkeypatch.undo()
+    assert receiver.post(BODY).status_code == 200
+
+
+def test_trailers_without_end_are_cut(receiver: Receiver) -> None:
+    head = b"POST /webhooks/easypost HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-T: "
+    with receiver.socket() as peer:
+        peer.sendall(head)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(1000):  # 64 MB
+                peer.sendall(b"t" * 65536)
+
+
+def test_a_sender_that_reads_no_answers_is_not_read_either() -> None:
+    wire = Wire()
+    connection = connect(wire)
+    connection.pause_writing()
+    connection.data_received(LIVE)
+    assert wire.reading == [False]  # paused, and answering did not read on
+    connection.resume_writing()
+    connection.data_received(LIVE)
+
+    assert wire.reading == [False, True]
+    assert statuses(wire.said) == [200, 200]
+
+
+def test_who_is_answered_for_the_last_time_is_not_kept() -> None:
+    wire = Wire()
+    connection = connect(wire)
+    connection.data_received(b"GET /livez HTTP/1.0\r\n\r\nGET /li")
+
+    assert statuses(wire.said) == [200]
+    assert wire.closed
+
+
 def test_stopping_lets_who_is_being_answered_have_the_answer(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.1", 1)})
         self.said, self.closed = b"", False
+        self.reading: list[bool] = []  # what we were told to do
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed
@@ -144,10 +145,10 @@ class Wire(asyncio.Transport):
         self.closed = True
 
     def pause_reading(self) -> None:
-        """Whoever feeds us does as it likes."""
+        self.reading.append(False)
 
     def resume_reading(self) -> None:
-        """As it likes."""
+        self.reading.append(True)
 
 
 class _Still(asyncio.AbstractEventLoop):

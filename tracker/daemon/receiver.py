@@ -31,6 +31,7 @@ from tracker.pipeline.world import World
 
 log = structlog.get_logger()
 MOST_HEADERS = 16 << 10
+MOST_AROUND = 8  # bytes sent for each that a body may have: a chunk of one byte has six
 MOST_GROUP = 200
 MOST_AHEAD = 32  # requests that a sender may send before it has its answers
 LINGER = 2.0  # seconds that a refused sender has to read our answer
@@ -94,11 +95,11 @@ class Receiver:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cut who is late; one timer for all, for two a request would take as long as its parsing."""
+        if not self.stopping or self.per_address:
+            loop.call_later(min(1.0, self.head_within / 4, self.all_within / 4), self._look, loop)
         now = loop.time()
         for connection in [one for one, until in self.until.items() if until <= now]:
             connection.late()
-        if not self.stopping or self.per_address:
-            loop.call_later(min(1.0, self.head_within / 4, self.all_within / 4), self._look, loop)
 
     # group commit
 
@@ -124,13 +125,13 @@ class Receiver:
                 loop.call_soon_threadsafe(done, None)
 
         def done(error: Exception | None) -> None:
-            for account, payload, connection in group:
-                connection.stored(account, payload, error)
+            self._commit(loop)
             if error is None:
                 self.world.ring("inbox")
                 for name, count in Counter(account.name for account, _ in payloads).items():
                     self.count(name, "stored", count)
-            self._commit(loop)
+            for account, payload, connection in group:
+                connection.stored(account, payload, error)
 
         self._writer.submit(work)
 
@@ -171,7 +172,8 @@ class Connection(asyncio.Protocol):
         self._aged = False  # the current one was proved by a secret that is not the newest
         self._deaf = False  # nothing that comes is looked at any more
         self._lingers = False  # a request was refused before all of it had come
-        self._paused = False
+        self._ended = False  # all is said
+        self._paused = self._full = False  # reading; and what we write
         self._in_head, self._head, self._expects = True, 0, False
         self._begin()
 
@@ -179,7 +181,7 @@ class Connection(asyncio.Protocol):
         self._url, self._path = b"", ""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._size, self._most = 0, 0
+        self._size, self._most, self._raw = 0, 0, 0
 
     # the transport
 
@@ -205,11 +207,14 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Read no more from who does not read our answers."""
+        self._full = True
         self._pause()
 
     def resume_writing(self) -> None:
         """Read on."""
-        self._resume()
+        self._full = False
+        if not self._complete:
+            self._resume()
 
     def _pause(self) -> None:
         if self._transport is not None and not self._paused:
@@ -217,7 +222,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._transport is not None and self._paused:
+        if self._transport is not None and self._paused and not self._full:
             self._paused = False
             self._transport.resume_reading()
 
@@ -229,6 +234,11 @@ class Connection(asyncio.Protocol):
             ends = data.find(b"\r\n\r\n")
             self._head += len(data) if ends < 0 else ends
             if self._head > MOST_HEADERS:
+                self._abort()
+                return
+        else:
+            self._raw += len(data)
+            if self._raw > MOST_AROUND * self._most + MOST_HEADERS:  # chunks of nothing, trailers without end
                 self._abort()
                 return
         try:
@@ -350,13 +360,14 @@ class Connection(asyncio.Protocol):
                 self._say(503)
         if self._current is not None or self._transport is None:
             return
-        if self._lingers and self._transport.can_write_eof():  # else what still comes would reset our answer away
-            self._lingers = False
-            self._transport.write_eof()
-            self._await(LINGER)
+        if self._ended:
             return
         if self._deaf:
-            if self not in self._of.until:
+            self._ended = True
+            if self._lingers and self._transport.can_write_eof():  # else what still comes would reset our answer away
+                self._transport.write_eof()
+                self._await(LINGER)
+            else:
                 self._transport.close()
             return
         self._continue()
@@ -417,7 +428,12 @@ class Connection(asyncio.Protocol):
         else:
             if self._aged:
                 self._of.world.count("tracker_webhooks_old_secret_total", account=account.name)
-            self._say(200, account.source.reply(payload) or b"")
+            try:
+                reply = account.source.reply(payload) or b""
+            except Exception as problem:  # a plugin's defect: it is stored, and others wait for their answers
+                log.error("request_failed", error=type(problem).__name__)
+                reply = b""
+            self._say(200, reply)
         self._next()
 
     def _say(self, status: int, body: bytes = b"") -> None:
