@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -201,5 +202,13 @@ def make_lab(database: str, tmp_path: Path) -> Iterator[Callable[..., object]]:
 
     from tests.lab import Lab
 
+    labs: list[Lab] = []
+
+    def make(**more: Any) -> Lab:
+        labs.append(Lab(database, tmp_path, stack, **more))
+        return labs[-1]
+
     with ExitStack() as stack:
-        yield lambda **more: Lab(database, tmp_path, stack, **more)
+        yield make
+        for lab in labs:
+            lab.summaries_are_whole()

@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from tracker.clock import PlayClock
 from tracker.config.load import load_text
 from tracker.daemon.app import Daemon
-from tracker.pipeline import heal, receive
+from tracker.domain.timeline import summarize
+from tracker.pipeline import facts, heal, receive
 from tracker.pipeline.drain import STEPS
 from tracker.sandbox.servers import DHLServer, EasyPostServer, Outgoing, Server, ShopifyServer, Town, UPSServer
 from tracker.sandbox.shops import RestServer
 from tracker.store import tables
+from tracker.store.codec import SUMMARY, dump
 
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H = timedelta(hours=1)
@@ -188,6 +190,14 @@ stores:
 
     def writes(self) -> list[tuple[str, str]]:
         return [(entry["order"], entry["event"]) for entry in self.shop.log]
+
+    def summaries_are_whole(self) -> None:
+        """Demand that each parcel's summary, read on from scan to scan, is what all its stored scans make."""
+        known: dict[int, list[Any]] = {row.id: [] for row in self.rows(tables.shipments)}
+        for row in self.rows(tables.scans, tables.scans.c.withdrawn_at.is_(None)):
+            known[row.shipment_id].append(facts.told_of([row._mapping[column.name] for column in facts.TOLD]))
+        for row in self.rows(tables.shipments):
+            assert row.summary == dump(SUMMARY, summarize(known[row.id])), row.number
 
     def open_findings(self) -> set[str]:
         return {row.kind for row in self.rows(tables.findings, tables.findings.c.closed_at.is_(None))}

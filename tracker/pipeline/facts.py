@@ -401,13 +401,11 @@ class _Batch:
             knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
         if knowing:
             self._trackings(knowing)
-        for shipment_id, printed, confirmed_at in queries.put(
-            self.connection, scans, list(rows.values()), _told_again, returning=_NEWS
-        ):
-            row = rows[shipment_id, printed]
-            self.fresh[shipment_id].append(_told_now(row, confirmed_at is not None))
-            if row["reason"] is Reason.UNMAPPED:
-                self._unmapped(row)
+        for written in queries.put(self.connection, scans, list(rows.values()), _told_again, returning=TOLD):
+            new = told_of(written)
+            self.fresh[written[0]].append(new)
+            if new.meaning.reason is Reason.UNMAPPED:
+                self._unmapped(rows[written[0], new.fingerprint])
 
     def _recall(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
         """Read which scans are stored of the parcels whose full histories come: most of what they tell was told before."""
@@ -956,7 +954,6 @@ def look_up(account: Account, code: Code) -> Meaning | None:
     return account.codes.get((code.space, code.code)) or account.carrier.meaning(code)
 
 
-_NEWS = (scans.c.shipment_id, scans.c.fingerprint, scans.c.confirmed_at)
 TOLD = tuple(
     scans.c[name]
     for name in (
@@ -974,15 +971,6 @@ def told_of(row: Any) -> Told:
     return Told(
         fingerprint, space, code, _meaning(status, reason, leg, correction), instant, _ZONES[zone], _PRECISIONS[precision],
         _place(city, region, postcode, country), confirmed_at is not None,
-    )  # fmt: skip
-
-
-def _told_now(row: Mapping[str, Any], confirmed: bool) -> Told:
-    """Read a scan that is being stored as `told_of` will read it."""
-    return Told(
-        row["fingerprint"], row["space"], row["code"],
-        _meaning(row["status"], row["reason"], row["leg"], row["correction"]), row["instant"], row["zone"], row["precision"],
-        _place(row["city"], row["region"], row["postcode"], row["country"]), confirmed,
     )  # fmt: skip
 
 

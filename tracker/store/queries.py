@@ -302,6 +302,8 @@ def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
 def _payloads(sqlite_: bool, names: tuple[str, ...]) -> Any:
     told = _told(sqlite_, {name: sa.Integer() if name == "begins" else inbox.c[name].type for name in names})
     body = sa.func.substr(sa.bindparam("bodies", type_=sa.LargeBinary()), told["begins"], told["size"])
+    if sqlite_:  # whose `substr` of no bytes is NULL
+        body = sa.func.coalesce(body, sa.func.zeroblob(0))
     columns = {name: told[name] for name in names if name != "begins"} | {"body": body}
     columns.setdefault("due_at", clock(sqlite_))
     chosen = sa.select(*columns.values()).where(sa.true())  # SQLite wants a WHERE before ON CONFLICT
