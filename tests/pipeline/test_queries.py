@@ -58,6 +58,19 @@ def all_of(connection: Connection, table: sa.Table) -> list[dict[str, Any]]:
 # payloads and claims
 
 
+def test_a_backlog_is_claimed_by_walking_its_index_only_as_far_as_a_batch(new_postgres: str) -> None:
+    store = Store(new_postgres)
+    with store.write() as connection:  # never analyzed: it came just now
+        put(connection, *(f"evt-{i}" for i in range(3_000)))
+    with store.write() as connection:
+        assert len(claimed(connection, 200)) == 200
+        fetched = connection.execute(
+            sa.text("SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'inbox'")
+        ).scalar_one()
+    store.close()
+    assert 200 <= fetched < 1_000  # to find them, and maybe to take them
+
+
 def test_a_payload_waits_whole_with_what_came_beside_it() -> None:
     row = queries.payload_row(
         "a", "poll", [b"one", b"", b"three"], START, START + H, headers={"x": "y"}, dedupe_key="k", asked_at=START - H,

@@ -48,7 +48,7 @@ def run(world: World) -> int:
     """Decide for one batch of due orders. Returns how many."""
     with world.store.write() as connection:
         now = world.now()
-        due = connection.execute(_due(world.store.sqlite), {"now": now, "most": world.store.batch})
+        due = queries.oldest(connection, _due(world.store.sqlite), {"now": now, "most": world.store.batch})
         rows = sorted(due, key=lambda row: row.id)
         if not rows:
             return 0

@@ -147,7 +147,7 @@ def _due_trackings(
         .order_by(column, trackings.c.id)
         .limit(limit)
     )
-    ids = list(connection.execute(queries.skip_locked(connection, due)).scalars())
+    ids = list(queries.oldest(connection, queries.skip_locked(connection, due)).scalars())
     if not ids:
         return ()
     return connection.execute(
@@ -235,7 +235,7 @@ def _claim_rereads(world: World, connection: Connection, ready: dict[str, Row[An
         .order_by(rereads.c.due_at, rereads.c.id)
         .limit(REFS_A_CALL * 4)
     )
-    rows = connection.execute(queries.skip_locked(connection, due)).all()
+    rows = queries.oldest(connection, queries.skip_locked(connection, due)).all()
     _hold(connection, rereads, rows, now)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:

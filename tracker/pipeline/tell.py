@@ -79,7 +79,7 @@ def alert(world: World) -> int:
         now = database_now(connection)
         f = findings.c
         due = sa.select(findings).where(f.alert_due_at <= now, f.closed_at.is_(None)).order_by(f.alert_due_at, f.id)
-        rows = connection.execute(queries.skip_locked(connection, due.limit(ALERTS_AT_ONCE))).all()
+        rows = queries.oldest(connection, queries.skip_locked(connection, due.limit(ALERTS_AT_ONCE))).all()
         if rows:
             held = findings.update().where(f.id.in_([row.id for row in rows]))
             connection.execute(held.values(alert_due_at=now + LEASE))
