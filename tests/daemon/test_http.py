@@ -15,7 +15,7 @@ import pytest
 
 from tracker.clock import system_now
 from tracker.config.model import Account
-from tracker.daemon.http import _ALERTS, MOST_BYTES, AccountClient, Clients, NoVault, _trust, is_public
+from tracker.daemon.http import _ALERTS, KEEP_IDLE, MOST_BYTES, AccountClient, Clients, NoVault, _trust, is_public
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient
 from tracker.plugin.conformance import example_settings, plugin_of
 from tracker.plugin.contracts import Answer, Request, retry_after
@@ -241,7 +241,74 @@ def test_retry_after_is_read_in_both_forms_and_capped(value: str, seconds: int |
     assert after == (None if seconds is None else timedelta(seconds=seconds))
 
 
-def test_each_thread_has_its_own_client_and_new_settings_a_new_one() -> None:
+def keeps(together: threading.Barrier, ended: threading.Semaphore) -> Callable[[socket.socket], None]:
+    """Answer once all wait for an answer, and again what comes on the same connection; tell when the client ends it."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+    def act(peer: socket.socket) -> None:
+        together.wait(10)
+        peer.sendall(answer)
+        while peer.recv(65536):
+            peer.sendall(answer)
+        ended.release()
+
+    return act
+
+
+def test_there_are_as_many_connections_as_calls_ran_side_by_side_and_unused_ones_are_closed(
+    peer: Peer, client: AccountClient
+) -> None:
+    together, ended = threading.Barrier(3), threading.Semaphore(0)
+    peer.script = [keeps(together, ended)]
+    threads = [threading.Thread(target=get, args=(client, peer)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    used_by_then = time.monotonic()
+    for _ in range(5):  # in other threads, one at a time
+        thread = threading.Thread(target=get, args=(client, peer))
+        thread.start()
+        thread.join()
+
+    assert len(peer.requests) == 3  # connections
+    assert len(client._idle) == 3
+    client.drop_idle(used_by_then)
+    assert ended.acquire(timeout=10)
+    assert ended.acquire(timeout=10)
+    assert len(client._idle) == 1  # the one that the five calls used
+    get(client, peer)
+    assert len(peer.requests) == 3
+    client.close()
+    assert ended.acquire(timeout=10)
+
+
+def test_a_client_that_was_closed_amid_a_call_answers_it_and_keeps_no_connection(
+    peer: Peer, client: AccountClient
+) -> None:
+    asked, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def answer_late(connection: socket.socket) -> None:
+        asked.set()
+        go.wait(10)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        if not connection.recv(1):
+            ended.set()
+
+    peer.script = [answer_late]
+    told: list[Answer] = []
+    calling = threading.Thread(target=lambda: told.append(get(client, peer)))
+    calling.start()
+    assert asked.wait(10)
+    client.close()
+    go.set()
+    calling.join()
+
+    assert [answer.status for answer in told] == [200]
+    assert ended.wait(10)
+
+
+def test_all_threads_have_one_client_an_account_and_new_settings_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = plugin_of("carriers.dhl")
     account = Account("a", "dhl", plugin("a", example_settings(plugin)))  # type: ignore[arg-type]
     changed = Account("a", "dhl", plugin("a", example_settings(plugin)))  # type: ignore[arg-type]
@@ -253,9 +320,16 @@ def test_each_thread_has_its_own_client_and_new_settings_a_new_one() -> None:
     thread.join()
 
     assert clients(account) is mine
-    assert theirs[0] is not mine
+    assert theirs == [mine]
     assert clients(changed) is not mine
-    assert clients._all == {clients(changed), *theirs}  # the client of old settings is not kept
+    mine._give_back(mine._take())
+    assert mine._idle == []  # the client of old settings keeps nothing
+    other = clients(_ALERTS)
+    other._give_back(other._take())
+    monkeypatch.setattr(clients, "_looked_at", time.monotonic() - 2 * KEEP_IDLE)
+    monkeypatch.setattr(other, "_idle", [(time.monotonic() - 2 * KEEP_IDLE, http) for _, http in other._idle])
+    clients(changed)
+    assert other._idle == []  # a call for one account closes what others left unused
     assert NoVault().load() is None
     with pytest.raises(Refused, match="vault_key"):
         NoVault().store("x")
@@ -266,8 +340,9 @@ def test_all_clients_share_one_tls_context_that_no_handshake_changes() -> None:
     first, second = (Clients(allow=(), timeout=1, now=system_now, vault=lambda _: NoVault()) for _ in range(2))
     context = _trust()
 
-    assert first(_ALERTS)._http._transport._pool._ssl_context is context  # type: ignore[attr-defined]
-    assert second(_ALERTS)._http._transport._pool._ssl_context is context  # type: ignore[attr-defined]
+    for http in first(_ALERTS)._take(), first(_ALERTS)._take(), second(_ALERTS)._take():
+        assert http._transport._pool._ssl_context is context  # type: ignore[attr-defined]
+        http.close()
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert len(context.get_ca_certs()) > 100

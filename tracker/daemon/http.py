@@ -1,4 +1,4 @@
-"""The one way out: a client per thread and account, with a total deadline, size caps and an address guard.
+"""The one way out: connections that one thread uses at a time, a total deadline, size caps and an address guard.
 
 Facts behind it (RELIABILITY 3.5): httpx time-outs are per read, so a server that drips one byte a second holds a worker
 for ever; a 291 kB gzip answer became 300 MB. So: the deadline is enforced inside every socket read, answers are asked
@@ -30,6 +30,7 @@ from tracker.plugin.contracts import Answer, Platform, Request, Vault, judge_by_
 
 MOST_BYTES = 5 << 20
 TRIES = 3
+KEEP_IDLE = 30.0  # seconds that an unused connection is kept
 AGAIN = (502, 503, 504)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
@@ -127,7 +128,7 @@ class _Trust(ssl.SSLContext):
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """Return the one TLS context: reading the authorities takes 26 ms and 0.7 MB, and each thread has a client an account."""
+    """Return the one TLS context: reading the authorities takes 26 ms and 0.7 MB, and connections are many."""
     context = _Trust(ssl.PROTOCOL_TLS_CLIENT)  # checks names and certificates
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(certifi.where())
@@ -148,7 +149,11 @@ class NoVault:
 
 
 class AccountClient:
-    """The client of one account in one thread."""
+    """The client of one account, for all threads: each call has a connection to itself.
+
+    A connection that was used last is used next, so there are as many as calls ever ran side by side, not one a thread: a
+    hundred accounts and sixteen threads would have held more files than a process may open.
+    """
 
     def __init__(
         self, account: Account, vault: Vault, *, allow: frozenset[str], timeout: float, now: Callable[[], datetime]
@@ -157,23 +162,47 @@ class AccountClient:
         self.vault = vault
         self._account, self._allow, self._timeout, self._now = account, allow, timeout, now
         self._rest_until = 0.0
+        self._idle: list[tuple[float, httpx.Client]] = []  # since when; the longest first
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def _take(self) -> httpx.Client:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()[1]
         transport = httpx.HTTPTransport(verify=_trust(), trust_env=False, retries=0)
         transport._pool = httpcore.ConnectionPool(
-            ssl_context=_trust(), max_connections=4, max_keepalive_connections=2, keepalive_expiry=30,
-            network_backend=_Guard(allow),
+            ssl_context=_trust(), max_connections=4, max_keepalive_connections=2, keepalive_expiry=KEEP_IDLE,
+            network_backend=_Guard(self._allow),
         )  # fmt: skip
-        self._http = httpx.Client(
+        return httpx.Client(
             transport=transport, timeout=httpx.Timeout(10.0), follow_redirects=False, trust_env=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "trackwright"},
         )  # fmt: skip
+
+    def _give_back(self, http: httpx.Client) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append((time.monotonic(), http))
+                return
+        http.close()
+
+    def drop_idle(self, since: float) -> None:
+        """Close the connections that nobody used since then (monotonic seconds)."""
+        with self._lock:
+            late = [http for at, http in self._idle if at <= since]
+            del self._idle[: len(late)]
+        for http in late:
+            http.close()
 
     def now(self) -> datetime:
         """Return the wall time."""
         return self._now()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections; one that is used just now is closed by whoever uses it."""
+        self._closed = True
+        self.drop_idle(float("inf"))
 
     def send(self, request: Request) -> Answer:
         """Send one request, again (3 tries) on connection errors and 502-504 where it is idempotent, within the deadline.
@@ -193,14 +222,16 @@ class AccountClient:
             retry=tenacity.retry_if_exception_type((httpx.TransportError, _TryAgain)),
             reraise=True,
         )
+        http = self._take()
         try:
-            answer = tries(self._once, request)
+            answer = tries(self._once, http, request)
         except _TryAgain as again:
             answer = again.answer
         except httpx.TransportError as error:
             raise Transient(f"{parts.hostname}: {type(error).__name__}: {str(error)[:120]}") from None
         finally:
             _DEADLINE.at = float("inf")
+            self._give_back(http)
         if 300 <= answer.status < 400:
             raise Refused(
                 f"{parts.hostname} answers with a redirect (HTTP {answer.status}); redirects are not followed"
@@ -210,15 +241,15 @@ class AccountClient:
         self._account.source.judge(answer)
         return answer
 
-    def _once(self, request: Request) -> Answer:
+    def _once(self, http: httpx.Client, request: Request) -> Answer:
         if time.monotonic() >= _DEADLINE.at:
             raise Transient("the total deadline has passed")
-        built = self._http.build_request(
+        built = http.build_request(
             request.method, request.url, params=dict(request.params) or None, headers=dict(request.headers),
             content=request.content,
         )  # fmt: skip
         auth = httpx.BasicAuth(*request.basic) if request.basic else None
-        response = self._http.send(built, stream=True, auth=auth)
+        response = http.send(built, stream=True, auth=auth)
         try:
             if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
                 raise BadPayload("$", "came compressed although nobody asked for that")
@@ -256,33 +287,36 @@ _ALERTS = Account("alerts", "alerts", cast(Platform, _Plain()))
 
 
 class Clients:
-    """Hands each thread its own client for each account; all are closed together."""
+    """Hands out the client of each account; all are closed together."""
 
     def __init__(
         self, *, allow: Iterable[str], timeout: float, now: Callable[[], datetime], vault: Callable[[str], Vault]
     ) -> None:
         """Keep how to make them."""
         self._allow, self._timeout, self._now, self._vault = frozenset(allow), timeout, now, vault
-        self._local = threading.local()
-        self._all: set[AccountClient] = set()
+        self._all: dict[str, tuple[Account, AccountClient]] = {}
+        self._looked_at = time.monotonic()
         self._lock = threading.Lock()
 
     def __call__(self, account: Account) -> AccountClient:
-        """Return this thread's client for an account; changed settings get a new one."""
-        mine: dict[str, tuple[Account, AccountClient]] = self._local.__dict__.setdefault("mine", {})
-        known = mine.get(account.name)
-        if known is not None and known[0] is account:
-            return known[1]
-        if known is not None:
-            known[1].close()
-            with self._lock:
-                self._all.discard(known[1])
-        client = AccountClient(
-            account, self._vault(account.name), allow=self._allow, timeout=self._timeout, now=self._now
-        )
-        mine[account.name] = (account, client)
+        """Return the client of an account; changed settings get a new one."""
         with self._lock:
-            self._all.add(client)
+            known = self._all.get(account.name)
+            if known is None or known[0] is not account:
+                client = AccountClient(
+                    account, self._vault(account.name), allow=self._allow, timeout=self._timeout, now=self._now
+                )
+                self._all[account.name] = account, client
+                if known is not None:
+                    known[1].close()
+            else:
+                client = known[1]
+            now = time.monotonic()
+            if due := now - self._looked_at > KEEP_IDLE:
+                self._looked_at = now
+            every = [one for _, one in self._all.values()] if due else ()
+        for one in every:
+            one.drop_idle(now - KEEP_IDLE)
         return client
 
     def post(self, request: Request) -> Answer:
@@ -290,8 +324,8 @@ class Clients:
         return self(_ALERTS).send(request)
 
     def close(self) -> None:
-        """Close every client of every thread."""
+        """Close every client."""
         with self._lock:
-            for client in self._all:
+            for _, client in self._all.values():
                 client.close()
             self._all.clear()
