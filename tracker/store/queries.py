@@ -56,12 +56,15 @@ def oldest(connection: Connection, due: sa.Select[Any], given: Mapping[str, Any]
 
     PostgreSQL takes a backlog that came since its last ANALYZE for some rows, and would read and sort all of it each time.
     """
-    if not is_sqlite(connection):
-        connection.execute(_BY_INDEX)
-    return connection.execute(due, given)
+    if is_sqlite(connection):
+        return connection.execute(due, given)
+    connection.execute(_BY_INDEX)
+    found = connection.execute(due, given)
+    connection.execute(_AS_IT_WAS)  # to find many rows by their ids a bitmap is right
+    return found
 
 
-_BY_INDEX = sa.text("SET LOCAL enable_bitmapscan = off")
+_BY_INDEX, _AS_IT_WAS = sa.text("SET LOCAL enable_bitmapscan = off"), sa.text("RESET enable_bitmapscan")
 
 
 def locked(connection: Connection, statement: sa.Select[Any]) -> sa.Select[Any]:
