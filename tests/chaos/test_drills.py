@@ -386,7 +386,9 @@ def test_F22_a_certificate_that_is_wrong_ends_the_call_before_anything_is_sent(t
     )
     if wrong != "issuer":  # trusted, so that only the other thing is wrong
         trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
-        client._http._transport._pool._ssl_context = trusting  # type: ignore[attr-defined]
+        http = client._take()
+        http._transport._pool._ssl_context = trusting  # type: ignore[attr-defined]
+        client._give_back(http)
     said = {"host": "Hostname mismatch", "date": "expired", "issuer": "self-signed"}[wrong]
     with pytest.raises(Transient, match=said):
         client.send(Request("GET", f"https://localhost:{listening.getsockname()[1]}/x"))

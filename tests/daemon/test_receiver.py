@@ -163,6 +163,17 @@ def test_a_refused_sender_reads_its_answer_though_it_still_sends(receiver: Recei
         assert statuses(read(peer, 2)) == [413]
 
 
+def test_a_body_that_is_too_large_is_told_so_in_whatever_pieces_it_comes() -> None:
+    wire = Wire()
+    connection = connect(wire)
+    connection.data_received(
+        b"POST /webhooks/nobody HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1000000\r\n"
+    )
+    connection.data_received(b"x" * 0x1000000)
+
+    assert statuses(wire.said) == [413]
+
+
 def test_a_head_request_has_no_body_and_a_token_may_be_encoded(receiver: Receiver) -> None:
     with receiver.socket() as peer:
         peer.sendall(b"HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /%6Civez?now HTTP/1.1\r\nHost: x\r\n\r\n")

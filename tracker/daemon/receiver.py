@@ -238,15 +238,14 @@ class Connection(asyncio.Protocol):
                 return
         else:
             self._raw += len(data)
-            if self._raw > MOST_AROUND * self._most + MOST_HEADERS:  # chunks of nothing, trailers without end
-                self._abort()
-                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # its request is complete; what follows would be another protocol
             self._deaf = True
         except httptools.HttpParserError:
             self._refuse(400, "malformed")
+        if not (self._deaf or self._in_head) and self._raw > MOST_AROUND * self._most + MOST_HEADERS:
+            self._abort()  # chunks of nothing, trailers without end
         if self._current is None:
             self._next()
         if self._complete:
