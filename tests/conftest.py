@@ -22,6 +22,7 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from tracker.daemon.telemetry import configure_logs
+from tracker.store import queries
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
 
@@ -36,6 +37,13 @@ settings.register_profile("night", settings.get_profile("ci"), max_examples=20_0
 settings.register_profile("mutation", settings.get_profile("ci"), max_examples=30, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 configure_logs(io.StringIO())
+
+
+def pytest_sessionstart() -> None:
+    """Forget the statements that were made once: a mutant is tried in a fork, and would never make its own."""
+    for made in vars(queries).values():
+        if hasattr(made, "cache_clear"):
+            made.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,17 @@ def test_the_same_delivery_twice_is_one_row(connection: Connection) -> None:
     queries.store_payloads(connection, [])
 
 
+def test_payloads_that_are_stored_together_keep_their_own_bodies(connection: Connection) -> None:
+    now = database_now(connection)
+    parts: dict[str, list[bytes]] = {"one": [b"{}"], "none": [b""], "many": [b"\x00[", b"]\xff"], "last": [b"123"]}
+    rows = [queries.payload_row("a", "webhook", body, START, now, dedupe_key=key) for key, body in parts.items()]
+    queries.store_payloads(connection, rows)
+    found = {row["dedupe_key"]: (row["body"], row["part_sizes"], row["size"]) for row in all_of(connection, t.inbox)}
+    assert found == {
+        "one": (b"{}", None, 2), "none": (b"", None, 0), "many": (b"\x00[]\xff", [2, 2], 4), "last": (b"123", None, 3),
+    }  # fmt: skip
+
+
 def test_what_is_due_first_is_claimed_first_and_what_is_not_due_is_not(connection: Connection) -> None:
     put(connection, "second", due=-MINUTE)
     put(connection, "first", due=-2 * MINUTE)
@@ -379,6 +390,19 @@ def test_what_a_person_closed_stays_closed_until_the_evidence_changes(ordered: C
     (row,) = opened(ordered, LOST)
     assert (row["closed_at"], row["closed_by"], row["closed_reason"]) == (START + H, "person:ann", "seen")
     assert len(opened(ordered, replace(LOST, evidence={"scan": "found"}))) == 2
+
+
+def test_findings_that_are_known_do_not_hold_back_those_after_them(ordered: Connection) -> None:
+    mine, other, third = (replace(LOST, subject=f"shop/order/#{i}") for i in range(3))
+    opened(ordered, mine)
+    opened(ordered, other)
+    queries.close_findings(ordered, t.findings.c.subject == other.subject, START + H, "person:ann", "seen")
+
+    assert [row["subject"] for row in opened(ordered, mine, other, third)] == [
+        mine.subject,
+        other.subject,
+        third.subject,
+    ]
 
 
 def test_what_closed_by_itself_opens_again(ordered: Connection) -> None:
