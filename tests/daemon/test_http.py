@@ -228,6 +228,24 @@ def test_an_account_that_must_rest_is_not_asked(
     assert error.value.after > timedelta(seconds=20)
 
 
+def test_of_two_answers_at_once_the_longer_rest_holds(
+    peer: Peer, client: AccountClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.script = [keeps(threading.Barrier(2), threading.Semaphore(0))]
+    asked = iter([30, 1])
+    monkeypatch.setattr(client._account.source, "pace", lambda answer: timedelta(seconds=next(asked)))
+    threads = [threading.Thread(target=get, args=(client, peer)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    with pytest.raises(RateLimited) as error:
+        get(client, peer)
+    assert error.value.after is not None
+    assert error.value.after > timedelta(seconds=20)
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("5", 5), ("999999999999", 3600), ("Mon, 02 Nov 2026 12:00:10 GMT", 10), ("Mon, 02 Nov 2020 12:00:10 GMT", 0),

@@ -237,7 +237,8 @@ class AccountClient:
                 f"{parts.hostname} answers with a redirect (HTTP {answer.status}); redirects are not followed"
             )
         if (pause := self._account.source.pace(answer)) is not None:
-            self._rest_until = time.monotonic() + pause.total_seconds()
+            # other threads ask too: the longest rest holds, as in the account's row
+            self._rest_until = max(self._rest_until, time.monotonic() + pause.total_seconds())
         self._account.source.judge(answer)
         return answer
 
