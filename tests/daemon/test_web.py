@@ -32,11 +32,11 @@ class Receiver:
     def __init__(self, lab: Lab, stack: ExitStack) -> None:
         self.lab = lab
         self.servers = Servers(lab.world, lab.daemon.not_ready, lambda: lab.daemon.metrics.render(lab.daemon.gauges()))
-        thread = threading.Thread(target=self.servers.run, daemon=True)
-        thread.start()
+        self.thread = threading.Thread(target=self.servers.run, daemon=True)
+        self.thread.start()
         assert self.servers.started()
         self.port, self.ops = self.servers.ports()
-        stack.callback(thread.join, 5)
+        stack.callback(self.thread.join, 5)
         stack.callback(self.servers.stop)
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10, trust_env=False)
         stack.callback(self.http.close)
@@ -269,3 +269,22 @@ def test_the_receivers_own_file_is_private(receiver: Receiver) -> None:
     if receiver.lab.daemon.store.sqlite:
         path = Path(receiver.lab.daemon.store.url.database or "")
         assert oct(path.parent.stat().st_mode)[-3:] == "700"
+
+
+def test_stopping_what_has_stopped_is_harmless(receiver: Receiver) -> None:
+    receiver.servers.stop()
+    receiver.thread.join(10)
+    assert not receiver.thread.is_alive()
+
+    receiver.servers.stop()
+
+
+def test_who_is_stopped_before_it_serves_does_not_stay(make_lab: Any) -> None:
+    lab = make_lab(yaml=WEB)
+    servers = Servers(lab.world, lab.daemon.not_ready, lambda: b"")
+    servers.stop()
+    thread = threading.Thread(target=servers.run, daemon=True)
+    thread.start()
+    thread.join(10)
+
+    assert not thread.is_alive()

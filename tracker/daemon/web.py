@@ -60,6 +60,7 @@ class Servers:
         }  # fmt: skip
         self._failed = False
         self._port = 0
+        self._stopping = False
         self._stop: Callable[[], object] | None = None
         self._receiver = Receiver(world, ready)
         self._servers = [uvicorn.Server(uvicorn.Config(OpsApp(render), host=web.ops_host, port=web.ops_port, **common))]
@@ -74,6 +75,8 @@ class Servers:
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         self._port = await self._receiver.listen(self._web.host, self._web.port)
         self._stop = partial(loop.call_soon_threadsafe, stopped.set)
+        if self._stopping:
+            stopped.set()
         for server in self._servers:
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
@@ -107,8 +110,10 @@ class Servers:
         return (self._port, *(server.servers[0].sockets[0].getsockname()[1] for server in self._servers))
 
     def stop(self) -> None:
-        """Finish the requests at hand and stop."""
+        """Finish the requests at hand and stop; also before they serve, and when they have stopped."""
+        self._stopping = True
         for server in self._servers:
             server.should_exit = True
         if self._stop is not None:
-            self._stop()
+            with contextlib.suppress(RuntimeError):  # their loop is closed
+                self._stop()
