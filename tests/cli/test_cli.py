@@ -156,8 +156,8 @@ def test_replay_remap_and_heal_mark_rows(run: Run, lab: Lab) -> None:
 
 
 def test_migrate_says_what_it_did(run: Run, lab: Lab) -> None:
-    assert ok(run("migrate")).strip() == "already at 0003"
-    assert ok(run("migrate", "--show")).strip() == "0003"
+    assert ok(run("migrate")).strip() == "already at 0004"
+    assert ok(run("migrate", "--show")).strip() == "0004"
 
 
 def test_check_pings_everything_and_masks_secrets(run: Run, lab: Lab) -> None:

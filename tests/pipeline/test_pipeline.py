@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -570,6 +570,76 @@ def test_a_pause_stops_writes_and_what_was_overtaken_meanwhile_is_never_sent(mak
     assert [row.state for row in lab.rows(t.outbox)] == ["superseded", "sent"]
 
 
+def waiting(lab: Any, store: str, count: int) -> None:
+    """Let so many orders of a store have a write each that is due."""
+    with lab.daemon.store.write() as connection:
+        due = database_now(connection) - H
+        refs = [f"{store}-{i}" for i in range(count)]
+        order = {
+            "store": store, "status": "shipped", "raw_status": "", "payment": "paid", "raw_payment": "", "owner": "shop",
+            "placed_at": START, "facts": {}, "version": 1, "read_at": START,
+        }  # fmt: skip
+        queries.put(connection, t.orders, [order | {"ref": ref, "number": ref} for ref in refs])
+        write = {
+            "kind": "order_status", "store": store, "action": {}, "state": "pending", "attempts": 0, "crashes": 0,
+            "due_at": due, "rules": [], "created_at": START,
+        }  # fmt: skip
+        ids = connection.execute(sa.select(t.orders.c.id, t.orders.c.ref).where(t.orders.c.ref.in_(refs))).all()
+        queries.put(connection, t.outbox, [write | {"key": row.ref, "order_id": row.id} for row in ids])
+
+
+def test_stores_write_in_turn_so_a_long_backlog_of_one_holds_back_no_other(make_lab) -> None:
+    lab = make_lab(rest="{preset: kingston-courier}")
+    waiting(lab, "shop", 35)
+    waiting(lab, "kart", 1)
+    turns = [[row.store for row in push._claim(lab.world)] for _ in range(6)]
+
+    assert sorted(turns[:2], key=len) == [["kart"], ["shop"] * 10]
+    assert turns[2:] == [["shop"] * 10, ["shop"] * 10, ["shop"] * 5, []]
+
+
+@pytest.mark.parametrize(
+    "held", [{"paused_at": START}, {"parked_reason": "wrong key"}, {"blocked_until": datetime(2100, 1, 1, tzinfo=UTC)}]
+)
+def test_writes_of_a_store_that_is_held_back_take_nobodys_turn_and_ring_no_bell(make_lab, held: dict[str, Any]) -> None:
+    lab = make_lab(rest="{preset: kingston-courier}")
+    shop = t.accounts.update().where(t.accounts.c.name == "shop")
+    waiting(lab, "shop", 1)
+    assert "push" in heal.due_queues(lab.world)
+    lab.change(shop.values(**held))
+    assert "push" not in heal.due_queues(lab.world)
+    assert push._claim(lab.world) == []
+
+    waiting(lab, "kart", 1)
+    assert [row.store for row in push._claim(lab.world)] == ["kart"]
+    assert "push" not in heal.due_queues(lab.world)  # kart's is held by who claimed it
+    lab.change(shop.values(**dict.fromkeys(held)))
+    assert [row.store for row in push._claim(lab.world)] == ["shop"]
+
+
+def test_what_a_paused_store_would_write_is_not_looked_at_to_find_what_another_writes(make_lab) -> None:
+    lab = make_lab(rest="{preset: kingston-courier}")
+    waiting(lab, "shop", 3000)
+    waiting(lab, "kart", 1)
+    lab.change(t.accounts.update().where(t.accounts.c.name == "shop").values(paused_at=START))
+    said: list[tuple[str, Any]] = []
+    with lab.daemon.store.write() as connection:
+        sa.event.listen(
+            connection, "before_cursor_execute", lambda _c, _cursor, text, given, *_: said.append((text, given))
+        )
+        assert connection.execute(queries.in_turn(), {"now": database_now(connection)}).scalars().all() == ["kart"]
+        assert len(queries.claim(connection, t.outbox, 10, t.outbox.c.store == "kart")) == 1
+        if not lab.daemon.store.sqlite:
+            fetched = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'outbox'"
+            assert connection.execute(sa.text(fetched)).scalar_one() < 20
+            return
+        walks = [(text, given) for text, given in said if text.startswith("SELECT") and "outbox" in text]
+        assert len(walks) == 2
+        for text, given in walks:
+            steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given).all()
+            assert any("outbox_turn (store=? AND due_at<?)" in step[-1] for step in steps), steps
+
+
 def test_a_pause_between_claim_and_call_is_kept(make_lab, monkeypatch) -> None:
     lab = wanting(make_lab)
     monkeypatch.setattr(push, "_stopped", lambda world, store: True)
@@ -1039,7 +1109,7 @@ def test_every_index_that_a_claim_needs_is_there(make_lab) -> None:
             for i in sa.inspect(connection).get_indexes(table)
         }
 
-    assert {"inbox_due", "outbox_due", "outbox_key", "orders_due", "trackings_poll", "findings_open"} <= names
+    assert {"inbox_due", "outbox_turn", "outbox_key", "orders_due", "trackings_poll", "findings_open"} <= names
 
 
 def test_F23_a_carrier_that_is_down_takes_nobodys_turn(make_lab) -> None:

@@ -110,9 +110,10 @@ def due_queues(world: World) -> set[str]:
     with world.store.read() as connection:
         now, business = database_now(connection), world.now()
         due: set[str] = set()
-        for name, table in (("inbox", inbox), ("push", outbox)):
-            if _any(connection, sa.select(table.c.id).where(table.c.state == "pending", table.c.due_at <= now)):
-                due.add(name)
+        if _any(connection, sa.select(inbox.c.id).where(inbox.c.state == "pending", inbox.c.due_at <= now)):
+            due.add("inbox")
+        if connection.execute(queries.in_turn().limit(1), {"now": now}).first():
+            due.add("push")
         if world.config.root.notices.alert_url and _any(
             connection, sa.select(findings.c.id).where(findings.c.alert_due_at <= now)
         ):

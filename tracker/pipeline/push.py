@@ -55,9 +55,9 @@ def run(world: World) -> int:
 
 
 def _work(world: World, rows: Sequence[Row[Any]]) -> None:
-    down: set[str] = set()
-    for row in rows:
-        if row.store in down:  # its wire failed in this batch: who is down takes nobody's turn
+    down = False
+    for row in rows:  # of one store
+        if down:  # who is down takes nobody's turn
             _hand_back(world, row, "the store is away")
             continue
         account = world.account(row.store)
@@ -70,7 +70,7 @@ def _work(world: World, rows: Sequence[Row[Any]]) -> None:
             continue
         try:
             if not _push(world, account, row):
-                down.add(row.store)
+                down = True
         except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
             world.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
             with world.store.write() as connection:
@@ -86,41 +86,46 @@ def _hand_back(world: World, row: Row[Any], why: str) -> None:
 
 
 def _claim(world: World) -> list[Row[Any]]:
-    """Claim the oldest pending write of each order, for stores that may write, within their hourly budget."""
-    with world.store.write() as connection:
-        now = database_now(connection)
-        business = world.now()
-        waiting = connection.execute(
-            sa.select(outbox.c.store).where(outbox.c.state == "pending", outbox.c.due_at <= now).distinct()
-        ).scalars()
-        budgets: dict[str, int] = {}
-        for name in list(waiting):
-            account = world.account(name)
-            if account is None or account.mode != "write":
-                continue
-            left = _writes_left(world, connection, account, now, business)
-            if left:
-                budgets[name] = left
-        if not budgets:
-            return []
-        older = outbox.alias("older")
-        told = (older.c.kind == NOTICE) == (outbox.c.kind == NOTICE)  # a sink that is away holds back no write
-        first = ~(
-            sa.select(older.c.id)
-            .where(older.c.order_id == outbox.c.order_id, older.c.state == "pending", older.c.id < outbox.c.id, told)
-            .exists()
-        )
-        rows = queries.claim(connection, outbox, AT_ONCE, outbox.c.store.in_(list(budgets)), first)
-        kept = []
-        for row in rows:
-            if row.kind == NOTICE:
-                kept.append(row)
-            elif budgets[row.store] > 0:
-                budgets[row.store] -= 1
-                kept.append(row)
-            else:
-                queries.release(connection, outbox, row, now, "write budget", crashed=False)
-        return kept
+    """Claim the oldest pending write of each order of the store whose turn it is, within its hourly budget.
+
+    A transaction a store: who waits for a store's row holds no other's.
+    """
+    with world.store.read() as connection:
+        stores = connection.execute(queries.in_turn(), {"now": database_now(connection)}).scalars().all()
+    for name in stores:
+        account = world.account(name)
+        if account is None or account.mode != "write":
+            continue
+        with world.store.write() as connection:
+            if rows := _take_turn(world, connection, account):
+                return rows
+    return []
+
+
+def _take_turn(world: World, connection: Connection, account: Account) -> list[Row[Any]]:
+    now = database_now(connection)
+    left = _writes_left(world, connection, account, now, world.now())
+    if not left:
+        return []
+    older = outbox.alias("older")
+    told = (older.c.kind == NOTICE) == (outbox.c.kind == NOTICE)  # a sink that is away holds back no write
+    first = ~(
+        sa.select(older.c.id)
+        .where(older.c.order_id == outbox.c.order_id, older.c.state == "pending", older.c.id < outbox.c.id, told)
+        .exists()
+    )
+    kept = []
+    for row in queries.claim(connection, outbox, AT_ONCE, outbox.c.store == account.name, first):
+        if row.kind == NOTICE:
+            kept.append(row)
+        elif left > 0:
+            left -= 1
+            kept.append(row)
+        else:
+            queries.release(connection, outbox, row, now, "write budget", crashed=False)
+    if kept:
+        connection.execute(accounts.update().where(accounts.c.name == account.name).values(turn_at=now))
+    return kept
 
 
 def _writes_left(world: World, connection: Connection, account: Account, now: datetime, business: datetime) -> int:

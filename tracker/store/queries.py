@@ -254,6 +254,29 @@ def _reason(table: sa.Table) -> str:
     return "reason" if "reason" in table.c else "error"
 
 
+@cache
+def in_turn() -> sa.Select[Any]:
+    """Select the stores that have a write to claim at `now`: their names, who waited longest for a turn first.
+
+    Paused, parked and resting stores are left out, and not one of the writes that wait for them is looked at.
+    """
+    a, o, now = accounts.c, outbox.c, sa.bindparam("now", type_=outbox.c.due_at.type)
+    free = sa.or_(o.claimed_until.is_(None), o.claimed_until < now)
+    waits = sa.select(o.id).where(o.store == a.name, o.state == "pending", o.due_at <= now, free).order_by(o.due_at)
+    rested = sa.or_(a.blocked_until.is_(None), a.blocked_until <= now)
+    return (
+        sa.select(a.name)
+        .where(
+            a.kind == "store",
+            a.paused_at.is_(None),
+            a.parked_reason.is_(None),
+            rested,
+            waits.limit(1).scalar_subquery().isnot(None),
+        )
+        .order_by(sa.nulls_first(a.turn_at), a.name)
+    )
+
+
 def renew(connection: Connection, table: sa.Table, row: Row[Any], lease: timedelta) -> bool:
     """Prolong a claim before a network call; False: it ended, and somebody else may have the row."""
     held = connection.execute(

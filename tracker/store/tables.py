@@ -311,7 +311,7 @@ class Outbox(SQLModel, table=True):
     __tablename__ = "outbox"
     __table_args__ = (
         sa.Index("outbox_key", "key", unique=True, **_where(FINAL_KEYS)),
-        sa.Index("outbox_due", "due_at", "id", **_where(PENDING)),
+        sa.Index("outbox_turn", "store", "due_at", "id", **_where(PENDING)),
         sa.Index("outbox_dead", "id", **_where(DEAD)),
         sa.Index("outbox_order", "order_id", "id"),
         sa.Index("outbox_store", "store", "id"),
@@ -407,6 +407,7 @@ class Accounts(SQLModel, table=True):
     budget_resets_at: datetime | None = _at()
     writes_left: int | None = None
     writes_reset_at: datetime | None = _at()
+    turn_at: datetime | None = _at()  # when writes of this store were last claimed
     parked_reason: str | None = None
     paused_at: datetime | None = _at()
     last_webhook_at: datetime | None = _at()
