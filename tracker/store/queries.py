@@ -196,15 +196,21 @@ def backoff(attempts: int) -> timedelta:
     return timedelta(seconds=min(2 ** min(attempts, 10), 900))
 
 
+def _claimable(table: sa.Table, now: sa.ColumnElement[datetime]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return what a row must be to be claimed at `now`: pending, due, held by nobody, of a kind that we know."""
+    t = table.c
+    free = sa.or_(t.claimed_until.is_(None), t.claimed_until < now)
+    return t.state == "pending", t.due_at <= now, free, t.kind.in_(INBOX_KINDS if table is inbox else OUTBOX_KINDS)
+
+
 @cache
 def _due(sqlite_: bool, table: sa.Table) -> sa.Select[Any]:
     """Select what may be claimed at `now`, oldest first, `most` at most."""
     t, now = table.c, sa.bindparam("now", type_=table.c.due_at.type)
-    ours = t.kind.in_(INBOX_KINDS if table is inbox else OUTBOX_KINDS)
     size = t.size if "size" in t else sa.literal(0)
     due = (
         sa.select(t.id, t.crashes, size.label("size"))
-        .where(t.state == "pending", t.due_at <= now, sa.or_(t.claimed_until.is_(None), t.claimed_until < now), ours)
+        .where(*_claimable(table, now))
         .order_by(t.due_at, t.id)
         .limit(sa.bindparam("most", type_=sa.Integer()))
     )
@@ -261,18 +267,12 @@ def in_turn() -> sa.Select[Any]:
     Paused, parked and resting stores are left out, and not one of the writes that wait for them is looked at.
     """
     a, o, now = accounts.c, outbox.c, sa.bindparam("now", type_=outbox.c.due_at.type)
-    free = sa.or_(o.claimed_until.is_(None), o.claimed_until < now)
-    waits = sa.select(o.id).where(o.store == a.name, o.state == "pending", o.due_at <= now, free).order_by(o.due_at)
+    waits = sa.select(o.id).where(o.store == a.name, *_claimable(outbox, now)).order_by(o.due_at).limit(1)
+    one_waits = waits.scalar_subquery().isnot(None)  # EXISTS could become a join with all that waits
     rested = sa.or_(a.blocked_until.is_(None), a.blocked_until <= now)
     return (
         sa.select(a.name)
-        .where(
-            a.kind == "store",
-            a.paused_at.is_(None),
-            a.parked_reason.is_(None),
-            rested,
-            waits.limit(1).scalar_subquery().isnot(None),
-        )
+        .where(a.kind == "store", a.paused_at.is_(None), a.parked_reason.is_(None), rested, one_waits)
         .order_by(sa.nulls_first(a.turn_at), a.name)
     )
 
