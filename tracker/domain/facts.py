@@ -183,6 +183,18 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A piece of a payload that could not be read: where (`$.a[3].b`), and what was wrong. It costs itself only.
+
+    `subject`: the order's ref or the tracking number whose piece it is, where that could be read.
+    """
+
+    where: str
+    problem: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """Something changed there: ask. Hints coalesce, one pending re-read a ref."""
 

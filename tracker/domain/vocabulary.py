@@ -463,7 +463,29 @@ class FindingKind(_Word):
     TRACKING_CHANGED = "tracking_changed", "A number that the carrier already had was replaced in the shop."
     SOURCES_DISAGREE = "sources_disagree", "Two sources contradict each other."
     UNMAPPED_CODE = "unmapped_code", "A scan carries a code that has no meaning in our tables."
+    TRACKING_NUMBER_UNREADABLE = "tracking_number_unreadable", "What the shop holds as a tracking number is none."
+    TRACKING_NUMBER_DOUBTFUL = (
+        "tracking_number_doubtful",
+        "The check digit is wrong and the carrier knows no such number.",
+    )
+    CARRIER_NOT_COVERED = "carrier_not_covered", "Parcels of a carrier that no account of ours may ask about."
+    # what could not be read, or not be had
+    ORDER_UNREADABLE = "order_unreadable", "An order, or a line of it, could not be read."
+    PARCEL_UNREADABLE = "parcel_unreadable", "What a carrier tells of a parcel could not be read."
+    ORDER_INCOMPLETE = "order_incomplete", "The shop holds more of this order than it lets us read."
+    ORDER_GONE = "order_gone", "The order was deleted in the shop: nothing is written; its parcels are still tracked."
+    ORDER_OUT_OF_SIGHT = "order_out_of_sight", "The order is older than the shop's permission lets us read."
+    ORDER_TIME_WRONG = "order_time_wrong", "The shop says that the order changed in the future."
+    ANSWER_CHANGED_SHAPE = "answer_changed_shape", "Answers of an account hold a new piece that cannot be read."
+    PAYLOAD_DEAD = "payload_dead", "A payload of which nothing could be read, or that failed again and again."
+    WRITE_DEAD = "write_dead", "A write of ours failed again and again and was given up."
     # accounts, and what stands apart
+    SOURCE_UNAVAILABLE = (
+        "source_unavailable",
+        "A shop or carrier does not answer as it must; its account rests and tries again.",
+    )
+    SWEEP_ENDED = "sweep_ended", "A sweep of a store ended before its end: its pages repeat or are too many."
+    WEBHOOKS_MISSING = "webhooks_missing", "Many webhooks of an account do not arrive; polls bring their news."
     WRITE_REFUSED = "write_refused", "The shop refused a write of ours, or did not keep it."
     WRITES_HELD = "writes_held", "The hourly write budget of the store is used up."
     REGISTRATION_REFUSED = "registration_refused", "A carrier refused to watch a number."

@@ -35,6 +35,7 @@ from tracker.domain.facts import (
     Scan,
     Summary,
     Told,
+    Unread,
     fingerprint,
 )
 from tracker.domain.numbers import candidates, clean
@@ -90,6 +91,7 @@ class Parsed:
     account: Account | None
     payload: Payload | None = None
     items: list[Report | Order | Hint | Checkout] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
     dead: str | None = None
     remap: list[int] = field(default_factory=list)
 
@@ -171,7 +173,11 @@ def parse(world: World, row: Row[Any]) -> Parsed:
         parsed.remap = orjson.loads(row.body)["shipments"]
         return parsed
     try:
-        parsed.items = list(account.source.normalize(payload))
+        for item in account.source.normalize(payload):
+            if isinstance(item, Unread):
+                parsed.unread.append(item)
+            else:
+                parsed.items.append(item)
     except BadPayload as error:
         parsed.dead = f"bad_payload: {error}"
     return parsed

@@ -27,7 +27,7 @@ import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from tracker.domain.errors import BadPayload, SourceError, WebhookRejected
-from tracker.domain.facts import Checkout, Hint, Meaning, Order, Payload, Report, Scan, Since, fingerprint
+from tracker.domain.facts import Checkout, Hint, Meaning, Order, Payload, Report, Scan, Since, Unread, fingerprint
 from tracker.domain.vocabulary import ShippingStatus, Trust
 from tracker.plugin.contracts import Answer, Carrier, Platform, Source
 
@@ -82,11 +82,13 @@ def cases(folder: Path) -> Iterator[tuple[str, str, Path]]:
             yield parts[0], parts[1], file
 
 
-def facts(items: list[Report | Order | Hint | Checkout], plugin: Source) -> list[dict[str, Any]]:
+def facts(items: list[Report | Order | Hint | Checkout | Unread], plugin: Source) -> list[dict[str, Any]]:
     """Put facts into the plain form that expected files are written in: what is empty or default is left out."""
     found: list[dict[str, Any]] = []
     for item in items:
-        if isinstance(item, Hint):
+        if isinstance(item, Unread):
+            found.append({"unread": item.where, "problem": item.problem})
+        elif isinstance(item, Hint):
             found.append({"hint": item.ref})
         elif isinstance(item, Checkout):
             found.append({"checkout": item.ref, "contact": item.contact, "recovered": item.recovered})

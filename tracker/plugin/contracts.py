@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -42,6 +43,7 @@ from tracker.domain.facts import (
     Refs,
     Registered,
     Report,
+    Unread,
 )
 from tracker.domain.vocabulary import Leg, OrderStatus, Reason, ShippingStatus, Trust
 
@@ -59,6 +61,16 @@ class Request:
     content: bytes | None = None
     basic: tuple[str, str] | None = None
     idempotent: bool = True
+
+
+def segment(value: str) -> str:
+    """Return what somebody else wrote (a number, a ref, an id) as one percent-encoded segment of a path (RFC 3986 3.3).
+
+    Raises Refused for `.`, `..` and nothing at all: encoding does not help there.
+    """
+    if value in ("", ".", ".."):
+        raise Refused(f"{value!r} can be no part of an address")
+    return quote(value, safe="=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +143,11 @@ class Source(ABC):
         return hashlib.sha256(payload.body).hexdigest()
 
     @abstractmethod
-    def normalize(self, payload: Payload) -> Iterable[Report | Order | Hint | Checkout]:
-        """Turn bytes into facts. Pure. Raises BadPayload with the path; never guesses."""
+    def normalize(self, payload: Payload) -> Iterable[Report | Order | Hint | Checkout | Unread]:
+        """Turn bytes into facts, and tell what could not be read (`Unread`): a piece costs itself only. Pure; never guesses.
+
+        Raises BadPayload with the path where nothing of the payload can be read.
+        """
 
     @abstractmethod
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:

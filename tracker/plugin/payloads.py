@@ -10,6 +10,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import orjson
 
 from tracker.domain.errors import BadPayload
+from tracker.domain.facts import Unread
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, Zone
 
@@ -56,6 +57,61 @@ def each(value: Any, where: str, read: Callable[[dict[str, Any], *Ts], T], *more
     except BadPayload as error:
         raise _under(f"{where}[{len(found)}]" if isinstance(value, list) else where, error) from None
     return found
+
+
+def pieces(
+    value: Any, where: str, read: Callable[[dict[str, Any], list[Unread], *Ts], T], unread: list[Unread], *more: *Ts
+) -> list[T]:
+    """Read the objects of a list; one that cannot be read costs itself only and is told in `unread`, with its path.
+
+    `read(object, unread, *more)` names places from its own object on (`$`), raises BadPayload where nothing of it can
+    be read, and adds to `unread` what it left out. Raises nothing: a list that is none is told, and empty.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        unread.append(Unread(where, f"must be a list, is {_kind(value)}"))
+        return []
+    found: list[T] = []
+    missed: list[Unread] = []
+    try:
+        if set(map(type, value)) <= _OBJECT:
+            found.extend(map(read, value, repeat(missed), *map(repeat, more)))  # type: ignore[arg-type]  # a loop in C
+            if not missed:
+                return found
+    except BadPayload:
+        pass
+    found.clear()  # something was not read: once more, slowly, with the path of each piece (parsers are pure)
+    for index, item in enumerate(value):
+        one = piece(item, f"{where}[{index}]", read, unread, *more)
+        if one is not None:
+            found.append(one)
+    return found
+
+
+def piece(
+    value: Any, where: str, read: Callable[[dict[str, Any], list[Unread], *Ts], T], unread: list[Unread], *more: *Ts
+) -> T | None:
+    """Read one object, as `pieces` reads those of a list; None where nothing of it could be read."""
+    missed: list[Unread] = []
+    found: T | None = None
+    try:
+        found = read(mapping(value, "$"), missed, *more)
+    except BadPayload as error:
+        missed.append(Unread(error.where, error.problem))
+    unread.extend(Unread(f"{where}{one.where[1:]}", one.problem, one.subject) for one in missed)
+    return found
+
+
+def optional(read: Callable[[Any, str], T], value: Any, where: str, unread: list[Unread]) -> T | None:
+    """Read a value that its object can do without: None where it is missing, or told in `unread` where it cannot be read."""
+    if value is None:
+        return None
+    try:
+        return read(value, where)
+    except BadPayload as error:
+        unread.append(Unread(error.where, error.problem))
+        return None
 
 
 def inside(value: Any, where: str, read: Callable[[dict[str, Any], *Ts], T], *more: *Ts) -> T:

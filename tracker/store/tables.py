@@ -15,6 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlmodel import Field, SQLModel
 
 Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Pieces = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Json = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -70,6 +71,7 @@ def _ref(column: str, *, null: bool = False, index: bool = False) -> Any:
 PENDING = "state = 'pending'"
 DEAD = "state = 'dead'"
 OPEN = "closed_at IS NULL"
+PARTLY = "unread IS NOT NULL"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -84,6 +86,7 @@ class Inbox(SQLModel, table=True):
         sa.UniqueConstraint("account", "dedupe_key"),
         sa.Index("inbox_due", "due_at", "id", **_where(PENDING)),
         sa.Index("inbox_dead", "id", **_where(DEAD)),
+        sa.Index("inbox_partly", "id", **_where(PARTLY)),
         sa.Index("inbox_received", "received_at"),
         sa.Index("inbox_bodies", "received_at", **_where("body IS NOT NULL AND state IN ('done', 'ignored')")),
     )
@@ -105,6 +108,41 @@ class Inbox(SQLModel, table=True):
     claimed_until: datetime | None = _at()
     received_at: datetime = _at(null=False)
     ended_at: datetime | None = _at()
+    unread: list[list[str]] | None = Field(
+        default=None, sa_type=Pieces
+    )  # [where, problem, subject] of what was not read
+
+
+class UnreadPaths(SQLModel, table=True):
+    """How often a path could not be read, by account and day: a new one that is frequent is a changed shape."""
+
+    __tablename__ = "unread_paths"
+    account: str = Field(primary_key=True)
+    path: str = Field(primary_key=True)  # without indexes: $.orders[].items[].ref
+    day: str = Field(primary_key=True)  # 2026-11-26, UTC
+    count: int  # payloads in which it stood
+    problem: str
+    sample: int | None = Field(default=None, sa_type=Big)  # an inbox row
+
+
+class AccountDays(SQLModel, table=True):
+    """What came from an account in a day: the measure for shares of it."""
+
+    __tablename__ = "account_days"
+    account: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)  # 2026-11-26, UTC
+    payloads: int = 0
+    polled_first: int = 0  # scans that a poll told first although the account pushes
+    pushed_first: int = 0  # scans that a webhook told first
+
+
+class PolicyUses(SQLModel, table=True):
+    """Which policy was in force for a store since when."""
+
+    __tablename__ = "policy_uses"
+    store: str = Field(primary_key=True)
+    since: datetime = Field(sa_type=Utc, primary_key=True)
+    hash: str
 
 
 class Orders(SQLModel, table=True):
@@ -134,6 +172,8 @@ class Orders(SQLModel, table=True):
     quiet_before: datetime | None = _at()  # what began before this causes no write (replay, remap)
     decision_hash: str | None = None
     urgent: str | None = None
+    gone_at: datetime | None = _at()  # since when the shop holds it no more
+    gone_why: str | None = None  # deleted | not_found | out_of_sight
 
 
 class OrderVersions(SQLModel, table=True):
@@ -276,6 +316,7 @@ class Scans(SQLModel, table=True):
     first_seen_at: datetime = _at(null=False)
     confirmed_at: datetime | None = _at()
     withdrawn_at: datetime | None = _at()
+    missing_since: datetime | None = _at()  # the first complete history that did not hold it any more
 
 
 class Decisions(SQLModel, table=True):
@@ -412,6 +453,9 @@ class Accounts(SQLModel, table=True):
     paused_at: datetime | None = _at()
     last_webhook_at: datetime | None = _at()
     poll_news: int | None = None  # parcels of which a poll told first, since the last webhook
+    failures: int | None = None  # answers in a row that were none; the rest grows with them
+    failing_since: datetime | None = _at()
+    failing_why: str | None = None
 
 
 class Heartbeats(SQLModel, table=True):
@@ -434,6 +478,7 @@ class Rereads(SQLModel, table=True):
     due_at: datetime = _at(null=False)
     claimed_until: datetime | None = _at()
     attempts: int = 0
+    missed_at: datetime | None = _at()  # the first read that did not find it while others of the account answered
 
 
 class UnmappedCodes(SQLModel, table=True):
@@ -462,4 +507,5 @@ fulfilment_shipments, trackings, scans = table(FulfilmentShipments), table(Track
 decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
 rereads, unmapped_codes, heartbeats = table(Rereads), table(UnmappedCodes), table(Heartbeats)
+unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 METADATA = SQLModel.metadata

@@ -1,0 +1,49 @@
+"""What was not read, what came in a day, which policy was in force, what is gone, what fails: nothing is silent any more."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0005"
+down_revision = "0004"
+
+MOMENT = sa.DateTime(timezone=True)
+JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Expand the schema: the version before neither reads nor minds what is new."""
+    op.add_column("inbox", sa.Column("unread", JSON, nullable=True))
+    partly = sa.text("unread IS NOT NULL")
+    op.create_index("inbox_partly", "inbox", ["id"], postgresql_where=partly, sqlite_where=partly)
+    op.create_table(
+        "unread_paths",
+        sa.Column("account", sa.String(), primary_key=True, nullable=False),
+        sa.Column("path", sa.String(), primary_key=True, nullable=False),
+        sa.Column("day", sa.String(), primary_key=True, nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("problem", sa.String(), nullable=False),
+        sa.Column("sample", BIG, nullable=True),
+    )
+    op.create_table(
+        "account_days",
+        sa.Column("account", sa.String(), primary_key=True, nullable=False),
+        sa.Column("day", sa.String(), primary_key=True, nullable=False),
+        sa.Column("payloads", sa.Integer(), nullable=False),
+        sa.Column("polled_first", sa.Integer(), nullable=False),
+        sa.Column("pushed_first", sa.Integer(), nullable=False),
+    )
+    op.create_table(
+        "policy_uses",
+        sa.Column("store", sa.String(), primary_key=True, nullable=False),
+        sa.Column("since", MOMENT, primary_key=True, nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+    )
+    op.add_column("orders", sa.Column("gone_at", MOMENT, nullable=True))
+    op.add_column("orders", sa.Column("gone_why", sa.String(), nullable=True))
+    op.add_column("scans", sa.Column("missing_since", MOMENT, nullable=True))
+    op.add_column("rereads", sa.Column("missed_at", MOMENT, nullable=True))
+    op.add_column("accounts", sa.Column("failures", sa.Integer(), nullable=True))
+    op.add_column("accounts", sa.Column("failing_since", MOMENT, nullable=True))
+    op.add_column("accounts", sa.Column("failing_why", sa.String(), nullable=True))
