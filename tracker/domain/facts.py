@@ -209,6 +209,7 @@ class Parcel:
     number: str
     company: str = ""
     their_ref: str | None = None
+    typed: str = ""  # what people typed, where that is not the number itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +356,7 @@ class Fulfilment:
     live: bool = True  # false: cancelled there; its parcels leave the coverage
     shipped_at: datetime | None = None
     service: str = ""  # the shop's own word for the shipping service
+    unreadable: tuple[str, ...] = ()  # what stands in its tracking field and is no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +413,7 @@ class Order:
     ships_to: str = ""  # ISO 3166 alpha-2
     verified: bool = False  # the shop says that the order was verified
     locale: str = ""  # of the customer, such as en or de
+    gone: str = ""  # deleted | not_found | out_of_sight: the shop holds it no more, or lets us read it no more
     history: tuple[Stand, ...] = ()  # filled from the order's versions, oldest first; not part of a read
     statements: tuple[Statement, ...] = ()  # filled from what people said, oldest first; not part of a read
 
