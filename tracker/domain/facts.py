@@ -186,12 +186,16 @@ class Report:
 class Unread:
     """A piece of a payload that could not be read: where (`$.a[3].b`), and what was wrong. It costs itself only.
 
-    `subject`: the order's ref or the tracking number whose piece it is, where that could be read.
+    `subject`: the order's ref or the tracking number whose piece it is, where that could be read. The core sees by it
+    when an order or parcel was not told at all, which is a finding; a detail (an estimate, a place) is counted and listed.
+    `lacks` is for what it cannot see: `line`, a line or part of an order that was told is missing; `rest`, the shop holds
+    more of the order than it lets us read; `all`, an order or parcel was not told and its subject is not known.
     """
 
     where: str
     problem: str
     subject: str = ""
+    lacks: str = ""  # "" | line | rest | all
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from itertools import repeat
 from typing import Any, TypeVar, TypeVarTuple
@@ -99,7 +100,7 @@ def piece(
         found = read(mapping(value, "$"), missed, *more)
     except BadPayload as error:
         missed.append(Unread(error.where, error.problem))
-    unread.extend(Unread(f"{where}{one.where[1:]}", one.problem, one.subject) for one in missed)
+    unread.extend(replace(one, where=f"{where}{one.where[1:]}") for one in missed)
     return found
 
 
