@@ -16,7 +16,7 @@ import pytest
 from tracker.clock import system_now
 from tracker.config.model import Account
 from tracker.daemon.http import _ALERTS, KEEP_IDLE, MOST_BYTES, AccountClient, Clients, NoVault, _trust, is_public
-from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient
+from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, SourceError, Transient, Unavailable
 from tracker.plugin.conformance import example_settings, plugin_of
 from tracker.plugin.contracts import Answer, Request, retry_after
 
@@ -199,6 +199,68 @@ def test_a_name_that_resolves_to_a_private_address_is_not_called(peer: Peer, cli
     with pytest.raises(Transient, match="resolved"):
         client.send(Request("GET", "https://no-such-host.invalid/x", idempotent=False))
     assert peer.requests == []
+
+
+ODD_URLS = (
+    "http://[::1", "http://127.0.0.1:abc/", "http://127.0.0.1:-1/", "http://127.0.0.1/\x00", "http://127.0.0.1/\ud800",
+    "https://\ud800/", f"https://{'a' * 70}.invalid/", "https://xn--a/", "https://a..b/", "https:///x", "https://", "", "x",
+    "//127.0.0.1/", "ftp://127.0.0.1/", "https://\u2603.invalid/", f"http://127.0.0.1/{'a' * 70_000}",
+    "https://user:p\ud800@127.0.0.1/", "http://127.0.0.1/\r\nX: y", "https://[v1.x]/", "http://127.0.0.1\x00/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ODD_URLS, ids=lambda url: ascii(url)[:30])
+def test_an_odd_url_is_an_error_of_the_tree_that_can_be_stored(client: AccountClient, url: str) -> None:
+    with pytest.raises(SourceError) as told:
+        client.send(Request("GET", url, idempotent=False))
+    assert str(told.value).isascii()
+    assert str(told.value).isprintable()
+    assert "user" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"headers": {"X-Key": "\xfc"}}, {"headers": {"X-Key": "\ud800"}}, {"headers": {"X-Key": "a\r\nb: c"}},
+        {"headers": {"X-Key": "\x00"}}, {"headers": {"X-Key": 5}}, {"headers": {"a b": "c"}}, {"headers": {"": "c"}},
+        {"headers": {"\xfc": "c"}}, {"headers": {"Content-Length": "abc"}}, {"params": {"a": "\ud800"}},
+        {"basic": ("\ud800", "b")},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_request_that_cannot_be_written_is_refused_before_the_call(
+    peer: Peer, client: AccountClient, odd: dict[str, Any]
+) -> None:
+    peer.script = [says(b"{}")]
+    with pytest.raises(Refused, match="cannot be made"):
+        get(client, peer, **odd)
+    assert b"HTTP" not in b"".join(peer.requests)
+
+
+def test_what_the_libraries_raise_beside_their_errors_may_pass(peer: Peer, client: AccountClient) -> None:
+    peer.script = [says(b"{}")]
+    with pytest.raises(Transient, match=r"127\.0\.0\.1: LocalProtocolError"):
+        get(client, peer, headers={"Content-Length": "1"}, content=b"more than one")
+    with pytest.raises(Transient, match="TypeError"):
+        client.send(Request("G\xcbT", f"http://127.0.0.1:{peer.port}/x"))
+
+
+def test_a_cookie_has_no_say_in_the_next_request(peer: Peer, client: AccountClient) -> None:
+    peer.script = [says(b"{}", "200 OK", "Set-Cookie: a=\xff"), says(b"{}")]
+    get(client, peer)
+    get(client, peer)
+
+    assert b"cookie" not in peer.requests[1].lower()
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><p>Back soon", b"\xef\xbb\xbf \n<HTML lang=en>Back soon"])
+def test_a_page_for_people_is_no_answer(peer: Peer, client: AccountClient, page: bytes) -> None:
+    peer.script = [says(page)]
+    with pytest.raises(Unavailable, match="page for people"):
+        get(client, peer)
+    peer.script = [says(page, "404 Not Found")]  # that says what it says
+    with pytest.raises(NotFound):
+        get(client, peer)
 
 
 @pytest.mark.parametrize(

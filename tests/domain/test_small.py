@@ -79,8 +79,8 @@ def test_what_cannot_be_tracked_is_not_asked(state: T) -> None:
 @given(st.text(min_size=1, max_size=30), st.sampled_from(list(S)))
 def test_the_jitter_comes_from_the_number_and_is_small(number: str, status: S) -> None:
     summary = Summary(status, since=T0, last_scan_at=T0)
-    one = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0)
-    two = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0)
+    one = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0, edd=None)
+    two = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0, edd=None)
 
     assert one == two
     assert one is None or T0 < one <= T0 + timedelta(days=1) * 1.1

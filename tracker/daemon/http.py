@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -25,13 +26,15 @@ import httpx
 import tenacity
 
 from tracker.config.model import Account
-from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
+from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient, Unavailable
 from tracker.plugin.contracts import Answer, Platform, Request, Vault, judge_by_status
 
 MOST_BYTES = 5 << 20
 TRIES = 3
 KEEP_IDLE = 30.0  # seconds that an unused connection is kept
 AGAIN = (502, 503, 504)
+_UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # the request is at fault, not the wire
+_PAGES = (b"<!doctype html", b"<html")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
 
@@ -113,6 +116,8 @@ class _Guard(httpcore.NetworkBackend):
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise httpcore.ConnectError(f"{host} cannot be resolved: {error.strerror}") from None
+        except UnicodeError:  # a label that is empty or too long
+            raise httpcore.ConnectError(f"{host} cannot be resolved: it is no host name") from None
         address = str(found[0][4][0])
         if host not in self._allow and not is_public(address):
             raise ForbiddenAddress(f"{host} resolves to {address}, which is not public: name it under network.allow")
@@ -175,10 +180,13 @@ class AccountClient:
             ssl_context=_trust(), max_connections=4, max_keepalive_connections=2, keepalive_expiry=KEEP_IDLE,
             network_backend=_Guard(self._allow),
         )  # fmt: skip
-        return httpx.Client(
+        http = httpx.Client(
             transport=transport, timeout=httpx.Timeout(10.0), follow_redirects=False, trust_env=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "trackwright"},
         )  # fmt: skip
+        # no answer has a say in the next request: a cookie that is not ASCII made every later one fail
+        http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        return http
 
     def _give_back(self, http: httpx.Client) -> None:
         with self._lock:
@@ -207,19 +215,25 @@ class AccountClient:
     def send(self, request: Request) -> Answer:
         """Send one request, again (3 tries) on connection errors and 502-504 where it is idempotent, within the deadline.
 
-        Raises what the plugin's `judge` raises; Transient when the wire fails; Refused for a URL we may not call.
+        Raises what the plugin's `judge` raises; Transient when the wire fails; Unavailable for a page where data was asked
+        for; Refused for a URL we may not call and for a request that cannot be written. Nothing else: a number or a setting
+        that makes an odd URL or header must not end a round.
         """
         rest = self._rest_until - time.monotonic()
         if rest > 0:
             raise RateLimited("the account rests, as its last answer asked for", timedelta(seconds=rest))
-        parts = urlsplit(request.url)
+        try:
+            parts = urlsplit(request.url)
+        except ValueError:
+            raise Refused("the call cannot be made: its address is no URL") from None
+        host = ascii(parts.hostname or "no host")[1:-1]  # as it may be stored and shown
         if parts.scheme != "https" and parts.hostname not in self._allow:
-            raise Refused(f"{parts.hostname}: only https, unless the host is named under network.allow")
+            raise Refused(f"{host}: only https, unless the host is named under network.allow")
         _DEADLINE.at = time.monotonic() + self._timeout
         tries = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(TRIES if request.idempotent else 1),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
-            retry=tenacity.retry_if_exception_type((httpx.TransportError, _TryAgain)),
+            retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
         )
         http = self._take()
@@ -227,29 +241,42 @@ class AccountClient:
             answer = tries(self._once, http, request)
         except _TryAgain as again:
             answer = again.answer
+        except SourceError:
+            raise
+        except _UNSENDABLE as error:
+            raise Refused(f"{host}: the call cannot be made: {type(error).__name__}") from None
         except httpx.TransportError as error:
-            raise Transient(f"{parts.hostname}: {type(error).__name__}: {str(error)[:120]}") from None
+            raise Transient(f"{host}: {type(error).__name__}: {str(error)[:120]}") from None
+        except Exception as error:  # what the libraries raise beside their own errors, such as h11's of a wrong length
+            raise Transient(f"{host}: {type(error).__name__}") from None
         finally:
             _DEADLINE.at = float("inf")
             self._give_back(http)
         if 300 <= answer.status < 400:
-            raise Refused(
-                f"{parts.hostname} answers with a redirect (HTTP {answer.status}); redirects are not followed"
-            )
+            raise Refused(f"{host} answers with a redirect (HTTP {answer.status}); redirects are not followed")
         if (pause := self._account.source.pace(answer)) is not None:
             # other threads ask too: the longest rest holds, as in the account's row
             self._rest_until = max(self._rest_until, time.monotonic() + pause.total_seconds())
+        if 200 <= answer.status < 300 and _is_page(answer.body):
+            raise Unavailable(f"{host} answers with a page for people")
         self._account.source.judge(answer)
         return answer
 
     def _once(self, http: httpx.Client, request: Request) -> Answer:
         if time.monotonic() >= _DEADLINE.at:
             raise Transient("the total deadline has passed")
-        built = http.build_request(
-            request.method, request.url, params=dict(request.params) or None, headers=dict(request.headers),
-            content=request.content,
-        )  # fmt: skip
-        auth = httpx.BasicAuth(*request.basic) if request.basic else None
+        try:
+            built = http.build_request(
+                request.method, request.url, params=dict(request.params) or None, headers=dict(request.headers),
+                content=request.content,
+            )  # fmt: skip
+            auth = httpx.BasicAuth(*request.basic) if request.basic else None
+        except (
+            httpx.InvalidURL,
+            ValueError,
+            TypeError,
+        ) as error:  # UnicodeError is a ValueError; none says what it read
+            raise Refused(f"the call cannot be made: {type(error).__name__}") from None
         response = http.send(built, stream=True, auth=auth)
         try:
             if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
@@ -266,6 +293,16 @@ class AccountClient:
         if answer.status in AGAIN and "retry-after" not in headers and request.idempotent:
             raise _TryAgain(answer)
         return answer
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell what a second try may mend."""
+    return isinstance(error, httpx.TransportError | _TryAgain) and not isinstance(error, _UNSENDABLE)
+
+
+def _is_page(body: bytes) -> bool:
+    """Tell a web page, such as a maintenance page with HTTP 200, from data."""
+    return body[:100].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES)
 
 
 class _TryAgain(SourceError):

@@ -54,7 +54,7 @@ def next_poll(
     *,
     number: str,
     began: datetime,
-    edd: Edd | None = None,
+    edd: Edd | None,
 ) -> datetime | None:
     """Answer when to ask again, or None: never (it ended, or nothing was heard for `expired_after`).
 

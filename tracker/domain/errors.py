@@ -7,6 +7,7 @@ TrackerError
   SourceError
     Transient             may work later                    -> due_at, backing off
       RateLimited         ... and they said when            -> the account waits until then
+      Unavailable         nothing of theirs works just now  -> the account rests half an hour and more, one finding
     CredentialsRejected   our key is wrong                  -> the account is parked, one finding
     NotFound              number or order unknown to them   -> tracking not_found; normal in the first hours
     BadPayload            we cannot read what they sent     -> bytes kept, counted, replayable
@@ -46,6 +47,18 @@ class Transient(SourceError):
 
 class RateLimited(Transient):
     """Asked to slow down; `after` is how long, where they said it."""
+
+    def __init__(self, message: str, after: timedelta | None = None) -> None:
+        """Keep the wait they named, None where they named none."""
+        super().__init__(message)
+        self.after = after
+
+
+class Unavailable(Transient):
+    """All of it is away, and will be for a while: a frozen or locked shop, a page for people, an error where the answer stands.
+
+    `after` is how long, where they said it. Its account rests for half an hour at first, then longer.
+    """
 
     def __init__(self, message: str, after: timedelta | None = None) -> None:
         """Keep the wait they named, None where they named none."""

@@ -27,7 +27,7 @@ from tracker.domain.errors import (
     SourceError,
     Transient,
 )
-from tracker.domain.facts import Finding, Page, Parcel, Parcels, Refs, Registered, Since
+from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Refs, Registered, Since, Summary
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import tell
 from tracker.pipeline.facts import UNIDENTIFIED
@@ -151,14 +151,11 @@ def _due_trackings(
     if not ids:
         return ()
     return connection.execute(
-        sa.select(
-            trackings, shipments.c.carrier, shipments.c.number, shipments.c.summary, shipments.c.starts_at,
-            shipments.c.edd_begins, shipments.c.edd_ends,
-        )
+        sa.select(trackings, shipments.c.carrier, shipments.c.number)
         .join(shipments, shipments.c.id == trackings.c.shipment_id)
         .where(trackings.c.id.in_(ids))
         .order_by(trackings.c.account, trackings.c.id)
-    ).all()  # fmt: skip
+    ).all()
 
 
 def _hold(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]], now: datetime) -> None:
@@ -307,11 +304,27 @@ def _let_rest(connection: Connection, calls: Sequence[_Call], now: datetime) -> 
 
 
 def _fenced(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]]) -> set[int]:
-    held = connection.execute(
-        queries.locked(connection, sa.select(table.c.id, table.c.attempts).where(table.c.id.in_([r.id for r in rows])))
-    )
+    select = sa.select(table.c.id, table.c.attempts).where(table.c.id.in_([r.id for r in rows])).order_by(table.c.id)
     attempts = {row.id: row.attempts + 1 for row in rows}
+    held = connection.execute(queries.locked(connection, select))
     return {row.id for row in held if row.attempts == attempts[row.id]}
+
+
+def _watched(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """Return the trackings that are still ours, with what is known of their parcels now: news may have come while we asked."""
+    ours = _fenced(connection, trackings, rows)
+    s = shipments.c
+    return connection.execute(
+        sa.select(trackings, s.carrier, s.number, s.summary, s.starts_at, s.edd_begins, s.edd_ends)
+        .join(shipments, s.id == trackings.c.shipment_id)
+        .where(trackings.c.id.in_(ours))
+        .order_by(trackings.c.id)
+    ).all()
+
+
+def _next_look(world: World, row: Row[Any], summary: Summary, state: TrackingState, now: datetime) -> datetime | None:
+    edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
+    return next_poll(summary, state, world.config.cadence, now, number=row.number, began=row.starts_at, edd=edd)
 
 
 def _store_poll(
@@ -322,11 +335,10 @@ def _store_poll(
     business: datetime,
     asked: tuple[datetime, datetime],
 ) -> None:
-    ours = _fenced(connection, trackings, call.rows)
+    rows = _watched(connection, call.rows)
     pages: list[Page] = call.result or []
     hashed = hashlib.sha256(b"\0".join(part for page in pages for part in page.parts)).hexdigest()
-    fresh = [row for row in call.rows if row.answer_hash != hashed]
-    if pages and fresh and ours:
+    if pages and any(row.answer_hash != hashed for row in rows):
         queries.store_payloads(
             connection,
             [
@@ -335,9 +347,7 @@ def _store_poll(
             ],
         )
     updates = []
-    for row in call.rows:
-        if row.id not in ours:
-            continue
+    for row in rows:
         summary = SUMMARY.validate_python(row.summary)
         state = TrackingState(row.tracking_state)
         failures = 0
@@ -345,7 +355,7 @@ def _store_poll(
             state = TrackingState.NOT_FOUND if isinstance(call.error, NotFound) else TrackingState.ERROR
         elif call.error is not None:
             failures = row.failures + 1
-        at = next_poll(summary, state, world.config.cadence, business, number=row.number, began=row.starts_at)
+        at = _next_look(world, row, summary, state, business)
         if failures:
             at = min(filter(None, (at, business + queries.backoff(failures + 4))))
         updates.append(
@@ -363,11 +373,8 @@ def _store_poll(
 
 
 def _store_registration(world: World, connection: Connection, call: _Call, business: datetime) -> None:
-    ours = _fenced(connection, trackings, call.rows)
     answers: dict[str, Registered] = {answer.number: answer for answer in call.result or ()}
-    for row in call.rows:
-        if row.id not in ours:
-            continue
+    for row in _watched(connection, call.rows):
         answer = answers.get(row.number)
         values: dict[str, Any] = {"claimed_until": None}
         refused = answer.refused if answer else None
