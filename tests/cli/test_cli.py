@@ -142,7 +142,8 @@ def test_pause_and_resume(run: Run, lab: Lab) -> None:
     assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is not None
     assert "resumed: shop" in ok(run("resume", "shop"))
     assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is None
-    assert "no store 'x': shop" in str(run("pause", "x").exception)
+    unknown = run("pause", "x")
+    assert (unknown.exit_code, "no store 'x': shop" in unknown.output) == (2, True)
 
 
 def test_replay_remap_and_heal_mark_rows(run: Run, lab: Lab) -> None:
@@ -150,14 +151,14 @@ def test_replay_remap_and_heal_mark_rows(run: Run, lab: Lab) -> None:
     assert run("replay").exit_code == 2
     assert "1 parcels are read again" in ok(run("remap", "ups", "--code", "status/999"))
     assert run("remap", "ups", "--code", "999").exit_code == 2
-    assert isinstance(run("remap", "nobody").exception, TrackerError)
+    assert run("remap", "nobody").exit_code == 2
     assert "1 stores will be swept now" in ok(run("heal"))
     assert "orders of shop" in ok(run("heal", "--backfill", "shop"))
 
 
 def test_migrate_says_what_it_did(run: Run, lab: Lab) -> None:
-    assert ok(run("migrate")).strip() == "already at 0004"
-    assert ok(run("migrate", "--show")).strip() == "0004"
+    assert ok(run("migrate")).strip() == "already at 0005"
+    assert ok(run("migrate", "--show")).strip() == "0005"
 
 
 def test_check_pings_everything_and_masks_secrets(run: Run, lab: Lab) -> None:

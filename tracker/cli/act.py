@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import config_option, open_world, read_config
-from tracker.domain.errors import TrackerError
+from tracker.cli.common import all_of, config_option, open_world, read_config
 from tracker.pipeline import heal as heal_
 from tracker.pipeline import replay as replay_
 from tracker.pipeline.world import World
@@ -20,7 +19,7 @@ write_option = click.option("--write", is_flag=True, help="Let what changes caus
 def _stores(world: World, store: str | None) -> list[str]:
     known = [account.name for account in world.config.store_accounts()]
     if store is not None and store not in known:
-        raise TrackerError(f"no store {store!r}: {', '.join(known) or 'none is configured'}")
+        raise click.UsageError(f"no store {store!r}: {', '.join(known) or 'none is configured'}")
     return [store] if store else known
 
 
@@ -68,6 +67,7 @@ def replay(ids: tuple[int, ...], file: Path, state: str | None, account: str | N
         raise click.UsageError("name payloads by id, or all of a --state")
     count = replay_.replay(open_world(read_config(file)), ids=ids, state=state, account=account, write=write)
     click.echo(f"{count} payloads are due again{'' if write else '; nothing they change is written (--write)'}")
+    all_of(ids, count)
 
 
 @click.command()
@@ -79,7 +79,7 @@ def remap(account: str, file: Path, code: str | None, write: bool) -> None:
     """Give stored scans of ACCOUNT the meaning that their codes have now. No bodies are needed."""
     world = open_world(read_config(file))
     if world.account(account) is None:
-        raise TrackerError(f"no account {account!r}: {', '.join(sorted(world.config.accounts))}")
+        raise click.UsageError(f"no account {account!r}: {', '.join(sorted(world.config.accounts))}")
     pair = None
     if code is not None:
         space, slash, name = code.rpartition("/")

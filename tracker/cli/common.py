@@ -25,7 +25,7 @@ from tracker.pipeline.world import World
 from tracker.store.engine import Store
 
 WIDE = 160  # where nobody sees a terminal, lines need not be folded
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
 DEFAULT_FILE = "tracker.yaml"
 
 config_option = click.option(
@@ -74,6 +74,12 @@ def close_world(world: World) -> None:
         world.client.close()
     world.pool.shutdown()
     world.store.close()
+
+
+def all_of(ids: Sequence[int], done: int) -> None:
+    """End with exit code 1 where something was asked for by id and not all of it was done: the count was told."""
+    if done < len(set(ids)):
+        click.get_current_context().exit(1)
 
 
 def print_json(value: Any) -> None:

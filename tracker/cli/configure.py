@@ -171,10 +171,10 @@ def init(output: Path, carriers: tuple[str, ...], store: str | None, force: bool
     if output.exists() and not force:
         raise ConfigError(f"{output}: is there already; --force writes over it")
     known, shops = names("carriers"), names("adapters")
-    if not carriers and sys.stdin.isatty():
+    if not carriers and sys.stdin and sys.stdin.isatty():
         said = click.prompt(f"Carriers ({', '.join(known)}), separated by commas", default=known[0])
         carriers = tuple(part.strip() for part in said.split(",") if part.strip())
-    if store is None and sys.stdin.isatty():
+    if store is None and sys.stdin and sys.stdin.isatty():
         store = click.prompt(f"Shop platform ({', '.join(shops)})", default=shops[0])
     carriers, store = carriers or ("easypost",), store or "shopify"
     for name, choices in (*((carrier, known) for carrier in carriers), (store, shops)):

@@ -37,8 +37,9 @@ def show_(what: str, file: Path, as_json: bool) -> None:
     told = overview(open_world(read_config(file)), what)
     if as_json:
         print_json(told)
-        return
     _require(told, what)
+    if as_json:
+        return
     for order in told["orders"]:
         _print_order(order)
     for parcel in told["parcels_without_order"]:
@@ -58,8 +59,9 @@ def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
     told = explanation(open_world(read_config(file)), what, at=_moment(at))
     if as_json:
         print_json(told)
-        return
     _require(told, what)
+    if as_json:
+        return
     for order in told["orders"]:
         _print_order(order)
         now = order.get("now")

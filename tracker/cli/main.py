@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from importlib import import_module
 
 import click
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tracker import __version__
 from tracker.config.plugins import guard_names
 from tracker.daemon.app import EXIT_DATABASE, DatabaseAway
 from tracker.domain.errors import ConfigError, TrackerError
 
+EXIT_DIFFERS = 1
 EXIT_CONFIG = 2
+EXIT_DEFECT = 70
+EXIT_STOPPED = 130
+EXIT_PIPE = 141
+
+# What each command means by its exit codes, as its help tells and tests/cli/test_exit_codes.py proves, one by one.
+_READS = {2: "wrong configuration or usage", 3: "database away"}
+_RUNS = {0: "stopped by SIGTERM or Ctrl-C", **_READS, EXIT_DEFECT: "a payload was read for too long"}
+_ACTS = {**_READS, 1: "nothing of that id was there to do it to"}
+_SPEAKS = {**_READS, 1: "no such order, or it was refused; nothing was kept"}
+_USAGE = {2: "wrong usage"}
+CODES: dict[str, dict[int, str]] = {
+    "up": _RUNS, "web": _RUNS, "worker": _RUNS, "scheduler": _RUNS, "migrate": _READS,
+    "show": {**_READS, 1: "nothing is known of it"},
+    "explain": {**_READS, 1: "nothing is known of it"},
+    "evidence": {**_READS, 1: "nothing is known of it; no file is written"},
+    "plugins": _USAGE,
+    "check": {1: "problems, each listed; a database that is away is one", 2: _READS[2]},
+    "init": {2: "wrong usage, or the file is there already"},
+    "config schema": _USAGE,
+    "drift": {**_READS, 1: "shop and carrier disagree somewhere: the rows"},
+    "findings": _READS, "checkouts": _READS, "outages": _READS, "stuck": _READS, "freshness": _READS,
+    "outbox": _ACTS,
+    "inbox": {**_READS, 1: "with --body: there is no such body"},
+    "codes": _READS,
+    "note": _SPEAKS, "record": _SPEAKS, "correct": _SPEAKS,
+    "may": {**_READS, 0: "yes", 1: "no, or no such order"},
+    "dismiss": _ACTS, "snooze": _ACTS,
+    "policy show": {2: _READS[2]}, "policy table": {2: _READS[2]}, "policy presets": _USAGE, "policy coverage": {2: _READS[2]},
+    "whatif": {**_READS, 0: "nothing would change", 1: "something would change"},
+    "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,
+    "demo": {0: "as it must be", 1: "something differs", 2: "wrong usage, or a scenario that cannot be read"},
+    "sandbox play": {
+        0: "as it must be (without --check: played)", 1: "with --check: something differs", 2: "wrong usage, or a file that cannot be read",
+        3: "database away",
+    },
+    "sandbox schema": _USAGE,
+}  # fmt: skip
 
 
 class _Modules(click.Group):
@@ -27,12 +68,23 @@ class _Modules(click.Group):
             for command in import_module(f"tracker.cli.{module}").COMMANDS:
                 if command.name == cmd_name:
                     found: click.Command = command
-                    return found
+                    return _told(found, cmd_name)
         return None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the names of all commands."""
         return sorted(c.name for module in self.modules for c in import_module(f"tracker.cli.{module}").COMMANDS)
+
+
+def _told(command: click.Command, name: str) -> click.Command:
+    """Say in a command's help what its exit codes mean; a group's commands say theirs."""
+    if isinstance(command, click.Group):
+        for part, under in command.commands.items():
+            _told(under, f"{name} {part}")
+    else:
+        codes = {0: "fine", **CODES[name]}
+        command.epilog = "Exit codes: " + ", ".join(f"{code} {codes[code]}" for code in sorted(codes)) + "."
+    return command
 
 
 @click.group(cls=_Modules, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -49,36 +101,72 @@ def cli() -> None:
                    tracker explain ORDER   and why
                    tracker findings        what a person must look at
     Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage, 3 database away
+                   (each command's help says what it means by them); 70 stuck, or a defect of ours;
+                   130 stopped by Ctrl-C; 141 nobody reads the output any more
     """
 
 
 def main() -> None:
     """Run the command line; every error is told in one clear sentence and an exit code."""
+    code = _run()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        code = _unwritten(error)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run a command; returns the exit code. What ends it otherwise is told on standard error."""
     try:
         guard_names()
-        cli.main(standalone_mode=False)
+        # a command that ends by ctx.exit() has its code returned here; one that returns has done what it was told
+        code = cli.main(standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except ConfigError as error:
         for problem in error.problems:
             click.echo(problem, err=True)
-        sys.exit(EXIT_CONFIG)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.Abort:
+        return EXIT_CONFIG
+    except SystemExit:  # click and rich end so where nobody reads the output any more
+        return _unwritten(BrokenPipeError())
+    except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        sys.exit(130)
+        return EXIT_STOPPED
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except DatabaseAway as error:
         click.echo(str(error), err=True)
-        sys.exit(EXIT_DATABASE)
-    except (OperationalError, ProgrammingError) as error:
-        said = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+        return EXIT_DATABASE
+    except (DatabaseError, InterfaceError, PoolTimeout) as error:
+        origin = getattr(error, "orig", None)
+        said = str(origin).strip().splitlines()[0] if origin else type(error).__name__
         hint = (
             " (has `tracker migrate` or `tracker up` been run?)" if "no such table" in said or "exist" in said else ""
         )
         click.echo(f"the database cannot be used: {said}{hint}", err=True)
-        sys.exit(EXIT_DATABASE)
+        return EXIT_DATABASE
     except TrackerError as error:
         click.echo(str(error), err=True)
-        sys.exit(1)
+        return EXIT_DIFFERS
+    except OSError as error:
+        if error.filename is None:
+            return _unwritten(error)
+        click.echo(f"{error.filename}: {error.strerror}", err=True)
+        return EXIT_CONFIG
+    except Exception as error:
+        # where it came from, without the values: they may hold what is nobody's business
+        click.echo("".join(traceback.format_tb(error.__traceback__)), nl=False, err=True)
+        click.echo(f"a defect of ours ({type(error).__name__}): please report it with these lines", err=True)
+        return EXIT_DEFECT
+
+
+def _unwritten(error: OSError) -> int:
+    """Say what the system refused (mostly: to take our output), where anybody still listens; returns the exit code."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes there
+    if isinstance(error, BrokenPipeError):
+        return EXIT_PIPE
+    click.echo(f"it could not be done: {error.strerror or type(error).__name__}", err=True)
+    return EXIT_CONFIG

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from ruamel.yaml import YAML
 
 from tracker.cli.common import (
+    all_of,
     config_option,
     json_option,
     limit_option,
@@ -28,6 +28,7 @@ from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.vocabulary import FindingKind, Reason, ShippingStatus
 from tracker.pipeline import ops
 from tracker.pipeline.world import World
+from tracker.store.tables import accounts as accounts_table
 from tracker.store.tables import findings as findings_table
 from tracker.store.tables import inbox as inbox_table
 
@@ -50,9 +51,11 @@ def _show(
     title: str,
     columns: Sequence[tuple[str, str]],
     empty: str,
-) -> None:
-    """Ask and show, once or again and again. `columns`: what a column is called, and the key it shows."""
+    store: str | None = None,
+) -> int:
+    """Ask and show, once or again and again; returns how many rows. `columns`: what a column is called, and its key."""
     world = open_world(read_config(file))
+    _known(world, store)
     while True:
         rows = ask(world)
         if watch:
@@ -65,8 +68,19 @@ def _show(
         if not watch:
             if rows and not as_json and "id" in rows[-1] and len(rows) >= 50:
                 out.print(f"[dim]more: --after {rows[-1]['id']}[/]")
-            return
+            return len(rows)
         time.sleep(WATCH_EVERY)
+
+
+def _known(world: World, store: str | None) -> None:
+    """Refuse a store that is not configured and never was: of one that nobody knows, nothing is fine. Raises UsageError."""
+    if store is None or store in {account.name for account in world.config.store_accounts()}:
+        return
+    a = accounts_table.c
+    with world.store.read() as connection:
+        names = connection.execute(sa.select(a.name).where(a.kind == "store").order_by(a.name)).scalars().all()
+    if store not in names:
+        raise click.UsageError(f"no store {store!r}: {', '.join(names) or 'none is known'}")
 
 
 def _plain(value: Any) -> Any:
@@ -93,10 +107,12 @@ def drift(
         ("id", "id"), ("store", "store"), ("order", "order"), ("difference", "drift"), ("shop says", "order_status"),
         ("carrier says", "shipping_status"), ("for", "age"), ("caused by", "caused_by"), ("would heal", "would_heal"),
     )  # fmt: skip
-    _show(
+    rows = _show(
         file, as_json, watch, lambda w: ops.drift(w, store=store, kind=kind, after=after, limit=limit), "drift", columns,
-        "no drift: shop and carriers agree",
+        "no drift: shop and carriers agree", store,
     )  # fmt: skip
+    if rows:
+        click.get_current_context().exit(1)
 
 
 FINDINGS = (
@@ -142,7 +158,7 @@ def findings_(
             w, kinds=kinds, store=store, severity=severity, closed=closed, snoozed=snoozed, digest=digest, after=after,
             limit=limit,
         ),
-        "findings", FINDINGS, "no findings: shop and carriers agree",
+        "findings", FINDINGS, "no findings: shop and carriers agree", store,
     )  # fmt: skip
     if as_json or digest:
         return
@@ -171,7 +187,7 @@ def checkouts(file: Path, as_json: bool, limit: int, after: int | None, store: s
         return [{"id": row["id"], **row["evidence"], "seen": row["opened_at"]} for row in mine]
 
     columns = (("id", "id"), ("store", "store"), ("checkout", "checkout"), ("began", "began"), ("contact", "contact"))
-    _show(file, as_json, False, ask, "abandoned checkouts", columns, "no checkout was left")
+    _show(file, as_json, False, ask, "abandoned checkouts", columns, "no checkout was left", store)
 
 
 @click.command()
@@ -209,7 +225,7 @@ def stuck(
     )  # fmt: skip
     _show(
         file, as_json, watch, lambda w: ops.stuck(w, store=store, carrier=carrier, after=after, limit=limit), "stuck",
-        columns, "nothing is stuck",
+        columns, "nothing is stuck", store,
     )  # fmt: skip
 
 
@@ -259,8 +275,11 @@ def outbox(
     if verb == "retry":
         if not ids and not all_:
             raise click.UsageError("name writes by id, or say --all")
-        count = ops.retry(open_world(read_config(file)), ids=ids, state=state, store=store)
+        world = open_world(read_config(file))
+        _known(world, store)
+        count = ops.retry(world, ids=ids, state=state, store=store)
         click.echo(f"{count} writes are due again")
+        all_of(ids, count)
         return
     columns = (
         ("id", "id"), ("store", "store"), ("key", "key"), ("state", "state"), ("tries", "attempts"), ("error", "error"),
@@ -268,7 +287,7 @@ def outbox(
     )  # fmt: skip
     _show(
         file, as_json, watch, lambda w: ops.list_outbox(w, state=state, store=store, after=after, limit=limit), "outbox",
-        columns, "no such write",
+        columns, "no such write", store,
     )  # fmt: skip
 
 
@@ -299,7 +318,7 @@ def inbox(
             ).scalar_one_or_none()
         if body is None:
             raise TrackerError(f"there is no body of payload {row_id} (any more)")
-        sys.stdout.buffer.write(body)
+        click.echo(body, nl=False)
         return
     columns = (
         ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("why", "reason"), ("bytes", "size"),

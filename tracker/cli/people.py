@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tracker.cli.common import cell, config_option, json_option, open_world, out, print_json, read_config
+from tracker.cli.common import all_of, cell, config_option, json_option, open_world, out, print_json, read_config
 from tracker.config.policy import duration
 from tracker.domain.gates import into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
@@ -120,7 +120,8 @@ def may(order: str, status: str, file: Path, as_json: bool, store: str | None, b
 def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str) -> None:
     """Close findings by id; each stays closed until its evidence changes."""
     closed = ops.close(open_world(read_config(file)), ids, by=by, reason=reason)
-    click.echo(f"{closed} of {len(ids)} findings dismissed")
+    click.echo(f"{closed} of {len(set(ids))} findings dismissed")
+    all_of(ids, closed)
 
 
 @click.command()
@@ -133,7 +134,9 @@ def snooze(ids: tuple[int, ...], file: Path, span: str) -> None:
         length = duration(span)
     except ValueError as error:
         raise click.UsageError(f"--for {span!r}: {error}") from None
-    click.echo(f"{ops.snooze(open_world(read_config(file)), ids, length)} of {len(ids)} findings snoozed for {span}")
+    hidden = ops.snooze(open_world(read_config(file)), ids, length)
+    click.echo(f"{hidden} of {len(set(ids))} findings snoozed for {span}")
+    all_of(ids, hidden)
 
 
 COMMANDS = (note, record, correct, may, dismiss, snooze)

@@ -105,9 +105,16 @@ def board(player: Player) -> list[tuple[str, ...]]:
 @click.command()
 @click.option("--seed", type=int, default=None, help="Shuffle as another run did; a new one each time by default.")
 @click.option("--keep", is_flag=True, help="Leave it running at the end, until Ctrl-C.")
+@click.option(
+    "--scenario",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=DEMO,
+    help="Another play than ours (format: tests/scenarios/README.md).",
+)
 @click.option("--log", "log_file", type=click.Path(dir_okay=False), default=None, help="Write the log lines here.")
 @json_option
-def demo(seed: int | None, keep: bool, log_file: str | None, as_json: bool) -> None:
+def demo(seed: int | None, keep: bool, file: Path, log_file: str | None, as_json: bool) -> None:
     """Play about eight orders through some days, in about a minute, on local servers; nothing leaves this machine.
 
     Carriers and shop are local servers that speak the real wire formats. Webhooks come late, doubled and out of order,
@@ -115,10 +122,10 @@ def demo(seed: int | None, keep: bool, log_file: str | None, as_json: bool) -> N
     exit 0 when all is as it must be, 1 with every difference when not.
     """
     seed = seed if seed is not None else random.SystemRandom().randrange(1, 100_000)
-    scenario = load_scenario(DEMO)
+    scenario = load_scenario(file)
     log_path = log_file or Path(tempfile.gettempdir()) / "trackwright-demo.log"
     with open(log_path, "w", encoding="utf-8") as stream, logs_to(stream):
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+        console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
         live = (
             Live(console=console, refresh_per_second=FRAMES_A_SECOND, transient=False)
             if console.is_terminal and not as_json

@@ -144,7 +144,7 @@ def whatif(
         _store(config, store)
 
     def progress(done: int) -> None:
-        if sys.stderr.isatty():
+        if sys.stderr and sys.stderr.isatty():
             click.echo(f"\r{done} orders", nl=False, err=True)
 
     answer = what_if(world, config, begin, store=store, mapping=mapping_file is not None, progress=progress)

@@ -179,8 +179,8 @@ class Daemon:
             self.servers = Servers(self.world, self.not_ready, lambda: self.metrics.render(self.gauges()))
             self._spawn("web", self.servers.run)
             if not self.servers.started():
-                raise TrackerError(
-                    f"the receiver cannot listen on {self.world.config.root.web.host}:{self.world.config.root.web.port}"
+                raise ConfigError(
+                    f"web: the receiver cannot listen on {self.world.config.root.web.host}:{self.world.config.root.web.port}"
                 )
         if "worker" in self.roles:
             self.bells.start(lambda queue, stop: drain(self.world, queue, stop))

@@ -168,11 +168,12 @@ class Player:
         base = f"http://127.0.0.1:{town_port}"
         lines = [
             f"database: {self._database}",
+            "database_wait: 2s",
             f"broker: {self._broker}",
             f"vault_key: {self._secret('vault', Fernet.generate_key().decode())}",
             f"web: {{port: {web_port}, ops_port: 0}}",
             "network: {allow: [127.0.0.1]}",
-            "accounts:",
+            "accounts:" if self.scenario.accounts else "accounts: {}",
         ]
         for name, used in self.scenario.accounts.items():
             token = self._secret(f"{name}.token", self._tokens[name])
