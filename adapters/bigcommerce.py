@@ -11,7 +11,7 @@ An order is read in three parts (order, products, shipments); a sweep lists ids 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, ClassVar
@@ -29,7 +29,6 @@ from tracker.domain.facts import (
     Item,
     Order,
     Page,
-    Parcel,
     Payload,
     Receipt,
     Refs,
@@ -38,8 +37,10 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, retry_after
-from tracker.plugin.payloads import decode, mapping, shown_number, text, word
+from tracker.plugin.payloads import decode, mapping, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
+from tracker.plugin.tracked import exactly
+from tracker.plugin.tracked import parcels as typed_parcels
 
 O, P = OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)
@@ -132,10 +133,12 @@ class BigCommerce(contracts.Platform):
             return (Hint(word(ref, "$.data.id")),)
         if payload.body[:1] == b"[":
             return [Hint(word(row.get("id"), "$[].id")) for row in _rows(payload.body)]
-        row = decode(payload.body)
         products = _rows(payload.parts[1]) if len(payload.parts) > 1 else []
-        shipments = _rows(payload.parts[2]) if len(payload.parts) > 2 else []
-        return self._facts(row, products, shipments)
+        return exactly(
+            lambda decode: self._facts(
+                decode(payload.body), products, _rows(payload.parts[2], decode) if len(payload.parts) > 2 else []
+            )
+        )
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """Read orders in three parts each, or list what was modified since the cursor (with an overlap), by id."""
@@ -283,14 +286,13 @@ class BigCommerce(contracts.Platform):
         return O.SHIPPED if shipped >= total else O.PARTIALLY_SHIPPED
 
     def _fulfilment(self, row: dict[str, Any], where: str) -> Fulfilment:
-        parcels = []
-        printed = shown_number(row.get("tracking_number"))
         company = (
             text(row.get("tracking_carrier")) or text(row.get("shipping_provider")) or text(row.get("shipping_method"))
         )
-        if printed:
-            carrier = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
-            parcels.append(Parcel(carrier, printed, company))
+        carrier = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
+        parcels, unreadable = typed_parcels(
+            row.get("tracking_number"), carrier, company, f"{where}.tracking_number", []
+        )
         quantities = []
         for i, item in enumerate(row.get("items") or []):
             item = mapping(item, f"{where}.items[{i}]")
@@ -303,6 +305,7 @@ class BigCommerce(contracts.Platform):
             quantities=tuple(quantities),
             shipped_at=_date(row.get("date_created"), f"{where}.date_created"),
             service=text(row.get("shipping_method")),
+            unreadable=tuple(unreadable),
         )
 
 
@@ -316,7 +319,7 @@ def _item(row: dict[str, Any], where: str) -> Item:
     )
 
 
-def _rows(body: bytes) -> list[dict[str, Any]]:
+def _rows(body: bytes, decode: Callable[[bytes], dict[str, Any]] = decode) -> list[dict[str, Any]]:
     """Decode a list of objects; V2 answers with bare lists, and with nothing (204) where there is none."""
     wrapped = decode(b'{"rows":' + body + b"}")
     rows = wrapped.get("rows")

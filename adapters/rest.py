@@ -34,8 +34,10 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status
-from tracker.plugin.payloads import decode, listing, mapping, moment, shown_number, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
+from tracker.plugin.tracked import exactly
+from tracker.plugin.tracked import parcels as typed_parcels
 
 O, P = OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)
@@ -135,7 +137,9 @@ class Rest(contracts.Platform):
 
     def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout]:
         """Read an answer as orders or checkouts; a hook only hints at an order."""
-        body = decode(payload.body)
+        return exactly(lambda decode: self._read(payload, decode(payload.body)))
+
+    def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | Hint | Checkout]:
         if payload.kind == "webhook":
             data = mapping(body.get("data"), "$.data")
             return (Hint(word(data.get("order"), "$.data.order")),)
@@ -285,13 +289,15 @@ class Rest(contracts.Platform):
         )
 
     def _fulfilment(self, row: dict[str, Any], where: str) -> Fulfilment:
-        parcels = []
+        parcels: list[Parcel] = []
+        unreadable: list[str] = []
         for told in listing(row.get("tracking"), f"{where}.tracking"):
             told = mapping(told, f"{where}.tracking")
-            printed, company = shown_number(told.get("number")), text(told.get("carrier"))
-            if printed:
-                carrier = self.settings.carriers.get(company) or _CARRIERS.get(company.lower())
-                parcels.append(Parcel(carrier, printed, company))
+            company = text(told.get("carrier"))
+            carrier = self.settings.carriers.get(company) or _CARRIERS.get(company.lower())
+            found, strange = typed_parcels(told.get("number"), carrier, company, f"{where}.tracking.number", [])
+            parcels += found
+            unreadable += strange
         quantities = []
         for i, item in enumerate(listing(row.get("items"), f"{where}.items")):
             item = mapping(item, f"{where}.items[{i}]")
@@ -305,6 +311,7 @@ class Rest(contracts.Platform):
             live=row.get("cancelled") is not True,
             shipped_at=_maybe(row.get("shipped_at"), f"{where}.shipped_at"),
             service=text(row.get("service")),
+            unreadable=tuple(unreadable),
         )
 
     def _checkout(self, row: dict[str, Any], where: str) -> Checkout:

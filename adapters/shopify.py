@@ -35,8 +35,10 @@ from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, Shippin
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status
 from tracker.plugin.oauth import Token, Tokens, ask_token
-from tracker.plugin.payloads import decode, listing, mapping, moment, shown_number, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.signatures import hmac_base64
+from tracker.plugin.tracked import exactly
+from tracker.plugin.tracked import parcels as typed_parcels
 
 S, O, P = ShippingStatus, OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)  # the search index may lag behind the record
@@ -167,7 +169,9 @@ class Shopify(contracts.Platform):
 
     def normalize(self, payload: Payload) -> Iterable[Order | Hint]:
         """Read an answer as orders; a webhook body only hints at one."""
-        body = decode(payload.body)
+        return exactly(lambda decode: self._read(payload, decode(payload.body)))
+
+    def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | Hint]:
         if payload.kind == "webhook":
             return _hints(body)
         data = mapping(body.get("data"), "$.data")
@@ -301,13 +305,15 @@ class Shopify(contracts.Platform):
 
     def _fulfilment(self, node: dict[str, Any], where: str) -> Fulfilment:
         status = text(node.get("status"))
-        parcels = []
+        parcels: list[Parcel] = []
+        unreadable: list[str] = []
         for told in listing(node.get("trackingInfo"), f"{where}.trackingInfo"):
             told = mapping(told, f"{where}.trackingInfo")
-            printed, company = shown_number(told.get("number")), text(told.get("company"))
-            if printed:
-                known = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
-                parcels.append(Parcel(known, printed, company))
+            company = text(told.get("company"))
+            known = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
+            found, strange = typed_parcels(told.get("number"), known, company, f"{where}.trackingInfo.number", [])
+            parcels += found
+            unreadable += strange
         shown = None
         events = node.get("events")
         nodes = listing(events.get("nodes"), f"{where}.events.nodes") if isinstance(events, dict) else []
@@ -324,6 +330,7 @@ class Shopify(contracts.Platform):
             published=shown,
             live=status not in ("CANCELLED", "ERROR", "FAILURE"),
             shipped_at=moment(node.get("createdAt"), f"{where}.createdAt"),
+            unreadable=tuple(unreadable),
         )
 
     def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Answer:

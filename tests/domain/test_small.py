@@ -103,6 +103,7 @@ def test_a_number_is_recognized(number: str, first: str) -> None:
 
 
 def test_spaces_case_and_direction_marks_do_not_matter() -> None:
+    assert candidates("１Ｚ5R89390357567127") == ("ups",)  # full-width digits are digits
     assert candidates("\u200f 1z 5R89390357567127\u200e") == candidates("1Z5R89390357567127") == ("ups",)
 
 
@@ -113,7 +114,6 @@ def test_spaces_case_and_direction_marks_do_not_matter() -> None:
         "1Z5R89390357567128",
         "996578788855",
         "RB123456785XX",
-        "１Ｚ5R89390357567127",
         "'; DROP TABLE scans; --",
         "a" * 4096,
         "\r\nX",

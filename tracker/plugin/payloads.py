@@ -12,7 +12,6 @@ import orjson
 
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Unread
-from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, Zone
 
 T = TypeVar("T")
@@ -150,12 +149,6 @@ def number(value: Any, where: str) -> str:
     if len(found) > 64 or not found.isascii() or not found.isprintable() or " " in found:
         raise BadPayload(where, "is no tracking number: 1 to 64 printable ASCII characters")
     return found
-
-
-def shown_number(value: Any) -> str:
-    """Return a tracking number as a shop holds it, where people type it freely; empty where it can be none."""
-    found = clean(text(value))
-    return found if len(found) <= 64 and found.isascii() and found.isprintable() else ""
 
 
 def moment(value: Any, where: str) -> datetime:
