@@ -26,8 +26,8 @@ test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis 
 	@$(BIN)/coverage report --skip-covered --fail-under=95
 	@$(BIN)/coverage report --skip-covered --fail-under=100 --include='tracker/domain/*,tracker/plugin/*,carriers/*,adapters/*' --omit=tracker/plugin/conformance.py
 
-mutants: $(VENV)/.installed ## prove that each requirement's test fails without its rule
-	@$(BIN)/python -m pytest -m mutants -q -p no:cacheprovider tests/requirements $(ARGS)
+mutants: $(VENV)/.installed ## prove that each requirement, and each mended rule, has a test that fails without it
+	@$(BIN)/python -m pytest -m mutants -q -p no:cacheprovider tests/requirements tests/cases $(ARGS)
 
 chaos: $(VENV)/.installed ## random faults from printed seeds, then count what was lost (SEEDS=10 SECONDS=60)
 	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),10) --seconds $(or $(SECONDS),60) $(ARGS)

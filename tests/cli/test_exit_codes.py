@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.lab import UPS, Lab
-from tracker.cli.main import CODES
+from tracker.cli.main import CODES, main
 from tracker.store import tables as t
 
 pytestmark = pytest.mark.process
@@ -395,3 +395,15 @@ def test_a_defect_of_ours_is_no_answer_and_shows_no_value(folder: Path) -> None:
     assert "a defect of ours (ValueError)" in done.stderr
     assert "sitecustomize.py" in done.stderr
     assert "secretsecret" not in done.stderr + done.stdout
+
+
+def test_main_ends_with_what_the_command_returned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["tracker", "show", "99", "--json"])
+    with pytest.raises(SystemExit) as unknown:
+        main()
+    monkeypatch.setattr(sys, "argv", ["tracker", "may", "7", "cancelled"])
+    with pytest.raises(SystemExit) as refused:
+        main()
+
+    assert (unknown.value.code, refused.value.code) == (1, 1)

@@ -1,0 +1,89 @@
+"""Each mended rule has a test that turns red without it: entries of mutants.yaml, each run in this process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.mutating import ROOT, mutated
+from tracker.daemon import play
+
+MUTANTS: dict[str, dict[str, str]] = yaml.safe_load(
+    (Path(__file__).parent / "mutants.yaml").read_text(encoding="utf-8")
+)
+LIMIT = 120.0  # seconds; a mutant may never end: that is red too
+
+
+class Outcome:
+    """What a nested run came to: the phases that failed, the tests that passed."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.passed: list[str] = []
+        self.skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(f"{report.when} {report.nodeid}")
+        elif report.skipped:
+            self.skipped.append(report.nodeid)
+        elif report.when == "call":
+            self.passed.append(report.nodeid)
+
+
+def run(test: str) -> Outcome:
+    """Run a test in this process, as the suite would, up to its first failure."""
+    outcome = Outcome()
+    options = ["-q", "-x", "--no-header", "--tb=no", "-o", "addopts=--import-mode=importlib", "--rootdir", str(ROOT)]
+    plugins = ["-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:cov"]
+    code = pytest.main([*options, *plugins, str(ROOT / test)], plugins=[outcome])
+    assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"{test} was not run: {pytest.ExitCode(code)!r}"
+    return outcome
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What never settles, or never ends, is red after a while."""
+
+    def over(_number: int, _frame: FrameType | None) -> Any:
+        raise TimeoutError(f"did not end within {LIMIT} s")
+
+    monkeypatch.setattr(play, "PATIENCE", 8.0)
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_each_mutant_says_what_it_takes_out_and_which_test_misses_it() -> None:
+    for name, mutant in MUTANTS.items():
+        assert set(mutant) == {"file", "old", "new", "test"}, name
+        source = (ROOT / mutant["file"]).read_text(encoding="utf-8")
+        assert source.count(mutant["old"]) == 1, (
+            f"{name}: {mutant['file']} holds it {source.count(mutant['old'])} times"
+        )
+        compile(source.replace(mutant["old"], mutant["new"]), mutant["file"], "exec")
+        file, _, test = mutant["test"].partition("::")
+        assert f"def {test.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8"), (
+            f"{name}: {mutant['test']}"
+        )
+
+
+@pytest.mark.mutants
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_without_its_rule_the_test_fails(name: str, impatient: None) -> None:
+    mutant = MUTANTS[name]
+    with mutated(mutant["file"], mutant["old"], mutant["new"]):
+        outcome = run(mutant["test"])
+
+    assert not outcome.skipped, f"{mutant['test']} is skipped here: it proves nothing"
+    assert [one for one in outcome.failed if one.startswith("call")], (
+        f"{mutant['test']} passes without the rule" if not outcome.failed else f"it fails elsewhere: {outcome.failed}"
+    )
