@@ -148,6 +148,16 @@ def test_a_hostile_file_is_a_config_error(raw: bytes, tmp_path: Path) -> None:
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    "uses", ["x" * 5000, "0x" + "f" * 5000, "9" * 5000, "\\0", "../ups", "[a]", "easypost.x", "1e999"]
+)
+def test_a_plugin_name_that_is_none_is_a_config_error(uses: str) -> None:
+    said = problems(f'accounts: {{a: {{uses: "{uses}"}}}}\n') + problems(f"accounts: {{a: {{uses: {uses}}}}}\n")
+
+    assert all("accounts.a.uses: no plugin" in one for one in said)
+    assert all(len(one) < 500 for one in said)
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_configuration_or_a_config_error(raw: bytes) -> None:
     try:

@@ -263,16 +263,32 @@ def test_a_page_for_people_is_no_answer(peer: Peer, client: AccountClient, page:
         get(client, peer)
 
 
+INSIDE = {  # block -> an address of it (RFC 6890 and the IANA special-purpose registries)
+    "this network": "0.0.0.0", "private": "10.0.0.1", "private 12": "172.16.0.1", "private 16": "192.168.1.1",
+    "shared": "100.64.0.1", "loopback": "127.0.0.1", "link-local": "169.254.169.254", "protocols": "192.0.0.8",
+    "PCP anycast": "192.0.0.9", "documentation": "192.0.2.1", "documentation 2": "198.51.100.1", "documentation 3": "203.0.113.1",
+    "6to4 relays": "192.88.99.1", "benchmarking": "198.18.0.1", "multicast": "224.0.0.1", "multicast documentation": "233.252.0.1",
+    "reserved": "240.0.0.1", "broadcast": "255.255.255.255",
+    "unspecified 6": "::", "loopback 6": "::1", "IPv4-compatible": "::127.0.0.1", "IPv4-compatible public": "::8.8.8.8",
+    "IPv4-mapped": "::ffff:10.0.0.1", "IPv4-translated": "::ffff:0:10.0.0.1", "IPv4-translated public": "::ffff:0:8.8.8.8",
+    "NAT64": "64:ff9b::a00:1", "NAT64 public": "64:ff9b::8.8.8.8", "NAT64 local": "64:ff9b:1::a00:1", "discard": "100::1",
+    "dummy": "100:0:0:1::1", "Teredo": "2001:0:4136:e378:8000:63bf:3fff:fdd2", "benchmarking 6": "2001:2::1", "AMT": "2001:3::1",
+    "ORCHID": "2001:10::1", "ORCHIDv2": "2001:20::1", "DETs": "2001:30::1", "documentation 6": "2001:db8::1",
+    "documentation 6 new": "3fff::1", "6to4": "2002:a00:1::", "6to4 public": "2002:808:808::", "SRv6": "5f00::1",
+    "unassigned": "4000::1", "unique local": "fd00::1", "unique local central": "fc00::1", "link-local 6": "fe80::1",
+    "scoped": "fe80::1%eth0", "scoped public": "2606:4700::1111%eth0", "site-local": "fec0::1", "multicast 6": "ff0e::1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", INSIDE)
+def test_an_address_inside_is_not_public(block: str) -> None:
+    assert not is_public(INSIDE[block])
+
+
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "::1",
-     "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "255.255.255.255"],
-)  # fmt: skip
-def test_an_address_inside_is_not_public(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+    ["8.8.8.8", "100.63.255.255", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8"],
+)
 def test_an_address_outside_is_public(address: str) -> None:
     assert is_public(address)
 

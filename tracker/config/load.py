@@ -22,7 +22,7 @@ from tracker.config.model import (
 )
 from tracker.config.plugins import load, names
 from tracker.config.policy import bind, policy_values, spell
-from tracker.config.yamlfile import Document, Path_, parse, read
+from tracker.config.yamlfile import Document, Path_, parse, quoted, read
 from tracker.domain.cadence import Cadence
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
@@ -92,7 +92,7 @@ def _account(
     if uses not in known:
         near = difflib.get_close_matches(str(uses), known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        said = "is missing" if uses is None else f"no plugin {uses!r}"
+        said = "is missing" if uses is None else f"no plugin {quoted(uses)}"
         document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
         return None
     plugin = load(package, str(uses))

@@ -19,14 +19,16 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tracker.clock import system_now
-from tracker.config.yamlfile import Document, Path_, read
+from tracker.config.yamlfile import Document, Path_, quoted, read
 from tracker.domain.hashing import digest
 from tracker.domain.policy import WEEKDAYS, Calendar, Deadline, Owns, Policy, Silence, Span
 from tracker.domain.vocabulary import FindingKind, NoticeClass, OrderStatus, Owner, ShippingStatus
 from tracker.plugin.contracts import Platform
 
 POLICIES = Path(__file__).parent / "policies"
-_DURATION = re.compile(r"(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?")
+# a space belongs to the part before it: between parts that may all be missing, spaces would be tried in every way
+_DURATION = re.compile(r"(?:(\d{1,9})d\s*)?(?:(\d{1,9})h\s*)?(?:(\d{1,9})m\s*)?(?:(\d{1,9})s)?", re.ASCII)
+MOST_DURATION = timedelta(days=36_500)  # so that now and it are a moment
 _BUSINESS = re.compile(r"(\d{1,3})\s*business days?")
 YEARS_BACK, YEARS_AHEAD = 2, 5
 O, S = OrderStatus, ShippingStatus
@@ -54,14 +56,17 @@ CLOCKS = {
 
 
 def duration(value: Any) -> Any:
-    """Read `10m`, `7d` or `1h 30m`; leaves the rest to pydantic to refuse."""
+    """Read `10m`, `7d` or `1h 30m`, a hundred years at most. Raises ValueError for anything else."""
     if isinstance(value, timedelta):
         return value
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) and value.strip() else None
     if match is None:
         raise ValueError("must be a duration such as 30s, 10m, 4h, 7d or 1h 30m")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if span > MOST_DURATION:
+        raise ValueError(f"must be a duration of {MOST_DURATION.days}d at most")
+    return span
 
 
 def spell(value: timedelta) -> str:
@@ -202,7 +207,7 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
     if name not in presets():
         near = difflib.get_close_matches(name, presets(), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        document.problem((*path, "preset"), f"no preset {name!r}: one of {', '.join(presets())}{hint}")
+        document.problem((*path, "preset"), f"no preset {quoted(name)}: one of {', '.join(presets())}{hint}")
         return Bound(Policy())
     merged, sources = _preset(name)
     for key, value in given.items():
@@ -297,7 +302,9 @@ def _calendar(part: CalendarPart, path: Path_, document: Document) -> Calendar:
     zones = available_timezones()
     if part.zone not in zones:
         near = difflib.get_close_matches(part.zone, zones, 3, 0.5)
-        document.problem((*path, "zone"), f"no time zone {part.zone!r}: did you mean {' or '.join(near) or 'UTC'}?")
+        document.problem(
+            (*path, "zone"), f"no time zone {quoted(part.zone)}: did you mean {' or '.join(near) or 'UTC'}?"
+        )
         return Calendar()
     wrong = [day for day in part.weekend if day not in WEEKDAYS]
     if wrong or len(part.weekend) > 6:
@@ -312,13 +319,13 @@ def _calendar(part: CalendarPart, path: Path_, document: Document) -> Calendar:
             near = difflib.get_close_matches(part.country.upper(), known, 3, 0.4)
             document.problem(
                 (*path, "country"),
-                f"no calendar for {part.country!r}: ISO 3166 alpha-2, such as {', '.join(near or ['US', 'DE', 'IN'])}",
+                f"no calendar for {quoted(part.country)}: ISO 3166 alpha-2, such as {', '.join(near or ['US', 'DE', 'IN'])}",
             )
             return Calendar()
         if part.region is not None and part.region not in known[part.country]:
             document.problem(
                 (*path, "region"),
-                f"{part.country} has no region {part.region!r}: {', '.join(known[part.country]) or 'none'}",
+                f"{part.country} has no region {quoted(part.region)}: {', '.join(known[part.country]) or 'none'}",
             )
             return Calendar()
         year = system_now().year
@@ -359,7 +366,7 @@ def _contradictions(part: PolicyPart, path: Path_, document: Document) -> None:
     for i, rule in enumerate(part.ownership or ()):
         at = (*path, "ownership", i)
         if rule.name in names:
-            document.problem(at, f"contradiction: the rule name {rule.name!r} is used twice")
+            document.problem(at, f"contradiction: the rule name {quoted(rule.name)} is used twice")
         names[rule.name] = i
         shape = tuple(
             tuple(sorted(word.casefold() for word in getattr(rule, key)))
@@ -369,7 +376,7 @@ def _contradictions(part: PolicyPart, path: Path_, document: Document) -> None:
             document.problem(at, "names no condition: use otherwise: for the rest")
         elif shape in shapes:
             said = "says the same" if shapes[shape].owner is rule.owner else "names another owner"
-            document.problem(at, f"contradiction: rule {shapes[shape].name!r} has the same conditions and {said}")
+            document.problem(at, f"contradiction: rule {quoted(shapes[shape].name)} has the same conditions and {said}")
         shapes.setdefault(shape, rule)
     both = set(part.restore_from or ()) & set(part.system or ("system", "trackwright"))
     if both:

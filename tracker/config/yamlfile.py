@@ -18,6 +18,8 @@ from tracker.domain.errors import ConfigError
 
 MOST_BYTES = 256 << 10  # a thousand accounts; a mebibyte of commas would be read for half a minute
 MOST_DEPTH = 20
+MOST_NUMBER = 1 << 63
+MOST_QUOTED = 60  # characters of a wrong value that a problem shows
 _REFERENCE = re.compile(r"\$\{(env|file):([^${}]+)\}")
 _FALSE = frozenset({"false", "False", "FALSE"})
 Path_ = tuple[str | int, ...]
@@ -42,8 +44,14 @@ class Document:
 
     def problem(self, path: Path_, said: str) -> None:
         """Note a problem at a path."""
-        key = ".".join(map(str, path)) or "(file)"
+        key = ".".join(str(part)[:MOST_QUOTED] for part in path) or "(file)"
         self.problems.append(f"{self.at(path)}: {key}: {said}")
+
+
+def quoted(value: Any) -> str:
+    """Return what somebody wrote, short enough to stand in a problem."""
+    text = str(value)
+    return repr(text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}...")
 
 
 def read(path: Path) -> Document:
@@ -123,7 +131,8 @@ def _scalar(node: Any, path: Path_, document: Document, folder: Path) -> Any:
         return text not in _FALSE
     try:
         if kind == "int":
-            return int(text.replace("_", ""), 0) if text.lstrip("+-").lower().startswith(("0x", "0o")) else int(text)
+            number = int(text.replace("_", ""), 0) if text.lstrip("+-").lower().startswith(("0x", "0o")) else int(text)
+            return number if abs(number) < MOST_NUMBER else text  # Python refuses to spell one of 5,000 letters
         if kind == "float":
             return float(text)
     except ValueError:

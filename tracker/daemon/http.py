@@ -35,8 +35,20 @@ KEEP_IDLE = 30.0  # seconds that an unused connection is kept
 AGAIN = (502, 503, 504)
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # the request is at fault, not the wire
 _PAGES = (b"<!doctype html", b"<html")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
+# What is handed out to hosts of the internet (IANA IPv6 Address Space), and what lies in it for other ends (RFC 6890 and the
+# IANA special-purpose registries, read 2026-11): nothing outside it, so no translation, mapping or site-local prefix either.
+_UNICAST = ipaddress.ip_network("2000::/3")
+_SPECIAL = tuple(
+    ipaddress.ip_network(block)
+    for block in (
+        "2001::/23",  # IETF protocols: Teredo, benchmarking, ORCHID, DETs
+        "2001:db8::/32", "3fff::/20",  # documentation
+        "2002::/16",  # 6to4: embeds any IPv4 address
+        "100.64.0.0/10",  # shared by a provider and its customers
+        "192.0.0.0/24",  # IETF protocols
+        "192.88.99.0/24",  # relays of 6to4, withdrawn
+    )
+)  # fmt: skip
 
 
 class ForbiddenAddress(httpcore.ConnectError):
@@ -49,11 +61,9 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
-        if ip in _NAT64 or ip.sixtofour is not None:
+        if ip not in _UNICAST or ip.scope_id is not None:
             return False
-    elif ip in _SHARED:
-        return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in block for block in _SPECIAL)
 
 
 class _Deadline(threading.local):

@@ -23,7 +23,7 @@ from tracker.domain.vocabulary import (
     TrackingState,
 )
 
-_OFFSET = re.compile(r"\+?\s*(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?")
+_OFFSET = re.compile(r"\+?\s*(?:(\d{1,9})d\s*)?(?:(\d{1,9})h\s*)?(?:(\d{1,9})m\s*)?(?:(\d{1,9})s)?", re.ASCII)
 
 
 def _when(value: Any) -> Any:
