@@ -127,6 +127,10 @@ class Rest(contracts.Platform):
                 found.setdefault(status, spelt)
         return found
 
+    def says(self) -> frozenset[OrderStatus]:
+        """Return what this shop's own words can say."""
+        return frozenset(status for status, _, _ in self._words.values())
+
     def verify(self, payload: Payload) -> int:
         """Check the Standard Webhooks signature over id, time and raw body."""
         return standard_webhooks([whsec_key(secret) for secret in self.settings.webhook_secrets], payload)

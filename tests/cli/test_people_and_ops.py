@@ -172,14 +172,19 @@ def test_drift_shows_both_statuses_its_age_its_cause_and_what_would_heal_it(run:
     (row,) = told(run, "drift", code=1)
     assert (row["order"], row["drift"], row["order_status"], row["caused_by"]) == (
         "#7",
-        "order_ahead",
+        "shop_ahead",
         "Delivered",
         "seller",
     )
+    assert (row["shop"], row["carrier"]) == ("delivered", "picked_up")
     assert row["shipping_status"].startswith("picked_up")
     assert row["age"] == "1d 2h"
-    assert told(run, "drift", "--store", "shop") == told(run, "drift", "--kind", "order_behind") == []
-    assert "order_ahead" in run("drift", code=1).output
+    assert row["would_heal"] == (
+        "a person decides between `tracker record '#7' proof --store kart` and `tracker correct '#7' shipped --reason "
+        "'ups says picked_up' --override --store kart`"
+    )
+    assert told(run, "drift", "--store", "shop") == told(run, "drift", "--kind", "shop_behind") == []
+    assert "shop_ahead" in run("drift", code=1).output
     assert told(run, "drift", "--after", str(row["id"])) == []
 
 

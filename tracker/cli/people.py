@@ -42,7 +42,7 @@ def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop:
 @by_option
 @click.option("--text", default="", help="What there is to say of it: who was called, where the proof lies.")
 def record(order: str, what: str, file: Path, store: str | None, by: str, text: str) -> None:
-    """Record what was done about ORDER: verified, inspected, handed_over, proof."""
+    """Record what was done about ORDER: verified, inspected, handed_over, proof; accepted: a difference stays as it is."""
     world = open_world(read_config(file))
     say_.say(world, say_.find_one(world, order, store), StatementKind(what), text, by)
     click.echo(f"recorded at {order}: {what} by {by}")

@@ -263,7 +263,9 @@ def _policy(name: str, part: PolicyPart, platform: Platform, path: Path_, docume
     if part.calendar is not None:
         values["calendar"] = _calendar(part.calendar, (*path, "calendar"), document)
     _contradictions(part, path, document)
-    return Policy(name=name, words=platform.words(), order_words=platform.order_words(), **values)
+    return Policy(
+        name=name, words=platform.words(), order_words=platform.order_words(), says=platform.says(), **values
+    )  # fmt: skip
 
 
 def _deadlines(part: PolicyPart, path: Path_, document: Document) -> Iterator[Deadline]:

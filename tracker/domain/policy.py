@@ -119,12 +119,13 @@ class Policy:
     """The rules of one store. Durations are elapsed time unless a calendar counts.
 
     `words`: the shop's word for each shipping status it can show; `order_words`: its word for each order status that can
-    be written. What has no word is not written in another one.
+    be written. What has no word is not written in another one. `says`: the order statuses that the shop has words for.
     """
 
     name: str = "mirror"
     words: Mapping[ShippingStatus, str] = field(default_factory=_none)
     order_words: Mapping[OrderStatus, str] = field(default_factory=_none)
+    says: frozenset[OrderStatus] = frozenset()
     # who dispatches
     ownership: tuple[Owns, ...] = ()
     otherwise: Owner = Owner.UNKNOWN

@@ -149,6 +149,37 @@ def shipped_quantities(parts: Iterable[Fulfilment]) -> dict[str, int]:
     return found
 
 
+def by_number(shipments: Iterable[Shipment]) -> dict[str, list[Shipment]]:
+    """Return shipments by their numbers: a number may have had several journeys, and several carriers."""
+    found: dict[str, list[Shipment]] = {}
+    for shipment in shipments:
+        found.setdefault(shipment.number, []).append(shipment)
+    return found
+
+
+def covers(order: Order, parts: Sequence[Fulfilment]) -> bool:
+    """Say whether some fulfilments hold every piece that is still wanted: ordered - refunded - cancelled."""
+    if not parts:
+        return False
+    wanted = {i.ref: i.ordered - i.removed for i in order.items if i.shippable and i.ordered > i.removed}
+    live = [f for f in order.fulfilments if f.live]
+    if not wanted or not any(f.quantities for f in live):
+        # the shop tells no quantities: then every live fulfilment must be there, and the shop must not know of more
+        gone = order.items and not wanted  # items are told, and none of them is wanted any more
+        return len(parts) == len(live) and order.status is not OrderStatus.PARTIALLY_SHIPPED and not gone
+    there = shipped_quantities(parts)
+    return all(there.get(ref, 0) >= count for ref, count in wanted.items())
+
+
+def still_moves(order: Order, parcel: Shipment) -> bool:
+    """Say whether a parcel of a cancelled order was handed over and neither came back nor arrived before the cancel."""
+    summary = parcel.summary
+    if summary.custody_at is None or summary.status in _BACK_OR_GONE:
+        return False
+    delivered = summary.delivered_at
+    return not (delivered and order.cancelled_at and delivered <= order.cancelled_at)
+
+
 def began(order: Order) -> datetime:
     """Return when the order's present status began, as well as we know."""
     if order.status_at is not None:
@@ -189,9 +220,7 @@ class _Case:
 
     def __post_init__(self) -> None:
         self.owner, self.owned_by = self.policy.owner_of(self.order)
-        self.by_number: dict[str, list[Shipment]] = {}
-        for shipment in self.shipments:
-            self.by_number.setdefault(shipment.number, []).append(shipment)
+        self.by_number = by_number(self.shipments)
         self.moves = bool(self.policy.means)  # the policy knows order statuses, beyond publishing
 
     # small words
@@ -403,12 +432,12 @@ class _Case:
         if not every:
             return _Goal(None, "no_tracked_parcel")
         delivered = [f for f, parcels in parts if parcels and all(p.summary.status is S.DELIVERED for p in parcels)]
-        if self._covers(delivered):
+        if covers(self.order, delivered):
             last = max(every, key=lambda p: (_stamp(p.summary.since), p.number))
             status = table.get(S.DELIVERED)
             return _Goal(status, "delivered" if status else "no_meaning:delivered", last, last.summary.since, every)
         custody = [f for f, parcels in parts if parcels and all(p.summary.custody_at for p in parcels)]
-        if not self._covers(custody):
+        if not covers(self.order, custody):
             some = [p for p in every if p.summary.custody_at is not None]
             if not some:
                 return _Goal(None, "not_handed_over")
@@ -431,19 +460,6 @@ class _Case:
             return _Goal(None, f"no_meaning:{status_now}", parcel)
         handed_over = table.get(S.PICKED_UP)
         return _Goal(handed_over, "handed_over" if handed_over else f"no_meaning:{status_now}", parcel, handed, every)
-
-    def _covers(self, parts: Sequence[Fulfilment]) -> bool:
-        """Say whether some fulfilments hold every piece that is still wanted: ordered - refunded - cancelled."""
-        if not parts:
-            return False
-        wanted = {i.ref: i.ordered - i.removed for i in self.order.items if i.shippable and i.ordered > i.removed}
-        live = [f for f in self.order.fulfilments if f.live]
-        if not wanted or not any(f.quantities for f in live):
-            # the shop tells no quantities: then every live fulfilment must be there, and the shop must not know of more
-            gone = self.order.items and not wanted  # items are told, and none of them is wanted any more
-            return len(parts) == len(live) and self.order.status is not O.PARTIALLY_SHIPPED and not gone
-        there = shipped_quantities(parts)
-        return all(there.get(ref, 0) >= count for ref, count in wanted.items())
 
     def _set(self, status: OrderStatus, rule: str, happened_at: datetime | None, parcel: Shipment | None) -> None:
         order = self.order
@@ -723,18 +739,15 @@ class _Case:
         ) -> None:
             self.find(kind, severity, act, evidence, since=at, parcel=parcel, proposal=proposal)
 
-        if summary.custody_at is not None and status not in _BACK_OR_GONE:
-            delivered = summary.delivered_at
-            if order.status is O.CANCELLED and not (
-                delivered and order.cancelled_at and delivered <= order.cancelled_at
-            ):
-                add(K.CANCELLED_BUT_MOVING, URGENT, Act.ACT, last, order.cancelled_at)
-            elif (
-                order.payment is P.REFUNDED
-                and not status.terminal
-                and not (self.checked(K.REMEDY_IN_CUSTODY) and self.remedies_closed())
-            ):
-                add(K.REFUNDED_BUT_MOVING, WARNING, Act.ACT, last)
+        if order.status is O.CANCELLED and still_moves(order, parcel):
+            add(K.CANCELLED_BUT_MOVING, URGENT, Act.ACT, last, order.cancelled_at)
+        elif (
+            summary.custody_at is not None
+            and order.payment is P.REFUNDED
+            and not status.terminal
+            and not (self.checked(K.REMEDY_IN_CUSTODY) and self.remedies_closed())
+        ):
+            add(K.REFUNDED_BUT_MOVING, WARNING, Act.ACT, last)
         if status in _STANDING and not (status is S.RETURNED and self._inspected(since)):
             kind, severity, act = _STANDING[status]
             act = Act.MONITOR if kind is K.ATTEMPT_FAILED and self.owner is Owner.PLATFORM else act

@@ -403,6 +403,7 @@ class StatementKind(_Word):
     HANDED_OVER = "handed_over", "The parcels were handed over."
     PROOF = "proof", "A proof of delivery, or where it lies."
     CORRECTION = "correction", "The status that the order must have, with the reason."
+    ACCEPTED = "accepted", "Shop and carrier differ, somebody looked at it, and so it stays."
     GATE_REASON = "gate_reason", "Why somebody asked a gate."
 
 
@@ -416,6 +417,16 @@ class NoticeClass(_Word):
     DELAYED = "delayed", "A parcel is later than estimated."
     DELIVERED = "delivered", "A parcel was delivered."
     REVIEW_REQUEST = "review_request", "The order was delivered: ask what the customer thinks."
+
+
+class DriftKind(_Word):
+    """How shop and carriers disagree about an order: facts, whatever the policy wants."""
+
+    SHOP_AHEAD = "shop_ahead", "The shop says more than the carrier does."
+    SHOP_BEHIND = "shop_behind", "The carrier says more than the shop does."
+    CANCELLED_BUT_MOVING = "cancelled_but_moving", "The order is cancelled and a carrier has, or had, a parcel of it."
+    WITHDRAWN = "withdrawn", "The shop says Delivered, and the carrier took its Delivered back."
+    CONTRADICTED = "contradicted", "The carrier's own later scan speaks against where it says the parcel ended."
 
 
 class FindingKind(_Word):

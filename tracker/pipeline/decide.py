@@ -19,9 +19,10 @@ from sqlalchemy.engine import Connection, Row
 from tracker.config.model import Account
 from tracker.domain.facts import Action, Decision, Finding, Order
 from tracker.domain.hashing import digest
+from tracker.domain.ledger import Compared, compare
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import state, tell
+from tracker.pipeline import ledger, state, tell
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -42,6 +43,7 @@ class Decided:
     order: Order
     account: Account
     decision: Decision
+    compared: Compared
 
 
 def run(world: World) -> int:
@@ -66,7 +68,8 @@ def run(world: World) -> int:
                 order = known[row.id]
                 quiet = state.quiet_until(states, row)
                 decision = reconcile(order, parcels[row.id], account.policy, now, connected_at=quiet)
-                decided.append(Decided(row, order, account, decision))
+                compared = compare(order, parcels[row.id], account.policy, now)
+                decided.append(Decided(row, order, account, decision, compared))
             except Exception as error:  # ours, whatever it is: it must not stop the others
                 broken.append((row, type(error).__name__))
         for row, said in broken:
@@ -82,8 +85,8 @@ def run(world: World) -> int:
 def keep(
     world: World, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
 ) -> None:
-    """Write decisions, findings and the outbox of a batch."""
-    fresh, updates = [], []
+    """Write decisions, the ledger, findings and the outbox of a batch."""
+    fresh, updates, entries = [], [], []
     for one in decided:
         decision = one.decision
         said = {
@@ -103,15 +106,21 @@ def keep(
                 }
             )
         worst = max((f.severity for f in decision.findings), key=lambda s: s.rank, default=None)
+        entry = ledger.entry(one.row, one.compared, now)
+        entries.append((one.row, entry))
+        again = [at for at in (decision.look_again_at, entry.look_again_at) if at is not None]
         updates.append(
             {
                 "b_id": one.row.id,
-                "reconcile_at": decision.look_again_at,
+                "reconcile_at": min(again, default=None),
                 "decision_hash": hashed,
                 "urgent": worst,
+                "drift": entry.drift,
+                "drift_at": entry.drift_at,
             }
         )
     queries.put(connection, decisions, fresh)
+    ledger.keep(connection, entries)
     queries.change(connection, orders, updates)
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]

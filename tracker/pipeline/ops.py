@@ -6,7 +6,7 @@ for the read API. `tests/bench_data.py` measures them on a million orders.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,19 +14,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tracker.domain.errors import TrackerError
-from tracker.domain.vocabulary import FindingKind, ShippingStatus
+from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
+from tracker.pipeline import ledger
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import findings, inbox, orders, outbox, trackings, unmapped_codes
 
 K = FindingKind
-# the two statuses disagree, typed
-DRIFT = (
-    K.ORDER_BEHIND, K.ORDER_AHEAD, K.CANCELLED_BUT_MOVING, K.REFUNDED_BUT_MOVING, K.CORRECTION_AFTER_DELIVERED,
-    K.DELIVERED_BEFORE_SHIPPED, K.SYSTEM_CONTROLLED_EDIT, K.REMEDY_IN_CUSTODY, K.RETURNED_AWAITING_INSPECTION,
-    K.WRITE_REFUSED,
-)  # fmt: skip
+DRIFT = tuple(DriftKind)
+drift = ledger.rows
 STUCK = (K.STUCK, K.LABEL_NEVER_SCANNED, K.DELIVERY_OVERDUE, K.PICKUP_EXPIRING, K.TRACKING_EXPIRED)
 AGES = (timedelta(hours=1), timedelta(hours=3), timedelta(hours=6), timedelta(hours=12), timedelta(days=1))
 NEWEST = 10_000  # payloads among which an account's are looked for
@@ -80,39 +77,6 @@ def list_findings(
         }
         for row in rows
     ]  # fmt: skip
-
-
-def drift(
-    world: World, *, store: str | None = None, kind: str | None = None, after: int | None = None, limit: int = 50
-) -> list[dict[str, Any]]:
-    """Return the drift ledger: order status beside shipping status, typed, its age, who caused it, what would heal it."""
-    told = list_findings(world, kinds=[kind] if kind else DRIFT, store=store, after=after, limit=limit)
-    with world.store.read() as connection:
-        refs = {(row["store"], row["order"]) for row in told if row["order"]}
-        numbers = {number for _, number in refs}
-        o = orders.c
-        known = {
-            (row.store, row.number): row
-            for row in connection.execute(
-                sa.select(o.store, o.number, o.raw_status, o.status, o.facts).where(o.number.in_(numbers))
-            )
-        } if numbers else {}  # fmt: skip
-    now = world.now()
-    shown = []
-    for row in told:
-        order = known.get((row["store"], row["order"]))
-        evidence: Mapping[str, str] = row["evidence"]
-        shown.append(
-            {
-                "id": row["id"], "store": row["store"], "order": row["order"], "drift": row["kind"],
-                "severity": row["severity"], "order_status": order.raw_status if order else None,
-                "shipping_status": evidence.get("carrier") or evidence.get("status") or evidence.get("last_scan"),
-                "age": now - (row["since"] or row["opened_at"]),
-                "caused_by": evidence.get("actor") or (order.facts.get("actor") if order else None),
-                "would_heal": row["proposal"],
-            }
-        )  # fmt: skip
-    return shown
 
 
 def stuck(

@@ -20,7 +20,13 @@ from tracker.store.codec import ACTION, dump
 from tracker.store.engine import database_now
 from tracker.store.tables import orders, outbox, statements
 
-RECORDS = (StatementKind.VERIFIED, StatementKind.INSPECTED, StatementKind.HANDED_OVER, StatementKind.PROOF)
+RECORDS = (
+    StatementKind.VERIFIED,
+    StatementKind.INSPECTED,
+    StatementKind.HANDED_OVER,
+    StatementKind.PROOF,
+    StatementKind.ACCEPTED,
+)
 
 
 def find_one(world: World, number: str, store: str | None = None) -> sa.Row[Any]:

@@ -230,6 +230,10 @@ class Platform(Source):
         """Say which word of the platform an order status is written in; what is missing is never written."""
         return {}
 
+    def says(self) -> frozenset[OrderStatus]:
+        """Say which order statuses the platform has words for: what it can be read to say, and what may be written."""
+        return frozenset({*self.statuses.values(), *self.order_words()})
+
     @abstractmethod
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Do a write. Twice must equal once: look before you write. Refused is final."""

@@ -154,6 +154,7 @@ class Orders(SQLModel, table=True):
         sa.Index("orders_number", "number"),
         sa.Index("orders_store", "store", "id"),
         sa.Index("orders_due", "reconcile_at", "id", **_where("reconcile_at IS NOT NULL")),
+        sa.Index("orders_not_compared", "id", **_where("drift IS NULL")),
     )
     id: int | None = _id()
     store: str
@@ -174,6 +175,8 @@ class Orders(SQLModel, table=True):
     urgent: str | None = None
     gone_at: datetime | None = _at()  # since when the shop holds it no more
     gone_why: str | None = None  # deleted | not_found | out_of_sight
+    drift: str | None = None  # how shop and carriers disagree, in short; "": they agree; None: nobody compared them yet
+    drift_at: datetime | None = _at()  # since when we know that
 
 
 class OrderVersions(SQLModel, table=True):
@@ -427,6 +430,33 @@ class Findings(SQLModel, table=True):
     alert_due_at: datetime | None = _at()
 
 
+class Drifts(SQLModel, table=True):
+    """The ledger: how shop and carriers disagree about an order, one row a kind; replaced when that changes."""
+
+    __tablename__ = "drifts"
+    __table_args__ = (
+        sa.Index("drifts_order", "order_id"),
+        sa.Index("drifts_kind", "kind", "id"),
+        sa.Index("drifts_store", "store", "id"),
+    )
+    id: int | None = _id()
+    order_id: int = _ref("orders.id")
+    store: str
+    kind: str
+    shop: str  # the shop's status in the shared words
+    shop_said: str
+    status: str  # the carrier's
+    carrier: str
+    number: str
+    fulfilment: str = ""  # where the shop shows a shipping status, and that one differs
+    wanted: str | None = (
+        None  # what the shop would say if it agreed: an order status, of a fulfilment a shipping status
+    )
+    caused_by: str
+    since: datetime = _at(null=False)  # both said so
+    opened_at: datetime = _at(null=False)  # and we knew it
+
+
 class Accounts(SQLModel, table=True):
     """What we know of an account beside its configuration."""
 
@@ -508,4 +538,5 @@ decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
 rereads, unmapped_codes, heartbeats = table(Rereads), table(UnmappedCodes), table(Heartbeats)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
+drifts = table(Drifts)
 METADATA = SQLModel.metadata

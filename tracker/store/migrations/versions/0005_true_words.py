@@ -47,3 +47,27 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("failures", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("failing_since", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("failing_why", sa.String(), nullable=True))
+    op.add_column("orders", sa.Column("drift", sa.String(), nullable=True))
+    op.add_column("orders", sa.Column("drift_at", MOMENT, nullable=True))
+    never = sa.text("drift IS NULL")
+    op.create_index("orders_not_compared", "orders", ["id"], postgresql_where=never, sqlite_where=never)
+    op.create_table(
+        "drifts",
+        sa.Column("id", BIG, primary_key=True, autoincrement=True, nullable=False),
+        sa.Column("order_id", BIG, sa.ForeignKey("orders.id"), nullable=False),
+        sa.Column("store", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("shop", sa.String(), nullable=False),
+        sa.Column("shop_said", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("carrier", sa.String(), nullable=False),
+        sa.Column("number", sa.String(), nullable=False),
+        sa.Column("fulfilment", sa.String(), nullable=False),
+        sa.Column("wanted", sa.String(), nullable=True),
+        sa.Column("caused_by", sa.String(), nullable=False),
+        sa.Column("since", MOMENT, nullable=False),
+        sa.Column("opened_at", MOMENT, nullable=False),
+    )
+    op.create_index("drifts_order", "drifts", ["order_id"])
+    op.create_index("drifts_kind", "drifts", ["kind", "id"])
+    op.create_index("drifts_store", "drifts", ["store", "id"])
