@@ -446,6 +446,24 @@ def test_quantities_that_do_not_fit_are_told_by_item() -> None:
     assert finding(partly, K.QUANTITY_MISMATCH).evidence["shipped"] == "a: 3 of 2"
 
 
+def test_of_an_order_that_was_read_in_part_nothing_is_said_of_all_of_it() -> None:
+    """What could not be read may be a line, a fulfilment or a parcel: neither all delivered nor all handed over."""
+    parts = tuple(
+        Fulfilment(f"F{i}", "SUCCESS", (Parcel("ups", f"N{i}"),), (("a", 1),), shipped_at=T0 + i * H) for i in (1, 2)
+    )
+    one = told(O.SHIPPED, items=(Item("a", 1),), fulfilments=parts, partial=True)
+    parcels = [shipment(S.DELIVERED, custody_at=T0), shipment(S.DELIVERED, number="N2", custody_at=T0)]
+
+    decision = reconcile(one, parcels, GUIDE, T0 + H)
+    assert actions(decision, "order_status") == []
+    assert "partly_read" in decision.because
+    assert may(one, parcels, GUIDE, O.DELIVERED).rule == "order_partly_read"
+    on_its_way = reconcile(one, [MOVING, parcels[1]], GUIDE, T0 + H)
+    assert not {K.QUANTITY_MISMATCH, K.REMEDY_IN_CUSTODY} & {f.kind for f in on_its_way.findings}
+    whole = reconcile(replace(one, partial=False), [MOVING, parcels[1]], GUIDE, T0 + H)
+    assert {K.QUANTITY_MISMATCH, K.REMEDY_IN_CUSTODY} <= {f.kind for f in whole.findings}
+
+
 def test_a_fingerprint_is_what_the_carrier_said_joined_by_unit_separators() -> None:
     def hashed(*parts: str) -> str:
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

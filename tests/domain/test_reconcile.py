@@ -185,6 +185,7 @@ def test_news_is_published_with_its_place_and_key() -> None:
         ("human_wins", order(payment=PaymentStatus.DISPUTED), shipment(S.IN_TRANSIT)),
         ("waits_for_confirmation", order(), shipment(S.IN_TRANSIT, confirmed=False)),
         ("no_word", order(), shipment(S.DESTROYED)),
+        ("partly_read", replace(order(), partial=True), shipment(S.DELIVERED)),
         ("never_back_from_delivered", order(shown=Published(S.DELIVERED, "DELIVERED", T0)), shipment(S.IN_TRANSIT)),
         ("shop_is_newer", order(shown=Published(S.OUT_FOR_DELIVERY, "OUT", T0 + D)), shipment(S.IN_TRANSIT)),
     ],

@@ -418,6 +418,7 @@ class Order:
     verified: bool = False  # the shop says that the order was verified
     locale: str = ""  # of the customer, such as en or de
     gone: str = ""  # deleted | not_found | out_of_sight: the shop holds it no more, or lets us read it no more
+    partial: bool = False  # a line, a fulfilment or a number of it could not be read: nothing is true of "all" of it
     history: tuple[Stand, ...] = ()  # filled from the order's versions, oldest first; not part of a read
     statements: tuple[Statement, ...] = ()  # filled from what people said, oldest first; not part of a read
 

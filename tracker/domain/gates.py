@@ -83,6 +83,8 @@ def may(
         custody = [s for s in shipments if s.summary.custody_at is not None]
         if to.reaches(O.SHIPPED) and not custody:
             return no("not_handed_over", "a scan of the carrier", **told)
+        if to is O.DELIVERED and order.partial:
+            return no("order_partly_read", "the whole order: `tracker inbox --partly` says what cannot be read", **told)
         if to is O.DELIVERED and not all(s.summary.status is S.DELIVERED for s in custody):
             return no("carrier_has_not_delivered", "the carrier's delivered", **told)
     return Gate(True, "open", {**facts, **last_scan(shipments)})

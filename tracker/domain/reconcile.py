@@ -318,6 +318,8 @@ class _Case:
             return None
         if self.too_old(since):
             return rule("before_connected")
+        if order.partial and summary.status is S.DELIVERED:
+            return rule("partly_read")
         if shown is not None and shown.happened_at > since and not summary.status.terminal:
             return rule("shop_is_newer")
         rule("publish")
@@ -423,6 +425,8 @@ class _Case:
         table = self.policy.means.get(self.owner, {})
         if not table:
             return _Goal(None, "owner_sets_its_own_status")
+        if self.order.partial:
+            return _Goal(None, "partly_read")
         parts: list[tuple[Fulfilment, list[Shipment]]] = []
         for fulfilment in self.order.fulfilments:
             if fulfilment.live:
@@ -684,7 +688,7 @@ class _Case:
         live = [f for f in order.fulfilments if f.live]
         if not self.checked(K.QUANTITY_MISMATCH) or order.status in HELD or not any(f.quantities for f in live):
             return
-        if order.payment in MONEY_BACK:
+        if order.payment in MONEY_BACK or order.partial:
             return
         shipped = shipped_quantities(live)
         wanted = {i.ref: i.ordered - i.removed for i in order.items if i.shippable}
@@ -713,7 +717,9 @@ class _Case:
         if order.payment in (P.REFUNDED, P.PARTIALLY_REFUNDED):
             paid_back = next((s.at for s in order.history if s.payment is order.payment), None)
             what = "refund" if paid_back is None or paid_back >= first else ""
-        elif any(f.live and f.shipped_at and f.shipped_at > first and f.quantities for f in order.fulfilments):
+        elif not order.partial and any(
+            f.live and f.shipped_at and f.shipped_at > first and f.quantities for f in order.fulfilments
+        ):
             shipped = shipped_quantities([f for f in order.fulfilments if f.live])
             wanted = {i.ref: i.ordered - i.removed for i in order.items}
             what = "resend" if any(n > wanted.get(ref, 0) for ref, n in shipped.items()) else ""

@@ -844,7 +844,8 @@ class _Batch:
             parcel_id = kept[0] if kept else self._ordered(carrier, number, order, shipped_at).id
             wanted[parcel_id] = None
         self.links = set(wanted)
-        if gone := linked - set(wanted):
+        gone = set() if order.partial else linked - set(wanted)  # a number that could not be read is not taken out
+        if gone:
             self.connection.execute(
                 fulfilment_shipments.delete().where(
                     fulfilment_shipments.c.fulfilment_id == fulfilment_id, fulfilment_shipments.c.shipment_id.in_(gone)

@@ -29,6 +29,7 @@ def dump_order(order: Order) -> Any:
     """
     stored = dump(ORDER, replace(order, history=(), statements=()))
     _leave_out(stored, "gone")
+    _leave_out(stored, "partial")
     for fulfilment in stored["fulfilments"]:
         _leave_out(fulfilment, "unreadable")
         for parcel in fulfilment["parcels"]:
