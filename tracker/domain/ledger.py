@@ -2,8 +2,8 @@
 
 Pure and total. Meanings are compared, not words: `Shipped` is true of whatever is under way, a label is no contradiction
 of it before its time, and where the shop has no word for what the carrier says, its nearest earlier one agrees. How fine
-a shop's words are used while a parcel is under way (`In Transit`, `Out for Delivery`) is the merchant's habit, so
-`policy.means` tells it; custody, delivery and return are not.
+its words are used while a parcel is under way (`In Transit`, `Out for Delivery`) is the merchant's habit, so it is read
+from what the policy writes there; custody, delivery and return are no habit.
 """
 
 from __future__ import annotations
@@ -235,7 +235,8 @@ class _Case:
         parcel = aggregate(self.counted)
         owner, _ = self.policy.owner_of(self.order)
         wanted = self.policy.means.get(owner, {}).get(parcel.summary.status) if parcel else None
-        return wanted if wanted in _UNDER_WAY else O.SHIPPED
+        written = self.policy.writes.get(owner, frozenset()) & _UNDER_WAY
+        return wanted if wanted is not None and wanted in written else O.SHIPPED
 
     def nearest(self, wanted: OrderStatus) -> OrderStatus | None:
         """Return the shop's word for a status, or its nearest earlier one: None where it has neither."""
