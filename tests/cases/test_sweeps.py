@@ -2,11 +2,417 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import orjson
+import pytest
+
+from tests.lab import START, USPS, H, Lab
 from tracker.daemon.play import Player, load_scenario
+from tracker.domain.errors import BadPayload, SourceError, Transient, Unavailable
+from tracker.pipeline import rests, sweep
+from tracker.plugin.contracts import Answer, Request
+from tracker.store import tables as t
 
 HERE = Path(__file__).parent
+KART = "{preset: kingston-courier}"
+Says = tuple[int, Any] | SourceError
+
+
+class Script:
+    """Answers of a shop, by `METHOD /path` of the order API: each a status and a body, or what the call raises."""
+
+    def __init__(self, lab: Lab, account: str = "kart") -> None:
+        self.lab, self.account, self.calls = lab, account, Counter[str]()
+        self.says: dict[str, Callable[[dict[str, str]], Says] | Says] = {
+            "GET /orders": (200, {"orders": [], "next": None}),
+            "GET /checkouts": (200, {"checkouts": [], "next": None}),
+        }
+        self.vault: Any = None
+        elsewhere = lab.world.client
+        lab.world.client = lambda account: self if account.name == self.account else elsewhere(account)
+
+    @property
+    def source(self) -> Any:
+        return self.lab.world.config.accounts[self.account].source
+
+    def now(self) -> datetime:
+        return self.lab.clock()
+
+    def send(self, request: Request) -> Answer:
+        path = f"{request.method} {urlsplit(request.url).path.removeprefix(f'/{self.account}')}"
+        self.calls[path] += 1
+        said = self.says.get(path, (404, {}))
+        if callable(said):
+            said = said(dict(request.params))
+        if isinstance(said, SourceError):
+            raise said
+        answer = Answer(said[0], {}, orjson.dumps(said[1]), self.now())
+        self.source.judge(answer)
+        return answer
+
+
+def order(ref: str, **more: Any) -> dict[str, Any]:
+    at = "2026-11-02T08:00:00Z"
+    return {"ref": ref, "number": f"#{ref}", "status": "Processing", "placed_at": at, "updated_at": at, **more}
+
+
+def read(name: str) -> Any:
+    return orjson.loads((HERE / name).read_bytes())
+
+
+@pytest.fixture
+def kart(make_lab: Callable[..., Lab]) -> tuple[Lab, Script]:
+    lab = make_lab(rest=KART)
+    return lab, Script(lab)
+
+
+def state(lab: Lab, name: str = "kart") -> Any:
+    return lab.one(t.accounts, t.accounts.c.name == name)
+
+
+def finding(lab: Lab, kind: str) -> Any:
+    return lab.one(t.findings, t.findings.c.kind == kind, t.findings.c.closed_at.is_(None))
+
+
+def swept(lab: Lab) -> list[Any]:
+    return lab.rows(t.inbox, t.inbox.c.account == "kart", t.inbox.c.kind == "sweep")
+
+
+# a sweep that goes in circles
+
+
+def test_a_list_whose_next_never_changes_ends_with_a_finding_and_is_stored_once(kart) -> None:
+    lab, shop = kart
+    shop.says["GET /orders"] = (200, read("rest-next-never-changes.sweep.json"))
+    lab.work()
+
+    assert shop.calls["GET /orders"] <= 3
+    assert len(swept(lab)) == 1
+    assert [row.ref for row in lab.rows(t.orders)] == ["R1"]
+    told = finding(lab, "sweep_ended")
+    assert told.subject == "store/kart"
+    assert told.evidence["why"] == "its cursor repeats"
+    assert state(lab).next_sweep_at == lab.clock() + timedelta(minutes=10)
+    for _ in range(3):
+        lab.later(1)
+    assert shop.calls["GET /orders"] <= 4 * 3
+    assert len(swept(lab)) == 1
+
+    shop.says["GET /orders"] = (200, {"orders": [order("R1"), order("R2")], "next": None})
+    lab.later(1)
+    assert "sweep_ended" not in lab.open_findings()
+    assert [row.ref for row in lab.rows(t.orders)] == ["R1", "R2"]
+    assert state(lab).synced_at is not None
+
+
+def _turning(params: dict[str, str]) -> Says:
+    return 200, {"orders": [order("R1")], "next": "3" if params.get("cursor") == "2" else "2"}
+
+
+def _counting(params: dict[str, str]) -> Says:
+    return 200, {"orders": [order("R1")], "next": str(int(params.get("cursor", "1")) + 1)}
+
+
+def _counting_and_empty(params: dict[str, str]) -> Says:
+    return 200, {"orders": [], "next": str(int(params.get("cursor", "1")) + 1)}
+
+
+def _wrapping(params: dict[str, str]) -> Says:
+    page = int(params.get("cursor", "0"))
+    return 200, {"orders": [order(f"R{page % 5}{i}") for i in range(3)], "next": str(page + 1)}
+
+
+@pytest.mark.parametrize(
+    ("says", "asked", "why"),
+    [(_turning, 4, "its cursor repeats"), (_counting, 4, "its pages repeat"), (_wrapping, 8, "its pages repeat"),
+     (_counting_and_empty, sweep.MOST_EMPTY + 1, "100 pages in a row hold nothing")],
+    ids=["two in turn", "other cursors", "it begins again", "empty pages"],
+)  # fmt: skip
+def test_pages_that_bring_no_news_end_a_sweep_however_their_cursors_look(kart, says, asked, why) -> None:
+    lab, shop = kart
+    shop.says["GET /orders"] = says
+    lab.work()
+
+    assert shop.calls["GET /orders"] <= asked
+    assert finding(lab, "sweep_ended").evidence["why"] == why
+    assert len(swept(lab)) <= 5 if says is not _counting_and_empty else True
+
+
+def test_a_sweep_that_ended_in_circles_begins_again_where_it_began(kart) -> None:
+    lab, shop = kart
+    lab.work()
+    before = state(lab).cursor
+    shop.says["GET /orders"] = _turning
+    lab.later(1)
+
+    assert state(lab).cursor == before
+    assert state(lab).sweep_from is None
+
+
+def _long(pages: int, each: int = 2) -> Callable[[dict[str, str]], Says]:
+    def says(params: dict[str, str]) -> Says:
+        page = int(params.get("cursor", "0"))
+        rows = [order(f"R{page}-{i}") for i in range(each)]
+        return 200, {"orders": rows, "next": str(page + 1) if page + 1 < pages else None}
+
+    return says
+
+
+def test_a_long_sweep_pauses_and_goes_on_from_its_cursor_without_being_an_error(kart, monkeypatch) -> None:
+    lab, shop = kart
+    monkeypatch.setattr(sweep, "MOST_PAGES", 3)
+    shop.says["GET /orders"] = _long(10)
+    lab.work("poll")
+
+    assert shop.calls["GET /orders"] == 10  # no page twice
+    assert state(lab).synced_at == lab.clock()
+    assert lab.rows(t.findings) == []
+    lab.work()
+    assert len(lab.rows(t.orders)) == 20
+
+
+def test_a_first_sync_of_many_orders_is_no_circle() -> None:
+    told = sweep._Told({None})
+    for page in range(10_000):
+        told.take(sweep.Page((), str(page)), [sweep.Order.__hash__ and f"{page}-{i}" for i in range(10)])
+        assert told.circles == ""
+
+
+# what is equal is stored once
+
+
+def test_a_page_that_says_nothing_new_is_not_stored_and_counts_as_read(kart) -> None:
+    lab, shop = kart
+    shop.says["GET /orders"] = (200, {"orders": [order("R1"), order("R2")], "next": None})
+    lab.work()
+    stored, first = len(swept(lab)), lab.rows(t.orders)
+    for _ in range(3):
+        lab.later(1)
+
+    assert len(swept(lab)) == stored
+    again = lab.rows(t.orders)
+    assert [row.version for row in again] == [1, 1]
+    assert all(late.read_at > early.read_at for early, late in zip(first, again, strict=True))
+
+
+def test_a_page_like_the_last_one_is_stored_where_we_know_otherwise_meanwhile(kart) -> None:
+    """A read between them told of another status: the page says that it is over."""
+    lab, shop = kart
+    shop.says["GET /orders"] = (200, {"orders": [order("R1")], "next": None})
+    lab.work()
+    shop.says["GET /orders/R1"] = (200, {"order": order("R1", status="Shipped")})
+    with lab.daemon.store.write() as connection:
+        sweep.queries.hint(connection, "kart", ["R1"], sweep.database_now(connection))
+    lab.work()
+    assert lab.one(t.orders).status == "shipped"
+    shop.says["GET /orders/R1"] = (200, {"order": order("R1")})
+    lab.later(1)
+
+    assert lab.one(t.orders).status == "processing"
+
+
+def test_checkouts_that_were_told_by_the_sweep_before_are_not_stored_again(kart) -> None:
+    lab, shop = kart
+    left = {"ref": "C1", "began_at": "2026-11-02T08:00:00Z", "updated_at": "2026-11-02T08:00:00Z"}
+    shop.says["GET /checkouts"] = (200, {"checkouts": [left], "next": None})
+    lab.work()
+    stored = len(swept(lab))
+    lab.later(1)
+    assert len(swept(lab)) == stored
+    shop.says["GET /checkouts"] = (200, {"checkouts": [left | {"recovered": True}], "next": None})
+    lab.later(1)
+
+    assert len(swept(lab)) == stored + 1
+    assert "abandoned_checkout" not in lab.open_findings()
+
+
+# a list that fails
+
+
+def test_a_list_that_fails_alone_is_told_costs_the_sweep_only_and_is_asked_ever_more_seldom(kart) -> None:
+    lab, shop = kart
+    lab.work()
+    shop.says["GET /checkouts"] = BadPayload("$.checkouts", "is missing")
+    for minute in range(0, 120, 2):
+        lab.clock.move_to(START + H + timedelta(minutes=minute))
+        lab.work("poll")
+
+    assert shop.calls["GET /checkouts"] <= 1 + 8 + 12  # the rests double up to a sweep's ten minutes
+    told = finding(lab, "source_unavailable")
+    assert (told.subject, told.evidence["why"]) == ("account/kart/sweep", "$.checkouts: is missing")
+    assert state(lab).blocked_until is None
+    assert state(lab).rests_until is None
+    shop.says["GET /checkouts"] = (200, {"checkouts": [], "next": None})
+    lab.later(1)
+    assert "source_unavailable" not in lab.open_findings()
+    assert state(lab).sweep_failing_since is None
+
+
+def test_a_cursor_that_a_shop_no_longer_takes_is_given_up_for_where_the_sweep_began(kart) -> None:
+    lab, shop = kart
+    lab.work()
+    began = state(lab).cursor
+    pages = _long(4)
+    shop.says["GET /orders"] = lambda params: Transient("gone") if params.get("cursor") == "2" else pages(params)
+    lab.later(1)
+    assert state(lab).cursor != began
+    shop.says["GET /orders"] = lambda params: (400, {}) if params.get("cursor") == "2" else pages(params)
+    lab.later(1)
+    assert (state(lab).cursor, state(lab).sweep_from) == (began, None)
+    shop.says["GET /orders"] = pages
+    lab.later(1)
+
+    assert len(lab.rows(t.orders)) == 8
+    assert "source_unavailable" not in lab.open_findings()
+
+
+# an account that is away rests
+
+
+def frozen(lab: Lab, shop: Script) -> dict[str, Any]:
+    said = read("shopify-frozen-shop.answer.json")
+    away = Unavailable(f"HTTP {said['status']}: {said['body']['errors']}")
+    before = dict(shop.says)
+    shop.says = dict.fromkeys(("GET /orders", "GET /checkouts", "GET /orders/R1", "PUT /orders/R1/status"), away)
+    return before
+
+
+def writing(lab: Lab, shop: Script) -> None:
+    """Have a write wanted: the order's parcel was picked up."""
+    shipped = order(
+        "R1",
+        delivery={"method": "courier"},
+        fulfilments=[{"ref": "F1", "tracking": [{"carrier": "USPS", "number": USPS}]}],
+    )
+    shop.says["GET /orders"] = (200, {"orders": [shipped], "next": None})
+    shop.says["GET /orders/R1"] = (200, {"order": shipped})
+
+    def put(_params: dict[str, str]) -> Says:
+        shipped["status"] = "Dispatched/Shipped"
+        return 200, {"order": shipped}
+
+    shop.says["PUT /orders/R1/status"] = put
+    lab.work()
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 4 * H)
+    lab.work("poll", "inbox", "reconcile")
+    assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
+
+
+def test_a_frozen_shop_rests_its_writes_wait_and_one_finding_says_so_until_it_is_back(kart) -> None:
+    lab, shop = kart
+    writing(lab, shop)
+    before = frozen(lab, shop)
+    shop.calls.clear()
+    for _ in range(8 * 12):  # eight hours, looked at every five minutes
+        lab.clock.move_to(lab.clock() + timedelta(minutes=5))
+        lab.work("poll", "inbox", "reconcile", "push")
+
+    assert shop.calls.total() <= 2 * 6  # at 0:00, 0:30, 1:00, 2:00, 4:00, 8:00: by two queues at most
+    assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
+    told = finding(lab, "source_unavailable")
+    assert len(lab.rows(t.findings, t.findings.c.kind == "source_unavailable")) == 1
+    assert told.evidence == {"account": "kart", "why": "HTTP 402: Unavailable Shop", "since": "2026-11-02 12:05Z"}
+    assert "asked again at" in told.proposal
+
+    shop.says = before
+    lab.later(4)
+    assert [row.state for row in lab.rows(t.outbox)] == ["sent"]
+    assert "source_unavailable" not in lab.open_findings()
+    assert state(lab).failing_since is None
+    assert not {row.kind for row in lab.rows(t.findings)} & {"write_refused"}
+
+
+def test_what_a_person_dismissed_stays_dismissed_while_it_is_the_same_outage(kart) -> None:
+    lab, shop = kart
+    lab.work()
+    frozen(lab, shop)
+    lab.later(1)
+    lab.change(t.findings.update().values(closed_at=lab.clock(), closed_by="person:me"))
+    for _ in range(5):
+        lab.later(2)
+
+    assert "source_unavailable" not in lab.open_findings()
+
+
+def test_tracker_heal_asks_who_rests_at_once(kart, monkeypatch) -> None:
+    from click.testing import CliRunner
+
+    from tracker.cli import act
+
+    lab, shop = kart
+    lab.work()
+    before = frozen(lab, shop)
+    lab.later(1)
+    shop.says = before
+    monkeypatch.setattr(act, "read_config", lambda _file: None)
+    monkeypatch.setattr(act, "open_world", lambda _config: lab.world)
+    assert CliRunner().invoke(act.heal, ["--config", "x"]).exit_code == 0
+    lab.work()
+
+    assert "source_unavailable" not in lab.open_findings()
+
+
+@pytest.mark.parametrize(("lasts", "rest"), [(0, 30), (30, 30), (60, 60), (120, 120), (240, 240), (6000, 240)], ids=str)
+def test_the_rest_doubles_from_half_an_hour_to_four(lasts: int, rest: int) -> None:
+    minutes = timedelta(minutes=1)
+    assert rests.grown(lasts * minutes, rests.FIRST, rests.LONGEST) == rest * minutes
+
+
+# times that cannot be
+
+
+def test_an_order_that_changed_in_the_future_is_told_and_hides_no_later_read(kart) -> None:
+    lab, shop = kart
+    shop.says["GET /orders"] = (200, read("rest-updated-in-the-future.sweep.json"))
+    lab.work()
+    told = finding(lab, "order_time_wrong")
+    assert told.evidence == {"order": "#2", "updated_at": "2026-12-02T09:00:00+00:00", "ahead": "30 days"}
+    lab.later(24)
+    assert finding(lab, "order_time_wrong").evidence == told.evidence  # the same fact, a day nearer
+
+    shop.says["GET /orders/R2"] = (200, {"order": order("R2", status="Shipped", updated_at="2026-11-03T08:00:00Z")})
+    with lab.daemon.store.write() as connection:
+        sweep.queries.hint(connection, "kart", ["R2"], sweep.database_now(connection))
+    lab.work("poll", "inbox", "reconcile")
+    assert lab.one(t.orders).status == "shipped"
+    assert "order_time_wrong" not in lab.open_findings()
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(9, False), (11, True), (130, True)])
+def test_a_clock_that_is_some_minutes_ahead_is_nobodys_fault(kart, minutes: int, told: bool) -> None:
+    lab, shop = kart
+    at = (START + timedelta(minutes=minutes)).isoformat()
+    shop.says["GET /orders"] = (200, {"orders": [order("R1", updated_at=at)], "next": None})
+    lab.work()
+    assert ("order_time_wrong" in lab.open_findings()) is told
+    lab.later(3)
+    assert "order_time_wrong" not in lab.open_findings()  # by now it lies behind
+
+
+@pytest.mark.parametrize("shipped", ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2026-11-01T00:00:00Z", None])
+def test_a_ship_date_before_the_order_is_none_so_the_parcel_is_asked_about_until_it_is_delivered(kart, shipped) -> None:
+    lab, shop = kart
+    told = read("rest-shipped-1970.read.json")["order"]
+    told["fulfilments"][0]["shipped_at"] = shipped
+    shop.says["GET /orders"] = (200, {"orders": [told], "next": None})
+    shop.says["GET /orders/R1"] = (200, {"order": told})
+    shop.says["PUT /orders/R1/status"] = (200, {"order": {"ref": "R1", "status": "Delivered"}})
+    lab.work()
+    lab.later(20)
+    assert lab.one(t.trackings).next_poll_at is not None
+    assert "tracking_expired" not in lab.open_findings()
+    lab.scan(lab.easypost, USPS, "delivered", "arrived_at_destination")
+    lab.later(7)
+
+    assert lab.parcel(USPS).status == "delivered"
+    assert lab.one(t.orders).facts["fulfilments"][0]["shipped_at"] is None
 
 
 def test_an_answer_without_news_keeps_the_estimates_cadence() -> None:

@@ -627,7 +627,9 @@ def test_what_a_paused_store_would_write_is_not_looked_at_to_find_what_another_w
         sa.event.listen(
             connection, "before_cursor_execute", lambda _c, _cursor, text, given, *_: said.append((text, given))
         )
-        assert connection.execute(queries.in_turn(), {"now": database_now(connection)}).scalars().all() == ["kart"]
+        assert connection.execute(
+            queries.in_turn(), {"now": database_now(connection), "business": START}
+        ).scalars().all() == ["kart"]
         assert len(queries.claim(connection, t.outbox, 10, t.outbox.c.store == "kart")) == 1
         if not lab.daemon.store.sqlite:
             fetched = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'outbox'"

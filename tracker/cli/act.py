@@ -94,7 +94,7 @@ def remap(account: str, file: Path, code: str | None, write: bool) -> None:
 @config_option
 @click.option("--backfill", metavar="STORE", help="Let what happened before STORE was connected cause writes too.")
 def heal(file: Path, backfill: str | None) -> None:
-    """Find what silence hid, now: sweep every store, expire what says nothing, drop what is past its retention."""
+    """Find what silence hid, now: ask who rests, sweep every store, expire what says nothing, drop what is past its retention."""
     world = open_world(read_config(file))
     if backfill is not None:
         _stores(world, backfill)
@@ -104,6 +104,7 @@ def heal(file: Path, backfill: str | None) -> None:
         swept = connection.execute(
             accounts.update().where(accounts.c.kind == "store").values(next_sweep_at=sa.null())
         ).rowcount
+        connection.execute(accounts.update().where(accounts.c.rests_until.isnot(None)).values(rests_until=None))
     expired, dropped = heal_.expire(world), heal_.prune(world)
     click.echo(
         f"{swept} stores will be swept now; {expired} trackings expired; dropped: {dropped['bodies']} bodies, "

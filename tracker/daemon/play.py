@@ -317,7 +317,8 @@ class Player:
         """Name the queue that still has work at this moment."""
         with self.daemon.store.read() as connection:
             now, business = database_now(connection), self.clock()
-            usable = sa.select(accounts.c.name).where(accounts.c.parked_reason.is_(None))
+            rested = sa.or_(accounts.c.rests_until.is_(None), accounts.c.rests_until <= business)
+            usable = sa.select(accounts.c.name).where(accounts.c.parked_reason.is_(None), rested)
             may_write = usable.where(
                 accounts.c.paused_at.is_(None),
                 sa.or_(accounts.c.writes_left.is_(None), accounts.c.writes_left > 0, accounts.c.writes_reset_at <= now),
@@ -330,7 +331,7 @@ class Player:
                 ("poll", sa.select(trackings.c.id).where(trackings.c.account.in_(usable), sa.or_(
                     trackings.c.next_poll_at <= business, trackings.c.register_at <= business,
                     trackings.c.claimed_until.isnot(None)))),
-                ("poll", sa.select(accounts.c.name).where(accounts.c.kind == "store", accounts.c.parked_reason.is_(None),
+                ("poll", usable.where(accounts.c.kind == "store",
                     sa.or_(accounts.c.next_sweep_at.is_(None), accounts.c.next_sweep_at <= business,
                            accounts.c.claimed_until.isnot(None)))),
             )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from tracker.domain.facts import (
     Code,
     Edd,
     Finding,
+    Fulfilment,
     Hint,
     Meaning,
     Order,
@@ -77,6 +78,8 @@ from tracker.store.tables import (
 NEW_GENERATION_AFTER = timedelta(days=30)
 BEFORE_START = timedelta(days=3)
 ECHO = timedelta(minutes=15)  # of the database's time: a change this soon after our attempt is ours
+AHEAD = timedelta(minutes=10)  # so far ahead of ours a shop's clock may be
+NO_SHOPS_YET = datetime(2000, 1, 1, tzinfo=UTC)  # a date before that is a missing one: 1970, year 1
 US = "trackwright"
 UNIDENTIFIED = "unidentified:"
 REMAP = "remap"  # an inbox row of ours: read these shipments' codes again
@@ -232,6 +235,7 @@ class _Batch:
         self.moved: set[int] = set()  # whose summary changed
         self.news: dict[str, int] = defaultdict(int)  # parcels of which a poll told first, by account with webhooks
         self.links: set[int] = set()  # what the fulfilment linked last names
+        self.ahead: set[int] | None = None  # orders whose last read was ahead of its time
 
     def take(self, parsed: Sequence[Parsed]) -> None:
         """Write what the payloads say and end their rows."""
@@ -707,7 +711,7 @@ class _Batch:
             queries.hint(self.connection, order.store, [order.ref], self.database)
             self.world.ring("poll")
             return None
-        order = self._whose(order, known)
+        order = self._whose(as_taken(order, known), known)
         stored = dump_order(order)
         values = {
             "number": order.number, "status": order.status, "raw_status": order.raw_status, "payment": order.payment,
@@ -733,14 +737,46 @@ class _Batch:
             )  # fmt: skip
             self.orders.add(known.id)
             self._fulfilments(known.id, order)
+        self._clock_of(p, order, known.id)
         return None
+
+    def _clock_of(self, p: Parsed, order: Order, order_id: int) -> None:
+        """Tell of an order that changed in the future, by the clock of the read; a later read that is right ends it.
+
+        Nothing else depends on that time: which of two reads is newer, their `asked_at` says.
+        """
+        kind, ahead = FindingKind.ORDER_TIME_WRONG, order.updated_at - p.row.received_at
+        f = findings.c
+        if ahead <= AHEAD:
+            if order_id in self._clocks_wrong():
+                over = sa.and_(f.order_id == order_id, f.kind == kind)
+                queries.close_findings(self.connection, over, self.now, "facts", "a later read is right")
+            return
+        said = order.updated_at.isoformat()
+        told = self.connection.execute(
+            sa.select(f.evidence).where(f.order_id == order_id, f.kind == kind).order_by(f.id.desc()).limit(1)
+        ).scalar_one_or_none()
+        if told is None or told.get("updated_at") != said:  # else it is that much less ahead now, and the same fact
+            told = {"order": order.number, "updated_at": said, "ahead": _roughly(ahead)}
+        subject = f"{order.store}/{order.number}"
+        finding = Finding(kind, subject, Severity.WARNING, Act.ACT, told, proposal="set the shop's clock right")
+        tell.open_findings(self.world, self.connection, [(order_id, finding)], self.now, by="facts")
+        self._clocks_wrong().add(order_id)
+
+    def _clocks_wrong(self) -> set[int]:
+        """Return the orders whose last read was ahead of its time: read once a batch."""
+        if self.ahead is None:
+            f = findings.c
+            open_now = sa.select(f.order_id).where(f.kind == FindingKind.ORDER_TIME_WRONG, f.closed_at.is_(None))
+            self.ahead = {order_id for order_id in self.connection.execute(open_now).scalars() if order_id is not None}
+        return self.ahead
 
     def _whose(self, order: Order, known: Row[Any] | None) -> Order:
         """Say whose change a read shows: ours, when it equals a write we attempted and have not seen yet (echo)."""
         if known is None:
             return order
         if known.raw_status == order.raw_status:
-            return replace(order, actor=US) if known.facts.get("actor") == US else order
+            return order
         o = outbox.c
         echo = self.connection.execute(
             sa.select(o.id)
@@ -817,9 +853,14 @@ class _Batch:
                         .where(fulfilments.c.id == row.id)
                         .values(status=fulfilment.status, live=fulfilment.live)
                     )
-            gone |= self._link(fulfilment_id, order, fulfilment.shipped_at or order.placed_at, fulfilment.parcels)
+            gone |= self._link(fulfilment_id, order, self._began(order, fulfilment), fulfilment.parcels)
             linked |= self.links
         self._replaced(order_id, order, gone - linked)
+
+    def _began(self, order: Order, fulfilment: Fulfilment) -> datetime:
+        """Return when a fulfilment's journey began, as well as the shop tells: never before there were shops, nor ahead of us."""
+        at = fulfilment.shipped_at or order.placed_at
+        return min(at, self.now) if at >= NO_SHOPS_YET else self.now
 
     def _link(self, fulfilment_id: int, order: Order, shipped_at: datetime, parcels: Iterable[Any]) -> set[int]:
         """Link a fulfilment to what its numbers mean; returns the shipments that it names no more."""
@@ -954,6 +995,28 @@ def _orders_locked() -> sa.Select[Any]:
 def _marked(sqlite: bool) -> sa.Update:
     here = queries.one_of(sqlite, orders.c.id, "ids")
     return orders.update().where(here).values(reconcile_at=sa.bindparam("now"))
+
+
+def as_taken(order: Order, known: Row[Any] | None) -> Order:
+    """Return an order as it is stored: a ship date before the order is none, and a status that we set is still ours."""
+    earliest = max(order.placed_at, NO_SHOPS_YET)
+    if any(f.shipped_at is not None and f.shipped_at < earliest for f in order.fulfilments):
+        parts = (
+            replace(f, shipped_at=None) if f.shipped_at is not None and f.shipped_at < earliest else f
+            for f in order.fulfilments
+        )
+        order = replace(order, fulfilments=tuple(parts))
+    if known is not None and known.raw_status == order.raw_status and known.facts.get("actor") == US:
+        return replace(order, actor=US)
+    return order
+
+
+def _roughly(span: timedelta) -> str:
+    """Say how long something is, in the unit that fits."""
+    for unit, size in (("days", timedelta(days=1)), ("hours", timedelta(hours=1))):
+        if span >= 2 * size:
+            return f"{span // size} {unit}"
+    return f"{span // timedelta(minutes=1)} minutes"
 
 
 def look_up(account: Account, code: Code) -> Meaning | None:

@@ -112,7 +112,7 @@ def due_queues(world: World) -> set[str]:
         due: set[str] = set()
         if _any(connection, sa.select(inbox.c.id).where(inbox.c.state == "pending", inbox.c.due_at <= now)):
             due.add("inbox")
-        if connection.execute(queries.in_turn().limit(1), {"now": now}).first():
+        if connection.execute(queries.in_turn().limit(1), {"now": now, "business": business}).first():
             due.add("push")
         if world.config.root.notices.alert_url and _any(
             connection, sa.select(findings.c.id).where(findings.c.alert_due_at <= now)
@@ -149,6 +149,7 @@ def next_business_time(world: World) -> datetime | None:
                 trackings.c.register_at,
                 orders.c.reconcile_at,
                 accounts.c.next_sweep_at,
+                accounts.c.rests_until,
             )
         ]
     return min((moment for moment in moments if moment is not None), default=None)

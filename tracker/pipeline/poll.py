@@ -20,19 +20,17 @@ from tracker.config.model import Account
 from tracker.domain.cadence import next_poll
 from tracker.domain.errors import (
     BadPayload,
-    CredentialsRejected,
     NotFound,
-    RateLimited,
     Refused,
     SourceError,
     Transient,
+    Unavailable,
 )
-from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Refs, Registered, Since, Summary
+from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Refs, Registered, Summary
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import tell
+from tracker.pipeline import rests, sweep, tell
 from tracker.pipeline.facts import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.push import park
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
@@ -41,7 +39,6 @@ from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, or
 
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
-MOST_REST = timedelta(minutes=1)
 REFS_A_CALL = 50
 
 
@@ -60,24 +57,24 @@ def run(world: World) -> int:
     """Do one round of everything that is due. Returns how many calls were made."""
     with world.store.write() as connection:
         now, business = database_now(connection), world.now()
-        ready = _ready(world, connection, now)
+        ready = _ready(world, connection, now, business)
         polls = _claim_polls(world, connection, ready, now, business)
         registrations = _claim_registrations(world, connection, ready, now, business)
         reads = _claim_rereads(world, connection, ready, now)
-        sweeps = _claim_sweeps(world, connection, ready, now, business)
+        sweeps = sweep.claim(world, connection, ready, now, business)
     calls = polls + registrations + reads
     if not calls and not sweeps:
         return 0
     crash_at("poll_claimed")
     down: set[str] = set()
-    sweeping = [world.pool.submit(_held_sweep, world, account, row) for account, row in sweeps]
+    sweeping = [world.pool.submit(sweep.work, world, account, row) for account, row in sweeps]
     watched = {row.id: row.attempts + 1 for call in polls + registrations for row in call.rows}
     reread = {row.id: row.attempts + 1 for call in reads for row in call.rows}
     with world.held.holding(trackings, watched), world.held.holding(rereads, reread):
         list(world.pool.map(lambda call: _make(call, down), calls))
         crash_at("poll_after_call")
         if calls:
-            _store(world, polls, registrations, reads, now, business)
+            _store(world, polls, registrations, reads, ready, now, business)
     crash_at("poll_after_commit")
     for done in sweeping:
         done.result()
@@ -101,7 +98,7 @@ def _make(call: _Call, down: set[str]) -> None:
         call.error = SourceError(type(error).__name__)
 
 
-def _ready(world: World, connection: Connection, now: datetime) -> dict[str, Row[Any]]:
+def _ready(world: World, connection: Connection, now: datetime, business: datetime) -> dict[str, Row[Any]]:
     """Return the accounts that may be asked now."""
     rows = connection.execute(sa.select(accounts))
     return {
@@ -110,6 +107,7 @@ def _ready(world: World, connection: Connection, now: datetime) -> dict[str, Row
         if row.name in world.config.accounts
         and row.parked_reason is None
         and not (row.blocked_until and row.blocked_until > now)
+        and not (row.rests_until and row.rests_until > business)
     }
 
 
@@ -256,6 +254,7 @@ def _store(
     polls: Sequence[_Call],
     registrations: Sequence[_Call],
     reads: Sequence[_Call],
+    ready: dict[str, Row[Any]],
     asked_at: datetime,
     asked_business: datetime,
 ) -> None:
@@ -266,41 +265,18 @@ def _store(
     """
     with world.store.write() as connection:
         now, business = database_now(connection), world.now()
-        everything = (*polls, *registrations, *reads)
-        for call in everything:
-            if call.error is not None:
-                _tell(world, connection, call, now)
-        _let_rest(connection, everything, now)
         for call in polls:
             _store_poll(world, connection, call, now, business, (asked_at, asked_business))
         for call in registrations:
             _store_registration(world, connection, call, business)
         for call in reads:
             _store_reads(connection, call, now, business, asked_at)
-
-
-def _tell(world: World, connection: Connection, call: _Call, now: datetime) -> None:
-    """Let an account rest or park it, as its error says."""
-    error, name = call.error, call.account.name
-    world.count("tracker_source_errors_total", account=name, error=type(error).__name__)
-    if isinstance(error, RateLimited):
-        attempts = max((row.attempts for row in call.rows), default=0)
-        queries.block(connection, name, now + (error.after or queries.backoff(attempts)))
-    elif isinstance(error, CredentialsRejected):
-        park(world, connection, call.account, str(error))
-    elif not isinstance(error, NotFound):
-        world.log.info("source_failed", account=name, error=type(error).__name__, said=str(error)[:200])
-
-
-def _let_rest(connection: Connection, calls: Sequence[_Call], now: datetime) -> None:
-    """Let accounts rest of whose calls none came through: longer each time, so that who is down takes nobody's turn."""
-    failed: dict[str, list[_Call]] = defaultdict(list)
-    for call in calls:
-        failed[call.account.name].append(call)
-    for name, mine in failed.items():
-        if all(isinstance(call.error, Transient) for call in mine):
-            failures = min(getattr(row, "failures", row.attempts) for call in mine for row in call.rows)
-            queries.block(connection, name, now + min(queries.backoff(failures + 1), MOST_REST))
+        heard: dict[str, list[_Call]] = defaultdict(list)
+        for call in (*polls, *registrations, *reads):
+            heard[call.account.name].append(call)
+        for name, mine in sorted(heard.items()):  # accounts are locked last, everywhere
+            errors, failing = [call.error for call in mine], ready[name].failures is not None
+            rests.hear(world, connection, mine[0].account, errors, now, business, failing=failing)
 
 
 def _fenced(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]]) -> set[int]:
@@ -418,10 +394,9 @@ def _store_reads(connection: Connection, call: _Call, now: datetime, business: d
     ours = [row for row in call.rows if row.id in _fenced(connection, rereads, call.rows)]
     if call.error is not None and not isinstance(call.error, NotFound | Refused):
         for row in ours:
+            later = timedelta(0) if isinstance(call.error, Unavailable) else queries.backoff(row.attempts + 1)
             connection.execute(
-                rereads.update()
-                .where(rereads.c.id == row.id)
-                .values(claimed_until=None, due_at=now + queries.backoff(row.attempts + 1))
+                rereads.update().where(rereads.c.id == row.id).values(claimed_until=None, due_at=now + later)
             )
         return
     if call.account.is_store and call.result:
@@ -438,73 +413,3 @@ def _store_reads(connection: Connection, call: _Call, now: datetime, business: d
         ).rowcount
         if not gone:
             connection.execute(rereads.update().where(rereads.c.id == row.id).values(claimed_until=None))
-
-
-# sweeps
-
-
-def _claim_sweeps(
-    world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
-) -> list[tuple[Account, Row[Any]]]:
-    claimed = []
-    for name, state in ready.items():
-        account = world.config.accounts[name]
-        free = state.claimed_until is None or state.claimed_until < now
-        if not account.is_store or not free or (state.next_sweep_at and state.next_sweep_at > business):
-            continue
-        where = sa.and_(accounts.c.name == name, accounts.c.attempts == state.attempts)
-        values = {"attempts": state.attempts + 1, "claimed_until": now + queries.LEASE}
-        if state.connected_at is None:
-            values["connected_at"] = business
-        if connection.execute(accounts.update().where(where).values(**values)).rowcount:
-            claimed.append((account, state))
-    return claimed
-
-
-def _held_sweep(world: World, account: Account, state: Row[Any]) -> None:
-    with world.held.holding(accounts, {account.name: state.attempts + 1}):
-        _sweep(world, account, state)
-
-
-def _sweep(world: World, account: Account, state: Row[Any]) -> None:
-    """Read what changed since the cursor, page by page; each page is stored together with its cursor."""
-    first = state.synced_at is None
-    attempts = state.attempts + 1
-    where = sa.and_(accounts.c.name == account.name, accounts.c.attempts == attempts)
-    pages = 0
-    error: SourceError | None = None
-    try:
-        with world.store.read() as connection:
-            asked_at = database_now(connection)
-        for page in account.source.fetch(world.client(account), Since(state.cursor, open_only=first)):
-            with world.store.write() as connection:
-                now, business = database_now(connection), world.now()
-                held = connection.execute(
-                    accounts.update().where(where).values(cursor=page.next_cursor, claimed_until=now + queries.LEASE)
-                ).rowcount
-                if not held:
-                    return
-                row = queries.payload_row(account.name, "sweep", page.parts, business, now, asked_at=asked_at)
-                queries.store_payloads(connection, [row])
-                asked_at = now
-            pages += 1
-            world.ring("inbox")
-            if first:
-                world.log.info("first_sync", store=account.name, pages=pages, cursor=page.next_cursor)
-    except SourceError as problem:
-        error = problem
-    except Exception as problem:  # a plugin's bug must not stop the other stores
-        error = SourceError(type(problem).__name__)
-    with world.store.write() as connection:
-        now, business = database_now(connection), world.now()
-        if error is not None:
-            _tell(world, connection, _Call(account, (), lambda: None, error=error), now)
-            at = business + min(account.sweep_every, queries.backoff(3))
-            connection.execute(accounts.update().where(where).values(claimed_until=None, next_sweep_at=at))
-            return
-        values: dict[str, Any] = {"claimed_until": None, "next_sweep_at": business + account.sweep_every}
-        if first:
-            values["synced_at"] = business
-        connection.execute(accounts.update().where(where).values(**values))
-    if first:
-        world.log.info("first_sync_done", store=account.name, pages=pages)

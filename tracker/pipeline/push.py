@@ -16,19 +16,19 @@ from sqlalchemy.engine import Connection, Row
 from tracker.config.model import Account
 from tracker.domain.errors import (
     BadPayload,
-    CredentialsRejected,
     NotFound,
     RateLimited,
     Refused,
     SourceError,
     Transient,
+    Unavailable,
 )
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import state, tell
+from tracker.pipeline import rests, state, tell
 from tracker.pipeline.decide import BY_HAND
-from tracker.pipeline.facts import US, stand_columns
+from tracker.pipeline.facts import US, as_taken, stand_columns
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -39,7 +39,6 @@ from tracker.store.tables import accounts, findings, order_versions, orders, out
 AT_ONCE = 10
 NOTICE = "notice"
 HOUR = timedelta(hours=1)
-MOST_REST = timedelta(minutes=1)
 
 
 def run(world: World) -> int:
@@ -91,7 +90,11 @@ def _claim(world: World) -> list[Row[Any]]:
     A transaction a store: who waits for a store's row holds no other's.
     """
     with world.store.read() as connection:
-        stores = connection.execute(queries.in_turn(), {"now": database_now(connection)}).scalars().all()
+        stores = (
+            connection.execute(queries.in_turn(), {"now": database_now(connection), "business": world.now()})
+            .scalars()
+            .all()
+        )
     for name in stores:
         account = world.account(name)
         if account is None or account.mode != "write":
@@ -133,6 +136,8 @@ def _writes_left(world: World, connection: Connection, account: Account, now: da
         queries.locked(connection, sa.select(accounts).where(accounts.c.name == account.name))
     ).one_or_none()
     if state is None or state.paused_at or state.parked_reason or (state.blocked_until and state.blocked_until > now):
+        return 0
+    if state.rests_until and state.rests_until > business:
         return 0
     left = state.writes_left
     if left is None or state.writes_reset_at is None or state.writes_reset_at <= now:
@@ -255,7 +260,7 @@ def _still_fits(world: World, account: Account, row: Row[Any], before: Order, ac
         states = state.account_rows(connection)
     if (before.raw_status, before.payment) != (known.raw_status, known.payment):
         return False  # it changed meanwhile: stage A takes the read, and a new decision says what is wanted then
-    before = replace(before, history=known.history, statements=known.statements, actor=known.actor)
+    before = replace(as_taken(before, order), history=known.history, statements=known.statements, actor=known.actor)
     quiet = state.quiet_until(states, order)
     decision = reconcile(before, parcels, account.policy, world.now(), connected_at=quiet)
     return any(wanted.key == action.key for wanted in decision.actions)
@@ -340,28 +345,15 @@ def _refused(world: World, account: Account, row: Row[Any], action: Action, said
     world.count("tracker_writes_total", store=row.store, state="refused")
 
 
-def _later(world: World, account: Account, row: Row[Any], error: Exception) -> None:
+def _later(world: World, account: Account, row: Row[Any], error: SourceError) -> None:
     with world.store.write() as connection:
         now = database_now(connection)
         due = now + queries.backoff(row.attempts)
-        if isinstance(error, RateLimited):
-            due = now + (error.after or queries.backoff(row.attempts))
-            queries.block(connection, account.name, due)
-        elif isinstance(error, Transient) and row.kind != NOTICE:
-            queries.block(connection, account.name, now + min(queries.backoff(row.attempts), MOST_REST))
-        elif isinstance(error, CredentialsRejected):
-            park(world, connection, account, str(error))
+        if isinstance(error, RateLimited) and error.after:
+            due = now + error.after
+        elif isinstance(error, Unavailable):
+            due = now  # its account rests
         queries.release(connection, outbox, row, due, f"{type(error).__name__}: {error}", crashed=False)
+        if row.kind != NOTICE:  # a sink that is away says nothing of the store
+            rests.hear(world, connection, account, [error], now, world.now())
     world.log.info("push_later", store=account.name, outbox=row.id, error=type(error).__name__)
-    world.count("tracker_source_errors_total", account=account.name, error=type(error).__name__)
-
-
-def park(world: World, connection: Connection, account: Account, said: str) -> None:
-    """Stop using an account whose credentials are refused, and tell a person."""
-    queries.park(connection, account.name, said)
-    finding = Finding(
-        FindingKind.ACCOUNT_PARKED, f"account/{account.name}", Severity.URGENT, Act.ACT,
-        {"account": account.name, "said": said[:200]},
-    )  # fmt: skip
-    tell.open_findings(world, connection, [(None, finding)], world.now(), by="account")
-    world.log.warning("account_parked", account=account.name)

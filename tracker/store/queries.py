@@ -262,14 +262,17 @@ def _reason(table: sa.Table) -> str:
 
 @cache
 def in_turn() -> sa.Select[Any]:
-    """Select the stores that have a write to claim at `now`: their names, who waited longest for a turn first.
+    """Select the stores that have a write to claim at `now` (`business` time): their names, who waited longest for a turn first.
 
     Paused, parked and resting stores are left out, and not one of the writes that wait for them is looked at.
     """
     a, o, now = accounts.c, outbox.c, sa.bindparam("now", type_=outbox.c.due_at.type)
     waits = sa.select(o.id).where(o.store == a.name, *_claimable(outbox, now)).order_by(o.due_at).limit(1)
     one_waits = waits.scalar_subquery().isnot(None)  # EXISTS could become a join with all that waits
-    rested = sa.or_(a.blocked_until.is_(None), a.blocked_until <= now)
+    rested = sa.and_(
+        sa.or_(a.blocked_until.is_(None), a.blocked_until <= now),
+        sa.or_(a.rests_until.is_(None), a.rests_until <= sa.bindparam("business", type_=a.rests_until.type)),
+    )
     return (
         sa.select(a.name)
         .where(a.kind == "store", a.paused_at.is_(None), a.parked_reason.is_(None), rested, one_waits)

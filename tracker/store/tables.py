@@ -319,6 +319,7 @@ class Scans(SQLModel, table=True):
     first_seen_at: datetime = _at(null=False)
     confirmed_at: datetime | None = _at()
     withdrawn_at: datetime | None = _at()
+    pushed_at: datetime | None = _at()  # when a webhook of its account told it, first or later
     missing_since: datetime | None = _at()  # the first complete history that did not hold it any more
 
 
@@ -486,6 +487,11 @@ class Accounts(SQLModel, table=True):
     failures: int | None = None  # answers in a row that were none; the rest grows with them
     failing_since: datetime | None = _at()
     failing_why: str | None = None
+    rests_until: datetime | None = _at()  # business time: all of it is away, so nothing is asked before
+    sweep_failing_since: datetime | None = _at()  # of the list alone: everything else may answer
+    sweep_from: str | None = None  # the cursor at which the sweep under way began
+    pages: list[str] | None = _json(null=True)  # hashes of what the last sweep told, page by page
+    answered_at: datetime | None = _at()  # when a page of its orders was last read
 
 
 class Heartbeats(SQLModel, table=True):
@@ -508,6 +514,8 @@ class Rereads(SQLModel, table=True):
     due_at: datetime = _at(null=False)
     claimed_until: datetime | None = _at()
     attempts: int = 0
+    error: str | None = None  # why the last read of it failed: it is asked alone
+    not_before: datetime | None = _at()  # business time, as missed_at: it was not there, and is looked for once more
     missed_at: datetime | None = _at()  # the first read that did not find it while others of the account answered
 
 
