@@ -8,14 +8,14 @@ status words: `statuses:` maps them, or `words: kingston | kartrocket | marketpl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
 
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound, Refused
+from tracker.domain.errors import BadPayload, NotFound, Refused, Transient, Unavailable
 from tracker.domain.facts import (
     Action,
     Ask,
@@ -30,18 +30,19 @@ from tracker.domain.facts import (
     Receipt,
     Refs,
     Since,
+    Unread,
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status
-from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, segment
+from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
-from tracker.plugin.tracked import exactly
-from tracker.plugin.tracked import parcels as typed_parcels
+from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, strict, told
 
 O, P = OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)
 PAGE = "100"
+MOST_CURSOR = 2000
 NEVER_WRITTEN = frozenset({O.CANCELLED, O.ON_HOLD, O.UNKNOWN})
 
 # A shop's own words (REQUIREMENTS WS-07 and the three lists it came from): word -> status, payment it says, reason.
@@ -139,72 +140,75 @@ class Rest(contracts.Platform):
         """Use webhook-id: one delivery, the same over its retries."""
         return payload.headers.get("webhook-id") or super().dedupe_key(payload)
 
-    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout]:
+    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout | Unread]:
         """Read an answer as orders or checkouts; a hook only hints at an order."""
         return exactly(lambda decode: self._read(payload, decode(payload.body)))
 
-    def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | Hint | Checkout]:
+    def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | Hint | Checkout | Unread]:
         if payload.kind == "webhook":
-            data = mapping(body.get("data"), "$.data")
-            return (Hint(word(data.get("order"), "$.data.order")),)
+            return _hints(body)
+        unread: list[Unread] = []
+        found: list[Order | Hint | Checkout] = []
         if "order" in body:
-            return (self._order(mapping(body["order"], "$.order"), "$.order"),)
-        if "checkouts" in body:
-            rows = listing(body["checkouts"], "$.checkouts")
-            return [self._checkout(mapping(r, f"$.checkouts[{i}]"), f"$.checkouts[{i}]") for i, r in enumerate(rows)]
-        if "orders" not in body:
+            one = order(body["order"], "$.order", self._order, "ref", unread)
+            found += [one] if one else []
+        elif "orders" in body:
+            found += orders(_list(body, "orders"), "$.orders", self._order, "ref", unread)
+        elif "checkouts" in body:  # no orders: nothing is written for them, and nothing is asked again
+            found += pieces(_list(body, "checkouts"), "$.checkouts", self._checkout, unread, lacks="nothing")
+        else:
             raise BadPayload("$", "holds none of order, orders, checkouts")
-        rows = listing(body["orders"], "$.orders")
-        return [self._order(mapping(row, f"$.orders[{i}]"), f"$.orders[{i}]") for i, row in enumerate(rows)]
+        return told(found, unread)
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
-        """Read orders one by one, or all orders and then all checkouts that changed since the cursor."""
+        """Read orders one by one, or all orders and then all checkouts that changed since the cursor of each list."""
         if isinstance(ask, Refs):
-            for ref in ask.refs:
-                try:
-                    yield Page((self._call(client, "GET", f"/orders/{quote(ref, safe='')}").body,))
-                except NotFound:
-                    continue  # not there any more; the others are
+            yield from each_alone(ask.refs, lambda path: self._one(client, path))
             return
         assert isinstance(ask, Since)
-        mark, _, rest = (ask.cursor or "").partition("|")
-        kind, _, page = rest.partition("|")
-        kind = kind or "orders"
-        latest = mark
+        cursor = _Cursor.of(ask.cursor)
         while True:
-            params = {"limit": PAGE, "updated_since": _since(mark), "cursor": page}
+            cursor = cursor.begin(client.now())
+            kind = cursor.kind
+            params = {"limit": PAGE, "updated_since": _since(cursor.mark), "cursor": cursor.page}
             if ask.open_only:
                 params["open"] = "true"
             body = self._call(client, "GET", f"/{kind}", {k: v for k, v in params.items() if v})
-            answer = decode(body.body)
-            for i, row in enumerate(listing(answer.get(kind), f"$.{kind}")):
-                where = f"$.{kind}[{i}].updated_at"
-                stamp = _aware(mapping(row, f"$.{kind}[{i}]").get("updated_at"), where).astimezone(UTC).isoformat()
-                latest = max(latest, stamp)
-            page = text(answer.get("next"))
-            done = not page
-            if done and kind == "orders":
-                kind, done = "checkouts", False
-            yield Page((body.body,), f"{latest}||" if done else f"{mark}|{kind}|{page}", _total(answer))
-            if done:
+            answer = _answered(body)
+            rows, page = answer.get(kind), answer.get("next")
+            if not isinstance(rows, list):
+                raise Unavailable(f"GET /{kind} answered without its list{_says(answer)}")
+            if not isinstance(page, str | int | None) or isinstance(page, bool) or len(str(page)) > MOST_CURSOR:
+                raise Unavailable(f"GET /{kind} answered with a `next` that is no cursor")
+            cursor = cursor.after(rows, "" if page is None else str(page))
+            yield Page((body.body,), str(cursor), _total(answer))
+            if cursor.done:
                 return
+
+    def _one(self, client: Client, path: str) -> Page | None:
+        try:
+            body = self._call(client, "GET", f"/orders/{path}")
+        except NotFound:
+            return None  # not there any more; the others are
+        answer = _answered(body)
+        if not isinstance(answer.get("order"), dict):
+            raise Transient(f"GET /orders/... answered without its order{_says(answer)}")
+        return Page((body.body,))
 
     def judge(self, answer: Answer) -> None:
         """Tell the shop's own words of a refusal."""
         if answer.status in (400, 409, 422):
-            error = decode(answer.body).get("error") if answer.body.startswith(b"{") else None
-            said = f"{text(error.get('code'))}: {text(error.get('message'))}" if isinstance(error, dict) else ""
-            raise Refused(said or f"HTTP {answer.status}")
+            raise Refused(_says(_answered(answer)).removeprefix(": ") or f"HTTP {answer.status}")
         judge_by_status(answer)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Set the status, or attach a note; `key` makes a repeated call the same call."""
-        path = f"/orders/{quote(action.order, safe='')}"
+        path = f"/orders/{segment(action.order)}"
         if action.kind == "order_note":
-            made = decode(
-                self._call(client, "POST", f"{path}/notes", body={"text": action.text, "key": action.key}).body
-            )
-            return Receipt(word(made.get("id"), "$.id"), proof="note")
+            made = _answered(self._call(client, "POST", f"{path}/notes", body={"text": action.text, "key": action.key}))
+            if "id" not in made:
+                raise Transient(f"POST /orders/.../notes answered without an id{_says(made)}")
+            return Receipt(word(made["id"], "$.id"), proof="note")
         assert action.target is not None
         spelt = self.order_words()[action.target]
         if before.raw_status == spelt:
@@ -219,8 +223,10 @@ class Rest(contracts.Platform):
             "tracking": [{"carrier": p.carrier or p.company, "number": p.number} for p in action.parcels],
             "estimated_delivery_at": action.edd.astimezone(UTC).isoformat() if action.edd else None,
         }
-        answer = decode(self._call(client, "PUT", f"{path}/status", body={k: v for k, v in body.items() if v}).body)
-        after = mapping(answer.get("order"), "$.order")
+        answer = _answered(self._call(client, "PUT", f"{path}/status", body={k: v for k, v in body.items() if v}))
+        after = answer.get("order")
+        if not isinstance(after, dict):
+            raise Transient(f"PUT /orders/.../status answered without its order{_says(answer)}")
         return Receipt(word(after.get("ref"), "$.order.ref"), proof=text(after.get("status")))
 
     def ping(self, client: Client) -> None:
@@ -245,87 +251,75 @@ class Rest(contracts.Platform):
         # the key in each body makes a repeated write the same write
         return client.send(Request(method, url, params=params or {}, headers=headers, content=content))
 
-    def _order(self, row: dict[str, Any], where: str) -> Order:
-        raw = text(row.get("status"))
+    def _order(self, row: dict[str, Any], unread: list[Unread]) -> Order:
+        """Read an order. It is not told without what a write depends on: its status, its money, whose it is, its times."""
+        raw = word(row.get("status"), "$.status")
         status, implied, reason = self._words.get(raw, (O.UNKNOWN, None, ""))
-        money = _part(row, "payment", where)
-        raw_payment = text(money.get("status"))
+        money, delivery = _part(row, "payment"), _part(row, "delivery")
+        raw_payment = strict(money.get("status"), "$.payment.status")
         payment = self.settings.payments.get(raw_payment) or _PAYMENTS.get(raw_payment.lower())
         if implied is not None and payment in (None, P.PENDING):
             payment = implied
-        delivery = _part(row, "delivery", where)
-        address = text(delivery.get("address")).lower()
-        tags = listing(row.get("tags"), f"{where}.tags")
-        cancelled = _maybe(row.get("cancelled_at"), f"{where}.cancelled_at")
-        set_at = _maybe(row.get("status_changed_at"), f"{where}.status_changed_at")
+        address = strict(delivery.get("address"), "$.delivery.address").lower()
+        set_at = optional(_aware, row.get("status_changed_at"), "$.status_changed_at", unread)
+        cancelled_at = optional(_aware, row.get("cancelled_at"), "$.cancelled_at", unread)
         return Order(
             store=self.account,
-            ref=word(row.get("ref"), f"{where}.ref"),
-            number=word(row.get("number"), f"{where}.number"),
+            ref=word(row.get("ref"), "$.ref"),
+            number=word(row.get("number"), "$.number"),
             status=status,
             raw_status=raw,
             payment=payment or P.PENDING,
             raw_payment=raw_payment,
-            placed_at=_aware(row.get("placed_at"), f"{where}.placed_at"),
-            updated_at=_aware(row.get("updated_at"), f"{where}.updated_at"),
-            cancelled_at=cancelled or (set_at if status is O.CANCELLED else None),
+            placed_at=_aware(row.get("placed_at"), "$.placed_at"),
+            updated_at=_aware(row.get("updated_at"), "$.updated_at"),
+            cancelled_at=cancelled_at or (set_at if status is O.CANCELLED else None),
             owner=Owner.UNKNOWN,
-            items=tuple(
-                _item(mapping(item, f"{where}.items[{i}]"), f"{where}.items[{i}]")
-                for i, item in enumerate(listing(row.get("items"), f"{where}.items"))
-            ),
-            fulfilments=tuple(
-                self._fulfilment(mapping(f, f"{where}.fulfilments[{i}]"), f"{where}.fulfilments[{i}]")
-                for i, f in enumerate(listing(row.get("fulfilments"), f"{where}.fulfilments"))
-            ),
-            actor=text(row.get("status_actor")).lower() or "unknown",
+            items=tuple(pieces(row.get("items"), "$.items", _item, unread, lacks="line")),
+            fulfilments=tuple(pieces(row.get("fulfilments"), "$.fulfilments", self._fulfilment, unread, lacks="line")),
+            actor=strict(row.get("status_actor"), "$.status_actor").lower() or "unknown",
             status_at=set_at,
             status_reason=reason,
-            method=text(delivery.get("method")),
-            service=text(delivery.get("service")),
-            location=text(delivery.get("location")),
-            tags=tuple(text(tag) for tag in tags if text(tag)),
-            pays_by=text(money.get("method")),
+            method=strict(delivery.get("method"), "$.delivery.method"),
+            service=strict(delivery.get("service"), "$.delivery.service"),
+            location=strict(delivery.get("location"), "$.delivery.location"),
+            tags=_tags(row.get("tags"), unread),
+            pays_by=strict(money.get("method"), "$.payment.method"),
             address=address if address in ADDRESSES else "",
-            ships_to=text(delivery.get("country")).upper()[:2],
-            verified=row.get("verified") is True,
-            locale=text(row.get("locale")),
+            ships_to=(optional(strict, delivery.get("country"), "$.delivery.country", unread) or "").upper()[:2],
+            verified=flag(row.get("verified"), "$.verified") is True,
+            locale=optional(strict, row.get("locale"), "$.locale", unread) or "",
         )
 
-    def _fulfilment(self, row: dict[str, Any], where: str) -> Fulfilment:
-        parcels: list[Parcel] = []
+    def _fulfilment(self, row: dict[str, Any], unread: list[Unread]) -> Fulfilment:
         unreadable: list[str] = []
-        for told in listing(row.get("tracking"), f"{where}.tracking"):
-            told = mapping(told, f"{where}.tracking")
-            company = text(told.get("carrier"))
-            carrier = self.settings.carriers.get(company) or _CARRIERS.get(company.lower())
-            found, strange = typed_parcels(told.get("number"), carrier, company, f"{where}.tracking.number", [])
-            parcels += found
-            unreadable += strange
-        quantities = []
-        for i, item in enumerate(listing(row.get("items"), f"{where}.items")):
-            item = mapping(item, f"{where}.items[{i}]")
-            ref = word(item.get("ref"), f"{where}.items[{i}].ref")
-            quantities.append((ref, _count(item.get("quantity"), f"{where}.items[{i}].quantity")))
+        found = pieces(row.get("tracking"), "$.tracking", self._tracking, unread, unreadable, lacks="line")
         return Fulfilment(
-            ref=word(row.get("ref"), f"{where}.ref"),
-            status=text(row.get("status")),
-            parcels=tuple(parcels),
-            quantities=tuple(quantities),
-            live=row.get("cancelled") is not True,
-            shipped_at=_maybe(row.get("shipped_at"), f"{where}.shipped_at"),
-            service=text(row.get("service")),
+            ref=word(row.get("ref"), "$.ref"),
+            status=optional(strict, row.get("status"), "$.status", unread) or "",
+            parcels=tuple(parcel for parcels_ in found for parcel in parcels_),
+            quantities=tuple(pieces(row.get("items"), "$.items", _quantity, unread, lacks="line")),
+            live=flag(row.get("cancelled"), "$.cancelled") is not True,
+            shipped_at=optional(_aware, row.get("shipped_at"), "$.shipped_at", unread),
+            service=optional(strict, row.get("service"), "$.service", unread) or "",
             unreadable=tuple(unreadable),
         )
 
-    def _checkout(self, row: dict[str, Any], where: str) -> Checkout:
+    def _tracking(self, row: dict[str, Any], unread: list[Unread], unreadable: list[str]) -> list[Parcel]:
+        company = optional(strict, row.get("carrier"), "$.carrier", unread) or ""
+        carrier = self.settings.carriers.get(company) or _CARRIERS.get(company.lower())
+        found, strange = parcels(row.get("number"), carrier, company, "$.number", unread)
+        unreadable += strange
+        return found
+
+    def _checkout(self, row: dict[str, Any], unread: list[Unread]) -> Checkout:
         return Checkout(
             store=self.account,
-            ref=word(row.get("ref"), f"{where}.ref"),
-            began_at=_aware(row.get("began_at"), f"{where}.began_at"),
-            updated_at=_aware(row.get("updated_at"), f"{where}.updated_at"),
-            contact=row.get("contact") is True,
-            recovered=row.get("recovered") is True,
+            ref=word(row.get("ref"), "$.ref"),
+            began_at=_aware(row.get("began_at"), "$.began_at"),
+            updated_at=_aware(row.get("updated_at"), "$.updated_at"),
+            contact=flag(row.get("contact"), "$.contact") is True,
+            recovered=flag(row.get("recovered"), "$.recovered") is True,
         )
 
 
@@ -339,18 +333,87 @@ _CARRIERS = {
 }  # fmt: skip
 
 
-def _item(row: dict[str, Any], where: str) -> Item:
-    removed = _count(row.get("cancelled", 0), f"{where}.cancelled") + _count(
-        row.get("refunded", 0), f"{where}.refunded"
-    )
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    """How far a store was swept: each list has its own mark; `best` is the newest change of the list being read."""
+
+    orders: str = ""
+    checkouts: str = ""
+    kind: str = "orders"
+    page: str = ""
+    best: str = ""
+    began: str = ""  # when the list began to be read, by our clock: its mark never passes that
+
+    @classmethod
+    def of(cls, cursor: str | None) -> _Cursor:
+        """Read a cursor, also of before each list had its own mark: `<mark>|<list>|<page>`."""
+        if cursor and cursor.startswith("{"):
+            return cls(**orjson.loads(cursor))
+        mark, _, rest = (cursor or "").partition("|")
+        kind, _, page = rest.partition("|")
+        return cls(mark, mark, kind or "orders", page)
+
+    def __str__(self) -> str:
+        """As it is stored."""
+        return orjson.dumps({name: value for name, value in asdict(self).items() if value}).decode()
+
+    @property
+    def mark(self) -> str:
+        """The mark of the list being read."""
+        return self.orders if self.kind == "orders" else self.checkouts
+
+    @property
+    def done(self) -> bool:
+        """Say whether the sweep is over."""
+        return self.kind == "orders" and not self.began
+
+    def begin(self, now: datetime) -> _Cursor:
+        """Begin the list, unless it was begun. A mark ahead of our clock is not believed: the list is read from its start."""
+        if self.began:
+            return self
+        mark = self.mark if not self.mark or datetime.fromisoformat(self.mark) <= now + OVERLAP else ""
+        return replace(self, began=now.astimezone(UTC).isoformat(), **{self.kind: mark})
+
+    def after(self, rows: list[Any], page: str) -> _Cursor:
+        """Return the cursor that follows a page; an odd row moves nothing."""
+        best = max([self.best, *filter(None, map(_stamp, rows))])
+        if page:
+            return replace(self, best=best, page=page)
+        mark = min(max(self.mark, best), self.began)
+        other = "checkouts" if self.kind == "orders" else "orders"
+        return replace(self, kind=other, page="", best="", began="", **{self.kind: mark})
+
+
+def _stamp(row: Any) -> str:
+    """Return when a row changed; empty where it cannot be read."""
+    try:
+        return _aware(mapping(row, "$").get("updated_at"), "$.updated_at").astimezone(UTC).isoformat()
+    except (BadPayload, OverflowError):
+        return ""
+
+
+def _hints(body: dict[str, Any]) -> Iterable[Hint | Unread]:
+    """Find the order a hook speaks of; a hook of another kind may name none."""
+    kind, data = strict(body.get("type"), "$.type"), body.get("data")
+    if kind and not kind.startswith("order") and not (isinstance(data, dict) and "order" in data):
+        return (Unread("$.type", f"a hook of the type {kind!r:.60} names no order", lacks="nothing"),)
+    return (Hint(word(mapping(data, "$.data").get("order"), "$.data.order")),)
+
+
+def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
+    removed = _count(row.get("cancelled", 0), "$.cancelled") + _count(row.get("refunded", 0), "$.refunded")
     return Item(
-        ref=word(row.get("ref"), f"{where}.ref"),
-        ordered=_count(row.get("ordered"), f"{where}.ordered"),
+        ref=word(row.get("ref"), "$.ref"),
+        ordered=_count(row.get("ordered"), "$.ordered"),
         removed=removed,
-        shippable=row.get("shippable") is not False,
-        name=text(row.get("name")),
-        short=row.get("in_stock") is False,
+        shippable=flag(row.get("shippable"), "$.shippable") is not False,
+        name=optional(strict, row.get("name"), "$.name", unread) or "",
+        short=optional(flag, row.get("in_stock"), "$.in_stock", unread) is False,
     )
+
+
+def _quantity(row: dict[str, Any], _unread: list[Unread]) -> tuple[str, int]:
+    return word(row.get("ref"), "$.ref"), _count(row.get("quantity"), "$.quantity")
 
 
 def _count(value: Any, where: str) -> int:
@@ -359,13 +422,22 @@ def _count(value: Any, where: str) -> int:
     return value
 
 
-def _part(row: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+def _tags(value: Any, unread: list[Unread]) -> tuple[str, ...]:
+    read = (optional(word, one, f"$.tags[{at}]", unread) for at, one in enumerate(listing(value, "$.tags")))
+    return tuple(tag for tag in read if tag)
+
+
+def _part(row: dict[str, Any], key: str) -> dict[str, Any]:
     value = row.get(key)
-    return {} if value is None else mapping(value, f"{where}.{key}")
+    return {} if value is None else mapping(value, f"$.{key}")
 
 
-def _maybe(value: Any, where: str) -> datetime | None:
-    return None if value is None else _aware(value, where)
+def _list(body: dict[str, Any], key: str) -> list[Any]:
+    """Return the list of an answer. Raises BadPayload where there is none: that is never an empty one."""
+    if not isinstance(body[key], list):
+        raise BadPayload(f"$.{key}", "must be a list")
+    found: list[Any] = body[key]
+    return found
 
 
 def _aware(value: Any, where: str) -> datetime:
@@ -373,6 +445,23 @@ def _aware(value: Any, where: str) -> datetime:
     if at.tzinfo is None:
         raise BadPayload(where, "must carry an offset, such as Z")
     return at
+
+
+def _answered(answer: Answer) -> dict[str, Any]:
+    """Decode an answer; what is no JSON object is empty: the caller misses what it asked for."""
+    try:
+        return decode(answer.body)
+    except BadPayload:
+        return {}
+
+
+def _says(answer: dict[str, Any]) -> str:
+    """Return what an error body says, behind a colon."""
+    error = answer.get("error")
+    error = error if isinstance(error, dict) else answer
+    said = [text(error.get(name)) for name in ("code", "message")]
+    said = [one for one in (*said, text(answer.get("error"))) if one]
+    return f": {': '.join(said)[:200]}" if said else ""
 
 
 def _since(mark: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from adapters.rest import KARTROCKET, KINGSTON
-from tracker.domain.errors import BadPayload, Refused, WebhookRejected
-from tracker.domain.facts import Action, Order, Parcel, Payload, Place, Refs, Since
+from tracker.domain.errors import BadPayload, CredentialsRejected, Refused, Transient, Unavailable, WebhookRejected
+from tracker.domain.facts import Action, Hint, Order, Parcel, Payload, Place, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
 from tracker.plugin.conformance import AT, for_platform
 from tracker.plugin.signatures import whsec_key
@@ -116,22 +116,134 @@ def test_a_cancelled_order_was_cancelled_when_its_status_changed(make) -> None:
     )
 
 
+def told(source, **more) -> tuple[Order | None, list[Unread]]:
+    """Read one order: what was told of it, and what could not be read."""
+    body = json.dumps({"order": order_row(**more)}).encode()
+    found = list(source.normalize(Payload("s", "read", (body,), AT)))
+    return next((one for one in found if isinstance(one, Order)), None), [
+        one for one in found if isinstance(one, Unread)
+    ]
+
+
 @pytest.mark.parametrize(
     ("broken", "where"),
     [
-        ({"placed_at": "2026-11-01T08:00:00"}, "$.order.placed_at"),
-        ({"items": [{"ref": "a", "ordered": -1}]}, "$.order.items[0].ordered"),
-        ({"items": [{"ref": "a", "ordered": True}]}, "$.order.items[0].ordered"),
-        ({"fulfilments": [{"ref": "F", "items": [{"ref": "a", "quantity": 1.5}]}]}, "$.order.fulfilments[0].items[0].quantity"),
-        ({"payment": []}, "$.order.payment"),
+        ({"placed_at": "2026-11-01T08:00:00"}, "$.order.placed_at"), ({"updated_at": None}, "$.order.updated_at"),
+        ({"number": None}, "$.order.number"), ({"status": None}, "$.order.status"), ({"status": []}, "$.order.status"),
+        ({"payment": []}, "$.order.payment"), ({"payment": {"status": 7}}, "$.order.payment.status"),
+        ({"payment": {"method": 7}}, "$.order.payment.method"), ({"delivery": []}, "$.order.delivery"),
+        ({"delivery": {"method": 7}}, "$.order.delivery.method"), ({"delivery": {"service": 7}}, "$.order.delivery.service"),
+        ({"delivery": {"location": []}}, "$.order.delivery.location"), ({"delivery": {"address": {}}}, "$.order.delivery.address"),
+        ({"status_actor": 7}, "$.order.status_actor"), ({"verified": "no"}, "$.order.verified"), ({"tags": 7}, "$.order.tags"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_named_by_its_path(make, broken, where) -> None:
-    source, _ = shop(make)
-    with pytest.raises(BadPayload) as caught:
-        read(source, **broken)
+def test_an_order_is_not_told_without_what_a_write_depends_on(make, broken, where) -> None:
+    order, unread = told(shop(make)[0], **broken)
 
-    assert caught.value.where == where
+    assert order is None
+    assert [(one.where, one.subject) for one in unread] == [(where, "R1")]
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [
+        ({"items": [{"ref": "a", "ordered": -1}]}, "$.order.items[0].ordered"), ({"items": 7}, "$.order.items"),
+        ({"items": [{"ref": "a", "ordered": True}]}, "$.order.items[0].ordered"),
+        ({"items": [{"ref": "a", "ordered": 1, "shippable": 0}]}, "$.order.items[0].shippable"),
+        ({"items": [{"ref": "a", "ordered": 1, "refunded": "1"}]}, "$.order.items[0].refunded"),
+        ({"fulfilments": {}}, "$.order.fulfilments"), ({"fulfilments": [7]}, "$.order.fulfilments[0]"),
+        ({"fulfilments": [{"ref": None}]}, "$.order.fulfilments[0].ref"),
+        ({"fulfilments": [{"ref": "F", "cancelled": "yes"}]}, "$.order.fulfilments[0].cancelled"),
+        ({"fulfilments": [{"ref": "F", "items": [{"ref": "a", "quantity": 1.5}]}]}, "$.order.fulfilments[0].items[0].quantity"),
+        ({"fulfilments": [{"ref": "F", "tracking": [7]}]}, "$.order.fulfilments[0].tracking[0]"),
+        ({"fulfilments": [{"ref": "F", "tracking": 7}]}, "$.order.fulfilments[0].tracking"),
+    ],
+)  # fmt: skip
+def test_a_line_a_fulfilment_or_a_number_that_cannot_be_read_makes_the_order_partial(make, broken, where) -> None:
+    order, unread = told(shop(make)[0], **broken)
+
+    assert order.partial
+    assert [(one.where, one.subject, one.lacks) for one in unread] == [(where, "R1", "line")]
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [
+        ({"locale": 7}, "$.order.locale"), ({"delivery": {"country": 7}}, "$.order.delivery.country"),
+        ({"cancelled_at": "soon"}, "$.order.cancelled_at"), ({"status_changed_at": "soon"}, "$.order.status_changed_at"),
+        ({"tags": [[]]}, "$.order.tags[0]"), ({"items": [{"ref": "a", "ordered": 1, "name": 7}]}, "$.order.items[0].name"),
+        ({"items": [{"ref": "a", "ordered": 1, "in_stock": 7}]}, "$.order.items[0].in_stock"),
+        ({"fulfilments": [{"ref": "F", "shipped_at": "soon"}]}, "$.order.fulfilments[0].shipped_at"),
+        ({"fulfilments": [{"ref": "F", "service": 7}]}, "$.order.fulfilments[0].service"),
+        ({"fulfilments": [{"ref": "F", "status": 7}]}, "$.order.fulfilments[0].status"),
+        ({"fulfilments": [{"ref": "F", "tracking": [{"number": "X1", "carrier": 7}]}]}, "$.order.fulfilments[0].tracking[0].carrier"),
+    ],
+)  # fmt: skip
+def test_a_detail_that_cannot_be_read_is_left_out_and_told(make, broken, where) -> None:
+    order, unread = told(shop(make)[0], **broken)
+
+    assert not order.partial
+    assert [(one.where, one.subject, one.lacks) for one in unread] == [(where, "R1", "")]
+
+
+def test_an_odd_piece_takes_nothing_from_its_neighbours(make) -> None:
+    lines = [{"ref": "a", "ordered": 1}, {"ref": None, "ordered": 1}, {"ref": "c", "ordered": 3}]
+    parts = [{"ref": f"F{i}", "tracking": [{"number": f"X{i}"}]} for i in range(3)]
+    parts[1]["ref"] = []
+    parts[2]["tracking"] += [7, {"number": "X9"}]
+    order, unread = told(shop(make)[0], items=lines, fulfilments=parts)
+
+    assert [item.ref for item in order.items] == ["a", "c"]
+    assert [(f.ref, [p.number for p in f.parcels]) for f in order.fulfilments] == [("F0", ["X0"]), ("F2", ["X2", "X9"])]
+    assert [one.where for one in unread] == [
+        "$.order.items[1].ref", "$.order.fulfilments[1].ref", "$.order.fulfilments[2].tracking[1]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"order": 7}, {"order": {"number": "#1"}}, {"orders": None}, {"orders": [7, {}]}, {"checkouts": {}}, {"other": 1}],
+)
+def test_a_payload_of_which_nothing_can_be_told_is_a_bad_payload(make, body) -> None:
+    source, _ = shop(make)
+    with pytest.raises(BadPayload):
+        source.normalize(Payload("s", "read", (json.dumps(body).encode(),), AT))
+
+
+def test_a_checkout_that_cannot_be_read_is_no_order(make) -> None:
+    source, _ = shop(make)
+    rows = [
+        {"ref": "C1", "began_at": "soon"},
+        {"ref": "C2", "began_at": "2026-11-02T08:00:00Z", "updated_at": "2026-11-02T08:00:00Z"},
+    ]
+
+    unread, left = sorted(
+        source.normalize(Payload("s", "sweep", (json.dumps({"checkouts": rows}).encode(),), AT)), key=str
+    )[::-1]
+
+    assert left.ref == "C2"
+    assert unread == Unread("$.checkouts[0].began_at", "is no ISO 8601 date and time: 'soon'", lacks="nothing")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"type": "order.updated", "data": {"order": "R1"}}, Hint("R1")), ({"data": {"order": 7}}, Hint("7")),
+        ({"type": "stock.changed", "data": {"order": "R1"}}, Hint("R1")),
+        ({"type": "stock.changed", "data": {}}, Unread("$.type", "a hook of the type 'stock.changed' names no order", lacks="nothing")),
+        ({"type": "stock.changed"}, Unread("$.type", "a hook of the type 'stock.changed' names no order", lacks="nothing")),
+    ],
+)  # fmt: skip
+def test_a_hook_hints_at_its_order_and_one_of_another_kind_is_told(make, body, said) -> None:
+    source, _ = shop(make)
+    assert list(source.normalize(Payload("s", "webhook", (json.dumps(body).encode(),), AT))) == [said]
+
+
+@pytest.mark.parametrize("body", [{"type": "order.updated"}, {"type": "order.updated", "data": {}}, {}, {"type": 7}])
+def test_a_hook_about_an_order_that_names_none_is_a_bad_payload(make, body) -> None:
+    source, _ = shop(make)
+    with pytest.raises(BadPayload):
+        source.normalize(Payload("s", "webhook", (json.dumps(body).encode(),), AT))
 
 
 # the signature; the vector is the published one of standard-webhooks (libraries/python/tests @ b2fa7b8719fb)
@@ -189,8 +301,11 @@ def test_a_sweep_reads_orders_then_checkouts_and_goes_on_with_an_overlap(world, 
     assert [c.request.url.params.get("cursor") for c in asked.calls] == [None, "2"]
     assert {c.request.url.params["updated_since"] for c in asked.calls} == {"2026-11-02T07:50:00+00:00"}
     assert left.calls[0].request.url.params["open"] == "true"
-    assert [p.next_cursor for p in pages] == [
-        "2026-11-02T08:00:00+00:00|orders|2", "2026-11-02T08:00:00+00:00|checkouts|", "2026-11-02T09:00:00+00:00||",
+    eight, nine, noon = (f"2026-11-02T{hour}:00:00+00:00" for hour in ("08", "09", "12"))
+    assert [json.loads(p.next_cursor) for p in pages] == [
+        {"orders": eight, "checkouts": eight, "kind": "orders", "page": "2", "best": eight, "began": noon},
+        {"orders": nine, "checkouts": eight, "kind": "checkouts"},
+        {"orders": nine, "checkouts": "2026-11-02T08:30:00+00:00", "kind": "orders"},
     ]  # fmt: skip
     assert (pages[0].total, pages[2].total) == (2, None)
 
@@ -202,7 +317,126 @@ def test_a_sweep_that_was_cut_goes_on_where_it_was(world, make) -> None:
     (page,) = source.fetch(client, Since("2026-11-02T08:00:00+00:00|checkouts|3"))
 
     assert left.calls[0].request.url.params["cursor"] == "3"
-    assert page.next_cursor == "2026-11-02T08:00:00+00:00||"
+    eight = "2026-11-02T08:00:00+00:00"
+    assert json.loads(page.next_cursor) == {"orders": eight, "checkouts": eight, "kind": "orders"}
+
+
+def sweep(world, make, orders=(), checkouts=(), cursor=None) -> tuple[list[str], dict]:
+    """Sweep a shop whose lists have one page each; return what was asked for and the cursor at the end."""
+    asked = {}
+    for kind, rows in (("orders", orders), ("checkouts", checkouts)):
+        asked[kind] = world.get(f"{BASE}/{kind}").respond(json={kind: list(rows), "next": None})
+    source, client = shop(make)
+    *_, last = source.fetch(client, Since(cursor))
+    since = [asked[kind].calls.last.request.url.params.get("updated_since", "") for kind in asked]
+    return since, json.loads(last.next_cursor)
+
+
+def test_each_list_has_its_own_cursor(world, make) -> None:
+    """What is new in one list says nothing of the other."""
+    cursor = json.dumps({"orders": "2026-11-01T08:00:00+00:00", "checkouts": "2026-11-02T08:00:00+00:00"})
+    since, end = sweep(world, make, checkouts=[{"updated_at": "2026-11-02T10:00:00Z"}], cursor=cursor)
+
+    assert since == ["2026-11-01T07:50:00+00:00", "2026-11-02T07:50:00+00:00"]
+    assert (end["orders"], end["checkouts"]) == ("2026-11-01T08:00:00+00:00", "2026-11-02T10:00:00+00:00")
+
+
+@pytest.mark.parametrize("at", ["2026-12-02T09:00:00Z", "9998-12-31T23:59:59-14:00", "2026-11-02T12:00:01Z"])
+def test_a_cursor_never_passes_our_own_clock(world, make, at) -> None:
+    _, end = sweep(world, make, orders=[order_row(updated_at=at)])
+
+    assert end["orders"] == "2026-11-02T12:00:00+00:00"
+
+
+def test_an_order_whose_time_cannot_be_read_moves_no_cursor(world, make) -> None:
+    _, end = sweep(
+        world,
+        make,
+        orders=[7, order_row(updated_at=None), order_row(), order_row(updated_at="9999-12-31T23:59:59-14:00")],
+    )
+
+    assert end["orders"] == "2026-11-02T08:00:00+00:00"
+
+
+def test_a_cursor_that_stood_in_the_future_is_given_up_and_the_list_is_read_from_its_start(world, make) -> None:
+    since, end = sweep(world, make, orders=[order_row()], cursor="2026-12-02T09:00:00+00:00||")
+
+    assert since == ["", ""]
+    assert end["orders"] == "2026-11-02T08:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"message": "database is being upgraded"}, "without its list: database is being upgraded"),
+        ({"error": {"code": "down", "message": "soon"}}, "without its list: down: soon"), ({"error": "down"}, "without its list: down"),
+        ({"orders": None, "next": None}, "without its list"), ({"orders": {}}, "without its list"), ([], "without its list"),
+        ({"orders": [], "next": {}}, "no cursor"), ({"orders": [], "next": True}, "no cursor"), ({"orders": [], "next": "9" * 2001}, "no cursor"),
+    ],
+)  # fmt: skip
+def test_an_answer_without_its_list_is_a_failed_answer(world, make, body, said) -> None:
+    world.get(f"{BASE}/orders").respond(json=body)
+    source, client = shop(make)
+    with pytest.raises(Unavailable, match=said):
+        list(source.fetch(client, Since(None)))
+
+
+def test_a_cursor_may_be_a_number(world, make) -> None:
+    answers = iter([{"orders": [], "next": 2}, {"orders": [], "next": None}])
+    asked = world.get(f"{BASE}/orders").mock(side_effect=lambda _: httpx.Response(200, json=next(answers)))
+    world.get(f"{BASE}/checkouts").respond(json={"checkouts": []})
+    source, client = shop(make)
+    list(source.fetch(client, Since(None)))
+
+    assert asked.calls[1].request.url.params["cursor"] == "2"
+
+
+def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(world, make) -> None:
+    """The pages come first; then what went wrong is raised, so that the one is asked again."""
+    world.get(f"{BASE}/orders/odd").respond(500)
+    world.get(f"{BASE}/orders/bare").respond(json={"message": "oops"})
+    for ref in ("R1", "R2", "R3"):
+        world.get(f"{BASE}/orders/{ref}").respond(json={"order": order_row(ref=ref)})
+    source, client = shop(make)
+    pages = []
+    with pytest.raises(Transient):
+        for page in source.fetch(client, Refs(("odd", "R1", "..", "bare", "R2", "R3"))):
+            pages.append(page)
+
+    assert len(pages) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(402, Unavailable), (423, Unavailable), (430, Unavailable), (401, CredentialsRejected)]
+)
+def test_what_speaks_for_the_whole_shop_ends_a_read_at_once(world, make, status, kind) -> None:
+    asked = world.get(f"{BASE}/orders/R1").respond(status)
+    source, client = shop(make)
+    with pytest.raises(kind):
+        list(source.fetch(client, Refs(("R1", "R1"))))
+
+    assert asked.call_count == 1
+
+
+def test_a_second_failure_in_a_row_ends_a_read_and_a_refusal_of_one_is_no_refusal_for_good(world, make) -> None:
+    world.get(f"{BASE}/orders/R1").respond(500)
+    refused = world.get(f"{BASE}/orders/R2").respond(422)
+    source, client = shop(make)
+    with pytest.raises(Refused):
+        list(source.fetch(client, Refs(("R1", "R2", "R2"))))
+    with pytest.raises(Transient, match="HTTP 422"):
+        list(source.fetch(client, Refs(("R2",))))
+
+    assert refused.call_count == 2
+
+
+@pytest.mark.parametrize("path", ["status", "notes"])
+def test_a_write_whose_answer_shows_nothing_may_have_been_done(world, make, path) -> None:
+    world.put(f"{BASE}/orders/R%2F1/status").respond(json={"message": "oops"})
+    world.post(f"{BASE}/orders/R%2F1/notes").respond(200, json=[])
+    source, client = shop(make)
+    with pytest.raises(Transient, match=path):
+        source.push(client, ACTION if path == "status" else Action("order_note", "k", "s", "R/1", text="x"), BEFORE)
 
 
 def test_orders_are_read_one_by_one_and_one_that_is_gone_hides_nobody(world, make) -> None:
@@ -251,7 +485,8 @@ def test_a_note_is_attached(world, make) -> None:
     ("answer", "said"),
     [
         (httpx.Response(409, json={"error": {"code": "final", "message": "no"}}), "final: no"),
-        (httpx.Response(422, json={"error": "x"}), "HTTP 422"),
+        (httpx.Response(422, json={"error": "x"}), "x"),
+        (httpx.Response(422, json={}), "HTTP 422"),
         (httpx.Response(400, text="nginx"), "HTTP 400"),
     ],
 )

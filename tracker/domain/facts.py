@@ -189,13 +189,14 @@ class Unread:
     `subject`: the order's ref or the tracking number whose piece it is, where that could be read. The core sees by it
     when an order or parcel was not told at all, which is a finding; a detail (an estimate, a place) is counted and listed.
     `lacks` is for what it cannot see: `line`, a line or part of an order that was told is missing; `rest`, the shop holds
-    more of the order than it lets us read; `all`, an order or parcel was not told and its subject is not known.
+    more of the order than it lets us read; `all`, an order or parcel was not told and its subject is not known; `nothing`,
+    neither an order nor a parcel is concerned (a hook of another kind, a checkout): it is counted and listed only.
     """
 
     where: str
     problem: str
     subject: str = ""
-    lacks: str = ""  # "" | line | rest | all
+    lacks: str = ""  # "" | line | rest | all | nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from tracker.domain.errors import (
     RateLimited,
     Refused,
     Transient,
+    Unavailable,
     WebhookRejected,
 )
 from tracker.domain.facts import (
@@ -166,6 +167,9 @@ class Source(ABC):
         return None
 
 
+AWAY = {402: "frozen or unpaid", 423: "locked", 430: "shut out for a while"}
+
+
 def judge_by_status(answer: Answer) -> None:
     """Raise from the error tree by HTTP status (RFC 9110; 429: RFC 6585)."""
     status = answer.status
@@ -176,6 +180,8 @@ def judge_by_status(answer: Answer) -> None:
         raise CredentialsRejected(said)
     if status == 404:
         raise NotFound(said)
+    if status in AWAY:
+        raise Unavailable(f"{said}: {AWAY[status]}", retry_after(answer))
     if status == 429:
         raise RateLimited(said, retry_after(answer))
     if status in (408, 425) or status >= 500:

@@ -60,17 +60,23 @@ def each(value: Any, where: str, read: Callable[[dict[str, Any], *Ts], T], *more
 
 
 def pieces(
-    value: Any, where: str, read: Callable[[dict[str, Any], list[Unread], *Ts], T], unread: list[Unread], *more: *Ts
+    value: Any,
+    where: str,
+    read: Callable[[dict[str, Any], list[Unread], *Ts], T],
+    unread: list[Unread],
+    *more: *Ts,
+    lacks: str = "",
 ) -> list[T]:
     """Read the objects of a list; one that cannot be read costs itself only and is told in `unread`, with its path.
 
     `read(object, unread, *more)` names places from its own object on (`$`), raises BadPayload where nothing of it can
-    be read, and adds to `unread` what it left out. Raises nothing: a list that is none is told, and empty.
-    """
+    be read, and adds to `unread` what it left out. `lacks`: what is missing with an object of which nothing could be read
+    (see Unread). Raises nothing: a list that is none is told, and empty.
+    """  # fmt: skip
     if value is None:
         return []
     if not isinstance(value, list):
-        unread.append(Unread(where, f"must be a list, is {_kind(value)}"))
+        unread.append(Unread(where, f"must be a list, is {_kind(value)}", lacks=lacks))
         return []
     found: list[T] = []
     missed: list[Unread] = []
@@ -83,14 +89,19 @@ def pieces(
         pass
     found.clear()  # something was not read: once more, slowly, with the path of each piece (parsers are pure)
     for index, item in enumerate(value):
-        one = piece(item, f"{where}[{index}]", read, unread, *more)
+        one = piece(item, f"{where}[{index}]", read, unread, *more, lacks=lacks)
         if one is not None:
             found.append(one)
     return found
 
 
 def piece(
-    value: Any, where: str, read: Callable[[dict[str, Any], list[Unread], *Ts], T], unread: list[Unread], *more: *Ts
+    value: Any,
+    where: str,
+    read: Callable[[dict[str, Any], list[Unread], *Ts], T],
+    unread: list[Unread],
+    *more: *Ts,
+    lacks: str = "",
 ) -> T | None:
     """Read one object, as `pieces` reads those of a list; None where nothing of it could be read."""
     missed: list[Unread] = []
@@ -98,7 +109,7 @@ def piece(
     try:
         found = read(mapping(value, "$"), missed, *more)
     except BadPayload as error:
-        missed.append(Unread(error.where, error.problem))
+        missed.append(Unread(error.where, error.problem, lacks=lacks))
     unread.extend(replace(one, where=f"{where}{one.where[1:]}") for one in missed)
     return found
 

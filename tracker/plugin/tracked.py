@@ -1,18 +1,108 @@
-"""Read the tracking fields of shops: the parcels that people typed into them, and what is no number."""
+"""Read what shops tell: orders, of which an odd one takes nothing from the others, and what people typed as numbers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from tracker.domain.errors import BadPayload
-from tracker.domain.facts import Parcel, Unread
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    RateLimited,
+    Refused,
+    SourceError,
+    Transient,
+    Unavailable,
+)
+from tracker.domain.facts import Checkout, Hint, Order, Page, Parcel, Unread
 from tracker.domain.numbers import Printed, numbers_in
-from tracker.plugin.payloads import decode, mapping
+from tracker.plugin.contracts import segment
+from tracker.plugin.payloads import decode, mapping, piece, text, word
 
 T = TypeVar("T")
 MOST_TYPED = 200
+
+
+Reads = Callable[[dict[str, Any], list[Unread]], Order]
+
+
+def orders(rows: Iterable[Any], where: str, read: Reads, key: str, unread: list[Unread]) -> list[Order]:
+    """Read the orders of a list: see `order`."""
+    found = (order(row, f"{where}[{at}]", read, key, unread) for at, row in enumerate(rows))
+    return [one for one in found if one is not None]
+
+
+def order(row: Any, where: str, read: Reads, key: str, unread: list[Unread]) -> Order | None:
+    """Read one order; what cannot be read of it is told in `unread`, about its ref, which stands at `key`.
+
+    None where it cannot be told at all. Where a line, a fulfilment or a number is missing (`lacks`), the order is `partial`.
+    """
+    missed: list[Unread] = []
+    found = piece(row, where, read, missed)
+    if not missed:
+        return found
+    ref = _ref(row, key)
+    unread.extend(replace(one, subject=ref, lacks=one.lacks or ("" if ref else "all")) for one in missed)
+    return replace(found, partial=True) if found is not None and any(one.lacks for one in missed) else found
+
+
+def told(found: list[Order | Checkout | Hint], unread: list[Unread]) -> list[Order | Checkout | Hint | Unread]:
+    """Return what was read and what was not; raises BadPayload where that is nothing at all, not even of which order."""
+    if not found and unread and not any(one.subject or one.lacks == "nothing" for one in unread):
+        raise BadPayload(unread[0].where, unread[0].problem)
+    return [*found, *unread]
+
+
+def strict(value: Any, where: str) -> str:
+    """Return a text on which a write depends: empty where it is missing. Raises BadPayload for what is no text."""
+    if value is not None and not isinstance(value, str):
+        raise BadPayload(where, "must be a text")
+    return text(value)
+
+
+def flag(value: Any, where: str) -> bool | None:
+    """Return a yes or no on which a write depends, None where it is missing. Raises BadPayload for anything else."""
+    if value is not None and not isinstance(value, bool):
+        raise BadPayload(where, "must be true or false")
+    return value
+
+
+def _ref(row: Any, key: str) -> str:
+    try:
+        return word(mapping(row, "$").get(key), "$")
+    except BadPayload:
+        return ""
+
+
+def each_alone(refs: Iterable[str], read: Callable[[str], Page | None]) -> Iterator[Page]:
+    """Read orders one by one with `read(segment)`, which answers None for one that is not there.
+
+    One that fails takes nothing from the others: what it raised is raised when all were asked. What says that nobody can be
+    asked, and a second failure in a row, is raised at once. A ref that can be no part of an address is not there.
+    """
+    failed: SourceError | None = None
+    before = False
+    for ref in refs:
+        try:
+            path = segment(ref)
+        except Refused:
+            continue
+        try:
+            page = read(path)
+        except (RateLimited, Unavailable, CredentialsRejected):
+            raise
+        except SourceError as error:
+            if before:
+                raise
+            failed, before = failed or error, True
+            continue
+        before = False
+        if page is not None:
+            yield page
+    if failed is not None:
+        raise failed if not isinstance(failed, Refused) else Transient(str(failed))
 
 
 class _Rounded(Exception):
