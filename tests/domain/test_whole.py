@@ -21,7 +21,7 @@ from tracker.config.policy import presets
 from tracker.domain.facts import Decision, Edd, Fulfilment, Item, Order, Parcel, Shipment, Stand, Statement, Summary
 from tracker.domain.gates import may
 from tracker.domain.policy import Calendar, Owns, Policy, Silence, Span
-from tracker.domain.reconcile import apply, reconcile
+from tracker.domain.reconcile import TOLD_BY, apply, reconcile
 from tracker.domain.table import decision_table
 from tracker.domain.vocabulary import (
     FindingKind,
@@ -247,6 +247,45 @@ def test_every_gate_answers_with_its_rule_and_its_evidence(
         inspected = any(s.kind is StatementKind.INSPECTED for s in before.statements)
         moving = [p for p in parcels if p.summary.custody_at and p.summary.status is not S.CANCELLED]
         assert not moving or inspected
+
+
+@given(cases())
+@settings(max_examples=EXAMPLES // 2, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_one_fact_is_one_finding(case: tuple[Order, list[Shipment], Policy, datetime]) -> None:
+    found = {(f.subject, f.kind): f for f in reconcile(*case).findings}
+
+    for big, smalls in TOLD_BY:
+        for subject, kind in found:
+            assert kind is not big or not [small for small in smalls if (subject, small) in found]
+
+
+@pytest.mark.parametrize(
+    ("one", "told", "rules", "after", "stands", "also"),
+    [
+        (order(O.CANCELLED), parcel(S.DELIVERY_ATTEMPTED), "mirror", H, K.CANCELLED_BUT_MOVING, "attempt_failed"),
+        (order(O.CANCELLED), parcel(S.AVAILABLE_FOR_PICKUP), "mirror", 9 * D, K.CANCELLED_BUT_MOVING, "pickup_expiring"),
+        (order(O.CANCELLED), parcel(S.IN_TRANSIT, edd=Edd(T0, T0 + D)), "mirror", 9 * D, K.CANCELLED_BUT_MOVING,
+         "stuck, delivery_overdue"),
+        (order(O.CANCELLED), parcel(S.DELIVERY_ATTEMPTED, reason=Reason.NOTICE_LEFT), "mirror", H, K.CANCELLED_BUT_MOVING,
+         "attempt_failed (notice_left)"),
+        (order(O.SHIPPED, payment=P.REFUNDED), parcel(S.DELIVERY_FAILED), "mirror", H, K.REFUNDED_BUT_MOVING,
+         "attempt_failed"),
+        (order(O.SHIPPED), parcel(S.IN_TRANSIT, edd=Edd(T0, T0 + D)), "mirror", 9 * D, K.STUCK, "delivery_overdue"),
+        (order(O.SHIPPED), parcel(S.PRE_TRANSIT, edd=Edd(T0, T0 + D)), "mirror", 9 * D, K.LABEL_NEVER_SCANNED,
+         "delivery_overdue"),
+        (order(O.SHIPPED, payment=P.FAILED), parcel(S.IN_TRANSIT), "marketplace-guide", H, K.UNPAID_SHIPPED,
+         "payment_failed"),
+        (order(O.PROCESSING, payment=P.FAILED), parcel(S.PRE_TRANSIT), "kingston-courier", H, K.UNPAID_PROCESSING,
+         "payment_failed"),
+    ],
+)  # fmt: skip
+def test_what_another_finding_tells_is_a_part_of_its_evidence(
+    one: Order, told: Shipment, rules: str, after: timedelta, stands: K, also: str
+) -> None:
+    found = {f.kind: f for f in reconcile(one, [told], policy(rules), T0 + after).findings}
+
+    assert found[stands].evidence["also"] == also
+    assert not {small for small in found if small in also.replace(" ", ",").split(",")}
 
 
 # each piece by itself

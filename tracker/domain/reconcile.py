@@ -70,6 +70,19 @@ _NOTICE_OF = {
 }
 
 
+# One fact is one finding: what stands on the right is told by the finding on the left, of the same parcel or order.
+_WHILE_IT_MOVES = (K.ATTEMPT_FAILED, K.ADDRESS_PROBLEM, K.STUCK, K.DELIVERY_OVERDUE, K.PICKUP_EXPIRING)
+TOLD_BY: tuple[tuple[FindingKind, tuple[FindingKind, ...]], ...] = (
+    (K.CANCELLED_BUT_MOVING, _WHILE_IT_MOVES),
+    (K.REFUNDED_BUT_MOVING, _WHILE_IT_MOVES),
+    (K.CORRECTION_AFTER_DELIVERED, (K.SOURCES_DISAGREE,)),
+    (K.STUCK, (K.DELIVERY_OVERDUE,)),
+    (K.LABEL_NEVER_SCANNED, (K.DELIVERY_OVERDUE,)),
+    (K.UNPAID_SHIPPED, (K.PAYMENT_FAILED,)),
+    (K.UNPAID_PROCESSING, (K.PAYMENT_FAILED,)),
+)
+
+
 def reconcile(
     order: Order,
     shipments: Sequence[Shipment],
@@ -92,6 +105,7 @@ def reconcile(
         case.look_at(shipment)
     case.clocks()
     case.tell_customer()
+    case.tell_once()
     return Decision(
         actions=tuple(case.actions),
         findings=tuple(case.findings.values()),
@@ -723,6 +737,8 @@ class _Case:
             shipped = shipped_quantities([f for f in order.fulfilments if f.live])
             wanted = {i.ref: i.ordered - i.removed for i in order.items}
             what = "resend" if any(n > wanted.get(ref, 0) for ref, n in shipped.items()) else ""
+            if what:
+                self.findings.pop((f"{order.store}/{order.number}", K.QUANTITY_MISMATCH), None)  # the very pieces
         if what:
             told = gates.last_scan(moving)
             self.find(K.REMEDY_IN_CUSTODY, WARNING, Act.FOLLOW_UP, {"remedy": what, **told}, since=first)
@@ -826,6 +842,18 @@ class _Case:
         if order.status.reaches(status):
             return began(order)
         return None
+
+    def tell_once(self) -> None:
+        """Make what another finding tells a part of its evidence."""
+        for big, smalls in TOLD_BY:
+            for subject, kind in [key for key in self.findings if key[1] is big]:
+                also = [self.findings.pop((subject, small)) for small in smalls if (subject, small) in self.findings]
+                if also:
+                    words = ", ".join(
+                        f"{f.kind} ({f.evidence['reason']})" if "reason" in f.evidence else f.kind for f in also
+                    )
+                    told = self.findings[subject, kind]
+                    self.findings[subject, kind] = replace(told, evidence={**told.evidence, "also": words})
 
     # the customer
 
