@@ -163,7 +163,7 @@ class Rest(contracts.Platform):
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """Read orders one by one, or all orders and then all checkouts that changed since the cursor of each list."""
         if isinstance(ask, Refs):
-            yield from each_alone(ask.refs, lambda path: self._one(client, path))
+            yield from each_alone(ask.refs, lambda ref: self._one(client, ref))
             return
         assert isinstance(ask, Since)
         cursor = _Cursor.of(ask.cursor)
@@ -185,9 +185,9 @@ class Rest(contracts.Platform):
             if cursor.done:
                 return
 
-    def _one(self, client: Client, path: str) -> Page | None:
+    def _one(self, client: Client, ref: str) -> Page | None:
         try:
-            body = self._call(client, "GET", f"/orders/{path}")
+            body = self._call(client, "GET", f"/orders/{segment(ref)}")
         except NotFound:
             return None  # not there any more; the others are
         answer = _answered(body)

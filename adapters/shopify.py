@@ -9,6 +9,7 @@ neither edited nor deleted, so a doubtful DELIVERED is never sent. Webhook bodie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -16,7 +17,15 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    RateLimited,
+    Refused,
+    SourceError,
+    Transient,
+    Unavailable,
+)
 from tracker.domain.facts import (
     Action,
     Ask,
@@ -30,41 +39,47 @@ from tracker.domain.facts import (
     Receipt,
     Refs,
     Since,
+    Unread,
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status
+from tracker.plugin.contracts import AWAY, Answer, Client, Request, Secrets, judge_by_status, retry_after
 from tracker.plugin.oauth import Token, Tokens, ask_token
-from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, optional, piece, pieces, text, word
 from tracker.plugin.signatures import hmac_base64
-from tracker.plugin.tracked import exactly
-from tracker.plugin.tracked import parcels as typed_parcels
+from tracker.plugin.tracked import each_alone, exactly, order, parcels, strict, told
 
 S, O, P = ShippingStatus, OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)  # the search index may lag behind the record
 SAME = timedelta(minutes=5)  # an event of the same status this near is ours
 PAGE = 10
+_GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
 REST = timedelta(seconds=1)
 RESERVE = 60  # cost points kept for the largest operation of ours
 
-FIELDS = """
-  id name createdAt updatedAt cancelledAt displayFulfillmentStatus displayFinancialStatus
-  fulfillments(first: 20) {
+MOST = (20, 100, 250)  # fulfilments of an order: at first, and asked on where that many came; it is no list of pages
+FULFILLMENTS = """
+  fulfillments(first: %s) {
     id status createdAt
-    trackingInfo(first: 20) { company number }
+    trackingInfo(first: %s) { company number }
     events(first: 1, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } }
   }
 """
+FIELDS = " id name createdAt updatedAt cancelledAt displayFulfillmentStatus displayFinancialStatus" + FULFILLMENTS % (
+    MOST[0],
+    MOST[0],
+)
 ORDERS = (
     "query Orders($first: Int!, $after: String, $q: String!) {"
     " orders(first: $first, after: $after, query: $q, sortKey: UPDATED_AT) {"
     " pageInfo { hasNextPage endCursor } nodes {" + FIELDS + "} } }"
 )
 READ = "query Read($ids: [ID!]!) { nodes(ids: $ids) { ... on Order {" + FIELDS + "} } }"
+WHOLE = "query Whole($id: ID!, $most: Int!) { order(id: $id) { id" + FULFILLMENTS % ("$most", "$most") + "} }"
 SHOP = "query Shop { shop { name } }"
 EVENTS = (
     "query Events($id: ID!) { fulfillment(id: $id) { id status"
-    " events(first: 20, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } } } }"
+    " events(first: 100, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } } } }"
 )
 CREATE = (
     "mutation Create($e: FulfillmentEventInput!) { fulfillmentEventCreate(fulfillmentEvent: $e) {"
@@ -123,6 +138,7 @@ class Settings(contracts.Settings):
     client_secret: SecretStr | None = None
     refresh_token: SecretStr | None = None
     webhook_secrets: Secrets = ()
+    read_all_orders: bool = False  # granted to the app: orders older than 60 days can be read
     words: Mapping[ShippingStatus, str | None] = {}
     carriers: Mapping[str, str] = {}
 
@@ -167,66 +183,119 @@ class Shopify(contracts.Platform):
         """Use X-Shopify-Webhook-Id: one delivery, the same over its retries."""
         return payload.headers.get("x-shopify-webhook-id") or super().dedupe_key(payload)
 
-    def normalize(self, payload: Payload) -> Iterable[Order | Hint]:
-        """Read an answer as orders; a webhook body only hints at one."""
-        return exactly(lambda decode: self._read(payload, decode(payload.body)))
+    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Unread]:
+        """Read an answer as orders; a webhook body only hints at one. Further parts hold the whole of an order's list."""
+        return exactly(lambda decode: self._read(payload, list(map(decode, payload.parts))))
 
-    def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | Hint]:
+    def _read(self, payload: Payload, parts: list[dict[str, Any]]) -> Iterable[Order | Hint | Unread]:
         if payload.kind == "webhook":
-            return _hints(body)
-        data = mapping(body.get("data"), "$.data")
-        if "nodes" in data:
-            nodes, where = listing(data["nodes"], "$.data.nodes"), "$.data.nodes"
-        else:
-            orders = mapping(data.get("orders"), "$.data.orders")
-            nodes, where = listing(orders.get("nodes"), "$.data.orders.nodes"), "$.data.orders.nodes"
-        found = [(node, f"{where}[{i}]") for i, node in enumerate(nodes) if node]  # null: not there any more
-        return [self._order(mapping(node, at), at) for node, at in found]
+            return _hints(parts[0], payload.headers.get("x-shopify-topic", "").strip().lower())
+        data = mapping(parts[0].get("data"), "$.data")
+        unread: list[Unread] = []
+        where, nodes = _nodes(data)
+        if "nodes" in data:  # by id: null, and an empty object for what is no order, is not there
+            nodes = [node or None for node in nodes]
+        more = _more(parts[1:])
+        found: list[Order | Hint] = []
+        for at, node in enumerate(nodes):
+            if node is not None or "nodes" not in data:
+                one = order(node, f"{where}[{at}]", lambda node, unread: self._order(node, unread, more), "id", unread)
+                found += [one] if one else []
+        if payload.kind == "sweep":
+            found += [Hint(one.subject) for one in unread if one.lacks == "rest" and one.subject not in more]
+        return told(found, unread)
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """Read orders by id, or all that changed since the cursor (with an overlap), oldest change first."""
         if isinstance(ask, Refs):
-            for start in range(0, len(ask.refs), 50):
-                ids = list(ask.refs[start : start + 50])
-                yield Page((self._call(client, READ, {"ids": ids}).body,))
+            ids = [ref for ref in ask.refs if _GID.fullmatch(ref)]  # one that is no id fails all of a call
+            for start in range(0, len(ids), 50):
+                yield from self._orders(client, ids[start : start + 50])
             return
         assert isinstance(ask, Since)
+        began = client.now()
         since, after = _cursor(ask.cursor)
+        if since is not None and since > began + OVERLAP:
+            since, after = None, None  # a mark ahead of our clock is not believed: everything is read again
         query = f"updated_at:>='{(since - OVERLAP).strftime('%Y-%m-%dT%H:%M:%SZ')}'" if since else ""
         if ask.open_only:
             query = f"{query} status:open".strip()
         latest = since
         while True:
             answer = self._call(client, ORDERS, {"first": PAGE, "after": after, "q": query})
-            data = mapping(decode(answer.body).get("data"), "$.data")
-            orders = mapping(data.get("orders"), "$.data.orders")
-            nodes = listing(orders.get("nodes"), "$.data.orders.nodes")
-            stamps = [moment(mapping(n, "$.data.orders.nodes").get("updatedAt"), "$.updatedAt") for n in nodes]
-            latest = max([*stamps, *([latest] if latest else [])], default=None)
-            info = mapping(orders.get("pageInfo"), "$.data.orders.pageInfo")
-            after = word(info.get("endCursor"), "$.data.orders.pageInfo.endCursor") if info.get("hasNextPage") else None
-            mark = since if after else latest
-            yield Page((answer.body,), f"{mark.astimezone(UTC).isoformat() if mark else ''}|{after or ''}")
+            data, nodes = _answered(answer, "orders")
+            info = data["orders"].get("pageInfo")
+            next_ = info.get("hasNextPage") if isinstance(info, dict) else None
+            after = info.get("endCursor") if next_ else None
+            if not isinstance(next_, bool) or (next_ and not (isinstance(after, str) and after)):
+                raise Unavailable("GraphQL answered without what comes after this page")
+            latest = max([*filter(None, map(_stamp, nodes)), *([latest] if latest else [])], default=None)
+            mark = since if after else min(latest, began) if latest else None
+            cursor = f"{mark.astimezone(UTC).isoformat() if mark else ''}|{after or ''}"
+            yield Page((answer.body, *self._whole(client, nodes)), cursor)
             if not after:
                 return
 
+    def _orders(self, client: Client, ids: list[str]) -> Iterator[Page]:
+        """Read some orders in one call; where that fails, one by one, so that an odd one takes nothing from the others."""
+        try:
+            answer = self._call(client, READ, {"ids": ids})
+            _, nodes = _answered(answer, "nodes")
+        except (RateLimited, Unavailable, CredentialsRejected):
+            raise
+        except SourceError:
+            if len(ids) == 1:
+                raise
+            for page in each_alone(ids, lambda id_: [*self._orders(client, [id_])]):
+                yield from page
+            return
+        yield Page((answer.body, *self._whole(client, nodes)))
+
+    def _whole(self, client: Client, nodes: list[Any]) -> Iterator[bytes]:
+        """Ask on for each order whose first page of fulfilments, or of a fulfilment's numbers, is full."""
+        for node in nodes:
+            ref = node.get("id") if isinstance(node, dict) and _is_full(node, MOST[0]) else None
+            for most in MOST[1:] if isinstance(ref, str) else ():
+                try:
+                    answer = self._call(client, WHOLE, {"id": ref, "most": most})
+                    data = mapping(decode(answer.body).get("data"), "$.data")
+                except (RateLimited, Unavailable, CredentialsRejected):
+                    raise
+                except SourceError:
+                    break  # what cannot be had whole is told by the parser
+                yield answer.body
+                if not _is_full(data.get("order"), most):
+                    break
+
+    def sight(self) -> timedelta | None:
+        """60 days without the right to read all orders, which the app's owner must be granted (shopify.dev, Order)."""
+        return None if self.settings.read_all_orders else timedelta(days=60)
+
     def judge(self, answer: Answer) -> None:
-        """GraphQL tells its errors in HTTP 200."""
+        """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP (shopify.dev, status codes)."""
+        if answer.status in (402, 404, 423, 430):
+            why = _said(answer) or AWAY.get(answer.status, "no shop answers there")
+            raise Unavailable(f"HTTP {answer.status}: {why}", retry_after(answer))
         judge_by_status(answer)
         if b'"errors"' not in answer.body:
             return
-        errors = decode(answer.body).get("errors")
-        if not isinstance(errors, list) or not errors:
+        try:
+            errors = decode(answer.body).get("errors")
+        except BadPayload:
+            return  # an answer that cannot be read: told as such
+        if not errors:
             return
-        first = errors[0] if isinstance(errors[0], dict) else {}
+        first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
         extensions = first.get("extensions")
         code = text(extensions.get("code")) if isinstance(extensions, dict) else ""
-        said = f"{code or 'GraphQL error'}: {text(first.get('message'))}"
+        said = f"{code or 'GraphQL error'}: {text(first.get('message')) or _said(answer)}"
         if code == "THROTTLED":
             raise RateLimited(said, max(self.pace(answer) or REST, REST))
         if code == "ACCESS_DENIED":
             raise CredentialsRejected(said)
-        if code in ("INTERNAL_SERVER_ERROR", "TIMEOUT"):
+        if code == "SHOP_INACTIVE" or not first:
+            raise Unavailable(said)
+        if code in ("", "INTERNAL_SERVER_ERROR", "TIMEOUT"):
             raise Transient(said)
         raise Refused(said)
 
@@ -248,7 +317,10 @@ class Shopify(contracts.Platform):
         word_ = self.words()[action.status]
         at = action.happened_at.astimezone(UTC)
         body = decode(self._call(client, EVENTS, {"id": action.fulfilment}).body)
-        fulfilment = mapping(mapping(body.get("data"), "$.data").get("fulfillment"), "$.data.fulfillment")
+        data = mapping(body.get("data"), "$.data")
+        if "fulfillment" in data and data["fulfillment"] is None:
+            raise Transient("the fulfilment is not there")  # the next read says whether it is gone
+        fulfilment = mapping(data.get("fulfillment"), "$.data.fulfillment")
         for node in listing(
             mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes"),
             "$.data.fulfillment.events.nodes",
@@ -279,59 +351,55 @@ class Shopify(contracts.Platform):
         """Ask for the shop's name."""
         self._call(client, SHOP, {})
 
-    def _order(self, node: dict[str, Any], where: str) -> Order:
-        raw = text(node.get("displayFulfillmentStatus"))
-        paid = text(node.get("displayFinancialStatus"))
+    def _order(self, node: dict[str, Any], unread: list[Unread], more: Mapping[str, tuple[int, Any]]) -> Order:
+        """Read an order. It is not told without what a write depends on: its status, its money, its times."""
+        ref = word(node.get("id"), "$.id")
+        raw = word(node.get("displayFulfillmentStatus"), "$.displayFulfillmentStatus")
+        paid = strict(node.get("displayFinancialStatus"), "$.displayFinancialStatus")
         cancelled = node.get("cancelledAt")
-        raw = "CANCELLED" if cancelled else raw
-        fulfilments = listing(node.get("fulfillments"), f"{where}.fulfillments")
+        cancelled_at = moment(cancelled, "$.cancelledAt") if cancelled is not None else None
+        raw = "CANCELLED" if cancelled_at else raw
+        most, told_ = more.get(ref, (MOST[0], node.get("fulfillments")))
+        if _is_full({"fulfillments": told_}, most):
+            problem = f"incomplete: {most} fulfilments or numbers came, which is as many as may come at once"
+            unread.append(Unread("$.fulfillments", problem, lacks="rest"))
         return Order(
             store=self.account,
-            ref=word(node.get("id"), f"{where}.id"),
-            number=word(node.get("name"), f"{where}.name"),
+            ref=ref,
+            number=word(node.get("name"), "$.name"),
             status=self.statuses.get(raw, O.UNKNOWN),
             raw_status=raw,
             payment=PAYMENTS.get(paid, P.PENDING),
             raw_payment=paid,
-            placed_at=moment(node.get("createdAt"), f"{where}.createdAt"),
-            updated_at=moment(node.get("updatedAt"), f"{where}.updatedAt"),
-            cancelled_at=moment(cancelled, f"{where}.cancelledAt") if cancelled else None,
+            placed_at=moment(node.get("createdAt"), "$.createdAt"),
+            updated_at=moment(node.get("updatedAt"), "$.updatedAt"),
+            cancelled_at=cancelled_at,
             owner=Owner.COURIER,
-            fulfilments=tuple(
-                self._fulfilment(mapping(f, f"{where}.fulfillments[{i}]"), f"{where}.fulfillments[{i}]")
-                for i, f in enumerate(fulfilments)
-            ),
+            fulfilments=tuple(pieces(told_, "$.fulfillments", self._fulfilment, unread, lacks="line")),
         )
 
-    def _fulfilment(self, node: dict[str, Any], where: str) -> Fulfilment:
-        status = text(node.get("status"))
-        parcels: list[Parcel] = []
+    def _fulfilment(self, node: dict[str, Any], unread: list[Unread]) -> Fulfilment:
+        """Read a fulfilment: never without whether it is live. Where what it shows cannot be read, nothing new is shown."""
+        status = word(node.get("status"), "$.status")
+        shown = piece(node.get("events"), "$.events", _shown, unread, lacks="line")
         unreadable: list[str] = []
-        for told in listing(node.get("trackingInfo"), f"{where}.trackingInfo"):
-            told = mapping(told, f"{where}.trackingInfo")
-            company = text(told.get("company"))
-            known = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
-            found, strange = typed_parcels(told.get("number"), known, company, f"{where}.trackingInfo.number", [])
-            parcels += found
-            unreadable += strange
-        shown = None
-        events = node.get("events")
-        nodes = listing(events.get("nodes"), f"{where}.events.nodes") if isinstance(events, dict) else []
-        for node_ in nodes:
-            event = mapping(node_, f"{where}.events.nodes[0]")
-            raw = word(event.get("status"), f"{where}.events.nodes[0].status")
-            shown = Published(
-                READS.get(raw), raw, moment(event.get("happenedAt"), f"{where}.events.nodes[0].happenedAt")
-            )
+        found = pieces(node.get("trackingInfo"), "$.trackingInfo", self._tracking, unread, unreadable, lacks="line")
         return Fulfilment(
-            ref=word(node.get("id"), f"{where}.id"),
+            ref=word(node.get("id"), "$.id"),
             status=status,
-            parcels=tuple(parcels),
-            published=shown,
+            parcels=tuple(parcel for parcels_ in found for parcel in parcels_),
+            published=shown[0] if shown else None,
             live=status not in ("CANCELLED", "ERROR", "FAILURE"),
-            shipped_at=moment(node.get("createdAt"), f"{where}.createdAt"),
+            shipped_at=optional(moment, node.get("createdAt"), "$.createdAt", unread),
             unreadable=tuple(unreadable),
         )
+
+    def _tracking(self, row: dict[str, Any], unread: list[Unread], unreadable: list[str]) -> list[Parcel]:
+        company = optional(strict, row.get("company"), "$.company", unread) or ""
+        known = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
+        found, strange = parcels(row.get("number"), known, company, "$.number", unread)
+        unreadable += strange
+        return found
 
     def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Answer:
         settings = self.settings
@@ -374,14 +442,103 @@ class Shopify(contracts.Platform):
         return token
 
 
-def _hints(body: dict[str, Any]) -> Iterable[Hint]:
-    """Find the order a webhook speaks of: an order body by its own id, a fulfilment or event body by `order_id`."""
-    ref = body.get("order_id")
-    if ref is None:
-        ref = body.get("id")
-    if isinstance(ref, bool) or not isinstance(ref, int | str) or not str(ref).isascii() or not str(ref).isdigit():
-        raise BadPayload("$.id", "names no order")
-    return (Hint(f"gid://shopify/Order/{ref}"),)
+# Where the body of a topic names its order (shopify.dev, webhook topics 2026-04); the first beginning that fits counts.
+# A body without its topic is looked through in every place; one of another topic never by its own `id`.
+TOPICS = {
+    "orders/edited": ("order_edit.order_id",),
+    "orders/": ("order_id", "id"),
+    "fulfillments/": ("order_id",),
+    "fulfillment_events/": ("order_id",),
+    "refunds/": ("order_id",),
+    "returns/": ("order.id", "order_id"),
+    "": ("order_edit.order_id", "order_id", "order.id", "fulfillment_order.order_id"),
+}
+
+
+def _hints(body: dict[str, Any], topic: str) -> Iterable[Hint | Unread]:
+    """Find the order that a webhook speaks of."""
+    begins = next(begins for begins in TOPICS if topic.startswith(begins))
+    for path in (*TOPICS[begins], *(() if topic else ("id",))):
+        value: Any = body
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        ref = f"gid://shopify/Order/{value}" if isinstance(value, int) else value
+        if isinstance(ref, str) and not isinstance(value, bool):
+            ref = f"gid://shopify/Order/{ref}" if ref.isdecimal() else ref
+            if _GID.fullmatch(ref):
+                return (Hint(ref),)
+    if topic and not begins:
+        return (Unread("$", f"a webhook of the topic {topic!r:.60} names no order", lacks="nothing"),)
+    raise BadPayload("$", f"names no order{f', as {topic} does' if topic else ''}")
+
+
+def _shown(events: dict[str, Any], unread: list[Unread]) -> list[Published]:
+    """Read the newest event of a fulfilment; the list is empty where there is none."""
+    if not isinstance(events.get("nodes"), list):
+        raise BadPayload("$.nodes", "must be a list")
+    return pieces(events["nodes"], "$.nodes", _event, unread, lacks="line")
+
+
+def _event(node: dict[str, Any], _unread: list[Unread]) -> Published:
+    raw = word(node.get("status"), "$.status")
+    return Published(READS.get(raw), raw, moment(node.get("happenedAt"), "$.happenedAt"))
+
+
+def _nodes(data: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Return the orders of an answer, read by id or by page, and where they stand. Raises BadPayload where there is no list."""
+    where, nodes = "$.data.nodes", data.get("nodes")
+    if "nodes" not in data:
+        where, nodes = "$.data.orders.nodes", mapping(data.get("orders"), "$.data.orders").get("nodes")
+    if not isinstance(nodes, list):
+        raise BadPayload(where, "must be a list")
+    return where, nodes
+
+
+def _answered(answer: Answer, name: str) -> tuple[dict[str, Any], list[Any]]:
+    """Return the data of an answer and its orders. Raises Unavailable where they are not there: that is never "no orders"."""
+    try:
+        data = mapping(decode(answer.body).get("data"), "$.data")
+        if name in data:
+            return data, _nodes(data)[1]
+    except BadPayload:
+        pass
+    raise Unavailable("GraphQL answered without its orders")
+
+
+def _more(parts: list[dict[str, Any]]) -> dict[str, tuple[int, Any]]:
+    """Return the lists that were asked on: order -> how many may have come, and the list."""
+    found: dict[str, tuple[int, Any]] = {}
+    for part in parts:
+        data = part.get("data")
+        whole = data.get("order") if isinstance(data, dict) else None
+        if isinstance(whole, dict) and isinstance(ref := whole.get("id"), str):
+            found[ref] = (MOST[2] if ref in found else MOST[1], whole.get("fulfillments"))
+    return found
+
+
+def _is_full(order_: Any, most: int) -> bool:
+    """Say whether a list of an order, or of its fulfilments, holds as many as were asked for: there may be more."""
+    rows = order_.get("fulfillments") if isinstance(order_, dict) else None
+    rows = rows if isinstance(rows, list) else []
+    told_ = [row.get("trackingInfo") for row in rows if isinstance(row, dict)]
+    return len(rows) >= most or any(isinstance(one, list) and len(one) >= most for one in told_)
+
+
+def _stamp(node: Any) -> datetime | None:
+    """Return when an order changed; None where it cannot be read."""
+    try:
+        at = moment(mapping(node, "$").get("updatedAt"), "$.updatedAt")
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (BadPayload, OverflowError):
+        return None
+
+
+def _said(answer: Answer) -> str:
+    """Return the errors of an answer where they are a text, as those of a frozen shop are."""
+    try:
+        return text(decode(answer.body).get("errors"))
+    except BadPayload:
+        return ""
 
 
 def _cursor(cursor: str | None) -> tuple[datetime | None, str | None]:

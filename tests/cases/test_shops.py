@@ -48,7 +48,7 @@ def by_shopify(typed: Any, company: str) -> Fulfilment:
         "id": "gid://shopify/Order/1", "name": "#1", "createdAt": "2026-11-01T10:00:00Z", "updatedAt": "2026-11-02T10:00:00Z",
         "displayFulfillmentStatus": "FULFILLED", "displayFinancialStatus": "PAID",
         "fulfillments": [{"id": "gid://shopify/Fulfillment/9", "status": "SUCCESS", "createdAt": "2026-11-01T12:00:00Z",
-                          "trackingInfo": [{"company": company, "number": typed}]}],
+                          "trackingInfo": [{"company": company, "number": typed}], "events": {"nodes": []}}],
     }  # fmt: skip
     (order,) = orders("adapters.shopify", json.dumps({"data": {"nodes": [node]}}).encode())
     return order.fulfilments[0]

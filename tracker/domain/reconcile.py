@@ -332,7 +332,7 @@ class _Case:
             return None
         if self.too_old(since):
             return rule("before_connected")
-        if order.partial and summary.status is S.DELIVERED:
+        if order.partial and (summary.status is S.DELIVERED or shown is None):  # what is shown may be what was not read
             return rule("partly_read")
         if shown is not None and shown.happened_at > since and not summary.status.terminal:
             return rule("shop_is_newer")

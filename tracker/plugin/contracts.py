@@ -167,7 +167,7 @@ class Source(ABC):
         return None
 
 
-AWAY = {402: "frozen or unpaid", 423: "locked", 430: "shut out for a while"}
+AWAY = {402: "frozen or unpaid", 423: "locked", 430: "shut out for a while"}  # an account, as a whole
 
 
 def judge_by_status(answer: Answer) -> None:
@@ -239,6 +239,10 @@ class Platform(Source):
     def says(self) -> frozenset[OrderStatus]:
         """Say which order statuses the platform has words for: what it can be read to say, and what may be written."""
         return frozenset({*self.statuses.values(), *self.order_words()})
+
+    def sight(self) -> timedelta | None:
+        """Say how old an order may be and still be read; None is no such limit. One beyond it is out of sight, not gone."""
+        return None
 
     @abstractmethod
     def push(self, client: Client, action: Action, before: Order) -> Receipt:

@@ -16,7 +16,7 @@ from tracker.domain.errors import (
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import Checkout, Hint, Order, Page, Parcel, Unread
+from tracker.domain.facts import Order, Parcel, Unread
 from tracker.domain.numbers import Printed, numbers_in
 from tracker.plugin.contracts import segment
 from tracker.plugin.payloads import decode, mapping, piece, text, word
@@ -48,11 +48,12 @@ def order(row: Any, where: str, read: Reads, key: str, unread: list[Unread]) -> 
     return replace(found, partial=True) if found is not None and any(one.lacks for one in missed) else found
 
 
-def told(found: list[Order | Checkout | Hint], unread: list[Unread]) -> list[Order | Checkout | Hint | Unread]:
+def told(found: Iterable[T], unread: Iterable[Unread]) -> list[T | Unread]:
     """Return what was read and what was not; raises BadPayload where that is nothing at all, not even of which order."""
-    if not found and unread and not any(one.subject or one.lacks == "nothing" for one in unread):
-        raise BadPayload(unread[0].where, unread[0].problem)
-    return [*found, *unread]
+    read, left = list(found), list(unread)
+    if not read and left and not any(one.subject or one.lacks == "nothing" for one in left):
+        raise BadPayload(left[0].where, left[0].problem)
+    return [*read, *left]
 
 
 def strict(value: Any, where: str) -> str:
@@ -76,8 +77,8 @@ def _ref(row: Any, key: str) -> str:
         return ""
 
 
-def each_alone(refs: Iterable[str], read: Callable[[str], Page | None]) -> Iterator[Page]:
-    """Read orders one by one with `read(segment)`, which answers None for one that is not there.
+def each_alone(refs: Iterable[str], read: Callable[[str], T | None]) -> Iterator[T]:
+    """Read orders one by one with `read(ref)`, which answers None for one that is not there.
 
     One that fails takes nothing from the others: what it raised is raised when all were asked. What says that nobody can be
     asked, and a second failure in a row, is raised at once. A ref that can be no part of an address is not there.
@@ -86,11 +87,11 @@ def each_alone(refs: Iterable[str], read: Callable[[str], Page | None]) -> Itera
     before = False
     for ref in refs:
         try:
-            path = segment(ref)
+            segment(ref)
         except Refused:
             continue
         try:
-            page = read(path)
+            page = read(ref)
         except (RateLimited, Unavailable, CredentialsRejected):
             raise
         except SourceError as error:

@@ -522,7 +522,7 @@ class ShopifyServer(Server):
         body = orjson.loads(await request.body())
         query, variables = body["query"], body["variables"]
         operation = query.split()[1].partition("(")[0]
-        cost = {"Orders": 42, "Read": 12, "Events": 5, "Create": 10, "Shop": 1}[operation]
+        cost = {"Orders": 42, "Read": 12, "Whole": 40, "Events": 5, "Create": 10, "Shop": 1}[operation]
         now = self._elapsed()
         self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
         if self.faults.take("graphql_throttle") or self._bucket < cost:
@@ -543,14 +543,14 @@ class ShopifyServer(Server):
         status = {"maximumAvailable": 1000.0, "currentlyAvailable": int(self._bucket), "restoreRate": 100.0}
         return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}
 
-    def _node(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _node(self, order: dict[str, Any], most: int = 20) -> dict[str, Any]:
         def last(fulfilment: dict[str, Any]) -> dict[str, Any]:
             events = sorted(fulfilment["events"], key=lambda e: e["happenedAt"])[-1:]
-            return {**fulfilment, "events": {"nodes": events}}
+            return {**fulfilment, "trackingInfo": fulfilment["trackingInfo"][:most], "events": {"nodes": events}}
 
         return {
             **{k: v for k, v in order.items() if k != "number"},
-            "fulfillments": [last(f) for f in order["fulfillments"]],
+            "fulfillments": [last(f) for f in order["fulfillments"]][:most],
         }
 
     def _shop(self, _variables: dict[str, Any]) -> dict[str, Any]:
@@ -573,6 +573,10 @@ class ShopifyServer(Server):
     def _read(self, variables: dict[str, Any]) -> dict[str, Any]:
         by_id = {o["id"]: o for o in list(self.orders.values())}  # a storm places orders meanwhile
         return {"nodes": [self._node(by_id[i]) if i in by_id else None for i in variables["ids"]]}
+
+    def _whole(self, variables: dict[str, Any]) -> dict[str, Any]:
+        found = next((o for o in list(self.orders.values()) if o["id"] == variables["id"]), None)
+        return {"order": self._node(found, variables["most"]) if found else None}
 
     def _fulfilment(self, ref: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         for order in list(self.orders.values()):
