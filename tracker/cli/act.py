@@ -56,16 +56,18 @@ def resume(store: str | None, file: Path) -> None:
 @click.argument("ids", nargs=-1, type=int)
 @config_option
 @click.option("--state", type=click.Choice(["dead", "ignored", "done"]), help="All payloads in this state.")
+@click.option("--partly", is_flag=True, help="All payloads of which something could not be read.")
 @click.option("--account", help="Only from this account.")
 @write_option
-def replay(ids: tuple[int, ...], file: Path, state: str | None, account: str | None, write: bool) -> None:
-    """Read payloads again (IDS from `tracker inbox`, or by --state): after a parser was mended.
+def replay(ids: tuple[int, ...], file: Path, state: str | None, partly: bool, account: str | None, write: bool) -> None:
+    """Read payloads again (IDS from `tracker inbox`, or by --state or --partly): after a parser was mended.
 
     Scans are never doubled. Without --write nothing that changes is written to the shop.
     """
-    if not ids and not state:
-        raise click.UsageError("name payloads by id, or all of a --state")
-    count = replay_.replay(open_world(read_config(file)), ids=ids, state=state, account=account, write=write)
+    if not ids and not state and not partly:
+        raise click.UsageError("name payloads by id, or all of a --state, or --partly")
+    world = open_world(read_config(file))
+    count = replay_.replay(world, ids=ids, state=state, account=account, partly=partly, write=write)
     click.echo(f"{count} payloads are due again{'' if write else '; nothing they change is written (--write)'}")
     all_of(ids, count)
 

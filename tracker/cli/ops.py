@@ -298,7 +298,10 @@ def outbox(
 @after_option
 @watch_option
 @click.option("--state", type=click.Choice(["pending", "done", "ignored", "dead"]), help="Only these.")
-@click.option("--account", help="Only from this account (among the newest 10,000).")
+@click.option("--partly", is_flag=True, help="Those of which something could not be read: where, and what was wrong.")
+@click.option(
+    "--account", help="Only from this account (among the newest 10,000; dead and partly read ones: among all)."
+)
 @click.option("--body", "row_id", type=int, help="Print the stored bytes of one payload.")
 def inbox(
     file: Path,
@@ -307,10 +310,14 @@ def inbox(
     after: int | None,
     watch: bool,
     state: str | None,
+    partly: bool,
     account: str | None,
     row_id: int | None,
 ) -> None:
-    """List payloads that arrived, newest first; `--state dead` are those that could not be read."""
+    """List payloads that arrived, newest first; `--state dead` are those that could not be read.
+
+    `--partly` are those of which pieces could not be read, a line a piece; `tracker replay --partly` reads them again.
+    """
     if row_id is not None:
         with open_world(read_config(file)).store.read() as connection:
             body = connection.execute(
@@ -320,14 +327,23 @@ def inbox(
             raise TrackerError(f"there is no body of payload {row_id} (any more)")
         click.echo(body, nl=False)
         return
-    columns = (
+    columns: tuple[tuple[str, str], ...] = (
         ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("why", "reason"), ("bytes", "size"),
         ("tries", "attempts"), ("received", "received_at"), ("due", "due_at"),
     )  # fmt: skip
-    _show(
-        file, as_json, watch, lambda w: ops.list_inbox(w, state=state, account=account, after=after, limit=limit), "inbox",
-        columns, "no such payload",
-    )  # fmt: skip
+    empty = "no such payload"
+    if partly:
+        columns = (
+            ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("not read", "path"), ("why", "problem"),
+            ("of", "subject"), ("received", "received_at"),
+        )  # fmt: skip
+        empty = "every payload was read whole"
+
+    def ask(world: World) -> list[dict[str, Any]]:
+        rows = ops.list_inbox(world, state=state, account=account, partly=partly, after=after, limit=limit)
+        return [{**row, **piece} for row in rows for piece in row["unread"]] if partly and not as_json else rows
+
+    _show(file, as_json, watch, ask, "inbox", columns, empty)
 
 
 @click.command()
@@ -352,7 +368,7 @@ def codes(file: Path, as_json: bool, limit: int, suggest: bool, accept: str | No
         return
     if suggest:
         suggested = (
-            ("carrier", "carrier"), ("account", "account"), ("code", "code_key"), ("times", "count"), ("carrier's words", "text"),
+            ("carrier", "carrier"), ("account", "account"), ("code", "code_key"), ("scans", "count"), ("carrier's words", "text"),
             ("suggested", "suggested"), ("why", "why"),
         )  # fmt: skip
         _show(
@@ -364,9 +380,10 @@ def codes(file: Path, as_json: bool, limit: int, suggest: bool, accept: str | No
             suggested,
             "every code has a meaning",
         )
+        _tell_mapped(file, as_json)
         return
     columns = (
-        ("carrier", "carrier"), ("code", "code_key"), ("carrier's words", "text"), ("times", "count"),
+        ("carrier", "carrier"), ("account", "account"), ("code", "code_key"), ("carrier's words", "text"), ("scans", "count"),
         ("first seen", "first_seen_at"), ("last seen", "last_seen_at"), ("sample payload", "sample"),
     )  # fmt: skip
     _show(
@@ -378,6 +395,18 @@ def codes(file: Path, as_json: bool, limit: int, suggest: bool, accept: str | No
         columns,
         "every code has a meaning",
     )
+    _tell_mapped(file, as_json)
+
+
+def _tell_mapped(file: Path, as_json: bool) -> None:
+    """Say which codes have a meaning by now that their stored scans do not have yet."""
+    if as_json:
+        return
+    for row in ops.list_codes(open_world(read_config(file)), limit=10_000, mapped=True):
+        what, name = row["code_key"], row["account"]
+        click.echo(
+            f"{what} has a meaning now; {row['count']} stored scans wait for it: tracker remap {name} --code {what}"
+        )
 
 
 def _accept(file: Path, accept: str, account: str | None) -> str:

@@ -118,8 +118,14 @@ PATHS: dict[str, tuple[str, dict[str, str], Ask]] = {
         lambda w, q: ops.list_outbox(w, state=q.get("state"), store=q.get("store"), **_page(q)),
     ),
     "/inbox": (
-        "Payloads", {"account": "", "state": "", "after": "", "limit": ""},
-        lambda w, q: ops.list_inbox(w, state=q.get("state"), account=q.get("account"), **_page(q)),
+        "Payloads",
+        {
+            "account": "", "state": "", "after": "", "limit": "",
+            "partly": "true: those of which something could not be read; `unread` has path, problem and subject of each piece",
+        },
+        lambda w, q: ops.list_inbox(
+            w, state=q.get("state"), account=q.get("account"), partly=q.get("partly") == "true", **_page(q)
+        ),
     ),
     "/codes": ("Codes without a meaning", {"limit": ""}, lambda w, q: ops.suggest(w, limit=_limit(q))),
     "/orders/{store}/{ref}": ("An order and why it stands so", {"at": "as of a moment"}, _order),

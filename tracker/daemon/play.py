@@ -30,7 +30,7 @@ from tracker.config.yamlfile import read
 from tracker.daemon.app import Daemon
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.vocabulary import FindingKind
-from tracker.pipeline import heal, say, state
+from tracker.pipeline import heal, ops, say, state
 from tracker.pipeline.explain import overview
 from tracker.pipeline.world import QUEUES
 from tracker.sandbox import scenario as wanted
@@ -59,7 +59,6 @@ from tracker.store.tables import (
     rereads,
     shipments,
     trackings,
-    unmapped_codes,
 )
 
 PATIENCE = 60.0
@@ -589,7 +588,9 @@ class Player:
                 refs = {row.subject.rpartition("/")[2] for row in stand}
                 wrong += _sets("checkouts", refs, set(expect.checkouts))
             if expect.unmapped is not None:
-                codes = {f"{r.carrier}/{r.space}/{r.code}" for r in connection.execute(sa.select(unmapped_codes))}
+                codes = {
+                    f"{row['carrier']}/{row['code_key']}" for row in ops.list_codes(self.daemon.world, limit=10_000)
+                }
                 wrong += _sets("unmapped codes", codes, set(expect.unmapped))
         if expect.notices is not None:
             wrong += self._check_notices(expect.notices)

@@ -68,6 +68,7 @@ COUNTERS = {
     "tracker_webhooks_old_secret_total": ("Webhooks proved by a secret that is not the newest", ("account",)),
     "tracker_inbox_failures_total": ("Payloads that raised in stage A", ("account",)),
     "tracker_inbox_dead_total": ("Payloads that could not be read", ("account",)),
+    "tracker_unread_total": ("Pieces of payloads that could not be read", ("account",)),
     "tracker_unmapped_codes_total": ("Scans whose code has no meaning", ("carrier",)),
     "tracker_scans_withdrawn_total": ("Scans that a carrier took back", ()),
     "tracker_decisions_total": ("Decisions that said something new", ("store",)),

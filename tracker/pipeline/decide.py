@@ -32,6 +32,7 @@ from tracker.store.tables import decisions, findings, orders, outbox
 
 AGAIN_AFTER_ERROR = timedelta(minutes=5)
 STALE_NEWS = timedelta(hours=48)
+BROKEN = "reconcile"  # who opens the finding of an order that raises
 BY_HAND = "order_note"  # asked for by a person: no decision wants it or takes it back
 
 
@@ -47,11 +48,38 @@ class Decided:
 
 
 def run(world: World) -> int:
-    """Decide for one batch of due orders. Returns how many."""
+    """Decide for one batch of due orders; where one makes it fail, for each order apart. Returns how many."""
+    try:
+        return _decide(world)
+    except Exception as error:  # whatever it was: find the order that did it
+        with world.store.read() as connection:
+            due = queries.oldest(connection, _due(True), {"now": world.now(), "most": world.store.batch})
+            ids = [row.id for row in due]
+        if not ids:
+            raise error
+        for order_id in ids:
+            _apart(world, order_id)
+        world.ring("push")
+        return len(ids)
+
+
+def _apart(world: World, order_id: int) -> None:
+    """Decide for one order; what it raises is told of it, and it is tried again later."""
+    try:
+        _decide(world, orders.c.id == order_id)
+    except Exception as error:
+        with world.store.write() as connection:
+            select = queries.locked(connection, sa.select(orders).where(orders.c.id == order_id))
+            for row in connection.execute(select).all():
+                _report_broken(world, connection, row, type(error).__name__, world.now())
+
+
+def _decide(world: World, *only: sa.ColumnElement[bool]) -> int:
     with world.store.write() as connection:
         now = world.now()
-        due = queries.oldest(connection, _due(world.store.sqlite), {"now": now, "most": world.store.batch})
-        rows = sorted(due, key=lambda row: row.id)
+        due = _due(world.store.sqlite).where(*only) if only else _due(world.store.sqlite)
+        found = queries.oldest(connection, due, {"now": now, "most": world.store.batch})
+        rows = sorted(found, key=lambda row: row.id)
         if not rows:
             return 0
         parcels = state.shipments_of(connection, [row.id for row in rows])
@@ -224,7 +252,8 @@ def _written(sqlite: bool) -> sa.Select[Any]:
 def _opened(sqlite: bool) -> sa.Select[Any]:
     f = findings.c
     here = queries.one_of(sqlite, f.order_id, "ids")
-    return sa.select(f.id, f.order_id, f.subject, f.kind).where(here, f.closed_at.is_(None), f.opened_by == "decision")
+    by = f.opened_by.in_(("decision", BROKEN))
+    return sa.select(f.id, f.order_id, f.subject, f.kind).where(here, f.closed_at.is_(None), by)
 
 
 def _report_broken(world: World, connection: Connection, row: Row[Any], error: str, now: datetime) -> None:
@@ -233,5 +262,9 @@ def _report_broken(world: World, connection: Connection, row: Row[Any], error: s
         FindingKind.RECONCILE_FAILED, f"{row.store}/{row.number}", Severity.URGENT, Act.ACT,
         {"order": row.number, "error": error},
     )  # fmt: skip
-    tell.open_findings(world, connection, [(row.id, finding)], now, by="reconcile")
-    connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=now + AGAIN_AFTER_ERROR))
+    tell.open_findings(world, connection, [(row.id, finding)], now, by=BROKEN)
+    again = {
+        "reconcile_at": now + AGAIN_AFTER_ERROR,
+        "decision_hash": None,
+    }  # what is decided then is news: it closes this
+    connection.execute(orders.update().where(orders.c.id == row.id).values(**again))

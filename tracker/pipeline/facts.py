@@ -6,8 +6,9 @@ payload holds back nobody.
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -53,9 +54,10 @@ from tracker.domain.vocabulary import (
     Trust,
     Zone,
 )
-from tracker.pipeline import tell
+from tracker.pipeline import tell, unread
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
+from tracker.plugin.payloads import mapping
 from tracker.store import queries
 from tracker.store.codec import PROOF, SUMMARY, dump, dump_order
 from tracker.store.engine import database_now
@@ -72,7 +74,6 @@ from tracker.store.tables import (
     shipment_links,
     shipments,
     trackings,
-    unmapped_codes,
 )
 
 NEW_GENERATION_AFTER = timedelta(days=30)
@@ -84,6 +85,7 @@ US = "trackwright"
 UNIDENTIFIED = "unidentified:"
 REMAP = "remap"  # an inbox row of ours: read these shipments' codes again
 _EMPTY = dump(SUMMARY, Summary())
+_ITEMS = (Report, Order, Hint, Checkout)
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Parsed:
     items: list[Report | Order | Hint | Checkout] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     dead: str | None = None
+    failed: Exception | None = None  # not by what it says: it is tried again
     remap: list[int] = field(default_factory=list)
 
 
@@ -138,68 +141,114 @@ class _Watch:
 def run(world: World) -> int:
     """Work one batch of the inbox. Returns how many rows were taken."""
     with world.store.write() as connection:
-        rows = queries.claim(connection, inbox, world.store.batch)
+        rows = queries.claim(connection, inbox, world.store.batch, died=lambda dead: _died(world, connection, dead))
     if not rows:
         return 0
     crash_at("inbox_claimed")
     with world.held.reading():
         parsed = [parse(world, row) for row in rows]
-    try:
-        _commit(world, parsed)
-    except Exception as error:  # whatever it was: find the row that did it
-        if len(parsed) == 1:
-            _failed(world, parsed[0], error)
-        else:
-            for one in parsed:
-                try:
-                    _commit(world, [one])
-                except Exception as inner:
-                    _failed(world, one, inner)
+    for one in parsed:
+        if one.failed is not None:
+            _failed(world, one, one.failed)
+    _work(world, [one for one in parsed if one.failed is None])
     world.ring("reconcile")
     return len(rows)
 
 
+def _work(world: World, parsed: Sequence[Parsed]) -> None:
+    """Commit what payloads say; where that fails, in halves, until the row that did it stands alone: it costs itself only."""
+    if not parsed:
+        return
+    try:
+        _commit(world, parsed)
+    except Exception as error:  # whatever it was
+        if len(parsed) == 1:
+            _failed(world, parsed[0], error)
+            return
+        middle = len(parsed) // 2
+        _work(world, parsed[:middle])
+        _work(world, parsed[middle:])
+
+
 def parse(world: World, row: Row[Any]) -> Parsed:
-    """Read one payload with its plugin. A BadPayload ends the row `dead`, with the path; it can be replayed."""
+    """Read one payload with its plugin; raises nothing: what goes wrong is this row's alone.
+
+    A BadPayload ends the row `dead` with its path, any other exception with the place where it was raised: a parser is pure
+    and fails the same way each time, so trying again is in vain. Both can be replayed.
+    """
     account = world.account(row.account)
     if account is None:
         return Parsed(row, None, dead=f"no account {row.account!r} in the configuration")
     if row.body is None:
         return Parsed(row, account, dead="the body is past its retention")
-    parts, start = [], 0
-    for size in row.part_sizes or [len(row.body)]:
-        parts.append(row.body[start : start + size])
-        start += size
-    payload = Payload(row.account, row.kind, tuple(parts), row.received_at, row.headers)
-    parsed = Parsed(row, account, payload)
-    if row.kind == REMAP:
-        parsed.remap = orjson.loads(row.body)["shipments"]
-        return parsed
+    parsed = Parsed(row, account)
     try:
+        parts, start = [], 0
+        for size in row.part_sizes or [len(row.body)]:
+            parts.append(row.body[start : start + size])
+            start += size
+        parsed.payload = payload = Payload(row.account, row.kind, tuple(parts), row.received_at, row.headers)
+        if row.kind == REMAP:
+            parsed.remap = _shipments_of(row.body)
+            return parsed
         for item in account.source.normalize(payload):
             if isinstance(item, Unread):
-                parsed.unread.append(item)
-            else:
+                parsed.unread.append(unread.piece(item))
+            elif isinstance(item, _ITEMS):
                 parsed.items.append(item)
+            else:
+                raise TypeError(f"a parser yields a {type(item).__name__}")
     except BadPayload as error:
-        parsed.dead = f"bad_payload: {error}"
+        parsed.dead = unread.plain(f"bad_payload: {error}", 500)
+    except MemoryError as error:  # the machine's fault, not the payload's
+        parsed.failed = error
+    except Exception as error:
+        parsed.dead = f"parser_failed: {_fault(error, type(account.source).__module__)}"
+        world.log.warning("parser_failed", inbox=row.id, account=row.account, error=parsed.dead)
+        world.count("tracker_inbox_failures_total", account=row.account)
+    if parsed.unread and not parsed.items and parsed.dead is None:  # nothing of it was read
+        first = parsed.unread[0]
+        parsed.dead = f"unread: {first.where}: {first.problem}"
     return parsed
 
 
+def _shipments_of(body: bytes) -> list[int]:
+    """Return the shipments of a row of ours that asks for their codes to be read again."""
+    told = mapping(orjson.loads(body), "$").get("shipments")
+    if not isinstance(told, list) or any(type(one) is not int or not 0 < one < 1 << 63 for one in told):
+        raise BadPayload("$.shipments", "must be ids of shipments")
+    return told
+
+
+def _died(world: World, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Tell of rows that crashed too often."""
+    for row in rows:
+        world.count("tracker_inbox_dead_total", account=row.account)
+    unread.died(world, connection, [(row, row.reason) for row in rows], world.now())
+
+
 def _failed(world: World, parsed: Parsed, error: Exception) -> None:
-    world.log.warning("inbox_row_failed", inbox=parsed.row.id, account=parsed.row.account, error=_name(error))
+    fault = _fault(error)
+    world.log.warning("inbox_row_failed", inbox=parsed.row.id, account=parsed.row.account, error=fault)
     world.count("tracker_inbox_failures_total", account=parsed.row.account)
     with world.store.write() as connection:
         now = database_now(connection)
-        queries.release(
-            connection, inbox, parsed.row, now + queries.backoff(parsed.row.attempts), _name(error), crashed=True
-        )
+        due_at = now + queries.backoff(parsed.row.attempts)
+        queries.release(connection, inbox, parsed.row, due_at, fault, crashed=True)
 
 
-def _name(error: Exception) -> str:
-    """Say what an error is without what it carries: database errors quote the rows."""
-    origin = getattr(error, "orig", None)
-    return f"{type(error).__name__}{f' ({type(origin).__name__})' if origin else ''}"
+def _fault(error: Exception, module: str = "") -> str:
+    """Say what an error is and where it was raised, without what it carries: errors quote what they are about.
+
+    The place is the deepest line of `module`, else of ours; that of a database error tells nothing.
+    """
+    name = type(error).__name__
+    if (origin := getattr(error, "orig", None)) is not None:
+        return f"{name} ({type(origin).__name__})"
+    told = [(frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [at for at in told if at[0] == module] or [at for at in told if at[0].partition(".")[0] == "tracker"]
+    place = f" at {ours[-1][0].replace('.', '/')}.py:{ours[-1][1]}" if ours else ""
+    return f"{name}{place}"
 
 
 def _commit(world: World, parsed: Sequence[Parsed]) -> None:
@@ -230,7 +279,6 @@ class _Batch:
         self.orders: set[int] = set()
         self.poll_now: set[tuple[int, str]] = set()
         self.complete: dict[tuple[int, str], tuple[set[str], datetime]] = {}  # full histories, by shipment and account
-        self.unmapped: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.loud: set[int] = set()  # touched by something that is not replayed
         self.moved: set[int] = set()  # whose summary changed
         self.news: dict[str, int] = defaultdict(int)  # parcels of which a poll told first, by account with webhooks
@@ -262,9 +310,9 @@ class _Batch:
             queries.hint(self.connection, p.row.account, refs, self.database)
             if refs:
                 self.world.ring("poll")
+        unread.told(self.world, self.connection, parsed, self.now, self.database)
         self._end(parsed)
-        if self.unmapped:  # counters are locked last, everywhere
-            self._count_unmapped(list(self.unmapped.values()))
+        unread.count(self.world, self.connection, parsed)  # counters are locked last, everywhere
         for name in sorted(name for name, count in self.news.items() if count):
             held = accounts.c.name == name
             count = sa.func.coalesce(accounts.c.poll_news, 0) + self.news[name]
@@ -272,16 +320,21 @@ class _Batch:
 
     def _end(self, parsed: Sequence[Parsed]) -> None:
         groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+        dead: list[tuple[Row[Any], str]] = []
         for p in parsed:
             if p.dead:
-                groups["dead", p.dead[:500]].append(p.row.id)
+                groups["dead", p.dead].append(p.row.id)
                 self.world.count("tracker_inbox_dead_total", account=p.row.account)
+                if not p.unread:  # what those lack is told piece by piece
+                    dead.append((p.row, p.dead))
             elif not p.items and not p.remap:
                 groups["ignored", "says nothing"].append(p.row.id)
             else:
                 groups["done", None].append(p.row.id)
         for (state, reason), ids in groups.items():
             queries.end(self.connection, inbox, ids, state, self.database, reason)
+        unread.keep(self.connection, parsed)
+        unread.died(self.world, self.connection, dead, self.now)
 
     # shipments
 
@@ -411,11 +464,13 @@ class _Batch:
             knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
         if knowing:
             self._trackings(knowing)
-        for written in queries.put(self.connection, scans, list(rows.values()), _told_again, returning=TOLD):
+        for written in queries.put(self.connection, scans, list(rows.values()), _told_again, returning=_WRITTEN):
             new = told_of(written)
             self.fresh[written[0]].append(new)
-            if new.meaning.reason is Reason.UNMAPPED:
-                self._unmapped(rows[written[0], new.fingerprint])
+            if new.meaning.reason is Reason.UNMAPPED and written[-1] == rows[written[0], new.fingerprint]["inbox_id"]:
+                self.world.count(
+                    "tracker_unmapped_codes_total", carrier=self.parcels[written[0]].carrier
+                )  # not told before
 
     def _recall(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
         """Read which scans are stored of the parcels whose full histories come: most of what they tell was told before."""
@@ -426,18 +481,6 @@ class _Batch:
         self.known = {shipment_id: {} for shipment_id in ids}
         for shipment_id, printed, *stored in self.connection.execute(_stored(self.sqlite), {"ids": ids}).all():
             self.known[shipment_id][printed] = _Stored(*stored)
-
-    def _unmapped(self, row: Mapping[str, Any]) -> None:
-        """Count a new scan whose code nobody knows."""
-        key = (self.parcels[row["shipment_id"]].carrier, row["space"], row["code"])
-        counted = self.unmapped.setdefault(
-            key,
-            {
-                "carrier": key[0], "space": key[1], "code": key[2], "text": row["text"], "first_seen_at": self.now,
-                "last_seen_at": self.now, "count": 0, "sample": row["inbox_id"],
-            },
-        )  # fmt: skip
-        counted["count"] += 1
 
     def _news(self, report: Report, number: str) -> int:
         """Say whether a poll tells something newer of a parcel than anybody told before."""
@@ -524,22 +567,6 @@ class _Batch:
         if newest is not parcel:
             return newest
         return self._create(parcel.carrier, parcel.number, parcel.generation + 1, instant, None)
-
-    def _count_unmapped(self, rows: list[dict[str, Any]]) -> None:
-        insert = queries.upsert(self.connection, unmapped_codes)
-        rows.sort(key=lambda row: (row["carrier"], row["space"], row["code"]))
-        self.connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=["carrier", "space", "code"],
-                set_={
-                    "count": unmapped_codes.c.count + insert.excluded.count,
-                    "last_seen_at": insert.excluded.last_seen_at,
-                },
-            ),
-            rows,
-        )
-        for row in rows:
-            self.world.count("tracker_unmapped_codes_total", row["count"], carrier=row["carrier"])
 
     def _trackings(self, told: Sequence[tuple[Parsed, Report, _Parcel, set[str]]]) -> None:
         """Take what accounts say of shipments: state, estimate, proof, links."""
@@ -1031,6 +1058,9 @@ TOLD = tuple(
         "city", "region", "postcode", "country", "confirmed_at",
     )
 )  # fmt: skip
+
+
+_WRITTEN = (*TOLD, scans.c.inbox_id)
 
 
 def told_of(row: Any) -> Told:

@@ -10,7 +10,7 @@ from tracker.config.model import Account
 from tracker.config.policy import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import tell
+from tracker.pipeline import push, tell, unread
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -223,6 +223,7 @@ def prune(world: World) -> dict[str, int]:
                 connection.execute(table.delete().where(table.c.shipment_id.in_(unmatched)))
             connection.execute(shipments.delete().where(shipments.c.id.in_(unmatched)))
         done["unmatched"] = len(unmatched)
+        unread.prune(connection, now)
     return done
 
 
@@ -237,13 +238,15 @@ def backfill(world: World, store: str) -> int:
 
 
 def look_around(world: World) -> None:
-    """Find what no single order shows: silent webhooks, a slow carrier, parcels that no order names."""
+    """Find what no single order shows: silent webhooks, a slow carrier, parcels without an order, changed answers, what died."""
     with world.store.write() as connection:
         now = world.now()
         _webhooks_silent(world, connection, now)
         moved = _slow_carriers(world, connection, now)
         _without_order(world, connection, now)
         _caught_up(world, connection, now)
+        unread.look(world, connection, now)
+        push.look_for_dead(world, connection)
     if moved:
         world.ring("reconcile")
 

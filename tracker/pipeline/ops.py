@@ -14,12 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tracker.domain.errors import TrackerError
+from tracker.domain.facts import Code
 from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
 from tracker.pipeline import ledger
+from tracker.pipeline.facts import look_up
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import findings, inbox, orders, outbox, trackings, unmapped_codes
+from tracker.store.tables import UNMAPPED_SCANS, findings, inbox, orders, outbox, scans, shipments, trackings
 
 K = FindingKind
 DRIFT = tuple(DriftKind)
@@ -165,28 +167,75 @@ def retry(world: World, *, ids: Sequence[int] = (), state: str | None = None, st
 
 
 def list_inbox(
-    world: World, *, state: str | None = None, account: str | None = None, after: int | None = None, limit: int = 50
+    world: World,
+    *,
+    state: str | None = None,
+    account: str | None = None,
+    partly: bool = False,
+    after: int | None = None,
+    limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Return payloads, newest first; those of one account among the newest 10,000."""
+    """Return payloads, newest first; those of one account among the newest 10,000 (of dead and partly read ones, among all).
+
+    `partly`: those of which something could not be read, each with its `unread`: path, problem and subject of each piece.
+    """
     t = inbox.c
     select = sa.select(t.id, t.account, t.kind, t.state, t.reason, t["size"], t.attempts, t.received_at, t.due_at)
     with world.store.read() as connection:
+        if partly:
+            select = select.add_columns(t.unread).where(t.unread.is_not(sa.null()))
         if state:
             select = select.where(t.state == state)
         if after:
             select = select.where(t.id < after)
         if account:
-            newest = after or connection.execute(sa.select(sa.func.max(t.id))).scalar() or 0
-            select = select.where(t.account == account, t.id > newest - NEWEST)
-        return [dict(row._mapping) for row in connection.execute(select.order_by(t.id.desc()).limit(limit))]
+            select = select.where(t.account == account)
+            if not partly and state != "dead":  # those have an index of their own
+                newest = after or connection.execute(sa.select(sa.func.max(t.id))).scalar() or 0
+                select = select.where(t.id > newest - NEWEST)
+        rows = [dict(row._mapping) for row in connection.execute(select.order_by(t.id.desc()).limit(limit))]
+    for row in rows if partly else ():
+        row["unread"] = [dict(zip(("path", "problem", "subject"), piece, strict=True)) for piece in row["unread"]]
+    return rows
 
 
-def list_codes(world: World, *, limit: int = 50) -> list[dict[str, Any]]:
-    """Return codes without a meaning, most frequent first."""
-    u = unmapped_codes.c
-    with world.store.read() as connection:
-        rows = connection.execute(sa.select(unmapped_codes).order_by(u.count.desc(), u.carrier, u.code).limit(limit))
-        return [{**row._mapping, "code_key": f"{row.space}/{row.code}"} for row in rows]
+def list_codes(world: World, *, limit: int = 50, mapped: bool = False) -> list[dict[str, Any]]:
+    """Return codes of stored scans that have no meaning now, most frequent first; a scan counts once, whoever tells it again.
+
+    What the YAML or a newer plugin maps is left out at once. `mapped`: those instead, as long as their scans wait for
+    `tracker remap`.
+    """
+    s = scans.c
+    with world.store.read() as connection:  # from an index that holds these scans alone: a few in a thousand
+        counted = connection.execute(
+            sa.select(s.account, s.space, s.code, sa.func.count(), sa.func.min(s.id), sa.func.max(s.id))
+            .where(sa.text(UNMAPPED_SCANS))
+            .group_by(s.account, s.space, s.code)
+        ).all()
+        ends = sorted({end for row in counted for end in row[4:]})
+        told = {
+            row.id: row
+            for row in connection.execute(
+                sa.select(s.id, s.text, s.first_seen_at, s.inbox_id, shipments.c.carrier)
+                .join(shipments, shipments.c.id == s.shipment_id)
+                .where(queries.among(connection, s.id, ends))
+            )
+        }
+    found = []
+    for account, space, code, number, first, last in counted:
+        newest, known, meaning = told[last], world.account(account), None
+        if known is not None and not known.is_store:
+            meaning = look_up(known, Code(space, code, newest.text))
+        if mapped == (meaning is not None):
+            found.append(
+                {
+                    "account": account, "carrier": newest.carrier, "space": space, "code": code,
+                    "code_key": f"{space}/{code}", "text": newest.text, "count": number,
+                    "first_seen_at": told[first].first_seen_at, "last_seen_at": newest.first_seen_at,
+                    "sample": newest.inbox_id,
+                }
+            )  # fmt: skip
+    return sorted(found, key=lambda row: (-row["count"], row["account"], row["code_key"]))[:limit]
 
 
 # wording -> meaning, most telling first; a suggestion is only that: a person accepts it
@@ -221,20 +270,10 @@ def suggest(world: World, *, limit: int = 50) -> list[dict[str, Any]]:
     A suggestion is only that: it means nothing before a person accepts it (`tracker codes --accept`).
     """
     shown = []
-    rows = list_codes(world, limit=limit)
-    with world.store.read() as connection:
-        samples = [row["sample"] for row in rows if row["sample"]]
-        told = {
-            r.id: r.account
-            for r in connection.execute(sa.select(inbox.c.id, inbox.c.account).where(inbox.c.id.in_(samples)))
-        }
-    for row in rows:
+    for row in list_codes(world, limit=limit):
         status, reason, why = _by_text(row["text"])
         meaning = {"status": str(status), **({"reason": reason} if reason else {})} if status else None
-        shown.append(
-            {**row, "account": told.get(row["sample"]),
-             "suggested": meaning, "why": why or "nothing to go by"}
-        )  # fmt: skip
+        shown.append({**row, "suggested": meaning, "why": why or "nothing to go by"})
     return shown
 
 

@@ -39,6 +39,8 @@ from tracker.store.tables import accounts, findings, order_versions, orders, out
 AT_ONCE = 10
 NOTICE = "notice"
 HOUR = timedelta(hours=1)
+_FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
+MOST_DEAD = 500  # dead writes, the newest, that are told one by one
 
 
 def run(world: World) -> int:
@@ -118,7 +120,8 @@ def _take_turn(world: World, connection: Connection, account: Account) -> list[R
         .exists()
     )
     kept = []
-    for row in queries.claim(connection, outbox, AT_ONCE, outbox.c.store == account.name, first):
+    mine = (outbox.c.store == account.name, first)
+    for row in queries.claim(connection, outbox, AT_ONCE, *mine, died=lambda rows: _died(world, connection, rows)):
         if row.kind == NOTICE:
             kept.append(row)
         elif left > 0:
@@ -129,6 +132,47 @@ def _take_turn(world: World, connection: Connection, account: Account) -> list[R
     if kept:
         connection.execute(accounts.update().where(accounts.c.name == account.name).values(turn_at=now))
     return kept
+
+
+def _died(world: World, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Tell of writes that crashed too often."""
+    for row in rows:
+        world.count("tracker_writes_total", store=row.store, state="dead")
+    _tell_dead(world, connection, rows)
+
+
+def look_for_dead(world: World, connection: Connection) -> None:
+    """Tell of every write that is dead; close the finding of one that is tried again."""
+    o, f = outbox.c, findings.c
+    rows = connection.execute(sa.select(outbox).where(o.state == "dead").order_by(o.id.desc()).limit(MOST_DEAD)).all()
+    told = _tell_dead(world, connection, rows)
+    held = sa.select(f.id, f.subject, f.evidence).where(f.kind == FindingKind.WRITE_DEAD, f.closed_at.is_(None))
+    open_now = {int(row.evidence["write"]): row for row in connection.execute(held) if row.subject not in told}
+    still = sa.select(o.id).where(queries.among(connection, o.id, sorted(open_now)), o.state == "dead")
+    if over := [open_now[i].id for i in open_now.keys() - set(connection.execute(still).scalars())]:
+        queries.close_findings(connection, queries.among(connection, f.id, over), world.now(), "watch", "tried again")
+
+
+def _tell_dead(world: World, connection: Connection, rows: Sequence[Row[Any]]) -> set[str]:
+    """Open a finding for each order and kind of write; returns their subjects. The action may be what raises: it is not read."""
+    of_them = queries.among(connection, orders.c.id, sorted({row.order_id for row in rows}))
+    numbers = {row.id: row.number for row in connection.execute(sa.select(orders.c.id, orders.c.number).where(of_them))}
+    found: dict[str, tuple[int | None, Finding]] = {}
+    for row in sorted(rows, key=lambda row: int(row.id)):
+        number, action = numbers[row.order_id], row.action
+        what = action.get("fulfilment") or action.get("target") or row.kind
+        subject = f"{row.store}/{number}/{what}"
+        evidence = {
+            "order": number, "status": str(action.get("target") or action.get("status")), "tries": str(row.attempts),
+            "said": (row.error or "")[:200], "write": str(row.id),
+        }  # fmt: skip
+        finding = Finding(
+            FindingKind.WRITE_DEAD, subject, Severity.WARNING, Act.ACT, evidence, row.created_at,
+            f"once its cause is mended: tracker outbox retry {row.id}",
+        )  # fmt: skip
+        found[subject] = row.order_id, finding
+    tell.open_findings(world, connection, list(found.values()), world.now(), by="push")
+    return set(found)
 
 
 def _writes_left(world: World, connection: Connection, account: Account, now: datetime, business: datetime) -> int:
@@ -317,9 +361,11 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
         connection.execute(
             outbox.update().where(outbox.c.id == row.id).values(receipt=dump(RECEIPT, receipt), attempted_at=database)
         )
-        if action.kind != BY_HAND:  # what the shop takes now, it refuses no more
-            held = sa.and_(findings.c.order_id == row.order_id, findings.c.kind == FindingKind.WRITE_REFUSED)
-            queries.close_findings(connection, sa.and_(held, findings.c.opened_by == "push"), now, "push")
+        f = findings.c
+        held = sa.and_(f.order_id == row.order_id, f.kind.in_(_FAILED), f.opened_by == "push")
+        if action.kind == BY_HAND:  # a note that comes through says nothing of a status
+            held = sa.and_(held, f.subject == _subject(row.store, order.number, action))
+        queries.close_findings(connection, held, now, "push")  # what the shop takes now, it refuses no more
         queries.hint(connection, account.name, [action.order], database)  # read back what we wrote
     world.log.info(
         "written", store=row.store, order=order.number, status=action.target or action.status,
@@ -330,6 +376,10 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
     world.ring("poll")
 
 
+def _subject(store: str, number: str, action: Action) -> str:
+    return f"{store}/{number}/{action.fulfilment or action.target or action.kind}"
+
+
 def _refused(world: World, account: Account, row: Row[Any], action: Action, said: str) -> None:
     with world.store.write() as connection:
         if row.id not in queries.still_ours(connection, outbox, [row]):
@@ -338,8 +388,9 @@ def _refused(world: World, account: Account, row: Row[Any], action: Action, said
         queries.end(connection, outbox, [row.id], "refused", now, said)
         number = connection.execute(sa.select(orders.c.number).where(orders.c.id == row.order_id)).scalar_one()
         finding = Finding(
-            FindingKind.WRITE_REFUSED, f"{account.name}/{number}/{action.fulfilment or action.target or action.kind}", Severity.WARNING, Act.ACT,
+            FindingKind.WRITE_REFUSED, _subject(account.name, number, action), Severity.WARNING, Act.ACT,
             {"order": number, "status": str(action.target or action.status), "said": said[:200]},
+            proposal=f"once its cause is mended: tracker outbox retry {row.id}",
         )  # fmt: skip
         tell.open_findings(world, connection, [(row.order_id, finding)], world.now(), by="push")
     world.count("tracker_writes_total", store=row.store, state="refused")

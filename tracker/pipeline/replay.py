@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import orjson
 import sqlalchemy as sa
 
+from tracker.pipeline import unread
 from tracker.pipeline.facts import REMAP
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -21,9 +22,18 @@ SHIPMENTS_A_ROW = 50
 
 
 def replay(
-    world: World, *, ids: Sequence[int] = (), state: str | None = None, account: str | None = None, write: bool = False
+    world: World,
+    *,
+    ids: Sequence[int] = (),
+    state: str | None = None,
+    account: str | None = None,
+    partly: bool = False,
+    write: bool = False,
 ) -> int:
-    """Mark ended payloads as pending again. Returns how many. Those whose body is gone stay as they are."""
+    """Mark ended payloads as pending again. Returns how many. Those whose body is gone stay as they are.
+
+    `partly`: those of which something was not read. When they ended before stays with them: they are not counted again.
+    """
     conditions = [inbox.c.state != "pending", inbox.c.body.isnot(None)]
     if ids:
         conditions.append(inbox.c.id.in_(ids))
@@ -31,6 +41,8 @@ def replay(
         conditions.append(inbox.c.state == state)
     if account:
         conditions.append(inbox.c.account == account)
+    if partly:
+        conditions.append(inbox.c.unread.is_not(sa.null()))
     total, last = 0, 0
     while True:
         with world.store.write() as connection:
@@ -40,12 +52,13 @@ def replay(
                 ).scalars()
             )
             if not batch:
+                unread.count_dead(world, connection, world.now())  # none of them is dead any more
                 return total
             now = database_now(connection)
             total += connection.execute(
                 inbox.update()
                 .where(inbox.c.id.in_(batch), inbox.c.state != "pending")
-                .values(state="pending", reason=None, crashes=0, due_at=now, ended_at=None, quiet=not write)
+                .values(state="pending", reason=None, crashes=0, due_at=now, quiet=not write)
             ).rowcount
             last = batch[-1]
         world.ring("inbox")

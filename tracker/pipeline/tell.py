@@ -34,13 +34,14 @@ def open_findings(
     *,
     by: str,
     digest_before: Mapping[int, datetime] | None = None,
+    stores: Mapping[int, str] | None = None,
 ) -> None:
     """Open findings (see `queries.open_findings`); those that are severe enough are due at the alert address."""
     notices = world.config.root.notices
     alert_at = database_now(connection) if notices.alert_url else None
     queries.open_findings(
         connection, wanted, now, by=by, digest_before=digest_before, alert_at=alert_at,
-        alert_from=Severity(notices.alert_from),
+        alert_from=Severity(notices.alert_from), stores=stores,
     )  # fmt: skip
 
 

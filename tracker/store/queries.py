@@ -21,6 +21,7 @@ from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import Severity
 from tracker.store.engine import clock, database_now
 from tracker.store.tables import (
+    account_days,
     accounts,
     findings,
     fulfilment_shipments,
@@ -224,10 +225,16 @@ def _take(sqlite_: bool, table: sa.Table) -> Any:
     return table.update().where(one_of(sqlite_, table.c.id, "ids")).values(values).returning(table)
 
 
-def claim(connection: Connection, table: sa.Table, limit: int, *more: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
+def claim(
+    connection: Connection,
+    table: sa.Table,
+    limit: int,
+    *more: sa.ColumnElement[bool],
+    died: Callable[[Sequence[Row[Any]]], None] | None = None,
+) -> Sequence[Row[Any]]:
     """Claim pending rows of the inbox or outbox, oldest first; a row that crashed before is claimed alone.
 
-    Returns the rows as they were, with `attempts` as it is now. Rows past MOST_CRASHES end `dead`.
+    Returns the rows as they were, with `attempts` as it is now. Rows past MOST_CRASHES end `dead`; `died` is told of them.
     """
     now = database_now(connection)
     due = _due(is_sqlite(connection), table).where(*more) if more else _due(is_sqlite(connection), table)
@@ -235,11 +242,16 @@ def claim(connection: Connection, table: sa.Table, limit: int, *more: sa.ColumnE
         crashed = [row.id for row in rows if row.crashes > MOST_CRASHES]
         if not crashed:
             break
-        connection.execute(  # and look again: others may wait behind them
+        why = table.c[_reason(table)]
+        said = sa.case((why.is_(None), "crashed too often"), else_="crashed too often (it said: " + why + ")")
+        gone = connection.execute(  # and look again: others may wait behind them
             table.update()
             .where(table.c.id.in_(crashed))
-            .values(state="dead", **{_reason(table): "crashed too often"}, ended_at=now, claimed_until=None)
-        )
+            .values(state="dead", **{_reason(table): said}, ended_at=now, claimed_until=None)
+            .returning(table)
+        ).all()
+        if died is not None:
+            died(sorted(gone, key=lambda row: int(row.id)))
     suspect = next((row.id for row in rows if row.crashes), None)
     if suspect is not None and rows[0].id == suspect:
         ids = [suspect]
@@ -392,12 +404,14 @@ def open_findings(
     digest_before: Mapping[int, datetime] | None = None,
     alert_at: datetime | None = None,
     alert_from: Severity = Severity.WARNING,
+    stores: Mapping[int, str] | None = None,
 ) -> None:
     """Open findings that are not open; refresh the evidence of those that are.
 
     One that a person closed stays closed while its evidence is the same. `digest_before`: per order, findings whose
     cause is older than this belong to the first sync's digest. `alert_at` (database time): tell the alert address of
-    those that are at least `alert_from`; what a digest holds is told by nobody.
+    those that are at least `alert_from`; what a digest holds is told by nobody. `stores`: of orders whose finding's
+    subject does not begin with their store.
     """
     if not wanted:
         return
@@ -433,7 +447,7 @@ def open_findings(
         fresh.append(
             {
                 "order_id": order_id,
-                "store": finding.subject.partition("/")[0] if order_id is not None else None,
+                "store": _store_of(order_id, finding, stores),
                 "subject": finding.subject,
                 "kind": finding.kind,
                 "severity": finding.severity,
@@ -452,6 +466,12 @@ def open_findings(
         for new in fresh:
             new["alert_due_at"] = None if new["digest"] else new["alert_due_at"]
         connection.execute(upsert(connection, findings).on_conflict_do_nothing(), fresh)
+
+
+def _store_of(order_id: int | None, finding: Finding, stores: Mapping[int, str] | None) -> str | None:
+    if order_id is None:
+        return None
+    return (stores or {}).get(order_id) or finding.subject.partition("/")[0]
 
 
 def close_findings(
@@ -476,20 +496,40 @@ def orders_of(connection: Connection, shipment_ids: Iterable[int]) -> sa.Select[
     )
 
 
-def hint(connection: Connection, account: str, refs: Iterable[str], now: datetime) -> None:
-    """Ask for a re-read of each ref, soon; hints coalesce."""
+def hint(
+    connection: Connection, account: str, refs: Iterable[str], now: datetime, pause: timedelta | None = None
+) -> None:
+    """Ask for a re-read of each ref, soon; hints coalesce. After a `pause` only where none is due earlier."""
+    due = now + (pause or timedelta(0))
     rows = [
-        {"account": account, "ref": ref, "hinted_at": now, "due_at": now, "attempts": 0} for ref in sorted(set(refs))
+        {"account": account, "ref": ref, "hinted_at": now, "due_at": due, "attempts": 0} for ref in sorted(set(refs))
     ]
     if rows:
         insert = upsert(connection, rereads)
+        due_at = insert.excluded.due_at
+        if pause:
+            due_at = sa.case((rereads.c.due_at < due_at, rereads.c.due_at), else_=due_at)
         connection.execute(
             insert.on_conflict_do_update(
-                index_elements=["account", "ref"],
-                set_={"hinted_at": insert.excluded.hinted_at, "due_at": insert.excluded.due_at},
+                index_elements=["account", "ref"], set_={"hinted_at": insert.excluded.hinted_at, "due_at": due_at}
             ),
             rows,
         )
+
+
+def count_days(connection: Connection, counted: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
+    """Add to what came from accounts on days: (account, day) to columns of `account_days`. The last lock but `accounts`."""
+    rows = [
+        {"account": account, "day": day, "payloads": 0, "polled_first": 0, "pushed_first": 0, **told}
+        for (account, day), told in sorted(counted.items())
+    ]
+    put(connection, account_days, rows, _added)
+
+
+def _added(insert: Any) -> Any:
+    names = ("payloads", "polled_first", "pushed_first")
+    more = {name: account_days.c[name] + insert.excluded[name] for name in names}
+    return insert.on_conflict_do_update(index_elements=["account", "day"], set_=more)
 
 
 def block(connection: Connection, account: str, until: datetime) -> None:

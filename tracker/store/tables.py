@@ -72,6 +72,7 @@ PENDING = "state = 'pending'"
 DEAD = "state = 'dead'"
 OPEN = "closed_at IS NULL"
 PARTLY = "unread IS NOT NULL"
+UNMAPPED_SCANS = "reason = 'unmapped' AND withdrawn_at IS NULL"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -117,6 +118,7 @@ class UnreadPaths(SQLModel, table=True):
     """How often a path could not be read, by account and day: a new one that is frequent is a changed shape."""
 
     __tablename__ = "unread_paths"
+    __table_args__ = (sa.Index("unread_paths_day", "day"),)
     account: str = Field(primary_key=True)
     path: str = Field(primary_key=True)  # without indexes: $.orders[].items[].ref
     day: str = Field(primary_key=True)  # 2026-11-26, UTC
@@ -293,6 +295,7 @@ class Scans(SQLModel, table=True):
     __tablename__ = "scans"
     __table_args__ = (
         sa.UniqueConstraint("shipment_id", "fingerprint"),
+        sa.Index("scans_unmapped", "account", "space", "code", "id", **_where(UNMAPPED_SCANS)),
         sa.Index("scans_proof", "inbox_id", **_where("status IN ('delivered', 'returned')")),
         sa.Index("scans_seen", "first_seen_at", postgresql_using="brin"),  # arrives in order: a few pages in all
     )
@@ -403,6 +406,7 @@ class Findings(SQLModel, table=True):
     __tablename__ = "findings"
     __table_args__ = (
         sa.Index("findings_open", "subject", "kind", unique=True, **_where(OPEN)),
+        sa.Index("findings_subject", "subject"),
         sa.Index("findings_order", "order_id"),
         sa.Index("findings_opened", "opened_at"),
         sa.Index("findings_alerts", "alert_due_at", **_where("alert_due_at IS NOT NULL")),
@@ -520,7 +524,7 @@ class Rereads(SQLModel, table=True):
 
 
 class UnmappedCodes(SQLModel, table=True):
-    """Codes without a meaning."""
+    """Codes without a meaning as versions before 0005 counted them; nobody reads it any more, a later schema drops it."""
 
     __tablename__ = "unmapped_codes"
     carrier: str = Field(primary_key=True)

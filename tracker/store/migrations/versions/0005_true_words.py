@@ -26,6 +26,11 @@ def upgrade() -> None:
         sa.Column("problem", sa.String(), nullable=False),
         sa.Column("sample", BIG, nullable=True),
     )
+    op.create_index("unread_paths_day", "unread_paths", ["day"])
+    unmapped = sa.text("reason = 'unmapped' AND withdrawn_at IS NULL")
+    told = ["account", "space", "code", "id"]
+    op.create_index("scans_unmapped", "scans", told, postgresql_where=unmapped, sqlite_where=unmapped)
+    op.create_index("findings_subject", "findings", ["subject"])
     op.create_table(
         "account_days",
         sa.Column("account", sa.String(), primary_key=True, nullable=False),
