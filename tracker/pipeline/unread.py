@@ -145,7 +145,9 @@ def _outcome(p: Parsed) -> dict[Key, _Lost | None]:
         name = one.subject if store else clean(one.subject)
         if one.lacks == "rest" and name:
             key = (K.ORDER_INCOMPLETE, _subject(p, name))
-        elif one.lacks == "line" or name in partial or (name not in there if name else store or one.lacks or not p.items):
+        elif (
+            one.lacks == "line" or name in partial or (name not in there if name else store or one.lacks or not p.items)
+        ):
             kind = K.ORDER_UNREADABLE if store else K.PARCEL_UNREADABLE
             key = (kind, _subject(p, name) if name else f"account/{p.row.account}/{path_of(one.where)}")
         else:
