@@ -331,7 +331,7 @@ def test_every_ask_is_answered_by_a_page() -> None:
     page = {"data": {"orders": {"pageInfo": {"hasNextPage": False, "endCursor": None}, "nodes": []}, "nodes": []}}
 
     assert list(source.fetch(Recorder(page), Since(None)))
-    assert list(source.fetch(Recorder(page), Refs(("x",))))
+    assert list(source.fetch(Recorder(page), Refs(("gid://shopify/Order/1",))))
 
 
 # BigCommerce: orders V2 and the webhook samples
