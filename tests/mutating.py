@@ -18,6 +18,14 @@ ROOT = Path(__file__).parents[1]
 VALUES = (dict, list, set, frozenset, tuple, str, bytes, int, float, timedelta, re.Pattern)
 
 
+def stands_once(name: str, mutant: dict[str, Any]) -> None:
+    """Hold what a mutant takes out to the code as it is today: it stands there once, and what replaces it is Python."""
+    source = (ROOT / mutant["file"]).read_text(encoding="utf-8")
+    found = source.count(mutant["old"])
+    assert found == 1, f"{name}: {mutant['file']} holds {found} times what the mutant takes out: {mutant['old']!r}"
+    compile(source.replace(mutant["old"], mutant["new"]), mutant["file"], "exec")
+
+
 @contextmanager
 def mutated(file: str, old: str, new: str) -> Iterator[None]:
     """Run with one piece of a module's source replaced: its functions keep their identity and get the mutant's code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,19 @@ class SharedClock:
         after = system_now()
         off = before - told if before > told else min(after - told, timedelta(0))
         self._off = off if abs(off) >= TOLERATED else timedelta(0)
+
+
+PLAYED = "TRACKER_PLAYED"
+
+
+def played() -> tuple[datetime, timedelta] | None:
+    """Return the moment that a play handed down to a command it runs, and how far the database counts as ahead.
+
+    Only commands that look ask for it, and only a play sets it (`says`, tests/scenarios/README.md): no daemon, no worker
+    and no receiver does.
+    """
+    moment, _, ahead = os.environ.get(PLAYED, "").partition(" ")
+    return (datetime.fromisoformat(moment), timedelta(seconds=float(ahead or 0))) if moment else None
 
 
 class PlayClock:

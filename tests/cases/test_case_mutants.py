@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.mutating import ROOT, mutated
+from tests.mutating import ROOT, mutated, stands_once
 from tracker.daemon import play
 
 MUTANTS: dict[str, dict[str, str]] = yaml.safe_load(
@@ -65,11 +65,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_each_mutant_says_what_it_takes_out_and_which_test_misses_it() -> None:
     for name, mutant in MUTANTS.items():
         assert set(mutant) == {"file", "old", "new", "test"}, name
-        source = (ROOT / mutant["file"]).read_text(encoding="utf-8")
-        assert source.count(mutant["old"]) == 1, (
-            f"{name}: {mutant['file']} holds it {source.count(mutant['old'])} times"
-        )
-        compile(source.replace(mutant["old"], mutant["new"]), mutant["file"], "exec")
+        stands_once(name, mutant)
         file, _, test = mutant["test"].partition("::")
         assert f"def {test.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8"), (
             f"{name}: {mutant['test']}"

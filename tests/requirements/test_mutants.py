@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.mutating import mutated
+from tests.mutating import mutated, stands_once
 from tests.requirements.test_requirements import FOLDER, IDS
 from tracker.daemon import play
 from tracker.daemon.play import Player, load_scenario
@@ -22,6 +22,9 @@ MUTANTS: dict[str, dict[str, Any]] = yaml.safe_load(
 def test_each_statement_has_a_mutant() -> None:
     assert sorted(MUTANTS) == sorted(IDS)
     assert all(set(m) in ({"policy"}, {"file", "old", "new"}) for m in MUTANTS.values())
+    for id_, mutant in MUTANTS.items():
+        if "file" in mutant:
+            stands_once(id_, mutant)
 
 
 @pytest.mark.mutants

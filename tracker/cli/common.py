@@ -16,7 +16,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tracker.clock import system_now
+from tracker.clock import PLAYED, played, system_now
 from tracker.config.load import load_config
 from tracker.config.model import Config
 from tracker.daemon.http import Clients, NoVault
@@ -50,7 +50,13 @@ def read_config(file: Path) -> Config:
 
 def open_world(config: Config) -> World:
     """Return a world for commands: it reads and marks rows; the daemon does the work."""
-    store = Store(config.root.database, pool_size=2)
+    handed = played()
+    if handed is None:
+        now, store = system_now, Store(config.root.database, pool_size=2)
+    else:
+        moment, ahead = handed
+        click.echo(f"the clock is a play's ({PLAYED}): {moment:%Y-%m-%d %H:%M}Z", err=True)
+        now, store = (lambda: moment), Store(config.root.database, pool_size=2, ahead=lambda: ahead)
     clients = Clients(
         allow=config.root.network.allow,
         timeout=config.root.network.timeout.total_seconds(),
@@ -60,7 +66,7 @@ def open_world(config: Config) -> World:
     return World(
         store=store,
         config=config,
-        now=system_now,
+        now=now,
         ring=lambda _queue: None,
         client=clients,
         log=structlog.get_logger(),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -104,22 +104,31 @@ class Daemon:
         roles: frozenset[str] = ROLES,
         *,
         now: Callable[[], datetime] | None = None,
+        ahead: Callable[[], timedelta] | None = None,
         bells: Bells | None = None,
     ) -> None:
-        """Compose; nothing runs yet and nothing is connected. `now`: business time, where it is not the real one."""
+        """Compose; nothing runs yet and nothing is connected.
+
+        `now`: business time, where it is not the real one; `ahead`: how far the database's clock counts as ahead (plays).
+        """
         root = config.root
         self.clock = SharedClock()
         self.roles = roles
         self.metrics = Metrics()
         self.bells = bells or bells_.make(root.broker, threads=root.threads)
-        self.store = Store(root.database, pool_size=max(10, root.threads + 4))
+        self.store = Store(root.database, pool_size=max(10, root.threads + 4), ahead=ahead)
+        self._played = ahead is not None
         key = root.vault_key.get_secret_value() if root.vault_key else None
 
         def vault(account: str) -> Vault:
             return DatabaseVault(self.store, account, key) if key else NoVault()
 
         self.clients = Clients(
-            allow=root.network.allow, timeout=root.network.timeout.total_seconds(), now=self.clock, vault=vault
+            allow=root.network.allow,
+            timeout=root.network.timeout.total_seconds(),
+            now=self.clock if ahead is None else lambda: self.clock() + ahead(),
+            elapsed=time.monotonic if ahead is None else lambda: time.monotonic() + ahead().total_seconds(),
+            vault=vault,
         )
         self.world = World(
             store=self.store,
@@ -306,6 +315,8 @@ class Daemon:
                 log.warning("keeper_waits", error=type(error).__name__)
 
     def _set_clock(self) -> None:
+        if self._played:  # its clocks are driven
+            return
         before = self.clock.off
         with self.store.read() as connection:
             self.clock.settle(lambda: database_now(connection))

@@ -171,11 +171,18 @@ class AccountClient:
     """
 
     def __init__(
-        self, account: Account, vault: Vault, *, allow: frozenset[str], timeout: float, now: Callable[[], datetime]
+        self,
+        account: Account,
+        vault: Vault,
+        *,
+        allow: frozenset[str],
+        timeout: float,
+        now: Callable[[], datetime],
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open lazily; `timeout` is the total time of a call in seconds, tries included."""
+        """Open lazily; `timeout` is the total time of a call in seconds, tries included; rests are told by `elapsed`."""
         self.vault = vault
-        self._account, self._allow, self._timeout, self._now = account, allow, timeout, now
+        self._account, self._allow, self._timeout, self._now, self._elapsed = account, allow, timeout, now, elapsed
         self._rest_until = 0.0
         self._idle: list[tuple[float, httpx.Client]] = []  # since when; the longest first
         self._closed = False
@@ -229,7 +236,7 @@ class AccountClient:
         for; Refused for a URL we may not call and for a request that cannot be written. Nothing else: a number or a setting
         that makes an odd URL or header must not end a round.
         """
-        rest = self._rest_until - time.monotonic()
+        rest = self._rest_until - self._elapsed()
         if rest > 0:
             raise RateLimited("the account rests, as its last answer asked for", timedelta(seconds=rest))
         try:
@@ -266,7 +273,7 @@ class AccountClient:
             raise Refused(f"{host} answers with a redirect (HTTP {answer.status}); redirects are not followed")
         if (pause := self._account.source.pace(answer)) is not None:
             # other threads ask too: the longest rest holds, as in the account's row
-            self._rest_until = max(self._rest_until, time.monotonic() + pause.total_seconds())
+            self._rest_until = max(self._rest_until, self._elapsed() + pause.total_seconds())
         if 200 <= answer.status < 300 and _is_page(answer.body):
             raise Unavailable(f"{host} answers with a page for people")
         self._account.source.judge(answer)
@@ -338,10 +345,17 @@ class Clients:
     """Hands out the client of each account; all are closed together."""
 
     def __init__(
-        self, *, allow: Iterable[str], timeout: float, now: Callable[[], datetime], vault: Callable[[str], Vault]
+        self,
+        *,
+        allow: Iterable[str],
+        timeout: float,
+        now: Callable[[], datetime],
+        vault: Callable[[str], Vault],
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep how to make them."""
+        """Keep how to make them. `elapsed`: seconds that only grow, where days pass in seconds (plays)."""
         self._allow, self._timeout, self._now, self._vault = frozenset(allow), timeout, now, vault
+        self._elapsed = elapsed
         self._all: dict[str, tuple[Account, AccountClient]] = {}
         self._looked_at = time.monotonic()
         self._lock = threading.Lock()
@@ -352,7 +366,12 @@ class Clients:
             known = self._all.get(account.name)
             if known is None or known[0] is not account:
                 client = AccountClient(
-                    account, self._vault(account.name), allow=self._allow, timeout=self._timeout, now=self._now
+                    account,
+                    self._vault(account.name),
+                    allow=self._allow,
+                    timeout=self._timeout,
+                    now=self._now,
+                    elapsed=self._elapsed,
                 )
                 self._all[account.name] = account, client
                 if known is not None:

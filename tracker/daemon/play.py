@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import random
 import secrets
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,7 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
-from tracker.clock import PlayClock
+from tracker.clock import PLAYED, PlayClock
 from tracker.config.load import load_config
 from tracker.config.yamlfile import read
 from tracker.daemon.app import Daemon
@@ -32,6 +36,7 @@ from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import heal, ops, say, state
 from tracker.pipeline.explain import overview
+from tracker.pipeline.push import NOTICE
 from tracker.pipeline.world import QUEUES
 from tracker.sandbox import scenario as wanted
 from tracker.sandbox.scenario import Expect, Scenario, Step
@@ -41,6 +46,7 @@ from tracker.sandbox.servers import (
     Outgoing,
     Server,
     ShopifyServer,
+    Told,
     Town,
     UPSServer,
 )
@@ -62,6 +68,10 @@ from tracker.store.tables import (
 )
 
 PATIENCE = 60.0
+WAITS = timedelta(minutes=2)  # by the database's clock, at one moment of the play: tries that follow each other
+TICK = timedelta(seconds=1)
+GIVE_UP = timedelta(milliseconds=400)  # after which a call that hangs is given up: a play takes no minutes
+PAGE = b"<!DOCTYPE html><html><head><title>Be right back</title></head><body>We are updating our shop.</body></html>"
 SHOPS = (ShopifyServer, RestServer, BigCommerceServer)
 Watch = Callable[["Player"], None]
 
@@ -75,15 +85,37 @@ def load_scenario(path: Path) -> Scenario:
         for problem in error.errors(include_url=False, include_input=False):
             document.problem(tuple(problem["loc"]), problem["msg"].removeprefix("Value error, "))
         raise ConfigError(*document.problems) from None
-    names = {*scenario.accounts, *scenario.stores}
     for i, step in enumerate(scenario.steps):
-        action = step.scan or step.wire
-        for name in filter(None, (action.account if action else None, step.fault.server if step.fault else None)):
-            if name not in names:
-                document.problem(("steps", i), f"no account or store {name!r}: {', '.join(sorted(names))}")
+        for where, name, known in _named(scenario, step):
+            if name not in known:
+                document.problem(("steps", i, *where), f"no account or store {name!r}: {', '.join(sorted(known))}")
+    for where, name, known in _expected(scenario, scenario.expect):
+        if name not in known:
+            document.problem(("expect", *where), f"no account or store {name!r}: {', '.join(sorted(known))}")
     if document.problems:
         raise ConfigError(*document.problems)
     return scenario
+
+
+def _named(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str | int, ...], str, set[str]]]:
+    """Name the accounts, stores and servers of a step: where they stand, and which there are."""
+    both = {*scenario.accounts, *scenario.stores}
+    ((name, action),) = ((n, getattr(step, n)) for n in step.model_fields_set - {"at"})
+    if name == "expect":
+        yield from (((name, *path), called, known) for path, called, known in _expected(scenario, action))
+    for field_, known in (("account", set(scenario.accounts)), ("store", set(scenario.stores)), ("server", both)):
+        if hasattr(action, field_):
+            yield (name, field_), getattr(action, field_), both if name == "wire" else known
+
+
+def _expected(scenario: Scenario, expect: Expect) -> Iterator[tuple[tuple[str | int, ...], str, set[str]]]:
+    """Name the servers and stores of an expectation: one that nobody has could never be met, or never fail."""
+    for call in expect.calls:
+        yield ("calls", call), call.partition("/")[0], {*scenario.accounts, *scenario.stores}
+    for name in ("writes", "notices", "findings", "drift"):
+        for i, one in enumerate(getattr(expect, name) or ()):
+            if one.store is not None:
+                yield (name, i, "store"), one.store, set(scenario.stores)
 
 
 @dataclass
@@ -114,6 +146,7 @@ class Player:
         self.scenario = scenario
         self.result = Result()
         self.clock = PlayClock(scenario.start)
+        self._waited = timedelta(0)
         self._random = random.Random(seed) if seed is not None else None
         self._folder = tempfile.TemporaryDirectory(prefix="trackwright-")
         self.notices_file = Path(self._folder.name) / "notices.jsonl"
@@ -230,39 +263,45 @@ class Player:
     def play(self, *, keep: Callable[[], None] | None = None) -> Result:
         """Play to the end and check. `keep` is called before everything is stopped."""
         began = time.monotonic()
-        town = self._build()
-        port = town.start()
-        path = Path(self._folder.name) / "tracker.yaml"
-        path.write_text(self._config(port, 0))
-        self.path = path
-        self.daemon = Daemon(load_config(path), now=self.clock)
-        try:
-            self.daemon.connect()
-            steps = list(self.scenario.steps)
-            if any(store.existing for store in self.scenario.stores.values()):
-                for step in [s for s in steps if self.scenario.moment(s.at) <= self.scenario.start]:
-                    self._do(step)
-                    steps.remove(step)
-                for server in self.servers.values():
-                    if isinstance(server, SHOPS):
-                        server.outgoing.clear()
-            self.daemon.start()
-            self._settle()
-            for step in steps:
-                self._at(self.scenario.moment(step.at), lambda step=step: self._do(step), last=step.expect is not None)  # type: ignore[misc]
-            last = max((self.scenario.moment(step.at) for step in self.scenario.steps), default=self.scenario.start)
-            self._run(last + (self.scenario.lasts or timedelta(hours=1)))
-            self.result.differences += self.check(self.scenario.expect, final=True)
-            self.result.polls = sum(server.calls["track"] for server in self.servers.values())
+        with ExitStack() as stack:
+            stack.callback(self._folder.cleanup)
+            stack.callback(self._http.close)
+            town = self._build()
+            stack.callback(town.stop)
+            self.path = Path(self._folder.name) / "tracker.yaml"
+            self.path.write_text(self._config(town.start(), 0))
+            config = load_config(self.path)
+            if any(step.fault is not None and step.fault.kind == "hang" for step in self.scenario.steps):
+                network = config.root.network.model_copy(update={"timeout": GIVE_UP})
+                config = replace(config, root=config.root.model_copy(update={"network": network}))
+            self.daemon = Daemon(config, now=self.clock, ahead=self.ahead)
+            stack.callback(self.daemon.stop)
+            self._play()
             self.result.seconds = time.monotonic() - began
             if keep is not None:
                 keep()
-        finally:
-            self.daemon.stop()
-            town.stop()
-            self._http.close()
-            self._folder.cleanup()
         return self.result
+
+    def _play(self) -> None:
+        self.daemon.connect()
+        steps = list(self.scenario.steps)
+        if any(store.existing for store in self.scenario.stores.values()):
+            there = [s for s in steps if s.expect is None and s.says is None]
+            for step in [s for s in there if self.scenario.moment(s.at) <= self.scenario.start]:
+                self._do(step)
+                steps.remove(step)
+            for server in self.servers.values():
+                if isinstance(server, SHOPS):
+                    server.outgoing.clear()
+        self.daemon.start()
+        self._settle()
+        for step in steps:
+            last = step.expect is not None or step.says is not None
+            self._at(self.scenario.moment(step.at), lambda step=step: self._do(step), last=last)  # type: ignore[misc]
+        end = max((self.scenario.moment(step.at) for step in self.scenario.steps), default=self.scenario.start)
+        self._run(end + (self.scenario.lasts or timedelta(hours=1)))
+        self.result.differences += self.check(self.scenario.expect)
+        self.result.polls = sum(server.calls["track"] for server in self.servers.values())
 
     def platform_log(self) -> list[dict[str, Any]]:
         """Return what the shops were told, as they logged it, in their order."""
@@ -273,11 +312,15 @@ class Player:
         """Plan something; `last`: after everything else of that moment, webhooks included (expectations)."""
         heapq.heappush(self._queue, (when, last, next(self._order), action))
 
+    def ahead(self) -> timedelta:
+        """How far the database's clock counts as ahead: as far as the play went, and a little more where it waited."""
+        return max(self.clock() - self.scenario.start, self._waited)
+
     def _run(self, end: datetime) -> None:
         """Jump from moment to moment until `end`."""
         while True:
             now = self.clock()
-            due = heal.next_business_time(self.daemon.world)
+            due = min(filter(None, (heal.next_business_time(self.daemon.world), self._rested())), default=None)
             happens = self._queue[0][0] if self._queue else None
             moments = [m for m in (due, happens) if m is not None and m > now]
             if happens is not None and happens <= now:
@@ -297,44 +340,83 @@ class Player:
                 self._watch(self)
 
     def _settle(self) -> None:
-        """Wait until everything that is due at this moment has been worked."""
+        """Wait until everything that is due at this moment has been worked.
+
+        What waits a little by the database's clock (a call is tried again, an account rests) is waited for by moving that
+        clock; what waits longer waits for the play.
+        """
         until = time.monotonic() + PATIENCE
         for queue in QUEUES:
             self.daemon.bells.ring(queue)
         calm = 0
         while calm < 2:
             sent = self._flush()
-            why = self._busy()
+            why, waits = self._busy()
             calm = 0 if why or sent else calm + 1
             if time.monotonic() > until:
                 raise TrackerError(f"the play does not settle at {self.clock():%Y-%m-%d %H:%M}: {why}")
             if why or sent:
-                self.daemon.bells.ring(why if why in QUEUES else "inbox")
+                self.daemon.bells.ring(why or "inbox")
+            elif waits is not None:
+                with self.daemon.store.read() as connection:
+                    wait = waits - database_now(connection)
+                if self.ahead() + wait <= self.clock() - self.scenario.start + WAITS:
+                    self._waited, calm = self.ahead() + max(wait, timedelta(0)), 0
             time.sleep(0.002)
 
-    def _busy(self) -> str | None:
-        """Name the queue that still has work at this moment."""
+    def _rested(self) -> datetime | None:
+        """Return the moment at which the database's clock alone makes something due."""
+        waits = self._busy()[1]
+        if waits is None:
+            return None
+        with self.daemon.store.read() as connection:
+            wait = waits - database_now(connection)
+        return max(self.scenario.start + self.ahead() + wait, self.clock() + TICK)
+
+    def _busy(self) -> tuple[str | None, datetime | None]:
+        """Name the queue that still has work at this moment, else say when the next work is due by the database's clock."""
         with self.daemon.store.read() as connection:
             now, business = database_now(connection), self.clock()
+            for table in (inbox, outbox, trackings, rereads, accounts):
+                if connection.execute(
+                    sa.select(table.c.claimed_until).where(table.c.claimed_until > now).limit(1)
+                ).first():
+                    return "poll", None  # at work
+            if connection.execute(sa.select(orders.c.id).where(orders.c.reconcile_at <= business).limit(1)).first():
+                return "reconcile", None
+            due: list[tuple[datetime, str]] = [
+                (at, "inbox")
+                for at in connection.execute(sa.select(inbox.c.due_at).where(inbox.c.state == "pending")).scalars()
+            ]
             rested = sa.or_(accounts.c.rests_until.is_(None), accounts.c.rests_until <= business)
-            usable = sa.select(accounts.c.name).where(accounts.c.parked_reason.is_(None), rested)
-            may_write = usable.where(
-                accounts.c.paused_at.is_(None),
-                sa.or_(accounts.c.writes_left.is_(None), accounts.c.writes_left > 0, accounts.c.writes_reset_at <= now),
+            usable = {
+                row.name: row
+                for row in connection.execute(sa.select(accounts).where(accounts.c.parked_reason.is_(None), rested))
+            }
+            rests = {name: row.blocked_until or now for name, row in usable.items()}
+            first: set[tuple[int, bool]] = set()  # the oldest of an order goes first
+            waiting = sa.select(outbox.c.order_id, outbox.c.kind, outbox.c.store, outbox.c.due_at)
+            for write in connection.execute(waiting.where(outbox.c.state == "pending").order_by(outbox.c.id)):
+                store, whose = usable.get(write.store), (write.order_id, write.kind == NOTICE)
+                if store is None or store.paused_at is not None or whose in first:
+                    continue
+                first.add(whose)
+                spent = store.writes_left is not None and store.writes_left <= 0 and store.writes_reset_at is not None
+                due.append((max(write.due_at, rests[write.store], store.writes_reset_at if spent else now), "push"))
+            for read in connection.execute(sa.select(rereads.c.account, rereads.c.due_at)):
+                if read.account in usable:
+                    due.append((max(read.due_at, rests[read.account]), "poll"))
+            looks = sa.select(trackings.c.account).where(
+                sa.or_(trackings.c.next_poll_at <= business, trackings.c.register_at <= business)
             )
-            checks = (
-                ("inbox", sa.select(inbox.c.id).where(inbox.c.state == "pending")),
-                ("reconcile", sa.select(orders.c.id).where(orders.c.reconcile_at <= business)),
-                ("push", sa.select(outbox.c.id).where(outbox.c.state == "pending", outbox.c.store.in_(may_write))),
-                ("poll", sa.select(rereads.c.id).where(rereads.c.account.in_(usable))),
-                ("poll", sa.select(trackings.c.id).where(trackings.c.account.in_(usable), sa.or_(
-                    trackings.c.next_poll_at <= business, trackings.c.register_at <= business,
-                    trackings.c.claimed_until.isnot(None)))),
-                ("poll", usable.where(accounts.c.kind == "store",
-                    sa.or_(accounts.c.next_sweep_at.is_(None), accounts.c.next_sweep_at <= business,
-                           accounts.c.claimed_until.isnot(None)))),
-            )  # fmt: skip
-            return next((name for name, select in checks if connection.execute(select.limit(1)).first()), None)
+            due += [(rests[name], "poll") for name in connection.execute(looks.distinct()).scalars() if name in usable]
+            for name, row in usable.items():
+                if row.kind == "store" and (row.next_sweep_at is None or row.next_sweep_at <= business):
+                    due.append((rests[name], "poll"))
+        soonest = min(due, default=None)
+        if soonest is None:
+            return None, None
+        return (soonest[1], None) if soonest[0] <= now else (None, soonest[0])
 
     # what happens
 
@@ -464,13 +546,51 @@ class Player:
         if not closed:
             self.result.differences.append(f"at {at:%m-%d %H:%M}: no open finding {action.kind} to dismiss")
 
+    def _withdraw(self, action: wanted.Withdraw, at: datetime) -> None:
+        if not self.servers[action.account].withdraw(action.number, action.code):
+            self.result.differences.append(
+                f"at {at:%m-%d %H:%M}: {action.account} told no {action.code!r} of {action.number}: nothing to withdraw"
+            )
+
+    def _says(self, action: wanted.Says, at: datetime) -> None:
+        """Run a command beside the daemon, as a person would at this moment."""
+        self._settle()
+        told = {PLAYED: f"{self.clock().isoformat()} {self.ahead().total_seconds()}", "TRACKER_CONFIG": str(self.path)}
+        done = subprocess.run(  # noqa: S603  # our own command, without a shell
+            [sys.executable, "-m", "tracker.cli", *action.words], env={**os.environ, **told}, cwd=self._folder.name,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            check=False,
+        )  # fmt: skip
+        label = f"at {at:%m-%d %H:%M}: tracker {action.run}"
+        wrong = [f"does not hold {text!r}" for text in action.holds if text not in done.stdout]
+        wrong += [f"holds {text!r}" for text in action.lacks if text in done.stdout]
+        if done.returncode != action.exit:
+            wrong.insert(0, f"ended with {done.returncode}, expected {action.exit}")
+        if wrong:
+            self.result.differences.append(f"{label}: {'; '.join(wrong)}; it said: {done.stdout.strip()[:1000]}")
+        self._settle()
+
     def _fault(self, action: wanted.Fault, at: datetime) -> None:
         server = self.servers[action.server]
+        left = None if action.lasts is not None else action.times or 1
+        until = at + action.lasts if action.lasts is not None else None
         if action.kind == "expire_tokens":
             if isinstance(server, UPSServer):
                 server.expire_tokens()
-            return
-        server.faults.left[action.kind] += action.times
+        elif action.kind == "hang":
+            server.faults.told.append(Told(left, until, hang=True, path=action.path, status=503))
+        elif action.kind == "html":
+            server.faults.told.append(Told(left, until, path=action.path, body=PAGE, kind="text/html"))
+        elif action.kind == "answer":
+            whole = isinstance(action.body, str)
+            body = action.body.encode() if whole else orjson.dumps(action.body)
+            kind = "text/html" if body.lstrip().startswith(b"<") else "application/json"
+            told = Told(left, until, False, action.path, action.status, body, kind, dict(action.headers))
+            server.faults.told.append(told)
+        elif until is not None:
+            server.faults.until[action.kind] = max(until, server.faults.until.get(action.kind, until))
+        else:
+            server.faults.left[action.kind] += left or 1
 
     def _wire(self, action: wanted.Wire, at: datetime) -> None:
         outgoing = self._prove(action.account, action.body.encode(), action.signed)
@@ -567,9 +687,9 @@ class Player:
 
     def _expect(self, expect: Expect, at: datetime) -> None:
         self._settle()
-        self.result.differences += [f"at {at:%m-%d %H:%M}: {d}" for d in self.check(expect, final=False)]
+        self.result.differences += [f"at {at:%m-%d %H:%M}: {d}" for d in self.check(expect)]
 
-    def check(self, expect: Expect, *, final: bool) -> list[str]:
+    def check(self, expect: Expect) -> list[str]:
         """Return every difference between what is and what must be."""
         self.result.log = self.platform_log()
         wrong: list[str] = []
@@ -592,6 +712,8 @@ class Player:
                     f"{row['carrier']}/{row['code_key']}" for row in ops.list_codes(self.daemon.world, limit=10_000)
                 }
                 wrong += _sets("unmapped codes", codes, set(expect.unmapped))
+        if expect.drift is not None:
+            wrong += self._check_drift(expect.drift)
         if expect.notices is not None:
             wrong += self._check_notices(expect.notices)
         if expect.writes is not None:
@@ -719,6 +841,38 @@ class Player:
             and (one.act is None or row.act == one.act)
             and (one.parcel is None or one.parcel in str(row.evidence.get("parcel", row.subject)))
         )
+
+    def _check_drift(self, expect: Iterable[wanted.DriftExpected]) -> list[str]:
+        left = ops.drift(self.daemon.world, limit=10_000)
+        wrong = []
+        for one in expect:
+            match = next((row for row in left if not self._drifts(row, one)), None)
+            if match is not None:
+                left.remove(match)
+                continue
+            near = [self._drifts(row, one) for row in left if row["order"] == one.order]
+            wrong.append(f"drift of order {one.order}: " + ("; ".join(near[0]) if near else "not there"))
+        return wrong + [
+            f"drift of order {row['order']} at {row['store']} ({row['drift']}: shop {row['shop']}, carrier {row['carrier']}): "
+            "not expected"
+            for row in left
+        ]
+
+    def _drifts(self, row: dict[str, Any], one: wanted.DriftExpected) -> list[str]:
+        """Say in what a row of the ledger is not the expected one."""
+        same = (
+            ("order", one.order),
+            ("shop", one.shop),
+            ("carrier", one.carrier),
+            ("drift", one.kind),
+            ("store", one.store),
+        )
+        parts = (("parcel", one.parcel), ("caused_by", one.caused_by), ("would_heal", one.heal))
+        wrong = [f"{k} is {row[k]}, expected {v}" for k, v in same if v is not None and row[k] != v]
+        wrong += [f"{k} is {row[k]!r}, expected {v!r}" for k, v in parts if v is not None and v not in (row[k] or "")]
+        if one.since is not None and abs(row["since"] - self.scenario.moment(one.since)) > timedelta(hours=1):
+            wrong.append(f"since is {row['since']}, expected {self.scenario.moment(one.since)}")
+        return wrong
 
     def _check_writes(self, expect: Iterable[wanted.WriteExpected]) -> list[str]:
         left = list(self.result.log)

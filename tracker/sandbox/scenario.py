@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from tracker.domain.vocabulary import (
     Act,
+    DriftKind,
     FindingKind,
     NoticeClass,
     OrderStatus,
@@ -210,15 +212,67 @@ class Dismiss(_Part):
     by: str = "ops"
 
 
+class Withdraw(_Part):
+    """The carrier's answers no longer hold the scans of that code; nothing stands in their place."""
+
+    account: str
+    number: str
+    code: str = Field(description="As `scan` says it; where a scan has no code, its type or text.")
+
+
+FaultKind = Literal[
+    "throttle", "error", "garbage", "html", "hang", "answer", "expire_tokens", "graphql_throttle", "apply_then_fail",
+    "refuse_write", "refuse_number", "rate_limit",
+]  # fmt: skip
+
+
 class Fault(_Part):
-    """A server does something wrong, `times` times."""
+    """A server does something wrong, `times` times or `for` a while."""
 
     server: str
-    kind: Literal[
-        "throttle", "error", "garbage", "expire_tokens", "graphql_throttle", "apply_then_fail", "refuse_write",
-        "refuse_number", "rate_limit",
-    ]  # fmt: skip
-    times: int = Field(1, ge=1, le=1000)
+    kind: FaultKind = "answer"
+    times: int | None = Field(None, ge=1, le=1000, description="How often; once by default.")
+    lasts: Span | None = Field(None, alias="for", description="How long, such as 8h; instead of times.")
+    status: int = Field(200, ge=200, le=599, description="answer only: its HTTP status.")
+    body: Any = Field("", description="answer only: a text is sent as it is, anything else as JSON.")
+    headers: dict[str, str] = Field({}, description="answer only: more headers, such as Retry-After.")
+    path: str = Field("", description="answer, html and hang only: calls whose path contains this; all by default.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Fault:
+        if self.times is not None and self.lasts is not None:
+            raise ValueError("takes times or for, not both")
+        if self.kind == "expire_tokens" and self.model_fields_set & {"times", "lasts"}:
+            raise ValueError("expire_tokens happens at once: it takes neither times nor for")
+        if self.kind != "answer" and (more := self.model_fields_set & {"status", "body", "headers"}):
+            raise ValueError(f"{', '.join(sorted(more))}: only of kind answer")
+        if self.kind == "answer" and not self.model_fields_set & {"status", "body"}:
+            raise ValueError("answer needs a status or a body")
+        if self.kind not in ("answer", "html", "hang") and "path" in self.model_fields_set:
+            raise ValueError("path: only of the kinds answer, html and hang")
+        return self
+
+
+class Says(_Part):
+    """A command is run as a process at this moment, with the play's own configuration, and must end and say so."""
+
+    run: str = Field(min_length=1, description="The arguments after `tracker`, as a shell takes them.")
+    exit: int = Field(0, ge=0, le=255)
+    holds: tuple[str, ...] = Field((), description="Texts that its output must contain.")
+    lacks: tuple[str, ...] = Field((), description="Texts that its output must not contain.")
+
+    @property
+    def words(self) -> list[str]:
+        """Return the arguments. Raises ValueError where the quotes do not match."""
+        return shlex.split(self.run)
+
+    @model_validator(mode="after")
+    def _can_be_split(self) -> Says:
+        try:
+            shlex.split(self.run)
+        except ValueError as error:
+            raise ValueError(f"run: {error}") from None
+        return self
 
 
 class Wire(_Part):
@@ -237,6 +291,7 @@ class Step(_Part):
     place: Place | None = None
     ship: Ship | None = None
     scan: Scan | None = None
+    withdraw: Withdraw | None = None
     edit: Edit | None = None
     cancel: Cancel | None = None
     pay: Pay | None = None
@@ -247,6 +302,7 @@ class Step(_Part):
     say: Say | None = None
     may: May | None = None
     dismiss: Dismiss | None = None
+    says: Says | None = None
     expect: Expect | None = None
 
     @model_validator(mode="after")
@@ -318,13 +374,28 @@ class NoticeExpected(_Part):
     text: str = Field("", description="The text contains this.")
 
 
+class DriftExpected(_Part):
+    """A row of `tracker drift`."""
+
+    order: str
+    shop: OrderStatus | None = Field(None, description="What the shop says, in the shared word.")
+    carrier: ShippingStatus | None = Field(None, description="What the carrier says, in the shared word.")
+    kind: DriftKind | None = None
+    store: str | None = None
+    parcel: str | None = Field(None, description="The parcel contains this: its carrier or number.")
+    caused_by: str | None = Field(None, description="Who caused it contains this.")
+    heal: str | None = Field(None, description="What would heal it contains this.")
+    since: When | None = Field(None, description="Since this time, to the hour.")
+
+
 class Expect(_Part):
-    """What must hold: now (as a step) or at the end. Lists of findings and writes are complete at the end."""
+    """What must hold: now (as a step) or at the end. Lists are complete: what is not listed must not be there."""
 
     orders: dict[str, OrderExpected] = {}
     unmatched: dict[str, ParcelExpected] = Field({}, description="Parcels without an order, by number.")
     findings: tuple[FindingExpected, ...] | None = None
     writes: tuple[WriteExpected, ...] | None = None
+    drift: tuple[DriftExpected, ...] | None = Field(None, description="Complete, as `tracker drift` lists it.")
     notices: tuple[NoticeExpected, ...] | None = Field(None, description="Complete.")
     checkouts: tuple[str, ...] | None = Field(None, description="Checkouts that stand apart, by ref. Complete.")
     unmapped: tuple[str, ...] | None = Field(None, description="carrier/space/code")

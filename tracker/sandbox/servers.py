@@ -16,7 +16,7 @@ import threading
 import time
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 Clock = Callable[[], datetime]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _json(body: Any, status: int = 200, **headers: str) -> Response:
@@ -59,17 +60,49 @@ class Outgoing:
 
 
 @dataclass
-class Faults:
-    """What a server does wrong, how many times."""
+class Told:
+    """A whole answer that a server gives instead of its own (`hang`: none), so often or until then."""
 
-    left: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    left: int | None = None
+    until: datetime | None = None
+    hang: bool = False
+    path: str = ""
+    status: int = 200
+    body: bytes = b""
+    kind: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def meets(self, path: str, now: datetime) -> bool:
+        """Say whether it is given to a call now. Who hands out tokens is another host: it only hangs with the others."""
+        lasts = self.left > 0 if self.left is not None else self.until is not None and now < self.until
+        return lasts and self.path in path and (self.hang or bool(self.path) or not path.endswith("/oauth/token"))
+
+
+class Faults:
+    """What a server does wrong: how many times (`left`), or until when (`until`), by kind; and whole answers, first come."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Nothing is wrong."""
+        self._clock = clock
+        self.left: dict[str, int] = defaultdict(int)
+        self.until: dict[str, datetime] = {}
+        self.told: list[Told] = []
 
     def take(self, kind: str) -> bool:
-        """Use up one occurrence of a fault."""
+        """Use up one occurrence of a fault; one that lasts is not used up."""
+        if kind in self.until and self._clock() < self.until[kind]:
+            return True
         if self.left[kind] <= 0:
             return False
         self.left[kind] -= 1
         return True
+
+    def met(self, path: str) -> Told | None:
+        """Return the answer that a call gets instead of the server's own, and use it up."""
+        found = next((told for told in self.told if told.meets(path, self._clock())), None)
+        if found is not None and found.left is not None:
+            found.left -= 1
+        return found
 
 
 class Server:
@@ -78,7 +111,7 @@ class Server:
     def __init__(self, account: str, clock: Clock) -> None:
         """Bind the account it stands behind."""
         self.account, self.clock = account, clock
-        self.faults = Faults()
+        self.faults = Faults(clock)
         self.calls: dict[str, int] = defaultdict(int)
         self.history: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._ids = itertools.count(1)
@@ -86,6 +119,13 @@ class Server:
     def routes(self) -> list[Route]:
         """Return what it answers to."""
         raise NotImplementedError
+
+    def withdraw(self, number: str, code: str) -> int:
+        """Forget the scans of a code (of a type or text, where they have no code). Returns how many there were."""
+        known = self.history[number]
+        kept = [s for s in known if code not in ((s["code"],) if s["code"] else (s["type"], s["text"]))]
+        self.history[number] = kept
+        return len(known) - len(kept)
 
     def trouble(self) -> Response | None:
         """Return an injected failure, if one is due."""
@@ -625,8 +665,13 @@ class Town:
     def __init__(self, servers: list[Server]) -> None:
         """Mount them; nothing listens yet."""
         self.servers = {server.account: server for server in servers}
+        self._stopping = False
         routes = [
-            Route(f"/{server.account}{route.path}", route.endpoint, methods=sorted(route.methods or {"GET"}))
+            Route(
+                f"/{server.account}{route.path}",
+                self._faulty(server, route.endpoint),
+                methods=sorted(route.methods or {"GET"}),
+            )
             for server in servers
             for route in server.routes()
         ]
@@ -642,6 +687,20 @@ class Town:
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 
+    def _faulty(self, server: Server, endpoint: Endpoint) -> Endpoint:
+        """Answer as the server's faults say, else as it would."""
+
+        async def answer(request: Request) -> Response:
+            told = server.faults.met(request.url.path)
+            if told is None:
+                return await endpoint(request)
+            server.calls["hang" if told.hang else "answer"] += 1
+            while told.hang and not self._stopping and not await request.is_disconnected():
+                await asyncio.sleep(0.01)
+            return Response(told.body, told.status, told.headers, told.kind)
+
+        return answer
+
     def start(self) -> int:
         """Listen, in a thread; returns the port."""
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
@@ -656,6 +715,6 @@ class Town:
 
     def stop(self) -> None:
         """Stop listening."""
-        self._server.should_exit = True
+        self._stopping = self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(5)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,11 @@ class _FirstLock:
 class Store:
     """One database. `batch` is how many rows a transaction may take."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        """Open lazily: nothing is connected yet. `url` is a SQLAlchemy URL (`sqlite:///path`, `postgresql://...`)."""
+    def __init__(self, url: str, *, pool_size: int = 10, ahead: Callable[[], timedelta] | None = None) -> None:
+        """Open lazily: nothing is connected yet. `url` is a SQLAlchemy URL (`sqlite:///path`, `postgresql://...`).
+
+        `ahead`: how far the database's clock counts as being ahead. Only a play moves it: there, days pass in seconds.
+        """
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
@@ -54,6 +57,8 @@ class Store:
         self._lock = _FirstLock()
         self._kept: dict[int, Connection] = {}
         self.engine = self._sqlite(parsed) if self.sqlite else self._postgres(parsed, pool_size)
+        if ahead is not None:
+            self.engine.update_execution_options(ahead=ahead)
 
     def _sqlite(self, url: URL) -> Engine:
         path = Path(url.database or "")
@@ -170,7 +175,8 @@ def database_now(connection: Connection) -> datetime:
     """Read the database's clock: the only place that does."""
     value: Any = connection.execute(_NOW[connection.dialect.name == "sqlite"]).scalar_one()
     moment: datetime = datetime.fromisoformat(value + "+00:00") if isinstance(value, str) else value
-    return moment.astimezone(UTC)
+    ahead = connection.get_execution_options().get("ahead")
+    return moment.astimezone(UTC) + ahead() if ahead is not None else moment.astimezone(UTC)
 
 
 def _dumps(value: Any) -> str:

@@ -1,0 +1,270 @@
+"""The stage itself: what a scenario file may say is played, checked, and refused where it makes no sense."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.lab import DHL, UPS, USPS
+from tracker.clock import PlayClock
+from tracker.daemon.play import Player, load_scenario
+from tracker.domain.errors import ConfigError
+from tracker.sandbox.servers import DHLServer, EasyPostServer, Server, Told, Town, UPSServer
+
+START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+H = timedelta(hours=1)
+Play = Callable[..., list[str]]
+
+HEAD = """
+scenario: one parcel
+start: 2026-11-02T08:00:00Z
+accounts: {ups: {uses: ups, webhooks: false}}
+stores: {shop: {uses: rest, words: kingston, policy: {preset: kingston-dispatched}, sweep_every: 6h}}
+"""
+MIRROR = HEAD.replace("kingston-dispatched", "mirror")
+SHIPPED = f"""
+  - {{at: +0h, place: {{order: "#1", status: Processing, method: platform}}}}
+  - {{at: +1h, ship: {{order: "#1", company: UPS, numbers: ["{UPS}"]}}}}
+"""
+MOVES = f'{{account: ups, number: "{UPS}", type: I, letters: OR, code: "038"}}'
+WRITTEN = '[{order: "#1", event: Dispatched/Shipped}]'
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Play steps after an order was shipped; returns the differences."""
+
+    def run(*steps: str, expect: str = "{}", lasts: str = "1h", head: str = HEAD) -> list[str]:
+        text = f"{head}steps:{SHIPPED}" + "".join(f"  - {step}\n" for step in steps)
+        (tmp_path / "s.yaml").write_text(f"{text}lasts: {lasts}\nexpect: {expect}\n")
+        return Player(load_scenario(tmp_path / "s.yaml")).play().differences
+
+    return run
+
+
+# servers that do wrong
+
+
+@pytest.fixture
+def town() -> Iterator[tuple[PlayClock, dict[str, Server], httpx.Client]]:
+    clock = PlayClock(START)
+    servers: list[Server] = [
+        UPSServer("ups", clock, client_id="id", secret="s", credential="c"),
+        DHLServer("dhl", clock, key="s"),
+        EasyPostServer("easypost", clock, key="s", secret="s"),
+    ]
+    made = Town(servers)
+    with httpx.Client(base_url=f"http://127.0.0.1:{made.start()}", trust_env=False, timeout=0.3) as client:
+        yield clock, {server.account: server for server in servers}, client
+    made.stop()
+
+
+def test_a_server_answers_what_a_fault_says_so_often_or_until_it_ends(town) -> None:
+    clock, servers, client = town
+    faults = servers["dhl"].faults
+    faults.told.append(Told(2, None, status=402, body=b'{"errors": "Unavailable Shop"}', headers={"Retry-After": "7"}))
+    faults.told.append(Told(None, START + 8 * H, path="/track/", body=b"<html>", kind="text/html"))
+    got = [client.get("/dhl/track/shipments", params={"trackingNumber": "1"}) for _ in range(3)]
+
+    assert [r.status_code for r in got] == [402, 402, 200]
+    assert (got[0].json(), got[0].headers["retry-after"]) == ({"errors": "Unavailable Shop"}, "7")
+    assert got[2].text == "<html>"
+    assert client.post("/dhl/tracking/push/v1/subscription").status_code == 401, "another path is not met"
+    assert servers["dhl"].calls["answer"] == 3
+    clock.move_to(START + 8 * H)
+    assert client.get("/dhl/track/shipments").status_code == 401, "the fault has ended"
+
+
+def test_who_hands_out_tokens_answers_although_the_service_behind_does_not_but_hangs_with_it(town) -> None:
+    _, servers, client = town
+    faults = servers["ups"].faults
+    faults.told.append(Told(None, START + H, status=503))
+    assert client.post("/ups/security/v1/oauth/token", auth=("id", "s")).status_code == 200
+    assert client.get("/ups/api/track/v1/details/1").status_code == 503
+    faults.told[:] = [Told(1, None, hang=True)]
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/ups/security/v1/oauth/token", auth=("id", "s"))
+    assert client.post("/ups/security/v1/oauth/token", auth=("id", "s")).status_code == 200
+    assert servers["ups"].calls["hang"] == 1
+
+
+def test_a_kind_of_fault_lasts_or_is_used_up(town) -> None:
+    clock, servers, client = town
+    faults = servers["dhl"].faults
+    faults.until["throttle"] = START + H
+    key = {"dhl-api-key": "s"}
+    assert [client.get("/dhl/track/shipments?trackingNumber=1", headers=key).status_code for _ in range(3)] == [429] * 3
+    clock.move_to(START + H)
+    faults.left["error"] = 1
+    got = [client.get("/dhl/track/shipments?trackingNumber=1", headers=key).status_code for _ in range(2)]
+    assert got == [503, 404]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "scan", "code"),
+    [
+        ("ups", UPS, {"type": "D", "letters": "F4", "code": "011"}, "011"),
+        ("dhl", DHL, {"type": "delivered", "code": "", "text": "ZU"}, "ZU"),
+        ("easypost", USPS, {"type": "delivered", "code": ""}, "delivered"),
+    ],
+)
+def test_a_withdrawn_scan_is_in_no_answer_of_its_carrier_any_more(town, name, number, scan, code) -> None:
+    _, servers, client = town
+    server = servers[name]
+    blank = {"at": START, "letters": "", "text": "", "city": "X", "region": "", "country": "US", "service": "parcel-de",
+             "zoned": True, "edd": None}  # fmt: skip
+    server.history[number] += [{**blank, "type": "transit", "code": "first"}, {**blank, **scan, "at": START + H}]
+    if name == "ups":
+        token = client.post("/ups/security/v1/oauth/token", auth=("id", "s")).json()["access_token"]
+        headers = {"authorization": f"Bearer {token}", "transid": "1", "transactionsrc": "x"}
+        ask = lambda: client.get(f"/ups/api/track/v1/details/{number}", headers=headers).text  # noqa: E731
+    elif name == "dhl":
+        ask = lambda: client.get(f"/dhl/track/shipments?trackingNumber={number}", headers={"dhl-api-key": "s"}).text  # noqa: E731
+    else:
+        ask = lambda: client.get(f"/easypost/trackers?tracking_code={number}", auth=("s", "")).text  # noqa: E731
+    assert code in ask()
+    assert (server.withdraw(number, code), server.withdraw(number, code)) == (1, 0)
+    answer = ask()
+    assert "first" in answer
+    assert f'"{code}"' not in answer
+    assert "receivedBy" not in answer
+
+
+# plays
+
+
+def test_a_shop_that_is_away_for_hours_does_not_hold_up_the_play_and_gets_its_write_afterwards(play: Play) -> None:
+    wrong = play(
+        "{at: +2h, fault: {server: shop, status: 402, body: {errors: Unavailable Shop}, for: 8h}}",
+        f"{{at: +3h, scan: {MOVES}}}",
+        "{at: +9h, expect: {writes: [], drift: [{order: '#1', shop: processing, carrier: picked_up, kind: shop_behind,"
+        " heal: wait until, since: +3h, store: shop, parcel: ups, caused_by: ups}]}}",
+        lasts="6h",
+        expect=f"{{writes: {WRITTEN}, drift: [], calls: {{shop/answer: 2}}}}",
+    )
+    assert wrong == []
+
+
+def test_a_carrier_that_hangs_is_given_up_again_and_again_and_read_once_it_answers(play: Play) -> None:
+    wrong = play(
+        "{at: +1h, fault: {server: ups, kind: hang, for: 3h}}",
+        f"{{at: +3h, scan: {MOVES}}}",
+        "{at: +4h, expect: {writes: []}}",
+        lasts="4h",
+        expect=f"{{writes: {WRITTEN}, calls: {{ups/hang: 2}}}}",
+    )
+    assert wrong == []
+
+
+@pytest.mark.parametrize("kind", ["garbage", "html", "error", "throttle"])
+def test_a_fault_that_lasts_delays_and_loses_nothing(play: Play, kind: str) -> None:
+    wrong = play(
+        f"{{at: +2h, fault: {{server: ups, kind: {kind}, for: 6h}}}}", f"{{at: +3h, scan: {MOVES}}}",
+        "{at: +7h, expect: {writes: []}}", lasts="6h", expect=f"{{writes: {WRITTEN}}}",
+    )  # fmt: skip
+    assert wrong == []
+
+
+def test_a_command_says_at_its_moment_what_it_must_and_what_it_must_not(play: Play) -> None:
+    wrong = play(
+        f"{{at: +2h, scan: {MOVES}}}",
+        "{at: +3h, edit: {order: '#1', by: seller, set: {status: Delivered}}}",
+        "{at: +5h, says: {run: \"show '#1'\", holds: [picked_up, Delivered, 'asked 2026-11-02'], lacks: ['2026-11-03']}}",
+        '{at: +5h, says: {run: drift --json, exit: 1, holds: [\'"drift": "shop_ahead"\', \'"age": "2h 0m"\']}}',
+        "{at: +5h, says: {run: drift, exit: 0, holds: [no drift], lacks: [shop_ahead]}}",
+        head=MIRROR,
+    )
+    (said,) = wrong
+    assert said.startswith(
+        "at 11-02 13:00: tracker drift: ended with 1, expected 0; does not hold 'no drift'; holds 'shop_ahead'; it said: "
+    )
+
+
+def test_a_person_may_act_in_a_play_by_a_command(play: Play) -> None:
+    wrong = play(
+        "{at: +1h, says: {run: pause shop, holds: ['paused: shop']}}",
+        f"{{at: +2h, scan: {MOVES}}}",
+        "{at: +9h, expect: {writes: []}}",
+        "{at: +9h, says: {run: resume shop, holds: ['resumed: shop']}}",
+        expect=f"{{writes: {WRITTEN}, drift: []}}",
+    )
+    assert wrong == []
+
+
+def test_a_row_of_the_ledger_that_is_not_listed_or_not_there_or_another_differs(play: Play) -> None:
+    wrong = play(
+        f"{{at: +2h, scan: {MOVES}}}",
+        "{at: +3h, edit: {order: '#1', by: seller, set: {status: Delivered}}}",
+        "{at: +5h, expect: {drift: []}}",
+        "{at: +5h, expect: {drift: [{order: '#2'}]}}",
+        "{at: +5h, expect: {drift: [{order: '#1', shop: shipped, kind: shop_behind, caused_by: ann, since: +1h}]}}",
+        "{at: +5h, expect: {drift: [{order: '#1', shop: delivered, carrier: picked_up}]}}",
+        head=MIRROR,
+    )
+    row = "drift of order #1 at shop (shop_ahead: shop delivered, carrier picked_up): not expected"
+    assert wrong[0] == f"at 11-02 13:00: {row}"
+    assert wrong[1:3] == ["at 11-02 13:00: drift of order #2: not there", f"at 11-02 13:00: {row}"]
+    assert wrong[3].startswith(
+        "at 11-02 13:00: drift of order #1: shop is delivered, expected shipped; drift is shop_ahead, expected shop_behind; "
+        "caused_by is 'seller', expected 'ann'; since is "
+    )
+    assert wrong[4:] == [f"at 11-02 13:00: {row}"]
+
+
+def test_what_was_never_told_cannot_be_withdrawn(play: Play) -> None:
+    wrong = play(f"{{at: +2h, withdraw: {{account: ups, number: '{UPS}', code: '011'}}}}")
+
+    assert wrong == [f"at 11-02 10:00: ups told no '011' of {UPS}: nothing to withdraw"]
+
+
+# what a file may say
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        ("fault: {server: ups, kind: error, times: 2, for: 8h}", "takes times or for, not both"),
+        ("fault: {server: ups, kind: expire_tokens, for: 8h}", "it takes neither times nor for"),
+        ("fault: {server: ups, kind: error, status: 402}", "status: only of kind answer"),
+        ("fault: {server: ups}", "answer needs a status or a body"),
+        ("fault: {server: ups, kind: garbage, path: /x}", "path: only of the kinds answer, html and hang"),
+        ("fault: {server: nobody, kind: hang, for: 8h}", "steps.0.fault.server: no account or store 'nobody': shop, ups"),
+        ("fault: {server: ups, kind: hang, fore: 8h}", "steps.0.fault.fore"),
+        ("withdraw: {account: shop, number: '1', code: x}", "steps.0.withdraw.account: no account or store 'shop': ups"),
+        ("place: {order: '#1', store: nobody}", "steps.0.place.store: no account or store 'nobody': shop"),
+        ("says: {run: \"show '#1\"}", "run: No closing quotation"),
+        ("says: {run: drift, says: x}", "steps.0.says.says"),
+        ("expect: {drift: [{order: '#1', shop: delivrd}]}", "steps.0.expect.drift.0.shop"),
+        ("expect: {drift: [{order: '#1', store: nobody}]}", "steps.0.expect.drift.0.store: no account or store 'nobody'"),
+        ("expect: {calls: {upps/track: 1}}", "steps.0.expect.calls.upps/track: no account or store 'upps'"),
+        ("expect: {writes: [{order: '#1', event: x, store: nobody}]}", "steps.0.expect.writes.0.store"),
+    ],
+)  # fmt: skip
+def test_a_step_that_makes_no_sense_is_refused_with_its_place(tmp_path: Path, step: str, problem: str) -> None:
+    (tmp_path / "s.yaml").write_text(f"{HEAD}steps:\n  - {{at: +1h, {step}}}\n")
+    with pytest.raises(ConfigError) as refused:
+        load_scenario(tmp_path / "s.yaml")
+
+    assert problem in str(refused.value)
+    assert str(refused.value).startswith(f"{tmp_path}/s.yaml:")
+
+
+def test_an_installed_play_that_is_made_to_differ_fails_as_a_process(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"{HEAD}steps:{SHIPPED}expect: {{drift: [{{order: '#1'}}], unmapped: [x/y/z]}}\n")
+    tracker = Path(sys.executable).with_name("tracker")
+    done = subprocess.run(
+        [tracker, "sandbox", "play", "s.yaml", "--check", "--json"], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["differences"] == [
+        "unmapped codes: x/y/z is not there", "drift of order #1: not there"
+    ]  # fmt: skip
