@@ -207,6 +207,28 @@ def test_check_says_what_is_wrong_with_database_and_broker(run: Run, lab: Lab, t
     assert any(p.startswith("broker 127.0.0.1") for p in report["problems"])
 
 
+def test_check_tells_files_that_others_can_read_and_secrets_that_are_none(run: Run, lab: Lab, tmp_path: Path) -> None:
+    assert "PROBLEM" not in run("check", "--offline").output
+    (tmp_path / "db" / "x.db").chmod(0o644)
+    (tmp_path / "db").chmod(0o755)
+    told = run("check", "--offline")
+    assert told.exit_code == 1
+    assert f"PROBLEM {tmp_path}/db/x.db can be read or changed by others: chmod 600" in told.output
+    assert f"  the folder {tmp_path}/db can be looked into by others: chmod 700" in told.output
+
+    (tmp_path / "tracker.yaml").write_text(
+        lab.yaml.replace("client_id: id", 'client_id: "${file:hook}"')
+        + "notices: {alert_url: 'https://u:geheim@alerts.example/x'}\n"
+    )
+    notes = json.loads(run("check", "--offline", "--json").output)["notes"]
+    assert "accounts.ups.client_id: comes from a reference, so it is masked wherever it would be shown" in notes
+    assert (
+        "accounts.ups.client_secret: a secret of fewer than 8 characters can be guessed, and is not masked inside a longer word"
+        in notes
+    )
+    assert "notices.alert_url: holds a password in clear: let the whole URL be ${env:NAME} or ${file:PATH}" in notes
+
+
 def test_check_of_a_new_database_says_that_it_will_be_made(run: Run, lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "tracker.yaml").write_text(lab.yaml.replace("db/x.db", "new/x.db"))
     assert "will be made" in ok(run("check"))

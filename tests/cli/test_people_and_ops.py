@@ -271,6 +271,20 @@ def test_codes_are_suggested_and_accepted_into_the_yaml(run: Run, lab: Lab, tmp_
         assert CliRunner().invoke(main_.cli, ["codes", *wrong]).exit_code == 2
 
 
+def test_accepting_a_code_keeps_the_modes_of_the_yaml_and_its_link(run: Run, lab: Lab, tmp_path: Path) -> None:
+    real = tmp_path / "conf" / "real.yaml"
+    real.parent.mkdir()
+    (tmp_path / "tracker.yaml").rename(real)
+    real.chmod(0o640)
+    (tmp_path / "tracker.yaml").symlink_to(real)
+    run("codes", "--accept", "status/998")
+
+    assert (tmp_path / "tracker.yaml").is_symlink()
+    assert real.stat().st_mode & 0o7777 == 0o640
+    assert load_config(real).accounts["ups"].codes["status", "998"].status == "out_for_delivery"
+    assert [path.name for path in real.parent.iterdir()] == ["real.yaml"]
+
+
 @pytest.mark.parametrize(
     ("text", "status"),
     [
@@ -387,5 +401,8 @@ def test_the_evidence_pack_holds_what_proves_the_story(run: Run, lab: Lab, tmp_p
     for line in files["SHA256SUMS"].decode().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256(files[name]).hexdigest() == digest
+    assert (tmp_path / "pack.zip").stat().st_mode & 0o777 == 0o600
     assert isinstance(CliRunner().invoke(main_.cli, ["evidence", "99", "-o", "x.zip"]).exception, TrackerError)
+    refused = CliRunner().invoke(main_.cli, ["evidence", "7", "-o", "/dev/null"])
+    assert "is no regular file: '/dev/null'" in str(refused.exception)
     run("evidence", "7", "-o", "then.zip", "--at", (START + H).isoformat())

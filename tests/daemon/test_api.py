@@ -192,6 +192,38 @@ def test_a_sink_that_cannot_be_written_makes_the_notice_wait(make_lab, tmp_path:
     assert lab.rest.orders["#7"]["status"] == "Dispatched/Shipped"  # the sink that is away holds back no write
 
 
+@pytest.mark.parametrize("reader", [True, False])
+def test_a_sink_that_is_no_file_makes_the_notice_wait_and_nobody_else(make_lab, tmp_path: Path, reader: bool) -> None:
+    import os
+
+    fifo = tmp_path / "notices.jsonl"
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK) if reader else -1
+    lab = make_lab(rest="{preset: kingston-courier, notices: [placed]}", yaml=f"notices: {{file: {fifo}}}\n")
+    lab.work()
+    lab.clock.move_to(lab.clock() + H)
+    lab.rest.place("#7", lab.clock(), status="Processing", delivery={"method": "courier"})
+    lab.work()
+
+    row = lab.one(t.outbox)
+    assert (row.kind, row.state) == ("notice", "pending")
+    assert "is no regular file" in row.error or "cannot be written" in row.error
+    if reader:
+        os.close(held)
+
+
+def test_a_new_sink_and_its_folder_are_private(make_lab, tmp_path: Path) -> None:
+    sink = tmp_path / "new" / "notices.jsonl"
+    lab = make_lab(rest="{preset: kingston-courier, notices: [placed]}", yaml=f"notices: {{file: {sink}}}\n")
+    lab.work()
+    lab.clock.move_to(lab.clock() + H)
+    lab.rest.place("#7", lab.clock(), status="Processing", delivery={"method": "courier"})
+    lab.work()
+
+    assert len(sink.read_text().splitlines()) == 1
+    assert [path.stat().st_mode & 0o777 for path in (sink.parent, sink)] == [0o700, 0o600]
+
+
 def test_without_a_sink_a_notice_is_only_observed(make_lab) -> None:
     lab = make_lab(rest="{preset: kingston-courier, notices: [placed]}")
     lab.work()

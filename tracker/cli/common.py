@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import orjson
@@ -21,12 +23,16 @@ from tracker.config.load import load_config
 from tracker.config.model import Config
 from tracker.daemon.http import Clients, NoVault
 from tracker.domain.errors import ConfigError
+from tracker.domain.masking import mask
 from tracker.pipeline.world import World
 from tracker.store.engine import Store
 
 WIDE = 160  # where nobody sees a terminal, lines need not be folded
 out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
 DEFAULT_FILE = "tracker.yaml"
+_READ: deque[Config] = deque(
+    maxlen=16
+)  # their secrets stay masked in what is printed when nobody else holds them any more
 
 config_option = click.option(
     "--config",
@@ -41,11 +47,37 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 limit_option = click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Most rows.")
 
 
+class _Masked:
+    """A stream to which no secret is written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(mask(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def masked_output() -> Iterator[None]:
+    """Mask whatever is printed, by any command and in any error, until the end; again inside it is the same."""
+    before: Any = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (s if s is None or isinstance(s, _Masked) else _Masked(s) for s in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
 def read_config(file: Path) -> Config:
     """Read the configuration. Raises ConfigError; a missing file says how to make one."""
     if not file.exists():
         raise ConfigError(f"{file}: there is no such file; `tracker init` writes a first one")
-    return load_config(file)
+    _READ.append(load_config(file))
+    return _READ[-1]
 
 
 def open_world(config: Config) -> World:
@@ -114,4 +146,5 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)).replace("[", "\\[")
+    shown = mask(str(value))  # before it is folded into lines
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown).replace("[", "\\[")

@@ -22,10 +22,11 @@ from tracker.cli.common import (
     print_json,
     read_config,
 )
-from tracker.config.load import coverage, masked, schema
+from tracker.config.load import coverage, loose_files, masked, schema
 from tracker.config.model import Account
 from tracker.config.plugins import load, names
 from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
+from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline.explain import first_writes
 from tracker.pipeline.world import World
@@ -48,7 +49,9 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
     """
     file = config_file or file
     config = read_config(file)
-    report: dict[str, Any] = {"file": str(file), "problems": [], "notes": [], "previews": {}}
+    report: dict[str, Any] = {"file": str(file), "problems": [], "notes": list(config.notes), "previews": {}}
+    for said, serious in loose_files(config):
+        report["problems" if serious else "notes"].append(said)
     for host in config.root.network.allow:
         report["notes"].append(f"network.allow: {host} may be private, loopback or plain http")
     for name, words in coverage(config).items():
@@ -75,7 +78,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
 
 
 def _database(world: World, report: dict[str, Any]) -> None:
-    where = world.store.url.render_as_string(hide_password=True)
+    where = mask(world.config.root.database)
     try:
         if world.store.sqlite and not Path(world.store.url.database or "").exists():
             report["notes"].append(f"database {where}: will be made by `tracker up`")

@@ -6,12 +6,14 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from typing import Any
 
 import click
 from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tracker import __version__
+from tracker.cli.common import masked_output
 from tracker.config.plugins import guard_names
 from tracker.daemon.app import EXIT_DATABASE, DatabaseAway
 from tracker.domain.errors import ConfigError, TrackerError
@@ -62,6 +64,11 @@ class _Modules(click.Group):
 
     modules = ("run", "look", "configure", "ops", "people", "policy", "act", "play")
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run a command; what it prints is masked."""
+        with masked_output():
+            return super().main(*args, **more)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name, None where there is none."""
         for module in self.modules:
@@ -108,7 +115,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error is told in one clear sentence and an exit code."""
-    code = _run()
+    with masked_output():
+        code = _run()
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

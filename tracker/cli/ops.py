@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -23,8 +24,10 @@ from tracker.cli.common import (
     read_config,
     show_table,
 )
+from tracker.config.files import write_private
 from tracker.config.load import load_config
 from tracker.domain.errors import ConfigError, TrackerError
+from tracker.domain.masking import mask_bytes
 from tracker.domain.vocabulary import FindingKind, Reason, ShippingStatus
 from tracker.pipeline import ops
 from tracker.pipeline.world import World
@@ -325,7 +328,7 @@ def inbox(
             ).scalar_one_or_none()
         if body is None:
             raise TrackerError(f"there is no body of payload {row_id} (any more)")
-        click.echo(body, nl=False)
+        click.echo(mask_bytes(body), nl=False)
         return
     columns: tuple[tuple[str, str], ...] = (
         ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("why", "reason"), ("bytes", "size"),
@@ -439,16 +442,18 @@ def _accept(file: Path, accept: str, account: str | None) -> str:
     yaml.width = 4096
     document = yaml.load(file.read_text(encoding="utf-8"))
     document["accounts"][account].setdefault("codes", {})[key] = value
-    draft = file.with_name(f".{file.name}.draft")
-    with draft.open("w", encoding="utf-8") as handle:
-        yaml.dump(document, handle)
+    written = io.StringIO()
+    yaml.dump(document, written)
+    place = file.resolve()  # a link stays one
+    draft = place.with_name(f".{place.name}.draft")
+    write_private(draft, written.getvalue().encode())
     try:
         load_config(draft)
     except ConfigError:
         draft.unlink()
         raise
-    draft.chmod(file.stat().st_mode)
-    draft.replace(file)
+    draft.chmod(place.stat().st_mode)
+    draft.replace(place)
     said = f"{value['status']}{'/' + value['reason'] if 'reason' in value else ''}"
     return f"{file}: accounts.{account}.codes.{key}: {said}. Reload the daemon (SIGHUP), then: tracker remap {account} --code {key}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -123,8 +122,7 @@ def demo(seed: int | None, keep: bool, file: Path, log_file: str | None, as_json
     """
     seed = seed if seed is not None else random.SystemRandom().randrange(1, 100_000)
     scenario = load_scenario(file)
-    log_path = log_file or Path(tempfile.gettempdir()) / "trackwright-demo.log"
-    with open(log_path, "w", encoding="utf-8") as stream, logs_to(stream):
+    with open(log_file or os.devnull, "w", encoding="utf-8") as stream, logs_to(stream):
         console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
         live = (
             Live(console=console, refresh_per_second=FRAMES_A_SECOND, transient=False)

@@ -11,7 +11,6 @@ import click
 
 from tracker.cli.common import config_option, json_option, open_world, out, print_json, read_config, show_table
 from tracker.config.load import coverage as coverage_of
-from tracker.config.load import load_config
 from tracker.config.model import Account, Config
 from tracker.config.policy import KEYS, duration, policy_values, presets
 from tracker.domain.table import decision_table
@@ -134,7 +133,7 @@ def whatif(
     """
     if (policy_file is None) == (mapping_file is None):
         raise click.UsageError("say --policy FILE or --mapping FILE")
-    config = load_config(policy_file or mapping_file or file)
+    config = read_config(policy_file or mapping_file or file)
     world = open_world(read_config(file))
     try:
         begin: datetime = world.now() - duration(since)

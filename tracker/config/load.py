@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from pydantic import BaseModel, SecretStr, ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
+from tracker.config.files import changeable, loose
 from tracker.config.model import (
     Account,
     Budget,
@@ -27,6 +31,7 @@ from tracker.domain.cadence import Cadence
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.hashing import digest
+from tracker.domain.masking import LONG, MASK, mask
 from tracker.domain.vocabulary import ShippingStatus, Trust
 from tracker.plugin.contracts import Carrier, Platform
 
@@ -35,6 +40,7 @@ SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "stores": ("adapters", StorePart),
 }
 M = TypeVar("M", bound=BaseModel)
+SECRET_ADDRESSES = ("alert_url", "callback_url")  # who knows them can use them
 SHORTEST_TOKEN = 22  # characters of base64url that hold 128 bit
 
 
@@ -53,6 +59,7 @@ def build(document: Document) -> Config:
     value = document.value if document.value is not None else {}
     if not isinstance(value, dict):
         raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
+    _hide_addresses(value, document)
     root = _validate(Root, value, (), document)
     accounts: dict[str, Account] = {}
     for section, (package, part) in SECTIONS.items():
@@ -74,9 +81,80 @@ def build(document: Document) -> Config:
             )
     if root is not None and root.api.token is not None and len(root.api.token.get_secret_value()) < SHORTEST_TOKEN:
         document.problem(("api", "token"), f"must have {SHORTEST_TOKEN} or more random characters")
+    _check_addresses(value, document)
     if document.problems or root is None:
         raise ConfigError(*sorted(set(document.problems), key=document.problems.index))
-    return Config(root, accounts, Cadence(), document.file)
+    notes = tuple(_notes(value, document))
+    return Config(root, accounts, Cadence(), document.file, document.hidden, document.references, notes)
+
+
+def _texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+    """Walk all texts of a tree, each with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(item, (*path, key))
+
+
+def _hide_addresses(value: dict[str, Any], document: Document) -> None:
+    """Hide the passwords of URLs, tokens in their paths, and all of an address that is a secret itself."""
+    for path, text in _texts(value):
+        document.hidden.add_url(text, path=path[-1] in SECRET_ADDRESSES)
+
+
+def _check_addresses(value: dict[str, Any], document: Document) -> None:
+    """Refuse what is no URL, or another one than was meant: it would fail later, in an error that shows a part of it."""
+    for path, text in _texts(value):
+        if path == ("database",):
+            fits, example = _is_database(text), "such as sqlite:///var/trackwright.db or postgresql://user@host/name"
+        elif path == ("broker",):
+            fits, example = (
+                text == "none" or _is_url(text, "redis", "rediss", "unix"),
+                "such as redis://host:6379/0, or none",
+            )
+        elif str(path[-1]).endswith("_url"):
+            fits, example = _is_url(text, "http", "https"), "such as https://host/path"
+        else:
+            continue
+        if not fits:
+            document.problem(
+                path, f"must be a URL, {example}; write % / ? # @ : in a user or password as %25 %2F %3F %23 %40 %3A"
+            )
+
+
+def _is_url(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # what it says shows a part of a password
+        return False
+    named = parts.hostname or (parts.scheme == "unix" and parts.path)
+    beside = parts.netloc.rpartition("@")[0] + parts.path + parts.query + parts.fragment
+    return bool(
+        parts.scheme in schemes and named and port != 0 and "@" not in beside and text.isprintable() and " " not in text
+    )
+
+
+def _is_database(text: str) -> bool:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        return False
+    return url.drivername.partition("+")[0] in ("sqlite", "postgresql", "postgres") and "@" not in (url.host or "")
+
+
+def _notes(value: dict[str, Any], document: Document) -> Iterator[str]:
+    """Say what is allowed and worth knowing: secrets that can be guessed or seen, calls in clear."""
+    for path, text in _texts(value):
+        where = ".".join(map(str, path))
+        if path not in document.references:
+            if "@" in text and mask(text) != text:
+                yield f"{where}: holds a password in clear: let the whole URL be ${{env:NAME}} or ${{file:PATH}}"
+        elif path not in document.secrets:
+            yield f"{where}: comes from a reference, so it is masked wherever it would be shown"
+        elif len(text) < LONG:
+            yield f"{where}: a secret of fewer than {LONG} characters can be guessed, and is not masked inside a longer word"
 
 
 def _account(
@@ -206,6 +284,7 @@ def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: 
         items = value[key] if isinstance(value[key], list) else [value[key]]
         for i, item in enumerate(items):
             places = ((*path, key), (*path, key, i))
+            document.secrets.update(places)
             if isinstance(item, str) and not any(place in document.references for place in places):
                 document.problem((*path, key), "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}")
 
@@ -277,12 +356,8 @@ def _spelt(value: Any) -> Any:
 
 
 def masked(config: Config) -> dict[str, Any]:
-    """Return the effective configuration with every secret masked."""
+    """Return the effective configuration: what came from a reference is masked whole, passwords inside of URLs."""
     shown: dict[str, Any] = _spelt(config.root.model_dump(exclude={"accounts", "stores"}))
-    if config.root.api.token:
-        shown["api"]["token"] = "********"
-    if config.root.vault_key:
-        shown["vault_key"] = "********"
     for account in config.accounts.values():
         section = shown.setdefault("stores" if account.is_store else "accounts", {})
         section[account.name] = {"uses": account.uses, **account.source.settings.model_dump(mode="json")}
@@ -290,7 +365,33 @@ def masked(config: Config) -> dict[str, Any]:
             values, sources = policy_values(account.policy), account.policy_sources
             own = {key: values[key] for key, source in sources.items() if not source.startswith(("preset", "default"))}
             section[account.name] |= {"mode": account.mode, "policy": {"preset": account.policy.name, **own}}
-    return shown
+    masked_: dict[str, Any] = _masked(shown, (), config.references)
+    return masked_
+
+
+def _masked(value: Any, path: Path_, references: Container[Path_]) -> Any:
+    if path in references or isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, dict):
+        return {key: _masked(item, (*path, key), references) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, (*path, i), references) for i, item in enumerate(value)]
+    return mask(value) if isinstance(value, str) else value
+
+
+def loose_files(config: Config) -> Iterator[tuple[str, bool]]:
+    """Say which files of an installation others can read or change, each with whether that gives something away."""
+    url = make_url(config.root.database)
+    files = [
+        Path(f"{url.database}{more}")
+        for more in ("", "-wal", "-shm")
+        if url.drivername.startswith("sqlite") and url.database
+    ]
+    if config.root.notices.file is not None:
+        files.append(Path(config.root.notices.file))
+    yield from loose(*files)
+    if changeable(Path(config.file)):
+        yield f"{config.file} can be changed by others: chmod go-w {config.file}", True
 
 
 def coverage(config: Config) -> dict[str, dict[str, str | None]]:

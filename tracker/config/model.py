@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from tracker.config.policy import Duration, PolicyPart
 from tracker.domain.cadence import Cadence
 from tracker.domain.facts import Meaning
+from tracker.domain.masking import Hidden
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Reason, ShippingStatus
 from tracker.plugin.contracts import Carrier, Platform, Secrets
@@ -191,6 +192,9 @@ class Config:
     accounts: Mapping[str, Account]
     cadence: Cadence = field(default_factory=Cadence)
     file: str = ""
+    hidden: Hidden = field(default_factory=Hidden, repr=False)  # what came from references, masked while this is held
+    references: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)  # where each stands, and to what
+    notes: tuple[str, ...] = ()  # what is allowed, and `tracker check` tells
 
     def store_accounts(self) -> list[Account]:
         """Return the stores."""

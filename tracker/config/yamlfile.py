@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from tracker.config.files import Unfit, read_bounded
 from tracker.domain.errors import ConfigError
+from tracker.domain.masking import Hidden, mask
 
 MOST_BYTES = 256 << 10  # a thousand accounts; a mebibyte of commas would be read for half a minute
+MOST_SECRET = 64 << 10
 MOST_DEPTH = 20
 MOST_NUMBER = 1 << 63
 MOST_QUOTED = 60  # characters of a wrong value that a problem shows
@@ -27,13 +29,15 @@ Path_ = tuple[str | int, ...]
 
 @dataclass
 class Document:
-    """Plain values, where each stands, and which of them were references to secrets."""
+    """Plain values, where each stands, and which of them came from references: those are hidden while it is held."""
 
     file: str
     value: Any = None
     marks: dict[Path_, tuple[int, int]] = field(default_factory=dict)
     references: dict[Path_, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    hidden: Hidden = field(default_factory=Hidden)
+    secrets: set[Path_] = field(default_factory=set)  # where a secret is wanted
 
     def at(self, path: Path_) -> str:
         """Return `file:line:column` of a path, or of the nearest parent that stands in the file."""
@@ -45,7 +49,7 @@ class Document:
     def problem(self, path: Path_, said: str) -> None:
         """Note a problem at a path."""
         key = ".".join(str(part)[:MOST_QUOTED] for part in path) or "(file)"
-        self.problems.append(f"{self.at(path)}: {key}: {said}")
+        self.problems.append(mask(f"{self.at(path)}: {key}: {said}"))
 
 
 def quoted(value: Any) -> str:
@@ -57,9 +61,9 @@ def quoted(value: Any) -> str:
 def read(path: Path) -> Document:
     """Read a file. Raises ConfigError where it cannot be read at all; other problems are collected in the document."""
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raw = read_bounded(path, MOST_BYTES)
+    except Unfit as error:
+        raise ConfigError(f"{path}: {error}") from None
     return parse(raw, str(path), path.parent)
 
 
@@ -91,9 +95,9 @@ def parse(raw: bytes, name: str, folder: Path) -> Document:
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
         hint = ' (inside [ ] and { } put references into quotes: "${env:NAME}")' if "${" in line else ""
-        raise ConfigError(f"{name}{where}: not YAML: {error.problem or error.context}{hint}") from None
+        raise ConfigError(mask(f"{name}{where}: not YAML: {error.problem or error.context}{hint}")) from None
     except (YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())[:100]
+        said = " ".join(mask(str(error)).split())[:100]
         raise ConfigError(f"{name}: not YAML: {said}") from None
     document.value = None if node is None else _value(node, (), document, folder)
     return document
@@ -147,7 +151,11 @@ def _scalar(node: Any, path: Path_, document: Document, folder: Path) -> Any:
         document.problem(path, "a reference must be the whole value: ${env:NAME} or ${file:PATH}")
         return text
     document.references[path] = f"{match[1]}:{match[2]}"
-    return _resolve(match[1], match[2], path, document, folder)
+    value = _resolve(match[1], match[2], path, document, folder)
+    if value.encode("utf-8", "replace").decode() != value:
+        document.problem(path, f"the environment variable {match[2]} is not UTF-8")
+    document.hidden.add(value)
+    return value
 
 
 def _resolve(kind: str, name: str, path: Path_, document: Document, folder: Path) -> str:
@@ -158,14 +166,9 @@ def _resolve(kind: str, name: str, path: Path_, document: Document, folder: Path
         return value or ""
     file = folder / name
     try:
-        mode = file.stat().st_mode
-        if mode & (stat.S_IRWXO | stat.S_IRGRP | stat.S_IWGRP):
-            document.problem(path, f"the secret file {file} can be read by others: chmod 600 {file}")
-        value = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        document.problem(
-            path, f"the secret file {file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
-        )
+        value = read_bounded(file, MOST_SECRET, secret=True).decode("utf-8").strip()
+    except (Unfit, UnicodeDecodeError) as error:
+        document.problem(path, f"the secret file {file} {error if isinstance(error, Unfit) else 'is not UTF-8'}")
         return ""
     if not value:
         document.problem(path, f"the secret file {file} is empty")

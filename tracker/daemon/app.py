@@ -22,13 +22,14 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from tracker import GARBAGE, __version__
 from tracker.clock import SharedClock
-from tracker.config.load import coverage
+from tracker.config.load import coverage, loose_files
 from tracker.config.model import Config
 from tracker.daemon import bells as bells_
 from tracker.daemon.bells import Bells
 from tracker.daemon.http import Clients, NoVault
 from tracker.daemon.telemetry import Metrics
 from tracker.domain.errors import ConfigError, TrackerError
+from tracker.domain.masking import Hidden, hide, mask
 from tracker.pipeline import heal
 from tracker.pipeline.drain import drain
 from tracker.pipeline.held import EVERY
@@ -67,6 +68,7 @@ class DatabaseVault:
     def __init__(self, store: Store, account: str, key: str) -> None:
         """Bind an account. Raises ConfigError for a key that is none."""
         self._store, self._account = store, account
+        self._hidden: list[Hidden] = []
         try:
             self._fernet = Fernet(key.encode())
         except ValueError:
@@ -81,7 +83,7 @@ class DatabaseVault:
         if value is None:
             return None
         try:
-            return self._fernet.decrypt(value.encode()).decode()
+            return self._hide(self._fernet.decrypt(value.encode()).decode())
         except InvalidToken:
             return None  # another key wrote it: it must be obtained anew
 
@@ -91,8 +93,12 @@ class DatabaseVault:
             connection.execute(
                 accounts.update()
                 .where(accounts.c.name == self._account)
-                .values(token=self._fernet.encrypt(value.encode()).decode())
+                .values(token=self._fernet.encrypt(self._hide(value).encode()).decode())
             )
+
+    def _hide(self, value: str) -> str:
+        self._hidden = [*self._hidden[-1:], hide(value)]  # an error may still speak of the one before
+        return value
 
 
 class Daemon:
@@ -165,20 +171,20 @@ class Daemon:
                     "database role may not change it: run `tracker migrate` as the role that owns the schema (deploy/roles.sql)"
                 ) from error
             except OperationalError as error:
-                said = str(error.orig).strip().splitlines()[0][:200] if error.orig else "cannot be reached"
+                said = mask(str(error.orig)).strip().splitlines()[0][:200] if error.orig else "cannot be reached"
+                where = mask(self.world.config.root.database)
                 if not told:
-                    log.warning(
-                        "database_away", database=self.store.url.render_as_string(hide_password=True), said=said
-                    )
+                    log.warning("database_away", database=where, said=said)
                     told = True
                 if time.monotonic() >= until:
-                    where = self.store.url.render_as_string(hide_password=True)
                     raise DatabaseAway(f"the database {where} could not be reached for {wait:g} s: {said}") from None
                 self._stopping.wait(min(1.0, max(0.05, until - time.monotonic())))
         if self.store.sqlite and self.roles == ROLES:
             heal.release_claims(self.world)
         self._set_clock()
         heal.settle_accounts(self.world)
+        for said, _ in loose_files(self.world.config):
+            log.warning("open_to_others", said=said)
 
     def start(self) -> None:
         """Start the roles. The database must be connected."""

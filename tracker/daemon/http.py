@@ -27,6 +27,7 @@ import tenacity
 
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient, Unavailable
+from tracker.domain.masking import mask
 from tracker.plugin.contracts import Answer, Platform, Request, Vault, judge_by_status
 
 MOST_BYTES = 5 << 20
@@ -263,7 +264,7 @@ class AccountClient:
         except _UNSENDABLE as error:
             raise Refused(f"{host}: the call cannot be made: {type(error).__name__}") from None
         except httpx.TransportError as error:
-            raise Transient(f"{host}: {type(error).__name__}: {str(error)[:120]}") from None
+            raise Transient(f"{host}: {type(error).__name__}: {mask(str(error))[:120]}") from None
         except Exception as error:  # what the libraries raise beside their own errors, such as h11's of a wrong length
             raise Transient(f"{host}: {type(error).__name__}") from None
         finally:

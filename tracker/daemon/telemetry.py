@@ -12,6 +12,8 @@ from typing import Any, TextIO
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from tracker.domain.masking import MASK, is_token, mask
+
 # The keys a log line may have. A key that is not here is dropped: personal data cannot slip in by a new call.
 ALLOWED = frozenset(
     {
@@ -20,17 +22,21 @@ ALLOWED = frozenset(
         "due", "file", "problems", "signal", "worker", "database", "broker", "mode", "count", "finding", "statuses", "policy",
     }
 )  # fmt: skip
+# What a log line holds of others' words may hold what nobody told us is a secret: credentials by their names (in JSON too),
+# query strings, and tokens in paths.
 _SECRET = re.compile(
-    r"(?i)(bearer\s+|basic\s+|token[=:]\s*|key[=:]\s*|secret[=:]\s*|password[=:]\s*|://[^/\s:@]+:)[^\s&\"',;@]+"
+    r"(?i)((?:token|key|secret|password|passwd)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?|\b(?:bearer|basic)\s+)[^\s&\"',;]+"
 )
 _QUERY = re.compile(r"\?[^\s\"']+")
+_SEGMENT = re.compile(r"(?<=/)[\w-]{22,}")
 
 
 def scrub(value: Any) -> Any:
-    """Mask what looks like a credential or a query string inside a text."""
+    """Mask a text for the log: what is known to be secret, and what looks like a credential or a query string."""
     if not isinstance(value, str):
         return value
-    return _QUERY.sub("?...", _SECRET.sub(r"\1********", value))[:500]
+    told = _QUERY.sub("?...", _SECRET.sub(rf"\1{MASK}", mask(value)))
+    return _SEGMENT.sub(lambda part: MASK if is_token(part[0]) else part[0], told)[:500]
 
 
 def _clean(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:

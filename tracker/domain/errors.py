@@ -19,9 +19,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from tracker.domain.masking import mask
+
 
 class TrackerError(Exception):
-    """Anything Trackwright raises on purpose."""
+    """Anything Trackwright raises on purpose. What it says is shown, logged and stored: no secret is in it."""
+
+    def __str__(self) -> str:
+        """Say it, masked."""
+        return mask(super().__str__())
+
+    def __repr__(self) -> str:
+        """Say it with its name, masked."""
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class ConfigError(TrackerError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import io
 import zipfile
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from tracker.config.files import write_private
 from tracker.domain.errors import TrackerError
+from tracker.domain.masking import mask_bytes
 from tracker.pipeline.explain import explanation
 from tracker.pipeline.world import World
 from tracker.store.tables import inbox, order_versions, shipment_links
@@ -22,7 +25,10 @@ _JSON = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
 def pack(world: World, what: str, path: Path, *, at: datetime | None = None) -> int:
-    """Write the pack of an order as a zip. Returns how many payloads it holds. Raises TrackerError for no such order."""
+    """Write the pack of an order as a zip that only we can read. Returns how many payloads it holds.
+
+    Raises TrackerError for no such order, OSError where the file cannot be written.
+    """
     told = explanation(world, what, at=at)
     if not told["orders"]:
         raise TrackerError(f"nothing is known of {what!r}")
@@ -50,18 +56,22 @@ def pack(world: World, what: str, path: Path, *, at: datetime | None = None) -> 
                 }
                 if row.body is not None:
                     name = f"payloads/{row.id}.{row.kind}.bin"
-                    files[name] = row.body
-                    entry |= {"file": name, "sha256": hashlib.sha256(row.body).hexdigest(), "parts": row.part_sizes}
+                    files[name] = body = mask_bytes(row.body)
+                    entry |= {"file": name, "sha256": hashlib.sha256(body).hexdigest(), "parts": row.part_sizes}
+                    if body != row.body:
+                        entry["masked"] = True  # it held a secret of ours: the hash is of what is handed out
                 payloads.append(entry)
             order["payloads"] = payloads
     told["made_at"] = world.now()
     count = len(files)
-    files["evidence.json"] = orjson.dumps(told, option=_JSON, default=str)
-    files["index.html"] = _page(told).encode()
+    files["evidence.json"] = mask_bytes(orjson.dumps(told, option=_JSON, default=str))
+    files["index.html"] = mask_bytes(_page(told).encode())
     sums = "".join(f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in sorted(files.items()))
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, body in sorted({**files, "SHA256SUMS": sums.encode()}.items()):
             archive.writestr(name, body)
+    write_private(path, packed.getvalue())
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy.engine import Connection
 from tracker.config.model import Account
 from tracker.domain.errors import SourceError, Transient
 from tracker.domain.facts import Action, Finding
+from tracker.domain.masking import mask_bytes
 from tracker.domain.notices import render
 from tracker.domain.vocabulary import Severity
 from tracker.pipeline.world import World
@@ -59,10 +61,12 @@ def notify(world: World, account: Account, action: Action) -> str:
         "text": said, "rules": list(action.rules), "at": world.now(),
     }  # fmt: skip
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         try:
-            os.write(file, orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+            if not stat.S_ISREG(os.fstat(file).st_mode):  # a FIFO would make us wait, and keeps nothing
+                raise Transient(f"the sink {path} is no regular file")
+            os.write(file, mask_bytes(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)))
             os.fsync(file)
         finally:
             os.close(file)
@@ -97,7 +101,7 @@ def alert(world: World) -> int:
             "subject": row.subject, "order": numbers.get(row.order_id), "evidence": row.evidence,
             "proposal": row.proposal or None, "opened_at": row.opened_at,
         }  # fmt: skip
-        content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+        content = mask_bytes(orjson.dumps(body, option=orjson.OPT_UTC_Z))
         request = Request("POST", url, headers={"Content-Type": "application/json"}, content=content)
         try:
             world.poster(request)

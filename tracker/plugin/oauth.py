@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused
+from tracker.domain.masking import Hidden, hide
 from tracker.plugin.contracts import Answer, Client, Request
 from tracker.plugin.payloads import decode
 
@@ -30,6 +31,7 @@ class Tokens:
         """Keep how to ask; nothing is asked yet."""
         self._grant = grant
         self._token: Token | None = None
+        self._hidden: list[Hidden] = []
         self._lock = threading.Lock()
 
     def get(self, client: Client) -> str:
@@ -38,6 +40,7 @@ class Tokens:
             token = self._token
             if token is None or (token.ends_at is not None and token.ends_at - MARGIN <= client.now()):
                 token = self._token = self._grant(client)
+                self._hidden = [*self._hidden[-1:], hide(token.value)]  # an error may still speak of the one before
             return token.value
 
     def forget(self, value: str) -> None:
