@@ -11,16 +11,17 @@ sender"), so a status that the list knows for its service speaks first; the coar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound
+from tracker.domain.errors import BadPayload, NotFound, Transient
 from tracker.domain.facts import (
     Ask,
     Code,
@@ -37,15 +38,41 @@ from tracker.domain.facts import (
     Registered,
     Report,
     Scan,
+    Unread,
 )
 from tracker.domain.vocabulary import Trust
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Secrets, read_codes
-from tracker.plugin.payloads import decode, each, inside, moment, number, printed, text
+from tracker.plugin.contracts import (
+    Answer,
+    Client,
+    Request,
+    Secrets,
+    judge_by_status,
+    not_html,
+    read_codes,
+    segment,
+)
+from tracker.plugin.payloads import (
+    about,
+    decode,
+    estimate,
+    moment,
+    number,
+    optional,
+    piece,
+    pieces,
+    printed,
+    section,
+    term,
+    text,
+    told,
+    with_head,
+)
 from tracker.plugin.signatures import shared_secret
 
 LOCAL = {"parcel-de": "DE", "post-de": "DE", "svb": "DE", "parcel-nl": "NL", "parcel-pl": "PL"}  # prints local times
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SECRET = re.compile(r"[\x21-\x7e]{1,500}")  # goes into a header
 
 
 class Settings(contracts.Settings):
@@ -85,7 +112,7 @@ class DHL(contracts.Carrier):
         """Look up the status for its service, else the coarse statusCode (space is `service/statusCode`)."""
         return _meaning(code.space, code.code)
 
-    def normalize(self, payload: Payload) -> Iterable[Report | Hint]:
+    def normalize(self, payload: Payload) -> Iterable[Report | Hint | Unread]:
         """Read a tracking answer or a push; a push that asks for validation becomes a hint to answer it."""
         body = decode(payload.body)
         scope = body.get("scope")
@@ -94,13 +121,27 @@ class DHL(contracts.Carrier):
                 return ()
             ref = text(body.get("self")).rstrip("/").rpartition("/")[2]
             secret = text(body.get("secret"))
-            if not _ID.fullmatch(ref) or not secret:
+            if not _ID.fullmatch(ref) or not _SECRET.fullmatch(secret):
                 raise BadPayload("$.self", "names no subscription to validate")
             return (Hint(f"{ref}:{secret}"),)
-        if "shipments" not in body:
+        if body.get("shipments") is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.shipments", "is missing")
+        unread: list[Unread] = []
         full = payload.kind != "webhook"  # field sets of a push differ by division
-        return each(body["shipments"], "$.shipments", _shipment, full)
+        return told(pieces(body["shipments"], "$.shipments", _shipment, unread, full, lacks="all"), unread)
+
+    def judge(self, answer: Answer) -> None:
+        """As HTTP says; an error body (problem JSON: title, status) means the same when it comes with a good status."""
+        not_html(answer)
+        judge_by_status(answer)
+        if b'"title"' not in answer.body or b'"shipments"' in answer.body:
+            return
+        with suppress(BadPayload):  # it is stored, and told by the parser
+            problem = decode(answer.body)
+            if isinstance(status := problem.get("status"), int):
+                judge_by_status(replace(answer, status=status))
+            if "title" in problem:
+                raise Transient(f"HTTP {answer.status} with an error: {text(problem['title'])}")
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """GET /track/shipments; one number a call."""
@@ -120,7 +161,8 @@ class DHL(contracts.Carrier):
             for ref in ask.refs:
                 subscription, _, secret = ref.partition(":")
                 headers = {**self._key_header(), "DHL-API-Hook-Secret": secret}
-                client.send(Request("POST", f"{self.settings.push_url}/subscription/{subscription}", headers=headers))
+                url = f"{self.settings.push_url}/subscription/{segment(subscription)}"
+                client.send(Request("POST", url, headers=headers))
             return []
         settings = self.settings
         if not settings.callback_url or not settings.webhook_secrets:
@@ -173,30 +215,40 @@ def _meaning(space: str, code: str) -> Meaning | None:
     return DHL.codes.get((service, code)) or DHL.codes.get(("statusCode", coarse))
 
 
-def _shipment(shipment: dict[str, Any], full: bool) -> Report:
-    service = text(shipment.get("service"))
-    scans = each(shipment.get("events"), "$.events", _event, service)
-    complete = full and bool(scans)
-    if not scans and shipment.get("status") is not None:
-        scans = [inside(shipment["status"], "$.status", _event, service)]
+def _reading(code: Code) -> Meaning | None:
+    return _meaning(code.space, code.code)
+
+
+def _shipment(shipment: dict[str, Any], unread: list[Unread], full: bool) -> Report:
+    get = shipment.get
+    mine = number(get("id"), "$.id")
+    service = text(get("service")) or term(get("service"), "$.service", unread)
+    events: Any = get("events")
+    scans: Sequence[Scan] = pieces(events, "$.events", _event, unread, service)
+    whole = full and bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
+    status = get("status")
+    if status is not None and not (scans and status == events[0]):  # newest first, as a rule
+        head = piece(status, "$.status", _event, unread, service)
+        scans = with_head(scans, head, _reading) if head is not None else scans
     proof = None
-    details = shipment.get("details")
-    if isinstance(details, dict) and isinstance(pod := details.get("proofOfDelivery"), dict):
+    details: Any = get("details")
+    if details and (pod := section(details, "$.details", unread).get("proofOfDelivery")) is not None:
+        pod = section(pod, "$.details.proofOfDelivery", unread)
         proof = Proof(signed=bool(pod.get("signed") or pod.get("signatureUrl")))
-    return Report(
-        "dhl",
-        number(shipment.get("id"), "$.id"),
-        tuple(scans),
-        complete=complete,
-        edd=_estimate(shipment),
-        proof=proof,
-    )
+    frame, at = get("estimatedDeliveryTimeFrame"), get("estimatedTimeOfDelivery")
+    edd = _estimate(frame, at, unread) if frame is not None or at is not None else None
+    if unread:
+        about(mine, unread)
+    return Report("dhl", mine, tuple(scans), complete=whole, edd=edd, proof=proof)
 
 
-def _event(event: dict[str, Any], service: str) -> Scan:
+def _event(event: dict[str, Any], unread: list[Unread], service: str) -> Scan:
     get = event.get
     coarse = text(get("statusCode"))[:100]  # some divisions leave it out
     status, description = text(get("status")), text(get("description"))
+    if not status or not coarse:
+        term(get("status"), "$.status", unread)
+        term(get("statusCode"), "$.statusCode", unread)
     fine = (
         "" if " " in status or status.islower() else status
     )  # a code (`NOT_HOME`, `599`, `56-611`, `PU`), no sentence
@@ -207,22 +259,19 @@ def _event(event: dict[str, Any], service: str) -> Scan:
         place = Place(text(at("addressLocality")), "", text(at("postalCode")), country)
     else:
         place = Place(country=LOCAL.get(service, ""))
+        if location is not None:
+            section(section(location, "$.location", unread).get("address"), "$.location.address", unread)
     code = Code(f"{service}/{coarse}", fine[:100] or coarse or "missing", description or status)
-    if not (stamp := get("timestamp")):
-        return Scan(code, place=place)
-    local, instant, zone, precision = printed(stamp, "$.timestamp")
+    local, instant, zone, precision = printed(get("timestamp"), "$.timestamp", unread)
     return Scan(code, local, instant, zone, precision, place)
 
 
-def _estimate(shipment: dict[str, Any]) -> Edd | None:
-    frame = shipment.get("estimatedDeliveryTimeFrame")
-    ends: list[datetime] = []
-    if isinstance(frame, dict) and frame.get("estimatedFrom") and frame.get("estimatedThrough"):
-        at = "$.estimatedDeliveryTimeFrame"
-        ends = [moment(frame["estimatedFrom"], at), moment(frame["estimatedThrough"], at)]
-    elif shipment.get("estimatedTimeOfDelivery"):
-        ends = [moment(shipment["estimatedTimeOfDelivery"], "$.estimatedTimeOfDelivery")] * 2
-    if not ends:
-        return None
-    begins, through = (m if m.tzinfo else m.replace(tzinfo=UTC) for m in ends)
-    return Edd(begins, max(begins, through))
+def _estimate(frame: Any, at: Any, unread: list[Unread]) -> Edd | None:
+    """Take the estimated frame, else the estimated moment."""
+    where = "$.estimatedDeliveryTimeFrame"
+    get = section(frame, where, unread).get
+    begins = optional(moment, get("estimatedFrom"), f"{where}.estimatedFrom", unread)
+    ends = optional(moment, get("estimatedThrough"), f"{where}.estimatedThrough", unread)
+    if begins is None or ends is None:
+        begins, ends = optional(moment, at, "$.estimatedTimeOfDelivery", unread), None
+    return estimate(begins, ends) if begins is not None else None

@@ -10,7 +10,7 @@ first; `status_update` and `unknown` leave it to `status`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,6 @@ from tracker.domain.facts import (
     NOWHERE,
     Ask,
     Code,
-    Edd,
     Meaning,
     Page,
     Parcel,
@@ -35,11 +34,29 @@ from tracker.domain.facts import (
     Registered,
     Report,
     Scan,
+    Unread,
 )
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Secrets, read_codes
-from tracker.plugin.payloads import decode, each, inside, mapping, moment, number, printed, text, word
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_json, read_codes, segment
+from tracker.plugin.payloads import (
+    about,
+    decode,
+    estimate,
+    mapping,
+    moment,
+    number,
+    optional,
+    piece,
+    pieces,
+    printed,
+    section,
+    term,
+    text,
+    told,
+    with_head,
+    word,
+)
 from tracker.plugin.signatures import hmac_hex
 
 NAMES = {  # EasyPost's names for carriers; others are used in lower case
@@ -48,7 +65,7 @@ NAMES = {  # EasyPost's names for carriers; others are used in lower case
     "usps": "usps", "canadapost": "canadapost", "royalmail": "royalmail", "australiapost": "australiapost",
 }  # fmt: skip
 THEIRS = {"dhl": "DHLExpress", "fedex": "FedEx", "ups": "UPS", "usps": "USPS", "canadapost": "CanadaPost"}
-_ASSUMED = Zone.ASSUMED
+_ASSUMED, _combine = Zone.ASSUMED, datetime.combine
 STATES = {
     "unknown": TrackingState.NOT_FOUND,
     "error": TrackingState.ERROR,
@@ -93,25 +110,33 @@ class EasyPost(contracts.Carrier):
         """Read `status/status_detail`: the detail first, the status where the detail says nothing of its own."""
         return _meaning(code.code)
 
-    def normalize(self, payload: Payload) -> Iterable[Report]:
+    def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read an event, a tracker or a list of trackers."""
         body = decode(payload.body)
-        kind = body.get("object")
-        if kind == "Event" or "result" in body:
+        unread: list[Unread] = []
+        if body.get("object") == "Event" or "result" in body:
             result = mapping(body.get("result"), "$.result")
             if result.get("object", "Tracker") != "Tracker":
                 return ()  # events about other things than trackers
-            return (inside(result, "$.result", _tracker),)
-        if "trackers" in body:
-            return each(body["trackers"], "$.trackers", _tracker)
-        return (_tracker(body),)
+            one = piece(result, "$.result", _tracker, unread, lacks="all")
+            return told([one] if one is not None else [], unread)
+        if "trackers" not in body:
+            return told([_tracker(body, unread)], unread)
+        if body["trackers"] is None:  # it says nothing, which is not "no news"
+            raise BadPayload("$.trackers", "is missing")
+        return told(pieces(body["trackers"], "$.trackers", _tracker, unread, lacks="all"), unread)
+
+    def judge(self, answer: Answer) -> None:
+        """As HTTP says; an error body (`error`, docs.easypost.com/docs/errors) stays one when it comes with 200."""
+        judge_json(answer, errors=("error",))
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """GET /trackers/{id}, or the list by number where no tracker of ours is known."""
         assert isinstance(ask, Parcels)
         for parcel in ask.parcels:
             if parcel.their_ref:
-                request = Request("GET", f"{self.settings.base_url}/trackers/{parcel.their_ref}", basic=self._basic())
+                url = f"{self.settings.base_url}/trackers/{segment(parcel.their_ref)}"
+                request = Request("GET", url, basic=self._basic())
             else:
                 params = {"tracking_code": parcel.number, "page_size": "5"}
                 request = Request("GET", f"{self.settings.base_url}/trackers", params=params, basic=self._basic())
@@ -159,52 +184,66 @@ def _meaning(code: str) -> Meaning | None:
     return fine
 
 
-def _tracker(tracker: dict[str, Any]) -> Report:
-    named = text(tracker.get("carrier"))
+def _reading(code: Code) -> Meaning | None:
+    return _meaning(code.code)
+
+
+def _tracker(tracker: dict[str, Any], unread: list[Unread]) -> Report:
+    get = tracker.get
+    mine = number(get("tracking_code"), "$.tracking_code")
+    leg = Leg.CUSTOMER_RETURN if get("is_return") is True else None
+    details: Any = get("tracking_details")
+    scans: Sequence[Scan] = pieces(details, "$.tracking_details", _detail, unread, leg)
+    as_of = optional(moment, get("updated_at"), "$.updated_at", unread)
+    if as_of is not None and as_of.tzinfo is None:
+        as_of = as_of.replace(tzinfo=UTC)
+    whole = not unread  # a history that lacks a scan, or whose age is not known, withdraws none
+    named = text(get("carrier")) or term(get("carrier"), "$.carrier", unread)
     carrier = NAMES.get(named.lower(), named.lower()) or "unknown"
-    leg = Leg.CUSTOMER_RETURN if tracker.get("is_return") is True else None
-    details = tracker.get("tracking_details")
-    scans = tuple(each(details, "$.tracking_details", _detail, leg))
-    status, detail = text(tracker.get("status")), text(tracker.get("status_detail"))
+    status = text(get("status")) or term(get("status"), "$.status", unread)
+    detail = text(get("status_detail"))
     state = STATES.get(detail) if detail == "expired" else STATES.get(status)
     if state is TrackingState.NOT_FOUND and scans:
         state = None
-    updated = tracker.get("updated_at")
-    as_of = moment(updated, "$.updated_at") if updated else None
-    if as_of is not None and as_of.tzinfo is None:
-        as_of = as_of.replace(tzinfo=UTC)
+    if status and not (scans and _status(details[-1]) == status):  # newest last, as a rule
+        scans = with_head(scans, Scan(Code("tracker", f"{status}/{detail}" if detail else status), leg=leg), _reading)
+    edd = None
+    date = get("est_delivery_date")
+    if date is not None and (day := optional(moment, date, "$.est_delivery_date", unread)) is not None:
+        edd = estimate(day, day + timedelta(days=1))  # a date dressed as midnight Z: the whole day
+    if unread:
+        about(mine, unread)
     return Report(
         carrier,
-        number(tracker.get("tracking_code"), "$.tracking_code"),
-        scans,
+        mine,
+        scans=tuple(scans),
         tracking=state or TrackingState.ACTIVE,
-        complete=True,
+        complete=whole,
         as_of=as_of,
-        edd=_estimate(tracker.get("est_delivery_date"), "$.est_delivery_date"),
-        proof=Proof(signed=True) if tracker.get("signed_by") else None,
+        edd=edd,
+        proof=Proof(signed=True) if get("signed_by") else None,
     )
 
 
-def _detail(detail: dict[str, Any], leg: Leg | None) -> Scan:
+def _status(detail: Any) -> Any:
+    return detail.get("status") if isinstance(detail, dict) else None
+
+
+def _detail(detail: dict[str, Any], unread: list[Unread], leg: Leg | None) -> Scan:
     get = detail.get
-    status = text(get("status")) or "missing"  # a scan without a status is kept, as UNKNOWN
+    # a scan without a status is kept, as UNKNOWN
+    status = text(get("status")) or term(get("status"), "$.status", unread) or "missing"
     fine = text(get("status_detail"))
+    if not fine:
+        term(get("status_detail"), "$.status_detail", unread)
     code = Code("tracker", f"{status}/{fine}" if fine else status, text(get("message")))
     place = NOWHERE
     if isinstance(location := get("tracking_location"), dict):
         at = location.get
         place = Place(text(at("city")), text(at("state")), text(at("zip")), text(at("country")))
-    if not (stamp := get("datetime")):
-        return Scan(code, place=place, leg=leg)
-    local, instant, zone, _ = printed(stamp, "$.datetime")
-    if instant is None or not instant.utcoffset():
-        instant, zone = datetime.combine(local, local.time(), UTC), _ASSUMED
+    elif location is not None:
+        section(location, "$.tracking_location", unread)
+    local, instant, zone, _ = printed(get("datetime"), "$.datetime", unread)
+    if local is not None and (instant is None or not instant.utcoffset()):
+        instant, zone = _combine(local, local.time(), UTC), _ASSUMED
     return Scan(code, local, instant, zone, place=place, leg=leg)
-
-
-def _estimate(value: Any, where: str) -> Edd | None:
-    """Read a date dressed as midnight Z: the whole day."""
-    if not value:
-        return None
-    day: datetime = moment(value, where).replace(tzinfo=UTC)
-    return Edd(day, day + timedelta(days=1))

@@ -2,20 +2,22 @@
 
 Contract: developer.fedex.com track.json and authorization_v1.json; codes: tracking_status_codes.csv of the reference
 guide, `fedex.csv`; read 2026-11. Errors about one number come inside HTTP 200. `DE` and `SE` mean little without the
-exception code beside them, which is printed with and without leading zeros. Times without offset are local to the
-scan's place, never UTC.
+exception code beside them, whose leading zeros are part of it: `07` and `007` are two things. Times without offset are
+local to the scan's place, never UTC. `latestStatusDetail` is the status at the head; its time stands in `dateAndTimes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 from pydantic import SecretStr
 
+from tracker.domain.errors import BadPayload
 from tracker.domain.facts import (
     NOWHERE,
     Ask,
@@ -30,15 +32,41 @@ from tracker.domain.facts import (
     Proof,
     Report,
     Scan,
+    Unread,
 )
 from tracker.domain.numbers import clean
-from tracker.domain.vocabulary import TrackingState
+from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, read_codes
+from tracker.plugin.contracts import Answer, Client, Request, judge_json, read_codes
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
-from tracker.plugin.payloads import decode, each, listing, mapping, moment, number, printed, text
+from tracker.plugin.payloads import (
+    about,
+    decode,
+    estimate,
+    mapping,
+    moment,
+    number,
+    optional,
+    piece,
+    pieces,
+    printed,
+    section,
+    term,
+    text,
+    told,
+    with_head,
+)
+
+Reading = Callable[[Code], Meaning | None]
 
 _BY_REASON = frozenset({"DE", "SE"})
+_MIDNIGHT = time()
+_WHEN = {  # dateAndTimes[].type that tells when the head's status began (track.json, TrackingDateAndTime)
+    ShippingStatus.PICKED_UP: "ACTUAL_PICKUP",
+    ShippingStatus.DELIVERY_ATTEMPTED: "ATTEMPTED_DELIVERY",
+    ShippingStatus.DELIVERED: "ACTUAL_DELIVERY",
+}
+_READ = frozenset({*_WHEN.values(), "ESTIMATED_DELIVERY"})
 _RELATIONS = {"RETURNED_TO_SHIPPER_TRACKING_NUMBER": "return", "OUTBOUND_LINK_TO_RETURN": "return"}
 
 
@@ -68,17 +96,25 @@ class FedEx(contracts.Carrier):
         self._tokens = Tokens(self._grant)
 
     def meaning(self, code: Code) -> Meaning | None:
-        """Look up the code with its exception, then without; customs codes have a space of their own."""
-        base = code.code.partition(":")[0]
+        """Look up the code; of `DE` and `SE` the reason beside it, then its wording; customs codes have a space of their own."""
+        base, _, why = code.code.partition(":")
         get = self.codes.get
-        return get(("track", code.code)) or get(("track", base)) or get(("regulatory", base))
+        if why and base in _BY_REASON:
+            return get(("reason", why)) or _by_wording(code.text) or get(("track", base))
+        return get(("track", base)) or get(("regulatory", base))
 
-    def normalize(self, payload: Payload) -> Iterable[Report]:
+    def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read a Track answer: one report a result; a re-used number has several."""
-        body = decode(payload.body)
-        output = mapping(body.get("output"), "$.output")
-        results = each(output.get("completeTrackResults"), "$.output.completeTrackResults", _complete)
-        return [report for of_one_number in results for report in of_one_number]
+        output = mapping(decode(payload.body).get("output"), "$.output")
+        where, unread = "$.output.completeTrackResults", list[Unread]()
+        if output.get("completeTrackResults") is None:  # it says nothing, which is not "no news"
+            raise BadPayload(where, "is missing")
+        results = pieces(output["completeTrackResults"], where, _complete, unread, self.meaning, lacks="all")
+        return told([report for of_one_number in results for report in of_one_number], unread)
+
+    def judge(self, answer: Answer) -> None:
+        """As HTTP says; an error body (`errors`, track.json ErrorResponseVO) stays one when it comes with 200."""
+        judge_json(answer, errors=("errors",))
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """POST /track/v1/trackingnumbers with detailed scans."""
@@ -116,75 +152,146 @@ class FedEx(contracts.Carrier):
         return ask_token(client, request)[0]
 
 
-def _complete(complete: dict[str, Any]) -> list[Report]:
+@lru_cache(maxsize=1000)
+def _by_wording(said: str) -> Meaning | None:
+    """Read the exception's own words, for the many reason codes that no list tells (English, as `locale` asks by default)."""
+    said = said.casefold()
+    return next((m for (space, words), m in FedEx.codes.items() if space == "wording" and words in said), None)
+
+
+def _complete(complete: dict[str, Any], unread: list[Unread], meaning: Reading) -> list[Report]:
     mine = number(complete.get("trackingNumber"), "$.trackingNumber")
-    return each(complete.get("trackResults"), "$.trackResults", _result, mine)
+    results = complete.get("trackResults")
+    if results is None:
+        unread.append(Unread("$.trackResults", "is missing"))
+    reports = pieces(results, "$.trackResults", _result, unread, mine, meaning)
+    if unread:
+        about(mine, unread)
+    return reports
 
 
-def _result(result: dict[str, Any], mine: str) -> Report:
-    info = result.get("trackingNumberInfo")
-    piece = text(info.get("trackingNumberUniqueId")) or None if isinstance(info, dict) else None
-    error = result.get("error")
-    if isinstance(error, dict) and error.get("code"):
-        missing = "NOTFOUND" in text(error["code"]).replace(".", "")
-        return Report("fedex", mine, tracking=TrackingState.NOT_FOUND if missing else TrackingState.ERROR, piece=piece)
-    scans = tuple(each(result.get("scanEvents"), "$.scanEvents", _event))
-    details = result.get("deliveryDetails")
+def _result(result: dict[str, Any], unread: list[Unread], mine: str, meaning: Reading) -> Report:
+    get = result.get
+    events: Any = get("scanEvents")
+    scans: Sequence[Scan] = pieces(events, "$.scanEvents", _event, unread)
+    whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
+    unique = None
+    if (info := get("trackingNumberInfo")) is not None:
+        at = "$.trackingNumberInfo"
+        unique = term(section(info, at, unread).get("trackingNumberUniqueId"), f"{at}.trackingNumberUniqueId", unread)
+    if (error := get("error")) is not None and (said := section(error, "$.error", unread).get("code")):
+        missing = "NOTFOUND" in text(said).replace(".", "")
+        state = TrackingState.NOT_FOUND if missing else TrackingState.ERROR
+        return Report("fedex", mine, tracking=state, piece=unique or None)
+    dates: dict[str, datetime | None] = {}
+    if (entries := get("dateAndTimes")) is not None:
+        dates = dict(pieces(entries, "$.dateAndTimes", _dated, unread))
+    latest = get("latestStatusDetail")
+    if latest is not None and not (scans and _same(latest, events[0])):
+        head = piece(latest, "$.latestStatusDetail", _head, unread, dates, meaning)
+        scans = with_head(scans, head, meaning) if head is not None else scans
     proof = None
-    if isinstance(details, dict) and (details.get("receivedByName") or details.get("signedByName")):
-        proof = Proof(signed=True)
-    return Report(
-        "fedex", mine, scans, complete=bool(scans), edd=_estimate(result), proof=proof,
-        links=tuple(_links(result)), piece=piece,
-    )  # fmt: skip
+    if (details := get("deliveryDetails")) is not None:
+        details = section(details, "$.deliveryDetails", unread)
+        proof = Proof(signed=True) if details.get("receivedByName") or details.get("signedByName") else None
+    frame = get("estimatedDeliveryTimeWindow")
+    edd = _estimate(frame, dates, unread) if frame is not None or dates else None
+    more = get("additionalTrackingInfo")
+    links = _links(more, unread) if more is not None else ()
+    return Report("fedex", mine, tuple(scans), complete=whole, edd=edd, proof=proof, links=links, piece=unique or None)
 
 
-def _event(event: dict[str, Any]) -> Scan:
+def _same(latest: Any, newest: Any) -> bool:
+    """Say whether the newest event alone shows that the head tells nothing more: by its code, where no reason refines it."""
+    if not isinstance(latest, dict) or not isinstance(newest, dict):
+        return False
+    code = latest.get("code")
+    return code not in _BY_REASON and code in (newest.get("eventType"), newest.get("derivedStatusCode"))
+
+
+def _dated(entry: dict[str, Any], unread: list[Unread]) -> tuple[str, datetime | None]:
+    kind = text(entry.get("type"))
+    return kind, optional(moment, entry.get("dateTime"), "$.dateTime", unread) if kind in _READ else None
+
+
+def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
     get = event.get
     code = get("eventType")
     if not isinstance(code, str) or not 0 < len(code) <= 20:
-        code = text(get("derivedStatusCode"))[:20] or "missing"  # a scan without a code is kept, as UNKNOWN
+        code = _odd_code(event, unread)
     if code in _BY_REASON and (why := text(get("exceptionCode"))):
-        code = f"{code}:{why.lstrip('0') or '0'}"
+        code = f"{code}:{why}"
     place = NOWHERE
     if isinstance(location := get("scanLocation"), dict):
         at = location.get
         place = Place(
             text(at("city")), text(at("stateOrProvinceCode")), text(at("postalCode")), text(at("countryCode"))
         )  # fmt: skip
-    told = Code("track", code, text(get("exceptionDescription") or get("eventDescription")))
-    if not (date := get("date")):
-        return Scan(told, place=place)
-    return Scan(told, *printed(date, "$.date"), place)
+    elif location is not None:
+        section(location, "$.scanLocation", unread)
+    told_so = Code("track", code, text(get("exceptionDescription") or get("eventDescription")))
+    return Scan(told_so, *printed(get("date"), "$.date", unread), place)
 
 
-def _links(result: dict[str, Any]) -> Iterator[Link]:
-    more = result.get("additionalTrackingInfo")
-    if not isinstance(more, dict):
-        return
-    for identifier in listing(more.get("packageIdentifiers"), "$.additionalTrackingInfo.packageIdentifiers"):
-        if isinstance(identifier, dict) and (relation := _RELATIONS.get(text(identifier.get("type")))):
-            values = identifier.get("values") or [identifier.get("value")]
-            for value in values if isinstance(values, list) else ():
-                if text(value):
-                    yield Link(text(value), "fedex", relation)
+def _odd_code(event: dict[str, Any], unread: list[Unread]) -> str:
+    """Take the derived status where there is no event type; a scan without any is kept, as UNKNOWN."""
+    term(event.get("eventType"), "$.eventType", unread)
+    return text(event.get("derivedStatusCode"))[:20] or "missing"
 
 
-def _estimate(result: dict[str, Any]) -> Edd | None:
+def _head(
+    latest: dict[str, Any], unread: list[Unread], dates: dict[str, datetime | None], meaning: Reading
+) -> Scan | None:
+    """Read the latest status; None where it has no code."""
+    code = term(latest.get("code"), "$.code", unread) or term(latest.get("derivedCode"), "$.derivedCode", unread)
+    if not code:
+        return None
+    if code in _BY_REASON:
+        details = pieces(latest.get("ancillaryDetails"), "$.ancillaryDetails", _reason, unread)
+        code = f"{code}:{details[0]}" if details and details[0] else code
+    at = section(latest.get("scanLocation"), "$.scanLocation", unread).get
+    place = Place(text(at("city")), text(at("stateOrProvinceCode")), text(at("postalCode")), text(at("countryCode")))
+    told_so = Code("track", code[:100], text(latest.get("description") or latest.get("statusByLocale")))
+    says = meaning(told_so)
+    when = dates.get(_WHEN.get(says.status, "")) if says is not None and says.status is not None else None
+    if when is None:
+        return Scan(told_so, place=place)
+    local = when.replace(tzinfo=None)
+    precision = Precision.DATE if local.time() == _MIDNIGHT else Precision.SECOND  # FedEx prints a day as midnight
+    if when.tzinfo is None:
+        return Scan(told_so, local, precision=precision, place=place)
+    return Scan(told_so, local, when, Zone.OFFSET, precision, place)
+
+
+def _reason(detail: dict[str, Any], unread: list[Unread]) -> str:
+    return term(detail.get("reason"), "$.reason", unread)
+
+
+def _links(more: Any, unread: list[Unread]) -> tuple[Link, ...]:
+    where = "$.additionalTrackingInfo"
+    found = pieces(section(more, where, unread).get("packageIdentifiers"), f"{where}.packageIdentifiers", _link, unread)
+    return tuple(link for of_one_identifier in found for link in of_one_identifier)
+
+
+def _link(identifier: dict[str, Any], unread: list[Unread]) -> list[Link]:
+    relation = _RELATIONS.get(text(identifier.get("type")))
+    values = identifier.get("values") or [identifier.get("value")]
+    if relation is None:
+        return []
+    if not isinstance(values, list):
+        raise BadPayload("$.values", "must be a list")
+    numbers = [term(value, "$.values", unread) for value in values]
+    return [Link(number, "fedex", relation) for number in numbers if number]
+
+
+def _estimate(frame: Any, dates: dict[str, datetime | None], unread: list[Unread]) -> Edd | None:
     """Take the estimated window, else the estimated moment; naive ones are widened to a day of unknown zone."""
-    frame = result.get("estimatedDeliveryTimeWindow")
-    window = frame.get("window") if isinstance(frame, dict) else None
-    if isinstance(window, dict) and window.get("begins") and window.get("ends"):
-        ends = [moment(window[k], f"$.estimatedDeliveryTimeWindow.window.{k}") for k in ("begins", "ends")]
-    else:
-        told = listing(result.get("dateAndTimes"), "$.dateAndTimes")
-        dates = {text(d.get("type")): d.get("dateTime") for d in told if isinstance(d, dict)}
-        if dates.get("ACTUAL_DELIVERY") or not dates.get("ESTIMATED_DELIVERY"):
+    at = "$.estimatedDeliveryTimeWindow"
+    window = section(section(frame, at, unread).get("window"), f"{at}.window", unread)
+    begins = optional(moment, window.get("begins"), f"{at}.window.begins", unread)
+    ends = optional(moment, window.get("ends"), f"{at}.window.ends", unread)
+    if begins is None or ends is None:
+        if "ACTUAL_DELIVERY" in dates or (begins := dates.get("ESTIMATED_DELIVERY")) is None:
             return None
-        ends = [moment(dates["ESTIMATED_DELIVERY"], "$.dateAndTimes")] * 2
-    begins, through = (_aware(m) for m in ends)
-    return Edd(begins, max(begins, through if ends[1].tzinfo else through + timedelta(days=1)))
-
-
-def _aware(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        ends = begins
+    return estimate(begins, ends if ends.tzinfo else ends + timedelta(days=1))

@@ -5,13 +5,14 @@ UPSTrackAlert.yaml), read 2026-11. Codes: developer-portal appendix, `ups.csv`.
 
 Two letters mean different things under different activity types, so the 3-digit status code leads; only without it the
 pair (type, code) speaks. Type D is *not* "delivered". Freight has another 3-digit list (011 is out for delivery there
-and delivered here): activities of the freight types DO, DD and W are looked up in it.
+and delivered here): activities of the freight types DO, DD and W are looked up in it. A package's currentStatus is the
+status at its head (Tracking.yaml, Package); its time is told for a delivery only (deliveryDate, deliveryTime: DEL).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,8 +24,8 @@ from tracker.domain.facts import (
     NOWHERE,
     Ask,
     Code,
-    Edd,
     Link,
+    Meaning,
     Page,
     Parcels,
     Payload,
@@ -34,16 +35,36 @@ from tracker.domain.facts import (
     Registered,
     Report,
     Scan,
+    Unread,
 )
 from tracker.domain.numbers import clean
-from tracker.domain.vocabulary import TrackingState, Trust, Zone
+from tracker.domain.vocabulary import Precision, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, read_codes
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_json, read_codes, segment
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
-from tracker.plugin.payloads import decode, each, listing, mapping, number, text
+from tracker.plugin.payloads import (
+    about,
+    absent,
+    decode,
+    estimate,
+    listing,
+    mapping,
+    number,
+    piece,
+    pieces,
+    section,
+    term,
+    text,
+    told,
+    with_head,
+)
 from tracker.plugin.signatures import shared_secret
 
-_UTC = Zone.UTC
+Reading = Callable[[Code], Meaning | None]
+Names = tuple[str, str]  # where the local and the GMT date stand
+
+_UTC, _iso = Zone.UTC, datetime.fromisoformat
+_POLLED, _PUSHED = ("$.date", "$.gmtDate"), ("$.localActivityDate", "$.gmtActivityDate")
 FREIGHT = frozenset({"DO", "DD", "W"})
 SUBSCRIBED_FOR = timedelta(days=14)  # UPSTrackAlert.yaml: a subscription lives 14 days
 ALERTABLE = ("1Z", "1R")  # UPSTrackAlert.yaml, TrackingNumber pattern
@@ -87,18 +108,21 @@ class UPS(contracts.Carrier):
         prefix = "Bearer " if name == "authorization" else ""
         return shared_secret(self.settings.webhook_secrets, payload.headers.get(name), name=name, prefix=prefix)
 
-    def normalize(self, payload: Payload) -> Iterable[Report]:
+    def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read a Track answer or a Track Alert event."""
         body = decode(payload.body)
-        if "trackResponse" in body:
-            return _answer(body)
-        return (_alert(body),)
+        unread: list[Unread] = []
+        reports = _answer(body, unread, self.meaning) if "trackResponse" in body else [_alert(body, unread)]
+        return told(reports, unread)
 
     def judge(self, answer: Answer) -> None:
-        """As HTTP says, but a subscription refused for all its numbers (400) is an answer about each number."""
+        """As HTTP says, but a subscription refused for all its numbers (400) is an answer about each number.
+
+        An error body (`response.errors`, Tracking.yaml) stays one when it comes with 200.
+        """
         if answer.status == 400 and b'"invalidTrackingNumbers"' in answer.body:
             return
-        judge_by_status(answer)
+        judge_json(answer, errors=("response", "errors"))
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """GET /track/v1/details/{number}; one number a call."""
@@ -106,7 +130,7 @@ class UPS(contracts.Carrier):
         for parcel in ask.parcels:
             request = Request(
                 "GET",
-                f"{self.settings.base_url}/api/track/v1/details/{clean(parcel.number)}",
+                f"{self.settings.base_url}/api/track/v1/details/{segment(clean(parcel.number))}",
                 params={"locale": self.settings.locale},
                 headers={"transId": uuid.uuid4().hex, "transactionSrc": "trackwright"},
             )
@@ -165,42 +189,60 @@ class UPS(contracts.Carrier):
         return token
 
 
-def _answer(body: dict[str, Any]) -> list[Report]:
+def _answer(body: dict[str, Any], unread: list[Unread], meaning: Reading) -> list[Report]:
     answer = mapping(body["trackResponse"], "$.trackResponse")
-    shipments = each(answer.get("shipment"), "$.trackResponse.shipment", _shipment)
+    if answer.get("shipment") is None:  # it says nothing, which is not "no news"
+        raise BadPayload("$.trackResponse.shipment", "is missing")
+    shipments = pieces(answer["shipment"], "$.trackResponse.shipment", _shipment, unread, meaning, lacks="all")
     return [report for of_one_shipment in shipments for report in of_one_shipment]
 
 
-def _shipment(shipment: dict[str, Any]) -> list[Report]:
-    inquiry = shipment.get("inquiryNumber")
-    reports = each(shipment.get("package"), "$.package", _package, inquiry)
-    if not reports and inquiry is not None:
+def _shipment(shipment: dict[str, Any], unread: list[Unread], meaning: Reading) -> list[Report]:
+    inquiry, packages = shipment.get("inquiryNumber"), shipment.get("package")
+    if absent(packages) or packages == []:
         # TW0001 "Tracking Information Not Found" comes as 200 (issues 102, 198); it can be false, so keep asking
-        reports.append(Report("ups", number(inquiry, "$.inquiryNumber"), tracking=TrackingState.NOT_FOUND))
-    return reports
+        return [Report("ups", number(inquiry, "$.inquiryNumber"), tracking=TrackingState.NOT_FOUND)]
+    alone = inquiry if isinstance(packages, list) and len(packages) == 1 else None
+    return pieces(packages, "$.package", _package, unread, alone, meaning, lacks="all")
 
 
-def _package(package: dict[str, Any], inquiry: Any) -> Report:
-    mine = number(package.get("trackingNumber", inquiry), "$.trackingNumber")
-    scans = tuple(each(package.get("activity"), "$.activity", _activity))
+def _package(package: dict[str, Any], unread: list[Unread], inquiry: Any, meaning: Reading) -> Report:
+    get = package.get
+    mine = get("trackingNumber")
+    mine = number(inquiry if absent(mine) else mine, "$.trackingNumber")
+    scans: Sequence[Scan] = pieces(get("activity"), "$.activity", _activity, unread)
+    whole = not unread  # a history that lacks a scan, or the time of one, withdraws none
+    days: dict[str, datetime | None] = {}
+    if (dates := get("deliveryDate")) is not None:
+        days = dict(pieces(dates, "$.deliveryDate", _dated, unread))
+    if (current := get("currentStatus")) is not None:
+        time = _delivered(days.get("DEL"), get("deliveryTime"), unread)
+        head = piece(current, "$.currentStatus", _head, unread, time, meaning)
+        scans = with_head(scans, head, meaning) if head is not None else scans
     proof = None
-    information = package.get("deliveryInformation")
-    if isinstance(information, dict):
-        proof = Proof(
-            signed=bool(information.get("signature") or information.get("receivedBy")),
-            photo=bool(information.get("deliveryPhoto")),
-        )
-    links = tuple(
-        Link(text(other.get("number")), None, "last_mile")
-        for other in listing(package.get("alternateTrackingNumber"), "$.alternateTrackingNumber")
-        if isinstance(other, dict) and text(other.get("number"))
-    )
-    return Report("ups", mine, scans, complete=True, edd=_estimate(package), proof=proof, links=links)
+    if (information := get("deliveryInformation")) is not None:
+        told_of = section(information, "$.deliveryInformation", unread).get
+        proof = Proof(signed=bool(told_of("signature") or told_of("receivedBy")), photo=bool(told_of("deliveryPhoto")))
+    day = days.get("RDD") or days.get("SDD")  # a rescheduled date beats the scheduled one
+    edd = estimate(day) if day is not None and "DEL" not in days else None
+    links: Sequence[Link] = ()
+    if (others := get("alternateTrackingNumber")) is not None:
+        links = [link for link in pieces(others, "$.alternateTrackingNumber", _link, unread) if link.number]
+    if unread:
+        about(mine, unread)
+    return Report("ups", mine, tuple(scans), complete=whole, edd=edd, proof=proof, links=tuple(links))
 
 
-def _activity(activity: dict[str, Any]) -> Scan:
+def _link(other: dict[str, Any], unread: list[Unread]) -> Link:
+    return Link(term(other.get("number"), "$.number", unread), None, "last_mile")
+
+
+def _dated(entry: dict[str, Any], unread: list[Unread]) -> tuple[str, datetime | None]:
+    return text(entry.get("type")), _read(entry.get("date"), None, "$.date", unread)
+
+
+def _activity(activity: dict[str, Any], unread: list[Unread]) -> Scan:
     get = activity.get
-    status = mapping(get("status") or {}, "$.status")
     place = NOWHERE
     if isinstance(location := get("location"), dict) and isinstance(address := location.get("address"), dict):
         at = address.get
@@ -208,73 +250,97 @@ def _activity(activity: dict[str, Any]) -> Scan:
             text(at("city")), text(at("stateProvince")), text(at("postalCode")),
             text(at("countryCode") or at("country")),
         )  # fmt: skip
-    code = _code(status, status.get("statusCode"))
-    return _scan(code, get("date"), get("time"), get("gmtDate"), get("gmtTime"), place)
+    elif location is not None:
+        section(section(location, "$.location", unread).get("address"), "$.location.address", unread)
+    code = _code(get("status"), "statusCode", "$.status", unread)
+    return _scan(code, place, get("date"), get("time"), get("gmtDate"), get("gmtTime"), _POLLED, unread)
 
 
-def _alert(body: dict[str, Any]) -> Report:
-    status = mapping(body.get("activityStatus"), "$.activityStatus")
-    location = body.get("activityLocation")
-    place = NOWHERE
-    if isinstance(location, dict):
-        get = location.get
-        place = Place(text(get("city")), text(get("stateProvince")), text(get("postalCode")), text(get("country")))
+def _delivered(day: datetime | None, time: Any, unread: list[Unread]) -> tuple[datetime | None, Precision]:
+    """Read when the package was delivered: a day (deliveryDate, DEL), and its hour where deliveryTime is of type DEL."""
+    when = section(time, "$.deliveryTime", unread).get
+    if day is not None and text(when("type")) == "DEL":
+        at = _read(f"{day:%Y%m%d}", when("endTime"), "$.deliveryTime.endTime", unread)
+        if at is not None:
+            return at, Precision.SECOND
+    return day, Precision.DATE
+
+
+def _head(
+    current: dict[str, Any], unread: list[Unread], delivered: tuple[datetime | None, Precision], meaning: Reading
+) -> Scan:
+    """Read the status of a package. Its code may be the 3-digit one, and then stands where an activity has letters."""
+    letters = text(current.get("code"))
+    digits = "code" if len(letters) == 3 and letters.isdecimal() else "statusCode"
+    code = _code(current, digits, "$", unread)
+    says = meaning(code)
+    if says is None or says.status is None or not says.status.terminal:
+        return Scan(code)
+    return Scan(code, delivered[0], precision=delivered[1])
+
+
+def _alert(body: dict[str, Any], unread: list[Unread]) -> Report:
     get = body.get
+    mine = number(get("trackingNumber"), "$.trackingNumber")
+    if absent(get("activityStatus")):
+        raise BadPayload("$.activityStatus", "is missing")
+    location = section(get("activityLocation"), "$.activityLocation", unread).get
+    place = Place(
+        text(location("city")), text(location("stateProvince")), text(location("postalCode")),
+        text(location("country")),
+    )  # fmt: skip
+    code = _code(get("activityStatus"), "descriptionCode", "$.activityStatus", unread)
     scan = _scan(
-        _code(status, status.get("descriptionCode")),
-        get("localActivityDate"),
-        get("localActivityTime"),
-        get("gmtActivityDate"),
-        get("gmtActivityTime"),
-        place,
-    )
+        code, place, get("localActivityDate"), get("localActivityTime"), get("gmtActivityDate"), get("gmtActivityTime"),
+        _PUSHED, unread,
+    )  # fmt: skip
     proof = Proof(signed=bool(text(get("receivedBy"))), photo=bool(get("deliveryPhoto")))
-    scheduled = text(get("scheduledDeliveryDate"))
-    edd = None
-    if len(scheduled) == 8 and not text(get("actualDeliveryDate")):
-        edd = _day(scheduled, "$.scheduledDeliveryDate")
-    return Report("ups", number(get("trackingNumber"), "$.trackingNumber"), (scan,), edd=edd, proof=proof)
+    day = _read(get("scheduledDeliveryDate"), None, "$.scheduledDeliveryDate", unread)
+    edd = estimate(day) if day is not None and absent(get("actualDeliveryDate")) else None
+    if unread:
+        about(mine, unread)
+    return Report("ups", mine, (scan,), edd=edd, proof=proof)
 
 
-def _code(status: dict[str, Any], digits: Any) -> Code:
+def _code(status: Any, digits: str, where: str, unread: list[Unread]) -> Code:
     """Take the 3-digit code, else type and letters; a scan without any is kept, as UNKNOWN."""
-    kind, said = text(status.get("type")), text(status.get("description"))
-    digits = str(digits) if isinstance(digits, int) else text(digits)
-    if digits:
-        return Code("freight" if kind in FREIGHT else "status", digits.zfill(3), said)
-    return Code(kind or "none", text(status.get("code")) or "missing", said)
+    get = (status if isinstance(status, dict) else section(status, where, unread)).get
+    kind, said, three = text(get("type")), text(get("description")), get(digits)
+    if three.__class__ is int:
+        three = str(three)
+    if three and three.__class__ is str:
+        return Code(
+            "freight" if kind in FREIGHT else "status",
+            three if len(three) == 3 and three.isalnum() else text(three).zfill(3),
+            said,
+        )
+    if not absent(three):
+        unread.append(Unread(f"{where}.{digits}", f"must be three digits, is {three!r:.20}"))
+    return Code(kind or "none", text(get("code")) or "missing", said)
 
 
-def _scan(code: Code, date: Any, time: Any, gmt_date: Any, gmt_time: Any, place: Place) -> Scan:
-    local = _read(date, time, "$") if date else None
-    if gmt_date and gmt_time:
-        return Scan(code, local, _read(gmt_date, gmt_time, "$", "Z"), _UTC, place=place)
+def _scan(
+    code: Code, place: Place, date: Any, time: Any, gmt_date: Any, gmt_time: Any, names: Names, unread: list[Unread]
+) -> Scan:
+    local = _read(date, time, names[0], unread)
+    if gmt_date and gmt_time and (instant := _read(gmt_date, gmt_time, names[1], unread, "Z")) is not None:
+        return Scan(code, local, instant, _UTC, place=place)
     return Scan(code, local, place=place)
 
 
-def _read(date: Any, time: Any, where: str, zone: str = "") -> datetime:
-    """Read YYYYMMDD and HHMMSS; the specification's own example drops a leading zero of the time."""
+def _read(date: Any, time: Any, where: str, unread: list[Unread], zone: str = "") -> datetime | None:
+    """Read YYYYMMDD and HHMMSS; the specification's own example drops a leading zero of the time.
+
+    None where there is no date, or where it cannot be read, which is told.
+    """
     try:
         if len(date) != 8:
             raise ValueError
-        return datetime.fromisoformat(date + "T" + (time or "000000").zfill(6) + zone)
+        at = _iso(date + "T" + (time or "000000").zfill(6) + zone)
+        if 1 < at.year < 9999:
+            return at
     except (TypeError, ValueError, AttributeError):
-        raise BadPayload(where, f"has no date and time: {date!r:.20} {time!r:.20}") from None
-
-
-def _day(date: Any, where: str) -> Edd:
-    """Return the day as the widest span it can mean anywhere: UPS prints dates local to the destination."""
-    day = _read(date, None, where, "Z")
-    return Edd(day, day + timedelta(days=1))
-
-
-def _estimate(package: dict[str, Any]) -> Edd | None:
-    dates = {
-        text(d.get("type")): d.get("date")
-        for d in listing(package.get("deliveryDate"), "$.deliveryDate")
-        if isinstance(d, dict)
-    }
-    day = dates.get("RDD") or dates.get("SDD")  # a rescheduled date beats the scheduled one
-    if not day or dates.get("DEL"):
-        return None
-    return _day(day, "$.deliveryDate")
+        if absent(date):
+            return None
+    unread.append(Unread(where, f"is no date and time: {date!r:.20} {time!r:.20}"))
+    return None

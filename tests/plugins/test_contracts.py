@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tracker.domain.errors import Refused, WebhookRejected
+from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, Transient, WebhookRejected
 from tracker.domain.facts import Parcels, Payload
 from tracker.plugin import contracts
-from tracker.plugin.contracts import read_codes
+from tracker.plugin.contracts import Answer, judge_json, read_codes, segment
 from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.signatures import hmac_hex, within
 
@@ -105,3 +105,68 @@ def test_a_token_is_renewed_before_it_ends_and_forgotten_once() -> None:
     tokens.forget("t2")
     tokens.forget("t2")
     assert tokens.get(client) == "t3"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [
+        ("1Z999", "1Z999"), ("a/b?c#d=e", "a%2Fb%3Fc%23d=e"), ("%2e%2e", "%252e%252e"), ("a\\b;c", "a%5Cb%3Bc"), ("\n\x00", "%0A%00"), ("é", "%C3%A9"),
+        (".", None), ("..", None), ("", None), ("a\ud800", None),
+    ],
+)  # fmt: skip
+def test_what_somebody_else_wrote_is_one_segment_of_a_path_or_refused(value: str, encoded: str | None) -> None:
+    if encoded is None:
+        with pytest.raises(Refused):
+            segment(value)
+    else:
+        assert segment(value) == encoded
+
+
+PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><title>Just a moment</title>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (200, PAGE, Transient), (404, PAGE, Transient), (403, b"<HTML></HTML>", Transient), (401, PAGE, CredentialsRejected),
+        (429, PAGE, RateLimited), (503, PAGE, Transient), (404, b"{}", NotFound), (403, b"", CredentialsRejected),
+        (200, b"", None), (204, b"", None), (200, b"<?xml version='1.0'?><a/>", None), (200, b'{"a": "<html>"}', None),
+    ],
+)  # fmt: skip
+def test_a_page_of_html_is_no_answer_whatever_its_status(
+    status: int, body: bytes, error: type[Exception] | None
+) -> None:
+    bare = Bare("a", contracts.Settings())
+    if error is None:
+        bare.judge(Answer(status, {}, body, AT))
+    else:
+        with pytest.raises(error) as raised:
+            bare.judge(Answer(status, {}, body, AT))
+        assert type(raised.value) is error
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"Service Unavailable", "HTTP 200 with something that is no JSON"),
+        (b"<a/>", "HTTP 200 with something that is no JSON"),
+        (b'{"response": {"errors": [{"code": "7", "message": "busy"}]}}', "HTTP 200 with an error: 7: busy"),
+        (b'{"response": {"errors": {"message": "busy"}}}', "HTTP 200 with an error: busy"),
+        (b'{"response": {"errors": ["busy"]}}', "HTTP 200 with an error: busy"),
+        (b'{"response": {"errors": 7}}', "HTTP 200 with an error: without a word"),
+        (b'{"response": {"errors": []}}', None),
+        (b'{"response": []}', None),
+        (b'{"response": {"errors": [', None),  # a cut answer: stored, and told by the parser
+        (b'{"parcels": [{"errors": 1}]}', None),
+        (b'\xef\xbb\xbf {"parcels": []}', None),
+        (b"[]", None),
+        (b"", None),
+    ],
+)
+def test_an_error_that_comes_with_200_is_transient(body: bytes, said: str | None) -> None:
+    if said is None:
+        judge_json(Answer(200, {}, body, AT), errors=("response", "errors"))
+    else:
+        with pytest.raises(Transient, match=said):
+            judge_json(Answer(200, {}, body, AT), errors=("response", "errors"))
+    judge_json(Answer(200, {}, b'{"errors": 1}', AT))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound
-from tracker.domain.facts import Code, Parcel, Parcels, Payload, Refs
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
+from tracker.domain.facts import Code, Parcel, Parcels, Payload, Refs, Report, Unread
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.plugin.conformance import AT, for_carrier
+from tracker.plugin.contracts import Answer
 
 TestConformance = for_carrier("carriers.dhl", fixtures=Path(__file__).parents[1] / "fixtures" / "dhl")
 HOST = "https://api-eu.dhl.com"
@@ -78,9 +79,14 @@ def test_the_handshake_is_answered_at_our_configured_host_with_their_secret(worl
 
 
 @pytest.mark.parametrize("address", ["https://evil.example/x?y", "", "../../x y", None])
-def test_a_handshake_that_names_no_subscription_is_a_bad_payload(make, address) -> None:
+@pytest.mark.parametrize("secret", ["s", "s\r\nx: y", "gehe\u00efm", ""])
+def test_a_handshake_that_names_no_subscription_is_a_bad_payload(make, address, secret) -> None:
     source, _ = make("carriers.dhl")
-    body = {"scope": "subscription.validate", "self": address, "secret": "s"}
+    body = {
+        "scope": "subscription.validate",
+        "self": address if secret == "s" else "https://x/4f1c-77",
+        "secret": secret,
+    }
 
     with pytest.raises(BadPayload):
         list(source.normalize(Payload("a", "webhook", (json.dumps(body).encode(),), AT, {})))
@@ -95,10 +101,16 @@ def test_a_status_of_a_service_we_do_not_know_falls_back_to_the_coarse_code(make
     assert source.meaning(Code("parcel-nl/unknown", "unknown")).status is None
 
 
-def _one(make, **shipment):
+def _all(make, *shipments, kind="poll"):
     source, _ = make("carriers.dhl")
-    body = {"shipments": [{"id": "JJD1", "service": "express", **shipment}]}
-    (report,) = source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT, {}))
+    body = {"shipments": list(shipments)}
+    items = source.normalize(Payload("a", kind, (json.dumps(body).encode(),), AT, {}))
+    return [i for i in items if isinstance(i, Report)], [i for i in items if isinstance(i, Unread)]
+
+
+def _one(make, **shipment):
+    (report,), unread = _all(make, {"id": "JJD1", "service": "express", **shipment})
+    assert unread == []
     return report
 
 
@@ -106,7 +118,33 @@ def test_a_shipment_without_events_tells_its_status(make) -> None:
     report = _one(make, status={"statusCode": "transit", "status": "PU", "timestamp": "2024-01-02T03:04:05Z"})
 
     assert report.scans[0].code == Code("express/transit", "PU", "PU")
+    assert report.scans[0].occurred_at.isoformat() == "2024-01-02T03:04:05+00:00"
     assert not report.complete
+
+
+def event(status: str, at: str, coarse: str = "transit") -> dict:
+    return {"timestamp": at, "statusCode": coarse, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "codes"),
+    [
+        (event("OK", "2024-01-04T09:00:00Z", "delivered"), ["OK"]),  # only the head tells it
+        (event("OH", "2024-01-03T09:00:00Z", "failure"), []),  # the newest event again
+        ({**event("OH", "2024-01-03T09:00:00Z", "failure"), "remark": "x"}, []),  # with a word more
+        (event("OH", "2024-01-02T09:00:00Z", "failure"), []),  # older than the newest event
+        (event("WC", "2024-01-02T08:00:00Z"), []),  # an older event says the same
+        (event("WC", "2024-01-04T08:00:00Z"), ["WC"]),  # out for delivery again: only the head tells it
+        ({"statusCode": "failure", "status": "OH"}, []),  # the same, without a time
+    ],
+)
+def test_a_status_at_the_head_becomes_a_scan_where_no_event_carries_it(make, status, codes) -> None:
+    events = [event("OH", "2024-01-03T09:00:00Z", "failure"), event("WC", "2024-01-02T08:00:00Z")]
+
+    report = _one(make, events=events, status=status)
+
+    assert [scan.code.code for scan in report.scans] == ["OH", "WC", *codes]
+    assert report.complete
 
 
 def test_an_event_without_time_or_status_code_is_kept(make) -> None:
@@ -121,12 +159,80 @@ def test_estimates_and_proof_are_read(make) -> None:
 
     assert _one(make, estimatedDeliveryTimeFrame=frame).edd.ends.hour == 12
     assert _one(make, estimatedTimeOfDelivery="2024-01-02T10:00:00").edd.begins.hour == 10
+    assert _one(make, estimatedTimeOfDelivery="2024-01-02T10:00:00").edd.ends.hour == 10
     assert _one(make, details=pod).proof.signed
     assert _one(make, details={}).proof is None
+
+
+def test_midnight_in_an_estimate_is_the_day(make) -> None:
+    edd = _one(make, estimatedTimeOfDelivery="2024-01-02T00:00:00+01:00").edd
+
+    assert [at.isoformat() for at in (edd.begins, edd.ends)] == [
+        "2024-01-02T00:00:00+01:00",
+        "2024-01-03T00:00:00+01:00",
+    ]
+
+
+def test_each_odd_piece_of_a_shipment_costs_itself_only(make) -> None:
+    odd = {
+        "id": "JJD2", "service": 7, "status": "delivered",
+        "events": [event("PU", "2024-01-02"), event("PU", "today"), {"status": 1, "timestamp": "2024-01-02"}, "moved",
+                   {**event("PU", "2024-01-02"), "location": "Bonn"}, {**event("PU", "2024-01-02"), "location": {"address": 5}}],
+        "details": {"proofOfDelivery": "yes"}, "estimatedDeliveryTimeFrame": {"estimatedFrom": "soon", "estimatedThrough": 1},
+        "estimatedTimeOfDelivery": "later",
+    }  # fmt: skip
+
+    (first, second), unread = _all(
+        make, {"id": "JJD1", "events": [event("PU", "2024-01-02T10:00:00Z")]}, odd, {"id": []}
+    )
+
+    assert (first.number, len(first.scans), first.complete) == ("JJD1", 1, True)
+    assert [scan.code.code for scan in second.scans] == ["PU", "PU", "missing", "PU", "PU"]
+    assert (second.edd, second.complete) == (None, False)
+    at = "$.shipments[1]"
+    assert [(one.where, one.subject, one.lacks) for one in unread] == [
+        *((f"{at}.{name}", "JJD2", "") for name in (
+            "service", "events[1].timestamp", "events[2].status", "events[3]", "events[4].location",
+            "events[5].location.address", "status", "details.proofOfDelivery", "estimatedDeliveryTimeFrame.estimatedFrom",
+            "estimatedDeliveryTimeFrame.estimatedThrough", "estimatedTimeOfDelivery",
+        )),
+        ("$.shipments[2].id", "", "all"),
+    ]  # fmt: skip
 
 
 def test_an_answer_without_shipments_names_its_path(make) -> None:
     source, _ = make("carriers.dhl")
 
-    with pytest.raises(BadPayload, match=r"\$\.shipments"):
-        list(source.normalize(Payload("a", "poll", (b"{}",), AT, {})))
+    for body in (b"{}", b'{"shipments": null}', b'{"shipments": 7}', b'{"shipments": [7]}'):
+        with pytest.raises(BadPayload, match=r"\$\.shipments"):
+            list(source.normalize(Payload("a", "poll", (body,), AT, {})))
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"status": 404, "title": "No result found"}', NotFound),
+        (b'{"status": 429, "title": "Too Many Requests"}', RateLimited),
+        (b'{"title": "Sorry", "status": "busy"}', Transient),
+        (b"\xef\xbb\xbf <!DOCTYPE html><title>Sorry</title>", Transient),
+    ],
+)
+def test_an_error_that_comes_with_200_is_an_error(make, body, error) -> None:
+    source, _ = make("carriers.dhl")
+
+    with pytest.raises(error):
+        source.judge(Answer(200, {}, body, AT))
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", b'{"shipments": [{"title": 1}]}', b'{"about": {"title": 1}}', b'{"title'])
+def test_what_is_no_error_is_judged_good(make, body) -> None:
+    source, _ = make("carriers.dhl")
+
+    source.judge(Answer(200, {}, body, AT))
+
+
+def test_a_subscription_that_could_leave_its_place_is_never_called(make) -> None:
+    source, client = make("carriers.dhl")
+
+    with pytest.raises(Refused):
+        source.register(client, Refs(("..:secret",)))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tracker.domain.errors import CredentialsRejected, WebhookRejected
-from tracker.domain.facts import Code, Parcel, Parcels, Payload
+from tracker.domain.errors import BadPayload, CredentialsRejected, Transient, WebhookRejected
+from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
 from tracker.plugin.conformance import AT, for_carrier
+from tracker.plugin.contracts import Answer
 
 TestConformance = for_carrier("carriers.easypost", fixtures=Path(__file__).parents[1] / "fixtures" / "easypost")
 HOST = "https://api.easypost.com/v2"
@@ -118,10 +119,17 @@ def test_a_status_nobody_knows_is_unknown(make) -> None:
     assert source.meaning(Code("tracker", "teleported/teleported")) is None
 
 
-def _tracker(make, **values):
+def _all(make, *trackers):
     source, _ = make("carriers.easypost")
+    body = json.dumps({"trackers": list(trackers)}).encode()
+    items = source.normalize(Payload("a", "poll", (body,), AT, {}))
+    return [i for i in items if isinstance(i, Report)], [i for i in items if isinstance(i, Unread)]
+
+
+def _tracker(make, **values):
     tracker = {"tracking_code": "N1", "carrier": "USPS", "status": "unknown", "tracking_details": [], **values}
-    (report,) = source.normalize(Payload("a", "poll", (json.dumps(tracker).encode(),), AT, {}))
+    (report,), unread = _all(make, tracker)
+    assert unread == []
     return report
 
 
@@ -139,3 +147,77 @@ def test_a_return_label_of_the_customer_travels_on_its_own_leg(make) -> None:
 
     assert report.scans[0].leg is Leg.CUSTOMER_RETURN
     assert report.as_of is not None
+
+
+@pytest.mark.parametrize(
+    ("head", "codes"),
+    [
+        ({"status": "delivered", "status_detail": "arrived_at_destination"}, ["in_transit", "delivered/arrived_at_destination"]),
+        ({"status": "failure"}, ["in_transit", "failure"]),
+        ({"status": "teleported"}, ["in_transit", "teleported"]),  # nobody knows it: UNKNOWN, as in a scan
+        ({"status": "in_transit", "status_detail": "departed_facility"}, ["in_transit"]),
+        ({"status": "unknown"}, ["in_transit"]),
+        ({"status": "error"}, ["in_transit"]),
+        ({"status": None}, ["in_transit"]),
+    ],
+)  # fmt: skip
+def test_a_status_at_the_head_becomes_a_scan_where_no_detail_carries_it(make, head, codes) -> None:
+    detail = {"status": "in_transit", "datetime": "2025-01-01T00:00:00Z"}
+
+    scans = _tracker(make, **head, tracking_details=[detail]).scans
+
+    assert [scan.code.code for scan in scans] == codes
+    assert all((scan.local, scan.occurred_at) == (None, None) for scan in scans[1:])
+
+
+def test_an_estimate_is_the_day_in_its_own_offset(make) -> None:
+    for given, begins, ends in (
+        ("2025-05-12T00:00:00Z", "2025-05-12T00:00:00+00:00", "2025-05-13T00:00:00+00:00"),
+        ("2025-05-12", "2025-05-12T00:00:00+00:00", "2025-05-13T00:00:00+00:00"),
+        ("2025-05-12T00:00:00-06:00", "2025-05-12T00:00:00-06:00", "2025-05-13T00:00:00-06:00"),
+    ):
+        edd = _tracker(make, est_delivery_date=given).edd
+        assert (edd.begins.isoformat(), edd.ends.isoformat()) == (begins, ends)
+
+
+def test_each_odd_piece_of_a_tracker_costs_itself_only(make) -> None:
+    detail = {"status": "in_transit", "status_detail": "in_transit", "datetime": "2025-01-01T10:00:00Z"}
+    good = {"tracking_code": "N1", "carrier": "USPS", "status": "in_transit", "tracking_details": [detail]}
+    odd = {
+        "tracking_code": "N2", "carrier": ["USPS"], "status": 1, "updated_at": "just now", "est_delivery_date": "soon",
+        "tracking_details": [
+            {**detail, "datetime": "9999-12-31T23:59:59-14:00"}, {**detail, "status": 1, "status_detail": {}},
+            {**detail, "tracking_location": "AUSTIN"}, "moved",
+        ],
+    }  # fmt: skip
+
+    (first, second), unread = _all(make, good, odd, {"status": "in_transit"})
+
+    assert (first.number, len(first.scans), first.complete) == ("N1", 1, True)
+    assert [scan.code.code for scan in second.scans] == ["in_transit/in_transit", "missing", "in_transit/in_transit"]
+    assert second.scans[0].local is None
+    assert (second.carrier, second.complete, second.as_of, second.edd) == ("unknown", False, None, None)
+    assert [(one.where, one.subject, one.lacks) for one in unread] == [
+        *((f"$.trackers[1].{name}", "N2", "") for name in (
+            "tracking_details[0].datetime", "tracking_details[1].status", "tracking_details[1].status_detail",
+            "tracking_details[2].tracking_location", "tracking_details[3]", "updated_at", "carrier", "status",
+            "est_delivery_date",
+        )),
+        ("$.trackers[2].tracking_code", "", "all"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [{"trackers": None}, {"trackers": [7]}, {"result": 7}, {"result": {}}])
+def test_an_answer_that_tells_nothing_is_not_no_news(make, body) -> None:
+    source, _ = make("carriers.easypost")
+
+    with pytest.raises(BadPayload):
+        source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT, {}))
+
+
+def test_an_error_that_comes_with_200_is_an_error(make) -> None:
+    source, _ = make("carriers.easypost")
+
+    with pytest.raises(Transient, match=r"HTTP 200 with an error: TRACKER\.SLOW: later"):
+        source.judge(Answer(200, {}, b'{"error": {"code": "TRACKER.SLOW", "message": "later"}}', AT))
+    source.judge(Answer(200, {}, b'{"trackers": [{"status": "error"}]}', AT))

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tracker.domain.facts import Parcel, Parcels, Payload
+import pytest
+
+from tracker.domain.errors import BadPayload, Transient
+from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread, fingerprint
+from tracker.domain.vocabulary import Precision, Zone
 from tracker.plugin.conformance import AT, for_carrier
+from tracker.plugin.contracts import Answer
 
 TestConformance = for_carrier("carriers.fedex", fixtures=Path(__file__).parents[1] / "fixtures" / "fedex")
 HOST = "https://apis.fedex.com"
@@ -27,15 +32,22 @@ def test_thirty_numbers_go_into_one_call(world, make) -> None:
     source.ping(client)
 
 
-def _result(make, **result):
+def _all(make, *results, number="1"):
     source, _ = make("carriers.fedex")
-    body = {"output": {"completeTrackResults": [{"trackingNumber": "1", "trackResults": [result]}]}}
-    (report,) = source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT, {}))
+    body = {"output": {"completeTrackResults": [{"trackingNumber": number, "trackResults": list(results)}]}}
+    items = source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT, {}))
+    return [i for i in items if isinstance(i, Report)], [i for i in items if isinstance(i, Unread)]
+
+
+def _result(make, **result):
+    (report,), unread = _all(make, result)
+    assert unread == []
     return report
 
 
 def test_an_error_that_is_not_not_found_is_an_error_of_tracking(make) -> None:
     assert _result(make, error={"code": "SYSTEM.UNAVAILABLE"}).tracking == "error"
+    assert _result(make, error={"code": ""}).tracking == "active"
 
 
 def test_a_delivered_parcel_has_no_estimate(make) -> None:
@@ -46,19 +58,173 @@ def test_a_delivered_parcel_has_no_estimate(make) -> None:
     assert _result(make).edd is None
 
 
+def span(edd) -> list[str]:
+    return [edd.begins.isoformat(), edd.ends.isoformat()]
+
+
+def test_midnight_in_an_estimate_without_a_window_is_the_day_in_its_own_offset(make) -> None:
+    dates = [{"type": "ESTIMATED_DELIVERY", "dateTime": "2026-08-28T00:00:00-06:00"}]
+    window = {"window": {"begins": "2026-08-28T00:00:00-06:00", "ends": "2026-08-28T12:00:00-06:00"}}
+
+    assert span(_result(make, dateAndTimes=dates).edd) == ["2026-08-28T00:00:00-06:00", "2026-08-29T00:00:00-06:00"]
+    assert (
+        span(_result(make, dateAndTimes=dates, estimatedDeliveryTimeWindow=window).edd)[1]
+        == "2026-08-28T12:00:00-06:00"
+    )
+
+
 def test_a_scan_without_a_date_is_kept(make) -> None:
     assert _result(make, scanEvents=[{"eventType": "OD", "date": ""}]).scans[0].local is None
 
 
 def test_a_scan_without_an_event_type_is_kept(make) -> None:
-    scans = _result(make, scanEvents=[{"derivedStatusCode": "IT"}, {"eventType": 7}]).scans
+    (report,), unread = _all(make, {"scanEvents": [{"derivedStatusCode": "IT"}, {"eventType": 7}, {}]})
 
-    assert [scan.code.code for scan in scans] == ["IT", "missing"]
+    assert [scan.code.code for scan in report.scans] == ["IT", "missing", "missing"]
+    assert [one.where[-9:] for one in unread] == ["eventType"]
 
 
 def test_links_may_come_as_value_or_values(make) -> None:
     more = {
-        "packageIdentifiers": [{"type": "OUTBOUND_LINK_TO_RETURN", "value": "9"}, {"type": "INVOICE", "value": "1"}, 7]
-    }
+        "packageIdentifiers": [
+            {"type": "OUTBOUND_LINK_TO_RETURN", "value": "9"}, {"type": "INVOICE", "value": "1"}, 7,
+            {"type": "OUTBOUND_LINK_TO_RETURN", "values": ["10", 11, ""]}, {"type": "OUTBOUND_LINK_TO_RETURN", "values": "12"},
+        ]
+    }  # fmt: skip
 
-    assert [link.number for link in _result(make, additionalTrackingInfo=more).links] == ["9"]
+    (report,), unread = _all(make, {"additionalTrackingInfo": more})
+
+    assert [link.number for link in report.links] == ["9", "10"]
+    assert [one.where.partition("packageIdentifiers")[2] for one in unread] == ["[2]", "[3].values", "[4].values"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "means"),
+    [
+        ("DE:07", "", ("exception", "refused")),  # the leading zeros are part of the code: three things
+        ("DE:007", "", ("delivery_attempted", "recipient_unavailable")),
+        ("DE:7", "", ("delivery_attempted", "unspecified")),
+        ("DE:7", "Customer not available or business closed", ("delivery_attempted", "recipient_unavailable")),
+        ("DE:08", "", ("delivery_attempted", "recipient_unavailable")),
+        ("DE:17", "", ("in_transit", "delivery_rescheduled")),
+        ("DE:03", "", ("exception", "address_incorrect")),
+        ("SE:03", "", ("exception", "address_incorrect")),
+        ("DE:083", "", ("delayed", "external")),
+        ("SE:099", "", ("delivery_failed", "undeliverable")),
+        ("SE:A25", "Delayed by weather", ("delayed", "weather")),
+        ("SE:A25", "Nobody knows", ("exception", "unspecified")),
+        ("DE", "Refused", ("delivery_attempted", "unspecified")),
+        ("CD", "", ("on_hold", "customs_hold")),
+    ],
+)
+def test_a_reason_is_read_as_it_is_printed(make, code, text, means) -> None:
+    source, _ = make("carriers.fedex")
+    meaning = source.meaning(Code("track", code, text))
+
+    assert (meaning.status, meaning.reason) == means
+
+
+def test_a_code_that_nobody_knows_has_no_reason_either(make) -> None:
+    source, _ = make("carriers.fedex")
+
+    assert source.meaning(Code("track", "QQ:07")) is None
+
+
+def head(code, **more):
+    return {"code": code, "derivedCode": code, "statusByLocale": code, **more}
+
+
+OD = {"date": "2026-08-28T04:44:00-05:00", "eventType": "OD", "derivedStatusCode": "IT"}
+WHEN = [{"type": "ACTUAL_DELIVERY", "dateTime": "2026-08-28T09:10:00-05:00"}]
+
+
+@pytest.mark.parametrize(
+    ("latest", "dates", "scan"),
+    [
+        (head("DL"), WHEN, ("DL", "2026-08-28T09:10:00", Zone.OFFSET, Precision.SECOND)),
+        (head("DL"), [{**WHEN[0], "dateTime": "2026-08-28T00:00:00-05:00"}], ("DL", "2026-08-28T00:00:00", Zone.OFFSET, Precision.DATE)),
+        (head("DL"), [{**WHEN[0], "dateTime": "2026-08-28"}], ("DL", "2026-08-28T00:00:00", Zone.UNKNOWN, Precision.DATE)),
+        (head("DL"), [], ("DL", None, Zone.UNKNOWN, Precision.SECOND)),
+        (head("HL"), WHEN, ("HL", None, Zone.UNKNOWN, Precision.SECOND)),  # the delivery's time is not its own
+        (head("QQ"), [], ("QQ", None, Zone.UNKNOWN, Precision.SECOND)),  # UNKNOWN, as in a scan
+        ({"derivedCode": "DL"}, WHEN, ("DL", "2026-08-28T09:10:00", Zone.OFFSET, Precision.SECOND)),
+        (head("DE", ancillaryDetails=[{"reason": "07"}]), [], ("DE:07", None, Zone.UNKNOWN, Precision.SECOND)),
+        (head("DE", ancillaryDetails=[{}]), [], ("DE", None, Zone.UNKNOWN, Precision.SECOND)),
+        (head("SE"), [], ("SE", None, Zone.UNKNOWN, Precision.SECOND)),
+        (head("OD"), [], None),  # the newest event
+        (head("IT"), [], None),  # what FedEx derives from the newest event
+        (head("ED"), [], None),  # another word for the same status
+        (head("SP"), [], None),  # says nothing of where it is
+        ({}, [], None),
+    ],
+)  # fmt: skip
+def test_a_status_at_the_head_becomes_a_scan_where_no_event_carries_it(make, latest, dates, scan) -> None:
+    report = _result(make, latestStatusDetail=latest, dateAndTimes=dates, scanEvents=[OD])
+
+    assert [s.code.code for s in report.scans] == ["OD", *([scan[0]] if scan else [])]
+    if scan:
+        made = report.scans[-1]
+        assert (made.local.isoformat() if made.local else None, made.zone, made.precision) == scan[1:]
+
+
+def test_the_scan_of_a_head_is_the_scan_that_the_event_makes(make) -> None:
+    at = {"city": "AUSTIN", "countryCode": "US"}
+    real = {"date": WHEN[0]["dateTime"], "eventType": "DL", "eventDescription": "Delivered", "scanLocation": at}
+
+    early = _result(make, latestStatusDetail=head("DL", scanLocation=at), dateAndTimes=WHEN)
+    late = _result(make, latestStatusDetail=head("DL", scanLocation=at), dateAndTimes=WHEN, scanEvents=[real])
+
+    assert [fingerprint(scan) for scan in early.scans] == [fingerprint(scan) for scan in late.scans]
+    assert (early.complete, late.complete) == (False, True)
+
+
+def test_each_odd_piece_of_a_result_costs_itself_only(make) -> None:
+    odd = {
+        "trackingNumberInfo": {"trackingNumberUniqueId": 5}, "error": "none", "deliveryDetails": 1, "latestStatusDetail": [],
+        "scanEvents": [OD, {**OD, "date": "yesterday"}, {**OD, "scanLocation": "AUSTIN"}, None],
+        "dateAndTimes": [{"type": "ESTIMATED_DELIVERY", "dateTime": "Pending"}, {"type": "SHIP", "dateTime": "-"}, 1],
+        "estimatedDeliveryTimeWindow": {"window": {"begins": "now", "ends": "later"}}, "additionalTrackingInfo": "none",
+    }  # fmt: skip
+
+    (first, second), unread = _all(make, odd, {"scanEvents": [OD]}, 9)
+
+    assert ([scan.code.code for scan in first.scans], first.edd, first.complete) == (["OD"] * 3, None, False)
+    assert (len(second.scans), second.complete) == (1, True)
+    results = "$.output.completeTrackResults[0].trackResults"
+    names = (
+        "scanEvents[1].date", "scanEvents[2].scanLocation", "scanEvents[3]", "trackingNumberInfo.trackingNumberUniqueId",
+        "error", "dateAndTimes[0].dateTime", "dateAndTimes[2]", "latestStatusDetail", "deliveryDetails",
+        "estimatedDeliveryTimeWindow.window.begins", "estimatedDeliveryTimeWindow.window.ends", "additionalTrackingInfo",
+    )  # fmt: skip
+    assert [one.where for one in unread] == [*(f"{results}[0].{name}" for name in names), f"{results}[2]"]
+    assert {one.subject for one in unread} == {"1"}
+
+
+def test_a_number_of_which_nothing_is_told_is_named(make) -> None:
+    source, _ = make("carriers.fedex")
+    numbers = [{"trackingNumber": "1", "trackResults": [{}]}, {"trackingNumber": "2"}, {"trackResults": []}]
+    body = json.dumps({"output": {"completeTrackResults": numbers}}).encode()
+
+    one, *unread = source.normalize(Payload("a", "poll", (body,), AT, {}))
+
+    assert one.number == "1"
+    at = "$.output.completeTrackResults"
+    assert [(u.where, u.subject, u.lacks) for u in unread] == [
+        (f"{at}[1].trackResults", "2", ""), (f"{at}[2].trackingNumber", "", "all"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("output", [None, {}, {"completeTrackResults": 7}, {"alerts": "x"}])
+def test_an_answer_that_tells_nothing_is_not_no_news(make, output) -> None:
+    source, _ = make("carriers.fedex")
+
+    with pytest.raises(BadPayload, match=r"\$\.output"):
+        source.normalize(Payload("a", "poll", (json.dumps({"output": output}).encode(),), AT, {}))
+
+
+def test_an_error_that_comes_with_200_is_an_error(make) -> None:
+    source, _ = make("carriers.fedex")
+    body = {"transactionId": "t", "errors": [{"code": "SERVICE.UNAVAILABLE.ERROR", "message": "Try later"}]}
+
+    with pytest.raises(Transient, match=r"HTTP 200 with an error: SERVICE\.UNAVAILABLE\.ERROR: Try later"):
+        source.judge(Answer(200, {}, json.dumps(body).encode(), AT))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -21,6 +21,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from tracker.domain.errors import (
+    BadPayload,
     CredentialsRejected,
     NotFound,
     RateLimited,
@@ -47,6 +48,7 @@ from tracker.domain.facts import (
     Unread,
 )
 from tracker.domain.vocabulary import Leg, OrderStatus, Reason, ShippingStatus, Trust
+from tracker.plugin.payloads import BOM, document, text
 
 Secrets = tuple[SecretStr, ...]  # several at once while one is being rotated, newest first
 
@@ -67,11 +69,14 @@ class Request:
 def segment(value: str) -> str:
     """Return what somebody else wrote (a number, a ref, an id) as one percent-encoded segment of a path (RFC 3986 3.3).
 
-    Raises Refused for `.`, `..` and nothing at all: encoding does not help there.
+    Raises Refused for `.`, `..` and nothing at all, where encoding does not help, and for what is no text.
     """
     if value in ("", ".", ".."):
         raise Refused(f"{value!r} can be no part of an address")
-    return quote(value, safe="=")
+    try:
+        return quote(value, safe="=")
+    except UnicodeEncodeError:  # a lone surrogate
+        raise Refused(f"{value!r:.80} can be no part of an address") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,11 @@ class Source(ABC):
         raise Refused("this plugin cannot be pinged")
 
     def judge(self, answer: Answer) -> None:
-        """Raise from the error tree unless the answer is what was asked for. By HTTP status; override for oddities."""
+        """Raise from the error tree unless the answer is what was asked for. By HTTP status; override for oddities.
+
+        A page of HTML is never an answer, whatever its status. See `judge_json` for sources that speak nothing but JSON.
+        """
+        not_html(answer)
         judge_by_status(answer)
 
     def pace(self, answer: Answer) -> timedelta | None:
@@ -188,6 +197,49 @@ def judge_by_status(answer: Answer) -> None:
         after = retry_after(answer)
         raise RateLimited(said, after) if after else Transient(said)
     raise Refused(said)
+
+
+_BY_STATUS = (401, 408, 425, 429, *range(500, 600))  # say enough, whatever comes with them
+
+
+def not_html(answer: Answer) -> None:
+    """Raise Transient where a page of HTML came: of a proxy, a firewall, a shop under repair. It is no answer to us.
+
+    So a page with 200 is never "no news", one with 404 never "no such parcel", one with 403 never "the key is wrong". 401,
+    429 and failures of the server keep what they say.
+    """
+    page = answer.body[:1000].removeprefix(BOM).lstrip().lower()
+    if page[:1] == b"<" and (b"<html" in page or b"<!doctype html" in page) and answer.status not in _BY_STATUS:
+        raise Transient(f"HTTP {answer.status} with a page of HTML instead of an answer")
+
+
+def judge_json(answer: Answer, errors: Sequence[str] = ()) -> None:
+    """Judge the answer of a source that speaks nothing but JSON: by HTTP status, and by what came.
+
+    Raises Transient for a body that is no JSON at all, and for an error body that comes with a good status: one that has
+    something at the path `errors`. An empty body is fine here; the parser refuses it where it must not be.
+    """
+    not_html(answer)
+    judge_by_status(answer)
+    body = answer.body.removeprefix(BOM).lstrip()
+    if body and body[:1] not in (b"{", b"["):
+        raise Transient(f"HTTP {answer.status} with something that is no JSON")
+    if errors and f'"{errors[-1]}"'.encode() in body:
+        try:
+            said: Any = document(body)
+        except BadPayload:
+            return  # it is stored, and told by the parser
+        for name in errors:
+            said = said.get(name) if isinstance(said, dict) else None
+        if said:
+            raise Transient(f"HTTP {answer.status} with an error: {_said(said)}")
+
+
+def _said(error: Any) -> str:
+    """Say what an error body says: the first one's code and message, or what there is."""
+    first = error[0] if isinstance(error, list) else error
+    parts = [text(first.get(name)) for name in ("code", "message")] if isinstance(first, dict) else [text(first)]
+    return ": ".join(part for part in parts if part)[:200] or "without a word"
 
 
 def retry_after(answer: Answer, most: timedelta = timedelta(hours=1)) -> timedelta | None:

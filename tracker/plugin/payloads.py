@@ -2,33 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from itertools import repeat
 from typing import Any, TypeVar, TypeVarTuple
 
 import orjson
 
 from tracker.domain.errors import BadPayload
-from tracker.domain.facts import Unread
+from tracker.domain.facts import Code, Edd, Meaning, Scan, Unread
 from tracker.domain.vocabulary import Precision, Zone
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 MOST_TEXT = 500
+MARK = "\ufffd"  # stands for a character, and before a number, that cannot be what it says
+BOM = b"\xef\xbb\xbf"
+_ODD = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL refuses NUL in texts, UTF-8 lone surrogates
+_NUL = b"\\u0000"
 _OBJECT = {dict}
+_MIDNIGHT = time()
 _iso, _combine = datetime.fromisoformat, datetime.combine
 _DATE, _SECOND, _OFFSET, _UNKNOWN = Precision.DATE, Precision.SECOND, Zone.OFFSET, Zone.UNKNOWN  # 0.08 us a look-up
+_NEVER = (None, None, _UNKNOWN, _SECOND)
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """Decode a JSON object. Raises BadPayload on anything else: not UTF-8, too deep, NaN, a list, a lone surrogate."""
+    """Decode a JSON object; one odd character or number takes nothing from the rest of the document.
+
+    A character that cannot be kept (not UTF-8, a lone surrogate, NUL) becomes U+FFFD; a number that is none (NaN, 1e400)
+    the text of it, marked with U+FFFD; one of more than 18 digits its text. A byte-order mark is skipped. Raises
+    BadPayload on anything else: no JSON, nested too deep, a list.
+    """
+    value = document(body)
+    return value if value.__class__ is dict else mapping(value, "$")
+
+
+def document(body: bytes) -> Any:
+    """Decode any JSON document, as `decode` does an object."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadPayload("$", f"not JSON: {error.msg} at character {error.pos}") from None
-    return mapping(value, "$")
+        return _patiently(body, f"not JSON: {error.msg} at character {error.pos}")
+    return _marked(value) if b"\\" in body and _NUL in body else value  # the first is found much faster
+
+
+def _patiently(body: bytes, problem: str) -> Any:
+    """Read what orjson refuses whole for one odd piece."""
+    try:
+        printed = body.removeprefix(BOM).decode("utf-8", "replace")
+        value = json.loads(printed, parse_float=_float, parse_int=_int, parse_constant=_mark, strict=False)
+        return _marked(value)
+    except (ValueError, RecursionError):
+        raise BadPayload("$", problem) from None
+
+
+def _marked(value: Any) -> Any:
+    """Mark the characters that nobody can store."""
+    if isinstance(value, str):
+        return _ODD.sub(MARK, value)
+    if isinstance(value, dict):
+        return {_marked(name): _marked(inner) for name, inner in value.items()}
+    return [_marked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _mark(printed: str) -> str:
+    return f"{MARK}{printed[:40]}"
+
+
+def _float(printed: str) -> float | str:
+    value = float(printed)
+    return value if math.isfinite(value) else _mark(printed)
+
+
+def _int(printed: str) -> int | str:
+    if len(printed) <= 18:
+        return int(printed)
+    return printed if len(printed) <= 100 else _mark(printed)
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:
@@ -45,18 +99,6 @@ def listing(value: Any, where: str) -> list[Any]:
     if isinstance(value, list):
         return value
     raise BadPayload(where, f"must be a list, is {_kind(value)}")
-
-
-def each(value: Any, where: str, read: Callable[[dict[str, Any], *Ts], T], *more: *Ts) -> list[T]:
-    """Read the objects of a list; `read` names places from its own object on (`$`), what it raises tells the whole path."""
-    found: list[T] = []
-    try:
-        items = listing(value, "$")
-        objects = items if set(map(type, items)) <= _OBJECT else (mapping(item, "$") for item in items)
-        found.extend(map(read, objects, *map(repeat, more)))  # type: ignore[arg-type]  # a loop in C, which leaves what was read before it raised
-    except BadPayload as error:
-        raise _under(f"{where}[{len(found)}]" if isinstance(value, list) else where, error) from None
-    return found
 
 
 def pieces(
@@ -110,13 +152,14 @@ def piece(
         found = read(mapping(value, "$"), missed, *more)
     except BadPayload as error:
         missed.append(Unread(error.where, error.problem, lacks=lacks))
-    unread.extend(replace(one, where=f"{where}{one.where[1:]}") for one in missed)
+    if missed:
+        unread.extend(replace(one, where=f"{where}{one.where[1:]}") for one in missed)
     return found
 
 
 def optional(read: Callable[[Any, str], T], value: Any, where: str, unread: list[Unread]) -> T | None:
     """Read a value that its object can do without: None where it is missing, or told in `unread` where it cannot be read."""
-    if value is None:
+    if absent(value):
         return None
     try:
         return read(value, where)
@@ -125,21 +168,46 @@ def optional(read: Callable[[Any, str], T], value: Any, where: str, unread: list
         return None
 
 
-def inside(value: Any, where: str, read: Callable[[dict[str, Any], *Ts], T], *more: *Ts) -> T:
-    """Read one object, as `each` reads those of a list."""
-    try:
-        return read(mapping(value, "$"), *more)
-    except BadPayload as error:
-        raise _under(where, error) from None
+def section(value: Any, where: str, unread: list[Unread]) -> dict[str, Any]:
+    """Return an object that its owner can do without: empty where it is missing, or no object, which is told."""
+    if isinstance(value, dict):
+        return value
+    if not absent(value):
+        unread.append(Unread(where, f"must be an object, is {_kind(value)}"))
+    return {}
+
+
+def absent(value: Any) -> bool:
+    """Say whether a value is missing: carriers print null or an empty text for what they do not know."""
+    return value is None or value == ""
+
+
+def about(subject: str, unread: list[Unread]) -> None:
+    """Say whose pieces these are: the order's ref, or the parcel's number."""
+    unread[:] = [one if one.subject else replace(one, subject=subject) for one in unread]
+
+
+def told(read: Sequence[T], unread: Sequence[Unread]) -> list[T | Unread]:
+    """Return what was read of a payload, and what was not; raises BadPayload where nothing was read of something there."""
+    if not unread:
+        return list(read)
+    if not read:
+        raise BadPayload(unread[0].where, unread[0].problem)
+    return [*read, *unread]
 
 
 def text(value: Any) -> str:
-    """Return a text that nothing depends on: trimmed and clipped; what is no text is empty."""
+    """Return a text of a decoded document that nothing depends on: trimmed and clipped; what is no text is empty."""
     if value.__class__ is str:
-        if "\x00" not in value and len(value) <= MOST_TEXT:
-            return value.strip()
-        return value.strip()[:MOST_TEXT].replace("\x00", "\ufffd")  # PostgreSQL refuses NUL in texts
+        return value.strip() if len(value) <= MOST_TEXT else value.strip()[:MOST_TEXT]
     return ""
+
+
+def term(value: Any, where: str, unread: list[Unread]) -> str:
+    """Return a text on which something depends that can be missing: a code, a service. What is no text is told, and empty."""
+    if not isinstance(value, str) and value is not None:
+        unread.append(Unread(where, f"must be a text, is {_kind(value)}"))
+    return text(value)
 
 
 def word(value: Any, where: str) -> str:
@@ -151,7 +219,7 @@ def word(value: Any, where: str) -> str:
     found: str = value.strip()
     if not 0 < len(found) <= 100:
         raise BadPayload(where, f"must have 1 to 100 characters, has {len(found)}")
-    return found.replace("\x00", "\ufffd")
+    return found
 
 
 def number(value: Any, where: str) -> str:
@@ -167,24 +235,72 @@ def moment(value: Any, where: str) -> datetime:
     if not isinstance(value, str):
         raise BadPayload(where, f"must be a date and time, is {_kind(value)}")
     try:
-        return datetime.fromisoformat(value.strip())
+        at = datetime.fromisoformat(value.strip())
     except ValueError:
         raise BadPayload(where, f"is no ISO 8601 date and time: {value[:40]!r}") from None
+    if not 1 < at.year < 9999:  # beside an offset these are outside of what a clock can say
+        raise BadPayload(where, f"is no year that can be: {value[:40]!r}")
+    return at
 
 
-def printed(value: Any, where: str) -> tuple[datetime, datetime | None, Zone, Precision]:
-    """Return a moment as a scan holds it: local time, the instant where an offset was printed, its zone, how fine it is."""
+def printed(value: Any, where: str, unread: list[Unread]) -> tuple[datetime | None, datetime | None, Zone, Precision]:
+    """Return a moment as a scan holds it: local time, the instant where an offset was printed, its zone, how fine it is.
+
+    Without any time where none is printed; and where it cannot be read, which is told in `unread`.
+    """  # fmt: skip
     try:
         at = _iso(value)
+        if not 1 < at.year < 9999:
+            raise ValueError
     except (TypeError, ValueError):
-        at = moment(value, where)  # white space around it; or its error
+        if absent(value):
+            return _NEVER
+        read = optional(moment, value, where, unread)  # white space around it; or its error
+        if read is None:
+            return _NEVER
+        at = read
     if at.tzinfo is None:
         return at, None, _UNKNOWN, _DATE if len(value.strip()) == 10 else _SECOND
     return _combine(at, at.time()), at, _OFFSET, _SECOND  # at.replace(tzinfo=None) takes 0.7 us, this 0.1
 
 
-def _under(where: str, error: BadPayload) -> BadPayload:
-    return BadPayload(f"{where}{error.where[1:]}", error.problem)
+def estimate(begins: datetime, ends: datetime | None = None) -> Edd:
+    """Return an estimate: a window, or one moment. Midnight means the whole day, in its own offset; naive is read as UTC."""
+    begins, ends = (at if at.tzinfo else at.replace(tzinfo=UTC) for at in (begins, ends or begins))
+    if ends <= begins:
+        ends = begins + timedelta(days=1) if begins.time() == _MIDNIGHT else begins
+    return Edd(begins, ends)
+
+
+def with_head(scans: Sequence[Scan], head: Scan, meaning: Callable[[Code], Meaning | None]) -> tuple[Scan, ...]:
+    """Add the status at the head of an answer as a scan, where no scan carries it.
+
+    Nothing is added where it says nothing about where the parcel is, where a scan says the same (of a code without a
+    meaning: has the same code), or, where the head has a time, unless it is later than all scans and the newest says
+    something else: a second attempt of which only the head tells.
+    """
+    says = meaning(head.code)
+    if says is not None and says.status is None:
+        return tuple(scans)
+
+    def same(scan: Scan) -> bool:
+        if says is None:
+            return scan.code.code == head.code.code
+        other = meaning(scan.code)
+        return other is not None and other.status is says.status
+
+    carrying = [scan for scan in scans if same(scan)]
+    if carrying:
+        at, times = _clock(head), [_clock(scan) for scan in scans]
+        newest = max((time for time in times if time is not None), default=None)
+        if at is None or newest is None or at <= newest or any(_clock(scan) in (None, newest) for scan in carrying):
+            return tuple(scans)
+    return (*scans, head)
+
+
+def _clock(scan: Scan) -> datetime | None:
+    """Return what a clock at the place of a scan showed, as far as it is told."""
+    return scan.local or (scan.occurred_at.replace(tzinfo=None) if scan.occurred_at else None)
 
 
 def _kind(value: Any) -> str:
