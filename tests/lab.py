@@ -212,7 +212,8 @@ def lab(database: str, folder: Path, **more: Any) -> Any:
 def tracker_body(number: str, *details: dict[str, Any], **more: Any) -> bytes:
     """Make an EasyPost tracker."""
     return orjson.dumps(
-        {"object": "Tracker", "tracking_code": number, "carrier": "USPS", "status": "in_transit",
+        {"object": "Tracker", "tracking_code": number, "carrier": "USPS",
+         "status": details[-1]["status"] if details else "in_transit",
          "tracking_details": list(details), **more}
     )  # fmt: skip
 

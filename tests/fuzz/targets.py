@@ -19,7 +19,7 @@ from tracker.config.plugins import names
 from tracker.config.yamlfile import parse
 from tracker.daemon.receiver import Connection, Receiver
 from tracker.domain.errors import BadPayload, ConfigError, SourceError, WebhookRejected
-from tracker.domain.facts import Checkout, Code, Hint, Order, Payload, Report, fingerprint
+from tracker.domain.facts import Checkout, Code, Hint, Order, Payload, Report, Unread, fingerprint
 from tracker.domain.timeline import place_in_time
 from tracker.plugin.conformance import AT, KINDS, example_settings, plugin_of
 from tracker.plugin.contracts import Answer
@@ -63,7 +63,7 @@ def read(module: str, kind: str, body: bytes) -> None:
         if isinstance(item, Report):
             _report(source, item)
         else:
-            assert isinstance(item, Order | Hint | Checkout)
+            assert isinstance(item, Order | Hint | Checkout | Unread)
             storable(repr(item))
 
 

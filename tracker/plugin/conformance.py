@@ -29,7 +29,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from tracker.domain.errors import BadPayload, SourceError, WebhookRejected
 from tracker.domain.facts import Checkout, Hint, Meaning, Order, Payload, Report, Scan, Since, Unread, fingerprint
 from tracker.domain.vocabulary import ShippingStatus, Trust
-from tracker.plugin.contracts import Answer, Carrier, Platform, Source
+from tracker.plugin.contracts import Answer, Carrier, Platform, Request, Source, Vault
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 KINDS = ("webhook", "poll", "read")
@@ -49,6 +49,34 @@ BAD_BODIES = {
     "html": b"<html><body>Service Unavailable</body></html>",
     "an empty object": b"{}",
 }
+
+
+class Recorder:
+    """A client that sends nothing: it keeps each request, and answers all of them with the same."""
+
+    def __init__(self, body: bytes = b'{"access_token": "t", "expires_in": 3600}') -> None:
+        self.sent: list[Request] = []
+        self.vault: Vault = _Forgetful()
+        self._body = body
+
+    def send(self, request: Request) -> Answer:
+        """Keep the request."""
+        self.sent.append(request)
+        return Answer(200, {}, self._body, AT)
+
+    def now(self) -> datetime:
+        """Return the moment that all fixtures are read at."""
+        return AT
+
+
+class _Forgetful:
+    """A vault that holds nothing."""
+
+    def load(self) -> str | None:
+        return None
+
+    def store(self, value: str) -> None:
+        """Forget it."""
 
 
 def plugin_of(module: str) -> type[Source]:
@@ -87,7 +115,8 @@ def facts(items: list[Report | Order | Hint | Checkout | Unread], plugin: Source
     found: list[dict[str, Any]] = []
     for item in items:
         if isinstance(item, Unread):
-            found.append({"unread": item.where, "problem": item.problem})
+            said = {"unread": item.where, "problem": item.problem, "subject": item.subject, "lacks": item.lacks}
+            found.append({name: value for name, value in said.items() if value})
         elif isinstance(item, Hint):
             found.append({"hint": item.ref})
         elif isinstance(item, Checkout):
