@@ -194,8 +194,9 @@ stores:
     def summaries_are_whole(self) -> None:
         """Demand that each parcel's summary, read on from scan to scan, is what all its stored scans make."""
         known: dict[int, list[Any]] = {row.id: [] for row in self.rows(tables.shipments)}
-        for row in self.rows(tables.scans, tables.scans.c.withdrawn_at.is_(None)):
-            known[row.shipment_id].append(facts.told_of([row._mapping[column.name] for column in facts.TOLD]))
+        for row in self.rows(tables.scans):
+            gone = row.withdrawn_at and (row.missing_since or row.withdrawn_at)
+            known[row.shipment_id].append(facts.told_of([row._mapping[column.name] for column in facts.TOLD], gone))
         for row in self.rows(tables.shipments):
             assert row.summary == dump(SUMMARY, summarize(known[row.id])), row.number
 

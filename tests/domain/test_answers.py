@@ -351,17 +351,21 @@ def test_a_persons_correction_is_written_once() -> None:
     assert "gate:no_step_back" in reconcile(kept, [MOVING], GUIDE, T0 + H).because
 
 
-def test_a_carriers_correction_is_written_where_the_policy_accepts_it_and_found_where_not() -> None:
+def test_a_carriers_correction_is_written_where_the_policy_accepts_it_and_found_either_way() -> None:
     one = told(O.DELIVERED, status_at=T0)
     parcel = shipment(S.OUT_FOR_DELIVERY, at=T0 + H, custody_at=T0 - D, corrected=True)
 
-    found = finding(reconcile(one, [parcel], GUIDE, T0 + 2 * H), K.CORRECTION_AFTER_DELIVERED)
-    assert found == Finding(
+    told_so = Finding(
         K.CORRECTION_AFTER_DELIVERED, "shop/#1/ups/N1", Severity.WARNING, Act.ACT,
-        {"order": "#1", "owner": "platform", "parcel": "ups N1", "shop": "DELIVERED", "carrier": "out_for_delivery"}, T0 + H,
+        {"order": "#1", "owner": "platform", "parcel": "ups N1", "told": "delivered", "told_at": "2026-11-02 08:00Z",
+         "contradicted_by": "out_for_delivery", "at": "2026-11-02 09:00Z"}, T0 + H,
         "send the support packet: tracker evidence #1",
     )  # fmt: skip
-    (write,) = actions(reconcile(one, [parcel], replace(GUIDE, corrections=True), T0 + 2 * H), "order_status")
+    left = reconcile(one, [parcel], GUIDE, T0 + 2 * H)
+    assert (finding(left, K.CORRECTION_AFTER_DELIVERED), actions(left, "order_status")) == (told_so, [])
+    followed = reconcile(one, [parcel], replace(GUIDE, corrections=True), T0 + 2 * H)
+    assert finding(followed, K.CORRECTION_AFTER_DELIVERED) == told_so
+    (write,) = actions(followed, "order_status")
     assert (write.target, write.rules[0], write.happened_at) == (O.OUT_FOR_DELIVERY, "carrier_correction", T0 + H)
 
 
@@ -567,11 +571,15 @@ def test_an_order_whose_parcel_came_back_or_is_not_shipped_is_not_ahead() -> Non
         assert K.ORDER_AHEAD not in {f.kind for f in reconcile(one, parcels, GUIDE, T0 + 9 * D).findings}
 
 
-def test_a_delivery_that_the_carrier_took_back_before_any_hand_over_is_found_with_both_words() -> None:
+def test_a_delivery_that_the_carrier_took_back_before_any_hand_over_is_found_with_what_was_told() -> None:
     one = told(O.DELIVERED, status_at=T0)
     parcel = shipment(S.PRE_TRANSIT, at=T0 + H, corrected=True)
     found = finding(reconcile(one, [parcel], GUIDE, T0 + 2 * H), K.CORRECTION_AFTER_DELIVERED)
-    assert (found.evidence["shop"], found.evidence["carrier"], found.since) == ("DELIVERED", "pre_transit", T0 + H)
+    assert (found.evidence["told"], found.evidence["contradicted_by"], found.since) == (
+        "delivered",
+        "pre_transit",
+        T0 + H,
+    )
 
 
 def test_a_delivered_order_of_parcels_without_a_date_is_still_an_order() -> None:

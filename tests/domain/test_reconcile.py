@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.domain.facts import Edd, Fulfilment, Order, Parcel, Published, Shipment, Summary
+from tracker.domain.facts import Edd, Fulfilment, Order, Parcel, Published, Shipment, Summary, TakenBack
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import aggregate, apply, reconcile
 from tracker.domain.vocabulary import (
@@ -45,6 +45,8 @@ def shipment(status: S, *, number: str = "N1", at: datetime = T0, **more: Any) -
         "custody_at": at if status.custody else None,
         "delivered_at": at if status is S.DELIVERED else None,
     }
+    if more.get("corrected"):
+        values["taken_back"] = TakenBack(S.DELIVERED, at - timedelta(hours=1), by=status, by_at=at)
     return Shipment("ups", number, 1, Summary(**{**values, **more}), tracking, edd, linked_at=T0)
 
 

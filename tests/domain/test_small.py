@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.domain import vocabulary
-from tracker.domain.cadence import DEFAULT, next_poll
+from tracker.domain.cadence import DEFAULT, looks_after, next_poll
 from tracker.domain.facts import Edd, Payload, Summary
 from tracker.domain.hashing import digest
 from tracker.domain.numbers import candidates, clean
@@ -52,12 +53,58 @@ def test_slower_when_quiet() -> None:
     assert quiet > fresh * 1.9
 
 
-def test_a_delivered_parcel_is_looked_at_three_more_times() -> None:
-    now, looks = T0, 0
+def test_a_delivered_parcel_is_looked_at_ever_more_rarely_for_a_week() -> None:
+    now, looks = T0, []
     while (wait := at(S.DELIVERED, now=now)) is not None:
-        now, looks = now + wait, looks + 1
+        now += wait
+        looks.append(round((now - T0) / H / SPREAD))
 
-    assert looks == 3
+    assert looks == [12, 36, 84, 168]
+
+
+@pytest.mark.parametrize(
+    ("hours", "looks"),
+    [
+        (0, []), (6, [6]), (12, [12]), (13, [13]), (24, [12, 24]), (84, [12, 36, 84]), (100, [12, 36, 100]),
+        (14 * 24, [12, 36, 84, 180, 336]),
+    ],
+)  # fmt: skip
+def test_looks_after_the_end_go_on_for_as_long_as_is_wished_and_no_longer(hours: int, looks: list[int]) -> None:
+    assert [look / H for look in looks_after(hours * H)] == looks
+
+
+SPREAD = 1 + (zlib.crc32(b"N1") % 1000) / 10_000
+
+
+def doubted(status: S, hours: float, *, disputed: bool = False, silent: float = 0) -> float | None:
+    """Return how long the next look is away, `hours` after an end was contradicted; the last scan lies further back."""
+    summary = Summary(status, since=T0, last_scan_at=T0 - silent * H, disputed=disputed, doubted_at=T0)
+    moment = next_poll(summary, T.ACTIVE, DEFAULT, T0 + hours * H, number="N1", began=T0 - silent * H, edd=None)
+    return None if moment is None else round((moment - T0 - hours * H) / H / SPREAD, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "hours", "disputed", "wait"),
+    [
+        (S.DELIVERED, 0, True, 4.0),  # contradicted: as one on its way ...
+        (S.DELIVERED, 71, True, 4.0),
+        (S.DELIVERED, 72, True, 24.0),  # ... for three days, then once a day
+        (S.DELIVERED, 29 * 24, True, 24.0),
+        (S.DELIVERED, 30 * 24, True, None),  # expired
+        (S.RETURNING, 71, False, 4.0),  # withdrawn: as one on its way, then at its status's own cadence
+        (S.RETURNING, 73, False, 24.0),
+        (S.OUT_FOR_DELIVERY, 1, False, 0.5),  # never slower for it
+        (S.DELIVERED, 0, False, 12.0),  # delivered again: it is over
+    ],
+)
+def test_a_parcel_whose_end_is_in_doubt_is_looked_at_like_one_on_its_way(
+    status: S, hours: float, disputed: bool, wait: float | None
+) -> None:
+    assert doubted(status, hours, disputed=disputed) == wait
+
+
+def test_an_end_that_is_withdrawn_after_a_month_of_silence_is_news_and_does_not_expire() -> None:
+    assert doubted(S.IN_TRANSIT, 1, silent=40 * 24) == 4.0
 
 
 def test_a_lost_parcel_is_asked_for_until_it_expires() -> None:

@@ -7,14 +7,25 @@ import inspect
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.domain import timeline
-from tracker.domain.facts import Code, Meaning, Place, Scan, Summary, Told, fingerprint
-from tracker.domain.timeline import MOST_SCANS, RULES, place_in_time, read_on, summarize, zone_of
+from tracker.domain.facts import Code, Meaning, Place, Scan, Summary, TakenBack, Told, fingerprint
+from tracker.domain.timeline import (
+    MOST_SCANS,
+    RULES,
+    Kept,
+    Missing,
+    missing_of,
+    place_in_time,
+    read_on,
+    summarize,
+    zone_of,
+)
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
@@ -34,10 +45,12 @@ def told(
     confirmed: bool = True,
     precision: Precision = Precision.SECOND,
     place: Place | None = None,
+    gone: float | None = None,
 ) -> Told:
     meaning = Meaning(status, reason, leg, correction)
     name = f"{next(_COUNT):032x}"
-    return Told(name, "s", str(status), meaning, T0 + hours * H, zone, precision, place or Place(), confirmed)
+    since = None if gone is None else T0 + gone * H
+    return Told(name, "s", str(status), meaning, T0 + hours * H, zone, precision, place or Place(), confirmed, since)
 
 
 scans = st.builds(
@@ -50,6 +63,7 @@ scans = st.builds(
     correction=st.booleans(),
     confirmed=st.booleans(),
     precision=st.sampled_from(list(Precision)),
+    gone=st.sampled_from([None, None, 100, 300, 500]),
 )
 
 
@@ -96,6 +110,8 @@ def test_what_another_version_read_and_a_very_long_history_are_not_read_on() -> 
     assert read_on(before, later) is not None
     assert read_on(replace(before, mark=replace(before.mark, rules=RULES - 1)), later) is None
     assert read_on(replace(before, mark=None), later) is None
+    gone = told(S.DELIVERED, 2, gone=9)
+    assert read_on(summarize([gone]), [replace(gone, gone=None)]) is None
     assert read_on(replace(summarize([]), mark=None), later) is not None
     assert read_on(long, [told(S.DELIVERED, 600)]) is not None
     assert read_on(long, [told(S.DELIVERED, 600), told(S.DELIVERED, 601)]) is None
@@ -107,13 +123,15 @@ def test_whoever_changes_how_scans_are_read_says_so_in_RULES() -> None:
     Where this fails: does any set of scans give another summary than before? Then add 1 to RULES. In any case, write
     the new digest here.
     """
-    parts = (timeline._fold, timeline._read, timeline._contradicts, timeline._key)
+    parts = (timeline._fold, timeline._read, timeline._contradicts, timeline._key, timeline._ended, timeline._same)
     source = "".join(inspect.getsource(part) for part in parts)
-    source += repr((sorted(timeline._ON_RETURN.items()), timeline.VETO, sorted(timeline._UNSURE)))
+    source += repr(
+        (sorted(timeline._ON_RETURN.items()), timeline.VETO, sorted(timeline._UNSURE), sorted(timeline._ENDS))
+    )
     source += repr(sorted((status, sorted(usual)) for status, usual in timeline._USUAL.items()))
     source += repr([(s, s.rank, s.terminal, s.custody) for s in S])
 
-    assert (RULES, hashlib.sha256("".join(source.split()).encode()).hexdigest()[:16]) == (1, "a75966ea293b424e")
+    assert (RULES, hashlib.sha256(source.encode()).hexdigest()[:16]) == (2, "f49b8ba24b324f42")
 
 
 @given(st.lists(scans, max_size=12), scans)
@@ -127,17 +145,27 @@ def test_an_unknown_scan_never_moves_a_parcel(given_scans: list[Told], extra: To
         before.since,
         before.reason,
     )
-    assert after.unmapped == before.unmapped + 1
+    assert after.unmapped == before.unmapped + (unknown.gone is None)
 
 
 @given(st.lists(scans, max_size=12))
 def test_a_parcel_never_goes_back_to_pre_transit(given_scans: list[Told]) -> None:
     summary = summarize(given_scans)
-    moved = [t for t in given_scans if t.meaning.status not in (None, S.UNKNOWN, S.PRE_TRANSIT)]
+    moved = [t for t in given_scans if t.meaning.status not in (None, S.UNKNOWN, S.PRE_TRANSIT) and not t.gone]
     if summary.status is S.PRE_TRANSIT:
         head = next(t for t in given_scans if t.fingerprint == summary.run)
         later = [t for t in moved if t.instant > head.instant and t.confirmed and not t.meaning.status.terminal]  # type: ignore[union-attr]
         assert not [t for t in later if t.meaning.leg is not Leg.CUSTOMER_RETURN]
+
+
+@given(st.lists(scans, max_size=12))
+def test_scans_that_are_gone_move_nothing(given_scans: list[Told]) -> None:
+    whole, live = summarize(given_scans), summarize(t for t in given_scans if t.gone is None)
+    doubt = {"taken_back": None, "doubted_at": None, "corrected": False}
+
+    assert replace(whole, **doubt) == replace(live, **doubt)
+    assert (whole.corrected, live.corrected) in ((True, True), (False, False), (True, False))
+    assert whole.corrected is False or whole.taken_back is not None
 
 
 def journey(*steps: tuple[S, float]) -> list[Told]:
@@ -203,7 +231,7 @@ def test_a_lost_or_voided_parcel_that_is_scanned_moves_again(gone: S) -> None:
     summary = summarize(journey((gone, 0), (S.IN_TRANSIT, 5)))
 
     assert summary.status is S.IN_TRANSIT
-    assert summary.corrected
+    assert (summary.corrected, summary.taken_back) == (False, None)  # lost may reappear, a void label be used anyway
 
 
 def test_on_the_way_back_delivered_means_returned() -> None:
@@ -290,6 +318,136 @@ def test_information_keeps_the_status_and_moves_the_place() -> None:
     assert str(summary.place) == "Bonn, DE"
     assert str(summary.run_place) == "Köln, DE"
     assert summary.last_scan_at == T0 + 5 * H
+
+
+# what was told and is not true any more
+
+
+def gone(status: S, hours: float, since: float, **more: Any) -> Told:
+    return told(status, hours, gone=since, **more)
+
+
+def test_a_delivery_that_disappeared_is_taken_back_and_the_parcel_is_where_it_was() -> None:
+    summary = summarize([*journey((S.PICKED_UP, 5)), gone(S.DELIVERED, 10, 22)])
+
+    assert (summary.status, summary.custody_at, summary.delivered_at) == (S.PICKED_UP, T0 + 5 * H, None)
+    assert summary.taken_back == TakenBack(S.DELIVERED, T0 + 10 * H, T0 + 22 * H)
+    assert (summary.corrected, summary.doubted_at) == (True, T0 + 22 * H)
+    assert (summary.scans, summary.last_scan_at) == (1, T0 + 5 * H)
+
+
+def test_a_delivery_that_words_contradict_is_taken_back_and_a_new_one_does_not_unsay_that() -> None:
+    steps = [(S.DELIVERED, 11), (S.OUT_FOR_DELIVERY, 14), (S.DELIVERY_ATTEMPTED, 29)]
+    back = TakenBack(S.DELIVERED, T0 + 11 * H, None, "delivery_attempted", T0 + 29 * H)
+    summary = summarize(journey(*steps))
+    again = summarize(journey(*steps, (S.DELIVERED, 36)))
+
+    assert (summary.taken_back, summary.corrected, summary.doubted_at) == (back, True, T0 + 29 * H)
+    assert (again.status, again.taken_back, again.corrected) == (S.DELIVERED, back, False)
+
+
+def test_the_first_contradiction_puts_a_delivery_in_doubt_and_takes_nothing_back() -> None:
+    summary = summarize(journey((S.DELIVERED, 11), (S.OUT_FOR_DELIVERY, 14)))
+
+    assert (summary.disputed, summary.doubted_at, summary.taken_back) == (True, T0 + 14 * H, None)
+
+
+@pytest.mark.parametrize(
+    ("scans", "back"),
+    [
+        # told anew, at another hour, before the look that missed it: it was never taken back
+        ([(S.DELIVERED, 10, 22), (S.DELIVERED, 11, None)], None),
+        ([(S.DELIVERED, 9, None), (S.DELIVERED, 10, 22)], None),
+        # delivered later: it was gone in between
+        ([(S.DELIVERED, 10, 22), (S.DELIVERED, 30, None)], TakenBack(S.DELIVERED, T0 + 10 * H, T0 + 22 * H)),
+        # one end told by two scans that both are gone
+        ([(S.DELIVERED, 10, 22), (S.DELIVERED, 11, 23)], TakenBack(S.DELIVERED, T0 + 10 * H, T0 + 22 * H)),
+        # gone twice: new evidence
+        (
+            [(S.DELIVERED, 10, 22), (S.DELIVERED, 30, 40)],
+            TakenBack(S.DELIVERED, T0 + 30 * H, T0 + 40 * H),
+        ),
+        ([(S.RETURNED, 10, 22)], TakenBack(S.RETURNED, T0 + 10 * H, T0 + 22 * H)),
+        ([(S.DESTROYED, 10, 22)], TakenBack(S.DESTROYED, T0 + 10 * H, T0 + 22 * H)),
+        ([(S.LOST, 9, None), (S.DELIVERED, 10, 22)], TakenBack(S.DELIVERED, T0 + 10 * H, T0 + 22 * H)),
+        # what never was the parcel's status was not told
+        ([(S.RETURNED, 9, None), (S.DELIVERED, 10, 22)], None),
+        ([(S.LOST, 10, 22)], None),
+        ([(S.CANCELLED, 10, 22)], None),
+        ([(S.IN_TRANSIT, 10, 22)], None),
+    ],
+)
+def test_an_end_is_taken_back_where_it_was_the_parcels_and_no_other_scan_of_then_tells_it(
+    scans: list[tuple[S, float, float | None]], back: TakenBack | None
+) -> None:
+    assert summarize([told(status, at, gone=since) for status, at, since in scans]).taken_back == back
+
+
+def test_a_customers_return_and_what_nobody_vouches_for_take_nothing_back() -> None:
+    delivered = told(S.DELIVERED, 1)
+    back = gone(S.DELIVERED, 300, 310, leg=Leg.CUSTOMER_RETURN)
+
+    assert summarize([delivered, back]).taken_back is None
+    assert summarize([told(S.IN_TRANSIT, 1), gone(S.DELIVERED, 2, 9, confirmed=False)]).taken_back is None
+
+
+def test_an_end_that_corrected_another_end_and_is_gone_is_taken_back() -> None:
+    summary = summarize([told(S.RETURNED, 1), gone(S.DELIVERED, 2, 9, correction=True)])
+
+    assert (summary.status, summary.corrected) == (S.RETURNED, False)
+    assert summary.taken_back == TakenBack(S.DELIVERED, T0 + 2 * H, T0 + 9 * H)
+
+
+def test_on_the_way_back_a_delivery_that_is_gone_was_a_return() -> None:
+    summary = summarize([told(S.RETURNING, 1), gone(S.DELIVERED, 2, 9)])
+
+    assert summary.taken_back == TakenBack(S.RETURNED, T0 + 2 * H, T0 + 9 * H)
+
+
+KEPT = {"label": 0.0, "pickup": 5.0, "transit": 9.0, "delivered": 30.0, "signed": 30.0}
+BUT_DELIVERED = ("label", "pickup", "transit", "signed")
+
+
+def waits(noted: tuple[int, ...], hours: float, *, an_end: bool = True, gone: tuple[int, ...] = ()) -> Missing:
+    return Missing(noted, gone, T0 + hours * H, an_end)
+
+
+@pytest.mark.parametrize(
+    ("there", "hours", "missing_since", "found"),
+    [
+        # the first look notes, one an hour later is sure
+        (BUT_DELIVERED, 40, {}, waits((3,), 41)),
+        (BUT_DELIVERED, 40.9, {"delivered": 40}, waits((), 41)),
+        (BUT_DELIVERED, 41, {"delivered": 40}, Missing((), (3,))),
+        # a look that was asked for before the first one proves nothing
+        (BUT_DELIVERED, 39, {"delivered": 40}, waits((), 41)),
+        # what happened at the same moment is not older
+        (("label", "pickup", "transit"), 40, {}, waits((3, 4), 41)),
+        # nothing, or a history that begins later: cut, not withdrawn
+        ((), 40, {}, Missing()),
+        (("delivered", "signed"), 40, {}, Missing()),
+        (("pickup", "transit", "signed"), 40, {}, Missing()),
+        # what comes after something that is missed waits for it; that an end waits too is said
+        (("label", "pickup", "signed"), 40, {}, waits((2,), 41)),
+        (("label", "pickup", "delivered"), 40, {}, waits((2,), 41, an_end=False)),
+        (("label", "pickup"), 41, {"transit": 40}, waits((3, 4), 42, gone=(2,))),
+        # what was told (after 31 hours) after the question was put
+        (("label",), 30, {}, Missing()),
+        (tuple(KEPT), 40, {}, Missing()),
+    ],
+)
+def test_what_a_full_history_lacks_is_gone_after_two_looks_that_hold_all_that_is_older(
+    there: tuple[str, ...], hours: float, missing_since: dict[str, float], found: Missing
+) -> None:
+    kept = [
+        Kept(
+            i, name, T0 + at * H, T0 + 31 * H, T0 + missing_since[name] * H if name in missing_since else None,
+            name == "delivered",
+        )
+        for i, (name, at) in enumerate(KEPT.items())
+    ]  # fmt: skip
+
+    assert missing_of(reversed(kept), set(there), T0 + hours * H) == found
 
 
 # time

@@ -32,7 +32,19 @@ from tests.domain.test_answers import (
 )  # fmt: skip
 from tests.domain.test_reconcile import POLICY, T0, order, shipment
 from tests.domain.test_timeline import told as scan_told
-from tracker.domain.facts import Action, Edd, Finding, Fulfilment, Item, Order, Parcel, Published, Stand, Statement
+from tracker.domain.facts import (
+    Action,
+    Edd,
+    Finding,
+    Fulfilment,
+    Item,
+    Order,
+    Parcel,
+    Published,
+    Stand,
+    Statement,
+    TakenBack,
+)
 from tracker.domain.gates import into_processing, may, verified
 from tracker.domain.notices import render
 from tracker.domain.numbers import candidates
@@ -206,10 +218,13 @@ UPS_CLOCK = replace(
                  {"order": "#1", "owner": "unknown", "parcel": "ups N1", "shop": "DELIVERED", "carrier": "in_transit"}, T0)),
         (order(shown=KEPT[0]), [shipment(S.IN_TRANSIT, corrected=True)], POLICY, H,
          Finding(K.CORRECTION_AFTER_DELIVERED, "shop/#1/ups/N1", WARNING, Act.ACT,
-                 {"order": "#1", "owner": "unknown", "parcel": "ups N1", "shop": "DELIVERED", "carrier": "in_transit"}, T0)),
-        (told(O.DELIVERED, status_at=T0), [shipment(S.PRE_TRANSIT, at=T0 + H, corrected=True)], GUIDE, 2 * H,
+                 {"order": "#1", "owner": "unknown", "parcel": "ups N1", "told": "delivered", "told_at": "2026-11-02 07:00Z",
+                  "contradicted_by": "in_transit", "at": "2026-11-02 08:00Z"}, T0)),
+        (told(O.DELIVERED, status_at=T0), [shipment(S.PICKED_UP, at=T0 - D, taken_back=TakenBack(S.DELIVERED, T0, T0 + H))],
+         GUIDE, 2 * H,
          Finding(K.CORRECTION_AFTER_DELIVERED, "shop/#1/ups/N1", WARNING, Act.ACT,
-                 {**OF_PARCEL, "shop": "DELIVERED", "carrier": "pre_transit"}, T0 + H, SUPPORT)),
+                 {**OF_PARCEL, "told": "delivered", "told_at": "2026-11-02 08:00Z", "gone_since": "2026-11-02 09:00Z"},
+                 T0 + H, SUPPORT)),
         (told(O.DELIVERED, history=UNKNOWN_HAND, actor="unknown"), [shipment(S.IN_TRANSIT, at=T0 - 2 * D)], GUIDE, H,
          Finding(K.SYSTEM_CONTROLLED_EDIT, "shop/#1", WARNING, Act.MONITOR,
                  {**OF_PLATFORM, "actor": "unknown", "from": "Shipped", "to": "DELIVERED", "read_before": "2026-11-01 07:00Z",

@@ -18,7 +18,19 @@ from hypothesis import strategies as st
 
 from tracker.config.load import load_text
 from tracker.config.policy import presets
-from tracker.domain.facts import Decision, Edd, Fulfilment, Item, Order, Parcel, Shipment, Stand, Statement, Summary
+from tracker.domain.facts import (
+    Decision,
+    Edd,
+    Fulfilment,
+    Item,
+    Order,
+    Parcel,
+    Shipment,
+    Stand,
+    Statement,
+    Summary,
+    TakenBack,
+)
 from tracker.domain.gates import may
 from tracker.domain.policy import Calendar, Owns, Policy, Silence, Span
 from tracker.domain.reconcile import TOLD_BY, apply, reconcile
@@ -63,6 +75,8 @@ def parcel(status: S, *, number: str = "N1", at: datetime = T0, **more: Any) -> 
         "delivered_at": at if status is S.DELIVERED else None, "scans": int(known),
         "leg": Leg.RETURN_TO_SENDER if status in (S.RETURNING, S.RETURNED) else Leg.OUTBOUND,
     }  # fmt: skip
+    if more.get("corrected"):
+        values["taken_back"] = TakenBack(S.DELIVERED, at - timedelta(hours=1), by=status, by_at=at)
     return Shipment("ups", number, 1, Summary(**{**values, **more}), edd=edd, linked_at=T0)
 
 

@@ -27,7 +27,7 @@ from tracker.config.model import (
 from tracker.config.plugins import load, names
 from tracker.config.policy import bind, policy_values, spell
 from tracker.config.yamlfile import Document, Path_, parse, quoted, read
-from tracker.domain.cadence import Cadence
+from tracker.domain.cadence import Cadence, looks_after
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.hashing import digest
@@ -85,7 +85,15 @@ def build(document: Document) -> Config:
     if document.problems or root is None:
         raise ConfigError(*sorted(set(document.problems), key=document.problems.index))
     notes = tuple(_notes(value, document))
-    return Config(root, accounts, Cadence(), document.file, document.hidden, document.references, notes)
+    return Config(
+        root,
+        accounts,
+        Cadence(aftercare=looks_after(root.aftercare)),
+        document.file,
+        document.hidden,
+        document.references,
+        notes,
+    )
 
 
 def _texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:

@@ -134,6 +134,12 @@ class Root(_Part):
         timedelta(minutes=5),
         description="A payload that is read for so long ends its process; the supervisor starts another.",
     )
+    aftercare: Duration = Field(
+        timedelta(days=7),
+        ge=timedelta(0),
+        le=timedelta(days=90),
+        description="Looks after a parcel was delivered go on for so long, ever rarer: carriers correct themselves.",
+    )
     threads: int = Field(4, ge=1, le=64)
     poll_threads: int = Field(16, ge=1, le=64)
     vault_key: SecretStr | None = Field(None, description="Key for tokens at rest (tracker init makes one).")

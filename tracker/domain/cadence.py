@@ -30,15 +30,34 @@ _INTERVALS = {
 }
 
 
+def looks_after(span: timedelta) -> tuple[timedelta, ...]:
+    """Return when to look after an end, counted from it: ever rarer (12 h, 36 h, 84 h, ...), the last one at `span`."""
+    looks: list[timedelta] = []
+    step, gap = 12 * H, 12 * H
+    while step <= span:
+        looks.append(step)
+        gap *= 2
+        step += gap
+    if span <= timedelta(0) or looks[-1:] == [span]:
+        return tuple(looks)
+    if looks and span - looks[-1] < gap / 2:  # too near to the one before it
+        looks.pop()
+    return (*looks, span)
+
+
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """How often to ask. `aftercare`: the looks after a terminal scan, because carriers correct themselves."""
+    """How often to ask. `aftercare`: the looks after a terminal scan, because carriers correct themselves.
+
+    `doubted_for`: so long is a parcel whose end was contradicted or withdrawn looked at as one on its way.
+    """
 
     intervals: Mapping[ShippingStatus, timedelta] = field(default_factory=lambda: MappingProxyType(_INTERVALS))
     near_delivery: timedelta = H
     quiet_after: timedelta = timedelta(days=3)
     slowest: timedelta = timedelta(days=1)
-    aftercare: tuple[timedelta, ...] = (12 * H, 36 * H, 84 * H)
+    aftercare: tuple[timedelta, ...] = looks_after(timedelta(days=7))
+    doubted_for: timedelta = timedelta(days=3)
     expired_after: timedelta = timedelta(days=30)
     pace: float = 1.0  # an account with webhooks may be asked less often
 
@@ -59,13 +78,16 @@ def next_poll(
     """Answer when to ask again, or None: never (it ended, or nothing was heard for `expired_after`).
 
     `began` is when we first heard of the parcel. Sooner when out for delivery or near the estimated delivery, slower
-    when quiet. The interval is stretched by up to 10 % by a hash of the number, so parcels of one batch drift apart.
+    when quiet. An end that is disputed is none; one that was contradicted or withdrawn counts as news. The interval is
+    stretched by up to 10 % by a hash of the number, so parcels of one batch drift apart.
     """
     if state in (TrackingState.STOPPED, TrackingState.INVALID_NUMBER, TrackingState.UNSUPPORTED):
         return None
     spread = 1 + (zlib.crc32(number.encode()) % 1000) / 10_000
-    news = max(summary.last_scan_at or began, began)
-    if summary.status.terminal and summary.status is not S.LOST and summary.since is not None:
+    doubted = summary.doubted_at
+    news = max(summary.last_scan_at or began, began, doubted or began)
+    settled = summary.status.terminal and summary.status is not S.LOST and not summary.disputed
+    if settled and summary.since is not None:
         ended = summary.last_scan_at or summary.since
         return next((at for step in cadence.aftercare if (at := ended + step * spread) > now), None)
     if now - news >= cadence.expired_after:
@@ -74,6 +96,8 @@ def next_poll(
     quiet = (now - news) / cadence.quiet_after
     if quiet >= 1:
         interval = min(interval * 2, cadence.slowest)
+    if doubted is not None and now - doubted < cadence.doubted_for:
+        interval = min(interval, cadence.intervals[S.IN_TRANSIT])
     near = edd is not None and summary.status.custody and edd.begins - H * 6 <= now <= edd.ends + H * 6
     if near:
         interval = min(interval, cadence.near_delivery)

@@ -174,7 +174,7 @@ class Report:
     number: str
     scans: tuple[Scan, ...] = ()
     tracking: TrackingState = TrackingState.ACTIVE
-    complete: bool = False  # a full history: scans first told by this account and missing from it are withdrawn
+    complete: bool = False  # a full history: what this account told first and two of them lack is withdrawn
     as_of: datetime | None = None  # snapshot time; an older one never withdraws
     edd: Edd | None = None
     proof: Proof | None = None
@@ -274,6 +274,18 @@ class Told:
     precision: Precision = Precision.SECOND
     place: Place = NOWHERE
     confirmed: bool = True
+    gone: datetime | None = None  # withdrawn: since then its carrier's answers do not hold it any more
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """An end of a journey that was told and is not true any more: delivered, returned or destroyed."""
+
+    status: ShippingStatus
+    told_at: datetime  # the instant of the scan that told it
+    gone_since: datetime | None = None  # the first look that did not hold it any more; None: words took it back
+    by: str = ""  # the status that took it back, where words did
+    by_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +316,9 @@ class Summary:
     delivered_at: datetime | None = None
     confirmed: bool = True  # false while only a shared secret vouches for the head's run
     disputed: bool = False  # a scan after a terminal one contradicts it; one alone moves nothing
-    corrected: bool = False  # the head left a terminal status
+    corrected: bool = False  # an end was taken back, and the journey goes on
+    taken_back: TakenBack | None = None  # the last end that was told and taken back; a new end does not unsay it
+    doubted_at: datetime | None = None  # when an end was contradicted or withdrawn last
     unmapped: int = 0
     unusual: int = 0
     refused: int = 0

@@ -326,9 +326,9 @@ class _Case:
             return rule("no_word")
         if shown is not None and shown.status is S.DELIVERED:
             rule("never_back_from_delivered")
-            kind = K.CORRECTION_AFTER_DELIVERED if summary.corrected else K.ORDER_AHEAD
-            evidence = {"shop": shown.raw, "carrier": summary.status}
-            self.find(kind, WARNING, Act.ACT, evidence, since=since, parcel=parcel)
+            if not summary.corrected:  # else it is told as a correction, once
+                evidence = {"shop": shown.raw, "carrier": summary.status}
+                self.find(K.ORDER_AHEAD, WARNING, Act.ACT, evidence, since=since, parcel=parcel)
             return None
         if self.too_old(since):
             return rule("before_connected")
@@ -575,17 +575,14 @@ class _Case:
         return True
 
     def _carrier_correction(self, goal: _Goal) -> None:
-        """Follow a carrier that took back its Delivered: written only where the policy accepts corrections, else a finding."""
+        """Follow a carrier that took back its Delivered: written only where the policy accepts corrections."""
         assert goal.status is not None
-        order, policy = self.order, self.policy
+        policy = self.policy
         sure = all(p.summary.confirmed and not p.summary.disputed for p in goal.parcels)
         ours = goal.status in policy.writes.get(self.owner, frozenset()) and goal.status in policy.order_words
         if policy.corrections and ours and sure and not self.too_old(goal.since) and not self._bounces(goal.status):
             return self._set(goal.status, "carrier_correction", goal.since, goal.parcel)
-        self.rule("no_step_back")
-        evidence = {"shop": order.raw_status, "carrier": goal.parcel.summary.status if goal.parcel else ""}
-        self.find(K.CORRECTION_AFTER_DELIVERED, WARNING, Act.ACT, evidence, since=goal.since, parcel=goal.parcel)
-        return None
+        return self.rule("no_step_back")
 
     def _ahead(self) -> None:
         """KE-06: the shop says more than the carrier; found after a grace, never taken back."""
@@ -602,13 +599,9 @@ class _Case:
         stated = self.said(StatementKind.HANDED_OVER if order.status is not O.DELIVERED else StatementKind.PROOF)
         if stated is not None and stated.at >= since:
             return self.rule("stated_by_person")
-        if any(p.summary.corrected for p in self.shipments) and order.status is O.DELIVERED:
-            parcel = next(p for p in self.shipments if p.summary.corrected)
-            evidence = {"shop": order.raw_status, "carrier": parcel.summary.status}
-            self.find(
-                K.CORRECTION_AFTER_DELIVERED, WARNING, Act.ACT, evidence, since=parcel.summary.since, parcel=parcel
-            )
-        elif self.after(since + policy.ahead_after):
+        if order.status is O.DELIVERED and any(p.summary.corrected for p in self.shipments):
+            return None  # it is told as a correction
+        if self.after(since + policy.ahead_after):
             told = gates.last_scan(self.shipments)
             self.find(K.ORDER_AHEAD, WARNING, self.hands(), {"shop": order.raw_status, **told}, since=since)
         return None
@@ -778,6 +771,10 @@ class _Case:
             add(K.ADDRESS_PROBLEM, WARNING, self.hands(), last)
         if summary.unmapped:
             add(K.UNMAPPED_CODE, INFO, Act.ACT, {"scans": str(summary.unmapped)}, summary.last_scan_at)
+        if (back := summary.taken_back) is not None:  # whatever the policy writes; what is evidence never changes again
+            how = {"gone_since": _minute(back.gone_since), "contradicted_by": back.by, "at": _minute(back.by_at)}
+            facts = {"told": back.status, "told_at": _minute(back.told_at), **how}
+            add(K.CORRECTION_AFTER_DELIVERED, WARNING, Act.ACT, facts, back.gone_since or back.by_at)
         if summary.disputed:
             add(K.SOURCES_DISAGREE, WARNING, Act.FOLLOW_UP, last)
         if parcel.tracking is TrackingState.EXPIRED:
@@ -926,6 +923,10 @@ def _further(there: OrderStatus, here: OrderStatus) -> bool:
 def _estimate(parcel: Shipment | None) -> datetime | None:
     """Return when a parcel is estimated to arrive, while it is under way."""
     return parcel.edd.ends if parcel and parcel.edd and not parcel.summary.status.terminal else None
+
+
+def _minute(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M}Z" if at else ""
 
 
 def _stamp(at: datetime | None) -> float:

@@ -6,21 +6,25 @@ duplication and batching never matter (proved by Hypothesis in tests/domain/test
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from tracker.domain.facts import NOWHERE, Mark, Meaning, Place, Scan, Summary, Told
+from tracker.domain.facts import NOWHERE, Mark, Meaning, Place, Scan, Summary, TakenBack, Told
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
 VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 to UTC+14
 MOST_AHEAD = timedelta(minutes=10)  # more than a carrier's clock may be ahead of ours
 MOST_SCANS = 500
-RULES = 1  # a change of what follows makes it 2: summaries of before are then made anew instead of being read on
+RULES = 2  # a change of what follows adds one: summaries of before are then made anew instead of being read on
+LOOKS_APART = timedelta(hours=1)  # two full histories that lack a scan, so far apart, withdraw it
 _UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN, Zone.FUTURE})
 _LEFT_AT_ONCE = frozenset({S.LOST, S.CANCELLED})  # by one custody scan
+_ENDS = frozenset({S.DELIVERED, S.RETURNED, S.DESTROYED})  # what must not be taken back unnoticed; lost may reappear
 
 _ZONES = {  # countries with one zone; the larger ones need a region
     "AT": "Europe/Vienna", "BE": "Europe/Brussels", "CH": "Europe/Zurich", "CN": "Asia/Shanghai",
@@ -150,7 +154,8 @@ def summarize(scans: Iterable[Told]) -> Summary:
     Every move is legal but two: back to `pre_transit`, and out of a terminal status without a correction. A correction
     is a meaning that says so, or a second custody scan of sure zone after a terminal one; `lost` is left by any
     custody scan and `cancelled` by any custody scan (the void label was used anyway). A scan nearer than 26 h to the
-    head, with either zone unsure, may not lower the rank. An unconfirmed terminal scan moves nothing.
+    head, with either zone unsure, may not lower the rank. An unconfirmed terminal scan moves nothing. A scan that is gone
+    moves nothing either; but an end that it told is `taken_back`, unless another scan of then tells the same.
     """
     return _fold(Summary(), sorted({told.fingerprint: told for told in scans}.values(), key=_key))
 
@@ -165,7 +170,10 @@ def read_on(summary: Summary, more: Iterable[Told]) -> Summary | None:
     if not ordered:
         return summary
     mark = summary.mark
-    if summary.scans and (mark is None or mark.rules != RULES or _key(ordered[0]) <= mark.last):
+    if mark is None:
+        if summary.scans:
+            return None
+    elif mark.rules != RULES or _key(ordered[0]) <= mark.last:
         return None
     if summary.scans + len(ordered) > MOST_SCANS:
         return None
@@ -180,7 +188,8 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
     run, since, run_place, place = summary.run, summary.since, summary.run_place, summary.place
     confirmed, disputed, corrected = summary.confirmed, summary.disputed, summary.corrected
     unmapped, unusual, refused, attempts = summary.unmapped, summary.unusual, summary.refused, summary.attempts
-    custody_at, origin = summary.custody_at, summary.origin
+    custody_at, origin, last_scan_at = summary.custody_at, summary.origin, summary.last_scan_at
+    taken_back, doubted_at, count = summary.taken_back, summary.doubted_at, summary.scans
     head_at = delivered_at = None
     head_unsure = returning = False
     if (mark := summary.mark) is not None:
@@ -192,6 +201,15 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
         )
     for told in ordered:
         meaning = told.meaning
+        if told.gone is not None:
+            to = _ended(told, returning, delivered_at)
+            moved = not status.terminal or meaning.correction or status in _LEFT_AT_ONCE
+            if to is not None and to is not status and moved:
+                if not _same(taken_back, to, told):
+                    taken_back = TakenBack(to, told.instant, told.gone)
+                corrected, doubted_at = not status.terminal, _later(doubted_at, told.gone)
+            continue
+        count, last_scan_at = count + 1, told.instant
         if told.place is not NOWHERE and (told.place.city or told.place.country):
             place = told.place
         if meaning.status is None:
@@ -222,17 +240,24 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
                 continue
             if status.terminal and not meaning.correction:
                 speaks = _contradicts(status, to, told)
+                if speaks:
+                    doubted_at = _later(doubted_at, told.instant)
                 if not (speaks and (disputed or status in _LEFT_AT_ONCE)):
                     disputed = disputed or speaks
                     refused += 1
                     continue
+            if status in _ENDS and since is not None:
+                taken_back = TakenBack(status, since, by=to, by_at=told.instant)
+                doubted_at = _later(doubted_at, told.instant)
             unusual += to not in _USUAL[status]
-            corrected = (corrected or status.terminal) and not to.terminal
+        corrected = (corrected or status in _ENDS) and not to.terminal
         status, reason, leg = to, why, (Leg.RETURN_TO_SENDER if to in (S.RETURNING, S.RETURNED) else meaning.leg)
         run, since, run_place = told.fingerprint, told.instant, told.place
         head_at, head_unsure = told.instant, unsure
         confirmed, disputed = told.confirmed, False
         returning = to in (S.RETURNING, S.RETURNED) or (returning and not meaning.correction and to is not S.DELIVERED)
+        if _same(taken_back, to, told):
+            taken_back = None  # another scan of then tells it: it was only told anew
         if to is S.DELIVERED:
             delivered_at = told.instant
         elif to is S.DELIVERY_ATTEMPTED:
@@ -244,21 +269,41 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
         run=run,
         since=since,
         run_place=run_place,
-        last_scan_at=ordered[-1].instant,
+        last_scan_at=last_scan_at,
         place=place,
         custody_at=custody_at,
         delivered_at=delivered_at if status is S.DELIVERED else None,
         confirmed=confirmed,
         disputed=disputed,
         corrected=corrected,
+        taken_back=taken_back,
+        doubted_at=doubted_at,
         unmapped=unmapped,
         unusual=unusual,
         refused=refused,
         attempts=attempts,
-        scans=summary.scans + len(ordered),
+        scans=count,
         origin=origin,
         mark=Mark(_key(ordered[-1]), head_at, head_unsure, returning, delivered_at, RULES),
     )
+
+
+def _ended(told: Told, returning: bool, delivered_at: datetime | None) -> ShippingStatus | None:
+    """Return the end of a journey that a scan tells, if it tells one and somebody vouches for it."""
+    meaning = told.meaning
+    if not told.confirmed or (meaning.leg is Leg.CUSTOMER_RETURN and delivered_at is not None):
+        return None
+    status, _ = _read(meaning, returning or meaning.leg is Leg.RETURN_TO_SENDER)
+    return status if status in _ENDS else None
+
+
+def _same(gone: TakenBack | None, to: ShippingStatus, told: Told) -> bool:
+    """Say whether a scan tells the end that disappeared: the same status, before anybody saw that it was gone."""
+    return gone is not None and gone.gone_since is not None and gone.status is to and told.instant <= gone.gone_since
+
+
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None or other > one else one
 
 
 def _contradicts(status: ShippingStatus, to: ShippingStatus, told: Told) -> bool:
@@ -266,3 +311,55 @@ def _contradicts(status: ShippingStatus, to: ShippingStatus, told: Told) -> bool
     if not to.custody:
         return False
     return status in _LEFT_AT_ONCE or not (to.terminal or told.zone in _UNSURE or not told.confirmed)
+
+
+# what full histories do not tell any more
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A stored scan that an account told first; `missing_since`: the first full history that lacked it."""
+
+    id: int
+    fingerprint: str
+    instant: datetime
+    first_seen_at: datetime
+    missing_since: datetime | None
+    end: bool  # it tells a terminal status
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a full history lacks: scans to note, scans that are gone, and when the next look can confirm it."""
+
+    noted: tuple[int, ...] = ()
+    gone: tuple[int, ...] = ()
+    again_at: datetime | None = None
+    an_end: bool = False  # what waits for the next look is a terminal status
+
+
+def missing_of(told: Iterable[Kept], prints: Collection[str], asked: datetime) -> Missing:
+    """Compare what one account told of a parcel with its full history, asked for at `asked`.
+
+    A scan is missed where all that happened before it is still told, and something is: a history that begins later than
+    it did was cut, and an empty one says nothing. It is gone where another look, LOOKS_APART or more before this one,
+    missed it too. What was told after the question was put is none of the answer's business.
+    """
+    noted: list[int] = []
+    gone: list[int] = []
+    held = False
+    before = sorted((one for one in told if one.first_seen_at <= asked), key=lambda one: one.instant)
+    for instant, group in groupby(before, key=lambda one: one.instant):
+        here = list(group)
+        absent = [one for one in here if one.fingerprint not in prints]
+        if absent and not held:
+            break
+        over = {one.id for one in absent if one.missing_since and asked - one.missing_since >= LOOKS_APART}
+        gone += sorted(over)
+        if waiting := [one for one in absent if one.id not in over]:
+            noted += sorted(one.id for one in waiting if one.missing_since is None)
+            again_at = min(one.missing_since or asked for one in waiting) + LOOKS_APART
+            an_end = any(one.end for one in before if one.instant >= instant and one.fingerprint not in prints)
+            return Missing(tuple(noted), tuple(gone), again_at, an_end)
+        held = held or len(absent) < len(here)
+    return Missing(tuple(noted), tuple(gone))

@@ -437,7 +437,10 @@ class FindingKind(_Word):
     ORDER_AHEAD = "order_ahead", "The shop says more than the carrier does."
     CANCELLED_BUT_MOVING = "cancelled_but_moving", "The order is cancelled and a parcel of it is in custody."
     REFUNDED_BUT_MOVING = "refunded_but_moving", "The order is refunded and a parcel of it is still under way."
-    CORRECTION_AFTER_DELIVERED = "correction_after_delivered", "Scans contradict an earlier delivery."
+    CORRECTION_AFTER_DELIVERED = (
+        "correction_after_delivered",
+        "Delivered, returned or destroyed was told and taken back: contradicted, or gone from the carrier's answers.",
+    )
     DELIVERED_BEFORE_SHIPPED = "delivered_before_shipped", "The order went to Delivered and never was Shipped."
     SYSTEM_CONTROLLED_EDIT = "system_controlled_edit", "Somebody changed a status that only the system may set."
     REMEDY_IN_CUSTODY = "remedy_in_custody", "A refund or resend was made while the carrier has the parcel."

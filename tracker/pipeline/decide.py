@@ -33,6 +33,7 @@ from tracker.store.tables import decisions, findings, orders, outbox
 AGAIN_AFTER_ERROR = timedelta(minutes=5)
 STALE_NEWS = timedelta(hours=48)
 BROKEN = "reconcile"  # who opens the finding of an order that raises
+STAYS = (FindingKind.CORRECTION_AFTER_DELIVERED,)  # until a person dismisses it: what was told wrongly was told
 BY_HAND = "order_note"  # asked for by a person: no decision wants it or takes it back
 
 
@@ -221,7 +222,7 @@ def _findings(
         stand[one.row.id] = {(finding.subject, finding.kind) for finding in one.decision.findings}
         wanted += [(one.row.id, finding) for finding in one.decision.findings]
     opened = connection.execute(_opened(queries.is_sqlite(connection)), {"ids": list(stand)})
-    over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id]]
+    over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id] and row.kind not in STAYS]
     if over:
         queries.close_findings(connection, findings.c.id.in_(over), now, "decision")
     tell.open_findings(world, connection, wanted, now, by="decision", digest_before=before)

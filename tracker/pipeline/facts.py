@@ -41,7 +41,7 @@ from tracker.domain.facts import (
     fingerprint,
 )
 from tracker.domain.numbers import candidates, clean
-from tracker.domain.timeline import MOST_SCANS, place_in_time, read_on, summarize
+from tracker.domain.timeline import MOST_SCANS, Kept, missing_of, place_in_time, read_on, summarize
 from tracker.domain.vocabulary import (
     Act,
     FindingKind,
@@ -120,11 +120,12 @@ class _Parcel:
 
 
 class _Stored(NamedTuple):
-    """A scan as it is stored: who told it first, and whether somebody vouches for it."""
+    """A scan as it is stored: who told it first, whether somebody vouches for it, and whether a look missed it."""
 
     id: int
     account: str
     sure: bool
+    missed: bool
 
 
 @dataclass
@@ -278,6 +279,8 @@ class _Batch:
         self.watches: dict[tuple[int, str], _Watch] = {}  # what accounts know of shipments
         self.orders: set[int] = set()
         self.poll_now: set[tuple[int, str]] = set()
+        self.seen: dict[int, datetime] = {}  # scans that a look missed and that are told again: when that was asked
+        self.ask_again: dict[tuple[int, str], datetime | None] = {}  # whose next answer matters even if it is the same
         self.complete: dict[tuple[int, str], tuple[set[str], datetime]] = {}  # full histories, by shipment and account
         self.loud: set[int] = set()  # touched by something that is not replayed
         self.moved: set[int] = set()  # whose summary changed
@@ -450,6 +453,8 @@ class _Batch:
                 for shipment_id, stored in known:
                     if printed in stored and stored[printed].sure:
                         told[shipment_id].add(printed)
+                        if stored[printed].missed:
+                            self.seen[stored[printed].id] = p.payload.received_at
                         break
                 else:
                     row = self._scan_row(p, report, number, scan, printed)
@@ -529,7 +534,7 @@ class _Batch:
             "country": place.country,
             "inbox_id": p.row.id,
             "first_seen_at": self.now,
-            "confirmed_at": None if shared else self.now,
+            "confirmed_at": None if shared else min(payload.received_at, self.now),
         }
 
     def _remap(self, p: Parsed) -> None:
@@ -589,7 +594,7 @@ class _Batch:
                         state = watch.state  # they told of it before: one "not found" does not unsay that
                     watch.changed |= (watch.state, watch.as_of) != (state, as_of)
                     watch.state, watch.as_of = state, as_of
-                if report.complete:
+                if report.complete and not _partly(p, report):
                     self.complete[key] = (prints, p.payload.received_at)
             values = parcels.setdefault(parcel.id, {})
             if not stale and report.edd is not None and report.edd != parcel.edd:
@@ -619,22 +624,44 @@ class _Batch:
     # summaries
 
     def _withdraw(self) -> None:
-        """Withdraw the scans that a full history of their account no longer tells, and that were told before it was asked."""
-        missing = {
-            stored.id: (shipment_id, asked)
-            for (shipment_id, account), (prints, asked) in self.complete.items()
-            for printed, stored in self.known.get(shipment_id, {}).items()
-            if printed not in prints and stored.account == account
+        """Withdraw what two full histories of its account, an hour apart or more, do not tell any more.
+
+        Each of them must still tell all of the account's older scans, and was asked for after the scan was told. The first
+        notes what it misses (`missing_since`); a scan that is told in between is missed no more.
+        """
+        if self.seen:
+            s = scans.c
+            for asked in sorted(set(self.seen.values())):
+                ids = [i for i, at in self.seen.items() if at == asked]
+                here = sa.and_(queries.among(self.connection, s.id, ids), s.missing_since < asked)
+                self.connection.execute(scans.update().where(here).values(missing_since=None))
+        missed = {
+            shipment_id
+            for (shipment_id, account), (prints, _) in self.complete.items()
+            if prints
+            and any(one.account == account and p not in prints for p, one in self.known.get(shipment_id, {}).items())
         }
-        if not missing:
+        if not missed:
             return
-        gone = []
-        here = queries.among(self.connection, scans.c.id, missing)
-        for scan_id, first_seen_at in self.connection.execute(sa.select(scans.c.id, scans.c.first_seen_at).where(here)):
-            shipment_id, asked = missing[scan_id]
-            if first_seen_at <= asked:
-                gone.append(scan_id)
+        told: dict[tuple[int, str], list[Kept]] = defaultdict(list)
+        for row in self.connection.execute(_history(self.sqlite), {"ids": list(missed)}):
+            end = row.status is not None and ShippingStatus(row.status).terminal
+            one = Kept(row.id, row.fingerprint, row.instant, row.first_seen_at, row.missing_since, end)
+            told[row.shipment_id, row.account].append(one)
+        noted: dict[datetime, list[int]] = defaultdict(list)
+        gone: list[int] = []
+        for (shipment_id, account), (prints, asked) in self.complete.items():
+            missing = missing_of(told[shipment_id, account], prints, asked)
+            if missing.gone:
+                gone += missing.gone
                 self.anew.add(shipment_id)
+            noted[asked] += missing.noted
+            if missing.again_at is not None:
+                self.ask_again[shipment_id, account] = missing.again_at if missing.an_end else None
+        for asked, ids in noted.items():
+            if ids:
+                here = queries.among(self.connection, scans.c.id, ids)
+                self.connection.execute(scans.update().where(here).values(missing_since=asked))
         if gone:
             here = queries.among(self.connection, scans.c.id, gone)
             self.connection.execute(scans.update().where(here).values(withdrawn_at=self.now))
@@ -661,7 +688,7 @@ class _Batch:
                 self.moved.add(shipment_id)
             elif summary.mark == before.mark:
                 continue
-            ended = summary.status.terminal
+            ended = summary.status.terminal and not summary.disputed
             changed.append(
                 {"b_id": shipment_id, "summary": dump(SUMMARY, summary), "status": summary.status,
                  "last_scan_at": summary.last_scan_at,
@@ -675,13 +702,14 @@ class _Batch:
             return {}
         told: dict[int, list[Told]] = {shipment_id: [] for shipment_id in self.anew}
         rows = self.connection.execute(
-            sa.select(*TOLD)
-            .where(queries.among(self.connection, scans.c.shipment_id, self.anew), scans.c.withdrawn_at.is_(None))
+            sa.select(*TOLD, scans.c.withdrawn_at, scans.c.missing_since)
+            .where(queries.among(self.connection, scans.c.shipment_id, self.anew))
             .order_by(scans.c.shipment_id, scans.c.instant.desc())
         )
         for row in (row for part in rows.partitions(500) for row in part):
             if len(known := told[row[0]]) < MOST_SCANS:
-                known.append(told_of(row))
+                withdrawn_at, missing_since = row[-2:]
+                known.append(told_of(row, withdrawn_at and (missing_since or withdrawn_at)))
         return {shipment_id: summarize(known) for shipment_id, known in told.items()}
 
     def _watches(self) -> None:
@@ -699,6 +727,8 @@ class _Batch:
                 )  # fmt: skip
                 if (shipment_id, account) in self.poll_now and parcel.summary.scans:
                     at = self.now
+                if (soon := self.ask_again.get((shipment_id, account))) is not None:
+                    at = min(at or soon, soon)
             if not watch.changed and at == watch.next_poll_at:
                 continue
             values = {"tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at}
@@ -709,6 +739,10 @@ class _Batch:
                 changed.append({"b_id": watch.id, **values})
         queries.put(self.connection, trackings, fresh)
         queries.change(self.connection, trackings, changed)
+        if self.ask_again:  # an answer that is the same as the last one is not stored: this one must be
+            again = [watch.id for key, watch in self.watches.items() if key in self.ask_again and watch.id is not None]
+            here = queries.among(self.connection, trackings.c.id, again)
+            self.connection.execute(trackings.update().where(here).values(answer_hash=None))
         if self.poll_now:
             self.world.ring("poll")
 
@@ -950,16 +984,28 @@ class _Batch:
         return next((p for p in known if p.starts_at - BEFORE_START <= shipped_at), known[-1])
 
 
+def _partly(p: Parsed, report: Report) -> bool:
+    """Say whether a piece of what a payload tells of a number could not be read: what it lacks proves nothing then."""
+    return any(unread.subject in ("", report.number) for unread in p.unread)
+
+
 def _told_again(insert: Any) -> Any:
-    """Confirm a scan that is there, and let one that was withdrawn count again."""
+    """Confirm a scan that is there, and let one that was missed count again where it was asked for after that.
+
+    `confirmed_at` is when what tells it was asked for. A webhook that nobody vouches for brings nothing back: the poll that
+    it causes does.
+    """
+    missed = sa.func.coalesce(scans.c.missing_since, scans.c.withdrawn_at)
+    newer = missed < insert.excluded.confirmed_at
     return insert.on_conflict_do_update(
         index_elements=["shipment_id", "fingerprint"],
         set_={
             "confirmed_at": sa.func.coalesce(scans.c.confirmed_at, insert.excluded.confirmed_at),
-            "withdrawn_at": None,
+            "withdrawn_at": sa.case((newer, None), else_=scans.c.withdrawn_at),
+            "missing_since": sa.case((newer, None), else_=scans.c.missing_since),
         },
         where=sa.or_(
-            scans.c.withdrawn_at.isnot(None),
+            sa.and_(missed.isnot(None), newer),
             sa.and_(scans.c.confirmed_at.is_(None), insert.excluded.confirmed_at.isnot(None)),
         ),
     )
@@ -997,8 +1043,17 @@ def _watching(sqlite: bool) -> sa.Select[Any]:
 def _stored(sqlite: bool) -> sa.Select[Any]:
     s = scans.c
     sure = sa.type_coerce(s.confirmed_at.is_not(None), sa.Integer)  # as it comes: rows are many
+    missed = sa.type_coerce(s.missing_since.is_not(None), sa.Integer)
     here = queries.one_of(sqlite, s.shipment_id, "ids")
-    return sa.select(s.shipment_id, s.fingerprint, s.id, s.account, sure).where(here, s.withdrawn_at.is_(None))
+    return sa.select(s.shipment_id, s.fingerprint, s.id, s.account, sure, missed).where(here, s.withdrawn_at.is_(None))
+
+
+@cache
+def _history(sqlite: bool) -> sa.Select[Any]:
+    s = scans.c
+    here = queries.one_of(sqlite, s.shipment_id, "ids")
+    columns = (s.shipment_id, s.account, s.status, s.id, s.fingerprint, s.instant, s.first_seen_at, s.missing_since)
+    return sa.select(*columns).where(here, s.withdrawn_at.is_(None))
 
 
 @cache
@@ -1063,14 +1118,14 @@ TOLD = tuple(
 _WRITTEN = (*TOLD, scans.c.inbox_id)
 
 
-def told_of(row: Any) -> Told:
-    """Read a stored scan, whose first columns are TOLD, as the summary needs it."""
+def told_of(row: Any, gone: datetime | None = None) -> Told:
+    """Read a stored scan, whose first columns are TOLD, as the summary needs it; `gone`: since when it is withdrawn."""
     # by place: a look-up by name takes 0.1 us, and an event reads some ten scans of 16 columns
     (_, fingerprint, space, code, status, reason, leg, correction, instant, zone, precision, city, region, postcode, country,
      confirmed_at, *_) = row  # fmt: skip
     return Told(
         fingerprint, space, code, _meaning(status, reason, leg, correction), instant, _ZONES[zone], _PRECISIONS[precision],
-        _place(city, region, postcode, country), confirmed_at is not None,
+        _place(city, region, postcode, country), confirmed_at is not None, gone,
     )  # fmt: skip
 
 

@@ -149,17 +149,15 @@ def _told(
     found: dict[int, list[Told]] = defaultdict(list)
     s = scans.c
     select: sa.Select[Any] = (
-        sa.select(*TOLD, s.account, s.text)
-        .where(
-            s.shipment_id.in_(list(ids)), s.first_seen_at <= until,
-            sa.or_(s.withdrawn_at.is_(None), s.withdrawn_at > until),
-        )
+        sa.select(*TOLD, s.account, s.text, s.withdrawn_at, s.missing_since)
+        .where(s.shipment_id.in_(list(ids)), s.first_seen_at <= until)
         .order_by(s.shipment_id, s.instant.desc())
     )  # fmt: skip
     for row in connection.execute(select):
         if len(found[row.shipment_id]) >= MOST_SCANS:
             continue
-        one = told_of(row)
+        withdrawn = row.withdrawn_at is not None and row.withdrawn_at <= until
+        one = told_of(row, (row.missing_since or row.withdrawn_at) if withdrawn else None)
         confirmed = row.confirmed_at is not None and row.confirmed_at <= until
         if reading is not None:
             from tracker.domain.facts import UNMAPPED
