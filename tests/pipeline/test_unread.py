@@ -190,6 +190,20 @@ def test_what_is_still_not_read_after_a_replay_is_counted_once(payloads: Payload
     assert lab.daemon.metrics.total("tracker_unread_total") == 1
 
 
+def test_what_concerns_no_order_and_no_parcel_is_listed_and_told_to_nobody(payloads: Payloads) -> None:
+    lab = payloads.lab
+    alone = payloads.put("kart", Unread("$.type", "a hook of another kind", lacks="nothing"), kind="webhook")
+    beside = payloads.put(
+        "kart", an_order("R1"), Unread("$.checkouts[0].ref", "is missing", lacks="nothing"), kind="sweep"
+    )
+    lab.work("inbox")
+
+    assert (payloads.row(alone).state, payloads.row(alone).reason) == ("ignored", "$.type: a hook of another kind")
+    assert payloads.row(beside).state == "done"
+    assert len(ops.list_inbox(lab.world, partly=True)) == 2
+    assert payloads.findings(*OF_PIECES, "payload_dead") == []
+
+
 # orders and parcels
 
 
@@ -221,7 +235,7 @@ def test_an_order_that_cannot_be_read_alone_either_is_asked_for_in_growing_pause
     lab = payloads.lab
     alone = Unread("$.order.items[0].ref", "is missing", "R2")
     pauses = []
-    for hours in (0, 0, 0.1, 1, 10):
+    for hours in (0, 0, 0.1, 1, 10, 100):
         lab.clock.move_to(lab.clock() + hours * H)
         lab.change(t.rereads.delete())
         payloads.put("kart", alone, kind="read")
@@ -230,7 +244,7 @@ def test_an_order_that_cannot_be_read_alone_either_is_asked_for_in_growing_pause
         pauses.append(reread.due_at - reread.hinted_at)
 
     minute = timedelta(minutes=1)
-    assert pauses == [minute, minute, 12 * minute, 2.2 * H, 6 * H]
+    assert pauses == [minute, minute, 12 * minute, 2.2 * H, 22.2 * H, 7 * DAY]
     assert len(payloads.findings("order_unreadable")) == 1
 
 
@@ -282,9 +296,6 @@ def test_an_order_that_we_know_is_named_and_one_told_without_a_line_is_told_and_
     payloads.put("kart", an_order("R1"), detail, kind="read")
     lab.work("inbox")
     assert payloads.findings("order_unreadable") == []
-    payloads.put("kart", an_order("R1", partial=True), detail, kind="read")
-    lab.work("inbox")
-    assert len(payloads.findings("order_unreadable")) == 1, "its shop says that it lacks a part of it"
 
 
 def test_an_order_that_cannot_be_had_whole_is_told_until_it_can(payloads: Payloads) -> None:

@@ -207,9 +207,9 @@ def parse(world: World, row: Row[Any]) -> Parsed:
         parsed.dead = f"parser_failed: {_fault(error, type(account.source).__module__)}"
         world.log.warning("parser_failed", inbox=row.id, account=row.account, error=parsed.dead)
         world.count("tracker_inbox_failures_total", account=row.account)
-    if parsed.unread and not parsed.items and parsed.dead is None:  # nothing of it was read
-        first = parsed.unread[0]
-        parsed.dead = f"unread: {first.where}: {first.problem}"
+    lost = [one for one in parsed.unread if one.lacks != "nothing"]
+    if lost and not parsed.items and parsed.dead is None:  # nothing of it was read
+        parsed.dead = f"unread: {lost[0].where}: {lost[0].problem}"
     return parsed
 
 
@@ -331,7 +331,8 @@ class _Batch:
                 if not p.unread:  # what those lack is told piece by piece
                     dead.append((p.row, p.dead))
             elif not p.items and not p.remap:
-                groups["ignored", "says nothing"].append(p.row.id)
+                why = f"{p.unread[0].where}: {p.unread[0].problem}" if p.unread else "says nothing"
+                groups["ignored", why].append(p.row.id)
             else:
                 groups["done", None].append(p.row.id)
         for (state, reason), ids in groups.items():

@@ -46,7 +46,7 @@ MORE = "..."  # in place of a path: what follows is how many pieces are not kept
 NEW_AFTER = timedelta(days=7)  # a path that was not seen for so long is new
 FREQUENT, SHARE = 20, 0.01  # payloads of a day, and of all payloads of that day
 KEPT = timedelta(days=30)
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=6)
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=7)
 DAY = timedelta(days=1)
 OF_ORDERS = (K.ORDER_UNREADABLE, K.ORDER_INCOMPLETE)
 OF_PARCELS = (K.PARCEL_UNREADABLE,)
@@ -135,7 +135,6 @@ def _outcome(p: Parsed) -> dict[Key, _Lost | None]:
     there = {item.ref for item in p.items if isinstance(item, Order)} if store else {
         clean(item.number) for item in p.items if isinstance(item, Report)
     }  # fmt: skip
-    partial = {item.ref for item in p.items if isinstance(item, Order) and item.partial}
     subjects = {one.subject if store else clean(one.subject) for one in p.unread} | there
     alone = p.row.kind != "sweep" and len(subjects) <= 1
     found: dict[Key, _Lost | None] = {
@@ -143,16 +142,13 @@ def _outcome(p: Parsed) -> dict[Key, _Lost | None]:
     }
     for one in p.unread:
         name = one.subject if store else clean(one.subject)
-        if one.lacks == "rest" and name:
-            key = (K.ORDER_INCOMPLETE, _subject(p, name))
-        elif (
-            one.lacks == "line" or name in partial or (name not in there if name else store or one.lacks or not p.items)
-        ):
-            kind = K.ORDER_UNREADABLE if store else K.PARCEL_UNREADABLE
-            key = (kind, _subject(p, name) if name else f"account/{p.row.account}/{path_of(one.where)}")
-        else:
-            continue  # a detail of what was told
-        if found.get(key) is None:
+        untold = name not in there if name else store or one.lacks == "all" or not p.items
+        if one.lacks == "nothing" or not (untold or one.lacks):
+            continue  # a detail of what was told, or of no order and no parcel
+        incomplete = one.lacks == "rest" and bool(name)
+        kind = K.ORDER_INCOMPLETE if incomplete else K.ORDER_UNREADABLE if store else K.PARCEL_UNREADABLE
+        key = (kind, _subject(p, name) if name else _of_path(p.row.account, path_of(one.where)))
+        if untold or found.get(key) is None:  # of several the last one says why it was not told
             found[key] = _Lost(p, one, alone)
     return found
 
