@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import USPS, detail, tracker_body
-from tracker.pipeline import facts
+from tracker.pipeline import facts, heal
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -56,6 +56,16 @@ def test_a_page_with_one_odd_order_stores_the_good_ones_and_has_the_odd_one_aske
     assert findings(lab, "order_unreadable") == []
     assert lab.rows(t.rereads) == []
     assert {order.ref for order in lab.rows(t.orders)} == {"R1", "R2", "R3"}
+
+
+def test_a_scan_of_the_year_one_is_stored_at_once_and_nothing_is_tried_in_vain(make_lab: Any) -> None:
+    lab = make_lab()
+    row = take(lab, "easypost", "webhook", (HERE / "easypost-year-one.webhook.json").read_bytes())
+
+    assert (row.state, row.attempts, row.crashes) == ("done", 1, 0)
+    assert lab.parcel(USPS).summary["scans"] == 1
+    heal.look_around(lab.world)
+    assert findings(lab, "payload_dead", "parcel_unreadable") == []
 
 
 def test_a_shipment_without_a_list_of_items_costs_its_batch_mates_nothing(make_lab: Any, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+from dataclasses import replace as changed
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,9 +13,9 @@ import sqlalchemy as sa
 
 from tests.lab import START, UPS, USPS, H
 from tracker.domain.errors import BadPayload
-from tracker.domain.facts import Action, Code, Finding, Hint, Order, Report, Scan, Unread
-from tracker.domain.vocabulary import Act, FindingKind, OrderStatus, PaymentStatus, Severity
-from tracker.pipeline import decide, facts, heal, ops, push, replay, unread
+from tracker.domain.facts import Action, Code, Finding, Hint, Meaning, Order, Payload, Report, Scan, Unread
+from tracker.domain.vocabulary import Act, FindingKind, OrderStatus, PaymentStatus, Severity, ShippingStatus
+from tracker.pipeline import decide, facts, heal, ops, push, receive, replay, unread
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.codec import ACTION, dump
@@ -140,7 +142,7 @@ def test_a_piece_that_no_database_takes_is_kept_as_text(payloads: Payloads) -> N
 
     ((where, problem, subject),) = payloads.row(here).unread
     assert (where, subject) == ("$.a\N{REPLACEMENT CHARACTER}", "N\N{REPLACEMENT CHARACTER}")
-    assert problem.startswith("is ? no date") and len(problem) == unread.MOST_TEXT
+    assert problem.startswith("is ? no date") and len(problem) == 200
 
 
 def test_a_payload_that_says_nothing_but_what_could_not_be_read_is_dead_and_its_pieces_are_told(
@@ -643,6 +645,20 @@ def test_a_kind_that_a_newer_version_stores_is_left_to_it(payloads: Payloads) ->
     assert (payloads.row(here).state, payloads.row(here).attempts) == ("pending", 0)
 
 
+def test_a_webhook_whose_key_cannot_be_made_or_stored_keeps_no_other_from_being_stored(
+    payloads: Payloads, monkeypatch: Any
+) -> None:
+    lab = payloads.lab
+    account = lab.world.config.accounts["easypost"]
+    keys = iter(["a\0b", "\ud800" + "x" * 500, None, "good"])
+    monkeypatch.setattr(account.source, "dedupe_key", lambda _payload: next(keys)[:])
+    bodies = [f'{{"n": {i}}}'.encode() for i in range(4)]
+    receive.commit(lab.world, [(account, Payload("easypost", "webhook", (body,), START)) for body in bodies])
+
+    found = [row.dedupe_key for row in lab.rows(t.inbox, t.inbox.c.account == "easypost")]
+    assert found == ["a\N{REPLACEMENT CHARACTER}b", "?" + "x" * 199, hashlib.sha256(bodies[2]).hexdigest(), "good"]
+
+
 # dead payloads
 
 
@@ -832,3 +848,54 @@ def test_a_note_that_comes_through_ends_its_own_refusal_and_no_status_of_the_ord
     lab.work()
     assert lab.one(t.outbox, t.outbox.c.key == "kart/n1").state == "sent"
     assert [row.subject for row in payloads.findings("write_refused")] == ["kart/#1/shipped"]
+
+
+# codes without a meaning
+
+
+def test_a_code_counts_each_scan_once_whoever_tells_it_again(make_lab: Any) -> None:
+    lab = make_lab()
+    lab.work()
+    lab.order("#1001", UPS, company="UPS")
+    lab.work()
+    odd = lab.scan(lab.ups, UPS, "I", "999", text="Drone")
+    lab.post(lab.ups.alert(UPS, odd))  # a shared secret tells it, and the poll that it causes confirms it
+    lab.work()
+    lab.later(7)
+    replay.replay(lab.world, state="done", account="ups")
+    lab.work()
+    replay.remap(lab.world, "ups")
+    lab.work()
+
+    (code,) = ops.list_codes(lab.world)
+    assert (code["code_key"], code["count"], code["account"], code["carrier"]) == ("status/999", 1, "ups", "ups")
+    assert lab.daemon.metrics.total("tracker_unmapped_codes_total") == 1
+    lab.change(t.scans.update().values(withdrawn_at=START))
+    assert ops.list_codes(lab.world) == []
+    lab.change(t.scans.update().values(withdrawn_at=None))
+
+
+def test_a_code_that_has_a_meaning_now_is_gone_at_once_and_said_until_its_scans_have_it(payloads: Payloads) -> None:
+    lab = payloads.lab
+    for i, code in enumerate(("900", "901", "901")):
+        scan = Scan(Code("status", code, f"odd {code}"), START.replace(tzinfo=None), START)
+        payloads.put("ups", Report("ups", f"1ZR58939035756{i:04}", (scan,)))
+    lab.work("inbox")
+    assert [(row["code"], row["count"], row["text"]) for row in ops.suggest(lab.world)] == [
+        ("901", 2, "odd 901"), ("900", 1, "odd 900"),
+    ]  # fmt: skip
+    assert [row["code"] for row in ops.list_codes(lab.world, limit=1)] == ["901"]
+
+    account = lab.world.config.accounts["ups"]
+    codes = {("status", "901"): Meaning(ShippingStatus.IN_TRANSIT)}
+    lab.world.config = changed(lab.world.config, accounts={"ups": changed(account, codes=codes)})
+    assert [row["code"] for row in ops.list_codes(lab.world)] == ["900"]
+    assert [row["code"] for row in ops.suggest(lab.world)] == ["900"]
+    (waits,) = ops.list_codes(lab.world, mapped=True)
+    assert (waits["code"], waits["count"]) == ("901", 2)
+
+    replay.remap(lab.world, "ups", code=("status", "901"))
+    lab.work("inbox")
+    assert ops.list_codes(lab.world, mapped=True) == []
+    lab.world.config = changed(lab.world.config, accounts={})
+    assert [row["account"] for row in ops.list_codes(lab.world)] == ["ups"], "also of an account that is gone"

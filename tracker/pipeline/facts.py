@@ -59,7 +59,7 @@ from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.plugin.payloads import mapping
 from tracker.store import queries
-from tracker.store.codec import PROOF, SUMMARY, dump, dump_order
+from tracker.store.codec import PROOF, SUMMARY, dump, dump_order, plain
 from tracker.store.engine import database_now
 from tracker.store.tables import (
     accounts,
@@ -200,7 +200,7 @@ def parse(world: World, row: Row[Any]) -> Parsed:
             else:
                 raise TypeError(f"a parser yields a {type(item).__name__}")
     except BadPayload as error:
-        parsed.dead = unread.plain(f"bad_payload: {error}", 500)
+        parsed.dead = plain(f"bad_payload: {error}", 500)
     except MemoryError as error:  # the machine's fault, not the payload's
         parsed.failed = error
     except Exception as error:

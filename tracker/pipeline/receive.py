@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from tracker.domain.facts import Payload
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
+from tracker.store.codec import plain
 from tracker.store.tables import accounts
 
 NOTE_EVERY = timedelta(seconds=30)
@@ -45,6 +47,17 @@ def check(
             raise WebhookRejected("wrong address token")
     payload = Payload(account.name, "webhook", (body,), received_at, headers)
     return payload, account.source.verify(payload) > 0
+
+
+def _key(account: Account, payload: Payload) -> str:
+    """Return what identifies a delivery, as any database takes it; where its plugin fails, the hash of its body.
+
+    One webhook must not keep those that are stored beside it from being stored.
+    """
+    try:
+        return plain(account.source.dedupe_key(payload))
+    except Exception:
+        return hashlib.sha256(payload.body).hexdigest()
 
 
 def _note(world: World, connection: sa.Connection, heard: Mapping[str, datetime]) -> None:
@@ -81,7 +94,7 @@ def _store(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
                 payload.received_at,
                 None,
                 headers={name: value for name, value in payload.headers.items() if name in KEPT},
-                dedupe_key=account.source.dedupe_key(payload)[:200],
+                dedupe_key=_key(account, payload),
             )
             for account, payload in payloads
         ]

@@ -24,6 +24,7 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.pipeline.world import World
 from tracker.store import queries
+from tracker.store.codec import plain
 from tracker.store.tables import (
     account_days,
     findings,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 K = FindingKind
 MOST_PIECES = 50  # kept of one payload; how many more there were is said
-MOST_TEXT = 200
 MORE = "..."  # in place of a path: what follows is how many pieces are not kept
 NEW_AFTER = timedelta(days=7)  # a path that was not seen for so long is new
 FREQUENT, SHARE = 20, 0.01  # payloads of a day, and of all payloads of that day
@@ -56,11 +56,6 @@ _INDEX = re.compile(r"\[\d+\]")
 def path_of(where: str) -> str:
     """Return a place without its indexes: `$.orders[1].items[0].ref` is `$.orders[].items[].ref`."""
     return _INDEX.sub("[]", where)
-
-
-def plain(text: str, most: int = MOST_TEXT) -> str:
-    """Return a text as any database takes it: clipped, without NUL, without half a character."""
-    return text[:most].replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def piece(one: Unread) -> Unread:

@@ -40,3 +40,8 @@ def dump_order(order: Order) -> Any:
 def _leave_out(stored: dict[str, Any], key: str) -> None:
     if not stored[key]:
         del stored[key]
+
+
+def plain(text: str, most: int = 200) -> str:
+    """Return a text as any database takes it: clipped, without NUL, without half a character."""
+    return text[:most].replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
