@@ -5,7 +5,7 @@ samples, rate-limit and authentication pages of docs.bigcommerce.com, read 2026-
 
 A status is an id; its label may be renamed. There is no Delivered: 10 Completed is it only where the store says so
 (`completed_is_delivered`). The API accepts any id after any other, so we guard: 11, 9, 8 -> 3 or 2; 3 -> 2; 2 -> 10.
-An order is read in three parts (order, products, shipments); a sweep lists ids and hints at each.
+An order is read in parts (order, products, shipments); a sweep lists ids and hints at each. Archived (`is_deleted`) is gone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient
+from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient, Unavailable
 from tracker.domain.facts import (
     Action,
     Ask,
@@ -33,18 +34,21 @@ from tracker.domain.facts import (
     Receipt,
     Refs,
     Since,
+    Unread,
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, retry_after
-from tracker.plugin.payloads import decode, mapping, text, word
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, retry_after, segment
+from tracker.plugin.payloads import decode, mapping, optional, piece, pieces, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
-from tracker.plugin.tracked import exactly
-from tracker.plugin.tracked import parcels as typed_parcels
+from tracker.plugin.tracked import each_alone, exactly, flag, order, parcels, strict, told
 
 O, P = OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)
 PAGE = 50
+MOST = 250  # of a list of an order, in one page
+MOST_PAGES = 20
+BOM = b"\xef\xbb\xbf"
 RESERVE = 0.1  # of the quota is left to the store's other apps
 
 LABELS = {
@@ -65,6 +69,7 @@ PAYMENTS = {
     "refunded": P.REFUNDED, "partially refunded": P.PARTIALLY_REFUNDED, "pending": P.PENDING, "capture pending": P.PENDING,
     "held for review": P.PENDING,
 }  # fmt: skip
+NOT_SHIPPED = frozenset({"digital", "giftcertificate"})
 MAY_COME_FROM = {3: {11, 9, 8}, 2: {11, 9, 8, 3}, 10: {2}}
 CARRIERS = {  # AfterShip slugs, as tracking_carrier and shipping_provider spell them
     "ups": "ups", "usps": "usps", "fedex": "fedex", "dhl": "dhl", "dhl-germany": "dhl", "royal-mail": "royalmail",
@@ -123,57 +128,83 @@ class BigCommerce(contracts.Platform):
         parts = [text(body.get("scope")), text(body.get("hash")), str(body.get("created_at"))]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
-    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout]:
-        """Read an order of three parts; a page of a sweep and a webhook hint at orders."""
+    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout | Unread]:
+        """Read an order of three parts or more (order, then products and shipments in turn); else hint at orders."""
         if payload.kind == "webhook":
-            data = mapping(decode(payload.body).get("data"), "$.data")
-            ref = next((data[key] for key in ("orderId", "order_id", "id") if data.get(key) is not None), None)
-            if str(data.get("type")) == "shipment" and "orderId" not in data and "order_id" not in data:
-                raise BadPayload("$.data", "names no order")
-            return (Hint(word(ref, "$.data.id")),)
-        if payload.body[:1] == b"[":
-            return [Hint(word(row.get("id"), "$[].id")) for row in _rows(payload.body)]
-        products = _rows(payload.parts[1]) if len(payload.parts) > 1 else []
-        return exactly(
-            lambda decode: self._facts(
-                decode(payload.body), products, _rows(payload.parts[2], decode) if len(payload.parts) > 2 else []
+            return _hints(decode(payload.body))
+        unread: list[Unread] = []
+        if payload.body.removeprefix(BOM).lstrip()[:1] == b"[":
+            rows = _rows(payload.body, decode)
+            return told(
+                pieces(rows, "$", lambda row, _: Hint(word(row.get("id"), "$.id")), unread, lacks="all"), unread
             )
-        )
+        return exactly(lambda decode: self._read(decode(payload.body), [_rows(p, decode) for p in payload.parts[1:]]))
+
+    def _read(self, row: dict[str, Any], lists: list[list[Any]]) -> Iterable[Order | Checkout | Unread]:
+        unread: list[Unread] = []
+        if row.get("status_id") == 0 and not isinstance(row["status_id"], bool):
+            left = piece(row, "$", self._left, unread, lacks="nothing")
+            return told([left] if left else [], unread)
+        one = order(row, "$", lambda row, unread: self._order(row, unread, lists), "id", unread)
+        if one is None:
+            return told([], unread)
+        taken_up = Checkout(self.account, one.ref, one.placed_at, one.updated_at, recovered=True)
+        return told([one, taken_up], unread)
 
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
-        """Read orders in three parts each, or list what was modified since the cursor (with an overlap), by id."""
+        """Read orders in their parts, or list what was modified since the cursor (with an overlap), by id."""
         if isinstance(ask, Refs):
-            for ref in ask.refs:
-                try:
-                    order = self._call(client, f"/orders/{ref}")
-                    products = self._call(client, f"/orders/{ref}/products", {"limit": "250"})
-                    shipments = self._call(client, f"/orders/{ref}/shipments", {"limit": "250"})
-                except NotFound:
-                    continue
-                yield Page((order.body, products.body or b"[]", shipments.body or b"[]"))
+            yield from each_alone(ask.refs, lambda ref: self._one(client, ref))
             return
         assert isinstance(ask, Since)
-        mark, _, rest = (ask.cursor or "").partition("|")
-        best, _, page_ = rest.partition("|")
-        page = int(page_ or 1)
-        if not mark:
-            mark = (client.now() - timedelta(days=self.settings.first_sync_days)).isoformat()
+        now = client.now()
+        mark, best, page_, began_ = (*(ask.cursor or "").split("|"), "", "", "")[:4]
+        if not mark or datetime.fromisoformat(mark) > now + OVERLAP:  # a mark ahead of our clock is not believed
+            mark, best, page_ = (now - timedelta(days=self.settings.first_sync_days)).isoformat(), "", ""
         since = datetime.fromisoformat(mark) - OVERLAP
-        best = best or mark
+        page, began = int(page_ or 1), began_ or now.astimezone(UTC).isoformat()
         while True:
             params = {
                 "min_date_modified": format_datetime(since.astimezone(UTC)), "sort": "id:asc", "page": str(page),
                 "limit": str(PAGE),
             }  # fmt: skip
             answer = self._call(client, "/orders", params)
-            rows = _rows(answer.body or b"[]")
-            for row in rows:
-                best = max(best, _date(row.get("date_modified"), "$[].date_modified").astimezone(UTC).isoformat())
+            rows = _list(answer, Unavailable)
+            best = max([best or mark, *filter(None, map(_stamp, rows))])
             done = len(rows) < PAGE
             page += 1
-            yield Page((answer.body or b"[]",), f"{best}||" if done else f"{mark}|{best}|{page}")
+            cursor = f"{min(best, began)}||" if done else f"{mark}|{best}|{page}|{began}"
+            yield Page((answer.body or b"[]",), cursor)
             if done:
                 return
+
+    def _one(self, client: Client, ref: str) -> Page | None:
+        """Read an order: its own part, then products and shipments in turn, page by page."""
+        path = f"/orders/{segment(ref)}"
+        try:
+            answer = self._call(client, path)
+        except NotFound:
+            return None  # not there any more; the others are
+        if answer.body.removeprefix(BOM).lstrip()[:1] != b"{":
+            raise Transient("GET /orders/... answered without its order")
+        lists = [self._pages(client, f"{path}/{name}") for name in ("products", "shipments")]
+        return Page((answer.body, *(part for pair in zip_longest(*lists, fillvalue=b"[]") for part in pair)))
+
+    def _pages(self, client: Client, path: str) -> list[bytes]:
+        """Read a list of an order to its end. What is full may go on, by whatever size the store cuts its pages."""
+        pages: list[bytes] = []
+        while len(pages) < MOST_PAGES:
+            try:
+                answer = self._call(client, path, {"limit": str(MOST), "page": str(len(pages) + 1)})
+            except NotFound:
+                raise Transient(f"{path} is not there, though its order is") from None
+            rows, body = _list(answer, Transient), answer.body or b"[]"
+            if body in pages:
+                break  # again the same: the parser sees that the last page is full
+            pages.append(body)
+            if not _is_full(rows):
+                break
+        return pages
 
     def judge(self, answer: Answer) -> None:
         """429 says in its own headers how long to wait; a 429 without them is load of the platform."""
@@ -212,7 +243,7 @@ class BigCommerce(contracts.Platform):
             raise Refused(f"{before.raw_status} is not left for {LABELS[wanted]}: only by hand")
         shown = ""
         for step in steps:
-            answer = self._call(client, f"/orders/{before.ref}", body={"status_id": step})
+            answer = self._call(client, f"/orders/{segment(before.ref)}", body={"status_id": step})
             shown = text(decode(answer.body).get("status"))
         return Receipt(before.ref, proof=shown)
 
@@ -230,7 +261,7 @@ class BigCommerce(contracts.Platform):
         return client.send(
             Request(
                 "PUT" if body is not None else "GET",
-                f"{settings.base_url}/stores/{settings.store_hash}/v2{path}",
+                f"{settings.base_url}/stores/{segment(settings.store_hash)}/v2{path}",
                 params=params or {},
                 headers=headers,
                 content=orjson.dumps(body) if body is not None else None,
@@ -238,9 +269,16 @@ class BigCommerce(contracts.Platform):
             )
         )
 
-    def _facts(
-        self, row: dict[str, Any], products: list[dict[str, Any]], shipments: list[dict[str, Any]]
-    ) -> Iterable[Order | Checkout]:
+    def _left(self, row: dict[str, Any], _unread: list[Unread]) -> Checkout:
+        """Read a checkout that was left, or a failed payment: not an order yet."""
+        placed, modified = (
+            _date(row.get("date_created"), "$.date_created"),
+            _date(row.get("date_modified"), "$.date_modified"),
+        )
+        return Checkout(self.account, word(row.get("id"), "$.id"), placed, modified)
+
+    def _order(self, row: dict[str, Any], unread: list[Unread], lists: list[list[Any]]) -> Order:
+        """Read an order. It is not told without what a write depends on: its status, its money, its times."""
         id_ = row.get("status_id")
         if isinstance(id_, bool) or not isinstance(id_, int):
             raise BadPayload("$.status_id", "must be a number")
@@ -249,16 +287,23 @@ class BigCommerce(contracts.Platform):
             _date(row.get("date_created"), "$.date_created"),
             _date(row.get("date_modified"), "$.date_modified"),
         )
-        if id_ == 0:  # a checkout that was left, or a failed payment: not an order yet
-            return (Checkout(self.account, ref, placed, modified),)
-        items = [_item(p, f"$[1][{i}]") for i, p in enumerate(products)]
         status = STATUSES.get(id_)
         if id_ == 10 and self.settings.completed_is_delivered:
             status = O.DELIVERED
         if id_ in (4, 13, 14):
-            status = self._by_pieces(row)
-        raw_payment = text(row.get("payment_status"))
-        order = Order(
+            status = _by_pieces(row)
+        raw_payment = strict(row.get("payment_status"), "$.payment_status")
+        items: dict[str, Item] = {}
+        fulfilments: dict[str, Fulfilment] = {}
+        for at, rows in enumerate(lists, start=1):
+            if at % 2:
+                items |= {one.ref: one for one in pieces(rows, f"$[{at}]", _item, unread, lacks="line")}
+            else:
+                found = pieces(rows, f"$[{at}]", self._fulfilment, unread, lacks="line")
+                fulfilments |= {one.ref: one for one in found}
+            if _is_full(rows) and at + 2 > len(lists):
+                unread.append(Unread(f"$[{at}]", f"incomplete: its last page is full ({len(rows)})", lacks="rest"))
+        return Order(
             store=self.account,
             ref=ref,
             number=f"#{ref}",
@@ -270,62 +315,97 @@ class BigCommerce(contracts.Platform):
             updated_at=modified,
             cancelled_at=modified if status is O.CANCELLED else None,
             owner=Owner.COURIER,
-            items=tuple(items),
-            fulfilments=tuple(self._fulfilment(s, f"$[2][{i}]") for i, s in enumerate(shipments)),
-            pays_by=text(row.get("payment_method")).casefold(),
-            ships_to=text(row.get("geoip_country_iso2")).upper()[:2],
-            locale=text(row.get("customer_locale")),
+            items=tuple(items.values()),
+            fulfilments=tuple(fulfilments.values()),
+            pays_by=strict(row.get("payment_method"), "$.payment_method").casefold(),
+            ships_to=(optional(strict, row.get("geoip_country_iso2"), "$.geoip_country_iso2", unread) or "").upper()[
+                :2
+            ],
+            locale=optional(strict, row.get("customer_locale"), "$.customer_locale", unread) or "",
+            gone="deleted" if flag(row.get("is_deleted"), "$.is_deleted") else "",
         )
-        return order, Checkout(self.account, ref, placed, modified, recovered=True)
 
-    @staticmethod
-    def _by_pieces(row: dict[str, Any]) -> OrderStatus:
-        total, shipped = row.get("items_total"), row.get("items_shipped")
-        if not isinstance(total, int) or not isinstance(shipped, int) or shipped <= 0:
-            return O.CONFIRMED
-        return O.SHIPPED if shipped >= total else O.PARTIALLY_SHIPPED
-
-    def _fulfilment(self, row: dict[str, Any], where: str) -> Fulfilment:
-        company = (
-            text(row.get("tracking_carrier")) or text(row.get("shipping_provider")) or text(row.get("shipping_method"))
-        )
+    def _fulfilment(self, row: dict[str, Any], unread: list[Unread]) -> Fulfilment:
+        names = [
+            optional(strict, row.get(key), f"$.{key}", unread)
+            for key in ("tracking_carrier", "shipping_provider", "shipping_method")
+        ]
+        company = next((name for name in names if name), "")
         carrier = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
-        parcels, unreadable = typed_parcels(
-            row.get("tracking_number"), carrier, company, f"{where}.tracking_number", []
-        )
-        quantities = []
-        for i, item in enumerate(row.get("items") or []):
-            item = mapping(item, f"{where}.items[{i}]")
-            ref = word(item.get("order_product_id"), f"{where}.items[{i}].order_product_id")
-            quantities.append((ref, _count(item.get("quantity"), f"{where}.items[{i}].quantity")))
+        found, unreadable = parcels(row.get("tracking_number"), carrier, company, "$.tracking_number", unread)
         return Fulfilment(
-            ref=word(row.get("id"), f"{where}.id"),
+            ref=word(row.get("id"), "$.id"),
             status="shipped",
-            parcels=tuple(parcels),
-            quantities=tuple(quantities),
-            shipped_at=_date(row.get("date_created"), f"{where}.date_created"),
-            service=text(row.get("shipping_method")),
+            parcels=tuple(found),
+            quantities=tuple(pieces(row.get("items"), "$.items", _quantity, unread, lacks="line")),
+            shipped_at=optional(_date, row.get("date_created"), "$.date_created", unread),
+            service=names[2] or "",
             unreadable=tuple(unreadable),
         )
 
 
-def _item(row: dict[str, Any], where: str) -> Item:
+def _hints(body: dict[str, Any]) -> Iterable[Hint | Unread]:
+    """Find the order that a hook speaks of: by its own name, or by `id` where the hook is of an order."""
+    data = mapping(body.get("data"), "$.data")
+    kind = strict(data.get("type"), "$.data.type")
+    named = [data[key] for key in ("orderId", "order_id") if data.get(key) is not None]
+    if named or kind == "order":
+        return (Hint(word(named[0] if named else data.get("id"), "$.data.id")),)
+    if kind in ("", "shipment"):
+        raise BadPayload("$.data", "names no order")
+    return (Unread("$.data", f"a hook about a {kind!r:.60} names no order", lacks="nothing"),)
+
+
+def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
     return Item(
-        ref=word(row.get("id"), f"{where}.id"),
-        ordered=_count(row.get("quantity"), f"{where}.quantity"),
-        removed=_count(row.get("quantity_refunded") or 0, f"{where}.quantity_refunded"),
-        shippable=row.get("type") in (None, "physical"),
-        name=text(row.get("name")),
+        ref=word(row.get("id"), "$.id"),
+        ordered=_count(row.get("quantity"), "$.quantity"),
+        removed=_count(row.get("quantity_refunded") or 0, "$.quantity_refunded"),
+        shippable=strict(row.get("type"), "$.type") not in NOT_SHIPPED,
+        name=optional(strict, row.get("name"), "$.name", unread) or "",
     )
 
 
-def _rows(body: bytes, decode: Callable[[bytes], dict[str, Any]] = decode) -> list[dict[str, Any]]:
-    """Decode a list of objects; V2 answers with bare lists, and with nothing (204) where there is none."""
-    wrapped = decode(b'{"rows":' + body + b"}")
-    rows = wrapped.get("rows")
+def _quantity(row: dict[str, Any], _unread: list[Unread]) -> tuple[str, int]:
+    return word(row.get("order_product_id"), "$.order_product_id"), _count(row.get("quantity"), "$.quantity")
+
+
+def _by_pieces(row: dict[str, Any]) -> OrderStatus:
+    """Say what was shipped of an order whose status says something of its money."""
+    total, shipped = (_count(row.get(key) or 0, f"$.{key}") for key in ("items_total", "items_shipped"))
+    if not total or not shipped:
+        return O.CONFIRMED
+    return O.SHIPPED if shipped >= total else O.PARTIALLY_SHIPPED
+
+
+def _rows(body: bytes, decode: Callable[[bytes], dict[str, Any]]) -> list[Any]:
+    """Decode a list; V2 answers with bare lists, and with nothing (204) where there is none."""
+    rows = decode(b'{"rows":' + body.removeprefix(BOM) + b"}").get("rows")
     if not isinstance(rows, list):
         raise BadPayload("$", "must be a list")
-    return [mapping(row, f"$[{i}]") for i, row in enumerate(rows)]
+    return rows
+
+
+def _list(answer: Answer, error: type[Transient]) -> list[Any]:
+    """Return the list that was asked for. Raises `error` where something else came: that is never an empty one."""
+    try:
+        return _rows(b"[]" if answer.status == 204 else answer.body, decode)
+    except BadPayload:
+        raise error(f"HTTP {answer.status} without its list: {_said(answer.body)}") from None
+
+
+def _is_full(rows: list[Any]) -> bool:
+    """Say whether a page may be full. A page is as long as was asked for, or 50, the default; all stores cut at fifties."""
+    return bool(rows) and len(rows) % PAGE == 0
+
+
+def _stamp(row: Any) -> str:
+    """Return when an order changed; empty where that cannot be read."""
+    try:
+        at = _date(mapping(row, "$").get("date_modified"), "$.date_modified")
+    except BadPayload:
+        return ""
+    return at.astimezone(UTC).isoformat()
 
 
 def _date(value: Any, where: str) -> datetime:
@@ -334,6 +414,8 @@ def _date(value: Any, where: str) -> datetime:
         raise BadPayload(where, "must be a date")
     try:
         at = parsedate_to_datetime(value)
+        if not 1 < at.year < 9999 or any(part.isdecimal() and part.startswith("00") for part in value.split()):
+            raise ValueError  # beyond what a clock can say beside an offset; 0001 is read as 2001
     except (TypeError, ValueError, IndexError, OverflowError):
         raise BadPayload(where, "is no RFC 2822 date") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
@@ -351,7 +433,8 @@ def _number(value: str | None) -> int | None:
 
 def _said(body: bytes) -> str:
     try:
-        rows = _rows(body) if body[:1] == b"[" else [decode(body)]
+        rows = _rows(body, decode) if body[:1] == b"[" else [decode(body)]
     except BadPayload:
-        return "no reason given"
-    return text(rows[0].get("message") or rows[0].get("title")) if rows else "no reason given"
+        rows = []
+    first = rows[0] if rows and isinstance(rows[0], dict) else {}
+    return text(first.get("message")) or text(first.get("title")) or "no reason given"

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, RateLimited, Refused, Transient, WebhookRejected
-from tracker.domain.facts import Action, Order, Payload, Refs, Since
+from tracker.domain.errors import BadPayload, RateLimited, Refused, Transient, Unavailable, WebhookRejected
+from tracker.domain.facts import Action, Hint, Order, Payload, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.conformance import AT, for_platform
 from tracker.plugin.contracts import Answer
@@ -107,22 +107,118 @@ def test_completed_is_delivered_only_where_the_store_says_so(make) -> None:
 
 @pytest.mark.parametrize(
     ("broken", "where"),
-    [({"status_id": "11"}, "$.status_id"), ({"status_id": True}, "$.status_id"), ({"date_created": "soon"}, "$.date_created"), ({"date_modified": 7}, "$.date_modified")],
+    [
+        ({"status_id": "11"}, "$.status_id"), ({"status_id": True}, "$.status_id"), ({"status_id": None}, "$.status_id"),
+        ({"date_created": "soon"}, "$.date_created"), ({"date_modified": 7}, "$.date_modified"),
+        ({"date_created": "Mon, 01 Jan 0001 00:00:00 +1400"}, "$.date_created"), ({"date_modified": "Fri, 31 Dec 9999 23:59:59 -1400"}, "$.date_modified"),
+        ({"payment_status": 7}, "$.payment_status"), ({"payment_method": []}, "$.payment_method"), ({"is_deleted": "perhaps"}, "$.is_deleted"),
+        ({"status_id": 14, "items_shipped": "2"}, "$.items_shipped"),
+    ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_named_by_its_path(make, broken, where) -> None:
+def test_an_order_is_not_told_without_what_a_write_depends_on(make, broken, where) -> None:
     source, _ = store(make)
-    with pytest.raises(BadPayload) as caught:
-        read(source, **broken)
+    (unread,) = read(source, **broken)
 
-    assert caught.value.where == where
+    assert (unread.where, unread.subject) == (where, "250")
 
 
-def test_a_product_without_a_whole_quantity_is_refused(make) -> None:
+def parts(source, products=PRODUCTS, shipments=SHIPMENTS, row=ROW, kind: str = "read"):
+    """Read an order of given products and shipments: the order, and what could not be read."""
+    body = tuple(json.dumps(part).encode() for part in (row, products, shipments))
+    found = list(source.normalize(Payload("s", kind, body, AT)))
+    return next((one for one in found if isinstance(one, Order)), None), [
+        one for one in found if isinstance(one, Unread)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("odd", "where"),
+    [
+        ({"quantity": 1.5}, "quantity"), ({"quantity": -1}, "quantity"), ({"quantity": True}, "quantity"), ({"quantity": "2"}, "quantity"),
+        ({"quantity": None}, "quantity"), ({"quantity_refunded": "1"}, "quantity_refunded"), ({"id": None}, "id"), ({"type": 7}, "type"),
+    ],
+)  # fmt: skip
+def test_a_line_that_cannot_be_read_takes_nothing_from_the_others_and_makes_the_order_partial(make, odd, where) -> None:
+    lines = [PRODUCTS[0], {"id": 7, "quantity": 1, **odd}, PRODUCTS[1]]
+    found, unread = parts(store(make)[0], lines)
+
+    assert found.partial
+    assert [item.ref for item in found.items] == ["501", "502"]
+    assert [(one.where, one.subject, one.lacks) for one in unread] == [(f"$[1][1].{where}", "250", "line")]
+
+
+@pytest.mark.parametrize(
+    ("odd", "where", "kept"),
+    [
+        ({"id": None}, ".id", False), ({"items": 7}, ".items", True), ({"items": [7]}, ".items[0]", True),
+        ({"items": [{"order_product_id": 501, "quantity": "1"}]}, ".items[0].quantity", True),
+        ({"items": [{"order_product_id": None, "quantity": 1}]}, ".items[0].order_product_id", True),
+    ],
+)  # fmt: skip
+def test_a_shipment_that_cannot_be_read_takes_nothing_from_the_others(make, odd, where, kept) -> None:
+    row = {"id": 11, "date_created": "Tue, 20 Nov 2012 01:00:00 +0000", "tracking_number": "X2", **odd}
+    found, unread = parts(store(make)[0], shipments=[SHIPMENTS[0], row, {**SHIPMENTS[0], "id": 12}])
+
+    assert found.partial
+    assert [f.ref for f in found.fulfilments] == ["9", *(["11"] if kept else []), "12"]
+    assert [(one.where, one.lacks) for one in unread] == [(f"$[2][1]{where}", "line")]
+
+
+@pytest.mark.parametrize(
+    ("odd", "where"),
+    [
+        ({"date_created": "soon"}, ".date_created"),
+        ({"tracking_carrier": 7}, ".tracking_carrier"),
+        ({"shipping_method": 7}, ".shipping_method"),
+    ],
+)
+def test_a_detail_that_cannot_be_read_is_left_out_and_told(make, odd, where) -> None:
+    found, unread = parts(store(make)[0], shipments=[{**SHIPMENTS[0], **odd}])
+
+    assert not found.partial
+    assert found.fulfilments[0].parcels[0].number == "1ZR58"
+    assert [(one.where, one.lacks) for one in unread] == [(f"$[2][0]{where}", "")]
+
+
+def test_the_type_of_a_line_that_nobody_knows_is_shipped(make) -> None:
+    """What is left out of the count by mistake would make an order look delivered."""
+    found, _ = parts(
+        store(make)[0],
+        [{"id": 1, "quantity": 1, "type": "bundle"}, {"id": 2, "quantity": 1, "type": "giftcertificate"}],
+    )
+
+    assert [item.shippable for item in found.items] == [True, False]
+
+
+def test_an_archived_order_is_gone(make) -> None:
     source, _ = store(make)
-    for quantity in (1.5, -1, True, "2"):
-        body = (json.dumps(ROW).encode(), json.dumps([{"id": 1, "quantity": quantity}]).encode(), b"[]")
-        with pytest.raises(BadPayload):
-            list(source.normalize(Payload("s", "read", body, AT)))
+
+    assert parts(source, row={**ROW, "is_deleted": True})[0].gone == "deleted"
+    assert [parts(source, row={**ROW, "is_deleted": no})[0].gone for no in (False, None)] == ["", ""]
+
+
+def test_a_checkout_that_cannot_be_read_is_no_order(make) -> None:
+    (unread,) = read(store(make)[0], status_id=0, date_created="soon", whole=False)
+
+    assert unread == Unread("$.date_created", "is no RFC 2822 date", lacks="nothing")
+
+
+def test_an_odd_row_of_a_page_takes_nothing_from_the_others(make) -> None:
+    rows = b'\xef\xbb\xbf [{"id": 1}, 7, {"id": null}, {"id": 4, "date_modified": 7}]'
+    found = list(store(make)[0].normalize(Payload("s", "sweep", (rows,), AT)))
+
+    assert found[:2] == [Hint("1"), Hint("4")]
+    assert [(one.where, one.lacks) for one in found[2:]] == [("$[1]", "all"), ("$[2].id", "all")]
+
+
+@pytest.mark.parametrize(("data", "said"), [
+    ({"type": "order", "id": 250}, Hint("250")), ({"type": "shipment", "id": 12, "orderId": 250}, Hint("250")),
+    ({"type": "order", "id": 12, "order_id": 250}, Hint("250")), ({"type": "order_metafield", "id": 12, "order_id": 250}, Hint("250")),
+    ({"type": "product", "id": 250}, Unread("$.data", "a hook about a 'product' names no order", lacks="nothing")),
+])  # fmt: skip
+def test_a_hook_of_an_order_names_it_and_one_about_something_else_is_told(make, data, said) -> None:
+    body = json.dumps({"scope": "store/x", "data": data}).encode()
+    assert list(store(make)[0].normalize(Payload("s", "webhook", (body,), AT))) == [said]
 
 
 def test_a_part_that_is_no_list_is_refused(make) -> None:
@@ -133,8 +229,9 @@ def test_a_part_that_is_no_list_is_refused(make) -> None:
 
 def test_a_hook_of_a_shipment_that_names_no_order_is_a_bad_payload(make) -> None:
     source, _ = store(make)
-    with pytest.raises(BadPayload):
-        source.normalize(Payload("s", "webhook", (b'{"data": {"type": "shipment", "id": 1}}',), AT))
+    for data in (b'{"type": "shipment", "id": 1}', b'{"type": "order"}', b'{"id": 1}', b'{"type": 7}', b"[]"):
+        with pytest.raises(BadPayload):
+            source.normalize(Payload("s", "webhook", (b'{"data": ' + data + b"}",), AT))
 
 
 # signatures; the vector is computed by the rule of the documentation (key: the client secret's bytes); secret invented
@@ -196,9 +293,107 @@ def test_a_sweep_lists_ids_by_pages_and_keeps_the_newest_change(world, make) -> 
         "1",
     )
     assert [p.next_cursor for p in found] == [
-        "2026-11-02T08:00:00+00:00|2026-11-02T09:00:00+00:00|2", "2026-11-02T09:00:00+00:00||",
+        "2026-11-02T08:00:00+00:00|2026-11-02T09:00:00+00:00|2|2026-11-02T12:00:00+00:00", "2026-11-02T09:00:00+00:00||",
     ]  # fmt: skip
     assert found[1].parts == (b"[]",)
+
+
+@pytest.mark.parametrize(("modified", "mark"), [
+    ("Wed, 02 Dec 2026 09:00:00 +0000", "2026-11-02T12:00:00+00:00||"), ("Fri, 31 Dec 9998 23:59:59 -1400", "2026-11-02T12:00:00+00:00||"),
+    ("soon", "2026-11-02T08:00:00+00:00||"), (None, "2026-11-02T08:00:00+00:00||"), ("Mon, 02 Nov 2026 11:00:00 +0000", "2026-11-02T11:00:00+00:00||"),
+])  # fmt: skip
+def test_a_cursor_never_passes_our_own_clock_and_an_odd_time_moves_none(world, make, modified, mark) -> None:
+    world.get(f"{BASE}/orders").respond(json=[{"id": 1, "date_modified": modified}, 7])
+    source, client = store(make)
+    (found,) = source.fetch(client, Since("2026-11-02T08:00:00+00:00||"))
+
+    assert found.next_cursor == mark
+
+
+def test_what_changes_while_a_long_sweep_lasts_is_read_by_the_next(world, make) -> None:
+    """By id, an order that was passed may change: the mark is no later than when the sweep began."""
+    world.get(f"{BASE}/orders").respond(json=[{"id": 9, "date_modified": "Mon, 02 Nov 2026 11:59:00 +0000"}])
+    source, client = store(make)
+    (found,) = source.fetch(
+        client, Since("2026-11-02T08:00:00+00:00|2026-11-02T11:58:00+00:00|7|2026-11-02T10:00:00+00:00")
+    )
+
+    assert found.next_cursor == "2026-11-02T10:00:00+00:00||"
+
+
+def test_a_cursor_that_stood_in_the_future_is_given_up(world, make) -> None:
+    asked = world.get(f"{BASE}/orders").respond(204)
+    source, client = store(make, first_sync_days=1)
+    list(source.fetch(client, Since("2026-12-02T09:00:00+00:00|2026-12-03T09:00:00+00:00|4")))
+
+    params = asked.calls[0].request.url.params
+    assert (params["min_date_modified"], params["page"]) == ("Sun, 01 Nov 2026 11:50:00 +0000", "1")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [({"message": "upgrade"}, "upgrade"), ({"title": "Down"}, "Down"), ("x", "no reason"), (None, "no reason")],
+)
+def test_an_answer_without_its_list_is_a_failed_answer(world, make, body, said) -> None:
+    world.get(f"{BASE}/orders").respond(json=body)
+    source, client = store(make)
+    with pytest.raises(Unavailable, match=said):
+        list(source.fetch(client, Since(None)))
+
+
+def lines(first: int, count: int) -> list[dict]:
+    return [{"id": first + i, "quantity": 1} for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("pages", "calls", "whole"),
+    [
+        ([lines(0, 49)], 1, True), ([lines(0, 250), lines(250, 3)], 2, True), ([lines(0, 250), None], 2, True),
+        ([lines(0, 50), lines(50, 50), lines(100, 7)], 3, True),  # a store that cuts at fifties
+        ([lines(0, 250), lines(0, 250)], 2, False), ([lines(i * 50, 50) for i in range(30)], 20, False),
+    ],
+    ids=["one", "two", "just full", "fifties", "the same again", "without end"],
+)  # fmt: skip
+def test_a_full_page_of_lines_is_asked_on(world, make, pages, calls, whole) -> None:
+    answers = iter(pages)
+    world.get(f"{BASE}/orders/250").respond(json=ROW)
+    world.get(f"{BASE}/orders/250/shipments").respond(json=SHIPMENTS)
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        rows = next(answers)
+        return httpx.Response(204) if rows is None else httpx.Response(200, json=rows)
+
+    asked = world.get(f"{BASE}/orders/250/products").mock(side_effect=answer)
+    source, client = store(make)
+    (page,) = source.fetch(client, Refs(("250",)))
+    found = list(source.normalize(Payload("s", "read", page.parts, AT)))
+
+    assert [call.request.url.params["page"] for call in asked.calls] == [str(n + 1) for n in range(calls)]
+    assert len(found[0].items) == len({row["id"] for rows in pages[:calls] for row in rows or ()})
+    assert len(found[0].fulfilments) == 2
+    assert found[0].partial is not whole
+    assert [(one.subject, one.lacks) for one in found if isinstance(one, Unread)] == (
+        [] if whole else [("250", "rest")]
+    )
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(404), httpx.Response(200, json={"message": "oops"}), httpx.Response(500)]
+)
+def test_an_order_without_its_lists_is_asked_again_and_hides_nobody(world, make, answer) -> None:
+    for ref in ("1", "2"):
+        world.get(f"{BASE}/orders/{ref}").respond(json={**ROW, "id": int(ref)})
+        world.get(f"{BASE}/orders/{ref}/products").respond(204)
+    world.get(f"{BASE}/orders/3").respond(json=[])
+    world.get(f"{BASE}/orders/1/shipments").mock(return_value=answer)
+    world.get(f"{BASE}/orders/2/shipments").respond(204)
+    source, client = store(make)
+    pages = []
+    with pytest.raises(Transient):
+        for page in source.fetch(client, Refs(("1", "..", "2", "3"))):
+            pages.append(page)
+
+    assert len(pages) == 1
 
 
 def test_a_first_sweep_looks_back_some_days(world, make) -> None:
@@ -298,7 +493,7 @@ def test_the_account_rests_before_the_reserve_is_used_up(make) -> None:
     ("status", "body", "error", "said"),
     [
         (422, b'[{"status": 422, "message": "no"}]', Refused, "no"), (409, b'{"title": "Conflict"}', Refused, "Conflict"), (400, b"<html>", Refused, "no reason"),
-        (413, b"[]", Refused, "no reason"), (423, b"", Transient, "locked"),
+        (413, b"[]", Refused, "no reason"), (423, b"", Transient, "locked"), (402, b"", Unavailable, "frozen"), (422, b"[7]", Refused, "no reason"),
     ],
 )  # fmt: skip
 def test_a_refusal_is_told_in_their_words(make, status, body, error, said) -> None:
