@@ -38,8 +38,8 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, retry_after, segment
-from tracker.plugin.payloads import decode, mapping, optional, piece, pieces, text, word
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after, segment
+from tracker.plugin.payloads import BOM, decode, mapping, optional, piece, pieces, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
 from tracker.plugin.tracked import each_alone, exactly, flag, order, parcels, strict, told
 
@@ -48,7 +48,6 @@ OVERLAP = timedelta(minutes=10)
 PAGE = 50
 MOST = 250  # of a list of an order, in one page
 MOST_PAGES = 20
-BOM = b"\xef\xbb\xbf"
 RESERVE = 0.1  # of the quota is left to the store's other apps
 
 LABELS = {
@@ -208,6 +207,7 @@ class BigCommerce(contracts.Platform):
 
     def judge(self, answer: Answer) -> None:
         """429 says in its own headers how long to wait; a 429 without them is load of the platform."""
+        not_html(answer)
         if answer.status == 429:
             reset = _number(answer.headers.get("x-rate-limit-time-reset-ms"))
             after = timedelta(milliseconds=reset) if reset is not None else None

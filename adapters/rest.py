@@ -34,7 +34,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, segment
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, segment
 from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
 from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, strict, told
@@ -197,6 +197,7 @@ class Rest(contracts.Platform):
 
     def judge(self, answer: Answer) -> None:
         """Tell the shop's own words of a refusal."""
+        not_html(answer)
         if answer.status in (400, 409, 422):
             raise Refused(_says(_answered(answer)).removeprefix(": ") or f"HTTP {answer.status}")
         judge_by_status(answer)

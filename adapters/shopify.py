@@ -43,7 +43,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import AWAY, Answer, Client, Request, Secrets, judge_by_status, retry_after
+from tracker.plugin.contracts import AWAY, Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after
 from tracker.plugin.oauth import Token, Tokens, ask_token
 from tracker.plugin.payloads import decode, listing, mapping, moment, optional, piece, pieces, text, word
 from tracker.plugin.signatures import hmac_base64
@@ -267,12 +267,13 @@ class Shopify(contracts.Platform):
                 if not _is_full(data.get("order"), most):
                     break
 
-    def sight(self) -> timedelta | None:
+    def reads_back(self) -> timedelta | None:
         """60 days without the right to read all orders, which the app's owner must be granted (shopify.dev, Order)."""
         return None if self.settings.read_all_orders else timedelta(days=60)
 
     def judge(self, answer: Answer) -> None:
         """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP (shopify.dev, status codes)."""
+        not_html(answer)
         if answer.status in (402, 404, 423, 430):
             why = _said(answer) or AWAY.get(answer.status, "no shop answers there")
             raise Unavailable(f"HTTP {answer.status}: {why}", retry_after(answer))

@@ -389,8 +389,8 @@ def test_an_answer_that_mentions_errors_and_cannot_be_read_is_no_answer_to_judge
 
 
 def test_orders_older_than_sixty_days_are_out_of_sight_without_the_right_to_read_all(make) -> None:
-    assert shop(make)[0].sight() == timedelta(days=60)
-    assert shop(make, read_all_orders=True)[0].sight() is None
+    assert shop(make)[0].reads_back() == timedelta(days=60)
+    assert shop(make, read_all_orders=True)[0].reads_back() is None
 
 
 def events(*nodes: dict) -> dict:

@@ -292,7 +292,7 @@ class Platform(Source):
         """Say which order statuses the platform has words for: what it can be read to say, and what may be written."""
         return frozenset({*self.statuses.values(), *self.order_words()})
 
-    def sight(self) -> timedelta | None:
+    def reads_back(self) -> timedelta | None:
         """Say how old an order may be and still be read; None is no such limit. One beyond it is out of sight, not gone."""
         return None
 

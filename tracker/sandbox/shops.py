@@ -412,8 +412,7 @@ class BigCommerceServer(Shop):
         if since := request.query_params.get("min_date_modified"):
             begin = parsedate_to_datetime(since) if "," in since else datetime.fromisoformat(since)
             rows = [o for o in rows if o["modified"].replace(microsecond=0) >= begin]
-        page, limit = int(request.query_params.get("page", 1)), int(request.query_params.get("limit", 50))
-        return self._answer([self._show(o) for o in rows[(page - 1) * limit : page * limit]])
+        return self._answer(_page(request, [self._show(o) for o in rows]))
 
     def _find(self, request: Request) -> dict[str, Any] | None:
         return next((o for o in self.orders.values() if str(o["id"]) == request.path_params["id"]), None)
@@ -444,7 +443,8 @@ class BigCommerceServer(Shop):
         if (refused := self._refused(request)) is not None:
             return refused
         order = self._find(request)
-        return self._answer([{k: v for k, v in p.items() if k != "ref"} for p in order["products"]] if order else [])
+        rows = [{k: v for k, v in p.items() if k != "ref"} for p in order["products"]] if order else []
+        return self._answer(_page(request, rows))
 
     async def _shipments(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:
@@ -455,7 +455,12 @@ class BigCommerceServer(Shop):
              "date_created": format_datetime(s["at"].astimezone(UTC))}
             for s in order["shipments"]
         ] if order else []  # fmt: skip
-        return self._answer(rows)
+        return self._answer(_page(request, rows))
+
+
+def _page(request: Request, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    page, limit = int(request.query_params.get("page", 1)), int(request.query_params.get("limit", 50))
+    return rows[(page - 1) * limit : page * limit]
 
 
 def _status_id(status: str) -> int:
