@@ -188,6 +188,27 @@ def test_drift_shows_both_statuses_its_age_its_cause_and_what_would_heal_it(run:
     assert told(run, "drift", "--after", str(row["id"])) == []
 
 
+def test_an_empty_list_says_of_how_many_orders_as_of_when_and_what_nobody_knows(run: Run, lab: Lab) -> None:
+    assert run("drift", "--store", "shop").output == "no drift: no order is known yet\n"
+    run("record", "7", "proof")
+    lab.work()
+    said = run("drift").output
+    assert said.startswith("no drift: of 2 orders, all known as of 2026-11-03 ")
+    assert "and this is not known:\n  findings: 1 parcel since" in said  # a code without a meaning: told, and no more
+    lab.change(t.accounts.update().where(t.accounts.c.name == "kart").values(parked_reason="401"))
+    said = run("drift", code=1).output
+    assert said.startswith("no drift among the orders that are known: 0; not known: 2\n  kart: 2 orders since ")
+    assert "the shop refuses our credentials (401); it takes new credentials of kart" in said
+    result = run("drift", "--json", code=1)
+    assert json.loads(result.stdout) == []
+    assert "kart: 2 orders" in result.stderr
+    assert "kart: 2 orders" in run("findings", "--severity", "urgent").output
+    assert "nothing is stuck among the orders that are known: 0; not known: 2" in run("stuck").output
+    assert "not known: the shop's side since" in run("show", "7").output
+    lab.change(t.accounts.update().where(t.accounts.c.name == "kart").values(parked_reason=None))
+    assert "by shop and carriers" in run("show", "8").output
+
+
 def test_an_outage_of_ours_is_listed_with_what_came_late(run: Run, lab: Lab) -> None:
     assert told(run, "outages") == []
     heal.beat(lab.world, lab.clock())

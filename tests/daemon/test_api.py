@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -64,6 +65,12 @@ def test_every_path_answers_as_the_document_says(api: httpx.Client) -> None:
     early = api.get("/orders/kart/7", params={"at": (START + H).isoformat()}).json()
     assert early["status"] == "processing"
     assert api.get("/orders/kart/7", params={"at": "2026-11-02T09:00:00"}).status_code == 200
+    known = api.get("/knowledge").json()
+    assert (known["orders"], known["all_known"], known["unknown"]) == (1, True, [])
+    for path in ("/drift", "/findings", "/stuck", "/freshness"):
+        headers = api.get(path).headers
+        assert headers["trackwright-all-known"] == "true", path
+        assert datetime.fromisoformat(headers["trackwright-known-as-of"]) == datetime.fromisoformat(known["as_of"])
     gate = api.get("/orders/kart/7/gate", params={"to": "cancelled", "reason": "x"}).json()
     assert (gate["allowed"], gate["rule"]) == (False, "cancel_in_custody")
 

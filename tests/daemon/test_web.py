@@ -231,6 +231,18 @@ def test_health_says_what_it_is(receiver: Receiver) -> None:
     assert (answer.status_code, answer.text) == (200, "account ups is parked: its credentials are refused")
 
 
+def test_health_tells_what_nobody_knows_and_stays_ready_for_webhooks(receiver: Receiver) -> None:
+    receiver.lab.work()
+    shop = t.accounts.update().where(t.accounts.c.name == "shop")
+    receiver.lab.change(shop.values(failing_since=receiver.lab.clock(), failing_why="timed out"))
+    answer = receiver.http.get("/readyz")
+
+    assert answer.status_code == 200
+    assert answer.text.startswith("shop: 0 orders since 2026-11-02 08:00Z: the shop does not answer (timed out)")
+    receiver.lab.change(shop.values(failing_since=None))
+    assert receiver.http.get("/readyz").text == answer.text  # as of some seconds ago
+
+
 def test_metrics_are_on_a_port_of_their_own(receiver: Receiver) -> None:
     receiver.post(BODY)
     text = httpx.get(f"http://127.0.0.1:{receiver.ops}/metrics", trust_env=False).text

@@ -120,6 +120,11 @@ def _print_order(order: dict[str, Any]) -> None:
         f"  dispatched by: {order['owner']} (method {show(order['method'])}), address {show(order['address'])},"
         f" status set by {show(order['actor'])}{', urgency ' + order['urgent'] if order['urgent'] else ''}"
     )
+    known = order.get("known")
+    if known is not None:
+        out.print(f"  known as of {show(known['as_of'])}" + ("" if known["unknown"] else ", by shop and carriers"))
+        for what in known["unknown"]:
+            out.print(f"  [yellow]not known[/]: {show(what)}")
     for item in order["items"]:
         gone = f", {item['removed']} cancelled or refunded" if item["removed"] else ""
         short = ", out of stock" if item["short"] else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 from ruamel.yaml import YAML
 
 from tracker.cli.common import (
+    DEFAULT_FILE,
     all_of,
     config_option,
     json_option,
@@ -30,6 +33,7 @@ from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import mask_bytes
 from tracker.domain.vocabulary import FindingKind, Reason, ShippingStatus
 from tracker.pipeline import ops
+from tracker.pipeline.knowledge import knowledge
 from tracker.pipeline.world import World
 from tracker.store.tables import accounts as accounts_table
 from tracker.store.tables import findings as findings_table
@@ -55,23 +59,36 @@ def _show(
     columns: Sequence[tuple[str, str]],
     empty: str,
     store: str | None = None,
-) -> int:
-    """Ask and show, once or again and again; returns how many rows. `columns`: what a column is called, and its key."""
+    *,
+    knows: bool = False,
+) -> bool:
+    """Ask and show, once or again and again. `columns`: what a column is called, and its key.
+
+    `knows`: say too what is not known, so that an empty list is not read as "all is well": of JSON on standard error, where
+    the list is empty.
+    Returns whether nothing is listed and all is known.
+    """
     world = open_world(read_config(file))
     _known(world, store)
     while True:
         rows = ask(world)
+        known = knowledge(world, store=store) if knows else None
         if watch:
             click.clear()
         if as_json:
             print_json([{k: _age(v) if isinstance(v, timedelta) else v for k, v in row.items()} for row in rows])
         else:
             shown = [[_plain(row.get(key)) for _, key in columns] for row in rows]
-            show_table(title, [name for name, _ in columns], shown, empty=empty)
+            show_table(title, [name for name, _ in columns], shown, empty=known.sentence(empty) if known else empty)
+        if known is not None and not (as_json and (rows or known.whole)):
+            if known.gaps and (rows or known.whole):
+                click.echo("and this is not known:", err=as_json)
+            for gap in known.gaps:
+                click.echo(f"  {gap}", err=as_json)
         if not watch:
             if rows and not as_json and "id" in rows[-1] and len(rows) >= 50:
                 out.print(f"[dim]more: --after {rows[-1]['id']}[/]")
-            return len(rows)
+            return not rows and (known is None or known.whole)
         time.sleep(WATCH_EVERY)
 
 
@@ -105,17 +122,29 @@ def _plain(value: Any) -> Any:
 def drift(
     file: Path, as_json: bool, limit: int, after: int | None, watch: bool, store: str | None, kind: str | None
 ) -> None:
-    """List where shop and carrier disagree: both statuses, since when, who caused it, and what would heal it."""
+    """List where shop and carrier disagree: both statuses, since when, who caused it, and what would heal it.
+
+    And what nobody knows: shops that do not answer, parcels that nobody asks about, writes that wait. Exit code 0 only
+    where nothing differs and all is known.
+    """
     columns = (
         ("id", "id"), ("store", "store"), ("order", "order"), ("difference", "drift"), ("shop says", "order_status"),
         ("carrier says", "shipping_status"), ("for", "age"), ("caused by", "caused_by"), ("would heal", "would_heal"),
     )  # fmt: skip
-    rows = _show(
-        file, as_json, watch, lambda w: ops.drift(w, store=store, kind=kind, after=after, limit=limit), "drift", columns,
-        "no drift: shop and carriers agree", store,
+    none = "no more drift" if after else f"no drift of the kind {kind}" if kind else "no drift"
+    fine = _show(
+        file, as_json, watch,
+        lambda w: ops.drift(w, store=store, kind=kind, after=after, limit=limit, config=_flag(file)),
+        "drift", columns, none, store, knows=after is None,
     )  # fmt: skip
-    if rows:
+    if not fine:
         click.get_current_context().exit(1)
+
+
+def _flag(file: Path) -> str:
+    """Return what a printed command needs to find the same configuration."""
+    found = os.environ.get("TRACKER_CONFIG", DEFAULT_FILE)
+    return "" if str(file) == found else f" --config {shlex.quote(str(file))}"
 
 
 FINDINGS = (
@@ -161,7 +190,7 @@ def findings_(
             w, kinds=kinds, store=store, severity=severity, closed=closed, snoozed=snoozed, digest=digest, after=after,
             limit=limit,
         ),
-        "findings", FINDINGS, "no findings: shop and carriers agree", store,
+        "findings", FINDINGS, "no findings", store, knows=after is None,
     )  # fmt: skip
     if as_json or digest:
         return
@@ -190,7 +219,7 @@ def checkouts(file: Path, as_json: bool, limit: int, after: int | None, store: s
         return [{"id": row["id"], **row["evidence"], "seen": row["opened_at"]} for row in mine]
 
     columns = (("id", "id"), ("store", "store"), ("checkout", "checkout"), ("began", "began"), ("contact", "contact"))
-    _show(file, as_json, False, ask, "abandoned checkouts", columns, "no checkout was left", store)
+    _show(file, as_json, False, ask, "abandoned checkouts", columns, "no checkout that we know of was left", store)
 
 
 @click.command()
@@ -207,7 +236,15 @@ def outages(file: Path, as_json: bool, limit: int, scans: bool) -> None:
     else:
         columns = (("id", "id"), ("from", "from"), ("until", "until"), ("state", "state"), ("parcels asked", "asked"),
                    ("scans recovered", "recovered"))  # fmt: skip
-    _show(file, as_json, False, lambda w: ops.outages(w, limit=limit, scans=scans), "outages", columns, "no outage")
+    _show(
+        file,
+        as_json,
+        False,
+        lambda w: ops.outages(w, limit=limit, scans=scans),
+        "outages",
+        columns,
+        "no outage of ours",
+    )
 
 
 @click.command()
@@ -228,7 +265,7 @@ def stuck(
     )  # fmt: skip
     _show(
         file, as_json, watch, lambda w: ops.stuck(w, store=store, carrier=carrier, after=after, limit=limit), "stuck",
-        columns, "nothing is stuck", store,
+        columns, "nothing is stuck", store, knows=after is None,
     )  # fmt: skip
 
 
@@ -242,7 +279,8 @@ def freshness(file: Path, as_json: bool, watch: bool) -> None:
         ("account", "account"), ("open parcels", "open"), ("1h %", "within_1h"), ("3h %", "within_3h"), ("6h %", "within_6h"),
         ("12h %", "within_12h"), ("24h %", "within_24h"), ("oldest check", "oldest_check"),
     )  # fmt: skip
-    _show(file, as_json, watch, ops.freshness, "freshness of open parcels", columns, "no parcel is watched")
+    _show(file, as_json, watch, ops.freshness, "freshness of open parcels", columns, "no parcel is asked about",
+          knows=True)  # fmt: skip
 
 
 STATES = ["pending", "sent", "refused", "dead", "superseded", "observed"]
@@ -381,7 +419,7 @@ def codes(file: Path, as_json: bool, limit: int, suggest: bool, accept: str | No
             lambda w: ops.suggest(w, limit=limit),
             "codes without a meaning",
             suggested,
-            "every code has a meaning",
+            "every code that was told has a meaning",
         )
         _tell_mapped(file, as_json)
         return
@@ -396,7 +434,7 @@ def codes(file: Path, as_json: bool, limit: int, suggest: bool, accept: str | No
         lambda w: ops.list_codes(w, limit=limit),
         "codes without a meaning",
         columns,
-        "every code has a meaning",
+        "every code that was told has a meaning",
     )
     _tell_mapped(file, as_json)
 

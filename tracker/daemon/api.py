@@ -1,12 +1,14 @@
 """The read API: what the command line tells of the whole installation, as JSON. Own port, one token, off by default.
 
-It writes nothing. `GET /openapi.json` describes it; the document is made from the same table as the routes.
+It writes nothing. Beside a list the header `Trackwright-All-Known` says whether an empty one means that all is well; what is
+not known, and why, is at `/knowledge`. `GET /openapi.json` describes it; the document is made from the same table as the routes.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +24,7 @@ from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline import ops, say
 from tracker.pipeline.explain import explanation
+from tracker.pipeline.knowledge import Knowledge, knowledge
 from tracker.pipeline.world import World
 
 MOST = 1000
@@ -32,6 +35,23 @@ class Wrong(TrackerError):
 
 
 Ask = Callable[[World, dict[str, str]], Any]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A list beside what is known: an empty one says that all is well only where all is known."""
+
+    rows: Any
+    known: Knowledge
+
+    def headers(self) -> dict[str, str]:
+        """Return what is known in short; `/knowledge` tells it whole."""
+        as_of = {"Trackwright-Known-As-Of": self.known.as_of.isoformat()} if self.known.as_of else {}
+        return {"Trackwright-All-Known": str(self.known.whole).lower(), **as_of}
+
+
+def _beside(ask: Ask) -> Ask:
+    return lambda world, query: _Told(ask(world, query), knowledge(world, store=query.get("store")))
 
 
 def _limit(query: dict[str, str]) -> int:
@@ -101,18 +121,22 @@ def _gate(world: World, query: dict[str, str]) -> Any:
 PATHS: dict[str, tuple[str, dict[str, str], Ask]] = {
     "/drift": (
         "Where shop and carrier disagree", {"store": "", "kind": "", "after": "id of the last row seen", "limit": ""},
-        _drift,
+        _beside(_drift),
+    ),
+    "/knowledge": (
+        "What is known, as of when, and what is not: of how many orders, parcels, payloads and writes, why, since when",
+        {"store": ""}, lambda w, q: knowledge(w, store=q.get("store")).row(),
     ),
     "/findings": (
         "What a person must look at",
         {"store": "", "kind": "", "severity": "", "closed": "true: closed ones too", "snoozed": "", "after": "", "limit": ""},
-        _findings,
+        _beside(_findings),
     ),
     "/stuck": (
         "What does not move", {"store": "", "carrier": "", "after": "", "limit": ""},
-        lambda w, q: ops.stuck(w, store=q.get("store"), carrier=q.get("carrier"), **_page(q)),
+        _beside(lambda w, q: ops.stuck(w, store=q.get("store"), carrier=q.get("carrier"), **_page(q))),
     ),
-    "/freshness": ("What share of open parcels was checked lately", {}, lambda w, _q: ops.freshness(w)),
+    "/freshness": ("What share of open parcels was checked lately", {}, _beside(lambda w, _q: ops.freshness(w))),
     "/outbox": (
         "Writes and notices", {"store": "", "state": "", "after": "", "limit": ""},
         lambda w, q: ops.list_outbox(w, state=q.get("state"), store=q.get("store"), **_page(q)),
@@ -142,8 +166,11 @@ def _default(value: Any) -> Any:
 
 
 def _json(value: Any, status: int = 200) -> Response:
+    more: dict[str, str] = {}
+    if isinstance(value, _Told):
+        value, more = value.rows, value.headers()
     body = orjson.dumps(value, default=_default, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", **more}
     return Response(body, status, headers, "application/json")
 
 

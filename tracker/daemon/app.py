@@ -33,6 +33,7 @@ from tracker.domain.masking import Hidden, hide, mask
 from tracker.pipeline import heal
 from tracker.pipeline.drain import drain
 from tracker.pipeline.held import EVERY
+from tracker.pipeline.knowledge import gaps
 from tracker.pipeline.world import World
 from tracker.plugin.contracts import Vault
 from tracker.store.engine import Store, database_now
@@ -47,6 +48,7 @@ log = structlog.get_logger()
 ROLES = frozenset({"web", "worker", "scheduler"})
 TICK = 1.0
 HEAL_EVERY = 60.0
+LOOK_EVERY = 10.0  # how old what /readyz says of unknown things may be
 EXIT_DATABASE = 3
 EXIT_STUCK = 70
 WATCH_EVERY = 2.0
@@ -150,6 +152,7 @@ class Daemon:
         self.servers: Servers | None = None
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
+        self._looked, self._gaps = float("-inf"), list[str]()
 
     def connect(self) -> None:
         """Wait for the database (as long as `database_wait`), bring its schema up to date, settle the accounts.
@@ -290,6 +293,7 @@ class Daemon:
                     ).scalars()
                 )
             why += [f"account {name} is parked: its credentials are refused" for name in parked]
+            why += self._unknown()
         except SQLAlchemyError:
             why.append("database away")
         if self.clock.off:
@@ -300,6 +304,14 @@ class Daemon:
         if problem := self.bells.problem():
             why.append(f"broker away ({problem}): working without bells")
         return why
+
+    def _unknown(self) -> list[str]:
+        """Say what nobody knows, as of some seconds ago: health checks are many, and this is no reason to take us away."""
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            self._looked = time.monotonic()
+            told = [gap for gap in gaps(self.world) if not gap.told and gap.what not in ("first_sync", "store_parked")]
+            self._gaps = [str(gap) for gap in told]
+        return self._gaps
 
     def gauges(self) -> dict[str, int]:
         """Read what /metrics shows of the tables."""

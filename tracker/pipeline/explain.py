@@ -13,6 +13,7 @@ from tracker.domain.facts import Action, Order, Shipment
 from tracker.domain.numbers import candidates, clean
 from tracker.domain.reconcile import reconcile
 from tracker.pipeline import state
+from tracker.pipeline.knowledge import of_order
 from tracker.pipeline.world import World
 from tracker.store.codec import ACTION
 from tracker.store.tables import (
@@ -110,7 +111,8 @@ def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[
 
 
 def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipment], at: datetime) -> None:
-    """Take out of an overview what was not known at a moment."""
+    """Take out of an overview what was not known at a moment, and what is known by now."""
+    del order["known"]
     if known is not None:
         order |= {
             "status": known.status, "raw_status": known.raw_status, "payment": known.payment, "actor": known.actor,
@@ -194,6 +196,7 @@ def _order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any
         "owner": _owner(world, connection, row),
         "placed_at": row.placed_at,
         "read_at": row.read_at,
+        "known": of_order(world, connection, row),
         "version": row.version,
         "urgent": row.urgent,
         "status_reason": row.facts.get("status_reason") or None,

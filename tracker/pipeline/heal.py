@@ -11,6 +11,7 @@ from tracker.config.policy import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import push, tell, unread
+from tracker.pipeline.knowledge import count_orders
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -247,6 +248,7 @@ def look_around(world: World) -> None:
         _caught_up(world, connection, now)
         unread.look(world, connection, now)
         push.look_for_dead(world, connection)
+        count_orders(world, connection)
     if moved:
         world.ring("reconcile")
 

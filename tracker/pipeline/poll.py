@@ -187,7 +187,9 @@ def _claim_polls(
         if given < len(chunks) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
             rest = [row.id for chunk in chunks[given:] for row in chunk]
             later = business + account.budget.per / 8
-            connection.execute(trackings.update().where(trackings.c.id.in_(rest)).values(next_poll_at=later))
+            since = sa.func.coalesce(trackings.c.overdue_since, trackings.c.next_poll_at)
+            spent = trackings.update().where(trackings.c.id.in_(rest))
+            connection.execute(spent.values(next_poll_at=later, overdue_since=since))
     _hold(connection, trackings, [row for call in calls for row in call.rows], now)
     return calls
 
@@ -339,6 +341,7 @@ def _store_poll(
                 "b_id": row.id,
                 "claimed_until": None,
                 "checked_at": row.checked_at if failures else business,
+                "overdue_since": (row.overdue_since or row.next_poll_at or business) if failures else None,
                 "next_poll_at": at,
                 "tracking_state": state,
                 "failures": failures,

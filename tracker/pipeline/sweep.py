@@ -92,6 +92,7 @@ def _sweep(world: World, account: Account, state: Row[Any]) -> None:
     first = state.synced_at is None
     ours = sa.and_(accounts.c.name == account.name, accounts.c.attempts == state.attempts + 1)
     told = _Told({state.cursor})
+    asked = world.now()
     began = (state.cursor or "") if state.sweep_from is None else state.sweep_from
     error: SourceError | None = None
     ended = paused = False
@@ -147,7 +148,8 @@ def _sweep(world: World, account: Account, state: Row[Any]) -> None:
         elif paused:
             values["next_sweep_at"] = business
         else:
-            values |= {"sweep_from": None, "pages": told.kept[-KEPT:]} | ({"synced_at": business} if first else {})
+            values |= {"sweep_from": None, "pages": told.kept[-KEPT:], "swept_at": asked}
+            values |= {"synced_at": business} if first else {}
             rests.sweep_answers(connection, account, business)
             over = sa.and_(findings.c.subject == f"store/{account.name}", findings.c.kind == FindingKind.SWEEP_ENDED)
             queries.close_findings(connection, over, business, "sweep", "a sweep came to its end")

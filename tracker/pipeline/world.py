@@ -56,6 +56,7 @@ class World:
     held: Held = field(default_factory=Held)
     poster: Callable[[Request], object] | None = None  # posts to the alert address
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
+    newest_order: tuple[int, datetime] | None = None  # the newest order's id, and when (database time) it was that
 
     def account(self, name: str) -> Account | None:
         """Return a configured account, None where the configuration lost it."""

@@ -73,6 +73,8 @@ DEAD = "state = 'dead'"
 OPEN = "closed_at IS NULL"
 PARTLY = "unread IS NOT NULL"
 UNMAPPED_SCANS = "reason = 'unmapped' AND withdrawn_at IS NULL"
+OVERDUE = "overdue_since IS NOT NULL AND next_poll_at IS NOT NULL"
+GIVEN_UP = "tracking_state IN ('invalid_number', 'unsupported', 'stopped')"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -270,6 +272,8 @@ class Trackings(SQLModel, table=True):
         sa.Index("trackings_poll", "next_poll_at", "id", **_where("next_poll_at IS NOT NULL")),
         sa.Index("trackings_register", "register_at", "id", **_where("register_at IS NOT NULL")),
         sa.Index("trackings_account", "account", "checked_at", **_where("next_poll_at IS NOT NULL")),
+        sa.Index("trackings_overdue", "account", "overdue_since", **_where(OVERDUE)),
+        sa.Index("trackings_given_up", "account", **_where(GIVEN_UP)),
     )
     id: int | None = _id()
     shipment_id: int = _ref("shipments.id")
@@ -285,6 +289,7 @@ class Trackings(SQLModel, table=True):
     attempts: int = 0
     failures: int = 0
     checked_at: datetime | None = _at()
+    overdue_since: datetime | None = _at()  # when it ought to have been asked: its budget is spent, or its polls fail
     answer_hash: str | None = None
     as_of: datetime | None = _at()
 
@@ -496,6 +501,11 @@ class Accounts(SQLModel, table=True):
     sweep_from: str | None = None  # the cursor at which the sweep under way began
     pages: list[str] | None = _json(null=True)  # hashes of what the last sweep told, page by page
     answered_at: datetime | None = _at()  # when a page of its orders was last read
+    swept_at: datetime | None = _at()  # when the last sweep that came to its end began: its orders are known as of then
+    orders_counted: int | None = (
+        None  # its orders up to the id `orders_counted_to`: a million are not counted each time
+    )
+    orders_counted_to: int | None = Field(default=None, sa_type=Big)
 
 
 class Heartbeats(SQLModel, table=True):

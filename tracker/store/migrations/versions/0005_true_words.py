@@ -84,3 +84,12 @@ def upgrade() -> None:
     op.create_index("drifts_order", "drifts", ["order_id"])
     op.create_index("drifts_kind", "drifts", ["kind", "id"])
     op.create_index("drifts_store", "drifts", ["store", "id"])
+    op.add_column("trackings", sa.Column("overdue_since", MOMENT, nullable=True))
+    overdue = sa.text("overdue_since IS NOT NULL AND next_poll_at IS NOT NULL")
+    columns = ["account", "overdue_since"]
+    op.create_index("trackings_overdue", "trackings", columns, postgresql_where=overdue, sqlite_where=overdue)
+    given_up = sa.text("tracking_state IN ('invalid_number', 'unsupported', 'stopped')")
+    op.create_index("trackings_given_up", "trackings", ["account"], postgresql_where=given_up, sqlite_where=given_up)
+    op.add_column("accounts", sa.Column("swept_at", MOMENT, nullable=True))
+    op.add_column("accounts", sa.Column("orders_counted", sa.Integer(), nullable=True))
+    op.add_column("accounts", sa.Column("orders_counted_to", BIG, nullable=True))

@@ -1,0 +1,471 @@
+"""What is known, as of when, and what is not: so that nobody reads silence as agreement.
+
+A gap is a group of orders, parcels, payloads or writes of which nobody knows how they stand: why, since when, and what
+would end that. Each is found by an index; counts are exact up to `MOST`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.vocabulary import FindingKind
+from tracker.pipeline import state
+from tracker.pipeline.world import World
+from tracker.store.engine import database_now
+from tracker.store.tables import (
+    GIVEN_UP,
+    OVERDUE,
+    accounts,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    heartbeats,
+    inbox,
+    orders,
+    outbox,
+    rereads,
+    shipments,
+    trackings,
+)
+
+K = FindingKind
+MOST = 10_000
+A_MINUTE = timedelta(minutes=1)
+LATE = timedelta(minutes=15)  # what is due for longer does not happen by itself
+# Findings that say: of this we do not know how it stands. What would end it, in a few words.
+UNKNOWN: dict[FindingKind, tuple[str, str]] = {
+    K.CARRIER_NOT_COVERED: ("parcels", "an account for that carrier"),
+    K.TRACKING_NUMBER_UNREADABLE: ("orders", "a tracking number in the shop"),
+    K.TRACKING_NUMBER_DOUBTFUL: ("parcels", "the right number in the shop"),
+    K.TRACKING_EXPIRED: ("parcels", "news of the carrier; `tracker dismiss` where none is wanted"),
+    K.ORDER_UNREADABLE: ("orders", "a mended parser, then `tracker replay`"),
+    K.PARCEL_UNREADABLE: ("parcels", "a mended parser, then `tracker replay`"),
+    K.ORDER_INCOMPLETE: ("orders", "the rest of it, which the shop does not let us read"),
+    K.ORDER_OUT_OF_SIGHT: ("orders", "the right to read older orders"),
+    K.PAYLOAD_DEAD: ("payloads", "`tracker inbox --state dead`, then `tracker replay`"),
+    K.RECONCILE_FAILED: ("orders", "a newer version: it is an error of ours"),
+    K.UNKNOWN_ORDER_STATUS: ("orders", "a translation of the shop's word (`statuses:`)"),
+    K.UNMAPPED_CODE: ("parcels", "a meaning for the code (`tracker codes --suggest`)"),
+    K.SWEEP_ENDED: ("stores", "a list in the shop that comes to its end"),
+}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something nobody knows: how many of what, where, why, since when, and what would end it."""
+
+    what: str
+    where: str
+    count: int
+    of: str
+    why: str
+    since: datetime | None = None
+    until: str = ""
+    told: bool = False  # worth telling; how the order stands is known all the same
+
+    def row(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "what": self.what, "where": self.where, "count": self.count, "of": self.of, "why": self.why,
+            "since": self.since, "until": self.until or None, "said": str(self),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        many = (
+            f"{self.count:,}{' or more' if self.count >= MOST else ''} {self.of if self.count != 1 else self.of[:-1]}"
+        )
+        since = f" since {self.since:%Y-%m-%d %H:%M}Z" if self.since else ""
+        until = f"; it takes {self.until}" if self.until else ""
+        return f"{self.where}: {many}{since}: {self.why}{until}"
+
+
+@dataclass
+class Knowledge:
+    """What is known of all orders, or of a store's: as of when, and the gaps."""
+
+    orders: int = 0
+    as_of: datetime | None = None
+    gaps: list[Gap] = field(default_factory=list)
+    unknown: int = 0  # orders that the gaps concern
+
+    @property
+    def whole(self) -> bool:
+        """Say whether all is known."""
+        return all(gap.told for gap in self.gaps)
+
+    def row(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "orders": self.orders, "unknown_orders": self.unknown, "as_of": self.as_of, "all_known": self.whole,
+            "unknown": [gap.row() for gap in self.gaps],
+        }  # fmt: skip
+
+    def sentence(self, none: str) -> str:
+        """Say that there is none of something, of what is known: `no drift: of 12 orders, all known as of ...`."""
+        if not self.whole:
+            left = max(0, self.orders - self.unknown)
+            return f"{none} among the orders that are known: {left:,}; not known: {self.unknown:,}"
+        if not self.orders:
+            return f"{none}: no order is known yet"
+        as_of = f" as of {self.as_of:%Y-%m-%d %H:%M}Z" if self.as_of else ""
+        return f"{none}: of {_many(self.orders, 'orders')}, all known{as_of}"
+
+
+def knowledge(world: World, *, store: str | None = None) -> Knowledge:
+    """Say what is known of all orders, or of one store's."""
+    with world.store.read() as connection:
+        return _Look(world, connection, store).all()
+
+
+def gaps(world: World) -> list[Gap]:
+    """Return what nobody knows, without counting orders: for health checks."""
+    with world.store.read() as connection:
+        return list(_Look(world, connection, None).gaps())
+
+
+class _Look:
+    """One look at what is known."""
+
+    def __init__(self, world: World, connection: Connection, store: str | None) -> None:
+        self.world, self.connection, self.store = world, connection, store
+        self.now, self.database = world.now(), database_now(connection)
+        self.states = state.account_rows(connection)
+        self.stores = [row for row in self.states.values() if row.kind == "store" and store in (None, row.name)]
+        self.dark: list[str] = []  # stores of which nothing is known
+
+    def all(self) -> Knowledge:
+        told = Knowledge(gaps=list(self.gaps()))
+        told.orders = sum(self.count(row) for row in self.stores)
+        told.as_of = self.as_of()
+        if not told.whole:
+            told.unknown = min(self.unknown(told.gaps), told.orders)
+        return told
+
+    def count(self, row: Row[Any]) -> int:
+        """Count a store's orders: those counted before, and the newer ones."""
+        newer = orders.c.id > (row.orders_counted_to or 0)
+        select = sa.select(sa.func.count()).select_from(orders).where(orders.c.store == row.name, newer)
+        return int(row.orders_counted or 0) + int(self.connection.execute(select).scalar_one())
+
+    def as_of(self) -> datetime | None:
+        """Return the oldest moment of which something is known: a store's last sweep, a parcel's last look."""
+        t = trackings.c
+        moments = [row.swept_at for row in self.stores if row.name not in self.dark]
+        for row in self.states.values():
+            if row.kind == "carrier":
+                oldest = sa.select(sa.func.min(t.checked_at)).where(t.account == row.name, t.next_poll_at.isnot(None))
+                moments.append(self.connection.execute(oldest).scalar())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    # the gaps, one kind after the other
+
+    def gaps(self) -> Iterable[Gap]:
+        for row in sorted(self.stores, key=lambda row: row.name):
+            yield from self.of_store(row)
+        yield from self.waiting()
+        yield from self.parcels()
+        yield from self.found()
+
+    def dark_for(self, row: Row[Any]) -> tuple[str, str, datetime | None, str]:
+        """Say why nothing is known of a store's orders, since when, and what would end it; empty where they are known."""
+        name, account, what = row.name, self.world.account(row.name), "store_unknown"
+        why, since, until = "", row.swept_at, f"`tracker heal` once {name} answers"
+        if account is None:
+            why, until = "the store is not in the configuration", "the store in the configuration again"
+        elif row.parked_reason is not None:
+            what, until = "store_parked", f"new credentials of {name}"
+            why = f"the shop refuses our credentials ({row.parked_reason})"
+        elif row.failing_since is not None or row.sweep_failing_since is not None:
+            since = min(at for at in (row.failing_since, row.sweep_failing_since) if at is not None)
+            why = f"the shop does not answer ({row.failing_why or 'its list of orders fails'})"
+        elif row.swept_at is None:
+            what, since, until = "first_sync", row.connected_at, "the end of the first sync"
+            why = "its orders are read for the first time"
+        elif row.next_sweep_at is not None and row.next_sweep_at < self.now - LATE:
+            why = f"a sweep was due at {row.next_sweep_at:%Y-%m-%d %H:%M}Z and nobody made it"
+            until = "a running worker and scheduler (`tracker up`)"
+        return what, why, since, until
+
+    def of_store(self, row: Row[Any]) -> Iterable[Gap]:
+        name = row.name
+        what, why, since, until = self.dark_for(row)
+        if why:
+            self.dark.append(name)
+            yield Gap(what, name, min(self.count(row), MOST), "orders", why, since, until)
+        pending = sa.and_(outbox.c.state == "pending", outbox.c.store == name)
+        old = sa.and_(pending, outbox.c.created_at < self.now - LATE)
+        waits, oldest = self.some(sa.select(outbox.c.created_at.label("at")).where(old))
+        if row.paused_at is not None:
+            waits, _ = self.some(sa.select(outbox.c.created_at.label("at")).where(pending))
+            yield Gap(
+                "store_paused", name, waits, "writes", "the store is paused", row.paused_at, f"`tracker resume {name}`"
+            )
+        elif waits:
+            said = sa.select(outbox.c.error).where(old).order_by(outbox.c.due_at).limit(1)
+            why = self.connection.execute(said).scalar() or "they wait for their turn"
+            yield Gap("writes_wait", name, waits, "writes", why, oldest, self.rest(row))
+
+    def rest(self, row: Row[Any]) -> str:
+        """Say when an account that rests is asked again."""
+        if row.parked_reason is not None:
+            return f"new credentials of {row.name}"
+        if row.rests_until is not None and row.rests_until > self.now:
+            return f"the end of its rest at {row.rests_until:%Y-%m-%d %H:%M}Z"
+        if row.blocked_until is not None and row.blocked_until > self.database:
+            return f"the end of its rest at {row.blocked_until:%Y-%m-%d %H:%M}Z"
+        return "a running worker (`tracker up`)"
+
+    def waiting(self) -> Iterable[Gap]:
+        """Find what arrived and was not read, what was hinted at and not asked, what was read and not compared."""
+        i, r = inbox.c, rereads.c
+        late = self.database - LATE
+        count, since = self.some(sa.select(i.received_at.label("at")).where(i.state == "pending", i.due_at < late))
+        if count:
+            yield Gap("payloads_wait", "inbox", count, "payloads", "they were not read yet", since, "a running worker")
+        for row in self.stores:
+            hinted = sa.select(r.hinted_at.label("at")).where(r.account == row.name, r.hinted_at < late)
+            count, since = self.some(hinted)
+            if count and row.name not in self.dark:
+                said = sa.select(r.error).where(r.account == row.name, r.error.isnot(None)).limit(1)
+                why = self.connection.execute(said).scalar()
+                why = "they changed in the shop and were not read again" + (f" ({why})" if why else "")
+                yield Gap("orders_unread", row.name, count, "orders", why, since, self.rest(row))
+        beat = self.connection.execute(sa.select(heartbeats.c.at).order_by(heartbeats.c.at.desc()).limit(1)).scalar()
+        if beat is not None and beat < late:
+            why = "it was not heard of since: nothing is asked, read or written by itself"
+            yield Gap("nobody_works", "scheduler", 1, "processes", why, beat, "`tracker up`, or `tracker scheduler`")
+        count, since = self.some(self.uncompared())
+        if count:
+            yield Gap("orders_wait", "ledger", count, "orders", "nobody compared them yet", since, "a running worker")
+
+    def uncompared(self) -> sa.Select[Any]:
+        """Select the orders that wait to be compared, with the moment since when."""
+        o, late = orders.c, self.now - LATE
+        mine = [o.store == self.store] if self.store is not None else []
+        never = sa.select(o.id, o.reconcile_at.label("at")).where(
+            o.drift.is_(None), sa.or_(o.reconcile_at.is_(None), o.reconcile_at < late), *mine
+        )
+        due = sa.select(o.id, o.reconcile_at.label("at")).where(o.reconcile_at < late, o.drift.isnot(None), *mine)
+        return _either(never, due)
+
+    def parcels(self) -> Iterable[Gap]:
+        """Find parcels that an account ought to have asked about, and those that nobody asks about any more."""
+        t = trackings.c
+        for row in sorted(self.states.values(), key=lambda row: row.name):
+            if row.kind != "carrier":
+                continue
+            count, since = self.some(self.overdue(row.name))
+            if not count:
+                continue
+            account = self.world.account(row.name)
+            until = self.rest(row)
+            if account is None:
+                why, until = "the account is not in the configuration", "the account in the configuration again"
+            elif row.parked_reason is not None:
+                why = f"the carrier refuses our credentials ({row.parked_reason})"
+            elif row.failing_since is not None:
+                why = f"the carrier does not answer ({row.failing_why})"
+            elif row.budget_left == 0:
+                why, until = "the account's budget is spent", "a larger `budget:`, or its next turn"
+            else:
+                why = "they are overdue to be asked about"
+            yield Gap("parcels_overdue", row.name, count, "parcels", why, since, until)
+        for told in self.connection.execute(
+            sa.select(t.account, t.tracking_state, sa.func.count().label("many"))
+            .where(t.id.in_(self.given_up()))
+            .group_by(t.account, t.tracking_state)
+            .order_by(t.account, t.tracking_state)
+        ):
+            why = f"the carrier says {told.tracking_state}: nobody asks any more"
+            yield Gap("parcels_given_up", told.account, told.many, "parcels", why, None, "the right number in the shop")
+
+    def overdue(self, account: str) -> sa.Select[Any]:
+        """Select an account's parcels that ought to have been asked about, with the moment since when."""
+        t, late = trackings.c, self.now - LATE
+        held = sa.select(t.shipment_id, t.overdue_since.label("at")).where(
+            t.account == account, sa.text(f"({OVERDUE})"), t.overdue_since < late, *self.of_mine(t.shipment_id)
+        )
+        due = sa.select(t.shipment_id, t.next_poll_at.label("at")).where(
+            t.account == account, t.next_poll_at < late, t.overdue_since.is_(None), *self.of_mine(t.shipment_id)
+        )
+        return _either(held, due)
+
+    def of_mine(self, shipment_id: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
+        """Return the condition that a parcel is of the store that is asked about."""
+        if self.store is None:
+            return []
+        fs = fulfilment_shipments.c
+        linked = sa.exists().where(
+            fs.shipment_id == shipment_id, fulfilments.c.id == fs.fulfilment_id, orders.c.id == fulfilments.c.order_id,
+            orders.c.store == self.store,
+        )  # fmt: skip
+        return [linked]
+
+    def given_up(self) -> sa.Select[Any]:
+        """Select the trackings whose carrier wants no more questions, of parcels that an order names and nobody else asks about."""
+        t, other = trackings.c, trackings.alias()
+        asked = sa.exists().where(other.c.shipment_id == t.shipment_id, other.c.next_poll_at.isnot(None))
+        named = sa.exists().where(fulfilment_shipments.c.shipment_id == t.shipment_id)
+        return (
+            sa.select(t.id)
+            .join(shipments, shipments.c.id == t.shipment_id)
+            .where(
+                sa.text(f"trackings.{GIVEN_UP}"),
+                shipments.c.closed_at.is_(None),
+                named,
+                ~asked,
+                *self.of_mine(t.shipment_id),
+            )
+            .limit(MOST)
+        )
+
+    def found(self) -> Iterable[Gap]:
+        """Find what open findings say is not known."""
+        f = findings.c
+        for kind, (of, until) in UNKNOWN.items():
+            mine = [f.store == self.store] if self.store is not None else []
+            of_kind = sa.select(f.opened_at.label("at")).where(f.kind == kind, f.closed_at.is_(None), *mine)
+            count, since = self.some(of_kind)
+            if kind is K.CARRIER_NOT_COVERED and count:  # one a store and carrier
+                rows = self.connection.execute(
+                    sa.select(f.evidence).where(f.kind == kind, f.closed_at.is_(None), *mine)
+                )
+                count = sum(int(row.evidence.get("parcels", 1)) for row in rows)
+            if count:
+                said = kind.sentence.rstrip(".")
+                yield Gap(str(kind), "findings", count, of, said, since, until, told=kind is K.UNMAPPED_CODE)
+
+    # how many orders that concerns
+
+    def unknown(self, told: Sequence[Gap]) -> int:
+        """Count the orders that gaps concern: all of a store of which nothing is known, and others one by one."""
+        dark = sum(self.count(row) for row in self.stores if row.name in self.dark)
+        fs, f = fulfilment_shipments, findings.c
+        linked = sa.select(fulfilments.c.order_id.label("id")).join(fs, fs.c.fulfilment_id == fulfilments.c.id)
+        kinds = {gap.what for gap in told}
+        parts: list[sa.Select[Any]] = []
+        if "orders_wait" in kinds:
+            parts.append(sa.select(self.uncompared().subquery().c.id))
+        for gap in told:
+            if gap.what == "parcels_overdue":
+                parts.append(
+                    linked.where(fs.c.shipment_id.in_(sa.select(self.overdue(gap.where).subquery().c.shipment_id)))
+                )
+        if "parcels_given_up" in kinds:
+            given_up = sa.select(trackings.c.shipment_id).where(trackings.c.id.in_(self.given_up()))
+            parts.append(linked.where(fs.c.shipment_id.in_(given_up)))
+        if named := [kind for kind in UNKNOWN if kind in kinds and kind is not K.UNMAPPED_CODE]:
+            open_now = sa.and_(f.kind.in_(named), f.closed_at.is_(None), f.order_id.isnot(None))
+            parts.append(sa.select(f.order_id.label("id")).where(open_now).limit(MOST))
+        if "orders_unread" in kinds:
+            hinted = sa.select(rereads.c.id).where(
+                rereads.c.account == orders.c.store, rereads.c.ref == orders.c.ref,
+                rereads.c.hinted_at < self.database - LATE,
+            )  # fmt: skip
+            stores = [gap.where for gap in told if gap.what == "orders_unread"]
+            refs = sa.select(rereads.c.ref).where(rereads.c.account.in_(stores)).limit(MOST)
+            parts.append(
+                sa.select(orders.c.id).where(orders.c.store.in_(stores), orders.c.ref.in_(refs), hinted.exists())
+            )
+        if not parts:
+            return dark
+        any_of = sa.union(*(sa.select(part.subquery()) for part in parts)).subquery()
+        one_by_one = sa.select(sa.func.count()).select_from(any_of.join(orders, orders.c.id == any_of.c.id))
+        if self.dark:
+            one_by_one = one_by_one.where(orders.c.store.notin_(self.dark))
+        if self.store is not None:
+            one_by_one = one_by_one.where(orders.c.store == self.store)
+        return dark + int(self.connection.execute(one_by_one).scalar_one())
+
+    def some(self, which: sa.Select[Any]) -> tuple[int, datetime | None]:
+        """Count rows, MOST at most, and return their oldest `at`."""
+        part = which.limit(MOST).subquery()
+        row = self.connection.execute(sa.select(sa.func.count(), sa.func.min(part.c.at)).select_from(part)).one()
+        return int(row[0]), row[1]
+
+
+def of_order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """Say of one order as of when it is known, by shop and carriers, and what is not known of it."""
+    look = _Look(world, connection, row.store)
+    unknown: list[str] = []
+    shop_at = row.read_at
+    for store in look.stores:
+        _, why, since, _ = look.dark_for(store)
+        if why:
+            unknown.append(f"the shop's side{_since(since)}: {why}")
+        elif store.swept_at is not None:
+            shop_at = max(shop_at, store.swept_at)
+    if row.drift is None:
+        unknown.append("whether shop and carriers agree: nobody compared them yet")
+    elif row.reconcile_at is not None and row.reconcile_at < look.now - LATE:
+        unknown.append(f"whether shop and carriers still agree: that waits{_since(row.reconcile_at)}")
+    f, fs, t, s = findings.c, fulfilment_shipments.c, trackings.c, shipments.c
+    for found in connection.execute(sa.select(f.kind, f.opened_at).where(f.order_id == row.id, f.closed_at.is_(None))):
+        if found.kind in UNKNOWN:
+            unknown.append(f"{K(found.kind).sentence.rstrip('.')}{_since(found.opened_at)}")
+    moments = [shop_at]
+    looks = connection.execute(
+        sa.select(s.carrier, s.number, t.account, t.tracking_state, t.checked_at, t.next_poll_at, t.overdue_since)
+        .join(fulfilment_shipments, fs.shipment_id == s.id)
+        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
+        .outerjoin(trackings, t.shipment_id == s.id)
+        .where(fulfilments.c.order_id == row.id, s.closed_at.is_(None))
+        .order_by(s.id, t.account)
+    ).all()
+    by_parcel: dict[str, list[Any]] = {}
+    for one in looks:
+        by_parcel.setdefault(f"{one.carrier} {one.number}", []).append(one)
+    for parcel, told in by_parcel.items():
+        asking = [one for one in told if one.next_poll_at is not None]
+        late = look.now - LATE
+        on_time = [one for one in asking if (one.overdue_since or one.next_poll_at) >= late]
+        if not asking:
+            states = ", ".join(f"{one.account}: {one.tracking_state}" for one in told if one.account is not None)
+            unknown.append(f"{parcel}: nobody asks about it ({states or 'no account covers its carrier'})")
+        elif not on_time:
+            unknown.append(
+                f"{parcel}: it is overdue to be asked about{_since(asking[0].overdue_since or asking[0].next_poll_at)}"
+            )
+        moments += [max((one.checked_at for one in told if one.checked_at is not None), default=None)]
+    known = [moment for moment in moments if moment is not None]
+    return {"as_of": min(known, default=None), "unknown": unknown}
+
+
+def _many(count: int, of: str) -> str:
+    return f"{count:,}{' or more' if count == MOST else ''} {of if count != 1 else of.removesuffix('s')}"
+
+
+def _since(at: datetime | None) -> str:
+    return f" since {at:%Y-%m-%d %H:%M}Z" if at else ""
+
+
+def _either(one: sa.Select[Any], other: sa.Select[Any]) -> sa.Select[Any]:
+    """Select what either selects, MOST of each at most."""
+    parts = (sa.select(part.limit(MOST).subquery()) for part in (one, other))
+    return sa.select(sa.union_all(*parts).subquery())
+
+
+def count_orders(world: World, connection: Connection) -> None:
+    """Keep how many orders each store has, up to one that was the newest a minute ago: so a count of a million stays short.
+
+    By then every transaction that took a lower number has ended.
+    """
+    now = database_now(connection)
+    newest, at = world.newest_order or (0, None)
+    if at is not None and now - at < A_MINUTE:
+        return
+    for row in connection.execute(sa.select(accounts).where(accounts.c.kind == "store")).all():
+        known = row.orders_counted_to or 0
+        if newest > known:
+            more = sa.and_(orders.c.store == row.name, orders.c.id > known, orders.c.id <= newest)
+            count = connection.execute(sa.select(sa.func.count()).select_from(orders).where(more)).scalar_one()
+            mine = accounts.update().where(accounts.c.name == row.name)
+            connection.execute(mine.values(orders_counted=(row.orders_counted or 0) + count, orders_counted_to=newest))
+    world.newest_order = (connection.execute(sa.select(sa.func.max(orders.c.id))).scalar() or 0, now)
