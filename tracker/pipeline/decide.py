@@ -103,18 +103,18 @@ def _decide(world: World, *only: sa.ColumnElement[bool]) -> int:
                 broken.append((row, type(error).__name__))
         for row, said in broken:
             _report_broken(world, connection, row, said, now)
-        if decided:
-            keep(world, connection, decided, states, now)
+        ask = keep(world, connection, decided, states, now) if decided else []
         crash_at("reconcile_before_commit")
     crash_at("reconcile_after_commit")
+    ledger.ask_at_once(world, ask)
     world.ring("push")
     return len(rows)
 
 
 def keep(
     world: World, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
-) -> None:
-    """Write decisions, the ledger, findings and the outbox of a batch."""
+) -> list[str]:
+    """Write decisions, the ledger, findings and the outbox of a batch. Returns the numbers to ask carriers about at once."""
     fresh, updates, entries = [], [], []
     for one in decided:
         decision = one.decision
@@ -158,6 +158,7 @@ def keep(
         _findings(world, connection, moved, states, now)
     for store, count in Counter(one.order.store for one in moved).items():
         world.count("tracker_decisions_total", count, store=store)
+    return [number for _, entry in entries for number in entry.ask]
 
 
 def _outbox(world: World, connection: Connection, decided: Sequence[Decided], now: datetime) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import state
 from tracker.pipeline.world import World
-from tracker.store.engine import database_now
+from tracker.store.engine import ahead, database_now
 from tracker.store.tables import (
     GIVEN_UP,
     OVERDUE,
@@ -36,6 +36,7 @@ from tracker.store.tables import (
 
 K = FindingKind
 MOST = 10_000
+ONE = {"orders": "order", "parcels": "parcel", "payloads": "payload", "writes": "write", "stores": "store"}
 A_MINUTE = timedelta(minutes=1)
 LATE = timedelta(minutes=15)  # what is due for longer does not happen by itself
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
@@ -238,9 +239,9 @@ class _Look:
                 why = "they changed in the shop and were not read again" + (f" ({why})" if why else "")
                 yield Gap("orders_unread", row.name, count, "orders", why, since, self.rest(row))
         beat = self.connection.execute(sa.select(heartbeats.c.at).order_by(heartbeats.c.at.desc()).limit(1)).scalar()
-        if beat is not None and beat < late:
+        if beat is not None and beat < late - ahead(self.connection):  # a play that jumps a day is no outage
             why = "it was not heard of since: nothing is asked, read or written by itself"
-            yield Gap("nobody_works", "scheduler", 1, "processes", why, beat, "`tracker up`, or `tracker scheduler`")
+            yield Gap("nobody_works", "worker", 1, "scheduler", why, beat, "`tracker up`, or `tracker scheduler`")
         count, since = self.some(self.uncompared())
         if count:
             yield Gap("orders_wait", "ledger", count, "orders", "nobody compared them yet", since, "a running worker")
@@ -439,7 +440,7 @@ def of_order(world: World, connection: Connection, row: Row[Any]) -> dict[str, A
 
 
 def _many(count: int, of: str) -> str:
-    return f"{count:,}{' or more' if count == MOST else ''} {of if count != 1 else of.removesuffix('s')}"
+    return f"{count:,}{' or more' if count == MOST else ''} {of if count != 1 else ONE.get(of, of)}"
 
 
 def _since(at: datetime | None) -> str:

@@ -33,12 +33,16 @@ YOUNG = "~"  # marks a difference that may still end by itself
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept of one order: its columns, the rows of the ledger (None: as they are), and when to look again."""
+    """What is kept of one order: its columns, the rows of the ledger (None: as they are), and when to look again.
+
+    `ask`: the numbers to ask their carriers about at once: the shop says more than they did when they were asked last.
+    """
 
     drift: str
     drift_at: datetime | None
     rows: Sequence[Drift] | None
     look_again_at: datetime | None
+    ask: tuple[str, ...] = ()
 
 
 def entry(row: Row[Any], compared: Compared, now: datetime) -> Entry:
@@ -57,7 +61,8 @@ def entry(row: Row[Any], compared: Compared, now: datetime) -> Entry:
     told = f"{'' if ripe else YOUNG}{kinds}:{digest(said)[:16]}"
     rows = [d for d in compared.drifts if ripe or d.kind is DriftKind.CANCELLED_BUT_MOVING]
     wake = [moment for moment in (compared.look_again_at, None if ripe else at + SETTLES) if moment is not None]
-    return Entry(told, at, None if told == before else rows, min(wake, default=None))
+    fresh = () if known else tuple(d.parcel.number for d in compared.drifts if d.kind is DriftKind.SHOP_AHEAD)
+    return Entry(told, at, None if told == before else rows, min(wake, default=None), fresh)
 
 
 def keep(connection: Connection, entries: Sequence[tuple[Row[Any], Entry]]) -> None:
@@ -76,6 +81,24 @@ def keep(connection: Connection, entries: Sequence[tuple[Row[Any], Entry]]) -> N
         for d in one.rows or ()
     ]  # fmt: skip
     queries.put(connection, drifts, fresh)
+
+
+def ask_at_once(world: World, numbers: Sequence[str]) -> None:
+    """Have carriers asked about parcels of which a shop says more than they did: what it saw may be news to us.
+
+    A transaction of its own, after the decision's: trackings are locked before orders, everywhere.
+    """
+    if not numbers:
+        return
+    with world.store.write() as connection:
+        now, t = world.now(), trackings.c
+        ids = sa.select(shipments.c.id).where(queries.among(connection, shipments.c.number, numbers))
+        seen_since = sa.and_(t.checked_at.isnot(None), t.checked_at >= now)
+        due = connection.execute(queries.locked(connection, sa.select(t.id).where(
+            t.shipment_id.in_(ids), t.next_poll_at > now, ~seen_since
+        ).order_by(t.id))).scalars().all()  # fmt: skip
+        connection.execute(trackings.update().where(queries.among(connection, t.id, due)).values(next_poll_at=now))
+    world.ring("poll")
 
 
 # what is told
