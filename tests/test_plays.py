@@ -16,7 +16,7 @@ from tests.lab import DHL, UPS, USPS
 from tracker.clock import PlayClock
 from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import ConfigError
-from tracker.sandbox.servers import DHLServer, EasyPostServer, Server, Told, Town, UPSServer
+from tracker.sandbox.servers import DHLServer, EasyPostServer, FedExServer, Server, Told, Town, UPSServer
 
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H = timedelta(hours=1)
@@ -59,6 +59,7 @@ def town() -> Iterator[tuple[PlayClock, dict[str, Server], httpx.Client]]:
         UPSServer("ups", clock, client_id="id", secret="s", credential="c"),
         DHLServer("dhl", clock, key="s"),
         EasyPostServer("easypost", clock, key="s", secret="s"),
+        FedExServer("fedex", clock, client_id="id", secret="s"),
     ]
     made = Town(servers)
     with httpx.Client(base_url=f"http://127.0.0.1:{made.start()}", trust_env=False, timeout=0.3) as client:
@@ -113,6 +114,7 @@ def test_a_kind_of_fault_lasts_or_is_used_up(town) -> None:
         ("ups", UPS, {"type": "D", "letters": "F4", "code": "011"}, "011"),
         ("dhl", DHL, {"type": "delivered", "code": "", "text": "ZU"}, "ZU"),
         ("easypost", USPS, {"type": "delivered", "code": ""}, "delivered"),
+        ("fedex", "794644790131", {"type": "DL", "code": ""}, "DL"),
     ],
 )
 def test_a_withdrawn_scan_is_in_no_answer_of_its_carrier_any_more(town, name, number, scan, code) -> None:
@@ -127,6 +129,11 @@ def test_a_withdrawn_scan_is_in_no_answer_of_its_carrier_any_more(town, name, nu
         ask = lambda: client.get(f"/ups/api/track/v1/details/{number}", headers=headers).text  # noqa: E731
     elif name == "dhl":
         ask = lambda: client.get(f"/dhl/track/shipments?trackingNumber={number}", headers={"dhl-api-key": "s"}).text  # noqa: E731
+    elif name == "fedex":
+        form = {"client_id": "id", "client_secret": "s"}
+        bearer = {"authorization": f"Bearer {client.post('/fedex/oauth/token', data=form).json()['access_token']}"}
+        body = {"trackingInfo": [{"trackingNumberInfo": {"trackingNumber": number}}]}
+        ask = lambda: client.post("/fedex/track/v1/trackingnumbers", json=body, headers=bearer).text  # noqa: E731
     else:
         ask = lambda: client.get(f"/easypost/trackers?tracking_code={number}", auth=("s", "")).text  # noqa: E731
     assert code in ask()
@@ -135,6 +142,17 @@ def test_a_withdrawn_scan_is_in_no_answer_of_its_carrier_any_more(town, name, nu
     assert "first" in answer
     assert f'"{code}"' not in answer
     assert "receivedBy" not in answer
+
+
+def test_fedex_refuses_what_the_real_one_refuses(town) -> None:
+    _, _, client = town
+    track = "/fedex/track/v1/trackingnumbers"
+    assert client.post("/fedex/oauth/token", data={"client_id": "id", "client_secret": "x"}).status_code == 401
+    assert client.post(track, json={}).status_code == 401
+    form = {"client_id": "id", "client_secret": "s"}
+    bearer = {"authorization": f"Bearer {client.post('/fedex/oauth/token', data=form).json()['access_token']}"}
+    many = {"trackingInfo": [{"trackingNumberInfo": {"trackingNumber": str(i)}} for i in range(31)]}
+    assert client.post(track, json=many, headers=bearer).status_code == 400
 
 
 # plays
@@ -222,6 +240,31 @@ def test_what_was_never_told_cannot_be_withdrawn(play: Play) -> None:
     wrong = play(f"{{at: +2h, withdraw: {{account: ups, number: '{UPS}', code: '011'}}}}")
 
     assert wrong == [f"at 11-02 10:00: ups told no '011' of {UPS}: nothing to withdraw"]
+
+
+def test_a_status_at_the_head_alone_is_told_by_polls_of_every_carrier(tmp_path: Path) -> None:
+    parcels = {
+        "ups": ("UPS", UPS, "type: D, letters: F4, code: '011'"),
+        "dhl": ("DHL", DHL, "type: delivered, text: The shipment has been delivered"),
+        "easypost": ("USPS", USPS, "type: delivered, code: arrived_at_destination"),
+        "fedex": ("FedEx", "794644790131", "type: DL, text: Delivered"),
+    }
+    lines = [
+        "scenario: heads",
+        f"accounts: {{{', '.join(f'{n}: {{uses: {n}, webhooks: false}}' for n in parcels)}}}",
+        "steps:",
+    ]
+    for name, (company, number, scan) in parcels.items():
+        lines += [
+            f"  - {{at: +0h, place: {{order: '#{name}'}}}}",
+            f"  - {{at: +1h, ship: {{order: '#{name}', company: {company}, numbers: ['{number}']}}}}",
+            f"  - {{at: +1h, scan: {{account: {name}, number: '{number}', {scan}, head: true}}}}",
+        ]
+    lines += ["expect:", "  orders:"]
+    lines += [f"    '#{n}': {{parcels: {{'{p[1]}': {{status: delivered, scans: 1}}}}}}" for n, p in parcels.items()]
+    (tmp_path / "s.yaml").write_text("\n".join([*lines, "lasts: 8h"]))
+
+    assert Player(load_scenario(tmp_path / "s.yaml")).play().differences == []
 
 
 # what a file may say

@@ -43,6 +43,7 @@ from tracker.sandbox.scenario import Expect, Scenario, Step
 from tracker.sandbox.servers import (
     DHLServer,
     EasyPostServer,
+    FedExServer,
     Outgoing,
     Server,
     ShopifyServer,
@@ -180,6 +181,8 @@ class Player:
                 )
             elif used.uses == "dhl":
                 server = DHLServer(name, self.clock, key="right")
+            elif used.uses == "fedex":
+                server = FedExServer(name, self.clock, client_id="sandbox", secret="right")
             else:
                 server = EasyPostServer(name, self.clock, key="right", secret=self._secrets[name])
             self.servers[name] = server
@@ -211,7 +214,9 @@ class Player:
             token = self._secret(f"{name}.token", self._tokens[name])
             hook = self._secret(f"{name}.hook", self._secrets[name])
             key = self._secret(f"{name}.key", used.secret)
-            lines += [f"  {name}:", f"    uses: {used.uses}", f"    webhook_token: {token}"]
+            lines += [f"  {name}:", f"    uses: {used.uses}"]
+            if used.uses != "fedex":  # it pushes nothing
+                lines.append(f"    webhook_token: {token}")
             lines += {
                 "ups": [f"    base_url: {base}/{name}", "    client_id: sandbox", f"    client_secret: {key}"],
                 "dhl": [
@@ -220,9 +225,10 @@ class Player:
                     f"    api_key: {key}",
                     "    budget: {calls: 100000, per: 1d}",
                 ],
+                "fedex": [f"    base_url: {base}/{name}", "    client_id: sandbox", f"    client_secret: {key}"],
                 "easypost": [f"    base_url: {base}/{name}", f"    api_key: {key}"],
             }[used.uses]
-            if used.webhooks:
+            if used.webhooks and used.uses != "fedex":
                 lines.append(f"    webhook_secrets: {hook}")
                 if used.uses == "dhl":
                     lines.append(f"    callback_url: https://tracker.example/webhooks/{name}")
@@ -575,7 +581,7 @@ class Player:
         left = None if action.lasts is not None else action.times or 1
         until = at + action.lasts if action.lasts is not None else None
         if action.kind == "expire_tokens":
-            if isinstance(server, UPSServer):
+            if isinstance(server, UPSServer | FedExServer):
                 server.expire_tokens()
         elif action.kind == "hang":
             server.faults.told.append(Told(left, until, hang=True, path=action.path, status=503))
@@ -618,12 +624,13 @@ class Player:
         scan = {
             "at": happened.astimezone(timezone(offset) if offset else UTC), "code": action.code, "type": action.type,
             "letters": action.letters, "text": action.text, "city": action.city, "region": action.region,
-            "country": action.country, "zoned": action.zoned, "service": action.service,
+            "country": action.country, "zoned": action.zoned, "service": action.service, "head": action.head,
             "edd": self.scenario.moment(action.edd) if action.edd is not None else None,
         }  # fmt: skip
         if action.via != "webhook":
             server.history[action.number].append(scan)
-        if action.via == "poll" or not self.scenario.accounts[action.account].webhooks:
+        tells = self.scenario.accounts[action.account].webhooks and not isinstance(server, FedExServer)
+        if action.via == "poll" or action.head or not tells:
             return
         if isinstance(server, UPSServer):
             outgoing: Outgoing | None = server.alert(action.number, scan)

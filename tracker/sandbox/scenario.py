@@ -65,7 +65,7 @@ class Scan(_Part):
     """The carrier scans a parcel. `code` and its neighbours are the carrier's own words, as on its wire.
 
     UPS: `type` (I, D, X, M), `letters`, `code` (3 digits). DHL: `type` is statusCode, `code` the fine status, `service`.
-    EasyPost: `type` is status, `code` is status_detail.
+    EasyPost: `type` is status, `code` is status_detail. FedEx: `type` is eventType, `code` the exception code.
     """
 
     account: str
@@ -78,7 +78,10 @@ class Scan(_Part):
     region: str = ""
     country: str = ""
     offset: str = Field("+00:00", pattern=r"^[+-]\d\d:\d\d$", description="Zone of the printed time.")
-    zoned: bool = Field(True, description="DHL only: print the offset.")
+    zoned: bool = Field(True, description="DHL and FedEx only: print the offset.")
+    head: bool = Field(
+        False, description="Only the status at the head of polls tells it: no event does, and no webhook."
+    )
     service: str = "parcel-de"
     happened: When | None = Field(None, description="When it happened; the step's time by default.")
     edd: When | None = None
@@ -406,7 +409,7 @@ class Expect(_Part):
 class CarrierUsed(_Part):
     """A carrier account of the play. `webhooks: false`: it answers polls only."""
 
-    uses: Literal["ups", "dhl", "easypost"]
+    uses: Literal["ups", "dhl", "fedex", "easypost"]
     webhooks: bool = True
     secret: Literal["right", "wrong"] = Field("right", description="wrong: the credentials in our YAML are wrong.")
 
