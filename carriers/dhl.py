@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound, Transient
+from tracker.domain.errors import BadPayload, NotFound, Refused, Transient
 from tracker.domain.facts import (
     Ask,
     Code,
@@ -160,6 +160,8 @@ class DHL(contracts.Carrier):
         if isinstance(ask, Refs):
             for ref in ask.refs:
                 subscription, _, secret = ref.partition(":")
+                if not _SECRET.fullmatch(secret):
+                    raise Refused("a handshake whose secret can stand in no header")
                 headers = {**self._key_header(), "DHL-API-Hook-Secret": secret}
                 url = f"{self.settings.push_url}/subscription/{segment(subscription)}"
                 client.send(Request("POST", url, headers=headers))

@@ -206,7 +206,8 @@ def _same(latest: Any, newest: Any) -> bool:
     if not isinstance(latest, dict) or not isinstance(newest, dict):
         return False
     code = latest.get("code")
-    return code not in _BY_REASON and code in (newest.get("eventType"), newest.get("derivedStatusCode"))
+    told_so = newest.get("eventType"), newest.get("derivedStatusCode")
+    return isinstance(code, str) and code not in _BY_REASON and code in told_so
 
 
 def _dated(entry: dict[str, Any], unread: list[Unread]) -> tuple[str, datetime | None]:

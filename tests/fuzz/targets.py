@@ -21,7 +21,7 @@ from tracker.daemon.receiver import Connection, Receiver
 from tracker.domain.errors import BadPayload, ConfigError, SourceError, WebhookRejected
 from tracker.domain.facts import Checkout, Code, Hint, Order, Payload, Report, Unread, fingerprint
 from tracker.domain.timeline import place_in_time
-from tracker.plugin.conformance import AT, KINDS, example_settings, plugin_of
+from tracker.plugin.conformance import AT, KINDS, example_settings, go_on, plugin_of
 from tracker.plugin.contracts import Answer
 
 HERE = Path(__file__).parent
@@ -59,6 +59,7 @@ def read(module: str, kind: str, body: bytes) -> None:
         assert error.where.startswith("$")
         storable(str(error))
         return
+    go_on(source, items)
     for item in items:
         if isinstance(item, Report):
             _report(source, item)

@@ -234,5 +234,6 @@ def test_what_is_no_error_is_judged_good(make, body) -> None:
 def test_a_subscription_that_could_leave_its_place_is_never_called(make) -> None:
     source, client = make("carriers.dhl")
 
-    with pytest.raises(Refused):
-        source.register(client, Refs(("..:secret",)))
+    for ref in ("..:secret", "4f1c-77:a\r\nb", "4f1c-77"):
+        with pytest.raises(Refused):
+            source.register(client, Refs((ref,)))

@@ -7,9 +7,11 @@ from tracker.plugin.conformance import for_carrier
 TestAcme = for_carrier("acme_tracking.acme", fixtures=Path(__file__).parent / "fixtures" / "acme")
 ```
 
-Fixtures are `<case>.<webhook|poll|read>.<ending>` beside `<case>.<webhook|poll|read>.expected.json`, written by hand from the
-vendor's documentation; `SOURCES.md` says where each is from. A pair `<case>.webhook.*` and `<case>.poll.*` whose name
-begins with `same-` must hold one scan with one fingerprint.
+Fixtures are `<case>.<webhook|poll|read|sweep>.<ending>` beside `<case>.<kind>.expected.json`, written by hand from the
+vendor's documentation; `SOURCES.md` says where each is from. `<case>.<kind>.parts.json` is a list: each of its documents is
+one part of the payload. A pair `<case>.webhook.*` and `<case>.poll.*` whose name begins with `same-` must hold one scan with
+one fingerprint. A case whose name ends with `-three` holds three parcels or orders (where the format can hold several) of
+three scans or lines each: of such a list one element is broken in every way, and the others must tell what they told.
 """
 
 from __future__ import annotations
@@ -17,22 +19,50 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
 
+import orjson
 import pytest
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
-from tracker.domain.errors import BadPayload, SourceError, WebhookRejected
-from tracker.domain.facts import Checkout, Hint, Meaning, Order, Payload, Report, Scan, Since, Unread, fingerprint
-from tracker.domain.vocabulary import ShippingStatus, Trust
+from tracker.domain.cadence import DEFAULT, next_poll
+from tracker.domain.errors import BadPayload, SourceError, Transient, WebhookRejected
+from tracker.domain.facts import (
+    UNMAPPED,
+    Action,
+    Checkout,
+    Fulfilment,
+    Hint,
+    Meaning,
+    Order,
+    Parcel,
+    Parcels,
+    Payload,
+    Published,
+    Refs,
+    Report,
+    Scan,
+    Since,
+    Summary,
+    Told,
+    Unread,
+    fingerprint,
+)
+from tracker.domain.timeline import place_in_time, summarize
+from tracker.domain.vocabulary import OrderStatus, PaymentStatus, ShippingStatus, Trust
+from tracker.plugin import broken
 from tracker.plugin.contracts import Answer, Carrier, Platform, Request, Source, Vault
+from tracker.plugin.payloads import BOM
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
-KINDS = ("webhook", "poll", "read")
+KINDS = ("webhook", "poll", "read", "sweep")
 BAD_BODIES = {
     "empty": b"",
     "null": b"null",
@@ -49,6 +79,12 @@ BAD_BODIES = {
     "html": b"<html><body>Service Unavailable</body></html>",
     "an empty object": b"{}",
 }
+
+
+PAGES = (
+    b"<!DOCTYPE html><html><body>Just a moment...</body></html>",
+    b"\xef\xbb\xbf\n <HTML><head><title>Sorry</title></head></HTML>",
+)
 
 
 class Recorder:
@@ -108,6 +144,14 @@ def cases(folder: Path) -> Iterator[tuple[str, str, Path]]:
         parts = file.name.split(".")
         if len(parts) >= 3 and parts[-3:-1] != ["expected"] and parts[1] in KINDS and "expected" not in parts:
             yield parts[0], parts[1], file
+
+
+def payload_of(kind: str, file: Path) -> Payload:
+    """Return the payload that a fixture is: one part, or those of a list."""
+    body = file.read_bytes()
+    if file.name.endswith(".parts.json"):
+        return Payload("account", kind, tuple(json.dumps(part).encode() for part in json.loads(body)), AT, {})
+    return Payload("account", kind, (body,), AT, {})
 
 
 def facts(items: list[Report | Order | Hint | Checkout | Unread], plugin: Source) -> list[dict[str, Any]]:
@@ -269,25 +313,210 @@ class _PluginSuite:
         assert found, f"{self.fixtures} holds no fixture"
         assert (self.fixtures / "SOURCES.md").exists()
         for case, kind, file in found:
-            payload = Payload("account", kind, (file.read_bytes(),), AT, {})
+            payload = payload_of(kind, file)
             expected = json.loads((self.fixtures / f"{case}.{kind}.expected.json").read_text(encoding="utf-8"))
 
             assert facts(list(plugin.normalize(payload)), plugin) == expected, file.name
 
     def test_reading_is_pure(self, plugin: Source) -> None:
         for _, kind, file in cases(self.fixtures):
-            payload = Payload("account", kind, (file.read_bytes(),), AT, {})
+            payload = payload_of(kind, file)
 
             assert list(plugin.normalize(payload)) == list(plugin.normalize(payload))
 
     def test_a_cut_or_changed_fixture_never_crashes(self, plugin: Source) -> None:
-        for _, kind, file in cases(self.fixtures):
-            raw = file.read_bytes()
-            for body in [raw[: len(raw) * i // 20] for i in range(20)] + _twisted(raw):
+        for case, kind, file in cases(self.fixtures):
+            first, *more = payload_of(kind, file).parts
+            changed = [] if case.endswith("-three") else _twisted(first)  # those are broken in more ways, below
+            for body in [first[: len(first) * i // 20] for i in range(20)] + changed:
                 try:
-                    list(plugin.normalize(Payload("account", kind, (body,), AT, {})))
+                    items = list(plugin.normalize(Payload("account", kind, (body, *more), AT, {})))
                 except BadPayload as error:
                     assert error.where
+                else:
+                    go_on(plugin, items)
+
+
+class _Hard:
+    """What holds when a payload, an answer or a number is as odd as can be."""
+
+    fixtures: ClassVar[Path]
+
+    def test_a_byte_order_mark_changes_nothing(self, plugin: Source) -> None:
+        for _, kind, file in cases(self.fixtures):
+            payload = payload_of(kind, file)
+            marked = Payload("account", kind, tuple(BOM + part for part in payload.parts), AT, {})
+
+            assert list(plugin.normalize(marked)) == list(plugin.normalize(payload)), file.name
+
+    def test_one_broken_element_of_a_list_takes_nothing_from_the_others(self, plugin: Source) -> None:
+        found = [(kind, file) for case, kind, file in cases(self.fixtures) if case.endswith("-three")]
+        assert found, f"{self.fixtures} holds no case of three parcels or orders: <case>-three.<kind>.<ending>"
+        for kind, file in found:
+
+            def read(parts: tuple[bytes, ...], kind: str = kind) -> list[Any]:
+                return list(plugin.normalize(Payload("account", kind, parts, AT, {})))
+
+            document = json.loads(file.read_bytes())
+            parts = document if file.name.endswith(".parts.json") else [document]
+            lists = broken.threes(parts)
+            assert lists, f"{file.name} holds no list of three objects"
+            whole = read(broken.bodies(parts))
+            fine: set[Any] = set()  # facts that the core went on with: most are told again and again
+            for three in lists:
+                rest = read(broken.without(parts, three))
+                for change in broken.changes(parts, three):
+                    what = f"{file.name}, {change.where} is {change.how}"
+                    try:
+                        told = read(change.bodies)
+                    except BadPayload as error:
+                        assert not rest, f"{what}: {error}"
+                        continue
+                    assert broken.still_told(told, rest, whole) == [], what
+                    if _size(told) < _size(whole) and change.how.startswith(("of another type", "absurd")):
+                        assert any(isinstance(item, Unread) for item in told), f"{what}: left out in silence"
+                    go_on(plugin, [item for item in told if item not in fine])
+                    fine.update(told)
+
+    def test_what_somebody_else_wrote_leaves_the_address_where_it_is(self, plugin: Source) -> None:
+        asks = _asks(type(plugin))
+        plain = [request for ask in asks.values() for request in _sent(plugin, ask, BENIGN)]
+        assert plain, "no request was recorded: the test asks wrongly"
+        for name, ask in asks.items():
+            for hostile in HOSTILE:
+                for one in _sent(plugin, ask, hostile):
+                    what = f"{name} {hostile!r:.30}: {one.url!r:.200}"
+                    assert any(_only_a_segment_differs(one, other) for other in plain), what
+                    assert all(value.isprintable() and value.isascii() for value in one.headers.values()), what
+
+    @pytest.mark.parametrize("status", [200, 400, 403, 404, 409, 422])
+    @pytest.mark.parametrize("body", PAGES)
+    def test_a_page_of_html_is_no_answer_whatever_its_status(self, plugin: Source, status: int, body: bytes) -> None:
+        with pytest.raises(Transient):
+            plugin.judge(Answer(status, {"content-type": "text/html"}, body, AT))
+
+
+def _size(items: list[Any]) -> int:
+    """Count what is told: orders and their lines, parcels and their scans."""
+    told = [item for item in items if not isinstance(item, Unread)]
+    return len(told) + sum(len(getattr(item, name, ())) for item in told for name in ("scans", "items", "fulfilments"))
+
+
+def go_on(plugin: Source, items: list[Any]) -> None:
+    """Do what the core does next with what a parser told. Raises nothing for facts that it can work with and store."""
+    for item in items:
+        if isinstance(item, Report):
+            assert isinstance(plugin, Carrier)
+            told = []
+            for scan in item.scans:
+                instant, zone = place_in_time(scan, plugin.default_zone, AT)
+                assert instant.utcoffset() is not None
+                meaning = plugin.meaning(scan.code) or UNMAPPED
+                printed = fingerprint(scan, text_matters=plugin.text_matters)
+                told.append(
+                    Told(printed, scan.code.space, scan.code.code, meaning, instant, zone, scan.precision, scan.place)
+                )
+                _storable(instant.astimezone(UTC).isoformat())
+            summary = summarize(told)
+            next_poll(summary, item.tracking, DEFAULT, AT, number=item.number, began=AT, edd=item.edd)
+            for at in (item.as_of, *([item.edd.begins, item.edd.ends] if item.edd else [])):
+                assert at is None or at.astimezone(UTC)
+            _storable(_SUMMARY.dump_python(summary, mode="json"))
+        _storable(_ADAPTERS[type(item)].dump_python(item, mode="json"))
+
+
+_SUMMARY: TypeAdapter[Summary] = TypeAdapter(Summary)
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {one: TypeAdapter(one) for one in (Report, Order, Hint, Checkout, Unread)}
+
+
+def _storable(value: Any) -> None:
+    """Demand what every database takes: no NUL, no half a character, no number of more than 64 bits."""
+    assert b"\\u0000" not in orjson.dumps(value)
+
+
+# addresses
+
+BENIGN = "1001"
+HOSTILE = (
+    "../../x?a=b#c", "..", ".", "", " ", "%2e%2e", "%2E%2E%2fx", "a/b", "a\\b", "a\nb", "a\r\nHost: evil.example", "a\x00b", "a;b", "a?b",
+    "a#b", "a b", "a@b", "//evil.example/x", "https://evil.example/x", "\u00e9\u202e", "\u0661", "a\u2028b", "a\ud800", "x" * 5000,
+    "1001:a\r\nb", "gid://shopify/Order/1/../2", "../../x:secret",
+)  # fmt: skip
+ANSWERS = (b'{"access_token": "t", "expires_in": 3600}', b"[]")  # so that more than the first call is made
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~:/%=@!$&'()*+,;]+")
+
+
+def _asks(plugin: type[Source]) -> dict[str, Callable[[Any, Recorder, str], Any]]:
+    """Return each call that sends something: with a value that somebody else wrote in every place where one can stand."""
+
+    def parcels(value: str, **more: Any) -> Parcels:
+        return Parcels((Parcel(None, value, value, **more),))
+
+    def push(kind: str) -> Callable[[Any, Recorder, str], Any]:
+        return lambda source, client, value: source.push(client, *_write(kind, value))
+
+    found: dict[str, Callable[[Any, Recorder, str], Any]] = {}
+    if Parcels in plugin.asks:
+        found["fetch"] = lambda source, client, value: list(source.fetch(client, parcels(value)))
+        found["fetch by their ref"] = lambda s, client, value: list(s.fetch(client, parcels(BENIGN, their_ref=value)))
+    if Refs in plugin.asks:
+        found["fetch refs"] = lambda source, client, value: list(source.fetch(client, Refs((value,))))
+    if Since in plugin.asks:
+        found["sweep"] = lambda source, client, value: _some(source.fetch(client, Since(value)))
+        found["first sweep"] = lambda source, client, _: _some(source.fetch(client, Since(None, open_only=True)))
+    if issubclass(plugin, Carrier):
+        callback = {"callback_url": "https://us.example/hook"} if "callback_url" in plugin.Settings.model_fields else {}
+        bound = plugin("account", example_settings(plugin, **callback))
+        found["register"] = lambda _, client, value: bound.register(client, parcels(value))
+        found["answer a handshake"] = lambda _, client, value: bound.register(client, Refs((f"{value}:secret",)))
+    if issubclass(plugin, Platform):
+        found |= {f"push {kind}": push(kind) for kind in ("fulfilment_event", "order_status", "order_note")}
+    return found
+
+
+def _some(pages: Iterator[Any]) -> None:
+    """Take the first pages of a sweep."""
+    for _ in zip(range(2), pages, strict=False):
+        pass
+
+
+def _write(kind: str, value: str) -> tuple[Action, Order]:
+    parcel = Parcel(None, value, value)
+    fulfilment = Fulfilment(value, "open", (parcel,), published=Published(None, value, AT))
+    before = Order(
+        "s", value, value, OrderStatus.PROCESSING, "11", PaymentStatus.PAID, "paid", AT, AT, fulfilments=(fulfilment,)
+    )
+    action = Action(
+        kind, value, "s", value, value, ShippingStatus.DELIVERED, happened_at=AT, target=OrderStatus.SHIPPED, parcels=(parcel,),
+        number=value, text=value,
+    )  # fmt: skip
+    return action, before
+
+
+def _sent(plugin: Source, ask: Callable[[Any, Recorder, str], Any], value: str) -> list[Request]:
+    """Return what is sent. A source that cannot be asked so, or refuses the value, or an answer of ours, sends less."""
+    sent: list[Request] = []
+    for body in ANSWERS:
+        client = Recorder(body)
+        fresh = type(plugin)("account", plugin.settings)  # without the token of another ask
+        with suppress(SourceError, AssertionError, NotImplementedError, KeyError, ValueError, TypeError):
+            ask(fresh, client, value)
+        sent += client.sent
+    return sent
+
+
+def _only_a_segment_differs(hostile: Request, benign: Request) -> bool:
+    """Say whether two requests go to the same place but for one segment, which nothing reads as anything else."""
+    one, other = urlsplit(hostile.url), urlsplit(benign.url)
+    ours, theirs = one.path.split("/"), other.path.split("/")
+    differing = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
+    return (
+        (one.scheme, one.netloc, one.query, one.fragment) == (other.scheme, other.netloc, "", "")
+        and len(ours) == len(theirs)
+        and len(differing) <= 1
+        and all(BENIGN in b and unquote(a) not in ("", ".", "..") for a, b in differing)
+        and _PLAIN.fullmatch(hostile.url) is not None
+    )
 
 
 def _twisted(raw: bytes) -> list[bytes]:
@@ -315,7 +544,7 @@ def _twisted(raw: bytes) -> list[bytes]:
     return found
 
 
-class CarrierSuite(_PluginSuite):
+class CarrierSuite(_PluginSuite, _Hard):
     """The facts that hold for every carrier."""
 
     def test_its_codes_mean_something(self, plugin: Source) -> None:
@@ -336,7 +565,7 @@ class CarrierSuite(_PluginSuite):
         for case, kind, file in cases(self.fixtures):
             if not case.startswith("same-"):
                 continue
-            payload = Payload("account", kind, (file.read_bytes(),), AT, {})
+            payload = payload_of(kind, file)
             prints = {
                 fingerprint(scan, text_matters=plugin.text_matters)
                 for report in plugin.normalize(payload)

@@ -199,7 +199,7 @@ def judge_by_status(answer: Answer) -> None:
     raise Refused(said)
 
 
-_BY_STATUS = (401, 408, 425, 429, *range(500, 600))  # say enough, whatever comes with them
+_BY_STATUS = (401, 408, 414, 425, 429, 431, *range(500, 600))  # say enough, whatever comes with them
 
 
 def not_html(answer: Answer) -> None:
