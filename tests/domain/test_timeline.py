@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -481,6 +481,25 @@ def test_a_local_time_of_nowhere_is_assumed_and_says_so() -> None:
 
 def test_a_scan_without_time_is_placed_when_it_came_and_says_so() -> None:
     assert place_in_time(Scan(Code("s", "c")), "UTC", T0) == (T0, Zone.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "scan",
+    [
+        Scan(Code("s", "c"), None, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), Zone.OFFSET),
+        Scan(Code("s", "c"), None, datetime(1, 6, 1, tzinfo=UTC), Zone.OFFSET),
+        Scan(Code("s", "c"), datetime(1, 6, 1)),
+        Scan(Code("s", "c"), None, datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14))), Zone.OFFSET),
+    ],
+)
+def test_a_year_that_no_clock_shows_is_no_time(scan: Scan) -> None:
+    assert place_in_time(scan, "UTC", T0) == (T0, Zone.UNKNOWN)
+
+
+def test_a_scan_of_1970_keeps_its_time() -> None:
+    at = datetime(1970, 1, 1, tzinfo=UTC)
+
+    assert place_in_time(Scan(Code("s", "c"), None, at, Zone.OFFSET), "UTC", T0) == (at, Zone.OFFSET)
 
 
 @pytest.mark.parametrize("year", [1, 9999])

@@ -84,18 +84,22 @@ def place_in_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple
 
 
 def _told_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple[datetime, Zone]:
-    if scan.occurred_at is not None:
-        if scan.occurred_at.tzinfo is None:  # a plugin's defect: a guess that looks like knowledge
-            raise ValueError("Scan.occurred_at must be aware")
-        return scan.occurred_at.astimezone(UTC), scan.zone
-    if scan.local is None:
-        return received_at.astimezone(UTC), Zone.UNKNOWN
-    by_place = zone_of(scan.place)
-    zone, how = (by_place, Zone.BY_PLACE) if by_place else (_zone(default_zone), Zone.ASSUMED)
     try:
-        return scan.local.replace(tzinfo=zone).astimezone(UTC), how
-    except OverflowError:  # year 1 or 9999 beside a zone
-        return received_at.astimezone(UTC), Zone.UNKNOWN
+        if scan.occurred_at is not None:
+            if scan.occurred_at.tzinfo is None:  # a plugin's defect: a guess that looks like knowledge
+                raise ValueError("Scan.occurred_at must be aware")
+            instant, how = scan.occurred_at.astimezone(UTC), scan.zone
+        elif scan.local is not None:
+            by_place = zone_of(scan.place)
+            zone, how = (by_place, Zone.BY_PLACE) if by_place else (_zone(default_zone), Zone.ASSUMED)
+            instant = scan.local.replace(tzinfo=zone).astimezone(UTC)
+        else:
+            return received_at.astimezone(UTC), Zone.UNKNOWN
+        if instant.year > 1:
+            return instant, how
+    except OverflowError:
+        pass
+    return received_at.astimezone(UTC), Zone.UNKNOWN  # year 1 or 9999 beside a zone: a clock that was never set
 
 
 _MOVING = "picked_up in_transit on_hold delayed exception"
