@@ -283,3 +283,27 @@ def test_silence_is_not_counted_twice_by_generations_of_one_number() -> None:
     decision = reconcile(order(), [old, new], POLICY, T0 + 2 * D)
 
     assert [action.status for action in decision.actions] == [S.PRE_TRANSIT]
+
+
+@pytest.mark.parametrize("status", list(S))
+@pytest.mark.parametrize("why", ["deleted", "not_found", "out_of_sight"])
+def test_nothing_is_written_to_an_order_that_is_gone_and_a_person_is_told(status: ShippingStatus, why: str) -> None:
+    gone = replace(order(), gone=why)
+    decision = reconcile(gone, [shipment(status)], POLICY, T0 + D)
+
+    assert decision.actions == ()
+    kind = K.ORDER_OUT_OF_SIGHT if why == "out_of_sight" else K.ORDER_GONE
+    (told,) = [finding for finding in decision.findings if finding.kind in (K.ORDER_OUT_OF_SIGHT, K.ORDER_GONE)]
+    assert (told.kind, told.evidence["why"]) == (kind, why)
+    assert ("order_gone" in decision.because) is (kind is K.ORDER_GONE)
+    if kind is K.ORDER_GONE:
+        assert (told.severity == "warning") is not status.terminal
+        assert told.evidence.get("under_way", "") == ("" if status.terminal else "ups N1")
+
+
+def test_parcels_of_an_order_that_is_gone_are_looked_at_like_others() -> None:
+    lost = reconcile(replace(order(), gone="deleted"), [shipment(S.LOST)], POLICY, T0 + D)
+    still = reconcile(replace(order(), gone="deleted"), [shipment(S.IN_TRANSIT)], POLICY, T0 + 8 * D)
+
+    assert K.LOST_OR_DESTROYED in {finding.kind for finding in lost.findings}
+    assert K.STUCK in {finding.kind for finding in still.findings}

@@ -870,12 +870,14 @@ def test_a_write_whose_claim_ended_meanwhile_is_left_to_whoever_has_it(make_lab,
     assert lab.writes() == []
 
 
-def test_an_order_that_is_gone_refuses_the_write(make_lab) -> None:
+def test_a_write_to_an_order_that_is_not_there_is_no_refusal_and_has_it_looked_for_once_more(make_lab) -> None:
     lab = wanting(make_lab)
     lab.shop.orders.clear()
     lab.work("push")
 
-    assert lab.one(t.outbox).state == "refused"
+    assert lab.one(t.outbox).state == "superseded"
+    assert lab.one(t.rereads).missed_at == lab.clock()
+    assert "write_refused" not in lab.open_findings()
 
 
 def test_a_bug_while_pushing_keeps_its_crashes_and_ends_dead(make_lab, monkeypatch) -> None:

@@ -418,13 +418,13 @@ def test_what_speaks_for_the_whole_shop_ends_a_read_at_once(world, make, status,
     assert asked.call_count == 1
 
 
-def test_a_second_failure_in_a_row_ends_a_read_and_a_refusal_of_one_is_no_refusal_for_good(world, make) -> None:
+def test_a_second_failure_in_a_row_ends_a_read_and_a_refusal_of_one_is_told_as_one(world, make) -> None:
     world.get(f"{BASE}/orders/R1").respond(500)
     refused = world.get(f"{BASE}/orders/R2").respond(422)
     source, client = shop(make)
     with pytest.raises(Refused):
         list(source.fetch(client, Refs(("R1", "R2", "R2"))))
-    with pytest.raises(Transient, match="HTTP 422"):
+    with pytest.raises(Refused, match="HTTP 422"):
         list(source.fetch(client, Refs(("R2",))))
 
     assert refused.call_count == 2

@@ -125,6 +125,12 @@ def _print_order(order: dict[str, Any]) -> None:
         out.print(f"  known as of {show(known['as_of'])}" + ("" if known["unknown"] else ", by shop and carriers"))
         for what in known["unknown"]:
             out.print(f"  [yellow]not known[/]: {show(what)}")
+    if order["gone"]:
+        sight = "older than the shop lets us read" if order["gone"]["why"] == "out_of_sight" else "gone from the shop"
+        out.print(
+            f"  [red]{sight}[/] since {show(order['gone']['since'])} ({order['gone']['why']}): nothing is written; "
+            "its parcels are tracked"
+        )
     for item in order["items"]:
         gone = f", {item['removed']} cancelled or refunded" if item["removed"] else ""
         short = ", out of stock" if item["short"] else ""

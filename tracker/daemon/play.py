@@ -409,7 +409,8 @@ class Player:
                 first.add(whose)
                 spent = store.writes_left is not None and store.writes_left <= 0 and store.writes_reset_at is not None
                 due.append((max(write.due_at, rests[write.store], store.writes_reset_at if spent else now), "push"))
-            for read in connection.execute(sa.select(rereads.c.account, rereads.c.due_at)):
+            again = sa.or_(rereads.c.not_before.is_(None), rereads.c.not_before <= business)
+            for read in connection.execute(sa.select(rereads.c.account, rereads.c.due_at).where(again)):
                 if read.account in usable:
                     due.append((max(read.due_at, rests[read.account]), "poll"))
             looks = sa.select(trackings.c.account).where(

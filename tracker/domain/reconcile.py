@@ -97,14 +97,18 @@ def reconcile(
     (the moment the store was connected; None: no such limit) causes a write or a notice. Never raises.
     """
     case = _Case(order, shipments, policy, now, connected_at)
-    for fulfilment in order.fulfilments:
-        case.publish(fulfilment)
-    case.order_status()
-    case.check()
+    if order.gone:  # nothing is written, and nothing is asked of an order that is not there
+        case.gone()
+    else:
+        for fulfilment in order.fulfilments:
+            case.publish(fulfilment)
+        case.order_status()
+        case.check()
     for shipment in shipments:
         case.look_at(shipment)
-    case.clocks()
-    case.tell_customer()
+    if not order.gone:
+        case.clocks()
+        case.tell_customer()
     case.tell_once()
     return Decision(
         actions=tuple(case.actions),
@@ -294,6 +298,19 @@ class _Case:
         """Name the order's present stand: a write asked for again after a change has another key."""
         history = self.order.history
         return f"{len(history)}-{int(history[-1].at.timestamp())}" if history else "0"
+
+    def gone(self) -> None:
+        """Tell that the shop holds the order no more, or that its permission lets us read it no more."""
+        moving = [f"{p.carrier} {p.number}" for p in self.shipments if not p.summary.status.terminal]
+        evidence = {"why": self.order.gone, "shop": self.order.raw_status, "under_way": ", ".join(moving)}
+        if self.order.gone == "out_of_sight":
+            self.rule("order_out_of_sight")
+            heal = "give the app the shop's permission to read all orders"
+            self.find(K.ORDER_OUT_OF_SIGHT, INFO, Act.ACT, evidence, proposal=heal)
+            return
+        self.rule("order_gone")
+        heal = "a person decides: restore the order in the shop, or have its parcels come back" if moving else ""
+        self.find(K.ORDER_GONE, WARNING if moving else INFO, Act.ACT, evidence, proposal=heal)
 
     # what the shop shows of a fulfilment
 

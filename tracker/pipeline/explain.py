@@ -197,6 +197,7 @@ def _order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any
         "placed_at": row.placed_at,
         "read_at": row.read_at,
         "known": of_order(world, connection, row),
+        "gone": {"since": row.gone_at, "why": row.gone_why} if row.gone_at else None,
         "version": row.version,
         "urgent": row.urgent,
         "status_reason": row.facts.get("status_reason") or None,

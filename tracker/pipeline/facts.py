@@ -778,8 +778,11 @@ class _Batch:
         values = {
             "number": order.number, "status": order.status, "raw_status": order.raw_status, "payment": order.payment,
             "raw_payment": order.raw_payment, "owner": order.owner, "placed_at": order.placed_at, "facts": stored,
-            "read_at": asked_at,
+            "read_at": asked_at, "gone_at": None, "gone_why": order.gone or None,
         }  # fmt: skip
+        if order.gone:
+            before = known if known is not None and known.gone_why == order.gone else None
+            values["gone_at"] = before.gone_at if before is not None else self.now
         if known is None:
             key = {"store": order.store, "ref": order.ref, "version": 1, "reconcile_at": self.now}
             insert = queries.upsert(self.connection, orders).on_conflict_do_nothing()

@@ -124,7 +124,9 @@ def due_queues(world: World) -> set[str]:
         polls = (
             sa.select(trackings.c.id).where(trackings.c.next_poll_at <= business),
             sa.select(trackings.c.id).where(trackings.c.register_at <= business),
-            sa.select(rereads.c.id).where(rereads.c.due_at <= now),
+            sa.select(rereads.c.id).where(
+                rereads.c.due_at <= now, sa.or_(rereads.c.not_before.is_(None), rereads.c.not_before <= business)
+            ),
             sa.select(accounts.c.name).where(
                 accounts.c.kind == "store",
                 sa.or_(accounts.c.next_sweep_at.is_(None), accounts.c.next_sweep_at <= business),
@@ -151,6 +153,7 @@ def next_business_time(world: World) -> datetime | None:
                 orders.c.reconcile_at,
                 accounts.c.next_sweep_at,
                 accounts.c.rests_until,
+                rereads.c.not_before,
             )
         ]
     return min((moment for moment in moments if moment is not None), default=None)

@@ -20,26 +20,38 @@ from tracker.config.model import Account
 from tracker.domain.cadence import next_poll
 from tracker.domain.errors import (
     BadPayload,
+    CredentialsRejected,
     NotFound,
+    RateLimited,
     Refused,
     SourceError,
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Refs, Registered, Summary
+from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Payload, Refs, Registered, Summary, Unread
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import rests, sweep, tell
+from tracker.pipeline import gone, rests, sweep, tell
 from tracker.pipeline.facts import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
-from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, orders, rereads, shipments, trackings
+from tracker.store.tables import (
+    accounts,
+    fulfilment_shipments,
+    fulfilments,
+    orders,
+    rereads,
+    shipments,
+    trackings,
+)
 
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
 REFS_A_CALL = 50
+_OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
+UNREADABLE_AGAIN = timedelta(hours=1)  # an order that a shop refuses to tell
 
 
 @dataclass
@@ -60,7 +72,7 @@ def run(world: World) -> int:
         ready = _ready(world, connection, now, business)
         polls = _claim_polls(world, connection, ready, now, business)
         registrations = _claim_registrations(world, connection, ready, now, business)
-        reads = _claim_rereads(world, connection, ready, now)
+        reads = _claim_rereads(world, connection, ready, now, business)
         sweeps = sweep.claim(world, connection, ready, now, business)
     calls = polls + registrations + reads
     if not calls and not sweeps:
@@ -89,6 +101,10 @@ def _make(call: _Call, down: set[str]) -> None:
         return
     try:
         call.result = call.ask()
+        if isinstance(call.result, _Read) and (error := call.result.error) is not None:
+            if isinstance(error, NotFound) or (call.result.pages and not isinstance(error, _OF_THE_ACCOUNT)):
+                return  # the shop answers: what it did not tell is told by the reads themselves
+            raise error
     except Transient as error:
         down.add(call.account.name)
         call.error = error
@@ -221,11 +237,14 @@ def _register_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> 
     return _Call(account, rows, lambda: account.carrier.register(world.client(account), ask))
 
 
-def _claim_rereads(world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime) -> list[_Call]:
+def _claim_rereads(
+    world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+) -> list[_Call]:
     due = (
         sa.select(rereads)
         .where(
             rereads.c.due_at <= now,
+            sa.or_(rereads.c.not_before.is_(None), rereads.c.not_before <= business),
             sa.or_(rereads.c.claimed_until.is_(None), rereads.c.claimed_until < now),
             rereads.c.account.in_(list(ready)),
         )
@@ -235,20 +254,53 @@ def _claim_rereads(world: World, connection: Connection, ready: dict[str, Row[An
     rows = queries.oldest(connection, queries.skip_locked(connection, due)).all()
     _hold(connection, rereads, rows, now)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
+    calls = []
     for row in rows:
-        by_account[row.account].append(row)
-    return [
-        _read_call(world, world.config.accounts[name], chunk)
-        for name, mine in by_account.items()
-        for chunk in _chunks(mine, REFS_A_CALL)
-    ]
+        if row.error is None:
+            by_account[row.account].append(row)
+        else:  # alone: it takes no other's read with it
+            calls.append(_read_call(world, world.config.accounts[row.account], [row]))
+    for name, mine in by_account.items():
+        calls += [_read_call(world, world.config.accounts[name], chunk) for chunk in _chunks(mine, REFS_A_CALL)]
+    return calls
 
 
 def _read_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
     ask = Refs(tuple(row.ref for row in rows))
     if account.is_store:
-        return _Call(account, rows, lambda: list(account.source.fetch(world.client(account), ask)))
+        return _Call(account, rows, lambda: _read(world, account, ask))
     return _Call(account, rows, lambda: account.carrier.register(world.client(account), ask))
+
+
+@dataclass
+class _Read:
+    """Orders as they were read, and which of them these were (None: nobody can say); `error` is why there are no more."""
+
+    pages: list[Page]
+    found: set[str] | None
+    error: SourceError | None = None
+
+
+def _read(world: World, account: Account, ask: Refs) -> _Read:
+    found: set[str] = set()
+    read = _Read([], found)
+    try:
+        for page in account.source.fetch(world.client(account), ask):
+            read.pages.append(page)
+    except SourceError as error:
+        read.error = error
+    try:
+        with world.held.reading():
+            for page in read.pages:
+                for item in account.source.normalize(Payload(account.name, "read", page.parts, world.now())):
+                    ref = item.subject if isinstance(item, Unread) else getattr(item, "ref", "")
+                    if not ref:
+                        read.found = None
+                        return read
+                    found.add(ref)
+    except Exception:  # stage A meets it again, where one row's trouble is that row's
+        read.found = None
+    return read
 
 
 def _store(
@@ -272,7 +324,7 @@ def _store(
         for call in registrations:
             _store_registration(world, connection, call, business)
         for call in reads:
-            _store_reads(connection, call, now, business, asked_at)
+            _store_reads(world, connection, call, now, business, asked_at)
         heard: dict[str, list[_Call]] = defaultdict(list)
         for call in (*polls, *registrations, *reads):
             heard[call.account.name].append(call)
@@ -393,26 +445,111 @@ def _registration_refused(
     world.count("tracker_registrations_refused_total", account=account.name)
 
 
-def _store_reads(connection: Connection, call: _Call, now: datetime, business: datetime, asked_at: datetime) -> None:
-    ours = [row for row in call.rows if row.id in _fenced(connection, rereads, call.rows)]
-    if call.error is not None and not isinstance(call.error, NotFound | Refused):
-        for row in ours:
-            later = timedelta(0) if isinstance(call.error, Unavailable) else queries.backoff(row.attempts + 1)
-            connection.execute(
-                rereads.update().where(rereads.c.id == row.id).values(claimed_until=None, due_at=now + later)
-            )
+def _store_reads(
+    world: World, connection: Connection, call: _Call, now: datetime, business: datetime, asked_at: datetime
+) -> None:
+    """T2 of re-reads: keep what was read, look once more for what was not there, put off what could not be read."""
+    account = call.account
+    if not account.is_store:
+        _store_handshakes(connection, call, now)
         return
-    if call.account.is_store and call.result:
-        queries.store_payloads(
-            connection,
-            [
-                queries.payload_row(call.account.name, "read", page.parts, business, now, asked_at=asked_at)
-                for page in call.result
-            ],
-        )
-    for row in ours:  # a hint that came meanwhile keeps its row
-        gone = connection.execute(
-            rereads.delete().where(rereads.c.id == row.id, rereads.c.hinted_at == row.hinted_at)
-        ).rowcount
-        if not gone:
-            connection.execute(rereads.update().where(rereads.c.id == row.id).values(claimed_until=None))
+    read = call.result or _Read([], set(), call.error)
+    error, found = read.error, read.found
+    if isinstance(error, NotFound) and len(call.rows) == 1:
+        error = None  # said of the one order that was asked about
+    missing = {row.ref for row in call.rows if error is None and found is not None and row.ref not in found}
+    left = {row.ref for row in call.rows if error is not None and row.ref not in (found or ())}
+    doubted = [row.ref for row in call.rows if row.ref in missing or (row.missed_at and row.ref not in left)]
+    known = gone.locked(connection, account.name, doubted) if doubted else {}
+    ours = _fenced(connection, rereads, call.rows)
+    queries.store_payloads(
+        connection,
+        [
+            queries.payload_row(account.name, "read", page.parts, business, now, asked_at=asked_at)
+            for page in read.pages
+        ],
+    )
+    for row in call.rows:
+        if row.id not in ours:
+            continue
+        order = known.get(row.ref)
+        if error is not None and row.ref in left:
+            _put_off(world, connection, call, row, error, now, business)
+        elif row.ref in missing and not _is_gone(connection, account, row, read, business):
+            connection.execute(
+                rereads.update()
+                .where(rereads.c.id == row.id)
+                .values(claimed_until=None, missed_at=row.missed_at or business, not_before=business + gone.LOOK_AGAIN)
+            )
+        else:
+            if order is not None and row.ref in missing:
+                gone.leave(world, connection, account, order, business)
+            elif order is not None:
+                gone.found(connection, order, business)
+            _done(connection, row)
+
+
+def _is_gone(connection: Connection, account: Account, row: Row[Any], read: _Read, business: datetime) -> bool:
+    """Say whether an order that was not found now was not found before either, while the shop told of others."""
+    since: datetime | None = row.missed_at
+    if since is None or business - since < gone.APART:
+        return False
+    return bool(read.found) or gone.answers_since(connection, account.name, since)
+
+
+def _put_off(
+    world: World,
+    connection: Connection,
+    call: _Call,
+    row: Row[Any],
+    error: SourceError,
+    now: datetime,
+    business: datetime,
+) -> None:
+    """Have a re-read that failed asked again.
+
+    What a shop refuses, or what cannot be read, may be one order's fault: each is asked alone then, and told.
+    """
+    values: dict[str, Any] = {"claimed_until": None, "due_at": now + queries.backoff(row.attempts + 1)}
+    if isinstance(error, Unavailable):
+        values["due_at"] = now  # its account rests
+    elif not isinstance(error, Transient | CredentialsRejected):
+        values |= {"error": str(error)[:200], "due_at": now}
+        if len(call.rows) == 1:
+            values["not_before"] = business + UNREADABLE_AGAIN
+            _unreadable(world, connection, call.account, row, error, business)
+    elif call.result is not None and call.result.pages:
+        values["error"] = str(error)[:200]  # others were read: it alone was not
+    connection.execute(rereads.update().where(rereads.c.id == row.id).values(**values))
+
+
+def _store_handshakes(connection: Connection, call: _Call, now: datetime) -> None:
+    ours = _fenced(connection, rereads, call.rows)
+    for row in call.rows:
+        if row.id in ours and (call.error is None or isinstance(call.error, NotFound | Refused)):
+            _done(connection, row)
+        elif row.id in ours:
+            due = now if isinstance(call.error, Unavailable) else now + queries.backoff(row.attempts + 1)
+            connection.execute(rereads.update().where(rereads.c.id == row.id).values(claimed_until=None, due_at=due))
+
+
+def _done(connection: Connection, row: Row[Any]) -> None:
+    """End a re-read; a hint that came meanwhile keeps its row."""
+    r = rereads.c
+    if not connection.execute(rereads.delete().where(r.id == row.id, r.hinted_at == row.hinted_at)).rowcount:
+        values = {"claimed_until": None, "error": None, "missed_at": None, "not_before": None}
+        connection.execute(rereads.update().where(r.id == row.id).values(**values))
+
+
+def _unreadable(
+    world: World, connection: Connection, account: Account, row: Row[Any], error: SourceError, business: datetime
+) -> None:
+    """Tell of an order that a shop refuses to tell; stage A closes it once the order is read."""
+    o = orders.c
+    known = connection.execute(sa.select(o.id, o.number).where(o.store == account.name, o.ref == row.ref)).one_or_none()
+    finding = Finding(
+        FindingKind.ORDER_UNREADABLE, f"{account.name}/ref/{row.ref}", Severity.WARNING, Act.ACT,
+        {"order": known.number if known else row.ref, "problem": str(error)[:200]},
+        proposal="it is asked for again every hour",
+    )  # fmt: skip
+    tell.open_findings(world, connection, [(known.id if known else None, finding)], business, by="read")

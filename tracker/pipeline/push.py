@@ -26,7 +26,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import rests, state, tell
+from tracker.pipeline import gone, rests, state, tell
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.facts import US, as_taken, stand_columns
 from tracker.pipeline.failpoints import crash_at
@@ -225,7 +225,14 @@ def _push(world: World, account: Account, row: Row[Any]) -> bool:
         return True
     client = world.client(account)
     try:
-        before = _read(world, account, action)
+        try:
+            before = _read(world, account, action)
+        except NotFound:
+            _missed(world, account, row, action)
+            return True
+        except Refused as error:  # to tell of the order, not to take the write
+            _later(world, account, row, error)
+            return True
         if action.kind != BY_HAND and not _still_fits(world, account, row, before, action):
             _finish(world, row, "superseded", error="the order moved on")
             return True
@@ -238,7 +245,7 @@ def _push(world: World, account: Account, row: Row[Any]) -> bool:
     except Refused as error:
         _refused(world, account, row, action, str(error))
     except NotFound:
-        _refused(world, account, row, action, "the order does not exist there")
+        _refused(world, account, row, action, "what was to be written to is not there")
     except (SourceError, BadPayload) as error:
         _later(world, account, row, error)
         return not isinstance(error, Transient)
@@ -246,6 +253,21 @@ def _push(world: World, account: Account, row: Row[Any]) -> bool:
         _sent(world, account, row, action, before, receipt)
         crash_at("push_after_commit")
     return True
+
+
+def _missed(world: World, account: Account, row: Row[Any], action: Action) -> None:
+    """Take back a write to an order that was not found: it is looked for once more, and then it is decided again.
+
+    What a person asked for is told at once.
+    """
+    if action.kind == BY_HAND:
+        _refused(world, account, row, action, "the order is not there")
+    with world.store.write() as connection:
+        if row.id in queries.still_ours(connection, outbox, [row]) and action.kind != BY_HAND:
+            why = "the order was not there: it is read again"
+            queries.end(connection, outbox, [row.id], "superseded", database_now(connection), why)
+        gone.miss(connection, account.name, action.order, database_now(connection), world.now())
+    world.count("tracker_writes_total", store=row.store, state="superseded")
 
 
 def _notify(world: World, account: Account, row: Row[Any], action: Action) -> None:
@@ -405,6 +427,8 @@ def _later(world: World, account: Account, row: Row[Any], error: SourceError) ->
         elif isinstance(error, Unavailable):
             due = now  # its account rests
         queries.release(connection, outbox, row, due, f"{type(error).__name__}: {error}", crashed=False)
+        if isinstance(error, Refused):
+            queries.hint(connection, account.name, [row.action["order"]], now)  # the re-read tells of it
         if row.kind != NOTICE:  # a sink that is away says nothing of the store
             rests.hear(world, connection, account, [error], now, world.now())
     world.log.info("push_later", store=account.name, outbox=row.id, error=type(error).__name__)

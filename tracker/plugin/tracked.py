@@ -13,7 +13,6 @@ from tracker.domain.errors import (
     RateLimited,
     Refused,
     SourceError,
-    Transient,
     Unavailable,
 )
 from tracker.domain.facts import Order, Parcel, Unread
@@ -103,7 +102,7 @@ def each_alone(refs: Iterable[str], read: Callable[[str], T | None]) -> Iterator
         if page is not None:
             yield page
     if failed is not None:
-        raise failed if not isinstance(failed, Refused) else Transient(str(failed))
+        raise failed
 
 
 class _Rounded(Exception):

@@ -513,7 +513,12 @@ def hint(
             due_at = sa.case((rereads.c.due_at < due_at, rereads.c.due_at), else_=due_at)
         connection.execute(
             insert.on_conflict_do_update(
-                index_elements=["account", "ref"], set_={"hinted_at": insert.excluded.hinted_at, "due_at": due_at}
+                index_elements=["account", "ref"],
+                set_={
+                    "hinted_at": insert.excluded.hinted_at,
+                    "due_at": due_at,
+                    "not_before": rereads.c.not_before if pause else None,  # a new word is looked for at once
+                },
             ),
             rows,
         )
