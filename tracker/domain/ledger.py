@@ -146,7 +146,7 @@ class _Case:
                 else:
                     continue
                 at = shown.happened_at if shown is not None and self.order.status is not O.DELIVERED else None
-                since = max(at or began(self.order), _since(parcel, self.order))
+                since = max(at or began(self.order), parcel.summary.doubted_at or _since(parcel, self.order))
                 if not self.accepted(since, parcel) and not self.proved(at or began(self.order), parcel):
                     shop = O.DELIVERED if says_delivered else self.order.status
                     said = shown.raw if at is not None and shown is not None else self.order.raw_status

@@ -55,13 +55,14 @@ def entry(row: Row[Any], compared: Compared, now: datetime) -> Entry:
         return Entry("", None, () if before else None, compared.look_again_at)
     said = [[d.kind, d.shop, d.shop_said, d.carrier, d.parcel.carrier, d.parcel.number] for d in compared.drifts]
     kinds = ",".join(d.kind for d in compared.drifts)
-    known = before.removeprefix(YOUNG).partition(":")[0] == kinds
-    at = row.drift_at if known and row.drift_at is not None else now
+    listed = bool(before) and not before.startswith(YOUNG)  # they disagree already: another way of it is no news
+    same = before.removeprefix(YOUNG).partition(":")[0] == kinds
+    at = row.drift_at if (same or listed) and row.drift_at is not None else now
     ripe = now >= at + SETTLES
     told = f"{'' if ripe else YOUNG}{kinds}:{digest(said)[:16]}"
     rows = [d for d in compared.drifts if ripe or d.kind is DriftKind.CANCELLED_BUT_MOVING]
     wake = [moment for moment in (compared.look_again_at, None if ripe else at + SETTLES) if moment is not None]
-    fresh = () if known else tuple(d.parcel.number for d in compared.drifts if d.kind is DriftKind.SHOP_AHEAD)
+    fresh = () if same else tuple(d.parcel.number for d in compared.drifts if d.kind is DriftKind.SHOP_AHEAD)
     return Entry(told, at, None if told == before else rows, min(wake, default=None), fresh)
 
 
