@@ -237,7 +237,7 @@ def test_a_parcel_that_went_back_to_the_depot_is_daily_business(status: O) -> No
 
     assert kinds(order(status, actor="seller"), moving) == [K.SHOP_AHEAD]
     assert kinds(order(status, actor="trackwright"), moving) == []  # we wrote it: a scan said so
-    assert kinds(order(status, actor="seller"), [parcel(S.IN_TRANSIT, attempts=1)]) == []
+    assert kinds(order(status, actor="seller"), [parcel(S.IN_TRANSIT, neared=True)]) == []
     two = order(status, actor="seller", numbers=("N1", "N2"))
     assert kinds(two, [*moving, parcel(S.OUT_FOR_DELIVERY, number="N2")]) == []
 

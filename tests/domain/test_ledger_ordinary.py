@@ -84,7 +84,7 @@ class Life:
     rules: Policy
     method: str
     parted: bool
-    marks: str  # when the seller, or the platform itself, marks it shipped: label | custody
+    marks: str  # when the seller, or the platform itself, marks it shipped: label | custody | each step of the way too
     numbers: tuple[str, ...]
     told: dict[str, list[Told]] = field(default_factory=dict)
     now: datetime = T0
@@ -152,6 +152,9 @@ class Life:
         elif whole and all(s.custody_at for s in summaries):
             if rank < 50:
                 self.set(O.SHIPPED)
+            if self.marks == "each step" and rank < 70:
+                told = {s.status for s in summaries}
+                self.set(O.OUT_FOR_DELIVERY if S.OUT_FOR_DELIVERY in told else O.IN_TRANSIT)
         elif any(s.custody_at for s in summaries) and rank < 40:
             self.set(O.PARTIALLY_SHIPPED)
 
@@ -174,7 +177,7 @@ class Life:
 
 def lives() -> Iterator[tuple[str, bool, str, list[tuple[str, int]]]]:
     for name, moves in TOGETHER.items():
-        for parted, marks in itertools.product((False, True), ("label", "custody")):
+        for parted, marks in itertools.product((False, True), ("label", "custody", "each step")):
             yield name, parted, marks, moves
 
 

@@ -323,6 +323,7 @@ class Summary:
     unusual: int = 0
     refused: int = 0
     attempts: int = 0
+    neared: bool = False  # it was out for delivery, tried or ready to be collected: it may be at a depot again
     scans: int = 0
     origin: str = ""  # country of the first custody scan
     mark: Mark | None = field(default=None, compare=False, repr=False)

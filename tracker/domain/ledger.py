@@ -168,7 +168,7 @@ class _Case:
             return
         elif status in _ON_THE_DOORSTEP and self.order.actor != US:  # ours came from a scan that said so
             near = _LAST_MILE | _BACK | {S.DELIVERED}
-            wrong = [] if any(p.summary.status in near or p.summary.attempts for p in known) else list(known)
+            wrong = [] if any(p.summary.status in near or p.summary.neared for p in known) else list(known)
             settled = False
         else:
             wrong = [p for p in known if not _handed_over(p)]

@@ -23,6 +23,7 @@ MOST_SCANS = 500
 RULES = 2  # a change of what follows adds one: summaries of before are then made anew instead of being read on
 LOOKS_APART = timedelta(hours=1)  # two full histories that lack a scan, so far apart, withdraw it
 _UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN, Zone.FUTURE})
+_NEAR = frozenset({S.OUT_FOR_DELIVERY, S.DELIVERY_ATTEMPTED, S.AVAILABLE_FOR_PICKUP})
 _LEFT_AT_ONCE = frozenset({S.LOST, S.CANCELLED})  # by one custody scan
 _ENDS = frozenset({S.DELIVERED, S.RETURNED, S.DESTROYED})  # what must not be taken back unnoticed; lost may reappear
 
@@ -194,6 +195,7 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
     unmapped, unusual, refused, attempts = summary.unmapped, summary.unusual, summary.refused, summary.attempts
     custody_at, origin, last_scan_at = summary.custody_at, summary.origin, summary.last_scan_at
     taken_back, doubted_at, count = summary.taken_back, summary.doubted_at, summary.scans
+    neared = summary.neared
     head_at = delivered_at = None
     head_unsure = returning = False
     if (mark := summary.mark) is not None:
@@ -257,7 +259,7 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
         corrected = (corrected or status in _ENDS) and not to.terminal
         status, reason, leg = to, why, (Leg.RETURN_TO_SENDER if to in (S.RETURNING, S.RETURNED) else meaning.leg)
         run, since, run_place = told.fingerprint, told.instant, told.place
-        head_at, head_unsure = told.instant, unsure
+        head_at, head_unsure, neared = told.instant, unsure, neared or to in _NEAR
         confirmed, disputed = told.confirmed, False
         returning = to in (S.RETURNING, S.RETURNED) or (returning and not meaning.correction and to is not S.DELIVERED)
         if _same(taken_back, to, told):
@@ -286,6 +288,7 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
         unusual=unusual,
         refused=refused,
         attempts=attempts,
+        neared=neared,
         scans=count,
         origin=origin,
         mark=Mark(_key(ordered[-1]), head_at, head_unsure, returning, delivered_at, RULES),
