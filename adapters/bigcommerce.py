@@ -11,6 +11,7 @@ An order is read in parts (order, products, shipments); a sweep lists ids and hi
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -39,7 +40,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after, segment
-from tracker.plugin.payloads import BOM, decode, mapping, optional, piece, pieces, text, word
+from tracker.plugin.payloads import BOM, decode, mapping, optional, piece, pieces, term, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
 from tracker.plugin.tracked import each_alone, exactly, flag, order, parcels, strict, told
 
@@ -68,6 +69,7 @@ PAYMENTS = {
     "refunded": P.REFUNDED, "partially refunded": P.PARTIALLY_REFUNDED, "pending": P.PENDING, "capture pending": P.PENDING,
     "held for review": P.PENDING,
 }  # fmt: skip
+_CENTURY = re.compile(r" 00\d\d ")
 NOT_SHIPPED = frozenset({"digital", "giftcertificate"})
 MAY_COME_FROM = {3: {11, 9, 8}, 2: {11, 9, 8, 3}, 10: {2}}
 CARRIERS = {  # AfterShip slugs, as tracking_carrier and shipping_provider spell them
@@ -318,16 +320,14 @@ class BigCommerce(contracts.Platform):
             items=tuple(items.values()),
             fulfilments=tuple(fulfilments.values()),
             pays_by=strict(row.get("payment_method"), "$.payment_method").casefold(),
-            ships_to=(optional(strict, row.get("geoip_country_iso2"), "$.geoip_country_iso2", unread) or "").upper()[
-                :2
-            ],
-            locale=optional(strict, row.get("customer_locale"), "$.customer_locale", unread) or "",
+            ships_to=term(row.get("geoip_country_iso2"), "$.geoip_country_iso2", unread).upper()[:2],
+            locale=term(row.get("customer_locale"), "$.customer_locale", unread),
             gone="deleted" if flag(row.get("is_deleted"), "$.is_deleted") else "",
         )
 
     def _fulfilment(self, row: dict[str, Any], unread: list[Unread]) -> Fulfilment:
         names = [
-            optional(strict, row.get(key), f"$.{key}", unread)
+            term(row.get(key), f"$.{key}", unread)
             for key in ("tracking_carrier", "shipping_provider", "shipping_method")
         ]
         company = next((name for name in names if name), "")
@@ -339,7 +339,7 @@ class BigCommerce(contracts.Platform):
             parcels=tuple(found),
             quantities=tuple(pieces(row.get("items"), "$.items", _quantity, unread, lacks="line")),
             shipped_at=optional(_date, row.get("date_created"), "$.date_created", unread),
-            service=names[2] or "",
+            service=names[2],
             unreadable=tuple(unreadable),
         )
 
@@ -362,7 +362,7 @@ def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
         ordered=_count(row.get("quantity"), "$.quantity"),
         removed=_count(row.get("quantity_refunded") or 0, "$.quantity_refunded"),
         shippable=strict(row.get("type"), "$.type") not in NOT_SHIPPED,
-        name=optional(strict, row.get("name"), "$.name", unread) or "",
+        name=term(row.get("name"), "$.name", unread),
     )
 
 
@@ -414,7 +414,7 @@ def _date(value: Any, where: str) -> datetime:
         raise BadPayload(where, "must be a date")
     try:
         at = parsedate_to_datetime(value)
-        if not 1 < at.year < 9999 or any(part.isdecimal() and part.startswith("00") for part in value.split()):
+        if not 1 < at.year < 9999 or _CENTURY.search(value):
             raise ValueError  # beyond what a clock can say beside an offset; 0001 is read as 2001
     except (TypeError, ValueError, IndexError, OverflowError):
         raise BadPayload(where, "is no RFC 2822 date") from None

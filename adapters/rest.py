@@ -35,7 +35,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, segment
-from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
 from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, strict, told
 
@@ -287,9 +287,9 @@ class Rest(contracts.Platform):
             tags=_tags(row.get("tags"), unread),
             pays_by=strict(money.get("method"), "$.payment.method"),
             address=address if address in ADDRESSES else "",
-            ships_to=(optional(strict, delivery.get("country"), "$.delivery.country", unread) or "").upper()[:2],
+            ships_to=term(delivery.get("country"), "$.delivery.country", unread).upper()[:2],
             verified=flag(row.get("verified"), "$.verified") is True,
-            locale=optional(strict, row.get("locale"), "$.locale", unread) or "",
+            locale=term(row.get("locale"), "$.locale", unread),
         )
 
     def _fulfilment(self, row: dict[str, Any], unread: list[Unread]) -> Fulfilment:
@@ -297,17 +297,17 @@ class Rest(contracts.Platform):
         found = pieces(row.get("tracking"), "$.tracking", self._tracking, unread, unreadable, lacks="line")
         return Fulfilment(
             ref=word(row.get("ref"), "$.ref"),
-            status=optional(strict, row.get("status"), "$.status", unread) or "",
+            status=term(row.get("status"), "$.status", unread),
             parcels=tuple(parcel for parcels_ in found for parcel in parcels_),
             quantities=tuple(pieces(row.get("items"), "$.items", _quantity, unread, lacks="line")),
             live=flag(row.get("cancelled"), "$.cancelled") is not True,
             shipped_at=optional(_aware, row.get("shipped_at"), "$.shipped_at", unread),
-            service=optional(strict, row.get("service"), "$.service", unread) or "",
+            service=term(row.get("service"), "$.service", unread),
             unreadable=tuple(unreadable),
         )
 
     def _tracking(self, row: dict[str, Any], unread: list[Unread], unreadable: list[str]) -> list[Parcel]:
-        company = optional(strict, row.get("carrier"), "$.carrier", unread) or ""
+        company = term(row.get("carrier"), "$.carrier", unread)
         carrier = self.settings.carriers.get(company) or _CARRIERS.get(company.lower())
         found, strange = parcels(row.get("number"), carrier, company, "$.number", unread)
         unreadable += strange
@@ -408,7 +408,7 @@ def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
         ordered=_count(row.get("ordered"), "$.ordered"),
         removed=removed,
         shippable=flag(row.get("shippable"), "$.shippable") is not False,
-        name=optional(strict, row.get("name"), "$.name", unread) or "",
+        name=term(row.get("name"), "$.name", unread),
         short=optional(flag, row.get("in_stock"), "$.in_stock", unread) is False,
     )
 

@@ -45,7 +45,7 @@ from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, Shippin
 from tracker.plugin import contracts
 from tracker.plugin.contracts import AWAY, Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after
 from tracker.plugin.oauth import Token, Tokens, ask_token
-from tracker.plugin.payloads import decode, listing, mapping, moment, optional, piece, pieces, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, optional, piece, pieces, term, text, word
 from tracker.plugin.signatures import hmac_base64
 from tracker.plugin.tracked import each_alone, exactly, order, parcels, strict, told
 
@@ -53,6 +53,7 @@ S, O, P = ShippingStatus, OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)  # the search index may lag behind the record
 SAME = timedelta(minutes=5)  # an event of the same status this near is ours
 PAGE = 10
+_NO_EVENTS: dict[str, Any] = {"nodes": []}
 _GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
 REST = timedelta(seconds=1)
 RESERVE = 60  # cost points kept for the largest operation of ours
@@ -382,7 +383,8 @@ class Shopify(contracts.Platform):
     def _fulfilment(self, node: dict[str, Any], unread: list[Unread]) -> Fulfilment:
         """Read a fulfilment: never without whether it is live. Where what it shows cannot be read, nothing new is shown."""
         status = word(node.get("status"), "$.status")
-        shown = piece(node.get("events"), "$.events", _shown, unread, lacks="line")
+        events = node.get("events")
+        shown = None if events == _NO_EVENTS else piece(events, "$.events", _shown, unread, lacks="line")
         unreadable: list[str] = []
         found = pieces(node.get("trackingInfo"), "$.trackingInfo", self._tracking, unread, unreadable, lacks="line")
         return Fulfilment(
@@ -396,7 +398,7 @@ class Shopify(contracts.Platform):
         )
 
     def _tracking(self, row: dict[str, Any], unread: list[Unread], unreadable: list[str]) -> list[Parcel]:
-        company = optional(strict, row.get("company"), "$.company", unread) or ""
+        company = term(row.get("company"), "$.company", unread)
         known = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
         found, strange = parcels(row.get("number"), known, company, "$.number", unread)
         unreadable += strange
@@ -520,9 +522,13 @@ def _more(parts: list[dict[str, Any]]) -> dict[str, tuple[int, Any]]:
 def _is_full(order_: Any, most: int) -> bool:
     """Say whether a list of an order, or of its fulfilments, holds as many as were asked for: there may be more."""
     rows = order_.get("fulfillments") if isinstance(order_, dict) else None
-    rows = rows if isinstance(rows, list) else []
-    told_ = [row.get("trackingInfo") for row in rows if isinstance(row, dict)]
-    return len(rows) >= most or any(isinstance(one, list) and len(one) >= most for one in told_)
+    if not isinstance(rows, list) or len(rows) >= most:
+        return isinstance(rows, list)
+    for row in rows:
+        told_ = row.get("trackingInfo") if isinstance(row, dict) else None
+        if isinstance(told_, list) and len(told_) >= most:
+            return True
+    return False
 
 
 def _stamp(node: Any) -> datetime | None:

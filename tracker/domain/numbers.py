@@ -208,6 +208,8 @@ def numbers_in(value: Any, carrier: str | None = None) -> Typed:
     unreadable. A wrong check digit is no hindrance. Placeholders ("", "-", "n/a", "0") are nothing. Raises nothing. Reads
     the first 5,000 characters of a text and keeps the first 50 numbers.
     """
+    if isinstance(value, str) and is_plain(value):
+        return Typed({value.upper(): value})
     numbers: dict[str, str] = {}
     unreadable: dict[str, None] = {}
     rest = ""
@@ -224,6 +226,11 @@ def numbers_in(value: Any, carrier: str | None = None) -> Typed:
         rest = f"of {len(numbers)} numbers the first {MOST_NUMBERS} were kept"
         numbers = dict(list(numbers.items())[:MOST_NUMBERS])
     return Typed(numbers, tuple(unreadable), rest)
+
+
+def is_plain(text: str) -> bool:
+    """Say whether a text is a number as it stands, but for small letters: most are."""
+    return text.isalnum() and text.isascii() and not text.isalpha() and len(text) <= _LONGEST and bool(text.strip("0"))
 
 
 def clean(number: str) -> str:
@@ -325,7 +332,7 @@ def _plain(character: str) -> str:
     return f" {_WORD} " if category == "Lo" else ","  # scripts without spaces: words stand next to numbers
 
 
-_PLAIN = _Plain({ord("№"): "#"})
+_PLAIN = _Plain({**{code: _plain(chr(code)) for code in range(128)}, ord("№"): "#"})
 
 
 class _Atom(NamedTuple):
@@ -347,15 +354,18 @@ class _Number(NamedTuple):
 
 def _read(text: str, carrier: str | None) -> tuple[list[str], list[str]]:
     """Return the numbers in a text, and its parts that are none (the whole text where there is no number at all)."""
-    if text.isascii() and text.isalnum() and _digits(text) and text.strip("0"):  # most are so
-        return ([text.upper()], []) if len(text) <= _LONGEST else ([], [text])
+    if is_plain(text):
+        return [text.upper()], []
+    if len(text) > _LONGEST and text.isascii() and text.isalnum():
+        return [], [text]
     plain = text.translate(_PLAIN)
     letters = "".join(_ATOM.findall(plain)).upper()
     if letters in _NOTHING or not letters.strip("0"):
         return [], []
     links: list[str] = []
     doubts: list[str] = []
-    plain = _RUN.sub(partial(_unlink, links), plain)
+    if "/" in plain or "@" in plain or "www." in plain.lower():
+        plain = _RUN.sub(partial(_unlink, links), plain)
     plain = _ROUNDED.sub(partial(_put_aside, doubts), _DATE.sub(f" {_WORD} ", plain))
     found, more = _numbers(_DECIMAL.sub(r"\1", plain), carrier, links)
     if len(found) > 1:

@@ -16,7 +16,7 @@ from tracker.domain.errors import (
     Unavailable,
 )
 from tracker.domain.facts import Order, Parcel, Unread
-from tracker.domain.numbers import Printed, numbers_in
+from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.plugin.contracts import segment
 from tracker.plugin.payloads import decode, mapping, piece, text, word
 
@@ -127,6 +127,9 @@ def parcels(
     """
     if isinstance(value, str):
         value = value.strip()
+        if is_plain(value):
+            number = value.upper()
+            return [Parcel(carrier, number, company, None, "" if number == value else value)], []
     elif any(isinstance(one, float) and not isinstance(one, Printed) for one in _flat(value)):
         raise _Rounded
     typed = numbers_in(value, carrier)
