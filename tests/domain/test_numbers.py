@@ -45,6 +45,7 @@ def test_what_people_typed_is_tracked(case: dict[str, Any]) -> None:
         ("123456789012 123456789013", None, ["123456789012", "123456789013"]),
         ("123456789012-123456789013", None, ["123456789012", "123456789013"]),
         ("1234567890 1234567891", "dhl", ["1234567890", "1234567891"]),
+        ("1234567892 9876540002", None, ["1234567892", "9876540002"]),  # together they fit USPS by chance
         ("12345, 12346", None, ["12345", "12346"]),
         (f"2 boxes: {UPS}, {UPS2}", None, [UPS, UPS2]),
         (f"Box 1/2 {UPS}; Box 2/2 {UPS2}", None, [UPS, UPS2]),
@@ -136,7 +137,7 @@ def test_numbers_are_found_as_people_type_them(typed: Any, carrier: str | None, 
     "typed",
     [
         "picked up in store", "no tracking", "order 1001 picked up", "picked up 2026-11-02 14:30", "2026-11-02", "02.11.2026",
-        "11/28/2026", "2026-11-02T14:30:00Z", "picked up by John, call +49 171 1234567", "+49 171 1234567", "two of 3",
+        "11/28/2026", "2026-11-02T14:30:00Z", "picked up by John, call +49 171 1234567", "+49 171 1234567", "two of 3", "left in WAREHOUSE12",
         "已于11月02日自提", "Größe42x", "me12345678@shop.example", "see https://example.com/help", "https://example.com/v2?page=12345678",
         "12345678 90", "1234567 89012345 6", "A-1 B-2", "left with Bob 12345678 90", "9.40011E+21", "1.23457E+11", "1,2E11", "x" * 65 + "1", "ab-1-" * 30,
         "1234567 " * 10,

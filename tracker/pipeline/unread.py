@@ -136,8 +136,6 @@ def _outcome(p: Parsed) -> dict[Key, _Lost | None]:
         (kind, _subject(p, ref)): None for ref in there for kind in (OF_ORDERS if store else OF_PARCELS)
     }
     for one in p.unread:
-        if one.lacks == "nothing":
-            continue
         name = one.subject if store else clean(one.subject)
         untold = name not in there if name else store or one.lacks == "all" or not p.items
         if one.lacks == "nothing" or not (untold or one.lacks):
