@@ -270,6 +270,10 @@ def test_an_order_ahead_is_found_after_its_grace_and_not_before() -> None:
     assert K.ORDER_AHEAD not in {f.kind for f in reconcile(shipped, [MOVING], GUIDE, T0 + 48 * H).findings}
     label = reconcile(shipped, [shipment(S.PRE_TRANSIT)], GUIDE, T0 + 48 * H)
     assert finding(label, K.ORDER_AHEAD).evidence["shop"] == "SHIPPED"
+    nobody = replace(shipment(S.UNKNOWN), asked_until=None)
+    unheard = reconcile(shipped, [nobody], GUIDE, T0 + 48 * H)
+    assert "nobody_asked_the_carrier" in unheard.because
+    assert K.ORDER_AHEAD not in {f.kind for f in unheard.findings}
 
 
 def history(*stands: tuple[O, str, datetime]) -> tuple[Stand, ...]:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.domain.facts import Edd, Fulfilment, Order, Parcel, Published, Shipment, Summary, TakenBack
+from tracker.domain.facts import Decision, Edd, Fulfilment, Order, Parcel, Published, Shipment, Summary, TakenBack
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import aggregate, apply, reconcile
 from tracker.domain.vocabulary import (
+    Act,
     FindingKind,
     OrderStatus,
     PaymentStatus,
@@ -276,6 +277,96 @@ def test_a_plain_parcel_has_no_finding_and_a_date_to_look_again() -> None:
 
 def test_a_delivered_parcel_needs_no_second_look() -> None:
     assert reconcile(order(), [shipment(S.DELIVERED)], POLICY, T0 + D).look_again_at is None
+
+
+SILENT = [
+    (K.LABEL_NEVER_SCANNED, shipment(S.PRE_TRANSIT), 7),
+    (K.STUCK, shipment(S.IN_TRANSIT), 7),
+    (K.DELIVERY_OVERDUE, shipment(S.IN_TRANSIT, edd=Edd(T0, T0 + D)), 2),
+]
+
+
+@pytest.mark.parametrize(("kind", "parcel", "days"), SILENT)
+def test_a_silence_that_nobody_could_hear_is_no_finding(kind: FindingKind, parcel: Shipment, days: int) -> None:
+    due = T0 + days * D
+
+    def decided(until: datetime | None, after: timedelta = D) -> Decision:
+        return reconcile(order(), [replace(parcel, asked_until=until)], POLICY, due + after)
+
+    assert kind not in kinds(decided(None))
+    assert kind not in kinds(decided(due - timedelta(seconds=1)))
+    assert kind in kinds(decided(due))
+    assert decided(due - D).look_again_at == due + D + timedelta(hours=6)  # somebody may ask by then
+    never = decided(None).look_again_at
+    assert never is None or never > due + D + timedelta(hours=6)  # the first look wakes it
+    assert decided(None, after=-D).look_again_at is not None
+
+
+WRONG = "1ZR589390357567122"
+
+
+@pytest.mark.parametrize(
+    ("carrier", "number", "tracking", "scans", "evidence"),
+    [
+        ("ups", WRONG, TrackingState.NOT_FOUND, 0, {"carrier_says": "not found", "check_digit": "wrong"}),
+        (
+            "unidentified:shop/R1",
+            WRONG,
+            TrackingState.NOT_FOUND,
+            0,
+            {"carrier_says": "not found", "check_digit": "wrong"},
+        ),
+        (
+            "ups",
+            WRONG,
+            TrackingState.INVALID_NUMBER,
+            0,
+            {"carrier_says": "no number can be so", "check_digit": "wrong"},
+        ),
+        ("ups", "1ZR589390357567121", TrackingState.INVALID_NUMBER, 0, {"carrier_says": "no number can be so"}),
+        ("ups", "1ZR589390357567121", TrackingState.NOT_FOUND, 0, None),  # right, and not known yet: that is normal
+        ("ups", WRONG, TrackingState.PENDING, 0, None),  # nobody was asked
+        ("ups", WRONG, TrackingState.ACTIVE, 1, None),
+        ("ups", WRONG, TrackingState.NOT_FOUND, 1, None),
+    ],
+)
+def test_a_number_is_doubted_once_the_carrier_does_not_know_it(
+    carrier: str, number: str, tracking: TrackingState, scans: int, evidence: dict[str, str] | None
+) -> None:
+    one = replace(shipment(S.UNKNOWN, number=number, tracking=tracking, scans=scans), carrier=carrier)
+    found = [
+        f for f in reconcile(order(number), [one], POLICY, T0 + D).findings if f.kind is K.TRACKING_NUMBER_DOUBTFUL
+    ]
+
+    assert [{k: v for k, v in f.evidence.items() if k in ("carrier_says", "check_digit")} for f in found] == (
+        [evidence] if evidence else []
+    )
+
+
+def test_a_doubtful_number_shows_what_was_typed_and_tells_that_nothing_was_scanned() -> None:
+    one = order(WRONG)
+    (part,) = one.fulfilments
+    typed = replace(part, parcels=(replace(part.parcels[0], typed="1Z R58939-0357567122"),))
+    parcel = shipment(S.UNKNOWN, number=WRONG, tracking=TrackingState.NOT_FOUND)
+    decision = reconcile(replace(one, fulfilments=(typed,)), [parcel], POLICY, T0 + 9 * D)
+
+    (found,) = [f for f in decision.findings if f.kind is K.TRACKING_NUMBER_DOUBTFUL]
+    assert (found.evidence["typed"], found.evidence["also"]) == ("1Z R58939-0357567122", "label_never_scanned")
+    assert K.LABEL_NEVER_SCANNED not in kinds(decision)
+
+
+def test_what_is_no_tracking_number_is_told_of_the_order() -> None:
+    one = order()
+    (part,) = one.fulfilments
+    texts = ("picked up in store", "x" * 300)
+    strange = replace(one, fulfilments=(replace(part, parcels=(), unreadable=texts),))
+    (found,) = reconcile(strange, [], POLICY, T0 + D).findings
+
+    assert (found.kind, found.subject, found.act) == (K.TRACKING_NUMBER_UNREADABLE, "shop/#1", Act.ACT)
+    assert found.evidence["typed"] == ("picked up in store | " + "x" * 300)[:200]
+    assert not reconcile(replace(strange, status=OrderStatus.CANCELLED), [], POLICY, T0 + D).findings
+    gone = replace(strange, fulfilments=(replace(part, unreadable=texts, live=False),))
+    assert K.TRACKING_NUMBER_UNREADABLE not in kinds(reconcile(gone, [], POLICY, T0 + D))
 
 
 def test_silence_is_not_counted_twice_by_generations_of_one_number() -> None:

@@ -28,6 +28,7 @@ from tracker.config.plugins import load, names
 from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
+from tracker.pipeline import covered
 from tracker.pipeline.explain import first_writes
 from tracker.pipeline.world import World
 from tracker.plugin.contracts import Platform, Secrets
@@ -61,6 +62,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
                 f"{name}: {config.accounts[name].uses} has no word for {', '.join(sorted(missing))}; these are never "
                 "written (tracker policy coverage)"
             )
+    report["notes"] += covered.named(config)
     if not offline:
         world = open_world(config)
         _database(world, report)
@@ -94,6 +96,8 @@ def _database(world: World, report: dict[str, Any]) -> None:
             modes = dict(
                 connection.execute(sa.select(accounts.c.name, accounts.c.mode).where(accounts.c.kind == "store")).all()
             )
+            if revision == head():
+                report["notes"] += covered.left(world, connection)
     except SQLAlchemyError as error:
         origin = getattr(error, "orig", None)
         said = str(origin).strip().splitlines()[0] if origin else type(error).__name__

@@ -140,6 +140,8 @@ def _print_order(order: dict[str, Any]) -> None:
         out.print(f"  {said['kind']}{to} by {show(said['by'])}, {show(said['at'])}: {show(said['text'])}")
     for fulfilment in order["fulfilments"]:
         out.print(f"  fulfilment {show(fulfilment['ref'])}: the shop shows {show(fulfilment['shown'])}")
+        for text in fulfilment["unreadable"]:
+            out.print(f"    [yellow]no tracking number[/]: {show(text)}")
     for parcel in order["parcels"]:
         _print_parcel(parcel)
     columns = ("finding", "severity", "action", "opened", "closed", "evidence", "would heal")
@@ -160,16 +162,25 @@ def _print_order(order: dict[str, Any]) -> None:
     )
 
 
+def _typed(parcel: dict[str, Any]) -> str:
+    """Say what people typed, where that is not the number, and whether its check digit is wrong."""
+    typed = f" (typed {show(parcel['typed'])})" if parcel["typed"] else ""
+    return typed + (" [yellow]doubtful: its check digit is wrong[/]" if parcel["doubtful"] else "")
+
+
 def _print_parcel(parcel: dict[str, Any]) -> None:
     generation = f" (generation {parcel['generation']})" if parcel["generation"] > 1 else ""
     out.print(
-        f"  parcel {show(parcel['carrier'])} {show(parcel['number'])}{generation}: [cyan]{parcel['status']}[/]"
+        f"  parcel {show(parcel['carrier'])} {show(parcel['number'])}{_typed(parcel)}{generation}: [cyan]{parcel['status']}[/]"
         f" ({show(parcel['reason'])}), last place {show(parcel['place'])}, estimate {show(parcel['edd'])}"
     )
+    if not parcel["watched_by"]:
+        out.print("    [yellow]watched by nobody[/]: no account covers its carrier (tracker findings tells what would)")
     for w in parcel["watched_by"]:
         out.print(
             f"    watched by {show(w['account'])}: {w['state']}, asked {show(w['checked_at'])},"
             f" again {show(w['next_poll_at'])}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}"
+            f"{'; [yellow]nobody may ask[/]: ' + show(w['suspended']) if w['suspended'] else ''}"
         )
     rows = [
         (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["reason"], s["place"],

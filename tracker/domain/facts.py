@@ -84,6 +84,7 @@ class Place:
 
 NOWHERE = Place()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @fact
@@ -341,6 +342,7 @@ class Shipment:
     edd: Edd | None = None
     linked_at: datetime | None = None
     slow: bool = False  # its carrier is known to be slow just now: silence is no news
+    asked_until: datetime | None = ALWAYS  # until when somebody asked, or may ask, about it; None: nobody ever did
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,9 +251,9 @@ def candidates(number: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([c for c, _, right in fits if right] + [c for c, _, right in fits if right is None]))
 
 
-def doubtful(carrier: str, number: str) -> bool:
-    """Say whether a number has the shape of formats of that carrier, and the check digit of none of them."""
-    fits = [right for name, _, right in _fits(clean(number)) if name == carrier]
+def doubtful(carrier: str | None, number: str) -> bool:
+    """Say whether a number has the shape of formats of that carrier (None: of any), and the check digit of none of them."""
+    fits = [right for name, _, right in _fits(clean(number)) if carrier in (None, name)]
     return bool(fits) and not any(right is not False for right in fits)
 
 

@@ -25,6 +25,7 @@ from tracker.domain.facts import (
     Statement,
 )
 from tracker.domain.gates import HELD, MONEY_BACK
+from tracker.domain.numbers import doubtful
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import (
     Act,
@@ -43,6 +44,8 @@ from tracker.domain.vocabulary import (
 S, K, O, P, N = ShippingStatus, FindingKind, OrderStatus, PaymentStatus, NoticeClass
 URGENT, WARNING, INFO = Severity.URGENT, Severity.WARNING, Severity.INFO
 US = "trackwright"
+MOST_TYPED = 200  # characters of what people typed that evidence shows
+LOOK_AGAIN = timedelta(hours=6)  # at a silence that nobody has heard yet
 BOUNCES = 3  # a status that did not stay so often within a day is not written again
 A_DAY = timedelta(days=1)
 _PROBLEMS = frozenset({S.ON_HOLD, S.DELAYED, S.EXCEPTION})
@@ -78,6 +81,8 @@ TOLD_BY: tuple[tuple[FindingKind, tuple[FindingKind, ...]], ...] = (
     (K.CORRECTION_AFTER_DELIVERED, (K.SOURCES_DISAGREE,)),
     (K.STUCK, (K.DELIVERY_OVERDUE,)),
     (K.LABEL_NEVER_SCANNED, (K.DELIVERY_OVERDUE,)),
+    (K.TRACKING_NUMBER_DOUBTFUL, (K.LABEL_NEVER_SCANNED,)),
+    (K.TRACKING_NUMBER_UNREADABLE, (K.SHIPPED_WITHOUT_TRACKING,)),
     (K.UNPAID_SHIPPED, (K.PAYMENT_FAILED,)),
     (K.UNPAID_PROCESSING, (K.PAYMENT_FAILED,)),
 )
@@ -250,6 +255,15 @@ class _Case:
         """Say whether a moment has come; if not, look again then."""
         self.wake.append(moment)
         return self.now >= moment
+
+    def silent(self, parcel: Shipment, due: datetime) -> bool:
+        """Say whether a parcel's silence has lasted until `due`, and somebody asked who could have heard more."""
+        if not self.after(due) or parcel.asked_until is None:
+            return False  # nobody asked: that is no word of the carrier
+        if parcel.asked_until < due:
+            self.wake.append(self.now + LOOK_AGAIN)
+            return False
+        return True
 
     def find(
         self,
@@ -612,6 +626,8 @@ class _Case:
         custody = any(p.summary.custody_at is not None for p in self.shipments)
         if delivered or (custody and order.status is not O.DELIVERED):
             return None
+        if all(p.asked_until is None for p in self.shipments):
+            return self.rule("nobody_asked_the_carrier")
         since = began(order)
         stated = self.said(StatementKind.HANDED_OVER if order.status is not O.DELIVERED else StatementKind.PROOF)
         if stated is not None and stated.at >= since:
@@ -680,6 +696,11 @@ class _Case:
         ):
             self.find(K.DISPATCH_WITHOUT_COURIER, WARNING, Act.ACT, shop, since=since)
         self._tracking(since)
+        unreadable = [text for f in order.fulfilments if f.live for text in f.unreadable]
+        if unreadable and status is not O.CANCELLED:
+            typed = {"typed": " | ".join(unreadable)[:MOST_TYPED]}
+            proposal = "put a tracking number in the shop"
+            self.find(K.TRACKING_NUMBER_UNREADABLE, WARNING, self.hands(), typed, since=since, proposal=proposal)
         if self.checked(K.ADDRESS_UNCONFIRMED) and moved and order.address in ("missing", "flagged", "unconfirmed"):
             if not all(p.summary.status is S.DELIVERED for p in self.shipments) or not self.shipments:
                 self.find(K.ADDRESS_UNCONFIRMED, WARNING, self.hands(), {"address": order.address, **shop}, since=since)
@@ -794,6 +815,8 @@ class _Case:
             add(K.CORRECTION_AFTER_DELIVERED, WARNING, Act.ACT, facts, back.gone_since or back.by_at)
         if summary.disputed:
             add(K.SOURCES_DISAGREE, WARNING, Act.FOLLOW_UP, last)
+        if parcel.tracking in (TrackingState.NOT_FOUND, TrackingState.INVALID_NUMBER) and not summary.scans:
+            self._doubt(parcel)
         if parcel.tracking is TrackingState.EXPIRED:
             add(K.TRACKING_EXPIRED, WARNING, Act.ACT, last, summary.last_scan_at or parcel.linked_at)
         if status.terminal:
@@ -806,20 +829,41 @@ class _Case:
             start = since or parcel.linked_at
             handed = self.said(StatementKind.HANDED_OVER)
             start = max(start, handed.at) if handed and start else start
-            if start is not None and self.after(start + (limit.unscanned_after or policy.unscanned_after)):
+            if start is not None and self.silent(parcel, start + (limit.unscanned_after or policy.unscanned_after)):
                 add(K.LABEL_NEVER_SCANNED, WARNING, self.hands(), {**last, "silence": limit.name}, start)
         elif status is S.AVAILABLE_FOR_PICKUP:
             if since is not None and self.after(since + policy.pickup_expires_after):
                 add(K.PICKUP_EXPIRING, WARNING, Act.FOLLOW_UP, last)
-        elif news is not None and self.after(news + (limit.stuck_after or policy.stuck_after)) and not parcel.slow:
+        elif (
+            news is not None
+            and self.silent(parcel, news + (limit.stuck_after or policy.stuck_after))
+            and not parcel.slow
+        ):
             add(K.STUCK, WARNING, self.hands(), {**last, "silence": limit.name}, news)
         if (
             parcel.edd is not None
             and status is not S.AVAILABLE_FOR_PICKUP
-            and self.after(parcel.edd.ends + policy.overdue_after)
+            and self.silent(parcel, parcel.edd.ends + policy.overdue_after)
             and not parcel.slow
         ):
             add(K.DELIVERY_OVERDUE, INFO, Act.MONITOR, last, parcel.edd.ends)
+
+    def _doubt(self, parcel: Shipment) -> None:
+        """Doubt a number that the carrier does not know where its check digit is wrong, or the carrier says that none is so."""
+        wrong = doubtful(None if parcel.carrier.startswith("unidentified:") else parcel.carrier, parcel.number)
+        impossible = parcel.tracking is TrackingState.INVALID_NUMBER
+        if not wrong and not impossible:
+            return
+        typed = {p.typed for f in self.order.fulfilments for p in f.parcels if p.number == parcel.number}
+        evidence = {
+            "carrier_says": "no number can be so" if impossible else "not found",
+            "check_digit": "wrong" if wrong else "", "typed": ", ".join(sorted(typed - {""})),
+        }  # fmt: skip
+        proposal = "put the right number in the shop"
+        self.find(
+            K.TRACKING_NUMBER_DOUBTFUL, WARNING, self.hands(), evidence, since=parcel.linked_at, parcel=parcel,
+            proposal=proposal,
+        )  # fmt: skip
 
     def _inspected(self, since: datetime | None) -> bool:
         """KE-10: only a person's record of the inspection ends the wait."""

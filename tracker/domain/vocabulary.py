@@ -480,7 +480,7 @@ class FindingKind(_Word):
     TRACKING_NUMBER_UNREADABLE = "tracking_number_unreadable", "What the shop holds as a tracking number is none."
     TRACKING_NUMBER_DOUBTFUL = (
         "tracking_number_doubtful",
-        "The check digit is wrong and the carrier knows no such number.",
+        "The carrier does not know the number and its check digit is wrong, or the carrier says that no number is so.",
     )
     CARRIER_NOT_COVERED = "carrier_not_covered", "Parcels of a carrier that no account of ours may ask about."
     # what could not be read, or not be had

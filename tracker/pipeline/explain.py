@@ -10,13 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import Action, Order, Shipment
-from tracker.domain.numbers import candidates, clean
+from tracker.domain.numbers import candidates, clean, doubtful
 from tracker.domain.reconcile import reconcile
 from tracker.pipeline import state
+from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.knowledge import of_order
 from tracker.pipeline.world import World
 from tracker.store.codec import ACTION
 from tracker.store.tables import (
+    accounts,
     decisions,
     findings,
     fulfilment_shipments,
@@ -184,6 +186,7 @@ def _order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any
         .where(fulfilments.c.order_id == row.id)
         .order_by(shipments.c.id)
     ).all()
+    typed = {p["number"]: p["typed"] for f in row.facts["fulfilments"] for p in f["parcels"] if p.get("typed")}
     return {
         "id": row.id,
         "store": row.store,
@@ -218,10 +221,10 @@ def _order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any
         ],
         "fulfilments": [
             {"ref": f["ref"], "status": f["status"], "shown": (f["published"] or {}).get("raw"),
-             "pieces": dict(f.get("quantities") or ())}
+             "pieces": dict(f.get("quantities") or ()), "unreadable": f.get("unreadable") or []}
             for f in row.facts["fulfilments"]
         ],
-        "parcels": [_parcel(connection, parcel) for parcel in parcels],
+        "parcels": [_parcel(connection, parcel, typed.get(parcel.number)) for parcel in parcels],
         "findings": [_finding(f) for f in _findings(connection, row.id)],
         "writes": [
             {
@@ -255,17 +258,23 @@ def _finding(row: Row[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _parcel(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> dict[str, Any]:
     told = connection.execute(
         sa.select(scans).where(scans.c.shipment_id == row.id).order_by(scans.c.instant, scans.c.id).limit(500)
     )
     watched = connection.execute(
-        sa.select(trackings).where(trackings.c.shipment_id == row.id).order_by(trackings.c.account)
+        sa.select(trackings, accounts.c.parked_reason)
+        .outerjoin(accounts, accounts.c.name == trackings.c.account)
+        .where(trackings.c.shipment_id == row.id)
+        .order_by(trackings.c.account)
     )
+    unknown = row.carrier.startswith(UNIDENTIFIED)
     return {
         "id": row.id,
         "carrier": row.carrier,
         "number": row.number,
+        "typed": typed,
+        "doubtful": doubtful(None if unknown else row.carrier, row.number),
         "generation": row.generation,
         "status": row.status,
         "reason": row.summary["reason"],
@@ -289,6 +298,7 @@ def _parcel(connection: Connection, row: Row[Any]) -> dict[str, Any]:
             {
                 "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
                 "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
+                "suspended": t.parked_reason,
             }
             for t in watched
         ],

@@ -54,7 +54,8 @@ from tracker.domain.vocabulary import (
     Trust,
     Zone,
 )
-from tracker.pipeline import tell, unread
+from tracker.pipeline import covered, tell, unread
+from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.plugin.payloads import mapping
@@ -82,7 +83,6 @@ ECHO = timedelta(minutes=15)  # of the database's time: a change this soon after
 AHEAD = timedelta(minutes=10)  # so far ahead of ours a shop's clock may be
 NO_SHOPS_YET = datetime(2000, 1, 1, tzinfo=UTC)  # a date before that is a missing one: 1970, year 1
 US = "trackwright"
-UNIDENTIFIED = "unidentified:"
 REMAP = "remap"  # an inbox row of ours: read these shipments' codes again
 _EMPTY = dump(SUMMARY, Summary())
 _ITEMS = (Report, Order, Hint, Checkout)
@@ -286,6 +286,7 @@ class _Batch:
         self.moved: set[int] = set()  # whose summary changed
         self.news: dict[str, int] = defaultdict(int)  # parcels of which a poll told first, by account with webhooks
         self.links: set[int] = set()  # what the fulfilment linked last names
+        self.unwatched: set[str] = set()  # marks of links whose parcels nobody watches
         self.ahead: set[int] | None = None  # orders whose last read was ahead of its time
 
     def take(self, parsed: Sequence[Parsed]) -> None:
@@ -308,6 +309,8 @@ class _Batch:
                     self._checkout(item)
         self._summaries()
         self._mark_orders()
+        if self.unwatched:
+            covered.tell_at_once(self.world, self.connection, self.unwatched, self.now)
         for p in parsed:
             refs = [item.ref for item in p.items if isinstance(item, Hint)]
             queries.hint(self.connection, p.row.account, refs, self.database)
@@ -413,20 +416,22 @@ class _Batch:
         self._watch(parcel)
         return parcel
 
-    def _watch(self, parcel: _Parcel) -> None:
-        """Let every account that speaks for the carrier watch this shipment, at once."""
+    def _watch(self, parcel: _Parcel) -> bool:
+        """Let every account that speaks for the carrier watch this shipment, at once. Returns whether there is one."""
         carrier = None if parcel.carrier.startswith(UNIDENTIFIED) else parcel.carrier
+        accounts_ = self.world.config.watchers(carrier)
         rows = [
             {
                 "shipment_id": parcel.id, "account": account.name, "tracking_state": TrackingState.PENDING,
                 "next_poll_at": self.now, "register_at": self.now if account.carrier.registers else None,
                 "attempts": 0, "failures": 0,
             }
-            for account in self.world.config.watchers(carrier)
+            for account in accounts_
             if (parcel.id, account.name) not in self.watches
         ]  # fmt: skip
         if rows:
             self.connection.execute(queries.upsert(self.connection, trackings).on_conflict_do_nothing(), rows)
+        return bool(accounts_)
 
     # reports
 
@@ -717,7 +722,7 @@ class _Batch:
         """Store what accounts know of shipments, and when each is asked again."""
         if unread := self.touched - {shipment_id for shipment_id, _ in self.watches}:
             self._watched(unread)
-        fresh, changed = [], []
+        fresh, changed, told = [], [], []
         for (shipment_id, account), watch in self.watches.items():
             parcel = self.parcels[shipment_id]
             at = watch.next_poll_at
@@ -736,10 +741,16 @@ class _Batch:
             if watch.id is None:
                 key = {"shipment_id": shipment_id, "account": account}
                 fresh.append({**key, **values, "attempts": 0, "failures": 0})
+                if parcel.linked:  # nobody was to ask about it, and this account told
+                    told.append(shipment_id)
             else:
                 changed.append({"b_id": watch.id, **values})
         queries.put(self.connection, trackings, fresh)
         queries.change(self.connection, trackings, changed)
+        if told:
+            fs = fulfilment_shipments.c
+            here = sa.and_(queries.among(self.connection, fs.shipment_id, told), fs.unwatched.isnot(None))
+            self.connection.execute(fulfilment_shipments.update().where(here).values(unwatched=None))
         if self.ask_again:  # an answer that is the same as the last one is not stored: this one must be
             again = [watch.id for key, watch in self.watches.items() if key in self.ask_again and watch.id is not None]
             here = queries.among(self.connection, trackings.c.id, again)
@@ -937,7 +948,7 @@ class _Batch:
                 )
             )
         }
-        wanted: dict[int, None] = {}
+        wanted: dict[int, str] = {}  # and the shop's word for the carrier
         for told in parcels:
             number = clean(told.number)
             carrier = told.carrier
@@ -948,7 +959,7 @@ class _Batch:
                 p.id for p in self.by_number[number] if p.id in linked and (carrier is None or p.carrier == carrier)
             ]  # a link, once made, is not moved to another generation by a later read
             parcel_id = kept[0] if kept else self._ordered(carrier, number, order, shipped_at).id
-            wanted[parcel_id] = None
+            wanted[parcel_id] = told.company
         self.links = set(wanted)
         gone = set() if order.partial else linked - set(wanted)  # a number that could not be read is not taken out
         if gone:
@@ -958,16 +969,19 @@ class _Batch:
                 )
             )
         if fresh := [i for i in wanted if i not in linked]:
-            self.connection.execute(
-                queries.upsert(self.connection, fulfilment_shipments).on_conflict_do_nothing(),
-                [{"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": self.now} for i in fresh],
-            )
+            rows = []
             for i in fresh:
                 parcel = self.parcels[i]
                 if not parcel.linked:
                     parcel.linked = True
                     self.connection.execute(shipments.update().where(shipments.c.id == i).values(linked=True))
-                self._watch(parcel)
+                nobody = None if self._watch(parcel) else covered.mark(order.store, parcel.carrier, wanted[i])
+                if nobody is not None:
+                    self.unwatched.add(nobody)
+                row = {"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": self.now, "unwatched": nobody}
+                rows.append(row)
+            insert = queries.upsert(self.connection, fulfilment_shipments).on_conflict_do_nothing()
+            self.connection.execute(insert, rows)
             self.world.ring("poll")
         return gone
 

@@ -10,7 +10,7 @@ from tracker.config.model import Account
 from tracker.config.policy import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import push, tell, unread
+from tracker.pipeline import covered, push, tell, unread
 from tracker.pipeline.knowledge import count_orders
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -47,7 +47,7 @@ def release_claims(world: World) -> None:
 def settle_accounts(world: World) -> None:
     """Bring the account rows in line with the configuration: at start, on reload, before each play.
 
-    Changed credentials unpark an account. A new policy, or a store that may write now, has every order looked at again.
+    Changed credentials unpark an account. Open parcels are watched by the accounts that cover them now. A new policy, or a store that may write now, has every order looked at again.
     """
     with world.store.write() as connection:
         now = world.now()
@@ -82,6 +82,7 @@ def settle_accounts(world: World) -> None:
             connection.execute(accounts.update().where(accounts.c.name == account.name).values(**values))
         for account in world.config.store_accounts():
             _not_expressible(world, connection, account, now)
+    covered.settle(world)
     for queue in ("inbox", "reconcile", "poll", "push"):
         world.ring(queue)
 
@@ -252,6 +253,9 @@ def look_around(world: World) -> None:
         unread.look(world, connection, now)
         push.look_for_dead(world, connection)
         count_orders(world, connection)
+        left = covered.look(world, connection, now)
+    if left:  # an account covers what nobody watches: the configuration changed under a batch's feet
+        covered.watch(world)
     if moved:
         world.ring("reconcile")
 

@@ -17,6 +17,7 @@ from tracker.domain.errors import TrackerError
 from tracker.domain.facts import Code
 from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
 from tracker.pipeline import ledger
+from tracker.pipeline.covered import uncovered
 from tracker.pipeline.facts import look_up
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -105,7 +106,10 @@ def stuck(
 
 
 def freshness(world: World) -> list[dict[str, Any]]:
-    """Return, by account, how many open parcels it watches and how many of them it checked within 1, 3, 6, 12, 24 h."""
+    """Return, by account, how many open parcels it watches and how many of them it checked within 1, 3, 6, 12, 24 h.
+
+    Those that nobody watches come last, by store and carrier.
+    """
     t = trackings.c
     now = world.now()
     within = [
@@ -118,6 +122,7 @@ def freshness(world: World) -> list[dict[str, Any]]:
             .group_by(t.account)
             .order_by(t.account)
         ).all()
+        nobody = uncovered(world, connection)
     shown = []
     for row in rows:
         shares = {
@@ -125,6 +130,10 @@ def freshness(world: World) -> list[dict[str, Any]]:
             for i, age in enumerate(AGES)
         }
         shown.append({"account": row.account, "open": row.open, **shares, "oldest_check": row.oldest})
+    for one in nobody:
+        shares = {f"within_{int(age.total_seconds() // 3600)}h": 0.0 for age in AGES}
+        who = f"nobody ({one.store}: {one.carrier})"
+        shown.append({"account": who, "open": one.parcels, **shares, "oldest_check": None})
     return shown
 
 

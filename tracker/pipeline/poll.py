@@ -31,7 +31,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Payload, Refs, Registered, Summary, Unread
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import gone, rests, sweep, tell
-from tracker.pipeline.facts import UNIDENTIFIED
+from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -376,7 +376,7 @@ def _store_poll(
                 for page in pages
             ],
         )
-    updates = []
+    updates, changed = [], []
     for row in rows:
         summary = SUMMARY.validate_python(row.summary)
         state = TrackingState(row.tracking_state)
@@ -385,6 +385,8 @@ def _store_poll(
             state = TrackingState.NOT_FOUND if isinstance(call.error, NotFound) else TrackingState.ERROR
         elif call.error is not None:
             failures = row.failures + 1
+        if state != row.tracking_state:
+            changed.append(row.shipment_id)
         at = _next_look(world, row, summary, state, business)
         if failures:
             at = min(filter(None, (at, business + queries.backoff(failures + 4))))
@@ -401,6 +403,10 @@ def _store_poll(
             }
         )
     queries.change(connection, trackings, updates)
+    if changed:  # no payload tells it: that the carrier does not know a number is news of its order
+        touched = queries.orders_of(connection, changed)
+        connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=business))
+        world.ring("reconcile")
 
 
 def _store_registration(world: World, connection: Connection, call: _Call, business: datetime) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tracker.domain.facts import Edd, Meaning, Order, Shipment, Stand, Statement, Told
+from tracker.domain.facts import ALWAYS, Edd, Meaning, Order, Shipment, Stand, Statement, Summary, Told
 from tracker.domain.timeline import MOST_SCANS, summarize
 from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
 from tracker.pipeline.facts import TOLD, told_of
@@ -95,18 +96,34 @@ def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, 
     """Read the shipments linked to orders, in one query; the state is the best any account knows."""
     found: dict[int, dict[int, Shipment]] = defaultdict(dict)
     slow = slow_carriers(connection)
-    for row in connection.execute(_parcels(queries.is_sqlite(connection)), {"ids": list(order_ids)}).all():
-        found[row.order_id][row.id] = Shipment(
+    rows = connection.execute(_parcels(queries.is_sqlite(connection)), {"ids": list(order_ids)}).all()
+    for (order_id, shipment_id), some in groupby(rows, key=lambda row: (row.order_id, row.id)):  # an account each
+        watches = list(some)
+        row = watches[0]
+        states = [watch.tracking_state for watch in watches if watch.tracking_state]
+        summary = SUMMARY.validate_python(row.summary)
+        found[order_id][shipment_id] = Shipment(
             carrier=row.carrier,
             number=row.number,
             generation=row.generation,
-            summary=SUMMARY.validate_python(row.summary),
-            tracking=TrackingState(row.state) if row.state else TrackingState.PENDING,
+            summary=summary,
+            tracking=TrackingState(min(states)) if states else TrackingState.PENDING,
             edd=Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None,
             linked_at=row.linked_at,
             slow=row.carrier in slow,
+            asked_until=_asked_until(summary, watches),
         )
     return {order_id: list(found[order_id].values()) for order_id in order_ids}
+
+
+def _asked_until(summary: Summary, watches: Sequence[Row[Any]]) -> datetime | None:
+    """Return until when accounts asked about a parcel: ALWAYS where one still does, None where none ever did or told."""
+    asked = [at for w in watches for at in (w.checked_at, w.as_of) if at is not None]
+    if summary.last_scan_at is not None:
+        asked.append(summary.last_scan_at)
+    if asked and any(w.next_poll_at and not w.parked_reason for w in watches):
+        return ALWAYS
+    return max(asked, default=None)
 
 
 Reading = Callable[[Row[Any]], Meaning | None]
@@ -132,12 +149,18 @@ def shipments_at(
         .where(fulfilments.c.order_id.in_(order_ids), fulfilment_shipments.c.linked_at <= until)
         .order_by(fulfilments.c.order_id, shipments.c.id)
     ).all()
-    told = _told(connection, {row.id for row in rows}, until, reading)
+    ids = {row.id for row in rows}
+    told = _told(connection, ids, until, reading)
+    watched = sa.select(trackings.c.shipment_id).where(trackings.c.shipment_id.in_(list(ids)))
+    asked = set(connection.execute(watched).scalars())
     for row in rows:
         summary = summarize(told[row.id])
         edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
         state = TrackingState.ACTIVE if summary.scans else TrackingState.PENDING
-        shipment = Shipment(row.carrier, row.number, row.generation, summary, state, edd, row.linked_at)
+        until_ = ALWAYS if row.id in asked or summary.scans else None
+        shipment = Shipment(
+            row.carrier, row.number, row.generation, summary, state, edd, row.linked_at, asked_until=until_
+        )
         if all(row.id != known for known, _ in present[row.order_id]):
             present[row.order_id].append((row.id, shipment))
     return {order_id: [shipment for _, shipment in present[order_id]] for order_id in order_ids}
@@ -211,19 +234,17 @@ def _spoken(sqlite: bool) -> sa.Select[Any]:
 
 @cache
 def _parcels(sqlite: bool) -> sa.Select[Any]:
-    """Select the shipments of orders with the best that any account knows of each."""
+    """Select the shipments of orders, each once for every account that watches it."""
     here = queries.one_of(sqlite, fulfilments.c.order_id, "ids")
-    best = (
-        sa.select(sa.func.min(trackings.c.tracking_state))
-        .where(trackings.c.shipment_id == shipments.c.id)
-        .scalar_subquery()
-    )
-    s = shipments.c
+    s, t = shipments.c, trackings.c
     columns = (s.id, s.carrier, s.number, s.generation, s.summary, s.edd_begins, s.edd_ends)
+    watch = (t.tracking_state, t.next_poll_at, t.checked_at, t.as_of, accounts.c.parked_reason)
     return (
-        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, *columns, best.label("state"))
+        sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, *columns, *watch)
         .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
         .join(shipments, s.id == fulfilment_shipments.c.shipment_id)
+        .outerjoin(trackings, t.shipment_id == s.id)
+        .outerjoin(accounts, accounts.c.name == t.account)
         .where(here)
-        .order_by(fulfilments.c.order_id, s.carrier, s.number, s.generation)
+        .order_by(fulfilments.c.order_id, s.carrier, s.number, s.generation, s.id)
     )

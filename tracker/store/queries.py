@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import Finding
 from tracker.domain.hashing import digest
-from tracker.domain.vocabulary import Severity
+from tracker.domain.vocabulary import FindingKind, Severity
 from tracker.store.engine import clock, database_now
 from tracker.store.tables import (
     account_days,
@@ -37,6 +37,8 @@ from tracker.store.tables import (
 LEASE = timedelta(seconds=30)  # a worker prolongs what it still works on (pipeline/held.py)
 MOST_BYTES = 4 << 20
 MOST_CRASHES = 5
+# Evidence that is another each time, and no new one: how many, of how long.
+GROWS = {FindingKind.CARRIER_NOT_COVERED: ("parcels", "since")}
 # What this version can work: rows of a kind that a newer version stores are left to it.
 INBOX_KINDS = ("webhook", "poll", "read", "sweep", "remap")
 OUTBOX_KINDS = ("fulfilment_event", "order_status", "order_note", "notice")
@@ -429,10 +431,10 @@ def open_findings(
     fresh = []
     for order_id, finding in wanted:
         evidence = dict(finding.evidence)
-        hashed = digest(evidence)
+        hashed = digest({name: value for name, value in evidence.items() if name not in GROWS.get(finding.kind, ())})
         row = opened.get((finding.subject, finding.kind))
         if row is not None:
-            if row.evidence_hash != hashed or row.severity != finding.severity or row.proposal != finding.proposal:
+            if row.evidence != evidence or row.severity != finding.severity or row.proposal != finding.proposal:
                 connection.execute(
                     findings.update()
                     .where(findings.c.id == row.id)
@@ -472,7 +474,8 @@ def open_findings(
 
 def _store_of(order_id: int | None, finding: Finding, stores: Mapping[int, str] | None) -> str | None:
     if order_id is None:
-        return None
+        place, _, name = finding.subject.partition("/")
+        return name.partition("/")[0] if place == "store" else None
     return (stores or {}).get(order_id) or finding.subject.partition("/")[0]
 
 

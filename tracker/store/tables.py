@@ -257,10 +257,14 @@ class FulfilmentShipments(SQLModel, table=True):
     """Which parcels carry which fulfilment; n to m."""
 
     __tablename__ = "fulfilment_shipments"
-    __table_args__ = (sa.Index("fulfilment_shipments_shipment", "shipment_id"),)
+    __table_args__ = (
+        sa.Index("fulfilment_shipments_shipment", "shipment_id"),
+        sa.Index("fulfilment_shipments_unwatched", "unwatched", "linked_at", **_where("unwatched IS NOT NULL")),
+    )
     fulfilment_id: int = Field(sa_type=Big, primary_key=True, foreign_key="fulfilments.id")
     shipment_id: int = Field(sa_type=Big, primary_key=True, foreign_key="shipments.id")
     linked_at: datetime = _at(null=False)
+    unwatched: str | None = None  # store/carrier, where no account watches the parcel
 
 
 class Trackings(SQLModel, table=True):
@@ -483,6 +487,7 @@ class Accounts(SQLModel, table=True):
     claimed_until: datetime | None = _at()
     attempts: int = 0
     token: str | None = None
+    speaks: str | None = None  # for which carriers it was asked when parcels were last given to accounts
     blocked_until: datetime | None = _at()
     budget_left: int | None = None
     budget_resets_at: datetime | None = _at()

@@ -57,6 +57,13 @@ def upgrade() -> None:
     op.add_column("rereads", sa.Column("error", sa.String(), nullable=True))
     op.add_column("scans", sa.Column("pushed_at", MOMENT, nullable=True))
     op.add_column("rereads", sa.Column("not_before", MOMENT, nullable=True))
+    op.add_column("fulfilment_shipments", sa.Column("unwatched", sa.String(), nullable=True))
+    unwatched = sa.text("unwatched IS NOT NULL")
+    op.create_index(
+        "fulfilment_shipments_unwatched", "fulfilment_shipments", ["unwatched", "linked_at"],
+        postgresql_where=unwatched, sqlite_where=unwatched,
+    )  # fmt: skip
+    op.add_column("accounts", sa.Column("speaks", sa.String(), nullable=True))
     op.add_column("accounts", sa.Column("failures", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("failing_since", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("failing_why", sa.String(), nullable=True))

@@ -1,0 +1,319 @@
+"""Which parcels nobody watches: told at once, one finding a store and carrier, and watched as soon as an account covers them.
+
+A link whose parcel no account watches says so (`fulfilment_shipments.unwatched`: store/carrier, or store/the shop's word
+where nobody knows the carrier). What is counted is a month's: older ones would be expired if somebody had asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tracker.config.model import Account, Config
+from tracker.config.plugins import load, names
+from tracker.domain.facts import Finding
+from tracker.domain.numbers import clean
+from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.pipeline import tell
+from tracker.pipeline.world import World
+from tracker.plugin.contracts import Carrier
+from tracker.store import queries
+from tracker.store.tables import (
+    accounts,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    orders,
+    shipments,
+    trackings,
+)
+
+UNIDENTIFIED = "unidentified:"
+NO_WORD = "no company told"
+AT_ONCE = 500
+ANY = "*"
+_KIND = FindingKind.CARRIER_NOT_COVERED
+_FS = fulfilment_shipments.c
+
+
+@dataclass(frozen=True)
+class Uncovered:
+    """The parcels of one store and carrier that nobody watches. `known`: `carrier` is one of ours, else the shop's word."""
+
+    store: str
+    carrier: str
+    known: bool
+    parcels: int
+    since: datetime
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        whose = self.carrier if self.known else repr(self.carrier)
+        return f"{self.parcels} of {whose} since {self.since:%Y-%m-%d %H:%M}Z are watched by nobody"
+
+
+def mark(store: str, carrier: str, company: str) -> str:
+    """Name what a link's parcel would need: its store and carrier, or the shop's word where the carrier is not known."""
+    if not carrier.startswith(UNIDENTIFIED):
+        return f"{store}/{carrier}"
+    word = " ".join("".join(c if c.isprintable() else " " for c in company).split())[:60]
+    return f"{store}/{UNIDENTIFIED}{word or NO_WORD}"
+
+
+def uncovered(
+    world: World, connection: Connection, *, store: str | None = None, marks: Collection[str] | None = None
+) -> list[Uncovered]:
+    """Return what nobody watches, by store and carrier; of one store, or of some marks only."""
+    since = world.now() - world.config.cadence.expired_after
+    many, first = sa.func.count(sa.distinct(_FS.shipment_id)), sa.func.min(_FS.linked_at)
+    select = sa.select(_FS.unwatched, many, first).where(_FS.unwatched.isnot(None), _FS.linked_at >= since)
+    if marks is not None:
+        select = select.where(_FS.unwatched.in_(list(marks)))
+    if store is not None:
+        select = select.where(_FS.unwatched.startswith(f"{store}/", autoescape=True))
+    found = []
+    for name, parcels, at in connection.execute(select.group_by(_FS.unwatched).order_by(_FS.unwatched)):
+        where, _, whose = name.partition("/")
+        known = not whose.startswith(UNIDENTIFIED)
+        found.append(Uncovered(where, whose.removeprefix(UNIDENTIFIED), known, parcels, at))
+    return found
+
+
+def tell_at_once(world: World, connection: Connection, marks: Collection[str], now: datetime) -> None:
+    """Open the findings of what was linked just now; those that are open are left to `look`."""
+    f = findings.c
+    known = sa.select(f.subject).where(f.kind == _KIND, f.closed_at.is_(None))
+    there = set(connection.execute(known).scalars())
+    if fresh := [one for one in marks if _subject_of(one) not in there]:
+        _open(world, connection, uncovered(world, connection, marks=fresh), now)
+
+
+def look(world: World, connection: Connection, now: datetime) -> bool:
+    """Bring the findings in line with what nobody watches. Returns whether an account covers some of it: then `watch` it."""
+    found = uncovered(world, connection)
+    _open(world, connection, found, now)
+    stand = {_subject(one.store, one.carrier) for one in found}
+    f = findings.c
+    open_now = connection.execute(sa.select(f.id, f.subject).where(f.kind == _KIND, f.closed_at.is_(None)))
+    if over := [row.id for row in open_now if row.subject not in stand]:
+        queries.close_findings(
+            connection, f.id.in_(over), now, "watch", "of the last month's parcels none is unwatched any more"
+        )
+    return any(_watchers(world.config, one) for one in found)
+
+
+def settle(world: World) -> None:
+    """After a change of who speaks for whom: drop what accounts watched that are configured no more, watch what is open."""
+    a = accounts.c
+    with world.store.read() as connection:
+        known = {
+            row.name: row.speaks for row in connection.execute(sa.select(a.name, a.speaks).where(a.kind == "carrier"))
+        }
+    speaks = {account.name: speaks_for(account) for account in world.config.carrier_accounts()}
+    gone = [name for name, words in known.items() if words is not None and name not in speaks]
+    changed = {name: words for name, words in speaks.items() if known.get(name) != words}
+    if not gone and not changed:
+        return
+    for name in gone:
+        _drop(world, name)
+    watch(world)
+    with world.store.write() as connection:
+        for name in sorted([*gone, *changed]):
+            connection.execute(accounts.update().where(a.name == name).values(speaks=speaks.get(name)))
+
+
+def speaks_for(account: Account) -> str:
+    """Return for which carriers an account may be asked, in words that can be compared: `dhl ups`, or `*` for any."""
+    told = account.tracks if account.tracks is not None else account.carrier.carriers
+    return " ".join(sorted(told)) or ANY
+
+
+def watch(world: World) -> None:
+    """Have every open parcel watched by the accounts that cover it, and mark the links of those that nobody watches."""
+    for account in sorted(world.config.carrier_accounts(), key=lambda account: account.name):
+        _watch(world, account)
+    with world.store.write() as connection:
+        watched = sa.exists().where(trackings.c.shipment_id == _FS.shipment_id)
+        mended = sa.and_(_FS.unwatched.isnot(None), watched)
+        connection.execute(fulfilment_shipments.update().where(mended).values(unwatched=None))
+    _mark(world)
+    with world.store.write() as connection:
+        look(world, connection, world.now())
+    world.ring("poll")
+
+
+def _drop(world: World, account: str) -> None:
+    """Forget what an account watches: it would be asked about by nobody, and look watched."""
+    t = trackings.c
+    active = sa.or_(t.next_poll_at.isnot(None), t.register_at.isnot(None))
+    some = sa.select(t.id).where(t.account == account, active).order_by(t.id).limit(AT_ONCE)
+    while True:
+        with world.store.write() as connection:
+            ids = list(connection.execute(queries.locked(connection, some)).scalars())
+            connection.execute(trackings.delete().where(queries.among(connection, t.id, ids)))
+        if len(ids) < AT_ONCE:
+            return
+
+
+def _watch(world: World, account: Account) -> None:
+    """Have an account watch the open parcels that it covers, those whose aftercare still runs too."""
+    s, t = shipments.c, trackings.c
+    now = world.now()
+    told = account.tracks if account.tracks is not None else account.carrier.carriers
+    there = sa.exists().where(t.shipment_id == s.id, t.account == account.name)
+    looked_at = sa.or_(s.closed_at.is_(None), s.closed_at > now - world.config.root.aftercare)
+    covered = [s.carrier.in_(told)] if told else [s.carrier.not_in(_told_by_others(world.config))]
+    some = sa.select(s.id).where(s.linked.is_(True), looked_at, *covered, ~there)
+    while True:
+        with world.store.write() as connection:  # the shipments first: whoever else would watch them waits
+            chosen = some.order_by(s.carrier, s.number, s.generation).limit(AT_ONCE)
+            ids = list(connection.execute(queries.locked(connection, chosen)).scalars())
+            rows = [
+                {
+                    "shipment_id": i, "account": account.name, "tracking_state": TrackingState.PENDING, "next_poll_at": now,
+                    "register_at": now if account.carrier.registers else None, "attempts": 0, "failures": 0,
+                }
+                for i in ids
+            ]  # fmt: skip
+            queries.put(connection, trackings, rows)
+        if len(ids) < AT_ONCE:
+            return
+
+
+def _told_by_others(config: Config) -> list[str]:
+    """Return the carriers that have an account of their own: those that tell of any are not asked about them."""
+    own = [
+        account.tracks if account.tracks is not None else account.carrier.carriers
+        for account in config.carrier_accounts()
+    ]
+    return sorted({carrier for carriers in own for carrier in carriers})
+
+
+def _mark(world: World) -> None:
+    """Mark the links of a month whose open parcels nobody watches."""
+    s, o = shipments.c, orders.c
+    since = world.now() - world.config.cadence.expired_after
+    watched = sa.exists().where(trackings.c.shipment_id == s.id)
+    some = (
+        sa.select(_FS.fulfilment_id, s.id, s.carrier, s.number, o.store, o.facts)
+        .join(fulfilment_shipments, _FS.shipment_id == s.id)
+        .join(fulfilments, fulfilments.c.id == _FS.fulfilment_id)
+        .join(orders, o.id == fulfilments.c.order_id)
+        .where(s.closed_at.is_(None), _FS.unwatched.is_(None), _FS.linked_at >= since, ~watched)
+        .limit(AT_ONCE)
+    )
+    while True:
+        with world.store.write() as connection:
+            rows = connection.execute(some).all()
+            for row in rows:
+                this = sa.and_(_FS.fulfilment_id == row.fulfilment_id, _FS.shipment_id == row.id)
+                name = mark(row.store, row.carrier, _company(row.facts, row.number))
+                connection.execute(fulfilment_shipments.update().where(this).values(unwatched=name))
+        if len(rows) < AT_ONCE:
+            return
+
+
+def _company(order: Mapping[str, Any], number: str) -> str:
+    """Return the shop's word for the carrier of a number, from an order as it is stored."""
+    parcels = (
+        parcel for part in order["fulfilments"] for parcel in part["parcels"] if clean(parcel["number"]) == number
+    )
+    return next((parcel.get("company") or "" for parcel in parcels), "")
+
+
+def _watchers(config: Config, one: Uncovered) -> list[Account]:
+    return config.watchers(one.carrier if one.known else None)
+
+
+def _subject(store: str, carrier: str) -> str:
+    return f"store/{store}/carrier/{carrier}"
+
+
+def _subject_of(mark: str) -> str:
+    store, _, carrier = mark.partition("/")
+    return _subject(store, carrier.removeprefix(UNIDENTIFIED))
+
+
+def _open(world: World, connection: Connection, found: Collection[Uncovered], now: datetime) -> None:
+    told = []
+    for one in found:
+        evidence = {
+            "store": one.store, "carrier" if one.known else "company": one.carrier, "parcels": str(one.parcels),
+            "since": f"{one.since:%Y-%m-%d %H:%M}Z", "would_cover": ", ".join(would_cover(one)) or "no plugin",
+        }  # fmt: skip
+        proposal = how_to_cover(world.config, one)
+        subject = _subject(one.store, one.carrier)
+        told.append((None, Finding(_KIND, subject, Severity.WARNING, Act.ACT, evidence, one.since, proposal)))
+    tell.open_findings(world, connection, told, now, by="watch")
+
+
+def would_cover(one: Uncovered) -> list[str]:
+    """Name the plugins that could tell of a carrier: its own first, then those that tell of any."""
+    own, general = [], []
+    for name, carriers in _plugins():
+        if one.known and one.carrier in carriers:
+            own.append(name)
+        elif not carriers:
+            general.append(f"{name} (any carrier)")
+    return own + general
+
+
+@cache
+def _plugins() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return for whom each plugin of `carriers` speaks."""
+    found = []
+    for name in names("carriers"):
+        plugin = load("carriers", name)
+        assert issubclass(plugin, Carrier)
+        found.append((name, plugin.carriers))
+    return tuple(found)
+
+
+def how_to_cover(config: Config, one: Uncovered) -> str:
+    """Say what would have these parcels watched."""
+    ways = []
+    for account in config.carrier_accounts():
+        if (
+            account.tracks is not None
+            and one.known
+            and (not account.carrier.carriers or one.carrier in account.carrier.carriers)
+        ):
+            ways.append(f"add {one.carrier} to accounts.{account.name}.tracks")
+    if not one.known:
+        ways.append(f"name its carrier: stores.{one.store}.carriers: {{{one.carrier!r}: CARRIER}}")
+    if plugins := would_cover(one):
+        ways.append(f"add an account that uses {' or '.join(name.partition(' ')[0] for name in plugins)}")
+    return f"{'; or '.join(ways)}; then reload (SIGHUP)" if ways else f"a plugin for {one.carrier}: carriers/README.md"
+
+
+def named(config: Config) -> list[str]:
+    """Say which carriers a store's words for companies name that no account covers."""
+    found = []
+    for store in config.store_accounts():
+        words = getattr(store.source.settings, "carriers", None) or {}
+        for word, carrier in sorted(words.items()):
+            if not config.watchers(carrier):
+                found.append(f"stores.{store.name}.carriers: {word!r} is {carrier}, which no account covers")
+    return found
+
+
+def left(world: World, connection: Connection) -> list[str]:
+    """Say which parcels nobody watches under a configuration, and which would lose an account that it does not name."""
+    found = []
+    for one in uncovered(world, connection):
+        if _watchers(world.config, one):
+            found.append(f"{one.store}: {one}; by this file an account covers them: they are watched once it is read")
+        else:
+            found.append(f"{one.store}: {one}; {how_to_cover(world.config, one)}")
+    t = trackings.c
+    watching = sa.select(t.account, sa.func.count()).where(t.next_poll_at.isnot(None)).group_by(t.account)
+    for account, parcels in connection.execute(watching.order_by(t.account)):
+        if account not in world.config.accounts:
+            found.append(f"accounts.{account} is not in this file: it watches {parcels} open parcels, which lose it")
+    return found
