@@ -121,7 +121,7 @@ def _asked_until(summary: Summary, watches: Sequence[Row[Any]]) -> datetime | No
     asked = [at for w in watches for at in (w.checked_at, w.as_of) if at is not None]
     if summary.last_scan_at is not None:
         asked.append(summary.last_scan_at)
-    if asked and any(w.next_poll_at and not w.parked_reason for w in watches):
+    if asked and any(w.next_poll_at and not w.parked_reason and not w.overdue_since for w in watches):
         return ALWAYS
     return max(asked, default=None)
 
@@ -238,7 +238,7 @@ def _parcels(sqlite: bool) -> sa.Select[Any]:
     here = queries.one_of(sqlite, fulfilments.c.order_id, "ids")
     s, t = shipments.c, trackings.c
     columns = (s.id, s.carrier, s.number, s.generation, s.summary, s.edd_begins, s.edd_ends)
-    watch = (t.tracking_state, t.next_poll_at, t.checked_at, t.as_of, accounts.c.parked_reason)
+    watch = (t.tracking_state, t.next_poll_at, t.checked_at, t.as_of, t.overdue_since, accounts.c.parked_reason)
     return (
         sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, *columns, *watch)
         .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
