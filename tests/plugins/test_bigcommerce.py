@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from tracker.domain.errors import BadPayload, RateLimited, Refused, Transient, Unavailable, WebhookRejected
 from tracker.domain.facts import Action, Hint, Order, Payload, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
-from tracker.plugin.conformance import AT, facts, for_platform
+from tracker.plugin.conformance import AT, for_platform
 from tracker.plugin.contracts import Answer
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bigcommerce"
@@ -232,16 +232,6 @@ def test_a_hook_of_a_shipment_that_names_no_order_is_a_bad_payload(make) -> None
     for data in (b'{"type": "shipment", "id": 1}', b'{"type": "order"}', b'{"id": 1}', b'{"type": 7}', b"[]"):
         with pytest.raises(BadPayload):
             source.normalize(Payload("s", "webhook", (b'{"data": ' + data + b"}",), AT))
-
-
-def test_the_parts_of_an_order_read_as_the_documentation_says(make) -> None:
-    source, _ = store(make)
-    body = tuple(
-        json.dumps(part).encode() for part in json.loads((FIXTURES / "three.parts.json").read_text(encoding="utf-8"))
-    )
-    expected = json.loads((FIXTURES / "three.parts.expected.json").read_text(encoding="utf-8"))
-
-    assert facts(list(source.normalize(Payload("s", "read", body, AT))), source) == expected
 
 
 # signatures; the vector is computed by the rule of the documentation (key: the client secret's bytes); secret invented

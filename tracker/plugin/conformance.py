@@ -580,7 +580,7 @@ class CarrierSuite(_PluginSuite, _Hard):
         assert all(pairs.values())
 
 
-class PlatformSuite(_PluginSuite):
+class PlatformSuite(_PluginSuite, _Hard):
     """The facts that hold for every platform."""
 
     def test_it_can_be_swept_and_read(self, plugin: Source) -> None:
