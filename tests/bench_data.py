@@ -64,7 +64,7 @@ def steps(orders: int) -> list[tuple[str, str]]:
             SELECT id, 'acc-' || carrier, 'active', CASE WHEN closed_at IS NULL THEN now() + id % 600 * interval '1 minute' END, now() - id % 700 * interval '1 minute', 1, 0 FROM shipments"""),
         ("scans: constraint off", "ALTER TABLE scans DROP CONSTRAINT scans_shipment_id_fingerprint_key, DROP CONSTRAINT scans_shipment_id_fkey"),
         ("scans", f"""INSERT INTO scans (id, shipment_id, fingerprint, account, space, code, text, status, reason, leg, correction, instant, zone, precision, city, region, postcode, country, inbox_id, first_seen_at, confirmed_at)
-            SELECT i, 1 + (i - 1) / 10, md5(i::text), 'acc', 'status', (i % 10)::text, 'Departed from facility', 'in_transit', 'moving', 'outbound', false,
+            SELECT i, 1 + (i - 1) / 10, md5(i::text), 'acc', 'status', (i / 200 % 40)::text, 'Departed from facility', 'in_transit', CASE WHEN i % 200 = 0 THEN 'unmapped' ELSE 'moving' END, 'outbound', false,
              now() - i % 8000 * interval '1 hour', 'offset', 'second', 'RENO', 'NV', '', 'US', i % 1000, now(), now() FROM generate_series(1, {scans}) i"""),
         ("scans: constraint on", "ALTER TABLE scans ADD CONSTRAINT scans_shipment_id_fingerprint_key UNIQUE (shipment_id, fingerprint)"),
         ("findings", f"""INSERT INTO findings (order_id, store, subject, kind, severity, act, evidence, evidence_hash, opened_by, opened_at, since, digest, closed_at, closed_by, proposal)
@@ -78,8 +78,14 @@ def steps(orders: int) -> list[tuple[str, str]]:
         ("outbox", """INSERT INTO outbox (key, kind, store, order_id, action, state, attempts, crashes, due_at, rules, created_at)
             SELECT store || '/' || ref || '/status/shipped/1', 'order_status', store, id, jsonb_build_object('kind', 'order_status', 'key', 'k', 'store', store, 'order', ref, 'target', 'shipped', 'happened_at', placed_at),
              CASE WHEN id % 5000 = 0 THEN 'refused' WHEN id % 7000 = 0 THEN 'dead' ELSE 'sent' END, 1, 0, placed_at, '[]'::jsonb, placed_at FROM orders"""),
-        ("inbox", f"""INSERT INTO inbox (account, kind, headers, body, size, state, attempts, crashes, quiet, due_at, received_at)
-            SELECT 'acc-ups', 'poll', '{{}}'::jsonb, NULL, 100, CASE WHEN i % 9000 = 0 THEN 'dead' ELSE 'done' END, 1, 0, false, now(), now() FROM generate_series(1, {orders}) i"""),
+        ("inbox", f"""INSERT INTO inbox (account, kind, headers, body, size, state, reason, attempts, crashes, quiet, due_at, received_at, unread)
+            SELECT 'acc-ups', 'poll', '{{}}'::jsonb, NULL, 100, CASE WHEN i % 9000 = 0 THEN 'dead' ELSE 'done' END, CASE WHEN i % 9000 = 0 THEN 'bad_payload: $.a[' || i || ']: is missing' END,
+             1, 0, false, now(), now(), CASE WHEN i % 1000 = 1 THEN '[["$.a[3].b", "is no date", "N1"]]'::jsonb END FROM generate_series(1, {orders}) i"""),
+        ("unread paths", """INSERT INTO unread_paths (account, path, day, count, problem, sample)
+            SELECT 'acc-' || a, '$.a[].p' || p, to_char(now() - d * interval '1 day', 'YYYY-MM-DD'), 30, 'is no date', 1
+            FROM generate_series(1, 8) a, generate_series(1, 50) p, generate_series(0, 29) d"""),
+        ("account days", """INSERT INTO account_days (account, day, payloads, polled_first, pushed_first)
+            SELECT 'acc-' || a, to_char(now() - d * interval '1 day', 'YYYY-MM-DD'), 1000, 0, 0 FROM generate_series(1, 8) a, generate_series(0, 29) d"""),
         ("sequences", "SELECT " + ", ".join(f"setval(pg_get_serial_sequence('{t}', 'id'), (SELECT max(id) FROM {t}))" for t in ("orders", "fulfilments", "shipments", "scans"))),
         ("statistics", "ANALYZE"),
     ]  # fmt: skip
@@ -98,13 +104,13 @@ def make(store: Any, orders: int) -> None:
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         began = time.monotonic()
         connection.exec_driver_sql("SET statement_timeout = 0")
-        connection.exec_driver_sql("VACUUM (ANALYZE) trackings, shipments, findings")
+        connection.exec_driver_sql("VACUUM (ANALYZE) trackings, shipments, findings, scans")
         print(f"  {'vacuum':<24}{time.monotonic() - began:8.1f} s", flush=True)
 
 
 def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     """Return each operator's query, with arguments drawn anew each time."""
-    from tracker.pipeline import explain, heal, ops
+    from tracker.pipeline import explain, heal, ops, push, unread
 
     draw = random.Random(seed)
 
@@ -113,6 +119,11 @@ def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
 
     def store() -> str:
         return f"shop{draw.randrange(4)}"
+
+    def watch() -> None:
+        with world.store.write() as connection:
+            unread.look(world, connection, world.now())
+            push.look_for_dead(world, connection)
 
     last = 10**12
     return {
@@ -130,6 +141,10 @@ def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
         "outbox --state refused": lambda: ops.list_outbox(world, state="refused"),
         "inbox": lambda: ops.list_inbox(world),
         "inbox --state dead": lambda: ops.list_inbox(world, state="dead"),
+        "inbox --state dead --account": lambda: ops.list_inbox(world, state="dead", account="acc-ups"),
+        "inbox --partly": lambda: ops.list_inbox(world, partly=True),
+        "inbox --partly --account": lambda: ops.list_inbox(world, partly=True, account="acc-ups"),
+        "watch: unread, dead": watch,
         "inbox --account": lambda: ops.list_inbox(world, account="acc-ups"),
         "codes": lambda: ops.list_codes(world),
         "show ORDER": lambda: explain.overview(world, number()),

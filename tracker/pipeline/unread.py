@@ -257,7 +257,7 @@ def count(world: World, connection: Connection, parsed: Sequence[Parsed]) -> Non
         if p.account is None or row.kind == "remap":  # which is a row of ours
             continue
         fresh = row.ended_at is None
-        day = f"{row.received_at:%Y-%m-%d}"
+        day = _day(row.received_at)
         if fresh:
             counted = days.setdefault((row.account, day), {"payloads": 0})
             counted["payloads"] += 1
@@ -306,64 +306,59 @@ def look(world: World, connection: Connection, now: datetime) -> None:
 def _changed_shapes(world: World, connection: Connection, now: datetime) -> None:
     """Tell of paths that are new and frequent; a path that did not stand for a day is over."""
     u, d, f = unread_paths.c, account_days.c, findings.c
-    today, yesterday = f"{now:%Y-%m-%d}", f"{now - DAY:%Y-%m-%d}"
-    stands = {
-        (row.account, row.path)
-        for row in connection.execute(sa.select(u.account, u.path).where(u.day.in_((today, yesterday))))
-    }
-    held = sa.select(f.id, f.subject, f.kind).where(f.kind.in_(_OF_PATHS), _OPEN, f.subject.startswith("account/"))
-    subjects = {_of_path(account, path) for account, path in stands}
+    today, yesterday = _day(now), _day(now - DAY)
+    seen: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)  # the days of each path
+    told_in = u.count.label("told_in")
+    recent = sa.select(u.account, u.path, u.day, told_in, u.problem, u.sample).where(
+        u.day >= _day(now - DAY - NEW_AFTER)
+    )
+    for row in connection.execute(recent):
+        seen[row.account, row.path][row.day] = row
+    stands = {key: days for key, days in seen.items() if today in days or yesterday in days}
+    subjects = {_of_path(*key) for key in stands}
+    held = sa.select(f.id, f.subject).where(f.kind.in_(_OF_PATHS), _OPEN, f.subject.startswith("account/"))
     if over := [row.id for row in connection.execute(held) if row.subject not in subjects]:
         here = queries.among(connection, f.id, over)
         queries.close_findings(connection, here, now, "watch", "it did not stand for a day")
-    if not stands:
-        return
-    frequent = connection.execute(
-        sa.select(unread_paths, d.payloads)
-        .join(account_days, sa.and_(d.account == u.account, d.day == u.day))
-        .where(u.day.in_((today, yesterday)), u.count >= FREQUENT, u.count > SHARE * d.payloads)
-        .order_by(u.account, u.path, u.day)
-    ).all()
-    wanted: dict[str, Finding] = {}
-    for row in frequent:
-        began = _began(connection, row.account, row.path, now)
-        if began is None:
-            continue
-        subject = _of_path(row.account, row.path)
-        evidence = {
-            "account": row.account, "path": row.path, "problem": row.problem,
-            "share": f"{row.count / row.payloads:.0%} of the payloads of {row.day}", "since": began,
-            "payload": str(row.sample),
-        }  # fmt: skip
-        wanted[subject] = Finding(
-            K.ANSWER_CHANGED_SHAPE, subject, Severity.WARNING, Act.ACT, evidence,
-            datetime.fromisoformat(f"{began}T00:00:00+00:00"),
-            f"update Trackwright, or mend the parser; then: tracker replay --partly --account {row.account}",
-        )  # fmt: skip
+    counted = sa.select(d.account, d.day, d.payloads).where(d.day.in_((today, yesterday)))
+    payloads = {(row.account, row.day): row.payloads for row in connection.execute(counted)} if stands else {}
+    told = []
+    for (account, _), days in sorted(stands.items()):
+        start = now - DAY if yesterday in days else now
+        if any(_day(start - NEW_AFTER) <= day < _day(start) for day in days):
+            continue  # an old acquaintance
+        for day in (today, yesterday):
+            whole = payloads.get((account, day), 0)
+            if day in days and days[day].told_in >= FREQUENT and days[day].told_in > SHARE * whole:
+                told.append(_changed(days[day], whole, start))
+                break
     dismissed = {
         (row.subject, row.evidence["since"])
         for row in connection.execute(
             sa.select(f.subject, f.evidence).where(
-                queries.among(connection, f.subject, sorted(wanted)), f.kind == K.ANSWER_CHANGED_SHAPE,
+                queries.among(connection, f.subject, [one.subject for one in told]), f.kind == K.ANSWER_CHANGED_SHAPE,
                 f.closed_by.startswith("person"),
             )
         )
+    } if told else set()  # fmt: skip
+    fresh = [(None, one) for one in told if (one.subject, one.evidence["since"]) not in dismissed]
+    tell.open_findings(world, connection, fresh, now, by="watch")
+
+
+def _changed(row: Any, payloads: int, start: datetime) -> Finding:
+    evidence = {
+        "account": row.account, "path": row.path, "problem": row.problem,
+        "share": f"{row.told_in / max(payloads, 1):.0%} of the payloads of {row.day}", "since": _day(start),
+        "payload": str(row.sample),
     }  # fmt: skip
-    told = [(None, one) for subject, one in sorted(wanted.items()) if (subject, one.evidence["since"]) not in dismissed]
-    tell.open_findings(world, connection, told, now, by="watch")
+    proposal = f"update Trackwright, or mend the parser; then: tracker replay --partly --account {row.account}"
+    subject = _of_path(row.account, row.path)
+    since = datetime.fromisoformat(f"{_day(start)}T00:00:00+00:00")
+    return Finding(K.ANSWER_CHANGED_SHAPE, subject, Severity.WARNING, Act.ACT, evidence, since, proposal)
 
 
-def _began(connection: Connection, account: str, path: str, now: datetime) -> str | None:
-    """Return the day on which a path was first seen again after NEW_AFTER, where that is today or yesterday."""
-    u = unread_paths.c
-    days = set(
-        connection.execute(
-            sa.select(u.day).where(u.account == account, u.path == path, u.day >= f"{now - NEW_AFTER - DAY:%Y-%m-%d}")
-        ).scalars()
-    )
-    start = now - DAY if f"{now - DAY:%Y-%m-%d}" in days else now
-    first = f"{start:%Y-%m-%d}"
-    return None if any(f"{start - NEW_AFTER:%Y-%m-%d}" <= day < first for day in days) else first
+def _day(at: datetime) -> str:
+    return f"{at:%Y-%m-%d}"
 
 
 def _of_path(account: str, path: str) -> str:
@@ -372,7 +367,7 @@ def _of_path(account: str, path: str) -> str:
 
 def prune(connection: Connection, now: datetime) -> None:
     """Drop the counts of days that nobody asks about any more."""
-    over = f"{now - KEPT:%Y-%m-%d}"
+    over = _day(now - KEPT)
     connection.execute(unread_paths.delete().where(unread_paths.c.day < over))
     connection.execute(account_days.delete().where(account_days.c.day < over))
 
