@@ -130,6 +130,23 @@ def test_lists_read_at_a_glance_and_as_json(run: Run, lab: Lab) -> None:
     assert "easypost" in ok(run("plugins"))
 
 
+def test_payloads_that_were_partly_read_are_listed_a_line_a_piece(run: Run, lab: Lab) -> None:
+    assert ok(run("inbox", "--partly")).strip() == "every payload was read whole"
+    here = lab.rows(t.inbox, t.inbox.c.account == "ups")[-1].id
+    pieces = [["$.a[0].eta", "is no date: 'Pending'", UPS], ["...", "and 7 more", ""]]
+    lab.change(t.inbox.update().where(t.inbox.c.id == here).values(unread=pieces))
+
+    lines = ok(run("inbox", "--partly")).splitlines()
+    assert [line.split()[0] for line in lines if "ups" in line] == [str(here)] * 2
+    assert all(word in lines[2] for word in ("$.a[0].eta", "is no date: 'Pending'", UPS))
+    assert "and 7 more" in lines[3]
+    (row,) = json.loads(ok(run("inbox", "--partly", "--json", "--account", "ups")))
+    assert row["unread"][0] == {"path": "$.a[0].eta", "problem": "is no date: 'Pending'", "subject": UPS}
+    assert ok(run("inbox", "--partly", "--state", "dead")).strip() == "every payload was read whole"
+    assert "1 payloads are due again" in ok(run("replay", "--partly", "--account", "ups"))
+    assert "0 payloads are due again" in ok(run("replay", "--partly", "--account", "dhl"))
+
+
 def test_the_bytes_of_a_payload_can_be_seen(run: Run, lab: Lab) -> None:
     dead = lab.one(t.inbox, t.inbox.c.state == "dead")
 

@@ -285,6 +285,14 @@ def test_codes_are_suggested_and_accepted_into_the_yaml(run: Run, lab: Lab, tmp_
     run("codes", "--accept", "status/997=delayed/weather", "--account", "ups")
     found = load_config(tmp_path / "tracker.yaml").accounts["ups"].codes
     assert (found["status", "998"].status, found["status", "997"].reason) == ("out_for_delivery", "weather")
+    for words in (
+        ["codes"],
+        ["codes", "--suggest"],
+    ):  # what has a meaning now is no longer listed, and what waits is said
+        listed = run(*words).output
+        assert "status/998 has a meaning now; 1 stored scans wait for it: tracker remap ups --code status/998" in listed
+        assert "every code that was told has a meaning" in listed
+        assert told(run, *words) == []
     for wrong in (
         ["--accept", "status/997"], ["--accept", "nothing/1"], ["--accept", "status/998=delivrd"],
         ["--accept", "status/998", "--account", "shop"],

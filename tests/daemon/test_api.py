@@ -60,6 +60,8 @@ def test_every_path_answers_as_the_document_says(api: httpx.Client) -> None:
     for path in ("/drift", "/findings", "/stuck", "/outbox", "/inbox", "/codes", "/freshness"):
         assert isinstance(api.get(path).json(), list), path
     assert api.get("/outbox", params={"store": "kart", "limit": "1"}).json()[0]["state"] == "sent"
+    assert api.get("/inbox").json() != [] and api.get("/inbox", params={"partly": "true"}).json() == []
+    assert "partly" in {one["name"] for one in openapi()["paths"]["/inbox"]["get"]["parameters"]}
     order = api.get("/orders/kart/7").json()
     assert (order["status"], order["parcels"][0]["status"]) == ("shipped", "picked_up")
     early = api.get("/orders/kart/7", params={"at": (START + H).isoformat()}).json()

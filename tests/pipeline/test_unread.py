@@ -102,7 +102,8 @@ def test_what_was_not_read_stays_with_its_payload_and_is_listed(payloads: Payloa
     whole = payloads.put("ups", a_report("1ZR589390357567122"))
     payloads.lab.work("inbox")
 
-    assert (payloads.row(here).state, payloads.row(here).reason) == ("done", None)
+    assert (payloads.row(here).state, payloads.row(here).reason) == ("done", "partly: 1 could not be read")
+    assert payloads.row(whole).reason is None
     assert payloads.row(here).unread == [["$.results[0].estimate", "is no date: 'Pending'", UPS]]
     assert payloads.row(whole).unread is None
     (listed,) = ops.list_inbox(payloads.lab.world, partly=True)
@@ -363,6 +364,7 @@ def test_a_parcel_that_a_carrier_tells_unreadably_is_found_with_its_order_and_cl
 def test_in_one_batch_the_last_payload_that_says_anything_counts(payloads: Payloads) -> None:
     lab = payloads.lab
     missed = Unread("$.results[0]", "odd", UPS)
+    payloads.put("of nobody")
     payloads.put("ups", missed, a_report("1ZR589390357567122"))
     payloads.put("ups", a_report(UPS))
     lab.work("inbox")

@@ -337,7 +337,8 @@ class _Batch:
                 why = f"{p.unread[0].where}: {p.unread[0].problem}" if p.unread else "says nothing"
                 groups["ignored", why].append(p.row.id)
             else:
-                groups["done", None].append(p.row.id)
+                count = len(p.unread)
+                groups["done", f"partly: {count} could not be read" if count else None].append(p.row.id)
         for (state, reason), ids in groups.items():
             queries.end(self.connection, inbox, ids, state, self.database, reason)
         unread.keep(self.connection, parsed)
