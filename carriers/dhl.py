@@ -128,7 +128,14 @@ class DHL(contracts.Carrier):
             raise BadPayload("$.shipments", "is missing")
         unread: list[Unread] = []
         full = payload.kind != "webhook"  # field sets of a push differ by division
-        return told(pieces(body["shipments"], "$.shipments", _shipment, unread, full, lacks="all"), unread)
+        reports = pieces(body["shipments"], "$.shipments", _shipment, unread, full, lacks="all")
+        return told(self._ours(reports), unread)
+
+    def _ours(self, reports: list[Report]) -> list[Report]:
+        """Leave out other divisions' shipments of a number, where one is of the service that the account is set to."""
+        service = self.settings.service
+        mine = {report.number for report in reports if service and report.piece == service}
+        return [report for report in reports if report.number not in mine or report.piece == service]
 
     def judge(self, answer: Answer) -> None:
         """As HTTP says; an error body (problem JSON: title, status) means the same when it comes with a good status."""
@@ -241,7 +248,7 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread], full: bool) -> Rep
     edd = _estimate(frame, at, unread) if frame is not None or at is not None else None
     if unread:
         about(mine, unread)
-    return Report("dhl", mine, tuple(scans), complete=whole, edd=edd, proof=proof)
+    return Report("dhl", mine, tuple(scans), complete=whole, edd=edd, proof=proof, piece=service or None)
 
 
 def _event(event: dict[str, Any], unread: list[Unread], service: str) -> Scan:

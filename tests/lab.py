@@ -59,6 +59,7 @@ class Lab:
         stack: ExitStack,
         *,
         yaml: str = "",
+        accounts: str = "",
         store: str = "mode: write",
         rest: str = "",
         secret: str = "s",
@@ -96,7 +97,7 @@ accounts:
         callback_url: "https://t.example/dhl", webhook_secrets: "${{file:{folder}/hook}}", webhook_token: "${{file:{folder}/token}}"}}
   easypost: {{uses: easypost, base_url: {base}/easypost, api_key: "${{file:{folder}/s}}",
         webhook_secrets: "${{file:{folder}/hook}}"}}
-stores:
+{accounts}stores:
   shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:{folder}/s}}",
         webhook_secrets: "${{file:{folder}/hook}}", {store}}}
 {kart}{yaml}"""

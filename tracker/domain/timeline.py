@@ -198,6 +198,7 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
     neared = summary.neared
     head_at = delivered_at = None
     head_unsure = returning = False
+    undoubted = doubted_at  # what was doubted before an end was taken back
     if (mark := summary.mark) is not None:
         head_at, head_unsure, returning, delivered_at = (
             mark.head_at,
@@ -212,7 +213,7 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
             moved = not status.terminal or meaning.correction or status in _LEFT_AT_ONCE
             if to is not None and to is not status and moved:
                 if not _same(taken_back, to, told):
-                    taken_back = TakenBack(to, told.instant, told.gone)
+                    taken_back, undoubted = TakenBack(to, told.instant, told.gone), doubted_at
                 corrected, doubted_at = not status.terminal, _later(doubted_at, told.gone)
             continue
         count, last_scan_at = count + 1, told.instant
@@ -262,8 +263,11 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
         head_at, head_unsure, neared = told.instant, unsure, neared or to in _NEAR
         confirmed, disputed = told.confirmed, False
         returning = to in (S.RETURNING, S.RETURNED) or (returning and not meaning.correction and to is not S.DELIVERED)
-        if _same(taken_back, to, told):
-            taken_back = None  # another scan of then tells it: it was only told anew
+        if taken_back is not None and _same(
+            taken_back, to, told
+        ):  # another scan of then tells it: it was only told anew
+            doubted_at = undoubted if doubted_at == taken_back.gone_since else doubted_at
+            taken_back = None
         if to is S.DELIVERED:
             delivered_at = told.instant
         elif to is S.DELIVERY_ATTEMPTED:

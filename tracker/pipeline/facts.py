@@ -54,7 +54,7 @@ from tracker.domain.vocabulary import (
     Trust,
     Zone,
 )
-from tracker.pipeline import covered, tell, unread
+from tracker.pipeline import covered, journeys, tell, unread
 from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
@@ -100,6 +100,7 @@ class Parsed:
     dead: str | None = None
     failed: Exception | None = None  # not by what it says: it is tried again
     remap: list[int] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)  # numbers under which several shipments stand
 
 
 @dataclass
@@ -126,6 +127,15 @@ class _Stored(NamedTuple):
     account: str
     sure: bool
     missed: bool
+
+
+class _Full(NamedTuple):
+    """A full history as an account told it."""
+
+    prints: set[str]
+    asked: datetime
+    account: Account
+    scans: Sequence[Scan]
 
 
 @dataclass
@@ -281,7 +291,7 @@ class _Batch:
         self.poll_now: set[tuple[int, str]] = set()
         self.seen: dict[int, datetime] = {}  # scans that a look missed and that are told again: when that was asked
         self.ask_again: dict[tuple[int, str], datetime | None] = {}  # whose next answer matters even if it is the same
-        self.complete: dict[tuple[int, str], tuple[set[str], datetime]] = {}  # full histories, by shipment and account
+        self.complete: dict[tuple[int, str], _Full] = {}  # full histories, by shipment and account
         self.loud: set[int] = set()  # touched by something that is not replayed
         self.moved: set[int] = set()  # whose summary changed
         self.news: dict[str, int] = defaultdict(int)  # parcels of which a poll told first, by account with webhooks
@@ -439,13 +449,12 @@ class _Batch:
     def _reports(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
         rows: dict[tuple[int, str], dict[str, Any]] = {}
         knowing: list[tuple[Parsed, Report, _Parcel, set[str]]] = []
+        reports = self._apart(reports)
         self._recall(reports)
         for p, report in reports:
             assert p.account is not None and p.payload is not None
             number = clean(report.number)
             told: dict[int, set[str]] = defaultdict(set)
-            if report.carrier == "unknown" and self.by_number[number]:
-                report = replace(report, carrier=self.by_number[number][0].carrier)
             if not report.scans:
                 parcel = self._silent(report, number)
                 if parcel is not None:
@@ -483,6 +492,107 @@ class _Batch:
                 self.world.count(
                     "tracker_unmapped_codes_total", carrier=self.parcels[written[0]].carrier
                 )  # not told before
+
+    def _apart(self, reports: Sequence[tuple[Parsed, Report]]) -> list[tuple[Parsed, Report]]:
+        """Leave out what answers tell of other shipments under the same number: see `journeys`."""
+        groups: dict[tuple[int, str, str], list[tuple[Parsed, Report]]] = {}
+        for p, report in reports:
+            number = clean(report.number)
+            if report.carrier == "unknown" and self.by_number[number]:
+                report = replace(report, carrier=self.by_number[number][0].carrier)
+            groups.setdefault((p.row.id, report.carrier, number), []).append((p, report))
+        kept: list[tuple[Parsed, Report]] = []
+        for (_, carrier, number), some in groups.items():
+            p, report = some[0]
+            known = {one.piece for one in self.by_number[number] if one.carrier == carrier} if report.piece else set()
+            if len(some) == 1 and (not known or None in known or report.piece in known):
+                kept += some
+            else:
+                kept += [(p, one) for one in self._fitting(p, carrier, number, [one for _, one in some])]
+        return kept
+
+    def _fitting(self, p: Parsed, carrier: str, number: str, reports: Sequence[Report]) -> Sequence[Report]:
+        """Return what is told of the parcel that the shop means, and of other generations of its number."""
+        assert p.account is not None
+        scanned = [report for report in reports if report.scans]
+        found = journeys.apart(scanned, lambda scan: _as_told(p, scan))
+        known = self._generations(carrier, number)
+        known = known or [one for one in self.by_number[number] if one.carrier.startswith(UNIDENTIFIED)]
+        held = self._held(known, found)
+        homes = {
+            one: next((g for g in known if (one.piece and g.piece == one.piece) or held[g.id] & one.prints), None)
+            for one in found
+        }
+        meant = next((one for one in known if one.linked), known[0] if known else None)  # which the shop means
+        kept = [one for one in found if (home := homes[one]) and home is not meant and home.piece == one.piece]
+        rivals = [one for one in found if one not in kept]
+        if not found or (len(rivals) == 1 and homes[rivals[0]] is meant):  # told in parts, or under another id
+            return scanned or reports
+        order = journeys.order_of(self.connection, meant.id, number) if meant is not None else None
+        chosen, sure = journeys.choose(
+            rivals, order.words if order else frozenset(),
+            meant.starts_at - BEFORE_START if meant is not None and meant.linked else None,
+            [one for one in rivals if homes[one] is not None],
+            (meant.piece if meant is not None else None) or "",
+        )  # fmt: skip
+        left_out = False
+        for one in rivals:
+            if one is chosen:
+                self._is_piece(meant, one.piece)
+            elif meant is not None and meant.carrier == carrier and _ended_before(meant, one.first):
+                newest = self._generations(carrier, number)[0]
+                self._create(carrier, number, newest.generation + 1, one.first, one.piece or None)
+            else:
+                left_out = True
+                if meant is not None:
+                    self._another_told(meant, held[meant.id] & one.prints)
+                continue
+            kept.append(one)
+        if left_out and not sure:
+            finding = journeys.disagree(p.row.account, carrier, number, found, chosen, order)
+            self._doubt(p, meant, number, finding, order)
+        return [report for one in kept for report in one.reports]
+
+    def _held(self, known: Sequence[_Parcel], found: Sequence[journeys.Journey]) -> dict[int, set[str]]:
+        """Read which scans of journeys are stored, by shipment."""
+        held: dict[int, set[str]] = {one.id: set() for one in known}
+        prints = {printed for one in found for printed in one.prints}
+        s = scans.c
+        here = sa.and_(
+            s.shipment_id.in_(held), s.withdrawn_at.is_(None), queries.among(self.connection, s.fingerprint, prints)
+        )
+        for shipment_id, printed in self.connection.execute(sa.select(s.shipment_id, s.fingerprint).where(here)):
+            held[shipment_id].add(printed)
+        return held
+
+    def _is_piece(self, parcel: _Parcel | None, piece: str) -> None:
+        """Remember which shipment of its number a parcel is."""
+        if parcel is not None and piece and parcel.piece != piece:
+            parcel.piece = piece
+            here = shipments.c.id == parcel.id
+            self.connection.execute(shipments.update().where(here).values(piece=piece))
+
+    def _another_told(self, parcel: _Parcel, prints: set[str]) -> None:
+        """Withdraw scans that were taken for this parcel's and are another shipment's."""
+        if prints:
+            here = (scans.c.shipment_id == parcel.id, queries.among(self.connection, scans.c.fingerprint, prints))
+            self.connection.execute(
+                scans.update().where(*here, scans.c.withdrawn_at.is_(None)).values(withdrawn_at=self.now)
+            )
+            self.touched.add(parcel.id)
+            self.anew.add(parcel.id)
+
+    def _doubt(
+        self, p: Parsed, parcel: _Parcel | None, number: str, finding: Finding, order: journeys.Named | None
+    ) -> None:
+        """Open the finding that several shipments stand under one number; the next answer counts even if it is the same."""
+        p.doubtful.add(number)
+        stores = {order.id: order.store} if order else {}
+        wanted = [(order.id if order else None, finding)]
+        tell.open_findings(self.world, self.connection, wanted, self.now, by="facts", stores=stores)
+        if parcel is not None:
+            self.touched.add(parcel.id)
+            self.ask_again[parcel.id, p.row.account] = None
 
     def _recall(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
         """Read which scans are stored of the parcels whose full histories come: most of what they tell was told before."""
@@ -602,7 +712,7 @@ class _Batch:
                     watch.changed |= (watch.state, watch.as_of) != (state, as_of)
                     watch.state, watch.as_of = state, as_of
                 if report.complete and not _partly(p, report):
-                    self.complete[key] = (prints, p.payload.received_at)
+                    self.complete[key] = _Full(prints, p.payload.received_at, p.account, report.scans)
             values = parcels.setdefault(parcel.id, {})
             if not stale and report.edd is not None and report.edd != parcel.edd:
                 parcel.edd = report.edd
@@ -634,7 +744,8 @@ class _Batch:
         """Withdraw what two full histories of its account, an hour apart or more, do not tell any more.
 
         Each of them must still tell all of the account's older scans, and was asked for after the scan was told. The first
-        notes what it misses (`missing_since`); a scan that is told in between is missed no more.
+        notes what it misses (`missing_since`); a scan that is told in between is missed no more. What the history tells
+        better is withdrawn at once.
         """
         if self.seen:
             s = scans.c
@@ -644,20 +755,25 @@ class _Batch:
                 self.connection.execute(scans.update().where(here).values(missing_since=None))
         missed = {
             shipment_id
-            for (shipment_id, account), (prints, _) in self.complete.items()
+            for (shipment_id, account), (prints, *_) in self.complete.items()
             if prints
             and any(one.account == account and p not in prints for p, one in self.known.get(shipment_id, {}).items())
         }
         if not missed:
             return
         told: dict[tuple[int, str], list[Kept]] = defaultdict(list)
+        noted: dict[datetime, list[int]] = defaultdict(list)
+        gone: list[int] = []
         for row in self.connection.execute(_history(self.sqlite), {"ids": list(missed)}):
+            full = self.complete.get((row.shipment_id, row.account))
+            if full is not None and row.first_seen_at <= full.asked and _told_better(row, full):
+                gone.append(row.id)
+                self.anew.add(row.shipment_id)
+                continue
             end = row.status is not None and ShippingStatus(row.status).terminal
             one = Kept(row.id, row.fingerprint, row.instant, row.first_seen_at, row.missing_since, end)
             told[row.shipment_id, row.account].append(one)
-        noted: dict[datetime, list[int]] = defaultdict(list)
-        gone: list[int] = []
-        for (shipment_id, account), (prints, asked) in self.complete.items():
+        for (shipment_id, account), (prints, asked, *_) in self.complete.items():
             missing = missing_of(told[shipment_id, account], prints, asked)
             if missing.gone:
                 gone += missing.gone
@@ -1003,6 +1119,40 @@ class _Batch:
         return next((p for p in known if p.starts_at - BEFORE_START <= shipped_at), known[-1])
 
 
+def _as_told(p: Parsed, scan: Scan) -> Told:
+    """Read a scan as the summary would read it, before it is stored."""
+    assert p.account is not None and p.payload is not None
+    source, code = p.account.carrier, scan.code
+    instant, zone = place_in_time(scan, source.default_zone, p.payload.received_at)
+    meaning = look_up(p.account, code) or UNMAPPED
+    printed = fingerprint(scan, text_matters=source.text_matters)
+    return Told(printed, code.space, code.code, meaning, instant, zone, scan.precision, scan.place)
+
+
+def _ended_before(parcel: _Parcel, at: datetime) -> bool:
+    summary = parcel.summary
+    return summary.status.terminal and summary.since is not None and summary.since < at
+
+
+def _told_better(row: Row[Any], full: _Full) -> bool:
+    """Say whether a full history tells a scan anew that it lacks: the head of an answer, or one whose time was unreadable.
+
+    It has another scan of the same code or status, at the same time, or with a time where that one had none of its own.
+    """
+    if row.fingerprint in full.prints:
+        return False
+    fine = 10 if row.precision == Precision.DATE else 19  # characters of a local time
+    for scan in full.scans:
+        code, local = scan.code, scan.local.isoformat() if scan.local else ""
+        timeless = row.zone == Zone.UNKNOWN and bool(local or scan.occurred_at)
+        if timeless or (local and row.local and local[:fine] == row.local[:fine]):
+            meaning = look_up(full.account, code)
+            same = meaning is not None and meaning.status is not None and meaning.status == row.status
+            if same or (code.space, code.code) == (row.space, row.code):
+                return True
+    return False
+
+
 def _partly(p: Parsed, report: Report) -> bool:
     """Say whether a piece of what a payload tells of a number could not be read: what it lacks proves nothing then."""
     return any(unread.subject in ("", report.number) for unread in p.unread)
@@ -1071,7 +1221,10 @@ def _stored(sqlite: bool) -> sa.Select[Any]:
 def _history(sqlite: bool) -> sa.Select[Any]:
     s = scans.c
     here = queries.one_of(sqlite, s.shipment_id, "ids")
-    columns = (s.shipment_id, s.account, s.status, s.id, s.fingerprint, s.instant, s.first_seen_at, s.missing_since)
+    columns = (
+        s.shipment_id, s.account, s.status, s.id, s.fingerprint, s.instant, s.first_seen_at, s.missing_since, s.space, s.code,
+        s.zone, s.local, s.precision,
+    )  # fmt: skip
     return sa.select(*columns).where(here, s.withdrawn_at.is_(None))
 
 

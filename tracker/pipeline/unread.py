@@ -50,6 +50,7 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=7)
 DAY = timedelta(days=1)
 OF_ORDERS = (K.ORDER_UNREADABLE, K.ORDER_INCOMPLETE)
 OF_PARCELS = (K.PARCEL_UNREADABLE,)
+DOUBTFUL = K.SOURCES_DISAGREE  # several shipments under one number (facts): over once an answer is believed
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -135,6 +136,7 @@ def _outcome(p: Parsed) -> dict[Key, _Lost | None]:
     found: dict[Key, _Lost | None] = {
         (kind, _subject(p, ref)): None for ref in there for kind in (OF_ORDERS if store else OF_PARCELS)
     }
+    found |= {(DOUBTFUL, _subject(p, ref)): None for ref in there - p.doubtful if not store}
     for one in p.unread:
         name = one.subject if store else clean(one.subject)
         untold = name not in there if name else store or one.lacks == "all" or not p.items
@@ -472,4 +474,6 @@ _OF_PATHS = (K.ANSWER_CHANGED_SHAPE, K.ORDER_UNREADABLE, K.PARCEL_UNREADABLE)
 
 @cache
 def _any_open() -> sa.Select[Any]:
-    return sa.select(findings.c.id).where(findings.c.kind.in_(OF_ORDERS + OF_PARCELS), _OPEN).limit(1)
+    f = findings.c
+    doubtful = sa.and_(f.kind == DOUBTFUL, f.subject.startswith("parcel/"))
+    return sa.select(f.id).where(sa.or_(f.kind.in_(OF_ORDERS + OF_PARCELS), doubtful), _OPEN).limit(1)
