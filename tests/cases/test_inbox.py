@@ -48,10 +48,10 @@ def test_a_page_with_one_odd_order_stores_the_good_ones_and_has_the_odd_one_aske
     lab.work("poll", "inbox")  # alone it is the same: it is asked for later, and told once
     assert len(findings(lab, "order_unreadable")) == 1
     (hint,) = lab.rows(t.rereads)
-    assert hint.ref == "R2" and hint.due_at > hint.hinted_at
+    assert hint.ref == "R2" and hint.not_before > lab.clock()
 
     served["R2"]["items"][0]["ref"] = "L1"  # mended in the shop
-    lab.change(t.rereads.update().values(due_at=hint.hinted_at))
+    lab.clock.move_to(hint.not_before)
     lab.work("poll", "inbox")
     assert findings(lab, "order_unreadable") == []
     assert lab.rows(t.rereads) == []

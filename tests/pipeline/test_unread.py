@@ -225,8 +225,7 @@ def test_an_odd_order_of_a_page_is_a_finding_and_is_asked_for_alone_at_once(payl
     }  # fmt: skip
     assert "tracker replay --partly --account kart" in finding.proposal
     (reread,) = lab.rows(t.rereads)
-    with lab.daemon.store.read() as connection:
-        assert (reread.ref, reread.due_at <= database_now(connection)) == ("R2", True)
+    assert (reread.ref, reread.not_before, reread.error) == ("R2", None, "must be a text, is missing")
 
     payloads.put("kart", an_order("R2"), kind="read")
     lab.work("inbox")
@@ -244,29 +243,37 @@ def test_an_order_that_cannot_be_read_alone_either_is_asked_for_in_growing_pause
         payloads.put("kart", alone, kind="read")
         lab.work("inbox")
         (reread,) = lab.rows(t.rereads)
-        pauses.append(reread.due_at - reread.hinted_at)
+        pauses.append(reread.not_before - lab.clock())
 
     minute = timedelta(minutes=1)
     assert pauses == [minute, minute, 12 * minute, 2.2 * H, 22.2 * H, 7 * DAY]
     assert len(payloads.findings("order_unreadable")) == 1
 
 
-def test_a_hint_that_is_due_earlier_stays_and_a_page_that_holds_it_again_hurries_nobody(payloads: Payloads) -> None:
+def test_what_is_asked_sooner_stays_so_and_a_page_that_holds_it_again_hurries_nobody(payloads: Payloads) -> None:
     lab = payloads.lab
     odd = Unread("$.orders[0].items[0].ref", "is missing", "R2")
-    payloads.put("kart", odd, an_order("R1"), kind="sweep")
-    lab.work("inbox")
-    (first,) = lab.rows(t.rereads)
-    payloads.put("kart", an_order("R1"), odd, kind="sweep")
-    lab.work("inbox")
-    (reread,) = lab.rows(t.rereads)
-    assert (reread.due_at, reread.hinted_at > first.hinted_at) == (first.due_at, True)
+
+    def page() -> Any:
+        payloads.put("kart", odd, an_order("R1"), kind="sweep")
+        lab.work("inbox")
+        return lab.one(t.rereads)
+
+    first = page()
+    assert (first.not_before, first.error) == (None, "is missing"), "at once, and in a call of its own"
+    again = page()
+    assert (again.due_at, again.not_before, again.hinted_at > first.hinted_at) == (first.due_at, None, True)
 
     lab.change(t.rereads.delete())
-    payloads.put("kart", an_order("R1"), odd, kind="sweep")
+    minute = timedelta(minutes=1)
+    assert page().not_before == lab.clock() + minute, "it was asked for alone before"
+    lab.clock.move_to(START + H)
+    assert page().not_before == START + minute
+    lab.change(t.rereads.update().values(not_before=START + 9 * H))
+    assert page().not_before == START + 3 * H
+    payloads.put("kart", Hint("R2"), kind="webhook")
     lab.work("inbox")
-    (reread,) = lab.rows(t.rereads)
-    assert reread.due_at - reread.hinted_at == timedelta(minutes=1), "it was asked for alone before"
+    assert lab.one(t.rereads).not_before is None, "a new word is looked for at once"
 
 
 def test_a_dismissed_order_stays_dismissed_while_the_same_piece_is_wrong_wherever_it_stands(payloads: Payloads) -> None:

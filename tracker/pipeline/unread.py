@@ -176,10 +176,10 @@ def _open(world: World, connection: Connection, lost: Mapping[Key, _Lost], now: 
         if owner:
             stores[owner.id] = owner.store
         if kind is K.ORDER_UNREADABLE and one.piece.subject:
-            pause = FIRST_PAUSE if one.alone else timedelta(0)
+            later = now + FIRST_PAUSE if one.alone else None
             if before is not None:
-                pause = min(max(2 * (now - before.opened_at), FIRST_PAUSE), LONGEST_PAUSE)
-            queries.hint(connection, one.p.row.account, [one.piece.subject], database, pause)
+                later = now + min(max(2 * (now - before.opened_at), FIRST_PAUSE), LONGEST_PAUSE)
+            queries.ask_alone(connection, one.p.row.account, one.piece.subject, database, later, one.piece.problem)
             world.ring("poll")
     tell.open_findings(world, connection, wanted, now, by="facts", stores=stores)
 

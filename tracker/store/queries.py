@@ -501,30 +501,33 @@ def orders_of(connection: Connection, shipment_ids: Iterable[int]) -> sa.Select[
     )
 
 
-def hint(
-    connection: Connection, account: str, refs: Iterable[str], now: datetime, pause: timedelta | None = None
-) -> None:
-    """Ask for a re-read of each ref, soon; hints coalesce. After a `pause` only where none is due earlier."""
-    due = now + (pause or timedelta(0))
-    rows = [
-        {"account": account, "ref": ref, "hinted_at": now, "due_at": due, "attempts": 0} for ref in sorted(set(refs))
-    ]
+def hint(connection: Connection, account: str, refs: Iterable[str], now: datetime) -> None:
+    """Ask for a re-read of each ref, soon; hints coalesce."""
+    new = {"hinted_at": now, "due_at": now}
+    rows = [{"account": account, "ref": ref, "attempts": 0, **new} for ref in sorted(set(refs))]
     if rows:
         insert = upsert(connection, rereads)
-        due_at = insert.excluded.due_at
-        if pause:
-            due_at = sa.case((rereads.c.due_at < due_at, rereads.c.due_at), else_=due_at)
-        connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=["account", "ref"],
-                set_={
-                    "hinted_at": insert.excluded.hinted_at,
-                    "due_at": due_at,
-                    "not_before": rereads.c.not_before if pause else None,  # a new word is looked for at once
-                },
-            ),
-            rows,
-        )
+        values = {name: insert.excluded[name] for name in new} | {
+            "not_before": None
+        }  # a new word is looked for at once
+        connection.execute(insert.on_conflict_do_update(index_elements=["account", "ref"], set_=values), rows)
+
+
+def ask_alone(
+    connection: Connection, account: str, ref: str, now: datetime, not_before: datetime | None, why: str
+) -> None:
+    """Ask for a re-read of one ref in a call of its own, not before a moment (business time) unless somebody hints at it."""
+    r, insert = rereads.c, upsert(connection, rereads)
+    row = {
+        "account": account, "ref": ref, "attempts": 0, "hinted_at": now, "due_at": now, "not_before": not_before,
+        "error": why,
+    }  # fmt: skip
+    earlier = sa.case((r.not_before < insert.excluded.not_before, r.not_before), else_=insert.excluded.not_before)
+    values = {
+        "hinted_at": insert.excluded.hinted_at, "error": insert.excluded.error,
+        "not_before": sa.case((r.not_before.is_(None), sa.null()), else_=earlier),
+    }  # fmt: skip
+    connection.execute(insert.on_conflict_do_update(index_elements=["account", "ref"], set_=values), row)
 
 
 def count_days(connection: Connection, counted: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
