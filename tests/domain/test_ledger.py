@@ -194,6 +194,16 @@ def test_a_parcel_of_which_nobody_who_was_asked_told_anything_disagrees_with_nob
     assert kinds(order(O.DELIVERED), [silent]) == ([K.SHOP_AHEAD] if state in answered else [])
 
 
+def test_an_order_that_was_read_in_part_is_not_behind_for_what_nobody_could_read() -> None:
+    part = replace(order(O.PROCESSING), partial=True)
+    assert kinds(part, [parcel(S.DELIVERED)]) == []
+    assert kinds(replace(part, status=O.DELIVERED, raw_status="delivered"), [parcel(S.IN_TRANSIT)]) == [K.SHOP_AHEAD]
+    bare = replace(shows(None), partial=True)
+    rules = replace(policy("mirror"), words=WORDS)
+    assert drifts(bare, [parcel(S.DELIVERED)], rules) == []
+    assert drifts(replace(bare, partial=False), [parcel(S.DELIVERED)], rules) != []
+
+
 def test_an_order_without_parcels_or_that_is_gone_disagrees_with_nobody() -> None:
     assert compare(order(O.DELIVERED), [], policy("mirror"), T0) is AGREED
     assert kinds(order(O.DELIVERED, gone="deleted"), [parcel(S.PICKED_UP)]) == []

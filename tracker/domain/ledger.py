@@ -208,7 +208,9 @@ class _Case:
             ]
             return covers(order, there)
 
-        if order.status in (O.DELIVERED, O.RETURNED):
+        if (
+            order.status in (O.DELIVERED, O.RETURNED) or order.partial
+        ):  # of what was read in part nobody knows the whole
             return
         if whole(frozenset({S.DELIVERED})):
             wanted = self.nearest(O.DELIVERED)
@@ -256,7 +258,8 @@ class _Case:
         since = _since(parcel, self.order)
         if shown is None:
             # the order's status speaks for what is under way; that it arrived, or never will, it cannot say
-            if _stage(status) in (ARRIVED, BACK) and status in self.policy.words and not self.accepted(since, parcel):
+            ended = _stage(status) in (ARRIVED, BACK) and status in self.policy.words
+            if ended and not self.order.partial and not self.accepted(since, parcel):
                 shop, said = self.order.status, self.order.raw_status
                 yield Drift(D.SHOP_BEHIND, shop, said, status, parcel, since, parcel.carrier, status, fulfilment.ref)
             return
