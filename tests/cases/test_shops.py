@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cases.test_sweeps import KART, Script, finding, order, state
+from tests.cases.test_sweeps import KART, Script, finding, order, state, writing
 from tests.lab import H, Lab
 from tracker.domain.errors import Transient, Unavailable
 from tracker.domain.facts import Fulfilment, Hint, Order, Page, Payload, Since, Unread
@@ -218,6 +218,26 @@ def test_a_partly_read_order_keeps_the_parcels_that_it_named_before(make_lab: Ca
     assert lab.one(t.orders).facts["partial"] is True
     assert [row.shipment_id for row in lab.rows(t.fulfilment_shipments)] == before
     assert "tracking_changed" not in lab.open_findings()
+
+
+def test_a_write_to_an_order_that_cannot_be_read_waits(make_lab: Callable[..., Lab]) -> None:
+    """It is there: neither gone nor refused for good, and the shop is not blamed."""
+    lab = make_lab(rest=KART)
+    shop = Script(lab)
+    writing(lab, shop)
+    before = lab.open_findings()
+    whole = shop.says["GET /orders/R1"]
+    shop.says["GET /orders/R1"] = (200, {"order": {**whole[1]["order"], "payment": 7}})  # type: ignore[index]
+    lab.work("push", "inbox")
+
+    assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
+    assert lab.open_findings() - before == {"order_unreadable"}
+    shop.says["GET /orders/R1"] = whole
+    lab.change(t.outbox.update().values(due_at=lab.clock()))
+    lab.change(t.rereads.update().values(due_at=lab.clock()))
+    lab.later(1)
+    assert [row.state for row in lab.rows(t.outbox)] == ["sent"]
+    assert "order_unreadable" not in lab.open_findings()
 
 
 def test_an_archived_order_is_gone_on_bigcommerce() -> None:

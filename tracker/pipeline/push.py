@@ -23,7 +23,7 @@ from tracker.domain.errors import (
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs
+from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs, Unread
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import gone, rests, state, tell
@@ -299,7 +299,10 @@ def _attempted(world: World, row: Row[Any]) -> bool:
 
 
 def _read(world: World, account: Account, action: Action) -> Order:
-    """Read the order again; the answer is stored like any other."""
+    """Read the order again; the answer is stored like any other.
+
+    Raises NotFound where it is not there, Refused where it is there and cannot be read: then the write waits.
+    """
     with world.store.read() as connection:
         asked_at = database_now(connection)
     pages = list(account.platform.fetch(world.client(account), Refs((action.order,))))
@@ -310,10 +313,15 @@ def _read(world: World, account: Account, action: Action) -> Order:
         ]
         queries.store_payloads(connection, rows)
     world.ring("inbox")
+    unread = ""
     for page in pages:
         for item in account.platform.normalize(Payload(account.name, "read", page.parts, now)):
             if isinstance(item, Order) and item.ref == action.order:
                 return item
+            if isinstance(item, Unread) and item.subject == action.order:
+                unread = f"the order cannot be read: {item.where}: {item.problem}"
+    if unread:
+        raise Refused(unread)
     raise NotFound(action.order)
 
 
