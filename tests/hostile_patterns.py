@@ -86,7 +86,7 @@ def main() -> None:
     assert len(found) > 25, found
     for (pattern, flags), methods in sorted(found.items()):
         tried = re.compile(pattern, flags)
-        print(f"{pattern}  {', '.join(sorted(methods))}", flush=True)
+        print(f"{pattern!a}  {', '.join(sorted(methods))}", flush=True)
         for text in hostile(pattern):
             for method in methods:
                 if method == "sub":

@@ -15,6 +15,15 @@ def system_now() -> datetime:
     return datetime.now(UTC)
 
 
+def moment(text: str) -> datetime:
+    """Read a moment such as 2026-11-02T09:00Z; without a zone it is UTC. Raises ValueError, also for one beyond all calendars."""
+    try:
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a moment such as 2026-11-02T09:00Z") from None
+
+
 class SharedClock:
     """The machine's clock, set right by the database's: the processes of one installation agree on what is due.
 

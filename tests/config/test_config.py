@@ -158,6 +158,43 @@ def test_a_plugin_name_that_is_none_is_a_config_error(uses: str) -> None:
     assert all(len(one) < 500 for one in said)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stuck_after: 999999999999d", f"stuck_after: 1d{' ' * 9000}x", "threads: 0x" + "f" * 5000, "database: [1]", "database: {a: 1}",
+        "database: nonsense", "database: mysql://u@h/x", "database: ''", "broker: true", "broker: redis://", "broker: redis://h:x",
+        "broker: http://h", "notices: {alert_url: [1]}", "notices: {alert_url: alerts}", "notices: {alert_url: 'https://'}",
+        "accounts: {a: {uses: easypost, api_key: '${file:a\\0b}'}}", 'accounts: {a: {uses: easypost, api_key: "${file:a\\0b}"}}',
+        "accounts: {a: {uses: dhl, callback_url: 5}}", "accounts: [a]", "accounts: {a: [b]}", "stores: {a: {uses: rest, base_url: }}",
+        "network: {allow: {a: b}}", "web: {max_body: .inf}", "watch: {slow_share: .nan}", "? {a: b}\n: c",
+    ],
+    ids=lambda text: text[:40],
+)  # fmt: skip
+def test_what_once_raised_something_else_is_a_config_error(text: str) -> None:
+    assert problems(text)
+
+
+PASSWORD = "canary/with@signs#and?more%of"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["database: postgresql://u:{}@h:5432/x", "database: postgresql://u:{}@h:x/y", "broker: redis://:{}@h:6379/0", "broker: rediss://u:{}@h",
+     "notices: {{alert_url: 'https://u:{}@h/x'}}", "stores: {{a: {{uses: rest, base_url: 'https://u:{}@h/x', api_token: '${{env:SECRET}}'}}}}",
+     "accounts: {{a: {{uses: dhl, callback_url: 'https://u:{}@h/x', api_key: '${{env:SECRET}}'}}}}"],
+)  # fmt: skip
+@pytest.mark.parametrize("password", [PASSWORD, *("canary" + sign + "pw" for sign in "/@#?%: ")])
+def test_a_password_that_is_not_encoded_is_told_and_never_shown(text: str, password: str) -> None:
+    """Whichever part of the URL a parser takes it for: it is refused, or taken as the password and masked."""
+    try:
+        shown = repr(masked(load_text(text.format(password))))
+    except ConfigError as error:
+        shown = str(error)
+        assert "%2F" in shown
+    assert "canary" not in shown
+    assert "pw" not in shown.replace("pwd", "")
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_configuration_or_a_config_error(raw: bytes) -> None:
     try:

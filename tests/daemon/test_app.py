@@ -22,7 +22,7 @@ from tracker.clock import PlayClock, system_now
 from tracker.config.load import load_config, load_text
 from tracker.daemon import bells
 from tracker.daemon.app import Daemon, DatabaseVault
-from tracker.daemon.telemetry import configure_logs, logs_to, scrub
+from tracker.daemon.telemetry import configure_logs, logs_to, scrub, tell_threads
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import hide
 from tracker.store import tables as t
@@ -55,6 +55,181 @@ def test_a_wrong_configuration_is_not_taken_on_reload(make_lab) -> None:
     assert lab.world.config is before
     assert lab.daemon.reload(lambda: load_text(lab.yaml)) is True
     assert lab.world.config is not before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("canary"),
+        RecursionError(),
+        KeyError("canary"),
+        OSError(5, "canary"),
+        SystemExit("canary"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("where", ["read", "settle"])
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_whatever_a_reload_raises_the_old_configuration_goes_on_and_says_so(
+    make_lab, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+) -> None:
+    lab = make_lab()
+    before, rows = lab.world.config, lab.rows(t.accounts)
+
+    def fails(*_: Any) -> Any:
+        raise error
+
+    stream = io.StringIO()
+    with logs_to(stream):
+        if where == "read":
+            assert lab.daemon.reload(fails) is False
+        else:
+            monkeypatch.setattr("tracker.pipeline.heal._not_expressible", fails)  # late in the transaction
+            assert lab.daemon.reload(lambda: load_text(lab.yaml.replace("mode: write", "mode: observe"))) is False
+            monkeypatch.undo()
+
+    (line,) = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"] == "config_kept"]
+    assert lab.world.config is before
+    assert lab.rows(t.accounts) == rows
+    assert line["said"].startswith(f"{type(error).__name__} at ")
+    (why,) = lab.daemon.not_ready()
+    assert why.startswith("configuration not taken at 2")
+    assert why.endswith(f"the one before goes on: {line['said']}")
+    assert "canary" not in why + stream.getvalue()
+
+    assert lab.daemon.reload(lambda: load_text(lab.yaml)) is True
+    assert lab.daemon.not_ready() == []
+
+
+class Rounds:
+    """An event that ends a loop after some rounds, without any waiting."""
+
+    def __init__(self, rounds: int) -> None:
+        self.left = rounds
+
+    def wait(self, _seconds: float) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def is_set(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("error", [RuntimeError("canary"), OperationalError("canary", {}, Exception("canary"))])
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_step_that_fails_ends_neither_its_thread_nor_the_other_steps(
+    make_lab, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    lab = make_lab()
+    done: list[str] = []
+
+    def fails(name: str) -> Any:
+        def step(*_: Any) -> Any:
+            done.append(name)
+            raise error
+
+        return step
+
+    for name in ("beat", "expire", "look_around", "prune", "due_queues"):
+        monkeypatch.setattr(f"tracker.daemon.app.heal.{name}", fails(name))
+    monkeypatch.setattr("tracker.daemon.app.HEAL_EVERY", 0)
+    monkeypatch.setattr(lab.world.held, "renew", fails("renew"))
+    monkeypatch.setattr(lab.daemon, "_set_clock", fails("clock"))
+    stream = io.StringIO()
+    with logs_to(stream):
+        for loop in (lab.daemon._schedule, lab.daemon._keep):
+            monkeypatch.setattr(lab.daemon, "_stopping", Rounds(2))
+            loop()
+        monkeypatch.setattr(lab.daemon, "_stopping", threading.Event())
+
+    assert done == 2 * ["due_queues", "beat", "expire", "look_around", "prune"] + 2 * ["renew", "clock"]
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["step_failed"] * 14
+    assert {line["error"] for line in lines} == {type(error).__name__}
+    assert "canary" not in stream.getvalue()
+
+
+def test_a_thread_that_ends_by_an_error_is_one_line_without_values() -> None:
+    def ends() -> None:
+        raise ValueError("canary")
+
+    stream, before = io.StringIO(), threading.excepthook
+    with logs_to(stream):
+        tell_threads()
+        thread = threading.Thread(target=ends, name="some")
+        thread.start()
+        thread.join()
+    threading.excepthook = before
+
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["step"], line["error"]) == ("thread_ended", "some", "ValueError")
+    assert "canary" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_daemon_whose_ports_ended_ends_too_and_says_why(make_lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+    import signal
+
+    lab = make_lab(yaml="web: {port: 0, ops_port: 0}\n")
+    daemon = Daemon(load_text(lab.yaml), frozenset({"web"}), bells=lab.bells)
+    daemon.connect()
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+
+    serving = threading.Event()
+    monkeypatch.setattr("tracker.daemon.app.rest_memory", serving.set)
+
+    async def wait(_event: object) -> None:
+        while not serving.is_set():
+            await asyncio.sleep(0.01)
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(asyncio.Event, "wait", wait)
+    stream = io.StringIO()
+    with logs_to(stream):
+        assert daemon.run() == 70
+    for number, handler in zip((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), handlers, strict=True):
+        signal.signal(number, handler)
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["error"] for line in lines if line["event"] == "listening_failed"] == ["RuntimeError"]
+    assert "canary" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_a_connection_raises_is_one_line_and_the_others_are_served(
+    make_lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    from tracker.daemon.receiver import Connection
+
+    lab = make_lab(yaml="web: {port: 0, ops_port: 0}\n")
+    daemon = Daemon(load_text(lab.yaml), frozenset({"web"}), bells=lab.bells)
+    daemon.connect()
+
+    def fails(*_: Any) -> None:
+        raise ValueError("canary")
+
+    stream = io.StringIO()
+    with logs_to(stream):
+        daemon.start()
+        assert daemon.servers is not None
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Connection, "pause_writing", fails)
+            patched.setattr(Connection, "data_received", fails)
+            with socket.create_connection(("127.0.0.1", daemon.servers.ports()[0]), timeout=10) as peer:
+                peer.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+                assert peer.recv(100) == b""
+        with socket.create_connection(("127.0.0.1", daemon.servers.ports()[0]), timeout=10) as peer:
+            peer.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert b"200 OK" in peer.recv(1000)
+        daemon.stop()
+
+    (line,) = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"] == "connection_failed"]
+    assert line["error"] == "ValueError"
+    assert "canary" not in stream.getvalue()
 
 
 def test_a_store_that_may_write_now_has_every_order_looked_at_again(make_lab) -> None:

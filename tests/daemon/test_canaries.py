@@ -6,14 +6,12 @@ defect in a parser must not cost a scan); they are the one place, and only `trac
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -21,7 +19,9 @@ from click.testing import CliRunner
 from tests.lab import DHL, START, TOKEN, UPS, USPS, H, Lab, detail, tracker_body
 from tracker.cli import main as main_
 from tracker.daemon.api import PATHS, make
+from tracker.daemon.private import Private, Reply
 from tracker.daemon.telemetry import configure_logs
+from tracker.daemon.wire import Request
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -168,19 +168,18 @@ def test_no_command_and_no_answer_of_ours_says_a_person_or_a_secret(
     for words in (["check"], ["config", "show"], ["may", "#1001", "cancelled"], ["evidence", "#1001", "-o", "pack"]):
         said = CliRunner().invoke(main_.cli, words)
         _sound(" ".join(words), said.output + repr(said.exception), PERSON, SECRET, HOOK, TOKEN)
-    for path, answer in asyncio.run(_answers(lab)).items():
-        assert answer.status_code == 200, (path, answer.text)
-        _sound(path, answer.text, PERSON, SECRET, HOOK, TOKEN)
+    for path, answer in _answers(lab).items():
+        assert answer.status == 200, (path, answer.body)
+        _sound(path, answer.body.decode(), PERSON, SECRET, HOOK, TOKEN)
     notices = tmp_path / "notices.jsonl"
     _sound("notices", notices.read_text() if notices.exists() else "", PERSON, SECRET, HOOK, TOKEN)
     for shop in (lab.shop, lab.rest):
         _sound("what we wrote to the shop", json.dumps(shop.log, default=str), PERSON, SECRET, HOOK, TOKEN)
 
 
-async def _answers(made: Lab) -> dict[str, httpx.Response]:
+def _answers(made: Lab) -> dict[str, Reply]:
     """Ask the read API everything it answers."""
-    transport = httpx.ASGITransport(make(made.world))
-    right = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://x", headers=right) as client:
-        named = {path: path.replace("{store}", "shop").replace("{ref}", "1001") for path in PATHS}
-        return {path: await client.get(at, params={"to": "cancelled"}) for path, at in named.items()}
+    port = Private(lambda: made.world.config.root.web, make(made.world))
+    right = {"authorization": f"Bearer {TOKEN}"}
+    named = {path: path.replace("{store}", "shop").replace("{ref}", "1001") + "?to=cancelled" for path in PATHS}
+    return {path: port.answer(Request("GET", "", right, b"", True, None, at.encode())) for path, at in named.items()}

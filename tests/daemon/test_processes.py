@@ -124,6 +124,44 @@ def test_SIGHUP_takes_a_good_configuration_and_keeps_the_old_one_otherwise(tmp_p
     assert [row.mode for row in site.rows(t.accounts, t.accounts.c.name == "shop")] == ["observe"]
 
 
+def test_no_configuration_file_ends_a_daemon_that_reads_it_again(tmp_path: Path, stack: ExitStack) -> None:
+    """Each of these once raised something else than a wrong configuration, or made the reader wait for ever."""
+    site = Site(f"sqlite:///{tmp_path}/db/x.db", tmp_path, stack)
+    process = site.start()
+    good = site.file.read_text()
+    files = [
+        good.replace("uses: easypost", f"uses: 0x{'f' * 5000}").encode(), good.replace("file:s", "file:a\\0b").encode(),
+        good.encode() + b"stuck_after: 999999999999d\n", good.encode() + b"# \xff", None,
+    ]  # fmt: skip
+    for count, text in enumerate(files, 1):
+        if text is None:
+            site.file.unlink()
+            os.mkfifo(site.file)
+        else:
+            site.file.write_bytes(text)
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda count=count: site.logs().count("config_kept") == count or process.poll() is not None)  # type: ignore[misc]
+        assert process.poll() is None, text
+    assert "configuration not taken at" in site.ready()
+    assert "is no regular file" in site.ready()
+
+    site.file.unlink()
+    site.file.write_text(good)
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "config_reloaded" in site.logs())
+    assert site.ready() == "ready"
+    assert "Traceback" not in site.logs()
+
+
+def test_a_reload_that_is_asked_for_before_the_roles_run_ends_nothing(tmp_path: Path, stack: ExitStack) -> None:
+    site = Site("postgresql://nobody@127.0.0.1:1/none", tmp_path, stack)
+    process = site.start(wait=False)
+    wait_for(lambda: "database_away" in site.logs() or process.poll() is not None)
+    process.send_signal(signal.SIGHUP)
+
+    assert process.wait(30) == 3
+
+
 def test_a_database_that_is_away_at_start_is_told_once_waited_for_and_ends_with_3(
     tmp_path: Path, stack: ExitStack
 ) -> None:

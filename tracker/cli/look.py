@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tracker.cli.common import (
     read_config,
     show_table,
 )
+from tracker.clock import moment
 from tracker.config.plugins import load, names
 from tracker.domain.errors import TrackerError
 from tracker.pipeline.evidence import pack
@@ -84,10 +85,9 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"--at {text!r}: must be a moment such as 2026-11-02T09:00Z") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return moment(text)
+    except ValueError as error:
+        raise click.UsageError(f"--at {text!r}: {error}") from None
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import click
 
 from tracker.cli.common import config_option, read_config
 from tracker.daemon.app import ROLES, Daemon
-from tracker.daemon.telemetry import configure_logs
+from tracker.daemon.telemetry import configure_logs, tell_threads
 from tracker.domain.errors import ConfigError
 from tracker.store.engine import Store
 from tracker.store.migrate import current, migrate
 
 
 def _run(file: Path, roles: frozenset[str]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the roles run: to end a process is not what it is sent for
     configure_logs(sys.stderr)
+    tell_threads()
     config = read_config(file)
     if roles != ROLES and (config.root.broker == "none" or config.root.database.startswith("sqlite")):
         raise ConfigError(
@@ -25,7 +28,8 @@ def _run(file: Path, roles: frozenset[str]) -> None:
         )
     daemon = Daemon(config, roles)
     daemon.connect()
-    daemon.run(reload=lambda: read_config(file))
+    if code := daemon.run(reload=lambda: read_config(file)):
+        click.get_current_context().exit(code)
 
 
 @click.command()

@@ -9,17 +9,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import orjson
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from tracker import __version__
+from tracker.clock import moment
+from tracker.daemon.private import Asked, Refusal, Reply, only_reads
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline import ops, say
@@ -93,13 +90,10 @@ def _findings(world: World, query: dict[str, str]) -> Any:
 
 
 def _order(world: World, query: dict[str, str]) -> Any:
-    at = None
-    if "at" in query:
-        try:
-            at = datetime.fromisoformat(query["at"])
-        except ValueError:
-            raise Wrong("at: must be a moment such as 2026-11-02T09:00:00Z") from None
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        at = moment(query["at"]) if "at" in query else None
+    except ValueError as error:
+        raise Wrong(f"at: {error}") from None
     row = say.find_one(world, query["ref"], query["store"])
     told = explanation(world, row.number, at=at)
     return next((order for order in told["orders"] if order["id"] == row.id), None)
@@ -165,39 +159,44 @@ def _default(value: Any) -> Any:
     return str(value)
 
 
-def _json(value: Any, status: int = 200) -> Response:
+def _json(value: Any) -> Reply:
     more: dict[str, str] = {}
     if isinstance(value, _Told):
         value, more = value.rows, value.headers()
     body = orjson.dumps(value, default=_default, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
-    headers = {"Cache-Control": "no-store", **more}
-    return Response(body, status, headers, "application/json")
+    return Reply(200, body, headers=more)
 
 
-def make(world: World) -> Starlette:
-    """Return the application. The configuration must hold a token."""
-    token = world.config.root.api.token
-    assert token is not None
-    right = f"Bearer {token.get_secret_value()}".encode()
+def make(world: World) -> Callable[[Asked], Reply]:
+    """Return what answers the read API: to nobody without the token, whatever is asked."""
 
-    def answer(ask: Ask) -> Callable[[Request], Any]:
-        async def endpoint(request: Request) -> Response:
-            given = request.headers.get("authorization", "").encode("utf-8", "replace")
-            if not hmac.compare_digest(given, right):
-                return _json({"error": "the token is missing or wrong"}, 401)
-            query = {**dict(request.query_params), **{k: str(v) for k, v in request.path_params.items()}}
-            try:
-                return _json(await run_in_threadpool(ask, world, query))
-            except Wrong as error:
-                return _json({"error": str(error)}, 400)
-            except TrackerError as error:
-                return _json({"error": str(error)}, 404)
+    def answer(asked: Asked) -> Reply:
+        token = world.config.root.api.token
+        right = f"Bearer {token.get_secret_value()}".encode() if token is not None else b""
+        given = asked.headers.get("authorization", "").encode("utf-8", "replace")
+        if token is None or not hmac.compare_digest(given, right):
+            raise Refusal(401, "the token is missing or wrong", www_authenticate="Bearer")
+        path = asked.path()
+        ask, inside = _route(path)
+        only_reads(asked)
+        try:
+            return _json(ask(world, {**asked.query(), **inside}))
+        except Wrong as error:
+            raise Refusal(400, str(error)) from None
+        except TrackerError as error:
+            raise Refusal(404, str(error)) from None
 
-        return endpoint
+    return answer
 
-    routes = [Route(path, answer(ask)) for path, (_, _, ask) in PATHS.items()]
-    routes.append(Route("/openapi.json", answer(lambda _world, _query: openapi())))
-    return Starlette(routes=routes)
+
+def _route(path: tuple[str, ...]) -> tuple[Ask, dict[str, str]]:
+    """Return what answers a path, and the parts of the path that have a name."""
+    for shape, ask in ROUTES:
+        if len(shape) == len(path) and all(path):
+            pairs = list(zip(shape, path, strict=True))
+            if all(part == given or part.startswith("{") for part, given in pairs):
+                return ask, {part[1:-1]: given for part, given in pairs if part.startswith("{")}
+    raise Refusal(404, "there is no such path: /openapi.json lists them")
 
 
 def openapi() -> dict[str, Any]:
@@ -215,6 +214,7 @@ def openapi() -> dict[str, Any]:
             "400": {"description": "a parameter is wrong; `error` says which"},
             "401": {"description": "the token is missing or wrong"},
             "404": {"description": "no such order"},
+            "503": {"description": "the database is away"},
         }
         paths[path] = {"get": {"summary": summary, "parameters": parameters, "responses": answers}}
     return {
@@ -224,3 +224,9 @@ def openapi() -> dict[str, Any]:
         "security": [{"token": []}],
         "paths": paths,
     }
+
+
+ROUTES: list[tuple[list[str], Ask]] = [
+    *((path.split("/")[1:], ask) for path, (_, _, ask) in PATHS.items()),
+    (["openapi.json"], lambda _world, _query: openapi()),
+]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from tracker.config.model import Config
 from tracker.daemon import bells as bells_
 from tracker.daemon.bells import Bells
 from tracker.daemon.http import Clients, NoVault
-from tracker.daemon.telemetry import Metrics
+from tracker.daemon.telemetry import Metrics, place
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import Hidden, hide, mask
 from tracker.pipeline import heal
@@ -50,7 +51,7 @@ TICK = 1.0
 HEAL_EVERY = 60.0
 LOOK_EVERY = 10.0  # how old what /readyz says of unknown things may be
 EXIT_DATABASE = 3
-EXIT_STUCK = 70
+EXIT_STUCK = EXIT_DEFECT = 70
 WATCH_EVERY = 2.0
 
 
@@ -150,6 +151,7 @@ class Daemon:
             poster=self.clients.post,
         )
         self.servers: Servers | None = None
+        self._kept: str | None = None  # why the newest configuration was not taken
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._looked, self._gaps = float("-inf"), list[str]()
@@ -197,9 +199,7 @@ class Daemon:
             self.servers = Servers(self.world, self.not_ready, lambda: self.metrics.render(self.gauges()))
             self._spawn("web", self.servers.run)
             if not self.servers.started():
-                raise ConfigError(
-                    f"web: the receiver cannot listen on {self.world.config.root.web.host}:{self.world.config.root.web.port}"
-                )
+                raise ConfigError(self.servers.problem or "web: nothing listens after 10 s")
         if "worker" in self.roles:
             self.bells.start(lambda queue, stop: drain(self.world, queue, stop))
         self._spawn("keeper", self._keep)
@@ -225,8 +225,11 @@ class Daemon:
         self.store.close()
         log.info("stopped", role=",".join(sorted(self.roles)))
 
-    def run(self, *, reload: Callable[[], Config] | None = None) -> None:
-        """Run until SIGTERM or SIGINT; SIGHUP reloads, and keeps the old configuration where the new one is wrong."""
+    def run(self, *, reload: Callable[[], Config] | None = None) -> int:
+        """Run until SIGTERM or SIGINT; SIGHUP reloads, and keeps the old configuration where the new one is wrong.
+
+        Returns the exit code: EXIT_DEFECT where what listens ended by itself.
+        """
         done = threading.Event()
         again = threading.Event()
 
@@ -243,6 +246,7 @@ class Daemon:
         self.start()
         rest_memory()
         watched = time.monotonic()
+        code = 0
         while not done.wait(0.2):
             if time.monotonic() - watched >= WATCH_EVERY:
                 watched = time.monotonic()
@@ -250,8 +254,12 @@ class Daemon:
             if again.is_set() and reload is not None:
                 again.clear()
                 self.reload(reload)
+            if self.servers is not None and self.servers.ended:
+                code = EXIT_DEFECT  # alive and deaf would be worse: whoever supervises starts another
+                done.set()
         faulthandler.cancel_dump_traceback_later()
         self.stop()
+        return code
 
     def _watch(self) -> None:
         """End this process where a payload is read for too long; the traces of its threads go to standard error.
@@ -268,17 +276,24 @@ class Daemon:
         faulthandler.dump_traceback_later(limit + WATCH_EVERY, exit=True)
 
     def reload(self, read: Callable[[], Config]) -> bool:
-        """Take a new configuration; a wrong one changes nothing. Returns whether it was taken.
+        """Take a new configuration, as a whole or not at all; whatever goes wrong, the old one goes on. Returns whether it was taken.
 
         Accounts, stores and policies change at once; ports, database and broker need a restart.
         """
         try:
             config = read()
-        except ConfigError as error:
-            log.warning("config_kept", problems=len(error.problems), said=error.problems[0])
+            heal.settle_accounts(replace(self.world, config=config))
+        except (Exception, SystemExit) as error:  # a plugin may raise anything
+            problems = (
+                error.problems if isinstance(error, ConfigError) else (f"{type(error).__name__} at {place(error)}",)
+            )
+            self._kept = (
+                f"configuration not taken at {self.clock():%Y-%m-%d %H:%M}Z, the one before goes on: {problems[0]}"
+            )
+            log.warning("config_kept", problems=len(problems), said=problems[0])
             return False
         self.world.config = config
-        heal.settle_accounts(self.world)
+        self._kept = None
         log.info("config_reloaded", file=config.file)
         return True
 
@@ -303,6 +318,8 @@ class Daemon:
             )
         if problem := self.bells.problem():
             why.append(f"broker away ({problem}): working without bells")
+        if self._kept is not None:
+            why.append(self._kept)
         return why
 
     def _unknown(self) -> list[str]:
@@ -323,14 +340,26 @@ class Daemon:
         self._threads.append(thread)
         thread.start()
 
+    def _do(self, *steps: tuple[str, Callable[[], object]]) -> None:
+        """Do what a thread of ours does again and again: a step that fails says so, and ends neither the others nor the thread."""
+        for name, step in steps:
+            if self._stopping.is_set():
+                return
+            try:
+                step()
+            except Exception as error:
+                away = isinstance(error, SQLAlchemyError)
+                (log.warning if away else log.error)(
+                    "step_failed", step=name, error=type(error).__name__, at=place(error)
+                )
+                if away:
+                    with suppress(SQLAlchemyError):
+                        self.store.engine.dispose()
+
     def _keep(self) -> None:
         """Prolong the claims that are being worked; keep the clock right."""
         while not self._stopping.wait(EVERY.total_seconds()):
-            try:
-                self.world.held.renew(self.store)
-                self._set_clock()
-            except SQLAlchemyError as error:
-                log.warning("keeper_waits", error=type(error).__name__)
+            self._do(("renew", lambda: self.world.held.renew(self.store)), ("clock", self._set_clock))
 
     def _set_clock(self) -> None:
         if self._played:  # its clocks are driven
@@ -345,16 +374,14 @@ class Daemon:
         """Ring while rows are due; heal once a minute."""
         healed = float("-inf")
         while not self._stopping.wait(TICK):
-            try:
-                for queue in heal.due_queues(self.world):
-                    self.bells.ring(queue)
-                if time.monotonic() - healed >= HEAL_EVERY:
-                    healed = time.monotonic()
-                    heal.beat(self.world, self.clock())
-                    heal.expire(self.world)
-                    heal.look_around(self.world)
-                    heal.prune(self.world)
-            except SQLAlchemyError as error:
-                log.warning("scheduler_waits", error=type(error).__name__)
-                with suppress(SQLAlchemyError):
-                    self.store.engine.dispose()
+            self._do(("ring", self._ring_due))
+            if time.monotonic() - healed >= HEAL_EVERY:
+                healed = time.monotonic()
+                self._do(
+                    ("beat", lambda: heal.beat(self.world, self.clock())), ("expire", lambda: heal.expire(self.world)),
+                    ("look_around", lambda: heal.look_around(self.world)), ("prune", lambda: heal.prune(self.world)),
+                )  # fmt: skip
+
+    def _ring_due(self) -> None:
+        for queue in heal.due_queues(self.world):
+            self.bells.ring(queue)

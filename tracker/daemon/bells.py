@@ -18,6 +18,7 @@ from dramatiq.brokers.redis import RedisBroker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tracker.daemon.telemetry import place
 from tracker.pipeline.world import QUEUES
 
 log = structlog.get_logger()
@@ -85,7 +86,7 @@ class Threads:
             try:
                 drain(queue, self._stopping.is_set)
             except Exception as error:  # the database may be away: say so, and try again at the next second
-                log.warning("drain_failed", queue=queue, error=type(error).__name__)
+                log.warning("drain_failed", queue=queue, error=type(error).__name__, at=place(error))
                 self._stopping.wait(IDLE)
 
 
@@ -166,7 +167,7 @@ class Redis:
             error: Exception | None = self._unrung
             try:
                 self._client.ping()
-            except redis.RedisError as problem:
+            except Exception as problem:  # this thread is what is left when bells are broken
                 error = problem
             self._heard(error)
             if error is not None:
@@ -181,7 +182,7 @@ class Redis:
         try:
             drain(queue, self._stopping.is_set)
         except Exception as error:  # nothing may land in Dramatiq's dead letters
-            log.warning("drain_failed", queue=queue, error=type(error).__name__)
+            log.warning("drain_failed", queue=queue, error=type(error).__name__, at=place(error))
         finally:
             self._room[queue].release()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
+import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -19,7 +22,7 @@ ALLOWED = frozenset(
     {
         "event", "level", "timestamp", "account", "store", "order", "status", "already", "queue", "rows", "seconds",
         "error", "said", "inbox", "outbox", "pages", "cursor", "reason", "role", "host", "port", "version", "revision",
-        "due", "file", "problems", "signal", "worker", "database", "broker", "mode", "count", "finding", "statuses", "policy",
+        "due", "file", "problems", "at", "id", "step", "signal", "worker", "database", "broker", "mode", "count", "finding", "statuses", "policy",
     }
 )  # fmt: skip
 # What a log line holds of others' words may hold what nobody told us is a secret: credentials by their names (in JSON too),
@@ -27,6 +30,8 @@ ALLOWED = frozenset(
 _SECRET = re.compile(
     r"(?i)((?:token|key|secret|password|passwd)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?|\b(?:bearer|basic)\s+)[^\s&\"',;]+"
 )
+_ROOT = f"{Path(__file__).parents[2]}/"
+_ROOMS = tuple(f"{_ROOT}{room}/" for room in ("tracker", "carriers", "adapters"))
 _QUERY = re.compile(r"\?[^\s\"']+")
 _SEGMENT = re.compile(r"(?<=/)[\w-]{22,}")
 
@@ -67,6 +72,26 @@ def logs_to(stream: TextIO) -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+
+
+def place(error: BaseException) -> str:
+    """Say where an error came from, without any value: the innermost line of ours, or of whoever raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if frame.filename.startswith(_ROOMS)] or frames
+    return f"{ours[-1].filename.removeprefix(_ROOT)}:{ours[-1].lineno}" if ours else "an unknown place"
+
+
+def tell_threads() -> None:
+    """Log a thread that ends by an error, in one line; Python would print all its values."""
+
+    def ended(told: threading.ExceptHookArgs) -> None:
+        if told.exc_value is not None:
+            name = told.thread.name if told.thread is not None else ""
+            structlog.get_logger().error(
+                "thread_ended", step=name, error=type(told.exc_value).__name__, at=place(told.exc_value)
+            )
+
+    threading.excepthook = ended
 
 
 COUNTERS = {

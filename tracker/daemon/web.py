@@ -4,116 +4,98 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable, MutableMapping
+import os
+import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import uvicorn
-from sqlalchemy.exc import SQLAlchemyError
+import structlog
 
+from tracker.daemon.private import Private, metrics
 from tracker.daemon.receiver import Receiver
+from tracker.daemon.telemetry import place
+from tracker.daemon.wire import Listener
 from tracker.pipeline.world import World
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-async def _answer(send: Send, status: int, body: bytes = b"", kind: bytes = b"text/plain; charset=utf-8") -> None:
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-class OpsApp:
-    """`/metrics`, on a port of its own."""
-
-    def __init__(self, render: Callable[[], bytes]) -> None:
-        """`render` returns the exposition text."""
-        self._render = render
-
-    async def __call__(self, scope: Scope, receive_: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return
-        if scope["path"] != "/metrics":
-            await _answer(send, 404)
-            return
-        try:
-            text = await asyncio.get_running_loop().run_in_executor(None, self._render)
-        except SQLAlchemyError:
-            await _answer(send, 503, b"database away")
-            return
-        await _answer(send, 200, text, b"text/plain; version=0.0.4; charset=utf-8")
+log = structlog.get_logger()
 
 
 class Servers:
-    """The receiver and the ops endpoint on one event loop, in a thread of their own."""
+    """All that listens, on one event loop, in a thread of its own."""
 
     def __init__(self, world: World, ready: Callable[[], list[str]], render: Callable[[], bytes]) -> None:
         """Configure all; nothing listens yet."""
-        self._web = web = world.config.root.web
-        common: dict[str, Any] = {
-            "log_config": None, "access_log": False, "lifespan": "off", "server_header": False, "date_header": False,
-            "ws": "none", "timeout_keep_alive": 30, "backlog": 1024,
-        }  # fmt: skip
-        self._failed = False
-        self._port = 0
-        self._stopping = False
-        self._stop: Callable[[], object] | None = None
-        self._receiver = Receiver(world, ready)
-        self._servers = [uvicorn.Server(uvicorn.Config(OpsApp(render), host=web.ops_host, port=web.ops_port, **common))]
-        api = world.config.root.api
+        web, api = world.config.root.web, world.config.root.api
+        self._places: list[tuple[str, Listener, str, int]] = [
+            ("web: the receiver", Receiver(world, ready), web.host, web.port),
+            (
+                "web.ops_port: /metrics",
+                Private(lambda: world.config.root.web, metrics(render)),
+                web.ops_host,
+                web.ops_port,
+            ),
+        ]
         if api.token is not None:
             from tracker.daemon.api import make
 
-            self._servers.append(uvicorn.Server(uvicorn.Config(make(world), host=api.host, port=api.port, **common)))
+            self._places.append(
+                ("api: the read API", Private(lambda: world.config.root.web, make(world)), api.host, api.port)
+            )
+        self.problem: str | None = None  # why it does not listen
+        self.ended = False  # although nobody told it to
+        self._up = threading.Event()  # it listens, or never will
+        self._stopping = False
+        self._stop: Callable[[], object] | None = None
 
     async def serve(self) -> None:
-        """Serve until told to stop. Raises OSError where the receiver's address is taken."""
+        """Serve until told to stop. Raises OSError where an address is taken."""
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-        self._port = await self._receiver.listen(self._web.host, self._web.port)
-        self._stop = partial(loop.call_soon_threadsafe, stopped.set)
-        if self._stopping:
-            stopped.set()
-        for server in self._servers:
-            server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-            server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-
-        async def receive() -> None:
+        loop.set_exception_handler(_tell)
+        try:
+            for what, listener, host, port in self._places:
+                try:
+                    await listener.listen(host, port)
+                except OSError as error:
+                    why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+                    self.problem = f"{what} cannot listen on {host}:{port}: {why}"
+                    raise
+            self._stop = partial(loop.call_soon_threadsafe, stopped.set)
+            if self._stopping:
+                stopped.set()
+            self._up.set()
             await stopped.wait()
-            await self._receiver.close()
-
-        await asyncio.gather(receive(), *(server.serve() for server in self._servers))
+        finally:
+            await asyncio.gather(*(listener.close() for _, listener, _, _ in self._places))
 
     def run(self) -> None:
-        """Serve, in this thread, until told to stop; an address that is taken ends it (uvicorn exits there)."""
+        """Serve, in this thread, until told to stop."""
         try:
             asyncio.run(self.serve())
-        except (OSError, SystemExit):
-            self._failed = True
+        except Exception as error:
+            log.error("listening_failed", error=type(error).__name__, at=place(error), said=self.problem)
+            self.problem = self.problem or f"web: cannot listen: {type(error).__name__}"
+        self.ended = not self._stopping
+        self._up.set()
 
     def started(self, timeout: float = 10.0) -> bool:
         """Wait until all listen."""
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            if self._port and all(server.started for server in self._servers):
-                return True
-            if self._failed:
-                return False
-            time.sleep(0.01)
-        return False
+        return self._up.wait(timeout) and self.problem is None
 
     def ports(self) -> tuple[int, ...]:
         """Return the ports they listen on: the receiver, the ops endpoint, and the read API where it is on."""
-        return (self._port, *(server.servers[0].sockets[0].getsockname()[1] for server in self._servers))
+        return tuple(listener.port for _, listener, _, _ in self._places)
 
     def stop(self) -> None:
         """Finish the requests at hand and stop; also before they serve, and when they have stopped."""
         self._stopping = True
-        for server in self._servers:
-            server.should_exit = True
         if self._stop is not None:
             with contextlib.suppress(RuntimeError):  # their loop is closed
                 self._stop()
+
+
+def _tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what a connection raised, in one line; asyncio would print all its values."""
+    error = context.get("exception")
+    where = place(error) if isinstance(error, BaseException) else None
+    log.error("connection_failed", error=type(error).__name__, at=where)
