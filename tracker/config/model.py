@@ -113,6 +113,13 @@ class Watch(_Part):
     """When silence and slowness become findings about an account or a carrier."""
 
     webhooks_silent_after: Duration = timedelta(hours=24)
+    webhooks_missing_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="This share of an account's scans of a day came by polls only: webhooks are missing;",
+    )
+    webhooks_missing_scans: int = Field(10, ge=1, description="of a day with so many scans or more.")
     slow_parcels: int = Field(20, ge=1, description="So many silent parcels of a carrier, and")
     slow_share: float = Field(
         0.3, gt=0, le=1, description="this share of its open ones: one finding, not one an order."

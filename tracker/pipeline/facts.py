@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -121,12 +121,13 @@ class _Parcel:
 
 
 class _Stored(NamedTuple):
-    """A scan as it is stored: who told it first, whether somebody vouches for it, and whether a look missed it."""
+    """A scan as it is stored: who told it first, whether somebody vouches for it, a look missed it, a webhook told it."""
 
     id: int
     account: str
     sure: bool
     missed: bool
+    pushed: bool
 
 
 class _Full(NamedTuple):
@@ -297,6 +298,7 @@ class _Batch:
         self.news: dict[str, int] = defaultdict(int)  # parcels of which a poll told first, by account with webhooks
         self.links: set[int] = set()  # what the fulfilment linked last names
         self.unwatched: set[str] = set()  # marks of links whose parcels nobody watches
+        self.pushed: set[int] = set()  # stored scans that a webhook tells now and none did before
         self.ahead: set[int] | None = None  # orders whose last read was ahead of its time
 
     def take(self, parsed: Sequence[Parsed]) -> None:
@@ -464,6 +466,7 @@ class _Batch:
                 for one in self.by_number[number]
                 if one.id in self.known and one.carrier == report.carrier
             ]
+            pushes = p.row.kind == "webhook"
             for scan in report.scans:
                 printed = fingerprint(scan, text_matters=p.account.carrier.text_matters)
                 for shipment_id, stored in known:
@@ -471,11 +474,15 @@ class _Batch:
                         told[shipment_id].add(printed)
                         if stored[printed].missed:
                             self.seen[stored[printed].id] = p.payload.received_at
+                        if pushes and not stored[printed].pushed and stored[printed].account == p.account.name:
+                            self.pushed.add(stored[printed].id)
                         break
                 else:
                     row = self._scan_row(p, report, number, scan, printed)
                     told[row["shipment_id"]].add(printed)
                     before = rows.get((row["shipment_id"], printed))
+                    if before is not None and before["account"] == row["account"]:
+                        row["pushed_at"] = before["pushed_at"] = before["pushed_at"] or row["pushed_at"]
                     if before is None or (before["confirmed_at"] is None and row["confirmed_at"] is not None):
                         rows[row["shipment_id"], printed] = row
             if not p.row.quiet:
@@ -485,13 +492,17 @@ class _Batch:
             knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
         if knowing:
             self._trackings(knowing)
+        pushed = {key: row["account"] for key, row in rows.items() if row["pushed_at"] is not None}
         for written in queries.put(self.connection, scans, list(rows.values()), _told_again, returning=_WRITTEN):
             new = told_of(written)
             self.fresh[written[0]].append(new)
+            if written[-1] == rows[written[0], new.fingerprint]["inbox_id"]:  # it was not told before
+                pushed.pop((written[0], new.fingerprint), None)
             if new.meaning.reason is Reason.UNMAPPED and written[-1] == rows[written[0], new.fingerprint]["inbox_id"]:
                 self.world.count(
                     "tracker_unmapped_codes_total", carrier=self.parcels[written[0]].carrier
                 )  # not told before
+        self._pushed(pushed)
 
     def _apart(self, reports: Sequence[tuple[Parsed, Report]]) -> list[tuple[Parsed, Report]]:
         """Leave out what answers tell of other shipments under the same number: see `journeys`."""
@@ -594,6 +605,19 @@ class _Batch:
             self.touched.add(parcel.id)
             self.ask_again[parcel.id, p.row.account] = None
 
+    def _pushed(self, told: Mapping[tuple[int, str], str]) -> None:
+        """Note that webhooks told scans that a poll of their account told first: those are not missing."""
+        if told:
+            s = scans.c
+            here = queries.among(self.connection, s.shipment_id, sorted({shipment_id for shipment_id, _ in told}))
+            columns = sa.select(s.id, s.shipment_id, s.fingerprint, s.account).where(here, s.pushed_at.is_(None))
+            for row in self.connection.execute(columns):
+                if told.get((row.shipment_id, row.fingerprint)) == row.account:
+                    self.pushed.add(row.id)
+        if self.pushed:
+            here = queries.among(self.connection, scans.c.id, sorted(self.pushed))
+            self.connection.execute(scans.update().where(here).values(pushed_at=self.now))
+
     def _recall(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
         """Read which scans are stored of the parcels whose full histories come: most of what they tell was told before."""
         numbers = {clean(report.number) for _, report in reports if report.complete}
@@ -651,6 +675,7 @@ class _Batch:
             "country": place.country,
             "inbox_id": p.row.id,
             "first_seen_at": self.now,
+            "pushed_at": self.now if payload.kind == "webhook" else None,
             "confirmed_at": None if shared else min(payload.received_at, self.now),
         }
 
@@ -1214,7 +1239,9 @@ def _stored(sqlite: bool) -> sa.Select[Any]:
     sure = sa.type_coerce(s.confirmed_at.is_not(None), sa.Integer)  # as it comes: rows are many
     missed = sa.type_coerce(s.missing_since.is_not(None), sa.Integer)
     here = queries.one_of(sqlite, s.shipment_id, "ids")
-    return sa.select(s.shipment_id, s.fingerprint, s.id, s.account, sure, missed).where(here, s.withdrawn_at.is_(None))
+    pushed = sa.type_coerce(s.pushed_at.is_not(None), sa.Integer)
+    columns = (s.shipment_id, s.fingerprint, s.id, s.account, sure, missed, pushed)
+    return sa.select(*columns).where(here, s.withdrawn_at.is_(None))
 
 
 @cache

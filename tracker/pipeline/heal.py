@@ -10,7 +10,7 @@ from tracker.config.model import Account
 from tracker.config.policy import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import covered, push, tell, unread
+from tracker.pipeline import covered, push, tell, unread, webhooks
 from tracker.pipeline.knowledge import count_orders
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -34,7 +34,6 @@ from tracker.store.tables import (
 
 AT_ONCE = 500
 ALIVE = "scheduler"
-SILENT_NEWS = 5  # parcels of which polls told first, since the last webhook
 
 
 def release_claims(world: World) -> None:
@@ -243,10 +242,10 @@ def backfill(world: World, store: str) -> int:
 
 
 def look_around(world: World) -> None:
-    """Find what no single order shows: silent webhooks, a slow carrier, parcels without an order, changed answers, what died."""
+    """Find what no single order shows: silent or missing webhooks, a slow carrier, parcels without an order, changed answers, what died."""
     with world.store.write() as connection:
         now = world.now()
-        _webhooks_silent(world, connection, now)
+        webhooks.look(world, connection, now)
         moved = _slow_carriers(world, connection, now)
         _without_order(world, connection, now)
         _caught_up(world, connection, now)
@@ -318,26 +317,6 @@ def _caught_up(world: World, connection: sa.Connection, now: datetime) -> None:
 
 def _told_by_webhooks(world: World) -> list[str]:
     return [account.name for account in world.config.carrier_accounts() if account.source.webhooks]
-
-
-def _webhooks_silent(world: World, connection: sa.Connection, now: datetime) -> None:
-    """Find an account whose webhooks stopped while its polls still bring news."""
-    after = world.config.root.watch.webhooks_silent_after
-    for row in connection.execute(sa.select(accounts).where(accounts.c.last_webhook_at.isnot(None))).all():
-        account = world.account(row.name)
-        if account is None or account.is_store:
-            continue
-        subject = f"account/{row.name}"
-        news = (row.poll_news or 0) if now - row.last_webhook_at >= after else 0
-        if news >= SILENT_NEWS:
-            evidence = {"account": row.name, "last_webhook": f"{row.last_webhook_at:%Y-%m-%d %H:%M}Z"}
-            finding = Finding(
-                FindingKind.WEBHOOKS_SILENT, subject, Severity.WARNING, Act.ACT, evidence, row.last_webhook_at
-            )
-            tell.open_findings(world, connection, [(None, finding)], now, by="watch")
-        elif now - row.last_webhook_at < after:
-            silent = sa.and_(findings.c.subject == subject, findings.c.kind == FindingKind.WEBHOOKS_SILENT)
-            queries.close_findings(connection, silent, now, "watch")
 
 
 def _slow_carriers(world: World, connection: sa.Connection, now: datetime) -> bool:

@@ -395,6 +395,7 @@ def _store_poll(
                 "b_id": row.id,
                 "claimed_until": None,
                 "checked_at": row.checked_at if failures else business,
+                "looked_since": row.looked_since or (None if failures else business),
                 "overdue_since": (row.overdue_since or row.next_poll_at or business) if failures else None,
                 "next_poll_at": at,
                 "tracking_state": state,

@@ -293,6 +293,7 @@ class Trackings(SQLModel, table=True):
     attempts: int = 0
     failures: int = 0
     checked_at: datetime | None = _at()
+    looked_since: datetime | None = _at()  # when a look was first answered: what came later happened while we watched
     overdue_since: datetime | None = _at()  # when it ought to have been asked: its budget is spent, or its polls fail
     answer_hash: str | None = None
     as_of: datetime | None = _at()

@@ -56,6 +56,7 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("answered_at", MOMENT, nullable=True))
     op.add_column("rereads", sa.Column("error", sa.String(), nullable=True))
     op.add_column("scans", sa.Column("pushed_at", MOMENT, nullable=True))
+    op.add_column("trackings", sa.Column("looked_since", MOMENT, nullable=True))
     op.add_column("rereads", sa.Column("not_before", MOMENT, nullable=True))
     op.add_column("fulfilment_shipments", sa.Column("unwatched", sa.String(), nullable=True))
     unwatched = sa.text("unwatched IS NOT NULL")
