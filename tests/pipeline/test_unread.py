@@ -276,6 +276,25 @@ def test_what_is_asked_sooner_stays_so_and_a_page_that_holds_it_again_hurries_no
     assert lab.one(t.rereads).not_before is None, "a new word is looked for at once"
 
 
+def test_an_unreadable_order_that_its_shop_holds_no_more_is_no_finding_any_more(payloads: Payloads) -> None:
+    lab = payloads.lab
+    lab.rest.place("#1", lab.clock(), status="Processing")
+    payloads.put("kart", Unread("$.orders[0].items[0].ref", "is missing", "R2"), an_order("R1"), kind="sweep")
+    lab.work()
+    assert len(payloads.findings("order_unreadable")) == 1, "it was not found once: that may be a mistake"
+
+    for _ in range(12):
+        lab.rest.outgoing.clear()
+        lab.clock.move_to(lab.clock() + H)
+        lab.rested()
+        lab.work()
+    assert payloads.findings("order_unreadable") == []
+    assert (
+        lab.rows(t.findings, t.findings.c.kind == "order_unreadable")[-1].closed_reason == "the shop holds it no more"
+    )
+    assert lab.rows(t.rereads, t.rereads.c.ref == "R2") == []
+
+
 def test_a_dismissed_order_stays_dismissed_while_the_same_piece_is_wrong_wherever_it_stands(payloads: Payloads) -> None:
     lab = payloads.lab
     payloads.put("kart", an_order("R1"), Unread("$.orders[1].items[0].ref", "is missing", "R2"), kind="sweep")

@@ -30,7 +30,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Payload, Refs, Registered, Summary, Unread
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import gone, rests, sweep, tell
+from tracker.pipeline import gone, rests, sweep, tell, unread
 from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
@@ -489,6 +489,8 @@ def _store_reads(
                 .values(claimed_until=None, missed_at=row.missed_at or business, not_before=business + gone.LOOK_AGAIN)
             )
         else:
+            if row.ref in missing:
+                unread.left(connection, account.name, row.ref, business)
             if order is not None and row.ref in missing:
                 gone.leave(world, connection, account, order, business)
             elif order is not None:
