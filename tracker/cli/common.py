@@ -18,7 +18,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tracker.clock import PLAYED, played, system_now
+from tracker.clock import PLAYED, moment, played, system_now
 from tracker.config.load import load_config
 from tracker.config.model import Config
 from tracker.daemon.http import Clients, NoVault
@@ -148,3 +148,11 @@ def cell(value: Any) -> str:
         return f"{value:%Y-%m-%d %H:%M}"
     shown = mask(str(value))  # before it is folded into lines
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown).replace("[", "\\[")
+
+
+def as_of(text: str | None) -> datetime | None:
+    """Read the moment of an `--at`, None where there is none. Raises UsageError."""
+    try:
+        return moment(text) if text is not None else None
+    except ValueError as error:
+        raise click.UsageError(f"--at {text!r}: {error}") from None

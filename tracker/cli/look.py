@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tracker.cli.common import cell as show
 from tracker.cli.common import (
+    as_of,
     config_option,
     json_option,
     open_world,
@@ -18,7 +17,7 @@ from tracker.cli.common import (
     read_config,
     show_table,
 )
-from tracker.clock import moment
+from tracker.cli.common import cell as show
 from tracker.config.plugins import load, names
 from tracker.domain.errors import TrackerError
 from tracker.pipeline.evidence import pack
@@ -57,7 +56,7 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 )
 def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
     """Explain why: scans, their meanings, the rules that fired, writes with receipts, what would be written now."""
-    told = explanation(open_world(read_config(file)), what, at=_moment(at))
+    told = explanation(open_world(read_config(file)), what, at=as_of(at))
     if as_json:
         print_json(told)
     _require(told, what)
@@ -67,7 +66,13 @@ def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
         _print_order(order)
         now = order.get("now")
         if now:
-            out.print("[bold]now[/]")
+            out.print(f"[bold]{'then' if told.get('at') else 'now'}[/]")
+            kept = "" if now["policy_kept"] else ", which is not kept whole: these are the rules of now"
+            out.print(f"  policy {now['policy']}{kept}")
+            for drift in now["drift"]:
+                out.print(
+                    f"  {drift['drift']}: shop {drift['shop']}, carrier {drift['carrier']}, since {show(drift['since'])}"
+                )
             for rule in now["because"]:
                 out.print(f"  rule {show(rule)}")
             out.print(f"  would write: {', '.join(now['would_write']) or 'nothing'} (mode {now['mode']})")
@@ -81,15 +86,6 @@ def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
         show_table("decisions, newest first", columns, rows, empty="no decision yet")
 
 
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return moment(text)
-    except ValueError as error:
-        raise click.UsageError(f"--at {text!r}: {error}") from None
-
-
 @click.command()
 @click.argument("order")
 @config_option
@@ -99,7 +95,7 @@ def _moment(text: str | None) -> datetime | None:
 @click.option("--at", "at", metavar="MOMENT", help="As of a moment.")
 def evidence(order: str, file: Path, output: Path, at: str | None) -> None:
     """Pack what proves an order's story: JSON, one readable page, the raw payloads, proof links, and their hashes."""
-    count = pack(open_world(read_config(file)), order, output, at=_moment(at))
+    count = pack(open_world(read_config(file)), order, output, at=as_of(at))
     click.echo(f"{output}: evidence.json, index.html, {count} raw payloads, SHA256SUMS")
 
 

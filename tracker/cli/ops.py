@@ -81,8 +81,10 @@ def _show(
             shown = [[_plain(row.get(key)) for _, key in columns] for row in rows]
             show_table(title, [name for name, _ in columns], shown, empty=known.sentence(empty) if known else empty)
         if known is not None and not (as_json and (rows or known.whole)):
-            if known.gaps and (rows or known.whole):
-                click.echo("and this is not known:", err=as_json)
+            if as_json:
+                click.echo(known.sentence(empty), err=True)
+            elif known.gaps and (rows or known.whole):
+                click.echo("and this is not known:")
             for gap in known.gaps:
                 click.echo(f"  {gap}", err=as_json)
         if not watch:

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from tracker.cli.common import all_of, cell, config_option, json_option, open_world, out, print_json, read_config
+from tracker.cli.common import (
+    all_of,
+    as_of,
+    cell,
+    config_option,
+    json_option,
+    open_world,
+    out,
+    print_json,
+    read_config,
+)
 from tracker.config.policy import duration
 from tracker.domain.gates import into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
@@ -92,10 +102,14 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
 @store_option
 @by_option
 @click.option("--reason", default="", help="Why it is asked; a cancel needs one, and it is kept.")
-def may(order: str, status: str, file: Path, as_json: bool, store: str | None, by: str, reason: str) -> None:
+@click.option("--at", "at", metavar="MOMENT", help="As of a moment, such as 2026-11-02T09:00Z: what was known then.")
+def may(
+    order: str, status: str, file: Path, as_json: bool, store: str | None, by: str, reason: str, at: str | None
+) -> None:
     """Ask the gate: may ORDER go to STATUS? Answers yes (exit 0) or no (exit 1), with the rule and the evidence."""
     world = open_world(read_config(file))
-    gate = say_.may(world, say_.find_one(world, order, store), OrderStatus(status), reason=reason, by=by)
+    row = say_.find_one(world, order, store)
+    gate = say_.may(world, row, OrderStatus(status), reason=reason, by=by, at=as_of(at))
     answer: dict[str, Any] = {
         "order": order, "to": status, "allowed": gate.allowed, "rule": gate.rule, "evidence": dict(gate.evidence),
         "needs": gate.needs or None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -89,13 +89,16 @@ def _findings(world: World, query: dict[str, str]) -> Any:
     )  # fmt: skip
 
 
-def _order(world: World, query: dict[str, str]) -> Any:
+def _at(query: dict[str, str]) -> datetime | None:
     try:
-        at = moment(query["at"]) if "at" in query else None
+        return moment(query["at"]) if "at" in query else None
     except ValueError as error:
         raise Wrong(f"at: {error}") from None
+
+
+def _order(world: World, query: dict[str, str]) -> Any:
     row = say.find_one(world, query["ref"], query["store"])
-    told = explanation(world, row.number, at=at)
+    told = explanation(world, row.number, at=_at(query))
     return next((order for order in told["orders"] if order["id"] == row.id), None)
 
 
@@ -104,7 +107,7 @@ def _gate(world: World, query: dict[str, str]) -> Any:
     if to is None:
         raise Wrong("to: name the status that is asked for")
     row = say.find_one(world, query["ref"], query["store"])
-    gate = say.may(world, row, OrderStatus(to), reason=query.get("reason", ""))
+    gate = say.may(world, row, OrderStatus(to), reason=query.get("reason", ""), at=_at(query))
     return {
         "order": row.number, "store": row.store, "to": to, "allowed": gate.allowed, "rule": gate.rule,
         "evidence": dict(gate.evidence), "needs": gate.needs or None,
@@ -148,7 +151,8 @@ PATHS: dict[str, tuple[str, dict[str, str], Ask]] = {
     "/codes": ("Codes without a meaning", {"limit": ""}, lambda w, q: ops.suggest(w, limit=_limit(q))),
     "/orders/{store}/{ref}": ("An order and why it stands so", {"at": "as of a moment"}, _order),
     "/orders/{store}/{ref}/gate": (
-        "May the order go to a status?", {"to": "the status", "reason": "why it is asked"}, _gate,
+        "May the order go to a status?",
+        {"to": "the status", "reason": "why it is asked", "at": "as of a moment"}, _gate,
     ),
 }  # fmt: skip
 

@@ -36,7 +36,8 @@ def pack(world: World, what: str, path: Path, *, at: datetime | None = None) -> 
     with world.store.read() as connection:
         for order in told["orders"]:
             parcels = [parcel["id"] for parcel in order["parcels"]]
-            links = connection.execute(sa.select(shipment_links).where(shipment_links.c.shipment_id.in_(parcels)))
+            named = sa.select(shipment_links).where(shipment_links.c.shipment_id.in_(parcels))
+            links = connection.execute(named if at is None else named.where(shipment_links.c.first_seen_at <= at))
             order["links"] = [{"number": r.number, "carrier": r.carrier, "relation": r.relation} for r in links]
             ids = {scan["inbox"] for parcel in order["parcels"] for scan in parcel["scans"] if scan["inbox"]}
             v = order_versions.c

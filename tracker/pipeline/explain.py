@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,13 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import Action, Order, Shipment
+from tracker.domain.ledger import compare
 from tracker.domain.numbers import candidates, clean, doubtful
-from tracker.domain.reconcile import reconcile
+from tracker.domain.reconcile import US, reconcile
 from tracker.pipeline import state
 from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.knowledge import of_order
+from tracker.pipeline.state import InForce
 from tracker.pipeline.world import World
-from tracker.store.codec import ACTION
+from tracker.store.codec import ACTION, ORDER, dump
 from tracker.store.tables import (
     accounts,
     decisions,
@@ -66,11 +68,12 @@ def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[
     """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history.
 
     `at`: as of an earlier moment, from what was known by then: what was told later, decided later or done later is left
-    out, and the rules are those that fire on the state of then, under the policy in force now.
+    out, and the rules are those that fire on the state of then, under the policy and mode of then.
     """
     told = overview(world, what)
     with world.store.read() as connection:
         states = state.account_rows(connection)
+        past = state.Past(connection)
         for order in told["orders"]:
             row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
             decided = sa.select(decisions).where(decisions.c.order_id == row.id)
@@ -92,20 +95,38 @@ def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[
             ]  # fmt: skip
             account = world.account(row.store)
             known = state.orders_of(connection, [row], until=at).get(row.id)
+            then = None
+            if account is not None:
+                then = (
+                    past.in_force(account, at)
+                    if at is not None
+                    else InForce(account.policy, account.policy_hash, account.mode)
+                )
             if at is None:
                 parcels = state.shipments_of(connection, [row.id])[row.id]
             else:
                 parcels = state.shipments_at(connection, [row.id], at)[row.id]
                 _as_of(order, known, parcels, at)
-            if account is not None and known is not None:
+                if known is not None and then is not None:
+                    order["owner"] = str(then.policy.owner_of(known)[0])
+                last = connection.execute(decided.order_by(decisions.c.id.desc()).limit(1)).first()
+                _findings_of(order["findings"], last.findings if last else ())
+            if then is not None and known is not None:
                 quiet = state.quiet_until(states, row)
-                decision = reconcile(known, parcels, account.policy, at or world.now(), connected_at=quiet)
+                moment = at or world.now()
+                decision = reconcile(known, parcels, then.policy, moment, connected_at=quiet)
                 order["now"] = {
                     "because": list(decision.because),
                     "would_write": [_what(a) for a in decision.actions],
+                    "drift": [
+                        {"drift": d.kind, "shop": d.shop, "carrier": d.carrier, "since": d.since, "caused_by": d.caused_by}
+                        for d in compare(known, parcels, then.policy, moment).drifts
+                    ],
                     "look_again_at": decision.look_again_at,
-                    "mode": account.mode,
-                }
+                    "mode": then.mode,
+                    "policy": f"{then.policy.name} {then.hash[:8]}",
+                    "policy_kept": then.kept,
+                }  # fmt: skip
     if at is not None:
         told["at"] = at
         told["orders"] = [order for order in told["orders"] if order["placed_at"] <= at]
@@ -115,30 +136,72 @@ def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[
 def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipment], at: datetime) -> None:
     """Take out of an overview what was not known at a moment, and what is known by now."""
     del order["known"]
+    order["gone"] = order["gone"] if order["gone"] and order["gone"]["since"] <= at else None
     if known is not None:
         order |= {
             "status": known.status, "raw_status": known.raw_status, "payment": known.payment, "actor": known.actor,
-            "raw_payment": known.raw_payment,
+            "raw_payment": known.raw_payment, **_facts(dump(ORDER, known)),
         }  # fmt: skip
-    then = {(p.carrier, p.number, p.generation): p.summary for p in parcels}
+    seen = [version for version in order["versions"] if version["seen_at"] <= at]
+    order |= {"read_at": None, "version": seen[0]["version"] if seen else None, "urgent": None}
+    then = {(p.carrier, p.number, p.generation): p for p in parcels}
     kept = []
     for parcel in order["parcels"]:
-        summary = then.get((parcel["carrier"], parcel["number"], parcel["generation"]))
-        if summary is None:
+        shipment = then.get((parcel["carrier"], parcel["number"], parcel["generation"]))
+        if shipment is None:
             continue
+        summary = shipment.summary
         parcel |= {
             "status": summary.status, "reason": summary.reason, "since": summary.since, "place": str(summary.place),
             "last_scan_at": summary.last_scan_at, "disputed": summary.disputed,
-            "scans": [s for s in parcel["scans"] if s["first_seen_at"] <= at],
+            "edd": shipment.edd.ends if shipment.edd else None,
+            "proof": parcel["proof"] if summary.delivered_at is not None else None,
+            "scans": [_scan_of(s, at) for s in parcel["scans"] if s["first_seen_at"] <= at],
+            "watched_by": [],  # what accounts knew of it then is not kept
         }  # fmt: skip
         kept.append(parcel)
     order["parcels"] = kept
     order["findings"] = [f for f in order["findings"] if f["opened_at"] <= at]
     for finding in order["findings"]:
+        finding["snoozed_until"] = None
         if finding["closed_at"] is not None and finding["closed_at"] > at:
             finding |= {"closed_at": None, "closed_by": None, "closed_reason": None}
-    order["writes"] = [w for w in order["writes"] if w["created_at"] <= at]
+    ours = [version["seen_at"] for version in seen if version["actor"] == US]
+    order["writes"] = [_write_of(w, at, ours) for w in order["writes"] if w["created_at"] <= at]
     order["statements"] = [s for s in order["statements"] if s["at"] <= at]
+
+
+def _scan_of(scan: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """Return a scan as it was known at a moment: confirmed and withdrawn only where it was so by then."""
+    confirmed, withdrawn = scan["confirmed_at"], scan["withdrawn_at"]
+    return scan | {
+        "confirmed": confirmed is not None and confirmed <= at,
+        "withdrawn": withdrawn is not None and withdrawn <= at,
+        "confirmed_at": confirmed if confirmed is not None and confirmed <= at else None,
+        "withdrawn_at": withdrawn if withdrawn is not None and withdrawn <= at else None,
+    }
+
+
+def _write_of(write: dict[str, Any], at: datetime, ours: Sequence[datetime]) -> dict[str, Any]:
+    """Return a write as it stood at a moment: what was done later had not been done.
+
+    `ours`: when an order was seen as we wrote it; a write ends by the database's clock, and that need not be this one.
+    """
+    done = any(write["created_at"] <= seen for seen in ours)
+    if write["ended_at"] is None or write["ended_at"] <= at or done:
+        return write
+    waited = write["state"] not in ("observed", "superseded")
+    return write | {"state": "pending" if waited else write["state"], "receipt": None, "error": None, "ended_at": None}
+
+
+def _findings_of(told: Sequence[dict[str, Any]], decided: Sequence[dict[str, Any]]) -> None:
+    """Give findings the words that the last decision of then had for them: they are refreshed while they are open."""
+    words = {(f["subject"], f["kind"]): f for f in decided}
+    for finding in told:
+        then = words.get((finding["subject"], finding["kind"]))
+        if then is not None:
+            finding |= {key: then[key] for key in ("severity", "act", "evidence")}
+            finding["proposal"] = then["proposal"] or None
 
 
 def first_writes(world: World, store: str, limit: int = MOST) -> tuple[int, list[dict[str, Any]]]:
@@ -203,37 +266,39 @@ def _order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any
         "gone": {"since": row.gone_at, "why": row.gone_why} if row.gone_at else None,
         "version": row.version,
         "urgent": row.urgent,
-        "status_reason": row.facts.get("status_reason") or None,
         "actor": row.facts.get("actor"),
-        "method": row.facts.get("method") or None,
-        "service": row.facts.get("service") or None,
-        "address": row.facts.get("address") or None,
-        "pays_by": row.facts.get("pays_by") or None,
-        "items": [
-            {k: item.get(k) for k in ("ref", "name", "ordered", "removed", "shippable", "short")}
-            for item in row.facts["items"]
-        ],
+        **_facts(row.facts),
         "statements": [
             {"kind": s.kind, "text": s.text, "by": s.by, "at": s.at, "status": s.status, "override": s.override}
             for s in connection.execute(
                 sa.select(statements).where(statements.c.order_id == row.id).order_by(statements.c.id)
             )
         ],
-        "fulfilments": [
-            {"ref": f["ref"], "status": f["status"], "shown": (f["published"] or {}).get("raw"),
-             "pieces": dict(f.get("quantities") or ()), "unreadable": f.get("unreadable") or []}
-            for f in row.facts["fulfilments"]
-        ],
         "parcels": [_parcel(connection, parcel, typed.get(parcel.number)) for parcel in parcels],
         "findings": [_finding(f) for f in _findings(connection, row.id)],
         "writes": [
             {
                 "status": _what(ACTION.validate_python(w.action)), "kind": w.kind, "id": w.id, "created_at": w.created_at, "state": w.state, "happened_at": w.action["happened_at"],
-                "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules,
+                "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules, "ended_at": w.ended_at,
             }
             for w in connection.execute(
                 sa.select(outbox).where(outbox.c.order_id == row.id).order_by(outbox.c.id.desc()).limit(MOST)
             )
+        ],
+    }  # fmt: skip
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of an order's facts beside its statuses."""
+    return {
+        **{name: facts.get(name) or None for name in ("status_reason", "method", "service", "address", "pays_by")},
+        "items": [
+            {k: item.get(k) for k in ("ref", "name", "ordered", "removed", "shippable", "short")} for item in facts["items"]
+        ],
+        "fulfilments": [
+            {"ref": f["ref"], "status": f["status"], "shown": (f["published"] or {}).get("raw"),
+             "pieces": dict(f.get("quantities") or ()), "unreadable": f.get("unreadable") or []}
+            for f in facts["fulfilments"]
         ],
     }  # fmt: skip
 
@@ -252,7 +317,7 @@ def _findings(connection: Connection, order_id: int) -> Sequence[Row[Any]]:
 
 def _finding(row: Row[Any]) -> dict[str, Any]:
     return {
-        "id": row.id, "kind": row.kind, "severity": row.severity, "act": row.act, "opened_at": row.opened_at,
+        "id": row.id, "kind": row.kind, "subject": row.subject, "severity": row.severity, "act": row.act, "opened_at": row.opened_at,
         "proposal": row.proposal or None, "snoozed_until": row.snoozed_until, "closed_reason": row.closed_reason,
         "closed_at": row.closed_at, "closed_by": row.closed_by, "evidence": row.evidence,
     }  # fmt: skip
@@ -291,6 +356,7 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
                 "place": ", ".join(p for p in (s.city, s.region, s.country) if p),
                 "account": s.account, "inbox": s.inbox_id, "first_seen_at": s.first_seen_at,
                 "confirmed": s.confirmed_at is not None, "withdrawn": s.withdrawn_at is not None,
+                "confirmed_at": s.confirmed_at, "withdrawn_at": s.withdrawn_at,
             }
             for s in told
         ],

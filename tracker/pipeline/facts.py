@@ -741,7 +741,7 @@ class _Batch:
             values = parcels.setdefault(parcel.id, {})
             if not stale and report.edd is not None and report.edd != parcel.edd:
                 parcel.edd = report.edd
-                values |= {"edd_begins": report.edd.begins, "edd_ends": report.edd.ends}
+                values |= {"edd_begins": report.edd.begins, "edd_ends": report.edd.ends, "edd_told_at": self.now}
             if report.proof is not None and (report.proof.signed or report.proof.photo):
                 values["proof"] = dump(PROOF, report.proof)
             if report.piece and not parcel.piece:

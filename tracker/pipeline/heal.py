@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from tracker.pipeline import covered, push, tell, unread, webhooks
 from tracker.pipeline.knowledge import count_orders
 from tracker.pipeline.world import World
 from tracker.store import queries
+from tracker.store.codec import EXACT, dump_policy
 from tracker.store.engine import database_now
 from tracker.store.tables import (
     accounts,
@@ -25,6 +27,7 @@ from tracker.store.tables import (
     orders,
     outbox,
     policies,
+    policy_uses,
     rereads,
     scans,
     shipment_links,
@@ -60,10 +63,13 @@ def settle_accounts(world: World) -> None:
                 "kind": kind, "mode": mode, "credentials": account.credentials, "policy_hash": policy_hash,
             }  # fmt: skip
             if policy_hash:
+                body = {**policy_values(account.policy), EXACT: dump_policy(account.policy)}
+                known_as = queries.upsert(connection, policies)
                 connection.execute(
-                    queries.upsert(connection, policies).on_conflict_do_nothing(),
-                    {"hash": policy_hash, "body": policy_values(account.policy), "first_seen_at": now},
+                    known_as.on_conflict_do_update(index_elements=["hash"], set_={"body": known_as.excluded.body}),
+                    {"hash": policy_hash, "body": body, "first_seen_at": now},
                 )
+                _in_force(connection, account, row, now)
             if row is None:
                 connection.execute(
                     queries.upsert(connection, accounts).on_conflict_do_nothing(),
@@ -84,6 +90,24 @@ def settle_accounts(world: World) -> None:
     covered.settle(world)
     for queue in ("inbox", "reconcile", "poll", "push"):
         world.ring(queue)
+
+
+def _in_force(connection: sa.Connection, account: Account, row: sa.Row[Any] | None, now: datetime) -> None:
+    """Note since when a store's policy and mode are in force, so that a look back finds those of then."""
+    u = policy_uses.c
+    last = connection.execute(sa.select(policy_uses).where(u.store == account.name).order_by(u.since.desc())).first()
+    if last is not None and (last.hash, last.mode) == (account.policy_hash, account.mode):
+        return
+    since = now
+    if (
+        last is None and row is not None and row.policy_hash == account.policy_hash
+    ):  # of a version before, which kept none
+        first = connection.execute(sa.select(policies.c.first_seen_at).where(policies.c.hash == account.policy_hash))
+        since = first.scalar() or now
+    use = {"store": account.name, "since": since, "hash": account.policy_hash, "mode": account.mode}
+    insert = queries.upsert(connection, policy_uses)
+    changed = {"hash": insert.excluded.hash, "mode": insert.excluded.mode}
+    connection.execute(insert.on_conflict_do_update(index_elements=["store", "since"], set_=changed), use)
 
 
 def unspoken(account: Account) -> list[str]:

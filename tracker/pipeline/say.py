@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -91,16 +92,33 @@ def read(world: World, order: sa.Row[Any]) -> Order:
         return state.orders_of(connection, [order])[order.id]
 
 
-def may(world: World, order: sa.Row[Any], to: OrderStatus, *, reason: str = "", by: str = "") -> Gate:
-    """Ask a gate; an answer that took a reason keeps it (KE-11)."""
+def may(
+    world: World,
+    order: sa.Row[Any],
+    to: OrderStatus,
+    *,
+    reason: str = "",
+    by: str = "",
+    at: datetime | None = None,
+) -> Gate:
+    """Ask a gate; an answer that took a reason keeps it (KE-11).
+
+    `at`: what it answered at an earlier moment, by the policy, the order and the scans of then; nothing is kept.
+    """
     account = world.account(order.store)
     if account is None:
         raise TrackerError(f"no store {order.store!r} in the configuration")
     with world.store.read() as connection:
-        known = state.orders_of(connection, [order])[order.id]
-        parcels = state.shipments_of(connection, [order.id])[order.id]
-    answer = gate_of(known, parcels, account.policy, to, reason=reason)
-    if reason and by:
+        known = state.orders_of(connection, [order], until=at).get(order.id)
+        if known is None:
+            raise TrackerError(f"the order {order.number!r} was not known at {at:%Y-%m-%d %H:%M}Z")
+        if at is None:
+            parcels, policy = state.shipments_of(connection, [order.id])[order.id], account.policy
+        else:
+            parcels = state.shipments_at(connection, [order.id], at)[order.id]
+            policy = state.Past(connection).in_force(account, at).policy
+    answer = gate_of(known, parcels, policy, to, reason=reason)
+    if reason and by and at is None:
         said = f"{to}: {'yes' if answer.allowed else 'no'} ({answer.rule}): {reason}"
         say(world, order, StatementKind.GATE_REASON, said, by, status=to)
     return answer

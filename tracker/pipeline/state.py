@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import groupby
@@ -17,18 +17,22 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from tracker.config.model import Account
 from tracker.domain.facts import ALWAYS, Edd, Meaning, Order, Shipment, Stand, Statement, Summary, Told
+from tracker.domain.policy import Policy
 from tracker.domain.timeline import MOST_SCANS, summarize
 from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
 from tracker.pipeline.facts import TOLD, told_of
 from tracker.store import queries
-from tracker.store.codec import ORDER, SUMMARY
+from tracker.store.codec import EXACT, ORDER, POLICY, SUMMARY
 from tracker.store.tables import (
     accounts,
     findings,
     fulfilment_shipments,
     fulfilments,
     order_versions,
+    policies,
+    policy_uses,
     scans,
     shipments,
     statements,
@@ -126,6 +130,57 @@ def _asked_until(summary: Summary, watches: Sequence[Row[Any]]) -> datetime | No
     return max(asked, default=None)
 
 
+def slow_at(connection: Connection, at: datetime) -> frozenset[str]:
+    """Return the carriers that were known to be slow at a moment."""
+    f = findings.c
+    then = sa.and_(
+        f.kind == FindingKind.CARRIER_SLOWDOWN, f.opened_at <= at, sa.or_(f.closed_at.is_(None), f.closed_at > at)
+    )
+    return frozenset(s.removeprefix("carrier/") for s in connection.execute(sa.select(f.subject).where(then)).scalars())
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A policy and a mode as they were in force. `kept`: false where an older version stored the policy in part only."""
+
+    policy: Policy
+    hash: str
+    mode: str
+    kept: bool = True
+
+
+class Past:
+    """The policies of then: each is read once."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read on this connection."""
+        self._connection = connection
+        self._uses: dict[str, list[Row[Any]]] = {}
+        self._policies: dict[str, Policy | None] = {}
+
+    def in_force(self, account: Account, at: datetime) -> InForce:
+        """Return what was in force in a store at a moment; before the first that is kept, the first."""
+        if account.name not in self._uses:
+            u = policy_uses.c
+            told = sa.select(policy_uses).where(u.store == account.name).order_by(u.since)
+            self._uses[account.name] = list(self._connection.execute(told))
+        uses = self._uses[account.name]
+        use = next((one for one in reversed(uses) if one.since <= at), uses[0] if uses else None)
+        if use is None or use.hash == account.policy_hash:
+            return InForce(account.policy, account.policy_hash, use.mode if use else account.mode)
+        policy = self._policy(use.hash)
+        return InForce(policy or account.policy, use.hash, use.mode, policy is not None)
+
+    def _policy(self, hash_: str) -> Policy | None:
+        if hash_ not in self._policies:
+            body = self._connection.execute(sa.select(policies.c.body).where(policies.c.hash == hash_)).scalar()
+            try:
+                self._policies[hash_] = POLICY.validate_python((body or {})[EXACT])
+            except (KeyError, ValueError):  # of a version that kept it for reading only, or of a newer one
+                self._policies[hash_] = None
+        return self._policies[hash_]
+
+
 Reading = Callable[[Row[Any]], Meaning | None]
 
 
@@ -138,9 +193,10 @@ def shipments_at(
 ) -> dict[int, list[Shipment]]:
     """Return the shipments of orders as of a moment, from the scans that were known by then.
 
-    `reading` gives a scan row another meaning (a new mapping); None where it has none. Estimates are the present ones:
-    their history is not kept.
+    `reading` gives a scan row another meaning (a new mapping); None where it has none. An estimate that was told later is
+    left out; the one before it is not kept.
     """
+    slow = slow_at(connection, until)
     present: dict[int, list[tuple[int, Shipment]]] = defaultdict(list)
     rows = connection.execute(
         sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, shipments)
@@ -155,12 +211,14 @@ def shipments_at(
     asked = set(connection.execute(watched).scalars())
     for row in rows:
         summary = summarize(told[row.id])
-        edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
+        known = row.edd_told_at is None or row.edd_told_at <= until
+        edd = Edd(row.edd_begins, row.edd_ends) if known and row.edd_begins and row.edd_ends else None
         state = TrackingState.ACTIVE if summary.scans else TrackingState.PENDING
         until_ = ALWAYS if row.id in asked or summary.scans else None
         shipment = Shipment(
-            row.carrier, row.number, row.generation, summary, state, edd, row.linked_at, asked_until=until_
-        )
+            row.carrier, row.number, row.generation, summary, state, edd, row.linked_at, row.carrier in slow,
+            asked_until=until_,
+        )  # fmt: skip
         if all(row.id != known for known, _ in present[row.order_id]):
             present[row.order_id].append((row.id, shipment))
     return {order_id: [shipment for _, shipment in present[order_id]] for order_id in order_ids}

@@ -1,7 +1,7 @@
 """What would change under another policy, or another mapping of codes: replayed over history, writing nothing.
 
-Each moment at which an order was decided is made again from what was known then, and decided twice: by the configuration
-in force and by the new one. What differs is counted by store and change, with samples. Bodies are not needed.
+Each moment at which an order was decided is made again from what was known then, and decided twice: by the policy that was
+in force then and by the new one. What differs is counted by store and change, with samples. Bodies are not needed.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def what_if(
             if not rows:
                 return answer
             states = state.account_rows(connection)
+            past = state.Past(connection)
             moments: dict[int, list[tuple[datetime, int]]] = {}
             told = sa.select(d.order_id, d.at, d.order_version).where(
                 d.order_id.in_([r.id for r in rows]), d.at >= since
@@ -97,7 +98,7 @@ def what_if(
                     if order is None:
                         continue
                     parcels = state.shipments_at(connection, [row.id], at)[row.id]
-                    old = reconcile(order, parcels, before.policy, at, connected_at=quiet)
+                    old = reconcile(order, parcels, past.in_force(before, at).policy, at, connected_at=quiet)
                     if mapping:
                         parcels = state.shipments_at(connection, [row.id], at, reading=reading)[row.id]
                     new = reconcile(order, parcels, after.policy, at, connected_at=quiet)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from tracker.domain.facts import Action, Finding, Order, Proof, Receipt, Summary
+from tracker.domain.policy import Policy
 
 ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
@@ -15,6 +17,9 @@ SUMMARY: TypeAdapter[Summary] = TypeAdapter(Summary)
 FINDING: TypeAdapter[Finding] = TypeAdapter(Finding)
 RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
 PROOF: TypeAdapter[Proof] = TypeAdapter(Proof)
+POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
+
+EXACT = "exact"  # the key of a stored policy under which it stands whole
 
 
 def dump(adapter: TypeAdapter[Any], value: Any) -> Any:
@@ -45,3 +50,10 @@ def _leave_out(stored: dict[str, Any], key: str) -> None:
 def plain(text: str, most: int = 200) -> str:
     """Return a text as any database takes it: clipped, without NUL, without half a character."""
     return text[:most].replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def dump_policy(policy: Policy) -> Any:
+    """Return the JSON form of a policy, whole: what it makes can be asked again when another one is in force."""
+    names = policy.__dataclass_fields__
+    plain: dict[str, Any] = {n: dict(value) for n in names if isinstance(value := getattr(policy, n), Mapping)}
+    return dump(POLICY, replace(policy, **plain))

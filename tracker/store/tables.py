@@ -147,6 +147,7 @@ class PolicyUses(SQLModel, table=True):
     store: str = Field(primary_key=True)
     since: datetime = Field(sa_type=Utc, primary_key=True)
     hash: str
+    mode: str
 
 
 class Orders(SQLModel, table=True):
@@ -232,6 +233,7 @@ class Shipments(SQLModel, table=True):
     summary: dict[str, Any] = _json()
     edd_begins: datetime | None = _at()
     edd_ends: datetime | None = _at()
+    edd_told_at: datetime | None = _at()  # since when we know of this estimate
     piece: str | None = None
     proof: dict[str, Any] | None = _json(null=True)
     starts_at: datetime = _at(null=False)

@@ -44,7 +44,9 @@ def upgrade() -> None:
         sa.Column("store", sa.String(), primary_key=True, nullable=False),
         sa.Column("since", MOMENT, primary_key=True, nullable=False),
         sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("mode", sa.String(), nullable=False),
     )
+    op.add_column("shipments", sa.Column("edd_told_at", MOMENT, nullable=True))
     op.add_column("orders", sa.Column("gone_at", MOMENT, nullable=True))
     op.add_column("orders", sa.Column("gone_why", sa.String(), nullable=True))
     op.add_column("scans", sa.Column("missing_since", MOMENT, nullable=True))
