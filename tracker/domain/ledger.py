@@ -198,39 +198,40 @@ class _Case:
     def behind(self) -> Iterator[Drift]:
         """Say where the carriers prove more than the order's status says: all or nothing, as for what is written."""
         order = self.order
-        parts = [(f, [p for p in parcels if p.summary.status is not S.CANCELLED]) for f, parcels in self.parts]
-
-        def whole(fits: frozenset[ShippingStatus] | None) -> bool:
-            there = [
-                f
-                for f, parcels in parts
-                if parcels and all(_handed_over(p) if fits is None else p.summary.status in fits for p in parcels)
-            ]
-            return covers(order, there)
-
-        if (
-            order.status in (O.DELIVERED, O.RETURNED) or order.partial
-        ):  # of what was read in part nobody knows the whole
-            return
-        if whole(frozenset({S.DELIVERED})):
-            wanted = self.nearest(O.DELIVERED)
-        elif whole(frozenset({S.RETURNED})):
-            wanted = O.RETURNED if O.RETURNED in self.policy.says else self.nearest(O.SHIPPED)
-        elif whole(None):
-            wanted = self.nearest(self.finer())
-        elif order.status is not O.ON_HOLD and any(_handed_over(p) for _, parcels in parts for p in parcels):
-            wanted = O.PARTIALLY_SHIPPED if O.PARTIALLY_SHIPPED in self.policy.says else None
-        else:
-            return
-        here = -1 if order.status.rank is None else order.status.rank  # on hold: nothing was to leave
-        if wanted is None or wanted.rank is None or here >= wanted.rank:
+        if order.status in (O.DELIVERED, O.RETURNED) or order.partial:  # read in part: nobody knows the whole
             return
         moved = [p for p in self.counted if _handed_over(p)]
+        wanted = self.proven({p.summary.status for p in moved}) if moved else None
+        here = -1 if order.status.rank is None else order.status.rank  # on hold: nothing was to leave
         parcel = aggregate(moved)
-        assert parcel is not None  # something was handed over
+        if wanted is None or parcel is None or wanted.rank is None or here >= wanted.rank:
+            return
         since = max(began(order), _since(parcel, order))
         if not self.accepted(since, parcel):
             yield self.drift(D.SHOP_BEHIND, parcel, since, parcel.carrier, wanted)
+
+    def proven(self, told: set[ShippingStatus]) -> OrderStatus | None:
+        """Return the least that the shop would say if it agreed, where some parcels were handed over; `told`: how these are."""
+        if S.DELIVERED in told and self.whole(S.DELIVERED):
+            return self.nearest(O.DELIVERED)
+        if S.RETURNED in told and self.whole(S.RETURNED):
+            return O.RETURNED if O.RETURNED in self.policy.says else self.nearest(O.SHIPPED)
+        if self.order.status in _UNDER_WAY and not self.policy.writes:
+            return None  # Shipped is true of the rest
+        if self.whole(None):
+            return self.nearest(self.finer())
+        if self.order.status is not O.ON_HOLD and O.PARTIALLY_SHIPPED in self.policy.says:
+            return O.PARTIALLY_SHIPPED
+        return None
+
+    def whole(self, status: ShippingStatus | None) -> bool:
+        """Say whether every piece that is still wanted has a status; None: was handed over."""
+        there = []
+        for fulfilment, parcels in self.parts:
+            live = [p for p in parcels if p.summary.status is not S.CANCELLED]
+            if live and all(_handed_over(p) if status is None else p.summary.status is status for p in live):
+                there.append(fulfilment)
+        return covers(self.order, there)
 
     def finer(self) -> OrderStatus:
         """Return what a parcel under way is called in the shop, where the merchant has finer words than Shipped."""
