@@ -197,6 +197,7 @@ def test_a_parcel_of_which_nobody_who_was_asked_told_anything_disagrees_with_nob
     silent = replace(parcel(S.UNKNOWN), tracking=state)
 
     assert kinds(order(O.DELIVERED), [silent]) == ([K.SHOP_AHEAD] if state in answered else [])
+    assert kinds(order(O.DELIVERED), [replace(silent, asked_until=None)]) == []
 
 
 def test_an_order_that_was_read_in_part_is_not_behind_for_what_nobody_could_read() -> None:

@@ -266,6 +266,21 @@ def test_parcels_that_a_carrier_wants_no_more_questions_about(lab: Lab) -> None:
     assert unknown(lab) == []
 
 
+def test_parcels_that_no_account_covers_are_told_with_what_would_cover_them(lab: Lab) -> None:
+    lab.change(
+        t.fulfilment_shipments.update()
+        .where(t.fulfilment_shipments.c.fulfilment_id == 1)
+        .values(unwatched="shop/hermes")
+    )
+    (gap,) = knowledge(lab.world).gaps
+
+    assert (gap.what, gap.where, gap.count, gap.of) == ("carrier_not_covered", "shop", 1, "parcels")
+    assert gap.why == "no account covers hermes: they are watched by nobody"
+    assert "add an account that uses easypost" in gap.until
+    assert knowledge(lab.world).unknown == 1
+    assert unknown(lab, "kart") == []
+
+
 def test_findings_that_say_that_something_is_not_known_are_gaps_until_they_are_closed(lab: Lab) -> None:
     order = lab.one(t.orders, t.orders.c.number == "#1")
 
@@ -278,7 +293,6 @@ def test_findings_that_say_that_something_is_not_known_are_gaps_until_they_are_c
         tell.open_findings(
             lab.world, connection,
             [
-                found(FindingKind.CARRIER_NOT_COVERED, "shop/carrier/hermes", parcels="3"),
                 found(FindingKind.ORDER_UNREADABLE, "shop/#1", order.id),
                 found(FindingKind.UNMAPPED_CODE, "shop/#1/ups/1", order.id),
             ],
@@ -286,7 +300,7 @@ def test_findings_that_say_that_something_is_not_known_are_gaps_until_they_are_c
         )  # fmt: skip
 
     assert unknown(lab) == [
-        ("carrier_not_covered", "findings", 3, "parcels"), ("order_unreadable", "findings", 1, "orders"),
+        ("order_unreadable", "findings", 1, "orders"),
         ("unmapped_code", "findings", 1, "parcels"),
     ]  # fmt: skip
     assert knowledge(lab.world).unknown == 1

@@ -336,7 +336,7 @@ def _stage(status: ShippingStatus) -> int:
 
 def _told(parcel: Shipment) -> bool:
     """Say whether somebody who was asked, or who tells by himself, told of a parcel: if only that nobody knows it."""
-    return parcel.summary.status is not S.UNKNOWN or parcel.tracking in _ANSWERED
+    return parcel.summary.status is not S.UNKNOWN or (parcel.asked_until is not None and parcel.tracking in _ANSWERED)
 
 
 def _handed_over(parcel: Shipment) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import state
+from tracker.pipeline.covered import how_to_cover, uncovered
 from tracker.pipeline.world import World
 from tracker.store.engine import ahead, database_now
 from tracker.store.tables import (
@@ -41,7 +42,6 @@ A_MINUTE = timedelta(minutes=1)
 LATE = timedelta(minutes=15)  # what is due for longer does not happen by itself
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
 UNKNOWN: dict[FindingKind, tuple[str, str]] = {
-    K.CARRIER_NOT_COVERED: ("parcels", "an account for that carrier"),
     K.TRACKING_NUMBER_UNREADABLE: ("orders", "a tracking number in the shop"),
     K.TRACKING_NUMBER_DOUBTFUL: ("parcels", "the right number in the shop"),
     K.TRACKING_EXPIRED: ("parcels", "news of the carrier; `tracker dismiss` where none is wanted"),
@@ -328,17 +328,16 @@ class _Look:
         )
 
     def found(self) -> Iterable[Gap]:
-        """Find what open findings say is not known."""
+        """Find what nobody watches, and what open findings say is not known."""
+        for one in uncovered(self.world, self.connection, store=self.store):
+            why = f"no account covers {one.carrier if one.known else repr(one.carrier)}: they are watched by nobody"
+            ways = how_to_cover(self.world.config, one)
+            yield Gap(str(K.CARRIER_NOT_COVERED), one.store, one.parcels, "parcels", why, one.since, ways)
         f = findings.c
         for kind, (of, until) in UNKNOWN.items():
             mine = [f.store == self.store] if self.store is not None else []
             of_kind = sa.select(f.opened_at.label("at")).where(f.kind == kind, f.closed_at.is_(None), *mine)
             count, since = self.some(of_kind)
-            if kind is K.CARRIER_NOT_COVERED and count:  # one a store and carrier
-                rows = self.connection.execute(
-                    sa.select(f.evidence).where(f.kind == kind, f.closed_at.is_(None), *mine)
-                )
-                count = sum(int(row.evidence.get("parcels", 1)) for row in rows)
             if count:
                 said = kind.sentence.rstrip(".")
                 yield Gap(str(kind), "findings", count, of, said, since, until, told=kind is K.UNMAPPED_CODE)
@@ -362,6 +361,8 @@ class _Look:
         if "parcels_given_up" in kinds:
             given_up = sa.select(trackings.c.shipment_id).where(trackings.c.id.in_(self.given_up()))
             parts.append(linked.where(fs.c.shipment_id.in_(given_up)))
+        if str(K.CARRIER_NOT_COVERED) in kinds:
+            parts.append(linked.where(fs.c.unwatched.isnot(None)).limit(MOST))
         if named := [kind for kind in UNKNOWN if kind in kinds and kind is not K.UNMAPPED_CODE]:
             open_now = sa.and_(f.kind.in_(named), f.closed_at.is_(None), f.order_id.isnot(None))
             parts.append(sa.select(f.order_id.label("id")).where(open_now).limit(MOST))
