@@ -173,11 +173,6 @@ def test_pieces_that_are_not_shipped_yet_keep_an_order_from_being_behind() -> No
     assert one(replace(more, items=(Item("a", 2, removed=1),)), [parcel(S.DELIVERED)]).wanted is O.DELIVERED
 
 
-def test_of_an_order_that_was_read_in_part_nothing_is_said_of_all_of_it() -> None:
-    assert kinds(order(O.SHIPPED, partial=True), [parcel(S.DELIVERED)]) == []
-    assert kinds(order(O.DELIVERED, partial=True), [parcel(S.IN_TRANSIT)]) == [K.SHOP_AHEAD]
-
-
 def test_voided_labels_and_cancelled_fulfilments_say_nothing_unless_there_is_nothing_else() -> None:
     both = order(O.DELIVERED, numbers=("N1", "N2"))
     void = parcel(S.CANCELLED, number="N2")
