@@ -21,6 +21,8 @@ VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 
 MOST_AHEAD = timedelta(minutes=10)  # more than a carrier's clock may be ahead of ours
 MOST_SCANS = 500
 RULES = 2  # a change of what follows adds one: summaries of before are then made anew instead of being read on
+ANEW_AFTER = timedelta(days=3)  # so long after an end a label or a pick-up is of another parcel
+LONG_AFTER = timedelta(days=30)  # ... and whatever its carrier does with it
 LOOKS_APART = timedelta(hours=1)  # two full histories that lack a scan, so far apart, withdraw it
 _UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN, Zone.FUTURE})
 _NEAR = frozenset({S.OUT_FOR_DELIVERY, S.DELIVERY_ATTEMPTED, S.AVAILABLE_FOR_PICKUP})
@@ -322,6 +324,49 @@ def _contradicts(status: ShippingStatus, to: ShippingStatus, told: Told) -> bool
     if not to.custody:
         return False
     return status in _LEFT_AT_ONCE or not (to.terminal or told.zone in _UNSURE or not told.confirmed)
+
+
+# one number, several journeys
+
+
+def begins_anew(before: Summary, told: Told) -> bool:
+    """Say whether a scan shows that an ended journey's number was given to another parcel.
+
+    `before`: the summary of all scans before it. A label (pre-transit) or a pick-up shows it, ANEW_AFTER or more after the
+    end and all that speaks against the end; any custody scan does LONG_AFTER it. Never a scan on the way back, a
+    correction, one whose day is not known, or a pick-up where the parcel was delivered: that may be a return. A void label
+    may be used anyway and what was lost may reappear: only LONG_AFTER shows more.
+    """
+    meaning, mark = told.meaning, before.mark
+    status = meaning.status
+    if not before.status.terminal or mark is None or mark.head_at is None or status is None:
+        return False
+    if meaning.leg is not Leg.OUTBOUND or meaning.correction or told.zone in (Zone.UNKNOWN, Zone.FUTURE):
+        return False
+    quiet = told.instant - (mark.head_at if before.doubted_at is None else max(mark.head_at, before.doubted_at))
+    if quiet > LONG_AFTER:
+        return status.custody
+    if quiet < ANEW_AFTER or before.status not in _ENDS:
+        return False
+    if status is S.PICKED_UP:
+        here = told.place
+        same = here.city != "" and (here.city.casefold(), here.country) == (
+            before.place.city.casefold(),
+            before.place.country,
+        )
+        return meaning.reason is not Reason.HANDED_TO_PARTNER and not same
+    return status is S.PRE_TRANSIT
+
+
+def first_of(starts_at: datetime, before: Summary) -> datetime:
+    """Return from when on scans are of a journey that is known to start at `starts_at`, after the one that ended `before`.
+
+    A journey's first scans may come some days before it is known to start, but not in the days after the end of the other.
+    """
+    begins = starts_at - ANEW_AFTER
+    if before.status.terminal and before.since is not None:
+        return max(begins, min(before.since + ANEW_AFTER, starts_at))
+    return begins
 
 
 # what full histories do not tell any more

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -41,7 +42,17 @@ from tracker.domain.facts import (
     fingerprint,
 )
 from tracker.domain.numbers import candidates, clean
-from tracker.domain.timeline import MOST_SCANS, Kept, missing_of, place_in_time, read_on, summarize
+from tracker.domain.timeline import (
+    ANEW_AFTER,
+    MOST_SCANS,
+    Kept,
+    begins_anew,
+    first_of,
+    missing_of,
+    place_in_time,
+    read_on,
+    summarize,
+)
 from tracker.domain.vocabulary import (
     Act,
     FindingKind,
@@ -77,8 +88,6 @@ from tracker.store.tables import (
     trackings,
 )
 
-NEW_GENERATION_AFTER = timedelta(days=30)
-BEFORE_START = timedelta(days=3)
 ECHO = timedelta(minutes=15)  # of the database's time: a change this soon after our attempt is ours
 AHEAD = timedelta(minutes=10)  # so far ahead of ours a shop's clock may be
 NO_SHOPS_YET = datetime(2000, 1, 1, tzinfo=UTC)  # a date before that is a missing one: 1970, year 1
@@ -297,6 +306,8 @@ class _Batch:
         self.moved: set[int] = set()  # whose summary changed
         self.news: dict[str, int] = defaultdict(int)  # parcels of which a poll told first, by account with webhooks
         self.links: set[int] = set()  # what the fulfilment linked last names
+        self.rows: dict[tuple[int, str], dict[str, Any]] = {}  # scans to store, by shipment and fingerprint
+        self.ends: dict[int, datetime] = {}  # the first end among them, by shipment
         self.unwatched: set[str] = set()  # marks of links whose parcels nobody watches
         self.pushed: set[int] = set()  # stored scans that a webhook tells now and none did before
         self.ahead: set[int] | None = None  # orders whose last read was ahead of its time
@@ -408,7 +419,10 @@ class _Batch:
                 return same
         if scan_at is None:
             return known[0]
-        return next((p for p in known if p.starts_at - BEFORE_START <= scan_at), known[-1])
+        older = (*known[1:], None)
+        return next(
+            p for p, q in zip(known, older, strict=True) if q is None or first_of(p.starts_at, q.summary) <= scan_at
+        )
 
     def _adopt(self, carrier: str, number: str) -> _Parcel | None:
         """Give the carrier to the one shipment of this number that had none; several are a person's question."""
@@ -449,7 +463,7 @@ class _Batch:
     # reports
 
     def _reports(self, reports: Sequence[tuple[Parsed, Report]]) -> None:
-        rows: dict[tuple[int, str], dict[str, Any]] = {}
+        rows = self.rows
         knowing: list[tuple[Parsed, Report, _Parcel, set[str]]] = []
         reports = self._apart(reports)
         self._recall(reports)
@@ -467,6 +481,7 @@ class _Batch:
                 if one.id in self.known and one.carrier == report.carrier
             ]
             pushes = p.row.kind == "webhook"
+            fresh: list[tuple[datetime, Zone, str, Scan]] = []
             for scan in report.scans:
                 printed = fingerprint(scan, text_matters=p.account.carrier.text_matters)
                 for shipment_id, stored in known:
@@ -478,18 +493,26 @@ class _Batch:
                             self.pushed.add(stored[printed].id)
                         break
                 else:
-                    row = self._scan_row(p, report, number, scan, printed)
-                    told[row["shipment_id"]].add(printed)
-                    before = rows.get((row["shipment_id"], printed))
-                    if before is not None and before["account"] == row["account"]:
-                        row["pushed_at"] = before["pushed_at"] = before["pushed_at"] or row["pushed_at"]
-                    if before is None or (before["confirmed_at"] is None and row["confirmed_at"] is not None):
-                        rows[row["shipment_id"], printed] = row
+                    zone = p.account.carrier.default_zone
+                    fresh.append((*place_in_time(scan, zone, p.payload.received_at), printed, scan))
+            for instant, how, printed, scan in sorted(fresh, key=itemgetter(0)):  # one journey after the other
+                row = self._scan_row(p, report, number, scan, printed, instant, how, told)
+                told[row["shipment_id"]].add(printed)
+                before = rows.get((row["shipment_id"], printed))
+                if before is not None and before["account"] == row["account"]:
+                    row["pushed_at"] = before["pushed_at"] = before["pushed_at"] or row["pushed_at"]
+                if before is None or (before["confirmed_at"] is None and row["confirmed_at"] is not None):
+                    rows[row["shipment_id"], printed] = row
             if not p.row.quiet:
                 self.loud |= set(told)
             if p.row.kind == "poll" and p.account.source.webhooks:
                 self.news[p.account.name] += self._news(report, number)
-            knowing += [(p, report, self.parcels[shipment_id], prints) for shipment_id, prints in told.items()]
+            newest = max(told, key=lambda shipment_id: self.parcels[shipment_id].generation, default=0)
+            older = replace(report, edd=None, proof=None, links=(), piece=None) if len(told) > 1 else report
+            knowing += [
+                (p, report if shipment_id == newest else older, self.parcels[shipment_id], prints)
+                for shipment_id, prints in told.items()
+            ]
         if knowing:
             self._trackings(knowing)
         pushed = {key: row["account"] for key, row in rows.items() if row["pushed_at"] is not None}
@@ -639,19 +662,30 @@ class _Batch:
         known = self._generations(report.carrier, number) or sorted(self.by_number[number], key=lambda p: -p.generation)
         return known[0] if known else None
 
-    def _scan_row(self, p: Parsed, report: Report, number: str, scan: Scan, printed: str) -> dict[str, Any]:
+    def _scan_row(
+        self,
+        p: Parsed,
+        report: Report,
+        number: str,
+        scan: Scan,
+        printed: str,
+        instant: datetime,
+        zone: Zone,
+        prints: dict[int, set[str]],
+    ) -> dict[str, Any]:
+        """Return what is stored of a scan. `prints`: what its report tells of each shipment so far."""
         account, payload = p.account, p.payload
         assert account is not None and payload is not None
-        carrier = account.carrier
-        instant, zone = place_in_time(scan, carrier.default_zone, payload.received_at)
         parcel = self._home(report.carrier, number, instant, report.piece)
         code, place = scan.code, scan.place
         meaning = look_up(account, code) or UNMAPPED
         if scan.leg is not None:
             meaning = replace(meaning, leg=scan.leg)
-        parcel = self._next_generation(parcel, meaning, instant)
+        shared = payload.kind == "webhook" and account.carrier.trust is Trust.SHARED
+        if meaning.status is not None and meaning.status is not ShippingStatus.UNKNOWN:
+            told = Told(printed, code.space, code.code, meaning, instant, zone, scan.precision, place, not shared)
+            parcel = self._next_generation(parcel, told, prints)
         self.touched.add(parcel.id)
-        shared = payload.kind == "webhook" and carrier.trust is Trust.SHARED
         if shared:
             self.poll_now.add((parcel.id, account.name))
         return {
@@ -703,17 +737,59 @@ class _Batch:
         if not p.row.quiet:
             self.loud |= set(p.remap)
 
-    def _next_generation(self, parcel: _Parcel, meaning: Meaning, instant: datetime) -> _Parcel:
-        """Open a generation when the carrier takes a parcel long after this number's journey ended."""
-        ended = parcel.summary.since if parcel.summary.status.terminal else None
-        if ended is None or meaning.status is None or not meaning.status.custody:
+    def _next_generation(self, parcel: _Parcel, told: Told, prints: dict[int, set[str]]) -> _Parcel:
+        """Open a generation where a scan shows that an ended journey's number was given to another parcel."""
+        status, summary = told.meaning.status, parcel.summary
+        assert status is not None
+        if status.terminal and told.confirmed:
+            self.ends[parcel.id] = min(told.instant, self.ends.get(parcel.id, told.instant))
+        if not status.custody and status is not ShippingStatus.PRE_TRANSIT:
             return parcel
-        if instant - ended <= NEW_GENERATION_AFTER:
+        ends = [summary.since if summary.status.terminal else None, self.ends.get(parcel.id)]
+        if summary.taken_back is not None:  # by what may have been another parcel's
+            ends.append(summary.taken_back.told_at)
+        if all(end is None or told.instant - end < ANEW_AFTER for end in ends):
             return parcel
-        newest = self._generations(parcel.carrier, parcel.number)[0]
-        if newest is not parcel:
-            return newest
-        return self._create(parcel.carrier, parcel.number, parcel.generation + 1, instant, None)
+        if not begins_anew(summarize(self._told_before(parcel, told.instant)), told):
+            return parcel
+        later = [p for p in self._generations(parcel.carrier, parcel.number) if p.generation > parcel.generation]
+        return later[-1] if later else self._begin_anew(parcel, told.instant, prints)
+
+    def _told_before(self, parcel: _Parcel, instant: datetime) -> list[Told]:
+        """Return what was told of a parcel that happened before a moment, in this batch too."""
+        rows = self.connection.execute(_told_of(self.sqlite), {"ids": [parcel.id]})
+        stored = [one for row in rows if (one := _told_all(row)).instant < instant]
+        fresh = [
+            told_of([row.get(column.name, parcel.id) for column in TOLD])
+            for (shipment_id, _), row in self.rows.items()
+            if shipment_id == parcel.id and row["instant"] < instant
+        ]
+        return [*fresh, *stored][:MOST_SCANS]
+
+    def _begin_anew(self, parcel: _Parcel, starts_at: datetime, prints: dict[int, set[str]]) -> _Parcel:
+        """Open the next generation of a number; what was taken for the old parcel's since then is the new one's."""
+        fresh = self._create(parcel.carrier, parcel.number, parcel.generation + 1, starts_at, None)
+        s = scans.c
+        here = sa.and_(s.shipment_id == parcel.id, s.instant >= starts_at)
+        moved = set(
+            self.connection.execute(
+                scans.update().where(here).values(shipment_id=fresh.id).returning(s.fingerprint)
+            ).scalars()
+        )
+        if moved:
+            self.anew |= {parcel.id, fresh.id}
+            self.touched |= {parcel.id, fresh.id}
+            known = self.known.get(parcel.id, {})
+            self.known[fresh.id] = {printed: known.pop(printed) for printed in moved & known.keys()}
+        for key, row in list(self.rows.items()):
+            if key[0] == parcel.id and row["instant"] >= starts_at:
+                self.rows[fresh.id, key[1]] = self.rows.pop(key) | {"shipment_id": fresh.id}
+                moved.add(key[1])
+                self.touched.add(fresh.id)
+        if mine := moved & prints.get(parcel.id, set()):
+            prints[parcel.id] -= mine
+            prints[fresh.id] |= mine
+        return fresh
 
     def _trackings(self, told: Sequence[tuple[Parsed, Report, _Parcel, set[str]]]) -> None:
         """Take what accounts say of shipments: state, estimate, proof, links."""
@@ -849,15 +925,10 @@ class _Batch:
         if not self.anew:
             return {}
         told: dict[int, list[Told]] = {shipment_id: [] for shipment_id in self.anew}
-        rows = self.connection.execute(
-            sa.select(*TOLD, scans.c.withdrawn_at, scans.c.missing_since)
-            .where(queries.among(self.connection, scans.c.shipment_id, self.anew))
-            .order_by(scans.c.shipment_id, scans.c.instant.desc())
-        )
+        rows = self.connection.execute(_told_of(self.sqlite), {"ids": list(self.anew)})
         for row in (row for part in rows.partitions(500) for row in part):
             if len(known := told[row[0]]) < MOST_SCANS:
-                withdrawn_at, missing_since = row[-2:]
-                known.append(told_of(row, withdrawn_at and (missing_since or withdrawn_at)))
+                known.append(_told_all(row))
         return {shipment_id: summarize(known) for shipment_id, known in told.items()}
 
     def _watches(self) -> None:
@@ -1128,7 +1199,7 @@ class _Batch:
         return gone
 
     def _ordered(self, carrier: str | None, number: str, order: Order, shipped_at: datetime) -> _Parcel:
-        """Find or open the shipment that an order's number means; a later ship date after an ended journey is a new one."""
+        """Find or open the shipment that an order's number means: the newest that had not ended when it was shipped."""
         if carrier is None:
             named = [p for p in self.by_number[number] if not p.carrier.startswith(UNIDENTIFIED)]
             if len({p.carrier for p in named}) == 1:
@@ -1137,11 +1208,21 @@ class _Batch:
         known = self._generations(carrier, number)
         if not known:
             return self._create(carrier, number, 1, shipped_at, None)
-        newest = known[0]
-        ended = newest.summary.last_scan_at if newest.summary.status.terminal else None
-        if ended is not None and shipped_at > ended:
-            return self._create(carrier, number, newest.generation + 1, shipped_at, None)
-        return next((p for p in known if p.starts_at - BEFORE_START <= shipped_at), known[-1])
+        goes_on = [p for p in known if not self._over(p, order, shipped_at)]
+        if not goes_on:
+            return self._create(carrier, number, known[0].generation + 1, shipped_at, None)
+        return next((p for p in goes_on if p.starts_at - ANEW_AFTER <= shipped_at), goes_on[-1])
+
+    @staticmethod
+    def _over(parcel: _Parcel, order: Order, shipped_at: datetime) -> bool:
+        """Say whether a journey had ended when an order was shipped: then its number means another parcel.
+
+        A shop may say late that it shipped: a parcel that no order names and that went on after the order was placed is its.
+        """
+        ended = parcel.summary.last_scan_at if parcel.summary.status.terminal else None
+        if ended is None or shipped_at <= ended:
+            return False
+        return parcel.linked or order.placed_at > ended or shipped_at - ended > ANEW_AFTER
 
 
 def _as_told(p: Parsed, scan: Scan) -> Told:
@@ -1326,6 +1407,23 @@ def told_of(row: Any, gone: datetime | None = None) -> Told:
         fingerprint, space, code, _meaning(status, reason, leg, correction), instant, _ZONES[zone], _PRECISIONS[precision],
         _place(city, region, postcode, country), confirmed_at is not None, gone,
     )  # fmt: skip
+
+
+@cache
+def _told_of(sqlite: bool) -> sa.Select[Any]:
+    """Select all scans of shipments, newest first, and since when those are gone that are."""
+    s = scans.c
+    columns = (*TOLD, s.withdrawn_at, s.missing_since)
+    return (
+        sa.select(*columns)
+        .where(queries.one_of(sqlite, s.shipment_id, "ids"))
+        .order_by(s.shipment_id, s.instant.desc())
+    )
+
+
+def _told_all(row: Any) -> Told:
+    withdrawn_at, missing_since = row[-2:]
+    return told_of(row, withdrawn_at and (missing_since or withdrawn_at))
 
 
 _ZONES = {zone.value: zone for zone in Zone}  # 0.3 us less a look-up than Zone(value)

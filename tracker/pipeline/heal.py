@@ -402,7 +402,10 @@ def _without_order(world: World, connection: sa.Connection, now: datetime) -> No
     ]  # fmt: skip
     tell.open_findings(world, connection, told, now, by="watch")
     kind = sa.and_(findings.c.kind == FindingKind.PARCEL_WITHOUT_ORDER, findings.c.closed_at.is_(None))
-    stands = sa.select(sa.literal("parcel/") + s.carrier + "/" + s.number).where(s.linked.is_(True))
+    other = shipments.alias()  # a number that is used again: its newer parcel may still have no order
+    same = sa.and_(other.c.carrier == s.carrier, other.c.number == s.number)
+    loose = sa.exists().where(same, other.c.linked.is_(False), other.c.closed_at.is_(None))
+    stands = sa.select(sa.literal("parcel/") + s.carrier + "/" + s.number).where(s.linked.is_(True), ~loose)
     open_now = connection.execute(sa.select(findings.c.id, findings.c.subject).where(kind)).all()
     if open_now:
         numbers = {row.subject.rpartition("/")[2]: row.id for row in open_now}
