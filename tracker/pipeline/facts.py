@@ -565,7 +565,7 @@ class _Batch:
         order = journeys.order_of(self.connection, meant.id, number) if meant is not None else None
         chosen, sure = journeys.choose(
             rivals, order.words if order else frozenset(),
-            meant.starts_at - BEFORE_START if meant is not None and meant.linked else None,
+            meant.starts_at - ANEW_AFTER if meant is not None and meant.linked else None,
             [one for one in rivals if homes[one] is not None],
             (meant.piece if meant is not None else None) or "",
         )  # fmt: skip
