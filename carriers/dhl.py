@@ -129,7 +129,7 @@ class DHL(contracts.Carrier):
         unread: list[Unread] = []
         full = payload.kind != "webhook"  # field sets of a push differ by division
         reports = pieces(body["shipments"], "$.shipments", _shipment, unread, full, lacks="all")
-        return told(self._ours(reports), unread)
+        return told(self._ours(reports) if len(reports) > 1 else reports, unread)
 
     def _ours(self, reports: list[Report]) -> list[Report]:
         """Leave out other divisions' shipments of a number, where one is of the service that the account is set to."""
@@ -253,14 +253,10 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread], full: bool) -> Rep
 
 def _event(event: dict[str, Any], unread: list[Unread], service: str) -> Scan:
     get = event.get
-    coarse = text(get("statusCode"))[:100]  # some divisions leave it out
-    status, description = text(get("status")), text(get("description"))
-    if not status or not coarse:
+    coarse, status = text(get("statusCode")), text(get("status"))  # some divisions leave one of them out
+    if not (status and coarse):
         term(get("status"), "$.status", unread)
         term(get("statusCode"), "$.statusCode", unread)
-    fine = (
-        "" if " " in status or status.islower() else status
-    )  # a code (`NOT_HOME`, `599`, `56-611`, `PU`), no sentence
     location = get("location")
     if isinstance(location, dict) and isinstance(address := location.get("address"), dict):
         at = address.get
@@ -270,9 +266,16 @@ def _event(event: dict[str, Any], unread: list[Unread], service: str) -> Scan:
         place = Place(country=LOCAL.get(service, ""))
         if location is not None:
             section(section(location, "$.location", unread).get("address"), "$.location.address", unread)
-    code = Code(f"{service}/{coarse}", fine[:100] or coarse or "missing", description or status)
     local, instant, zone, precision = printed(get("timestamp"), "$.timestamp", unread)
-    return Scan(code, local, instant, zone, precision, place)
+    return Scan(_code(service, coarse, status, text(get("description"))), local, instant, zone, precision, place)
+
+
+@lru_cache(maxsize=2_000)  # events of all parcels say the same few hundred things
+def _code(service: str, coarse: str, status: str, description: str) -> Code:
+    # a code (`NOT_HOME`, `599`, `56-611`, `PU`), no sentence
+    fine = "" if " " in status or status.islower() else status[:100]
+    coarse = coarse[:100]
+    return Code(f"{service}/{coarse}", fine or coarse or "missing", description or status)
 
 
 def _estimate(frame: Any, at: Any, unread: list[Unread]) -> Edd | None:

@@ -13,6 +13,7 @@ from tracker.domain.facts import Parcel, Parcels, Payload, Report, Told, Unread,
 from tracker.domain.timeline import place_in_time, summarize
 from tracker.domain.vocabulary import ShippingStatus, Zone
 from tracker.plugin.conformance import AT, Recorder, example_settings, plugin_of
+from tracker.store import tables as t
 
 HERE = Path(__file__).parent
 
@@ -98,3 +99,18 @@ def test_a_number_is_one_segment_of_the_path_or_nobody_is_asked(case) -> None:
         list(source.fetch(client, ask))
         assert urlsplit(client.sent[-1].url).path == case["path"]
         assert not urlsplit(client.sent[-1].url).query
+
+
+@pytest.mark.parametrize("stamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "\\ud800", "\\u0000"])
+def test_what_no_database_takes_is_stored_without_it_and_nothing_is_retried(make_lab, stamp: str) -> None:
+    lab = make_lab()
+    body = (HERE / "easypost-year-one.webhook.json").read_bytes()
+    odd = body.replace(b"0001-01-01T00:00:00+14:00", stamp.encode()).replace(b"Arrived", b"Arrived " + stamp.encode())
+    lab.post_raw("easypost", odd)
+    lab.work()
+
+    (row,) = lab.rows(t.inbox, t.inbox.c.kind == "webhook")
+    (scan,) = lab.rows(t.scans)
+    assert (row.state, row.attempts, row.crashes) == ("done", 1, 0)
+    assert (scan.status, scan.zone, scan.local) == ("in_transit", "unknown", None)
+    assert [where for where, _, _ in row.unread] == ["$.result.tracking_details[0].datetime"]

@@ -38,7 +38,12 @@ def decode(body: bytes) -> dict[str, Any]:
     the text of it, marked with U+FFFD; one of more than 18 digits its text. A byte-order mark is skipped. Raises
     BadPayload on anything else: no JSON, nested too deep, a list.
     """
-    value = document(body)
+    try:  # as in `document`: a call less for each payload
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        value = _patiently(body, _refused(error))
+    if b"\\" in body and _NUL in body:  # the first is found much faster
+        value = _marked(value)
     return value if value.__class__ is dict else mapping(value, "$")
 
 
@@ -47,8 +52,12 @@ def document(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        return _patiently(body, f"not JSON: {error.msg} at character {error.pos}")
-    return _marked(value) if b"\\" in body and _NUL in body else value  # the first is found much faster
+        return _patiently(body, _refused(error))
+    return _marked(value) if _NUL in body else value
+
+
+def _refused(error: orjson.JSONDecodeError) -> str:
+    return f"not JSON: {error.msg} at character {error.pos}"
 
 
 def _patiently(body: bytes, problem: str) -> Any:
