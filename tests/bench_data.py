@@ -83,7 +83,7 @@ def steps(orders: int) -> list[tuple[str, str]]:
              1, 0, false, now(), now(), CASE WHEN i % 1000 = 1 THEN '[["$.a[3].b", "is no date", "N1"]]'::jsonb END FROM generate_series(1, {orders}) i"""),
         ("unread paths", """INSERT INTO unread_paths (account, path, day, count, problem, sample)
             SELECT 'acc-' || a, '$.a[].p' || p, to_char(now() - d * interval '1 day', 'YYYY-MM-DD'), 30, 'is no date', 1
-            FROM generate_series(1, 8) a, generate_series(1, 50) p, generate_series(0, 29) d"""),
+            FROM generate_series(1, 8) a, generate_series(1, 10) p, generate_series(0, 29) d"""),
         ("account days", """INSERT INTO account_days (account, day, payloads, polled_first, pushed_first)
             SELECT 'acc-' || a, to_char(now() - d * interval '1 day', 'YYYY-MM-DD'), 1000, 0, 0 FROM generate_series(1, 8) a, generate_series(0, 29) d"""),
         ("sequences", "SELECT " + ", ".join(f"setval(pg_get_serial_sequence('{t}', 'id'), (SELECT max(id) FROM {t}))" for t in ("orders", "fulfilments", "shipments", "scans"))),
