@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -269,6 +270,76 @@ def test_what_is_no_number_is_asked_of_nobody_and_told_until_it_is_mended(make_l
     lab.work()
     assert lab.open_findings() == set()
     assert lab.parcel(UPS).linked
+
+
+def test_a_number_that_can_be_part_of_no_address_is_told_and_not_asked_about_again(make_lab: MakeLab) -> None:
+    lab: Lab = make_lab()
+    lab.work()
+    lab.order("#1", UPS, company="UPS")
+    lab.work()
+    lab.change(t.shipments.update().values(number=".."))  # as an older version stored it
+    lab.change(t.trackings.update().values(tracking_state="pending", next_poll_at=lab.clock()))
+    asked = lab.ups.calls["track"]
+    lab.work("poll")
+    row = lab.one(t.trackings)
+
+    assert (row.tracking_state, row.next_poll_at, lab.ups.calls["track"]) == ("invalid_number", None, asked)
+    assert lab.one(t.orders).reconcile_at == lab.clock()  # its order is looked at again
+
+
+# an end that was not one
+
+
+def test_the_customer_hears_of_a_delivery_once_whatever_becomes_of_it(make_lab: MakeLab, tmp_path: Path) -> None:
+    sink = tmp_path / "notices.jsonl"
+    lab: Lab = make_lab(
+        yaml=f"notices: {{file: {sink}}}\n", store="mode: write, policy: {preset: mirror, notices: [delivered]}"
+    )
+    lab.work()
+    lab.order("#1", UPS, company="UPS")
+    lab.work()
+    lab.scan(lab.ups, UPS, "I", "038")
+    wrong = lab.scan(lab.ups, UPS, "D", "011", hours=1)
+    lab.later(7)
+    assert (lab.parcel(UPS).closed_at is None, sink.read_bytes().count(b"\n")) == (False, 1)
+    lab.ups.history[UPS].remove(wrong)
+    lab.later(13)
+    lab.later(1)
+    parcel = lab.parcel(UPS)
+    assert (parcel.status, parcel.closed_at) == ("picked_up", None)
+    looked = lab.one(t.trackings).next_poll_at - lab.clock()
+    assert 4 * H <= looked <= 4.4 * H
+
+    lab.scan(lab.ups, UPS, "D", "011", hours=2)
+    lab.later(7)
+    assert (lab.parcel(UPS).status, lab.parcel(UPS).closed_at is None) == ("delivered", False)
+    assert sink.read_bytes().count(b"\n") == 1
+
+
+def test_a_disputed_parcel_is_neither_closed_nor_expired_while_it_is_looked_at(make_lab: MakeLab) -> None:
+    lab: Lab = make_lab()
+    lab.work()
+    lab.order("#1", UPS, company="UPS")
+    lab.work()
+    lab.change(t.trackings.update().values(register_at=None))
+    lab.scan(lab.ups, UPS, "I", "038")
+    lab.scan(lab.ups, UPS, "D", "011", hours=1)
+    lab.later(7)
+    lab.scan(lab.ups, UPS, "I", "005", hours=3)
+    lab.later(13)
+    parcel = lab.parcel(UPS)
+    assert (parcel.status, parcel.summary["disputed"], parcel.closed_at) == ("delivered", True, None)
+
+    lab.change(t.shipments.update().values(starts_at=START - 40 * D))  # it was under way for long
+    looks = lab.ups.calls["track"]
+    for _ in range(10):
+        lab.later(26)
+    assert lab.ups.calls["track"] - looks == 10
+    assert lab.one(t.trackings).tracking_state == "active"
+    lab.later(30 * 24)
+    lab.later(1)
+    assert lab.one(t.trackings).tracking_state == "expired"  # after a month without news
+    assert lab.ups.calls["track"] - looks == 11
 
 
 # a number that is used again

@@ -34,6 +34,7 @@ from tracker.pipeline import gone, rests, sweep, tell, unread
 from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
+from tracker.plugin.contracts import segment
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
@@ -383,6 +384,8 @@ def _store_poll(
         failures = 0
         if isinstance(call.error, NotFound | Refused) and not summary.scans:
             state = TrackingState.NOT_FOUND if isinstance(call.error, NotFound) else TrackingState.ERROR
+            if not _askable(row.number):
+                state = TrackingState.INVALID_NUMBER  # nobody was asked, and never will be
         elif call.error is not None:
             failures = row.failures + 1
         if state != row.tracking_state:
@@ -408,6 +411,14 @@ def _store_poll(
         touched = queries.orders_of(connection, changed)
         connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=business))
         world.ring("reconcile")
+
+
+def _askable(number: str) -> bool:
+    """Say whether a number can be part of an address at all: `.` and `..` cannot."""
+    try:
+        return bool(segment(number))
+    except Refused:
+        return False
 
 
 def _store_registration(world: World, connection: Connection, call: _Call, business: datetime) -> None:
