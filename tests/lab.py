@@ -100,7 +100,7 @@ accounts:
 {accounts}stores:
   shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:{folder}/s}}",
         webhook_secrets: "${{file:{folder}/hook}}", {store}}}
-{kart}{yaml}"""
+{kart}{yaml.replace("FOLDER", str(folder))}"""
         self.bells = Silent()
         self.daemon = Daemon(load_text(self.yaml), now=self.clock, bells=self.bells)
         stack.callback(self.daemon.stop)

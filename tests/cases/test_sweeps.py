@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from tests.lab import START, USPS, H, Lab
+from tests.lab import DHL, START, UPS, USPS, H, Lab
 from tracker.daemon.play import Player, load_scenario
-from tracker.domain.errors import BadPayload, SourceError, Transient, Unavailable
+from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
 from tracker.domain.vocabulary import StatementKind
 from tracker.pipeline import rests, say, sweep
 from tracker.plugin.contracts import Answer, Request
+from tracker.sandbox.servers import Told
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -275,6 +276,26 @@ def test_a_cursor_that_a_shop_no_longer_takes_is_given_up_for_where_the_sweep_be
     assert "source_unavailable" not in lab.open_findings()
 
 
+def test_an_error_where_the_list_stands_loses_no_order_although_another_list_is_newer(kart) -> None:
+    lab, shop = kart
+    answers = read("rest-error-with-200.answers.json")
+    shop.says["GET /orders"] = (200, {"orders": [order("R0")], "next": None})
+    lab.work()
+    shop.says |= {path: (said["status"], said["body"]) for path, said in answers.items()}
+    lab.later(1)
+    assert finding(lab, "source_unavailable").evidence["why"].startswith("GET /orders answered without its list")
+    before = order("R1", updated_at="2026-11-02T08:30:00Z")  # while the newer checkout was there to be read
+    shop.says["GET /orders"] = lambda params: (
+        200,
+        {"orders": [before][: params.get("updated_since", "") < "2026-11-02T08:30"], "next": None},
+    )
+    lab.later(4)
+
+    assert [row.ref for row in lab.rows(t.orders)] == ["R0", "R1"]
+    assert "abandoned_checkout" in lab.open_findings()
+    assert "source_unavailable" not in lab.open_findings()
+
+
 # an account that is away rests
 
 
@@ -330,6 +351,80 @@ def test_a_frozen_shop_rests_its_writes_wait_and_one_finding_says_so_until_it_is
     assert "source_unavailable" not in lab.open_findings()
     assert state(lab).failing_since is None
     assert not {row.kind for row in lab.rows(t.findings)} & {"write_refused"}
+
+
+def test_a_frozen_shopify_shop_is_asked_seldom_and_gets_its_write_once_it_is_back() -> None:
+    asked: list[int] = []
+    player = Player(load_scenario(HERE / "frozen.yaml"))
+    result = player.play(keep=lambda: asked.append(player.servers["shop"].calls["answer"]))
+
+    assert result.differences == []
+    assert asked[0] <= 2 * 5  # it is frozen for eight hours: rests of 30 minutes, 30, 60, 120, 240
+
+
+@pytest.mark.parametrize("name", ["shopify-frozen-shop.answer.json", "shopify-internal-error.answer.json"])
+def test_what_shopify_says_of_itself_refuses_no_write(make_lab, name: str) -> None:
+    said = read(name)
+    lab = make_lab()
+    lab.order("#1001", USPS)
+    lab.work()
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 4 * H)
+    lab.work("poll", "inbox", "reconcile")
+    lab.shop.faults.told.append(Told(left=99, status=said["status"], body=orjson.dumps(said["body"])))
+    lab.work("push")
+    assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
+    lab.shop.faults.told.clear()
+    lab.rested()
+    lab.change(t.outbox.update().values(due_at=START))
+    lab.later(1)
+
+    assert lab.writes() == [("#1001", "IN_TRANSIT")]
+    assert "write_refused" not in {row.kind for row in lab.rows(t.findings)}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Transient("ReadTimeout"), RateLimited("HTTP 429"), BadPayload("$", "not JSON"), SourceError("KeyError")],
+    ids=repr,
+)
+def test_a_carrier_that_gives_no_answer_is_told_after_five_minutes_and_what_it_has_to_say_comes_later(
+    make_lab, error
+) -> None:
+    lab = make_lab()
+    lab.order("#1", DHL, company="DHL")
+    lab.order("#2", UPS, company="UPS")
+    lab.work()
+    elsewhere, silent = lab.world.client, Silent(lab.world.client(lab.world.config.accounts["dhl"]), error)
+    lab.world.client = lambda account: silent if account.name == "dhl" else elsewhere(account)
+    lab.scan(lab.dhl, DHL, "transit", "AE")
+    lab.scan(lab.ups, UPS, "I", "005")
+    minutes(lab, 240)
+    assert "source_unavailable" not in lab.open_findings()
+    for _ in range(4):
+        lab.rested()
+        lab.change(t.trackings.update().where(t.trackings.c.account == "dhl").values(next_poll_at=lab.clock()))
+        minutes(lab, 2)
+
+    told = finding(lab, "source_unavailable")
+    assert (told.subject, told.evidence["why"]) == ("account/dhl", str(error))
+    assert lab.parcel(UPS).status == "in_transit"
+    assert lab.parcel(DHL).status == "unknown"
+    lab.world.client = elsewhere
+    lab.rested()
+    minutes(lab, 240)
+    assert lab.parcel(DHL).status == "picked_up"
+    assert "source_unavailable" not in lab.open_findings()
+
+
+class Silent:
+    """A client whose every call fails."""
+
+    def __init__(self, client: Any, error: SourceError) -> None:
+        self.vault, self.now, self.error = client.vault, client.now, error
+
+    def send(self, request: Request) -> Answer:
+        raise self.error
 
 
 def test_what_a_person_dismissed_stays_dismissed_while_it_is_the_same_outage(kart) -> None:
@@ -549,6 +644,37 @@ def test_a_write_to_an_order_that_a_shop_refuses_to_tell_waits(kart) -> None:
 
     assert [row.state for row in lab.rows(t.outbox)] == ["sent"]
     assert not {"order_unreadable", "write_refused"} & lab.open_findings()
+
+
+def test_an_archived_order_of_bigcommerce_gets_no_writes_and_its_parcel_is_tracked(make_lab) -> None:
+    lab = make_lab(
+        yaml='  big: {uses: bigcommerce, store_hash: h, base_url: "http://127.0.0.1:9/big", access_token: "${file:FOLDER/s}",\n'
+        '        hook_key: "${file:FOLDER/hook}", mode: write, policy: {preset: kartrocket-own-courier}}\n'
+    )
+    shop = Script(lab, "big")
+    archived = read("bigcommerce-archived-order.read.json")
+    parcel = {"id": 1, "order_id": 250, "date_created": "Mon, 02 Nov 2026 08:00:00 +0000", "tracking_number": USPS,
+              "tracking_carrier": "usps", "items": [{"order_product_id": 1, "quantity": 1}]}  # fmt: skip
+    item = {"id": 1, "quantity": 1, "type": "physical", "name": "Hat"}
+    shop.says = {
+        "GET /stores/h/v2/orders": (200, [archived]),
+        "GET /stores/h/v2/orders/250": (200, archived),
+        "GET /stores/h/v2/orders/250/products": (200, [item]),
+        "GET /stores/h/v2/orders/250/shipments": (200, [parcel]),
+    }
+    lab.work()
+    told = finding(lab, "order_gone")
+    assert (told.evidence["why"], told.evidence["under_way"]) == ("deleted", f"usps {USPS}")
+    lab.scan(lab.easypost, USPS, "delivered", "arrived_at_destination")
+    minutes(lab, 300)
+    assert lab.parcel(USPS).status == "delivered"
+    assert not [call for call in shop.calls if call.startswith("PUT")]
+
+    shop.says |= dict.fromkeys(("GET /stores/h/v2/orders/250",), (200, archived | {"is_deleted": False}))
+    hint(lab, "250", account="big")
+    minutes(lab, 5)
+    assert "order_gone" not in lab.open_findings()
+    assert lab.one(t.orders).gone_at is None
 
 
 def test_an_order_that_a_shop_refuses_to_tell_takes_no_other_with_it_and_is_told(kart) -> None:
