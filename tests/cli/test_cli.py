@@ -344,6 +344,21 @@ def test_a_wrong_scenario_names_its_place(run: Run, tmp_path: Path, text: str, p
     assert problem in str(result.exception)
 
 
+BEYOND = [
+    ["drift", "--after", "9" * 30], ["dismiss", "9" * 30, "--reason", "x"], ["snooze", "9" * 30], ["replay", "9" * 30],
+    ["outbox", "retry", "9" * 30], ["inbox", "--body", "9" * 30], ["inbox", "--after", "-1"], ["show", "\udcff"],
+    ["explain", "1001", "--at", "0001-01-01T00:00:00+14:00"], ["explain", "1001", "--at", "9999-12-31T23:59:59-14:00"],
+    ["whatif", "--policy", "tracker.yaml", "--since", "999999999d"], ["snooze", "1", "--for", "99999999999d"],
+    ["note", "1001", "a\ud800b"],
+]  # fmt: skip
+
+
+def test_what_no_database_and_no_calendar_takes_is_wrong_usage(run: Run, lab: Lab) -> None:
+    for words in BEYOND:
+        said = run(*words)
+        assert (said.exit_code, type(said.exception)) == (2, SystemExit), (words, said.output)
+
+
 def test_what_a_terminal_could_obey_is_not_printed() -> None:
     assert cell("a\x1b[31m\r\nb") == "a�\\[31m��b"
     assert cell(None) == "-"

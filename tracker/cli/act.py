@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import all_of, config_option, open_world, read_config
+from tracker.cli.common import ROW, all_of, config_option, open_world, read_config
 from tracker.pipeline import heal as heal_
 from tracker.pipeline import replay as replay_
 from tracker.pipeline.world import World
@@ -53,7 +53,7 @@ def resume(store: str | None, file: Path) -> None:
 
 
 @click.command()
-@click.argument("ids", nargs=-1, type=int)
+@click.argument("ids", nargs=-1, type=ROW)
 @config_option
 @click.option("--state", type=click.Choice(["dead", "ignored", "done"]), help="All payloads in this state.")
 @click.option("--partly", is_flag=True, help="All payloads of which something could not be read.")

@@ -43,6 +43,7 @@ config_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The configuration file.",
 )
+ROW = click.IntRange(0, (1 << 63) - 1)  # what an id of a row can be: a database takes no larger number
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 limit_option = click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Most rows.")
 

@@ -64,6 +64,12 @@ class _Modules(click.Group):
 
     modules = ("run", "look", "configure", "ops", "people", "policy", "act", "play")
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments. Raises UsageError for one that is no text: no database could be asked for it."""
+        if any(arg.encode("utf-8", "replace").decode() != arg for arg in args):
+            raise click.UsageError("an argument is not UTF-8", ctx)
+        return super().parse_args(ctx, args)
+
     def main(self, *args: Any, **more: Any) -> Any:
         """Run a command; what it prints is masked."""
         with masked_output():

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from tracker.cli.common import (
     DEFAULT_FILE,
+    ROW,
     all_of,
     config_option,
     json_option,
@@ -40,7 +41,7 @@ from tracker.store.tables import findings as findings_table
 from tracker.store.tables import inbox as inbox_table
 
 WATCH_EVERY = 2.0
-after_option = click.option("--after", type=int, metavar="ID", help="The next page: rows older than this id.")
+after_option = click.option("--after", type=ROW, metavar="ID", help="The next page: rows older than this id.")
 watch_option = click.option("--watch", is_flag=True, help="Show it again every 2 seconds, until Ctrl-C.")
 store_option = click.option("--store", help="Only this store.")
 
@@ -290,7 +291,7 @@ STATES = ["pending", "sent", "refused", "dead", "superseded", "observed"]
 
 @click.command()
 @click.argument("verb", required=False, type=click.Choice(["retry"]))
-@click.argument("ids", nargs=-1, type=int)
+@click.argument("ids", nargs=-1, type=ROW)
 @config_option
 @json_option
 @limit_option
@@ -345,7 +346,7 @@ def outbox(
 @click.option(
     "--account", help="Only from this account (among the newest 10,000; dead and partly read ones: among all)."
 )
-@click.option("--body", "row_id", type=int, help="Print the stored bytes of one payload.")
+@click.option("--body", "row_id", type=ROW, help="Print the stored bytes of one payload.")
 def inbox(
     file: Path,
     as_json: bool,

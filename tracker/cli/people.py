@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tracker.cli.common import (
+    ROW,
     all_of,
     as_of,
     cell,
@@ -127,7 +128,7 @@ def may(
 
 
 @click.command()
-@click.argument("ids", nargs=-1, type=int, required=True)
+@click.argument("ids", nargs=-1, type=ROW, required=True)
 @config_option
 @by_option
 @click.option("--reason", required=True, help="Why it needs no more attention.")
@@ -139,7 +140,7 @@ def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str) -> None:
 
 
 @click.command()
-@click.argument("ids", nargs=-1, type=int, required=True)
+@click.argument("ids", nargs=-1, type=ROW, required=True)
 @config_option
 @click.option("--for", "span", default="1d", show_default=True, help="How long: 4h, 3d.")
 def snooze(ids: tuple[int, ...], file: Path, span: str) -> None:
