@@ -173,6 +173,22 @@ def test_replay_remap_and_heal_mark_rows(run: Run, lab: Lab) -> None:
     assert "orders of shop" in ok(run("heal", "--backfill", "shop"))
 
 
+def test_what_was_asked_for_by_id_and_not_there_ends_with_1(run: Run, lab: Lab) -> None:
+    for words in (
+        ["dismiss", "99999", "--reason", "x"],
+        ["snooze", "99999"],
+        ["replay", "99999"],
+        ["outbox", "retry", "99999"],
+    ):
+        assert run(*words).exit_code == 1, words
+
+
+def test_of_a_store_that_nobody_knows_nothing_is_fine(run: Run, lab: Lab) -> None:
+    for words in (["drift"], ["findings"], ["stuck"], ["checkouts"], ["outbox"], ["outbox", "retry", "--all"]):
+        unknown = run(*words, "--store", "nobody")
+        assert (unknown.exit_code, "no store 'nobody': shop" in unknown.output) == (2, True), words
+
+
 def test_migrate_says_what_it_did(run: Run, lab: Lab) -> None:
     assert ok(run("migrate")).strip() == "already at 0005"
     assert ok(run("migrate", "--show")).strip() == "0005"

@@ -20,6 +20,8 @@ import pytest
 from tests.lab import UPS, Lab
 from tracker.cli.main import CODES, main
 from tracker.store import tables as t
+from tracker.store.engine import Store
+from tracker.store.migrate import migrate
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
@@ -60,8 +62,9 @@ CASES = [
     differs("evidence", "99 -o none.zip", "nothing is known of '99'"),
     differs("check", "-c sick.yaml", "PROBLEM shop (shopify): not reached"),
     differs("check", "-c away.yaml --json", '"problems": [\n    "database postgresql'),
-    differs("drift", "", "order_ahead"),
-    differs("drift", "--json", "order_ahead"),
+    differs("drift", "", "shop_ahead"),
+    differs("drift", "--json", '"drift": "shop_ahead"'),
+    differs("drift", "--store shop", "a sweep was due"),  # no row, and nobody knows
     differs("inbox", "--body 99999", "no body of payload 99999"),
     differs("may", "7 cancelled --reason size", "no: 7 to cancelled"),
     differs("may", "7 cancelled --reason size --json", '"allowed": false'),
@@ -90,7 +93,7 @@ CASES = [
     Case("check", "--offline", 0, "tracker.yaml: fine"),
     Case("init", "-k ups -s shopify -o first.yaml", 0, "wrote first.yaml"),
     Case("config schema", "", 0, '"accounts"'),
-    Case("drift", "--store shop", 0, "no drift"),
+    Case("drift", "-c calm.yaml", 0, "no drift"),
     Case("findings", "", 0, "order_ahead"),
     Case("checkouts", "", 0, "C1"),
     Case("outages", "", 0, "no outage"),
@@ -242,6 +245,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 "access_token:", "api_version: unstable, access_token:"
             ),
             "accept.yaml": made.yaml,
+            "calm.yaml": f"database: sqlite:///{folder}/calm/x.db\n",
             "fresh.yaml": f"database: sqlite:///{folder}/fresh.db\n",
             "broken.yaml": f"database: sqlite:///{folder}/db/broken.db\n",
             "wrong.yaml": "brocker: none\n",
@@ -253,6 +257,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         }  # fmt: skip
         for name, text in files.items():
             (folder / name).write_text(text)
+        calm = Store(f"sqlite:///{folder}/calm/x.db")
+        migrate(calm)
+        calm.close()
         found = made.one(t.findings, t.findings.c.kind == "order_ahead")
         (folder / "finding").write_text(str(found.id))
         yield folder
