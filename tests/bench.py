@@ -666,8 +666,16 @@ def _row(path: str, ours: str, floor: str, value: float, goal: str) -> dict[str,
     return row
 
 
+def verdict(rows: list[dict[str, Any]]) -> int:
+    """Return the exit code: 1 where a goal was missed, or nothing was measured."""
+    missed = [row["path"] for row in rows if not row["reached"]]
+    for path in missed:
+        print(f"MISSED: {path}")
+    return 1 if missed or not rows else 0
+
+
 def main() -> None:
-    """Measure everything; `--quick` with fewer events."""
+    """Measure everything; `--quick` with fewer events. Exit 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
@@ -740,6 +748,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     options.json.write_text(json.dumps({"python": sys.version.split()[0], "rows": rows}, indent=1))
     print(f"\nwrote {options.json}")
+    sys.exit(verdict(rows))
 
 
 if __name__ == "__main__":

@@ -266,6 +266,8 @@ def judge(figures: Figures) -> Figures:
         figures.problems.append(f"drained at {figures.drained_per_second:g}/s < 150/s")
     if figures.lost:
         figures.problems.append(f"lost {figures.lost}")
+    if not figures.posts:
+        figures.problems.append("nothing was sent")
     return figures
 
 

@@ -14,8 +14,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import click
+
 ROOT = Path(__file__).parents[1]
 VALUES = (dict, list, set, frozenset, tuple, str, bytes, int, float, timedelta, re.Pattern)
+Undo = list[tuple[Any, str, Any]]
 
 
 def stands_once(name: str, mutant: dict[str, Any]) -> None:
@@ -28,14 +31,15 @@ def stands_once(name: str, mutant: dict[str, Any]) -> None:
 
 @contextmanager
 def mutated(file: str, old: str, new: str) -> Iterator[None]:
-    """Run with one piece of a module's source replaced: its functions keep their identity and get the mutant's code."""
+    """Run with one piece of a module's source replaced: its functions keep their identity and get the mutant's code.
+
+    Only what the piece changes is changed, so what a test has set in the module stays as it set it.
+    """
     source = (ROOT / file).read_text(encoding="utf-8")
     assert source.count(old) == 1, f"{file} holds {source.count(old)} times what the mutant takes out: {old!r}"
-    assert old != new, f"{file}: the mutant takes nothing out"
     module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-    fresh = _made(module, source.replace(old, new))
-    undo: list[tuple[Any, str, Any]] = []
-    _swap(module, fresh, module.__name__, undo)
+    undo: Undo = []
+    _swap(module, _made(module, source), _made(module, source.replace(old, new)), module.__name__, undo)
     assert undo, f"{file}: the mutant changes nothing that can be changed while it runs: {new!r}"
     try:
         yield
@@ -45,7 +49,7 @@ def mutated(file: str, old: str, new: str) -> Iterator[None]:
 
 
 def _made(module: types.ModuleType, source: str) -> types.ModuleType:
-    """Make a module of another source, beside the one that all others know."""
+    """Make a module from a source, beside the one that all others know."""
     fresh = types.ModuleType(module.__name__)
     fresh.__dict__.update({"__name__": module.__name__, "__file__": module.__file__, "__package__": module.__package__})
     sys.modules[module.__name__] = fresh
@@ -56,35 +60,46 @@ def _made(module: types.ModuleType, source: str) -> types.ModuleType:
     return fresh
 
 
-def _swap(before: Any, after: Any, module: str, undo: list[tuple[Any, str, Any]]) -> None:
-    for name, value in list(vars(after).items()):
-        if name not in vars(before):
-            if isinstance(before, types.ModuleType):  # the mutant's own helpers and imports
-                setattr(before, name, value)
+def _swap(here: Any, clean: Any, mutant: Any, module: str, undo: Undo) -> None:
+    """Change `here` in what the mutant has another way than the clean copy."""
+    for name, value in list(vars(mutant).items()):
+        if name not in vars(clean):
+            if isinstance(here, types.ModuleType):  # the mutant's own helpers and imports
+                setattr(here, name, value)
             continue
-        there = vars(before)[name]
+        was = vars(clean)[name]
+        there = vars(here).get(name)
         mine, its = _functions(there), _functions(value)
         if mine and its:
-            for one, other in zip(mine, its, strict=False):
-                if one.__code__ != other.__code__ and one.__code__.co_freevars == other.__code__.co_freevars:
-                    undo.append((one, "__code__", one.__code__))
-                    one.__code__ = other.__code__
-                if one.__defaults__ != other.__defaults__:
-                    undo.append((one, "__defaults__", one.__defaults__))
-                    one.__defaults__ = other.__defaults__
+            for one, before, after in zip(mine, _functions(was), its, strict=False):
+                for part in ("__code__", "__defaults__", "__kwdefaults__"):
+                    if getattr(before, part) != getattr(after, part):
+                        undo.append((one, part, getattr(one, part)))
+                        setattr(one, part, getattr(after, part))
         elif inspect.isclass(value) and inspect.isclass(there):
-            if value.__module__ == module and value is not there:
-                _swap(there, value, module, undo)
-        elif isinstance(value, VALUES) and there != value and not name.startswith("__"):
-            undo.append((before, name, there))
-            setattr(before, name, value)
-            if isinstance(before, types.ModuleType):
-                _swap_imported(before, name, there, value, undo)
+            if value.__module__ == module and value is not was:
+                _swap(there, was, value, module, undo)
+        elif isinstance(value, VALUES) and not name.startswith("__") and not _same(was, value):
+            undo.append((here, name, there))
+            setattr(here, name, value)
+            if isinstance(here, types.ModuleType):
+                _swap_imported(here, name, there, value, undo)
 
 
-def _swap_imported(
-    origin: types.ModuleType, name: str, there: Any, value: Any, undo: list[tuple[Any, str, Any]]
-) -> None:
+def _same(one: Any, other: Any) -> bool:
+    """Say whether two copies of a constant are the same; what they hold of their own module is so by its name and code."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return len(one) == len(other) and all(map(_same, one.items(), other.items()))
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, types.FunctionType) and isinstance(other, types.FunctionType):
+        return one.__code__ == other.__code__
+    if inspect.isclass(one) and inspect.isclass(other):
+        return one.__qualname__ == other.__qualname__
+    return type(one).__qualname__ == type(other).__qualname__ and (one == other or repr(one) == repr(other))
+
+
+def _swap_imported(origin: types.ModuleType, name: str, there: Any, value: Any, undo: Undo) -> None:
     """Others that imported a constant by its name get the mutant's too."""
     if isinstance(there, bool | int | str) and not name.isupper():
         return
@@ -102,5 +117,7 @@ def _functions(value: Any) -> list[types.FunctionType]:
         value = value.__func__
     if isinstance(value, functools.cached_property):
         value = value.func
+    if isinstance(value, click.Command):
+        value = value.callback
     value = inspect.unwrap(value) if callable(value) and not inspect.isclass(value) else value
     return [value] if isinstance(value, types.FunctionType) else []

@@ -65,10 +65,10 @@ def test_what_the_image_and_the_composition_start_is_a_command_of_ours() -> None
 
 
 def test_what_the_image_copies_is_there() -> None:
-    for word, rest in instructions():
-        if word == "COPY" and not rest.startswith("--from"):
-            for name in rest.split()[:-1]:
-                assert (ROOT / name).exists(), name
+    copied = [rest.split()[:-1] for word, rest in instructions() if word == "COPY" and not rest.startswith("--from")]
+    assert copied
+    for name in (name for names in copied for name in names):
+        assert (ROOT / name).exists(), name
 
 
 def test_the_image_installs_what_the_tests_ran_with_and_no_test_tool() -> None:

@@ -181,12 +181,29 @@ def test_a_carrier_that_hangs_is_given_up_again_and_again_and_read_once_it_answe
     assert wrong == []
 
 
-@pytest.mark.parametrize("kind", ["garbage", "html", "error", "throttle"])
-def test_a_fault_that_lasts_delays_and_loses_nothing(play: Play, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("server", "kind"), [("ups", "garbage"), ("ups", "html"), ("ups", "error"), ("ups", "throttle"), ("shop", "error")]
+)
+def test_a_fault_that_lasts_delays_and_loses_nothing(play: Play, server: str, kind: str) -> None:
     wrong = play(
-        f"{{at: +2h, fault: {{server: ups, kind: {kind}, for: 6h}}}}", f"{{at: +3h, scan: {MOVES}}}",
+        f"{{at: +2h, fault: {{server: {server}, kind: {kind}, for: 6h}}}}", f"{{at: +3h, scan: {MOVES}}}",
         "{at: +7h, expect: {writes: []}}", lasts="6h", expect=f"{{writes: {WRITTEN}}}",
     )  # fmt: skip
+    assert wrong == []
+
+
+def test_an_hour_of_the_database_is_an_hour_of_the_play(play: Play) -> None:
+    one_an_hour = HEAD.replace("sweep_every: 6h", "sweep_every: 6h, writes_per_hour: 1")
+    wrong = play(
+        "{at: +0h, place: {order: '#2', status: Processing, method: platform}}",
+        "{at: +1h, ship: {order: '#2', company: UPS, numbers: ['1ZR589400357568494']}}",
+        f"{{at: +2h, scan: {MOVES}}}",
+        f"{{at: +2h, scan: {MOVES.replace(UPS, '1ZR589400357568494')}}}",
+        lasts="9h",
+        expect="{writes: [{order: '#1', event: Dispatched/Shipped}, {order: '#2', event: Dispatched/Shipped}],"
+        " findings: [{kind: writes_held, open: false, opened: +4h, closed: +5h}]}",
+        head=one_an_hour,
+    )
     assert wrong == []
 
 
@@ -280,6 +297,10 @@ def test_a_status_at_the_head_alone_is_told_by_polls_of_every_carrier(tmp_path: 
         ("fault: {server: ups, kind: garbage, path: /x}", "path: only of the kinds answer, html and hang"),
         ("fault: {server: nobody, kind: hang, for: 8h}", "steps.0.fault.server: no account or store 'nobody': shop, ups"),
         ("fault: {server: ups, kind: hang, fore: 8h}", "steps.0.fault.fore"),
+        ("fault: {server: shop, kind: rate_limit}", "steps.0.fault.kind: rest does not know it: only bigcommerce"),
+        ("fault: {server: shop, kind: expire_tokens}", "steps.0.fault.kind: rest does not know it: only fedex, ups"),
+        ("edit: {order: '#1', event: DELIVERED}", "steps.0.edit.event: rest does not know it: only shopify"),
+        ("scan: {account: ups, number: '1', via: webhook}", "steps.0.scan.via: ups sends no webhooks: nobody would be told"),
         ("withdraw: {account: shop, number: '1', code: x}", "steps.0.withdraw.account: no account or store 'shop': ups"),
         ("place: {order: '#1', store: nobody}", "steps.0.place.store: no account or store 'nobody': shop"),
         ("says: {run: \"show '#1\"}", "run: No closing quotation"),

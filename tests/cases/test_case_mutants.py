@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from tests.mutating import ROOT, mutated, stands_once
+from tests.test_documents import defined
 from tracker.daemon import play
 
 MUTANTS: dict[str, dict[str, str]] = yaml.safe_load(
     (Path(__file__).parent / "mutants.yaml").read_text(encoding="utf-8")
 )
-LIMIT = 120.0  # seconds; a mutant may never end: that is red too
+LIMIT = 45.0  # seconds; a mutant may never end: that is red too
 
 
 class Outcome:
@@ -63,16 +64,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_each_mutant_says_what_it_takes_out_and_which_test_misses_it() -> None:
+    there = defined()
     for name, mutant in MUTANTS.items():
         assert set(mutant) == {"file", "old", "new", "test"}, name
         stands_once(name, mutant)
-        file, _, test = mutant["test"].partition("::")
-        *inside, called = test.partition("[")[0].split("::")
-        told = (ROOT / file).read_text(encoding="utf-8")
-        if inside:  # a class of that file, which may inherit its tests from conformance
-            assert f"class {inside[0]}(" in told or f"{inside[0]} = " in told, f"{name}: {mutant['test']}"
-            told += (ROOT / "tracker/plugin/conformance.py").read_text(encoding="utf-8")
-        assert f"def {called}(" in told, f"{name}: {mutant['test']}"
+        file, *_, test = mutant["test"].partition("[")[0].split("::")
+        assert (ROOT / file).is_file(), f"{name}: {file}"
+        assert test in there, f"{name}: {mutant['test']}"
 
 
 @pytest.mark.mutants

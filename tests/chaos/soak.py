@@ -72,6 +72,7 @@ class Soak(Storm):
     def growth(self) -> list[tuple[str, float, float, bool]]:
         """Return what was watched: its name, the second tenth, the last tenth, and whether it grew too much."""
         found = []
+        assert self.seen, "nothing was watched"
         for name, seen in sorted(self.seen.items()):
             early = statistics.median(value for at, value in seen if 0.1 <= at < 0.2)
             late = statistics.median(value for at, value in seen if at >= 0.9)

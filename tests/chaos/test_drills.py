@@ -482,23 +482,38 @@ def test_F25_SIGTERM_under_load_exits_with_0_and_every_200_is_stored(
     assert set().union(*acked) <= {row.dedupe_key for row in site.rows(t.inbox)}
 
 
+DIES = """
+import os, signal
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+left = int(os.environ["DIE_AT"])
+@event.listens_for(Engine, "before_cursor_execute")
+def die(*_):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_F26_a_migration_that_is_killed_is_taken_up_again(
     empty_postgres: str, tmp_path: Path, stack: ExitStack
 ) -> None:
-    choose = random.Random(3)
+    (tmp_path / "sitecustomize.py").write_text(DIES)
     for number, url in enumerate((f"sqlite:///{tmp_path}/fresh/x.db", empty_postgres)):
         file = tmp_path / f"migrate-{number}.yaml"
         file.write_text(f"database: {url}\n")
-        for _ in range(6):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tracker.cli", "migrate", "-c", str(file)], start_new_session=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ends = []
+        for at in (2, 9, 20, 45, 90, 180, 100_000):  # statements; what it had done stays, or is undone whole
+            environment = {**os.environ, "PYTHONPATH": str(tmp_path), "DIE_AT": str(at)}
+            done = subprocess.run(
+                [sys.executable, "-m", "tracker.cli", "migrate", "-c", str(file)], env=environment, check=False,
+                capture_output=True, text=True,
             )  # fmt: skip
-            try:
-                process.wait(choose.uniform(0.5, 1.6))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            ends.append(done.returncode)
+            assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        assert ends.count(-signal.SIGKILL) >= 3, "it was hardly killed: little was tried"
+        assert ends[-1] == 0
         store = Store(url)
         stack.callback(store.close)
         assert migrate(store) == head() == current(store)

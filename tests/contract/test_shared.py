@@ -223,7 +223,9 @@ def test_the_easypost_requests_are_those_of_the_official_cassettes() -> None:
 
 def _codes(carrier: str) -> list[dict[str, str]]:
     with (SPECS / "_status_maps" / "direct_carriers.csv").open(encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["carrier"] == carrier]
+        found = [row for row in csv.DictReader(file) if row["carrier"] == carrier]
+    assert found, carrier
+    return found
 
 
 def test_every_ups_code_has_a_row() -> None:
@@ -241,28 +243,32 @@ def test_every_ups_code_has_a_row() -> None:
 
 def test_no_ups_code_that_is_not_a_delivery_is_read_as_one() -> None:
     table = plugin_of("carriers.ups").codes  # type: ignore[attr-defined]
-    for row in _codes("ups"):
-        if row["code_space"].endswith("NOT delivered"):
-            meaning = table.get(("D", row["code"])) or table[("D", row["code"].zfill(2))]
-            assert meaning.status is not ShippingStatus.DELIVERED, row
+    not_delivered = [row for row in _codes("ups") if row["code_space"].endswith("NOT delivered")]
+    assert not_delivered
+    for row in not_delivered:
+        meaning = table.get(("D", row["code"])) or table[("D", row["code"].zfill(2))]
+        assert meaning.status is not ShippingStatus.DELIVERED, row
 
 
 def test_every_fedex_code_of_the_track_list_has_a_row() -> None:
     table = plugin_of("carriers.fedex").codes  # type: ignore[attr-defined]
-    for row in _codes("fedex"):
-        if "webhook" not in row["code_space"]:
-            space = "regulatory" if row["code_space"].startswith("regulatory") else "track"
-            assert (space, row["code"]) in table, row
+    listed = [row for row in _codes("fedex") if "webhook" not in row["code_space"]]
+    assert {row["code_space"].startswith("regulatory") for row in listed} == {True, False}
+    for row in listed:
+        space = "regulatory" if row["code_space"].startswith("regulatory") else "track"
+        assert (space, row["code"]) in table, row
 
 
 def test_every_easypost_word_has_a_row() -> None:
     maps = json.loads((SPECS / "aggregators" / "status-map.json").read_text())["maps"]
     table = plugin_of("carriers.easypost").codes  # type: ignore[attr-defined]
     for name, space in (("easypost.status", "status"), ("easypost.status_detail", "detail")):
-        for code, said in maps[name].items():
-            meaning = table[space, code]
-            if said["status"] in set(ShippingStatus) - {"unknown"}:
-                assert meaning.status == said["status"], code
+        ours = {code: said["status"] for code, said in maps[name].items() if said["status"] in set(ShippingStatus)}
+        assert set(ours.values()) - {"unknown"}, name
+        assert set(maps[name]) <= {code for kind, code in table if kind == space}
+        for code, status in ours.items():
+            if status != "unknown":
+                assert table[space, code].status == status, code
 
 
 def test_every_dhl_status_code_and_express_and_parcel_code_has_a_row() -> None:
@@ -286,16 +292,17 @@ def test_the_official_signature_vectors() -> None:
     source = plugin("carriers.easypost", webhook_secrets=[vector["secret"]])
 
     source.verify(Payload("a", "webhook", (body,), AT, {"x-hmac-signature": vector["value"]}))
+    assert vector["must_fail"]
     for wrong in vector["must_fail"].values():
         with pytest.raises(WebhookRejected):
             source.verify(Payload("a", "webhook", (body,), AT, {"x-hmac-signature": wrong}))
 
-    for v in json.loads((SHARED / "platforms" / "specs" / "signature-vectors.json").read_text())["vectors"]:
-        if v["scheme"] == "shopify":
-            shop = plugin("adapters.shopify", webhook_secrets=[v["secret"]])
-            shop.verify(
-                Payload("s", "webhook", (v["body_utf8"].encode(),), AT, {"x-shopify-hmac-sha256": v["expected"]})
-            )
+    told = json.loads((SHARED / "platforms" / "specs" / "signature-vectors.json").read_text())["vectors"]
+    of_shopify = [v for v in told if v["scheme"] == "shopify"]
+    assert of_shopify
+    for v in of_shopify:
+        shop = plugin("adapters.shopify", webhook_secrets=[v["secret"]])
+        shop.verify(Payload("s", "webhook", (v["body_utf8"].encode(),), AT, {"x-shopify-hmac-sha256": v["expected"]}))
 
 
 def test_every_number_of_the_data_set_is_recognized_as_it_says() -> None:

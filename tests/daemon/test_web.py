@@ -62,11 +62,12 @@ BODY = tracker_body("9400111206206406260787")
 
 
 def test_a_signed_webhook_is_stored_before_200_is_said(receiver: Receiver) -> None:
+    receiver.lab.bells.rung.clear()  # to start rings every bell
     answer = receiver.post(BODY)
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert receiver.lab.one(t.inbox).body == BODY
-    assert receiver.lab.bells.rung == ["inbox"] or "inbox" in receiver.lab.bells.rung
+    assert receiver.lab.bells.rung == ["inbox"]
     assert receiver.lab.one(t.accounts, t.accounts.c.name == "easypost").last_webhook_at is not None
 
 

@@ -59,8 +59,9 @@ def main() -> int:
         told = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
         runs = int(told[1]) if told else 0
         total += runs
-        print(f"{target:<24} {runs:>12,} inputs  {'CRASHED' if done.returncode else 'sound'}", flush=True)
-        if done.returncode:
+        bad = done.returncode != 0 or runs == 0  # a fuzzer that tried nothing found nothing
+        print(f"{target:<24} {runs:>12,} inputs  {'CRASHED' if bad else 'sound'}", flush=True)
+        if bad:
             crashed.append(target)
             print(done.stderr[-3000:], flush=True)
     print(f"{total:,} inputs, {len(crashed)} targets crashed {', '.join(crashed)}")

@@ -90,6 +90,8 @@ def load_scenario(path: Path) -> Scenario:
         for where, name, known in _named(scenario, step):
             if name not in known:
                 document.problem(("steps", i, *where), f"no account or store {name!r}: {', '.join(sorted(known))}")
+        for where, said in _ignored(scenario, step):
+            document.problem(("steps", i, *where), said)
     for where, name, known in _expected(scenario, scenario.expect):
         if name not in known:
             document.problem(("expect", *where), f"no account or store {name!r}: {', '.join(sorted(known))}")
@@ -107,6 +109,28 @@ def _named(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str | int, ..
     for field_, known in (("account", set(scenario.accounts)), ("store", set(scenario.stores)), ("server", both)):
         if hasattr(action, field_):
             yield (name, field_), getattr(action, field_), both if name == "wire" else known
+
+
+def _ignored(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Name what the server of a step does not know, and would pass over in silence."""
+    used = {**{n: a.uses for n, a in scenario.accounts.items()}, **{n: s.uses for n, s in scenario.stores.items()}}
+    ((name, action),) = ((n, getattr(step, n)) for n in step.model_fields_set - {"at"})
+    whose = next((getattr(action, f) for f in ("account", "store", "server") if hasattr(action, f)), None)
+    uses = used.get(whose or "")
+    if uses is None:
+        return
+    if (
+        name == "scan"
+        and action.via == "webhook"
+        and (uses == "fedex" or not scenario.accounts[action.account].webhooks)
+    ):
+        yield (name, "via"), f"{action.account} sends no webhooks: nobody would be told"
+    said = {name: (name,), **{f"{name}.{field_}": (name, field_) for field_ in action.model_fields_set}}
+    if name == "fault":
+        said[f"fault {action.kind}"] = (name, "kind")
+    for key, where in said.items():
+        if uses not in wanted.ONLY.get(key, {uses}):
+            yield where, f"{uses} does not know it: only {', '.join(sorted(wanted.ONLY[key]))}"
 
 
 def _expected(scenario: Scenario, expect: Expect) -> Iterator[tuple[tuple[str | int, ...], str, set[str]]]:

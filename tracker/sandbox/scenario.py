@@ -256,6 +256,18 @@ class Fault(_Part):
         return self
 
 
+# What only some sandbox servers know: elsewhere nothing would happen, or something else.
+ONLY: dict[str, frozenset[str]] = {
+    name: frozenset(uses.split())
+    for names, uses in (
+        ("fault expire_tokens", "ups fedex"), ("fault refuse_number", "ups"), ("fault graphql_throttle", "shopify"),
+        ("fault rate_limit", "bigcommerce"), ("fault apply_then_fail/fault refuse_write", "shopify rest bigcommerce"),
+        ("cancel.item/refund.item", "rest bigcommerce"), ("checkout", "rest"), ("edit.event", "shopify"),
+    )
+    for name in names.split("/")
+}  # fmt: skip
+
+
 class Says(_Part):
     """A command is run as a process at this moment, with the play's own configuration, and must end and say so."""
 
