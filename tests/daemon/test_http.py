@@ -258,8 +258,8 @@ def test_a_page_for_people_is_no_answer(peer: Peer, client: AccountClient, page:
     peer.script = [says(page)]
     with pytest.raises(Unavailable, match="page for people"):
         get(client, peer)
-    peer.script = [says(page, "404 Not Found")]  # that says what it says
-    with pytest.raises(NotFound):
+    peer.script = [says(page, "404 Not Found")]  # of a proxy: it says nothing of the parcel
+    with pytest.raises(Transient, match="page of HTML"):
         get(client, peer)
 
 

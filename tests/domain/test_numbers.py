@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracker.domain.numbers import MOST_NUMBERS, MOST_READ, Printed, Typed, candidates, clean, doubtful, numbers_in
@@ -252,6 +252,7 @@ def test_any_value_can_be_read(value: Any, carrier: str | None) -> None:
 
 
 @given(NOISE, CARRIERS)
+@example("_0.1", None)
 def test_a_number_that_was_found_reads_as_itself(text: str, carrier: str | None) -> None:
     for number in numbers_in(text, carrier).numbers:
         assert 0 < len(number) <= 64

@@ -114,7 +114,7 @@ class Watch(_Part):
 
     webhooks_silent_after: Duration = timedelta(hours=24)
     webhooks_missing_share: float = Field(
-        0.2,
+        0.35,
         gt=0,
         le=1,
         description="This share of an account's scans of a day came by polls only: webhooks are missing;",

@@ -220,7 +220,7 @@ def numbers_in(value: Any, carrier: str | None = None) -> Typed:
             rest = f"of {len(text)} characters the first {len(part)} were read"
         found, doubts = _read(part, carrier) if readable and (part or not text) else ([], [text])
         for number in found:
-            numbers.setdefault(number, text)
+            numbers.setdefault(clean(number), text)  # as it reads when it stands alone
         unreadable.update(dict.fromkeys(doubts))
     if len(numbers) > MOST_NUMBERS:
         rest = f"of {len(numbers)} numbers the first {MOST_NUMBERS} were kept"
