@@ -28,6 +28,7 @@ LARGE = (
     "inbox",
     "outbox",
     "findings",
+    "drifts",
     "order_versions",
     "decisions",
     "fulfilments",
@@ -49,8 +50,8 @@ def steps(orders: int) -> list[tuple[str, str]]:
     """Return what is done, in order: a word for the progress line, and the SQL."""
     parcels, scans, findings = orders * 3, orders * 30, max(1000, orders // 30)
     return [
-        ("orders", f"""INSERT INTO orders (id, store, ref, number, status, raw_status, payment, raw_payment, owner, placed_at, facts, version, read_at)
-            SELECT s.i, s.store, s.ref, s.number, 'shipped', 'Shipped', 'paid', 'paid', 'courier', s.placed_at, {FACTS}, 1, s.placed_at FROM
+        ("orders", f"""INSERT INTO orders (id, store, ref, number, status, raw_status, payment, raw_payment, owner, placed_at, facts, version, read_at, drift)
+            SELECT s.i, s.store, s.ref, s.number, 'shipped', 'Shipped', 'paid', 'paid', 'courier', s.placed_at, {FACTS}, 1, s.placed_at, '' FROM
             (SELECT i, 'shop' || i % 4 AS store, 'R' || i AS ref, '#' || i AS number, now() - i % 8000 * interval '1 hour' AS placed_at FROM generate_series(1, {orders}) i) s"""),
         ("order versions", """INSERT INTO order_versions (order_id, version, seen_at, actor, status, raw_status, payment, numbers, facts)
             SELECT id, 1, placed_at, 'seller', status, raw_status, payment, '[]'::jsonb, '{}'::jsonb FROM orders"""),
@@ -73,6 +74,12 @@ def steps(orders: int) -> list[tuple[str, str]]:
              (ARRAY['urgent','warning','warning','info'])[1 + i % 4], 'act', jsonb_build_object('order', '#' || (1 + i % {orders}), 'parcel', 'ups N' || i, 'status', 'in_transit'),
              md5(i::text), 'decision', now() - i % 900 * interval '1 hour', now() - i % 900 * interval '1 hour', false, CASE WHEN i % 11 = 0 THEN NULL ELSE now() END, NULL, ''
             FROM generate_series(1, {findings * 11}) i"""),
+        ("drifts", f"""INSERT INTO drifts (order_id, store, kind, shop, shop_said, status, carrier, number, fulfilment, caused_by, since, opened_at)
+            SELECT i, 'shop' || i % 4, (ARRAY['shop_ahead','shop_behind','cancelled_but_moving','withdrawn'])[1 + i / 4 % 4], 'delivered', 'Delivered',
+             'in_transit', 'ups', 'N' || i, '', 'seller', now(), now() FROM generate_series(1, {max(1000, orders // 100)}) i"""),
+        ("accounts", f"""INSERT INTO accounts (name, kind, attempts, swept_at, orders_counted, orders_counted_to)
+            SELECT 'shop' || i, 'store', 0, now(), {orders // 4}, {orders} FROM generate_series(0, 3) i
+            UNION ALL SELECT 'acc-' || c, 'carrier', 0, NULL, NULL, NULL FROM unnest(ARRAY['ups','dhl','usps','fedex']) c"""),
         ("decisions", """INSERT INTO decisions (order_id, at, order_version, policy_hash, because, actions, findings)
             SELECT id, placed_at, 1, 'hash', '["in_step"]'::jsonb, '[]'::jsonb, '[]'::jsonb FROM orders"""),
         ("outbox", """INSERT INTO outbox (key, kind, store, order_id, action, state, attempts, crashes, due_at, rules, created_at)
@@ -110,7 +117,7 @@ def make(store: Any, orders: int) -> None:
 
 def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     """Return each operator's query, with arguments drawn anew each time."""
-    from tracker.pipeline import explain, heal, ops, push, unread
+    from tracker.pipeline import explain, heal, knowledge, ops, push, unread
 
     draw = random.Random(seed)
 
@@ -128,7 +135,10 @@ def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     last = 10**12
     return {
         "drift": lambda: ops.drift(world),
-        "drift --store --kind": lambda: ops.drift(world, store=store(), kind="order_ahead"),
+        "drift --store --kind": lambda: ops.drift(world, store=store(), kind="shop_ahead"),
+        "drift, a later page": lambda: ops.drift(world, after=draw.randrange(1, max(2, orders // 100))),
+        "what is known": lambda: knowledge.knowledge(world),
+        "what is known --store": lambda: knowledge.knowledge(world, store=store()),
         "findings": lambda: ops.list_findings(world),
         "findings --store": lambda: ops.list_findings(world, store=store()),
         "findings --kind": lambda: ops.list_findings(world, kinds=["stuck"]),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.lab import START, UPS, H, Lab
-from tracker.pipeline import ledger
+from tracker.pipeline import heal, ledger
 from tracker.store import tables as t
 
 MINUTES = timedelta(minutes=1)
@@ -99,3 +99,20 @@ def test_rows_come_newest_first_in_pages_by_store_and_kind(make_lab: Any) -> Non
     assert ledger.rows(lab.world, after=first["id"]) == [second]
     assert differences(lab, store="shop") == differences(lab, kind="shop_ahead") == []
     assert len(differences(lab, store="kart", kind="shop_behind")) == 2
+
+
+def test_orders_that_a_version_before_read_are_compared_after_an_upgrade(make_lab: Any) -> None:
+    lab = kart(make_lab)
+    lab.scan(lab.ups, UPS, "I", "038")
+    lab.later(7)
+    lab.later(1)
+    lab.change(t.drifts.delete())
+    lab.change(t.orders.update().values(drift=None, drift_at=None, reconcile_at=None))
+    heal.look_around(lab.world)
+    lab.work()
+    lab.later(0.5)
+
+    assert differences(lab) == [("shop_behind", "processing", "picked_up")]
+    lab.change(t.orders.update().values(drift=None, reconcile_at=None, store="old"))  # of a store that we have no more
+    heal.look_around(lab.world)
+    assert lab.one(t.orders).reconcile_at is None

@@ -36,6 +36,7 @@ from tracker.store.tables import (
 )
 
 AT_ONCE = 500
+COMPARED_AT_ONCE = 5_000  # a minute: a million orders take three hours, beside everything else
 ALIVE = "scheduler"
 
 
@@ -276,11 +277,24 @@ def look_around(world: World) -> None:
         unread.look(world, connection, now)
         push.look_for_dead(world, connection)
         count_orders(world, connection)
+        moved = _not_compared(world, connection, now) or moved
         left = covered.look(world, connection, now)
     if left:  # an account covers what nobody watches: the configuration changed under a batch's feet
         covered.watch(world)
     if moved:
         world.ring("reconcile")
+
+
+def _not_compared(world: World, connection: sa.Connection, now: datetime) -> bool:
+    """Have orders that the ledger never saw, because a version before read them, looked at: a part of them at a time."""
+    o, stores = orders.c, [account.name for account in world.config.store_accounts()]
+    never = (
+        sa.select(o.id).where(o.drift.is_(None), o.reconcile_at.is_(None), o.store.in_(stores)).limit(COMPARED_AT_ONCE)
+    )
+    ids = connection.execute(never).scalars().all()
+    if ids:
+        connection.execute(orders.update().where(queries.among(connection, o.id, ids)).values(reconcile_at=now))
+    return bool(ids)
 
 
 def beat(world: World, alive: datetime) -> None:

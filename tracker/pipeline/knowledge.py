@@ -6,7 +6,7 @@ would end that. Each is found by an index; counts are exact up to `MOST`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -140,39 +140,85 @@ class _Look:
         self.states = state.account_rows(connection)
         self.stores = [row for row in self.states.values() if row.kind == "store" and store in (None, row.name)]
         self.dark: list[str] = []  # stores of which nothing is known
+        self.waits: dict[tuple[str, str], tuple[int, datetime | None]] = {}
+        self._counts: dict[str, int] | None = None
 
     def all(self) -> Knowledge:
         told = Knowledge(gaps=list(self.gaps()))
-        told.orders = sum(self.count(row) for row in self.stores)
+        told.orders = sum(self.counts().values())
         told.as_of = self.as_of()
         if not told.whole:
             told.unknown = min(self.unknown(told.gaps), told.orders)
         return told
 
-    def count(self, row: Row[Any]) -> int:
-        """Count a store's orders: those counted before, and the newer ones."""
-        newer = orders.c.id > (row.orders_counted_to or 0)
-        select = sa.select(sa.func.count()).select_from(orders).where(orders.c.store == row.name, newer)
-        return int(row.orders_counted or 0) + int(self.connection.execute(select).scalar_one())
+    def counts(self) -> Mapping[str, int]:
+        """Count each store's orders: those counted before, and the newer ones."""
+        if self._counts is None:
+            o = orders.c
+            newer = [
+                sa.select(sa.literal(row.name).label("name"), sa.func.count().label("many")).where(
+                    o.store == row.name, o.id > (row.orders_counted_to or 0)
+                )
+                for row in self.stores
+            ]
+            told = self.connection.execute(sa.union_all(*newer)).all() if newer else []
+            more = {row.name: int(row.many) for row in told}
+            self._counts = {row.name: (row.orders_counted or 0) + more[row.name] for row in self.stores}
+        return self._counts
 
     def as_of(self) -> datetime | None:
         """Return the oldest moment of which something is known: a store's last sweep, a parcel's last look."""
         t = trackings.c
         moments = [row.swept_at for row in self.stores if row.name not in self.dark]
-        for row in self.states.values():
-            if row.kind == "carrier":
-                oldest = sa.select(sa.func.min(t.checked_at)).where(t.account == row.name, t.next_poll_at.isnot(None))
-                moments.append(self.connection.execute(oldest).scalar())
+        looks = [
+            sa.select(sa.func.min(t.checked_at)).where(t.account == row.name, t.next_poll_at.isnot(None))
+            for row in self.states.values()
+            if row.kind == "carrier"
+        ]
+        if looks:
+            moments += self.connection.execute(sa.union_all(*looks)).scalars()
         return min((moment for moment in moments if moment is not None), default=None)
 
     # the gaps, one kind after the other
 
     def gaps(self) -> Iterable[Gap]:
+        self.look()
         for row in sorted(self.stores, key=lambda row: row.name):
             yield from self.of_store(row)
         yield from self.waiting()
         yield from self.parcels()
         yield from self.found()
+
+    def look(self) -> None:
+        """Count all that may wait, and its oldest moment, in one statement: each of its parts walks an index."""
+        o, i, r, f, late = outbox.c, inbox.c, rereads.c, findings.c, self.database - LATE
+        mine = [f.store == self.store] if self.store is not None else []
+        parts: dict[tuple[str, str], sa.Select[Any]] = {
+            ("payloads", ""): sa.select(i.received_at.label("at")).where(i.state == "pending", i.due_at < late),
+            ("orders", ""): self.uncompared(),
+        }
+        for row in self.stores:
+            pending = sa.select(o.created_at.label("at")).where(o.state == "pending", o.store == row.name)
+            old = pending if row.paused_at is not None else pending.where(o.created_at < self.now - LATE)
+            parts["writes", row.name] = old
+            parts["hints", row.name] = sa.select(r.hinted_at.label("at")).where(
+                r.account == row.name, r.hinted_at < late
+            )
+        for row in self.states.values():
+            if row.kind == "carrier":
+                parts["parcels", row.name] = self.overdue(row.name)
+        for kind in UNKNOWN:
+            parts["found", kind] = sa.select(f.opened_at.label("at")).where(
+                f.kind == kind, f.closed_at.is_(None), *mine
+            )
+        asked = []
+        for number, part in enumerate(parts.values()):
+            some = part.limit(MOST).subquery()
+            counted = sa.func.count().label("many"), sa.func.min(some.c.at).label("at")
+            asked.append(sa.select(sa.literal(number).label("part"), *counted).select_from(some))
+        keys = list(parts)
+        told = self.connection.execute(sa.union_all(*asked))
+        self.waits = {keys[row.part]: (int(row.many), row.at) for row in told if row.many}
 
     def dark_for(self, row: Row[Any]) -> tuple[str, str, datetime | None, str]:
         """Say why nothing is known of a store's orders, since when, and what would end it; empty where they are known."""
@@ -199,17 +245,16 @@ class _Look:
         what, why, since, until = self.dark_for(row)
         if why:
             self.dark.append(name)
-            yield Gap(what, name, min(self.count(row), MOST), "orders", why, since, until)
-        pending = sa.and_(outbox.c.state == "pending", outbox.c.store == name)
-        old = sa.and_(pending, outbox.c.created_at < self.now - LATE)
-        waits, oldest = self.some(sa.select(outbox.c.created_at.label("at")).where(old))
+            yield Gap(what, name, self.counts()[name], "orders", why, since, until)
+        waits, oldest = self.waits.get(("writes", name), (0, None))
         if row.paused_at is not None:
-            waits, _ = self.some(sa.select(outbox.c.created_at.label("at")).where(pending))
             yield Gap(
                 "store_paused", name, waits, "writes", "the store is paused", row.paused_at, f"`tracker resume {name}`"
             )
         elif waits:
-            said = sa.select(outbox.c.error).where(old).order_by(outbox.c.due_at).limit(1)
+            o = outbox.c
+            old = sa.and_(o.state == "pending", o.store == name, o.created_at < self.now - LATE)
+            said = sa.select(o.error).where(old).order_by(o.due_at).limit(1)
             why = self.connection.execute(said).scalar() or "they wait for their turn"
             yield Gap("writes_wait", name, waits, "writes", why, oldest, self.rest(row))
 
@@ -225,14 +270,12 @@ class _Look:
 
     def waiting(self) -> Iterable[Gap]:
         """Find what arrived and was not read, what was hinted at and not asked, what was read and not compared."""
-        i, r = inbox.c, rereads.c
-        late = self.database - LATE
-        count, since = self.some(sa.select(i.received_at.label("at")).where(i.state == "pending", i.due_at < late))
+        r, late = rereads.c, self.database - LATE
+        count, since = self.waits.get(("payloads", ""), (0, None))
         if count:
             yield Gap("payloads_wait", "inbox", count, "payloads", "they were not read yet", since, "a running worker")
         for row in self.stores:
-            hinted = sa.select(r.hinted_at.label("at")).where(r.account == row.name, r.hinted_at < late)
-            count, since = self.some(hinted)
+            count, since = self.waits.get(("hints", row.name), (0, None))
             if count and row.name not in self.dark:
                 said = sa.select(r.error).where(r.account == row.name, r.error.isnot(None)).limit(1)
                 why = self.connection.execute(said).scalar()
@@ -242,7 +285,7 @@ class _Look:
         if beat is not None and beat < late - ahead(self.connection):  # a play that jumps a day is no outage
             why = "it was not heard of since: nothing is asked, read or written by itself"
             yield Gap("nobody_works", "worker", 1, "scheduler", why, beat, "`tracker up`, or `tracker scheduler`")
-        count, since = self.some(self.uncompared())
+        count, since = self.waits.get(("orders", ""), (0, None))
         if count:
             yield Gap("orders_wait", "ledger", count, "orders", "nobody compared them yet", since, "a running worker")
 
@@ -260,9 +303,7 @@ class _Look:
         """Find parcels that an account ought to have asked about, and those that nobody asks about any more."""
         t = trackings.c
         for row in sorted(self.states.values(), key=lambda row: row.name):
-            if row.kind != "carrier":
-                continue
-            count, since = self.some(self.overdue(row.name))
+            count, since = self.waits.get(("parcels", row.name), (0, None))
             if not count:
                 continue
             account = self.world.account(row.name)
@@ -333,11 +374,8 @@ class _Look:
             why = f"no account covers {one.carrier if one.known else repr(one.carrier)}: they are watched by nobody"
             ways = how_to_cover(self.world.config, one)
             yield Gap(str(K.CARRIER_NOT_COVERED), one.store, one.parcels, "parcels", why, one.since, ways)
-        f = findings.c
         for kind, (of, until) in UNKNOWN.items():
-            mine = [f.store == self.store] if self.store is not None else []
-            of_kind = sa.select(f.opened_at.label("at")).where(f.kind == kind, f.closed_at.is_(None), *mine)
-            count, since = self.some(of_kind)
+            count, since = self.waits.get(("found", kind), (0, None))
             if count:
                 said = kind.sentence.rstrip(".")
                 yield Gap(str(kind), "findings", count, of, said, since, until, told=kind is K.UNMAPPED_CODE)
@@ -346,7 +384,7 @@ class _Look:
 
     def unknown(self, told: Sequence[Gap]) -> int:
         """Count the orders that gaps concern: all of a store of which nothing is known, and others one by one."""
-        dark = sum(self.count(row) for row in self.stores if row.name in self.dark)
+        dark = sum(self.counts()[name] for name in self.dark)
         fs, f = fulfilment_shipments, findings.c
         linked = sa.select(fulfilments.c.order_id.label("id")).join(fs, fs.c.fulfilment_id == fulfilments.c.id)
         kinds = {gap.what for gap in told}
@@ -385,12 +423,6 @@ class _Look:
         if self.store is not None:
             one_by_one = one_by_one.where(orders.c.store == self.store)
         return dark + int(self.connection.execute(one_by_one).scalar_one())
-
-    def some(self, which: sa.Select[Any]) -> tuple[int, datetime | None]:
-        """Count rows, MOST at most, and return their oldest `at`."""
-        part = which.limit(MOST).subquery()
-        row = self.connection.execute(sa.select(sa.func.count(), sa.func.min(part.c.at)).select_from(part)).one()
-        return int(row[0]), row[1]
 
 
 def of_order(world: World, connection: Connection, row: Row[Any]) -> dict[str, Any]:
