@@ -349,7 +349,8 @@ def test_a_plugin_in_a_wheel_passes_the_conformance_suite(tmp_path: Path) -> Non
     fixtures.mkdir()
     (tmp_path / "none.ini").write_text("[pytest]\n")
     (fixtures / "SOURCES.md").write_text("invented")
-    (fixtures / "one.poll.json").write_text('{"number": "A1", "code": "done"}')
+    parcels = [{"number": name, "scans": [{"code": "done"}] * 3} for name in ("A1", "A2", "A3")]
+    (fixtures / "all-three.poll.json").write_text(json.dumps({"parcels": parcels}))
     scan = {
         "code": "acme:done",
         "means": "delivered/delivered",
@@ -358,7 +359,8 @@ def test_a_plugin_in_a_wheel_passes_the_conformance_suite(tmp_path: Path) -> Non
         "zone": "unknown",
         "place": "",
     }
-    (fixtures / "one.poll.expected.json").write_text(json.dumps([{"carrier": "acme", "number": "A1", "scans": [scan]}]))
+    told = [{"carrier": "acme", "number": name, "scans": [scan] * 3} for name in ("A1", "A2", "A3")]
+    (fixtures / "all-three.poll.expected.json").write_text(json.dumps(told))
     (tmp_path / "test_acme.py").write_text(
         "from pathlib import Path\nfrom tracker.plugin.conformance import for_carrier\n"
         'TestAcme = for_carrier("acme_tracking", fixtures=Path(__file__).parent / "fixtures")\n'
@@ -375,10 +377,11 @@ def test_a_plugin_in_a_wheel_passes_the_conformance_suite(tmp_path: Path) -> Non
 
 ACME = '''
 """Acme, of another package."""
-from tracker.domain.facts import Code, Meaning, Parcels, Report, Scan
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import Code, Meaning, Page, Parcels, Report, Scan
 from tracker.domain.vocabulary import Reason, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.payloads import decode, number, word
+from tracker.plugin.payloads import decode, number, pieces, word
 
 
 class Settings(contracts.Settings):
@@ -396,11 +399,24 @@ class Acme(contracts.Carrier):
 
     def normalize(self, payload):
         body = decode(payload.body)
-        scan = Scan(Code("acme", word(body.get("code"), "$.code")))
-        return (Report("acme", number(body.get("number"), "$.number"), (scan,)),)
+        if not isinstance(body.get("parcels"), list):
+            raise BadPayload("$.parcels", "must be a list")
+        unread = []
+        return [*pieces(body["parcels"], "$.parcels", _parcel, unread), *unread]
 
     def fetch(self, client, ask):
-        yield from ()
+        for parcel in ask.parcels:
+            request = contracts.Request("GET", f"https://acme.example/parcels/{contracts.segment(parcel.number)}")
+            yield Page((client.send(request).body,))
+
+
+def _parcel(parcel, unread):
+    mine = number(parcel.get("number"), "$.number")
+    return Report("acme", mine, tuple(pieces(parcel.get("scans"), "$.scans", _scan, unread)))
+
+
+def _scan(scan, unread):
+    return Scan(Code("acme", word(scan.get("code"), "$.code")))
 '''
 
 

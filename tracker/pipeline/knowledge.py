@@ -40,6 +40,7 @@ MOST = 10_000
 ONE = {"orders": "order", "parcels": "parcel", "payloads": "payload", "writes": "write", "stores": "store"}
 A_MINUTE = timedelta(minutes=1)
 LATE = timedelta(minutes=15)  # what is due for longer does not happen by itself
+_OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"trackings.{GIVEN_UP}"  # as the indexes say it
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
 UNKNOWN: dict[FindingKind, tuple[str, str]] = {
     K.TRACKING_NUMBER_UNREADABLE: ("orders", "a tracking number in the shop"),
@@ -332,7 +333,7 @@ class _Look:
         """Select an account's parcels that ought to have been asked about, with the moment since when."""
         t, late = trackings.c, self.now - LATE
         held = sa.select(t.shipment_id, t.overdue_since.label("at")).where(
-            t.account == account, sa.text(f"({OVERDUE})"), t.overdue_since < late, *self.of_mine(t.shipment_id)
+            t.account == account, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
         )
         due = sa.select(t.shipment_id, t.next_poll_at.label("at")).where(
             t.account == account, t.next_poll_at < late, t.overdue_since.is_(None), *self.of_mine(t.shipment_id)
@@ -359,7 +360,7 @@ class _Look:
             sa.select(t.id)
             .join(shipments, shipments.c.id == t.shipment_id)
             .where(
-                sa.text(f"trackings.{GIVEN_UP}"),
+                sa.text(_GIVEN_UP),
                 shipments.c.closed_at.is_(None),
                 named,
                 ~asked,
