@@ -629,6 +629,26 @@ def test_an_old_order_that_a_permission_hides_is_out_of_sight_and_not_gone(make_
     assert ("order_gone" in lab.open_findings()) is (why == "not_found")
 
 
+@pytest.mark.parametrize("others_answer", [True, False])
+def test_an_order_that_fails_alone_again_and_again_is_told(kart, others_answer: bool) -> None:
+    """A page of HTML with 404 says nothing of an order: neither that it is gone, nor anything else."""
+    lab, shop = kart
+    two(lab, shop)
+    shop.says["GET /orders/R1"] = Transient("HTTP 404 with a page of HTML instead of an answer")
+    hint(lab, "R1")
+    for _ in range(12):
+        lab.rested()
+        lab.change(t.rereads.update().values(due_at=START))
+        if not others_answer:
+            lab.change(t.accounts.update().values(answered_at=START))
+            shop.says |= dict.fromkeys(("GET /orders", "GET /checkouts"), Transient("HTTP 404"))
+        minutes(lab, 11)
+
+    assert ("order_unreadable" in lab.open_findings()) is others_answer
+    assert ("source_unavailable" in lab.open_findings()) is not others_answer
+    assert lab.one(t.orders, t.orders.c.ref == "R1").gone_at is None
+
+
 def test_a_write_to_an_order_that_a_shop_refuses_to_tell_waits(kart) -> None:
     lab, shop = kart
     writing(lab, shop)

@@ -53,6 +53,7 @@ MOST_CALLS = 64
 REFS_A_CALL = 50
 _OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
 UNREADABLE_AGAIN = timedelta(hours=1)  # an order that a shop refuses to tell
+LONG_TRIED, LATELY = 9, timedelta(minutes=15)  # so many tries take a quarter of an hour
 
 
 @dataclass
@@ -540,6 +541,10 @@ def _put_off(
             _unreadable(world, connection, call.account, row, error, business)
     elif call.result is not None and call.result.pages:
         values["error"] = str(error)[:200]  # others were read: it alone was not
+    elif isinstance(error, Transient) and row.attempts >= LONG_TRIED:
+        if gone.answers_since(connection, call.account.name, business - LATELY):  # it fails alone
+            values["not_before"] = business + UNREADABLE_AGAIN
+            _unreadable(world, connection, call.account, row, error, business)
     connection.execute(rereads.update().where(rereads.c.id == row.id).values(**values))
 
 
