@@ -80,6 +80,17 @@ def test_of_two_values_that_begin_alike_the_longer_is_masked_whole() -> None:
     assert mask("canary-1234-5678 canary-1234") == f"{MASK} {MASK}"
 
 
+def test_values_that_overlap_are_masked_whole_whoever_hid_them() -> None:
+    """Masked one after the other, the first would break up the second, and its rest would be shown."""
+    held = [hide("hook"), hide("canary-one"), hide("one-canary-two"), hide("two")]
+    address = Hidden()
+    address.add_url("https://h.example/canary/hook", path=True)
+
+    assert mask("https://h.example/canary/hook") == f"https://h.example/{MASK}"
+    assert mask("canary-one-canary-two, canary-one, two") == f"{MASK}, {MASK}, two"
+    assert held
+
+
 def test_what_nobody_holds_any_more_is_forgotten() -> None:
     hidden = hide("canary-forgotten")
     other = hide("canary-kept-on")

@@ -15,6 +15,7 @@ import html
 import json
 import re
 import weakref
+from collections.abc import Iterator
 from typing import ClassVar
 from urllib.parse import quote, quote_plus, unquote
 
@@ -35,7 +36,7 @@ class Hidden:
 
     def __init__(self) -> None:
         """Hide nothing yet."""
-        self._index: dict[str, tuple[tuple[str, str], ...]] = {}  # how it begins -> spellings, and what is said instead
+        self._index: dict[str, dict[str, int]] = {}  # how it begins -> spellings, and how much of each may be shown
 
     def add(self, value: str) -> bool:
         """Hide a value, each longer line of it, and what it says to a server where it is a URL.
@@ -46,7 +47,7 @@ class Hidden:
             return False
         for one in {value, *(line for line in value.splitlines() if len(line) >= LONG)}:
             for spelling in _spellings(one):
-                self._add(spelling, MASK)
+                self._add(spelling)
         self.add_url(value)
         return True
 
@@ -69,29 +70,24 @@ class Hidden:
             host = _authority(rest)
             secrets += [part for part in re.split(r"[/?#]", rest[len(host) :]) if is_token(part)]
             if path and len(rest) > len(host) + 1:
-                self._add(rest, f"{host}/{MASK}")
+                self._add(rest, len(host) + 1)
         for secret in secrets:
             for one in {secret, unquote(secret)}:
                 self.add(one)
 
-    def _add(self, spelling: str, instead: str) -> None:
+    def _add(self, spelling: str, shown: int = 0) -> None:
         if not self._index:
             Hidden.live = (*(one for one in Hidden.live if one() is not None), weakref.ref(self))
         begin = spelling[:SHORTEST]
-        known = {**dict(self._index.get(begin, ())), spelling: instead}
-        self._index[begin] = tuple(sorted(known.items(), key=lambda pair: -len(pair[0])))
+        self._index[begin] = {**self._index.get(begin, {}), spelling: shown}  # anew: another thread may be reading it
 
-    def mask(self, text: str) -> str:
-        """Return a text without the values."""
-        index, done = self._index, 0
-        said: list[str] = []
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Find where the values stand in a text: each from and to; they may overlap."""
+        index = self._index
         for i in [i for i in range(len(text) - SHORTEST + 1) if text[i : i + SHORTEST] in index]:
-            for spelling, instead in index[text[i : i + SHORTEST]] if i >= done else ():
+            for spelling, shown in index[text[i : i + SHORTEST]].items():
                 if text.startswith(spelling, i) and _stands(text, i, spelling):
-                    said += text[done:i], instead
-                    done = i + len(spelling)
-                    break
-        return "".join(said) + text[done:] if said else text
+                    yield i + shown, i + len(spelling)
 
 
 def hide(value: str) -> Hidden:
@@ -103,9 +99,16 @@ def hide(value: str) -> Hidden:
 
 def mask(text: str) -> str:
     """Return a text without any value that came from a reference, and without the passwords of URLs."""
+    found: list[tuple[int, int]] = []  # all, before anything is masked: a short value may be a part of a longer one
     for one in Hidden.live:
         if (hidden := one()) is not None:
-            text = hidden.mask(text)
+            found += hidden.spans(text)
+    said, done = "", 0
+    for begin, end in sorted(found):
+        if begin >= done:
+            said += text[done:begin] + MASK
+        done = max(done, end)
+    text = said + text[done:]
     return _RUN.sub(_without_passwords, text) if "://" in text and "@" in text else text
 
 
