@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_each_mutant_says_what_it_takes_out_and_which_test_misses_it() -> None:
     there = defined()
+    names = re.findall(
+        r"^(\w+): \{", (Path(__file__).parent / "mutants.yaml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(names) == sorted(MUTANTS), "a name stands twice: YAML keeps the last"
     for name, mutant in MUTANTS.items():
         assert set(mutant) == {"file", "old", "new", "test"}, name
         stands_once(name, mutant)

@@ -37,3 +37,11 @@ def test_what_is_kept_can_be_stored_and_shown() -> None:
 def test_what_the_exact_reader_cannot_read_is_a_bad_payload() -> None:
     with pytest.raises(BadPayload):
         exactly(lambda decode: parcels(1.5 if decode.__name__ == "decode" else decode(b"["), None, "", "$.n", []))
+
+
+@pytest.mark.parametrize("body", [b'{"a": [0.0, Infinity]}', b'{"a": -Infinity}'])
+def test_a_number_without_end_is_no_tracking_number(body: bytes) -> None:
+    found, unreadable = exactly(lambda decode: parcels(decode(body)["a"], None, "", "$", []))
+
+    assert found == []
+    assert [text.strip("\ufffd") for text in unreadable] == [body.decode().rpartition(" ")[2].strip("]}")]

@@ -162,6 +162,7 @@ def _decode_exactly(body: bytes) -> dict[str, Any]:
         value = json.loads(
             body.decode("utf-8-sig", "replace"),
             parse_float=Printed,
+            parse_constant=Printed,  # Infinity and NaN, which are no numbers of anything
             parse_int=lambda printed: int(printed) if len(printed) <= 65 else Printed(printed),
         )
     except (ValueError, RecursionError):  # the fast reader took it
