@@ -350,10 +350,15 @@ def test_make_run_fails_where_its_demo_differs(folder: Path) -> None:
     assert done["fine"].returncode == 0
 
 
+def heard() -> None:
+    """Let Ctrl-C be heard: a suite that runs in the background of a shell hands down that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_with_130_and_one_word(folder: Path) -> None:
     process = subprocess.Popen(
         [str(TRACKER), "freshness", "--watch"], cwd=folder, env=environment(), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, preexec_fn=heard,
     )  # fmt: skip
     assert process.stdout is not None
     assert "freshness" in process.stdout.readline()
