@@ -39,7 +39,17 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after, segment
+from tracker.plugin.contracts import (
+    Answer,
+    Client,
+    Request,
+    Secrets,
+    judge_by_status,
+    not_html,
+    retry_after,
+    said_by,
+    segment,
+)
 from tracker.plugin.payloads import BOM, decode, mapping, optional, piece, pieces, term, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
 from tracker.plugin.tracked import each_alone, exactly, flag, order, parcels, strict, told
@@ -219,7 +229,7 @@ class BigCommerce(contracts.Platform):
             ]
             raise RateLimited("HTTP 429", max(waits, default=None))
         if answer.status in (400, 409, 413, 422):
-            raise Refused(f"HTTP {answer.status}: {_said(answer.body)}")
+            raise Refused(f"HTTP {answer.status}: {said_by(answer.body) or 'no reason given'}")
         if answer.status == 423:
             raise Transient("HTTP 423: the order is locked")
         judge_by_status(answer)
@@ -391,7 +401,7 @@ def _list(answer: Answer, error: type[Transient]) -> list[Any]:
     try:
         return _rows(b"[]" if answer.status == 204 else answer.body, decode)
     except BadPayload:
-        raise error(f"HTTP {answer.status} without its list: {_said(answer.body)}") from None
+        raise error(f"HTTP {answer.status} without its list: {said_by(answer.body) or 'no reason given'}") from None
 
 
 def _is_full(rows: list[Any]) -> bool:
@@ -429,12 +439,3 @@ def _count(value: Any, where: str) -> int:
 
 def _number(value: str | None) -> int | None:
     return int(value) if value and value.isascii() and value.isdigit() and len(value) < 12 else None
-
-
-def _said(body: bytes) -> str:
-    try:
-        rows = _rows(body, decode) if body[:1] == b"[" else [decode(body)]
-    except BadPayload:
-        rows = []
-    first = rows[0] if rows and isinstance(rows[0], dict) else {}
-    return text(first.get("message")) or text(first.get("title")) or "no reason given"

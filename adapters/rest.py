@@ -34,7 +34,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, segment
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, said_by, segment
 from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
 from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, strict, told
@@ -173,42 +173,41 @@ class Rest(contracts.Platform):
             params = {"limit": PAGE, "updated_since": _since(cursor.mark), "cursor": cursor.page}
             if ask.open_only:
                 params["open"] = "true"
-            body = self._call(client, "GET", f"/{kind}", {k: v for k, v in params.items() if v})
-            answer = _answered(body)
+            told = self._call(client, "GET", f"/{kind}", {k: v for k, v in params.items() if v})
+            answer = _answered(told)
             rows, page = answer.get(kind), answer.get("next")
             if not isinstance(rows, list):
-                raise Unavailable(f"GET /{kind} answered without its list{_says(answer)}")
+                raise Unavailable(f"GET /{kind} answered without its list: {said_by(told.body)}")
             if not isinstance(page, str | int | None) or isinstance(page, bool) or len(str(page)) > MOST_CURSOR:
                 raise Unavailable(f"GET /{kind} answered with a `next` that is no cursor")
             cursor = cursor.after(rows, "" if page is None else str(page))
-            yield Page((body.body,), str(cursor), _total(answer))
+            yield Page((told.body,), str(cursor), _total(answer))
             if cursor.done:
                 return
 
     def _one(self, client: Client, ref: str) -> Page | None:
         try:
-            body = self._call(client, "GET", f"/orders/{segment(ref)}")
+            told = self._call(client, "GET", f"/orders/{segment(ref)}")
         except NotFound:
             return None  # not there any more; the others are
-        answer = _answered(body)
-        if not isinstance(answer.get("order"), dict):
-            raise Transient(f"GET /orders/... answered without its order{_says(answer)}")
-        return Page((body.body,))
+        if not isinstance(_answered(told).get("order"), dict):
+            raise Transient(f"GET /orders/... answered without its order: {said_by(told.body)}")
+        return Page((told.body,))
 
     def judge(self, answer: Answer) -> None:
         """Tell the shop's own words of a refusal."""
         not_html(answer)
         if answer.status in (400, 409, 422):
-            raise Refused(_says(_answered(answer)).removeprefix(": ") or f"HTTP {answer.status}")
+            raise Refused(said_by(answer.body) or f"HTTP {answer.status}")
         judge_by_status(answer)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Set the status, or attach a note; `key` makes a repeated call the same call."""
         path = f"/orders/{segment(action.order)}"
         if action.kind == "order_note":
-            made = _answered(self._call(client, "POST", f"{path}/notes", body={"text": action.text, "key": action.key}))
-            if "id" not in made:
-                raise Transient(f"POST /orders/.../notes answered without an id{_says(made)}")
+            told = self._call(client, "POST", f"{path}/notes", body={"text": action.text, "key": action.key})
+            if "id" not in (made := _answered(told)):
+                raise Transient(f"POST /orders/.../notes answered without an id: {said_by(told.body)}")
             return Receipt(word(made["id"], "$.id"), proof="note")
         assert action.target is not None
         spelt = self.order_words()[action.target]
@@ -224,10 +223,10 @@ class Rest(contracts.Platform):
             "tracking": [{"carrier": p.carrier or p.company, "number": p.number} for p in action.parcels],
             "estimated_delivery_at": action.edd.astimezone(UTC).isoformat() if action.edd else None,
         }
-        answer = _answered(self._call(client, "PUT", f"{path}/status", body={k: v for k, v in body.items() if v}))
-        after = answer.get("order")
+        told = self._call(client, "PUT", f"{path}/status", body={k: v for k, v in body.items() if v})
+        after = _answered(told).get("order")
         if not isinstance(after, dict):
-            raise Transient(f"PUT /orders/.../status answered without its order{_says(answer)}")
+            raise Transient(f"PUT /orders/.../status answered without its order: {said_by(told.body)}")
         return Receipt(word(after.get("ref"), "$.order.ref"), proof=text(after.get("status")))
 
     def ping(self, client: Client) -> None:
@@ -454,15 +453,6 @@ def _answered(answer: Answer) -> dict[str, Any]:
         return decode(answer.body)
     except BadPayload:
         return {}
-
-
-def _says(answer: dict[str, Any]) -> str:
-    """Return what an error body says, behind a colon."""
-    error = answer.get("error")
-    error = error if isinstance(error, dict) else answer
-    said = [text(error.get(name)) for name in ("code", "message")]
-    said = [one for one in (*said, text(answer.get("error"))) if one]
-    return f": {': '.join(said)[:200]}" if said else ""
 
 
 def _since(mark: str) -> str:

@@ -43,7 +43,17 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import AWAY, Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after
+from tracker.plugin.contracts import (
+    AWAY,
+    Answer,
+    Client,
+    Request,
+    Secrets,
+    judge_by_status,
+    not_html,
+    retry_after,
+    said_by,
+)
 from tracker.plugin.oauth import Token, Tokens, ask_token
 from tracker.plugin.payloads import decode, listing, mapping, moment, optional, piece, pieces, term, text, word
 from tracker.plugin.signatures import hmac_base64
@@ -276,7 +286,7 @@ class Shopify(contracts.Platform):
         """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP (shopify.dev, status codes)."""
         not_html(answer)
         if answer.status in (402, 404, 423, 430):
-            why = _said(answer) or AWAY.get(answer.status, "no shop answers there")
+            why = said_by(answer.body) or AWAY.get(answer.status, "no shop answers there")
             raise Unavailable(f"HTTP {answer.status}: {why}", retry_after(answer))
         judge_by_status(answer)
         if b'"errors"' not in answer.body:
@@ -290,7 +300,7 @@ class Shopify(contracts.Platform):
         first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
         extensions = first.get("extensions")
         code = text(extensions.get("code")) if isinstance(extensions, dict) else ""
-        said = f"{code or 'GraphQL error'}: {text(first.get('message')) or _said(answer)}"
+        said = f"{code or 'GraphQL error'}: {text(first.get('message')) or said_by(answer.body)}"
         if code == "THROTTLED":
             raise RateLimited(said, max(self.pace(answer) or REST, REST))
         if code == "ACCESS_DENIED":
@@ -538,14 +548,6 @@ def _stamp(node: Any) -> datetime | None:
         return at.astimezone(UTC) if at.tzinfo else None
     except (BadPayload, OverflowError):
         return None
-
-
-def _said(answer: Answer) -> str:
-    """Return the errors of an answer where they are a text, as those of a frozen shop are."""
-    try:
-        return text(decode(answer.body).get("errors"))
-    except BadPayload:
-        return ""
 
 
 def _cursor(cursor: str | None) -> tuple[datetime | None, str | None]:

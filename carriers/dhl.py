@@ -47,6 +47,7 @@ from tracker.plugin.contracts import (
     Client,
     Request,
     Secrets,
+    holding,
     judge_by_status,
     not_html,
     read_codes,
@@ -160,7 +161,7 @@ class DHL(contracts.Carrier):
             request = Request(
                 "GET", f"{self.settings.base_url}/track/shipments", params=params, headers=self._key_header()
             )
-            yield Page((client.send(request).body,))
+            yield Page((holding(client.send(request), "shipments").body,))
 
     def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
         """Subscribe to pushes (10 numbers a call), or confirm a subscription that asked for validation."""
@@ -187,7 +188,7 @@ class DHL(contracts.Carrier):
                     content=orjson.dumps(self._subscription(numbers)),
                 )
             )
-            made = text(decode(answer.body).get("subscriptionId")) or None
+            made = text(decode(holding(answer, "subscriptionId").body).get("subscriptionId")) or None
             registered += [Registered(n, their_ref=made) for n in numbers]
         return registered
 

@@ -38,7 +38,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_json, read_codes, segment
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, holding, judge_json, read_codes, segment
 from tracker.plugin.payloads import (
     about,
     decode,
@@ -140,7 +140,7 @@ class EasyPost(contracts.Carrier):
             else:
                 params = {"tracking_code": parcel.number, "page_size": "5"}
                 request = Request("GET", f"{self.settings.base_url}/trackers", params=params, basic=self._basic())
-            yield Page((client.send(request).body,))
+            yield Page((holding(client.send(request), "trackers", "tracking_code").body,))
 
     def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
         """POST /trackers; the same number within three months answers with the tracker that exists."""
@@ -163,7 +163,9 @@ class EasyPost(contracts.Carrier):
             content=orjson.dumps({"tracker": tracker}),
             basic=self._basic(),
         )
-        return Registered(parcel.number, their_ref=text(decode(client.send(request).body).get("id")) or None)
+        return Registered(
+            parcel.number, their_ref=text(decode(holding(client.send(request), "tracking_code").body).get("id")) or None
+        )
 
     def _basic(self) -> tuple[str, str]:
         return (self.settings.api_key.get_secret_value(), "")

@@ -40,7 +40,7 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_json, read_codes, segment
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, holding, judge_json, read_codes, segment
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
@@ -134,7 +134,7 @@ class UPS(contracts.Carrier):
                 params={"locale": self.settings.locale},
                 headers={"transId": uuid.uuid4().hex, "transactionSrc": "trackwright"},
             )
-            yield Page((self._tokens.send(client, request, bearer).body,))
+            yield Page((holding(self._tokens.send(client, request, bearer), "trackResponse").body,))
 
     def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
         """POST /track/v2/subscription/standard/package; up to 100 numbers, partial success is 200."""
@@ -156,7 +156,8 @@ class UPS(contracts.Carrier):
                 }
             ),
         )
-        body = decode(self._tokens.send(client, request, bearer).body)
+        answer = self._tokens.send(client, request, bearer)
+        body = decode(holding(answer, "validTrackingNumbers", "invalidTrackingNumbers").body)
         refused = {text(n) for n in listing(body.get("invalidTrackingNumbers"), "$.invalidTrackingNumbers")}
         until = client.now() + SUBSCRIBED_FOR
         for n in fit:

@@ -22,6 +22,7 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from tracker.daemon.telemetry import configure_logs
+from tracker.domain.masking import Hidden
 from tracker.store import queries
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
@@ -44,6 +45,14 @@ def pytest_sessionstart() -> None:
     for made in vars(queries).values():
         if hasattr(made, "cache_clear"):
             made.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _nobody_elses_secrets() -> Iterator[None]:
+    """Forget what a test hid, at its end: pytest, or a thread that ends late, may hold its configuration for longer."""
+    before = Hidden.live
+    yield
+    Hidden.live = before
 
 
 @pytest.fixture(scope="session")

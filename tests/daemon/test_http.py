@@ -256,7 +256,7 @@ def test_a_cookie_has_no_say_in_the_next_request(peer: Peer, client: AccountClie
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><p>Back soon", b"\xef\xbb\xbf \n<HTML lang=en>Back soon"])
 def test_a_page_for_people_is_no_answer(peer: Peer, client: AccountClient, page: bytes) -> None:
     peer.script = [says(page)]
-    with pytest.raises(Unavailable, match="page for people"):
+    with pytest.raises(Unavailable, match="page of HTML"):
         get(client, peer)
     peer.script = [says(page, "404 Not Found")]  # of a proxy: it says nothing of the parcel
     with pytest.raises(Transient, match="page of HTML"):

@@ -130,11 +130,14 @@ def test_what_a_url_says_to_its_server_is_hidden_wherever_it_stands() -> None:
     hidden.add_url("https://alerts.example/trackwright?to=canary-five", path=True)
     hidden.add_url("https://plain.example/", path=True)
     hidden.add_url("no address")
+    hidden.add_url("https://canary-six@h.example/")
+    hidden.add_url("postgresql://somebody@h/x")
 
     told = mask(
         "canary/one canary%2Fone canary-two canary-three page=canary-four require 0a1b2c3d4e5f6a7b8c9d0e1f canary-five"
+        " canary-six somebody"
     )
-    assert told == f"{MASK} {MASK} {MASK} {MASK} page=canary-four require {MASK} {MASK}"
+    assert told == f"{MASK} {MASK} {MASK} {MASK} page=canary-four require {MASK} {MASK} {MASK} somebody"
     assert mask("POST https://hooks.example/services/T0/B0/canary: 404") == f"POST https://hooks.example/{MASK}: 404"
     assert mask("https://alerts.example/trackwright?to=canary-five") == f"https://alerts.example/{MASK}"
     assert mask("var/trackwright.db https://plain.example/") == "var/trackwright.db https://plain.example/"

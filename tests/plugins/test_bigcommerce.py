@@ -332,7 +332,7 @@ def test_a_cursor_that_stood_in_the_future_is_given_up(world, make) -> None:
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [({"message": "upgrade"}, "upgrade"), ({"title": "Down"}, "Down"), ("x", "no reason"), (None, "no reason")],
+    [({"message": "upgrade"}, "upgrade"), ({"title": "Down"}, "Down"), ("x", "list: x"), (None, "no reason")],
 )
 def test_an_answer_without_its_list_is_a_failed_answer(world, make, body, said) -> None:
     world.get(f"{BASE}/orders").respond(json=body)

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, Transient, WebhookRejected
+from tracker.domain.errors import (
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+    Unavailable,
+    WebhookRejected,
+)
 from tracker.domain.facts import Parcels, Payload
 from tracker.plugin import contracts
 from tracker.plugin.contracts import Answer, judge_json, read_codes, segment
@@ -128,7 +136,7 @@ PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><title>Just a moment</title>"
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (200, PAGE, Transient), (404, PAGE, Transient), (403, b"<HTML></HTML>", Transient), (401, PAGE, CredentialsRejected),
+        (200, PAGE, Unavailable), (404, PAGE, Transient), (403, b"<HTML></HTML>", Transient), (401, PAGE, CredentialsRejected),
         (429, PAGE, RateLimited), (503, PAGE, Transient), (404, b"{}", NotFound), (403, b"", CredentialsRejected),
         (200, b"", None), (204, b"", None), (200, b"<?xml version='1.0'?><a/>", None), (200, b'{"a": "<html>"}', None),
     ],
@@ -153,7 +161,7 @@ def test_a_page_of_html_is_no_answer_whatever_its_status(
         (b'{"response": {"errors": [{"code": "7", "message": "busy"}]}}', "HTTP 200 with an error: 7: busy"),
         (b'{"response": {"errors": {"message": "busy"}}}', "HTTP 200 with an error: busy"),
         (b'{"response": {"errors": ["busy"]}}', "HTTP 200 with an error: busy"),
-        (b'{"response": {"errors": 7}}', "HTTP 200 with an error: without a word"),
+        (b'{"response": {"errors": 7}}', "HTTP 200 with an error: no reason given"),
         (b'{"response": {"errors": []}}', None),
         (b'{"response": []}', None),
         (b'{"response": {"errors": [', None),  # a cut answer: stored, and told by the parser

@@ -26,16 +26,15 @@ import httpx
 import tenacity
 
 from tracker.config.model import Account
-from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient, Unavailable
+from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
 from tracker.domain.masking import mask
-from tracker.plugin.contracts import Answer, Platform, Request, Vault, judge_by_status
+from tracker.plugin.contracts import Answer, Platform, Request, Vault, judge_by_status, not_html
 
 MOST_BYTES = 5 << 20
 TRIES = 3
 KEEP_IDLE = 30.0  # seconds that an unused connection is kept
 AGAIN = (502, 503, 504)
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # the request is at fault, not the wire
-_PAGES = (b"<!doctype html", b"<html")
 # What is handed out to hosts of the internet (IANA IPv6 Address Space), and what lies in it for other ends (RFC 6890 and the
 # IANA special-purpose registries, read 2026-11): nothing outside it, so no translation, mapping or site-local prefix either.
 _UNICAST = ipaddress.ip_network("2000::/3")
@@ -275,8 +274,6 @@ class AccountClient:
         if (pause := self._account.source.pace(answer)) is not None:
             # other threads ask too: the longest rest holds, as in the account's row
             self._rest_until = max(self._rest_until, self._elapsed() + pause.total_seconds())
-        if 200 <= answer.status < 300 and _is_page(answer.body):
-            raise Unavailable(f"{host} answers with a page for people")
         self._account.source.judge(answer)
         return answer
 
@@ -318,11 +315,6 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError | _TryAgain) and not isinstance(error, _UNSENDABLE)
 
 
-def _is_page(body: bytes) -> bool:
-    """Tell a web page, such as a maintenance page with HTTP 200, from data."""
-    return body[:100].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES)
-
-
 class _TryAgain(SourceError):
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"HTTP {answer.status}")
@@ -333,6 +325,7 @@ class _Plain:
     """Judges answers by their status, and lets nobody rest."""
 
     def judge(self, answer: Answer) -> None:
+        not_html(answer)
         judge_by_status(answer)
 
     def pace(self, _answer: Answer) -> None:

@@ -23,6 +23,7 @@ MASK = "********"
 SHORTEST = 4  # characters; fewer stand in every other word: told by `tracker check`, not searched for
 LONG = 8  # a value of so many is masked inside a word too, a shorter one only where it stands alone
 TOKEN = 22  # characters of base64url that hold 128 bits
+WEB = ("http", "https")  # where a user without a password is a token
 DIGITS = 4  # so many stand in any hexadecimal number of that length
 _RUN = re.compile(r"[^\s\"'<>]+")
 _IN_A_WORD = frozenset("-_")
@@ -61,12 +62,12 @@ class Hidden:
             return
         userinfo, rest = _userinfo(rest)
         name, colon, password = userinfo.partition(":")
-        secrets = [password if colon else name]
+        secrets = [password] if colon else [name] if scheme in WEB else []  # a database's user alone is no secret
         for pair in rest.partition("?")[2].partition("#")[0].split("&"):
             key, _, given = pair.partition("=")
             if path or is_token(given) or any(word in key.casefold() for word in _TELLING):
                 secrets.append(given)
-        if scheme in ("http", "https"):
+        if scheme in WEB:
             host = _authority(rest)
             secrets += [part for part in re.split(r"[/?#]", rest[len(host) :]) if is_token(part)]
             if path and len(rest) > len(host) + 1:

@@ -37,6 +37,7 @@ from tracker.domain.errors import BadPayload, SourceError, Transient, WebhookRej
 from tracker.domain.facts import (
     UNMAPPED,
     Action,
+    Ask,
     Checkout,
     Fulfilment,
     Hint,
@@ -82,6 +83,13 @@ BAD_BODIES = {
 
 
 TOKEN = b'{"access_token": "t", "expires_in": 3600}'
+ELSE = (
+    b"",
+    b"{}",
+    b"null",
+    b'{"message": "an error occurred"}',
+    b'{"status": "error", "code": 500}',
+)  # with a good status
 PAGES = (
     b"<!DOCTYPE html><html><body>Just a moment...</body></html>",
     b"\xef\xbb\xbf\n <HTML><head><title>Sorry</title></head></HTML>",
@@ -383,6 +391,21 @@ class _PluginSuite:
                     what = f"{name} {hostile!r:.30}: {one.url!r:.200}"
                     assert any(_only_a_segment_differs(one, other) for other in plain), what
                     assert all(value.isprintable() and value.isascii() for value in one.headers.values()), what
+
+    @pytest.mark.parametrize("body", ELSE)
+    def test_an_answer_without_what_was_asked_for_is_a_failed_one(self, plugin: Source, body: bytes) -> None:
+        known = Parcel(None, "1Z1001", their_ref="1Z1001")
+        asks: list[Ask] = [
+            Parcels((Parcel(None, "1Z1001"),)),
+            Parcels((known,)),
+            Refs(("gid://shopify/Order/1001",)),
+            Since(None),
+        ]
+        for ask in (ask for ask in asks if type(ask) in plugin.asks):
+            for answers in ((body,), (TOKEN, body)):
+                fresh = type(plugin)("account", plugin.settings)  # without the token of another ask
+                with pytest.raises(Transient):
+                    list(fresh.fetch(Recorder(*answers), ask))
 
     @pytest.mark.parametrize("status", [200, 400, 403, 404, 409, 422])
     @pytest.mark.parametrize("body", PAGES)

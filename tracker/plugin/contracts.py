@@ -205,19 +205,33 @@ _BY_STATUS = (401, 408, 414, 425, 429, 431, *range(500, 600))  # say enough, wha
 def not_html(answer: Answer) -> None:
     """Raise Transient where a page of HTML came: of a proxy, a firewall, a shop under repair. It is no answer to us.
 
-    So a page with 200 is never "no news", one with 404 never "no such parcel", one with 403 never "the key is wrong". 401,
-    429 and failures of the server keep what they say.
+    Where an answer was due (2xx) it is Unavailable: all of them get that page. So a page with 200 is never "no news", one
+    with 404 never "no such parcel", one with 403 never "the key is wrong". 401, 429 and failures of the server keep what
+    they say.
     """
     page = answer.body[:1000].removeprefix(BOM).lstrip().lower()
     if page[:1] == b"<" and (b"<html" in page or b"<!doctype html" in page) and answer.status not in _BY_STATUS:
-        raise Transient(f"HTTP {answer.status} with a page of HTML instead of an answer")
+        error = Unavailable if 200 <= answer.status < 300 else Transient
+        raise error(f"HTTP {answer.status} with a page of HTML instead of an answer")
+
+
+def holding(answer: Answer, *names: str) -> Answer:
+    """Return an answer that has one of the names in it, that without which it tells nothing.
+
+    Raises Transient where it has none: an error body of whatever shape with a good status, an empty one, a list.
+    """
+    if not any(f'"{name}"'.encode() in answer.body for name in names):
+        raise Transient(
+            f"HTTP {answer.status} without {' or '.join(names)}: {said_by(answer.body) or 'no reason given'}"
+        )
+    return answer
 
 
 def judge_json(answer: Answer, errors: Sequence[str] = ()) -> None:
     """Judge the answer of a source that speaks nothing but JSON: by HTTP status, and by what came.
 
     Raises Transient for a body that is no JSON at all, and for an error body that comes with a good status: one that has
-    something at the path `errors`. An empty body is fine here; the parser refuses it where it must not be.
+    something at the path `errors`. An empty body is fine here: `holding` refuses it where it must not be.
     """
     not_html(answer)
     judge_by_status(answer)
@@ -232,14 +246,27 @@ def judge_json(answer: Answer, errors: Sequence[str] = ()) -> None:
         for name in errors:
             said = said.get(name) if isinstance(said, dict) else None
         if said:
-            raise Transient(f"HTTP {answer.status} with an error: {_said(said)}")
+            raise Transient(f"HTTP {answer.status} with an error: {_words(said) or 'no reason given'}")
 
 
-def _said(error: Any) -> str:
-    """Say what an error body says: the first one's code and message, or what there is."""
-    first = error[0] if isinstance(error, list) else error
-    parts = [text(first.get(name)) for name in ("code", "message")] if isinstance(first, dict) else [text(first)]
-    return ": ".join(part for part in parts if part)[:200] or "without a word"
+def said_by(body: bytes) -> str:
+    """Say what an error body of any shape says, and nothing else of it: its code and message, or those of its first error.
+
+    Empty where it says nothing.
+    """
+    try:
+        said = document(body)
+    except BadPayload:
+        return ""
+    inner = [said.get("error"), said.get("errors")] if isinstance(said, dict) else []
+    return next(filter(None, map(_words, [*inner, said])), "")
+
+
+def _words(error: Any) -> str:
+    """Return what an error says: the first one's code and message, or what there is."""
+    first = error[0] if isinstance(error, list) and error else error
+    parts = map(text, map(first.get, ("code", "message", "title"))) if isinstance(first, dict) else [text(first)]
+    return ": ".join(filter(None, parts))[:200]
 
 
 def retry_after(answer: Answer, most: timedelta = timedelta(hours=1)) -> timedelta | None:

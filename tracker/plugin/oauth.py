@@ -10,7 +10,7 @@ from typing import Any
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused
 from tracker.domain.masking import Hidden, hide
-from tracker.plugin.contracts import Answer, Client, Request
+from tracker.plugin.contracts import Answer, Client, Request, holding
 from tracker.plugin.payloads import decode
 
 MARGIN = timedelta(minutes=2)
@@ -77,7 +77,7 @@ def ask_token(client: Client, request: Request) -> tuple[Token, dict[str, Any]]:
         answer = client.send(request)
     except Refused as error:
         raise CredentialsRejected(f"token endpoint: {error}") from None
-    body = decode(answer.body)
+    body = decode(holding(answer, "access_token").body)
     value = body.get("access_token")
     if not isinstance(value, str) or not value:
         raise BadPayload("$.access_token", "is missing")
