@@ -21,9 +21,9 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from tests.mutating import forget_answers
 from tracker.daemon.telemetry import configure_logs
 from tracker.domain.masking import Hidden
-from tracker.store import queries
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
 
@@ -42,9 +42,7 @@ configure_logs(io.StringIO())
 
 def pytest_sessionstart() -> None:
     """Forget the statements that were made once: a mutant is tried in a fork, and would never make its own."""
-    for made in vars(queries).values():
-        if hasattr(made, "cache_clear"):
-            made.cache_clear()
+    forget_answers()
 
 
 @pytest.fixture(autouse=True)

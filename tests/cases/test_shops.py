@@ -131,6 +131,7 @@ def test_every_platform_reads_numbers_alike(by: Any, told: dict[str, Any]) -> No
         ("[9400111206206406260787, 123456789012]", ["usps 9400111206206406260787", "usps 123456789012"], ()),
         ("1.23457e+11", [], ("1.23457e+11",)),
         ("9" * 70, [], ("9" * 64,)),
+        ("1e400", [], ("1e400",)),
     ],
 )  # fmt: skip
 def test_a_number_keeps_all_of_its_digits(

@@ -466,6 +466,7 @@ def test_of_an_order_that_was_read_in_part_nothing_is_said_of_all_of_it() -> Non
     assert actions(decision, "order_status") == []
     assert "partly_read" in decision.because
     assert may(one, parcels, GUIDE, O.DELIVERED).rule == "order_partly_read"
+    assert may(replace(one, status=O.PROCESSING), [], GUIDE, O.CANCELLED, reason="asked").rule == "order_partly_read"
     on_its_way = reconcile(one, [MOVING, parcels[1]], GUIDE, T0 + H)
     assert not {K.QUANTITY_MISMATCH, K.REMEDY_IN_CUSTODY} & {f.kind for f in on_its_way.findings}
     whole = reconcile(replace(one, partial=False), [MOVING, parcels[1]], GUIDE, T0 + H)

@@ -159,7 +159,7 @@ def test_a_placeholder_is_nothing(typed: Any) -> None:
     [
         (True, "true"), (-5, "-5"), (1.5, "1.5"), (9.400111206206407e21, "9.400111206206407e+21"), ({"a": 1}, "an object"),
         (Printed("1.23457E+11"), "1.23457E+11"), (Printed("12345678.5"), "12345678.5"), (Printed("-12345678.0"), "-12345678.0"),
-        (Printed("1e999"), "1e999"),
+        (Printed("1e999"), "1e999"), ("\ufffd1e400", "1e400"), ("\ufffd-1.5E+400", "-1.5E+400"), ("\ufffd" + "9" * 40, "9" * 40), ("\ufffdNaN", "NaN"),
         (10**64, "more than 64 digits"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, Shippin
 O, P, S = OrderStatus, PaymentStatus, ShippingStatus
 HELD = frozenset({O.CANCELLED, O.ON_HOLD})
 MONEY_BACK = frozenset({P.REFUNDED, P.DISPUTED})
+WHOLE = "the whole order: `tracker inbox --partly` says what cannot be read"
 PAID = frozenset({P.PAID, P.PARTIALLY_REFUNDED, P.REFUNDED, P.DISPUTED})
 
 
@@ -84,7 +85,7 @@ def may(
         if to.reaches(O.SHIPPED) and not custody:
             return no("not_handed_over", "a scan of the carrier", **told)
         if to is O.DELIVERED and order.partial:
-            return no("order_partly_read", "the whole order: `tracker inbox --partly` says what cannot be read", **told)
+            return no("order_partly_read", WHOLE, **told)
         if to is O.DELIVERED and not all(s.summary.status is S.DELIVERED for s in custody):
             return no("carrier_has_not_delivered", "the carrier's delivered", **told)
     return Gate(True, "open", {**facts, **last_scan(shipments)})
@@ -102,6 +103,8 @@ def _cancel(
             {**facts, **last_scan([held])},
             "the parcel back, and `tracker record inspected`",
         )
+    if order.partial:  # what was not read may be a parcel on its way
+        return Gate(False, "order_partly_read", {**facts, **last_scan(shipments)}, WHOLE)
     closes = policy.cancel_closes.get(owner)
     if closes is not None and order.status.reaches(closes):
         return Gate(False, f"cancel_closed_at_{closes}", {**facts, **last_scan(shipments)}, "nothing: it is too late")

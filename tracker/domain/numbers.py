@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -179,6 +179,11 @@ _BREAKS = (" ", "\n", "\t", ",", ";", "|", "/", "&")  # where a text that is too
 _ROUTE = re.compile(r"420\d{5}(?:\d{4})?")  # the postcode before a USPS number (GS1 420)
 
 
+_MARKED = re.compile(
+    r"\ufffd-?(?:[\d.]+[eE][+-]?\d+|\d{39,40}|Infinity|NaN)"
+)  # a JSON number that is none, as it was decoded
+
+
 class Printed(float):
     """A JSON number that is no integer, and how it was printed: a float alone cannot tell whether it was rounded."""
 
@@ -218,7 +223,7 @@ def numbers_in(value: Any, carrier: str | None = None) -> Typed:
         if len(text) > MOST_READ:
             part = text[: max(0, *map(text[:MOST_READ].rfind, _BREAKS))]
             rest = f"of {len(text)} characters the first {len(part)} were read"
-        found, doubts = _read(part, carrier) if readable and (part or not text) else ([], [text])
+        found, doubts = _read(part, carrier) if readable and (part or not text) else ((), (text,))
         for number in found:
             numbers.setdefault(clean(number), text)  # as it reads when it stands alone
         unreadable.update(dict.fromkeys(doubts))
@@ -282,7 +287,7 @@ def _texts(value: Any) -> Iterator[tuple[str, bool]]:
         if isinstance(one, list):
             waiting.extend(reversed(one))
         elif isinstance(one, str):
-            yield one, True
+            yield (one[1:], False) if _MARKED.fullmatch(one) else (one, True)
         elif isinstance(one, int) and not isinstance(one, bool):
             yield (str(one), one >= 0) if abs(one) < 10**_LONGEST else (f"more than {_LONGEST} digits", False)
         elif isinstance(one, Printed):
@@ -352,16 +357,17 @@ class _Number(NamedTuple):
     known: bool
 
 
-def _read(text: str, carrier: str | None) -> tuple[list[str], list[str]]:
+@lru_cache(maxsize=1024)  # the same orders are read at each of their changes
+def _read(text: str, carrier: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the numbers in a text, and its parts that are none (the whole text where there is no number at all)."""
     if is_plain(text):
-        return [text.upper()], []
+        return (text.upper(),), ()
     if len(text) > _LONGEST and text.isascii() and text.isalnum():
-        return [], [text]
+        return (), (text,)
     plain = text.translate(_PLAIN)
     letters = "".join(_ATOM.findall(plain)).upper()
     if letters in _NOTHING or not letters.strip("0"):
-        return [], []
+        return (), ()
     links: list[str] = []
     doubts: list[str] = []
     if "/" in plain or "@" in plain or "www." in plain.lower():
@@ -370,8 +376,8 @@ def _read(text: str, carrier: str | None) -> tuple[list[str], list[str]]:
     found, more = _numbers(_DECIMAL.sub(r"\1", plain), carrier, links)
     if len(found) > 1:
         found = [one for one in found if one.known or len(one.text) >= _FEWEST]
-    numbers = list(dict.fromkeys(one.text for one in found))
-    return numbers, doubts + more if numbers else [text]
+    numbers = tuple(dict.fromkeys(one.text for one in found))
+    return numbers, (*doubts, *more) if numbers else (text,)
 
 
 def _unlink(links: list[str], run: re.Match[str]) -> str:
