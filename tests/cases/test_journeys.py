@@ -106,9 +106,11 @@ def test_a_parcel_that_nobody_asked_about_is_never_blamed_on_its_carrier(make_la
     assert len(not_covered(lab, open_=False)) == 2
 
 
+@pytest.mark.parametrize("at_once", [1, covered.AT_ONCE])
 def test_an_account_that_comes_later_watches_what_is_open_and_one_that_goes_leaves_it_to_nobody(
-    make_lab: MakeLab,
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
+    monkeypatch.setattr(covered, "AT_ONCE", at_once)
     lab = unwatched(make_lab)
     lab.easypost.carriers[FEDEX] = "FedEx"
     lab.scan(lab.easypost, FEDEX, "in_transit", "departed_facility")

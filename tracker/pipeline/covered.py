@@ -169,21 +169,24 @@ def _watch(world: World, account: Account) -> None:
     there = sa.exists().where(t.shipment_id == s.id, t.account == account.name)
     looked_at = sa.or_(s.closed_at.is_(None), s.closed_at > now - world.config.root.aftercare)
     covered = [s.carrier.in_(told)] if told else [s.carrier.not_in(_told_by_others(world.config))]
-    some = sa.select(s.id).where(s.linked.is_(True), looked_at, *covered, ~there)
+    key = sa.tuple_(s.carrier, s.number, s.generation)
+    some = sa.select(s.id, s.carrier, s.number, s.generation)
+    some = some.where(s.linked.is_(True), looked_at, *covered, ~there).order_by(*key).limit(AT_ONCE)
+    after: sa.ColumnElement[bool] = sa.true()  # not again what was looked at: a walk through all of them, however many
     while True:
         with world.store.write() as connection:  # the shipments first: whoever else would watch them waits
-            chosen = some.order_by(s.carrier, s.number, s.generation).limit(AT_ONCE)
-            ids = list(connection.execute(queries.locked(connection, chosen)).scalars())
+            found = connection.execute(queries.locked(connection, some.where(after))).all()
             rows = [
                 {
-                    "shipment_id": i, "account": account.name, "tracking_state": TrackingState.PENDING, "next_poll_at": now,
+                    "shipment_id": one.id, "account": account.name, "tracking_state": TrackingState.PENDING, "next_poll_at": now,
                     "register_at": now if account.carrier.registers else None, "attempts": 0, "failures": 0,
                 }
-                for i in ids
+                for one in found
             ]  # fmt: skip
             queries.put(connection, trackings, rows)
-        if len(ids) < AT_ONCE:
+        if len(found) < AT_ONCE:
             return
+        after = key > sa.tuple_(*map(sa.literal, found[-1][1:]))
 
 
 def _told_by_others(config: Config) -> list[str]:
@@ -206,17 +209,20 @@ def _mark(world: World) -> None:
         .join(fulfilments, fulfilments.c.id == _FS.fulfilment_id)
         .join(orders, o.id == fulfilments.c.order_id)
         .where(s.closed_at.is_(None), _FS.unwatched.is_(None), _FS.linked_at >= since, ~watched)
+        .order_by(_FS.fulfilment_id, s.id)
         .limit(AT_ONCE)
     )
+    after: sa.ColumnElement[bool] = sa.true()
     while True:
         with world.store.write() as connection:
-            rows = connection.execute(some).all()
+            rows = connection.execute(some.where(after)).all()
             for row in rows:
                 this = sa.and_(_FS.fulfilment_id == row.fulfilment_id, _FS.shipment_id == row.id)
                 name = mark(row.store, row.carrier, _company(row.facts, row.number))
                 connection.execute(fulfilment_shipments.update().where(this).values(unwatched=name))
         if len(rows) < AT_ONCE:
             return
+        after = sa.tuple_(_FS.fulfilment_id, s.id) > sa.tuple_(*map(sa.literal, (rows[-1].fulfilment_id, rows[-1].id)))
 
 
 def _company(order: Mapping[str, Any], number: str) -> str:
