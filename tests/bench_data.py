@@ -242,6 +242,7 @@ def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: 
     from tests.lab import Lab
     from tracker.store.engine import Store
     from tracker.store.migrate import migrate
+    from tracker.store.tables import accounts
 
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE small")
@@ -251,8 +252,14 @@ def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: 
     store.close()
     took: dict[str, list[float]] = {"large": [], "small": []}
     with ExitStack() as stack:
-        labs = {}
-        for name, url in (("large", server.get_uri()), ("small", small_url)):
+        labs: dict[str, Lab] = {}
+        for name, url in (("small", small_url), ("large", server.get_uri())):
+            if labs:  # its accounts are no news there, else each would be given every open parcel to ask about at once
+                known = [(row.name, row.speaks) for row in labs["small"].rows(accounts) if row.kind == "carrier"]
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.cursor().executemany(
+                        "INSERT INTO accounts (name, kind, attempts, speaks) VALUES (%s, 'carrier', 0, %s)", known
+                    )
             place = Path(folder) / f"growth-{name}"
             place.mkdir()
             labs[name] = Lab(url, place, stack)

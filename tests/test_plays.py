@@ -290,6 +290,8 @@ def test_a_status_at_the_head_alone_is_told_by_polls_of_every_carrier(tmp_path: 
 @pytest.mark.parametrize(
     ("step", "problem"),
     [
+        ("ship: {order: '#9', numbers: ['1']}", "steps.0.ship.order: no order '#9' is in shop at that time"),
+        ("pay: {order: '#9'}", "steps.0.pay.order: no order '#9' is in shop"),
         ("fault: {server: ups, kind: error, times: 2, for: 8h}", "takes times or for, not both"),
         ("fault: {server: ups, kind: expire_tokens, for: 8h}", "it takes neither times nor for"),
         ("fault: {server: ups, kind: error, status: 402}", "status: only of kind answer"),

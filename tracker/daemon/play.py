@@ -92,6 +92,8 @@ def load_scenario(path: Path) -> Scenario:
                 document.problem(("steps", i, *where), f"no account or store {name!r}: {', '.join(sorted(known))}")
         for where, said in _ignored(scenario, step):
             document.problem(("steps", i, *where), said)
+    for where, said in _absent(scenario):
+        document.problem(("steps", *where), said)
     for where, name, known in _expected(scenario, scenario.expect):
         if name not in known:
             document.problem(("expect", *where), f"no account or store {name!r}: {', '.join(sorted(known))}")
@@ -131,6 +133,31 @@ def _ignored(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str, ...], 
     for key, where in said.items():
         if uses not in wanted.ONLY.get(key, {uses}):
             yield where, f"{uses} does not know it: only {', '.join(sorted(wanted.ONLY[key]))}"
+
+
+def _absent(scenario: Scenario) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Name the orders that a step speaks of before they are placed, and items and fulfilments that they do not have."""
+    items: dict[tuple[str, str], set[str]] = {}
+    shipped: set[tuple[str, str]] = set()
+    for i, step in sorted(enumerate(scenario.steps), key=lambda one: scenario.moment(one[1].at)):
+        ((name, action),) = ((n, getattr(step, n)) for n in step.model_fields_set - {"at"})
+        if not (hasattr(action, "order") and hasattr(action, "store")):
+            continue
+        key = (action.store, action.order)
+        if name == "place":
+            items[key] = {item.ref for item in action.items}
+        elif key not in items:
+            there = [f"it stands in {store}: say `store: {store}`" for store, order in items if order == action.order]
+            said = (
+                f"no order {action.order!r} is in {action.store} at that time{'; ' if there else ''}{', '.join(there)}"
+            )
+            yield (i, name, "order"), said
+        elif (item := getattr(action, "item", None)) is not None and item not in items[key]:
+            yield (i, name, "item"), f"{action.order} has no item {item!r}: {', '.join(sorted(items[key])) or 'none'}"
+        elif name == "edit" and key not in shipped and {"event", "numbers"} & action.model_fields_set:
+            yield (i, name), f"nothing of {action.order} was shipped at that time"
+        elif name == "ship":
+            shipped.add(key)
 
 
 def _expected(scenario: Scenario, expect: Expect) -> Iterator[tuple[tuple[str | int, ...], str, set[str]]]:
