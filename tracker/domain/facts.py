@@ -299,6 +299,7 @@ class Mark:
     returning: bool
     delivered_at: datetime | None  # also where the parcel has left `delivered`
     rules: int  # of the version that read
+    undoubted: datetime | None = None  # what was doubted before the end that is `taken_back` disappeared
 
 
 @dataclass(frozen=True, slots=True)

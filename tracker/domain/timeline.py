@@ -20,7 +20,7 @@ S = ShippingStatus
 VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 to UTC+14
 MOST_AHEAD = timedelta(minutes=10)  # more than a carrier's clock may be ahead of ours
 MOST_SCANS = 500
-RULES = 2  # a change of what follows adds one: summaries of before are then made anew instead of being read on
+RULES = 3  # a change of what follows adds one: summaries of before are then made anew instead of being read on
 ANEW_AFTER = timedelta(days=3)  # so long after an end a label or a pick-up is of another parcel
 LONG_AFTER = timedelta(days=30)  # ... and whatever its carrier does with it
 LOOKS_APART = timedelta(hours=1)  # two full histories that lack a scan, so far apart, withdraw it
@@ -200,14 +200,10 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
     neared = summary.neared
     head_at = delivered_at = None
     head_unsure = returning = False
-    undoubted = doubted_at  # what was doubted before an end was taken back
+    undoubted = None
     if (mark := summary.mark) is not None:
-        head_at, head_unsure, returning, delivered_at = (
-            mark.head_at,
-            mark.head_unsure,
-            mark.returning,
-            mark.delivered_at,
-        )
+        head_at, head_unsure, returning = mark.head_at, mark.head_unsure, mark.returning
+        delivered_at, undoubted = mark.delivered_at, mark.undoubted
     for told in ordered:
         meaning = told.meaning
         if told.gone is not None:
@@ -297,7 +293,7 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
         neared=neared,
         scans=count,
         origin=origin,
-        mark=Mark(_key(ordered[-1]), head_at, head_unsure, returning, delivered_at, RULES),
+        mark=Mark(_key(ordered[-1]), head_at, head_unsure, returning, delivered_at, RULES, undoubted),
     )
 
 
