@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Code, Meaning, Scan, Unread
 from tracker.domain.vocabulary import Precision, Reason, ShippingStatus, Zone
 from tracker.plugin.payloads import (
+    MOST_TOLD,
     about,
     decode,
     estimate,
@@ -22,6 +24,7 @@ from tracker.plugin.payloads import (
     with_head,
     word,
 )
+from tracker.plugin.tracked import orders
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,17 @@ def test_a_piece_costs_itself_only_and_its_path_is_whole() -> None:
     about("N1", unread)
     about("N2", unread)
     assert {one.subject for one in unread} == {"N1"}
+
+
+def test_of_very_many_pieces_that_cannot_be_read_the_first_are_told_and_the_others_counted() -> None:
+    unread: list[Unread] = []
+    odd: list[Any] = [0, {"n": "x"}] * MOST_TOLD
+
+    assert pieces([*odd, {"n": 1}], "$.a", _number, unread, 10, lacks="line") == [11]
+    assert len(unread) == MOST_TOLD + 1
+    assert unread[-1] == Unread("$.a", "1000 more pieces could not be read", lacks="line")
+    assert orders([0] * 2000, "$.o", lambda *_: None, "ref", left := []) == []  # type: ignore[arg-type, return-value]
+    assert (len(left), left[-1].problem) == (MOST_TOLD + 1, "1000 more pieces could not be read")
 
 
 def test_a_payload_is_bad_only_where_nothing_of_it_was_read() -> None:

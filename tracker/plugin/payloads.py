@@ -20,6 +20,7 @@ from tracker.domain.vocabulary import Precision, Zone
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 MOST_TEXT = 500
+MOST_TOLD = 1_000  # pieces of a payload that could not be read, by their places; of the others the number
 MARK = "\ufffd"  # stands for a character, and before a number, that cannot be what it says
 BOM = b"\xef\xbb\xbf"
 _ODD = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL refuses NUL in texts, UTF-8 lone surrogates
@@ -122,7 +123,8 @@ def pieces(
 
     `read(object, unread, *more)` names places from its own object on (`$`), raises BadPayload where nothing of it can
     be read, and adds to `unread` what it left out. `lacks`: what is missing with an object of which nothing could be read
-    (see Unread). Raises nothing: a list that is none is told, and empty.
+    (see Unread). Of very many that cannot be read the first are told one by one. Raises nothing: a list that is none is
+    told, and empty.
     """  # fmt: skip
     if value is None:
         return []
@@ -139,10 +141,20 @@ def pieces(
     except BadPayload:
         pass
     found.clear()  # something was not read: once more, slowly, with the path of each piece (parsers are pure)
+    left = 0
     for index, item in enumerate(value):
-        one = piece(item, f"{where}[{index}]", read, unread, *more, lacks=lacks)
+        if len(unread) < MOST_TOLD:
+            one = piece(item, f"{where}[{index}]", read, unread, *more, lacks=lacks)
+        elif isinstance(item, dict):
+            more_missed: list[Unread] = []
+            one = piece(item, where, read, more_missed, *more, lacks=lacks)
+            left += len(more_missed)
+        else:
+            one, left = None, left + 1
         if one is not None:
             found.append(one)
+    if left:
+        unread.append(Unread(where, f"{left} more pieces could not be read", lacks=lacks))
     return found
 
 

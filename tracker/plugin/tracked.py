@@ -18,7 +18,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.plugin.contracts import segment
-from tracker.plugin.payloads import decode, mapping, piece, text, word
+from tracker.plugin.payloads import MOST_TOLD, decode, mapping, piece, text, word
 
 T = TypeVar("T")
 MOST_TYPED = 200
@@ -29,8 +29,16 @@ Reads = Callable[[dict[str, Any], list[Unread]], Order]
 
 def orders(rows: Iterable[Any], where: str, read: Reads, key: str, unread: list[Unread]) -> list[Order]:
     """Read the orders of a list: see `order`."""
-    found = (order(row, f"{where}[{at}]", read, key, unread) for at, row in enumerate(rows))
-    return [one for one in found if one is not None]
+    found: list[Order] = []
+    left = 0
+    for at, row in enumerate(rows):
+        if len(unread) >= MOST_TOLD and not isinstance(row, dict):
+            left += 1
+        elif (one := order(row, f"{where}[{at}]", read, key, unread)) is not None:
+            found.append(one)
+    if left:
+        unread.append(Unread(where, f"{left} more pieces could not be read", lacks="all"))
+    return found
 
 
 def order(row: Any, where: str, read: Reads, key: str, unread: list[Unread]) -> Order | None:
