@@ -22,7 +22,7 @@ run: $(VENV)/.installed ## play the demo: about eight orders through some days, 
 	@$(BIN)/tracker demo $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis (all brought along)
-	@$(BIN)/python -m pytest -m 'not mutants' --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not mutants' --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report --skip-covered --fail-under=95
 	@$(BIN)/coverage report --skip-covered --fail-under=100 --include='tracker/domain/*,tracker/plugin/*,carriers/*,adapters/*' --omit=tracker/plugin/conformance.py
 

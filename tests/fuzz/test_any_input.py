@@ -20,6 +20,7 @@ from tracker.domain.errors import WebhookRejected
 from tracker.domain.facts import Payload
 from tracker.plugin.conformance import AT, BAD_BODIES, KINDS
 
+pytestmark = pytest.mark.no_cover  # half of its time would be the tracing
 EXAMPLES = settings().max_examples * 5 // 2  # 500 in the suite; `HYPOTHESIS_PROFILE=night` makes it 20,000
 
 # any JSON, and what once hurt somebody's parser

@@ -9,6 +9,7 @@ import pytest
 from tests.fuzz.targets import TARGETS, seeds
 from tracker.plugin.conformance import BAD_BODIES
 
+pytestmark = pytest.mark.no_cover  # what it measures is not the tracing
 HUGE = {
     "ten megabytes": b'{"a": "' + b"x" * (10 << 20) + b'"}',
     "a list of a million": b"[" + b"0," * 1_000_000 + b"0]",
