@@ -99,6 +99,7 @@ class DHL(contracts.Carrier):
     registers = True
     register_batch = 10
     carriers = ("dhl",)
+    answer_keys = ("shipments",)
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"
     budget = (250, timedelta(days=1))  # starter quota (developer.dhl.com)
@@ -161,7 +162,7 @@ class DHL(contracts.Carrier):
             request = Request(
                 "GET", f"{self.settings.base_url}/track/shipments", params=params, headers=self._key_header()
             )
-            yield Page((holding(client.send(request), "shipments").body,))
+            yield Page((client.send(request).body,))
 
     def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
         """Subscribe to pushes (10 numbers a call), or confirm a subscription that asked for validation."""
@@ -188,7 +189,7 @@ class DHL(contracts.Carrier):
                     content=orjson.dumps(self._subscription(numbers)),
                 )
             )
-            made = text(decode(holding(answer, "subscriptionId").body).get("subscriptionId")) or None
+            made = text(decode(holding(answer.body, "subscriptionId")).get("subscriptionId")) or None
             registered += [Registered(n, their_ref=made) for n in numbers]
         return registered
 

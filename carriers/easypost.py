@@ -88,6 +88,7 @@ class EasyPost(contracts.Carrier):
     asks = frozenset({Parcels})
     webhooks = True
     registers = True
+    answer_keys = ("trackers", "tracking_code")
     codes = read_codes(__file__)
     Settings = Settings
 
@@ -140,7 +141,7 @@ class EasyPost(contracts.Carrier):
             else:
                 params = {"tracking_code": parcel.number, "page_size": "5"}
                 request = Request("GET", f"{self.settings.base_url}/trackers", params=params, basic=self._basic())
-            yield Page((holding(client.send(request), "trackers", "tracking_code").body,))
+            yield Page((client.send(request).body,))
 
     def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
         """POST /trackers; the same number within three months answers with the tracker that exists."""
@@ -164,7 +165,7 @@ class EasyPost(contracts.Carrier):
             basic=self._basic(),
         )
         return Registered(
-            parcel.number, their_ref=text(decode(holding(client.send(request), "tracking_code").body).get("id")) or None
+            parcel.number, their_ref=text(decode(holding(client.send(request).body, "id")).get("id")) or None
         )
 
     def _basic(self) -> tuple[str, str]:

@@ -37,7 +37,7 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, holding, judge_json, read_codes
+from tracker.plugin.contracts import Answer, Client, Request, judge_json, read_codes
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
@@ -85,6 +85,7 @@ class FedEx(contracts.Carrier):
     docs = "https://developer.fedex.com/api/en-us/catalog/track/v1/docs.html"
     asks = frozenset({Parcels})
     carriers = ("fedex",)
+    answer_keys = ("completeTrackResults",)
     batch = 30
     codes = read_codes(__file__)
     default_zone = "America/Chicago"
@@ -132,7 +133,7 @@ class FedEx(contracts.Carrier):
                     }
                 ),
             )
-            yield Page((holding(self._tokens.send(client, request, bearer), "completeTrackResults").body,))
+            yield Page((self._tokens.send(client, request, bearer).body,))
 
     def ping(self, client: Client) -> None:
         """Ask for a token."""

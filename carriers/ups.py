@@ -93,6 +93,7 @@ class UPS(contracts.Carrier):
     registers = True
     register_batch = 100
     carriers = ("ups",)
+    answer_keys = ("trackResponse",)
     codes = read_codes(__file__)
     default_zone = "America/New_York"
     Settings = Settings
@@ -134,7 +135,7 @@ class UPS(contracts.Carrier):
                 params={"locale": self.settings.locale},
                 headers={"transId": uuid.uuid4().hex, "transactionSrc": "trackwright"},
             )
-            yield Page((holding(self._tokens.send(client, request, bearer), "trackResponse").body,))
+            yield Page((self._tokens.send(client, request, bearer).body,))
 
     def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
         """POST /track/v2/subscription/standard/package; up to 100 numbers, partial success is 200."""
@@ -157,7 +158,7 @@ class UPS(contracts.Carrier):
             ),
         )
         answer = self._tokens.send(client, request, bearer)
-        body = decode(holding(answer, "validTrackingNumbers", "invalidTrackingNumbers").body)
+        body = decode(holding(answer.body, "validTrackingNumbers", "invalidTrackingNumbers"))
         refused = {text(n) for n in listing(body.get("invalidTrackingNumbers"), "$.invalidTrackingNumbers")}
         until = client.now() + SUBSCRIBED_FOR
         for n in fit:

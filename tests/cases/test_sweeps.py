@@ -585,6 +585,26 @@ def test_a_write_to_an_order_that_is_not_found_is_taken_back_and_wanted_again_on
     assert lab.one(t.orders).gone_at is None
 
 
+def test_an_order_that_a_hook_named_and_nobody_ever_found_is_told_until_it_is_read(kart) -> None:
+    lab, shop = kart
+    two(lab, shop)
+    hint(lab, "R9")
+    lab.work()
+    assert "order_unreadable" not in lab.open_findings()
+    looked_for_again(lab)
+
+    told = finding(lab, "order_unreadable")
+    assert told.evidence["order"] == "R9"
+    assert told.evidence["problem"].startswith(
+        "a hook named it, and two reads did not find it, the first at 2026-11-02"
+    )
+    assert lab.rows(t.rereads) == []
+    shop.says["GET /orders/R9"] = (200, {"order": order("R9")})
+    hint(lab, "R9")
+    lab.work()
+    assert "order_unreadable" not in lab.open_findings()
+
+
 def test_a_write_to_an_order_that_is_gone_is_never_sent(kart) -> None:
     lab, shop = kart
     writing(lab, shop)

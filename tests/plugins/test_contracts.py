@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from tracker.config.plugins import names
 from tracker.domain.errors import (
     CredentialsRejected,
     NotFound,
@@ -17,9 +19,10 @@ from tracker.domain.errors import (
     Unavailable,
     WebhookRejected,
 )
-from tracker.domain.facts import Parcels, Payload
+from tracker.domain.facts import Parcels, Payload, Refs, Since
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, judge_json, read_codes, segment
+from tracker.plugin.conformance import TOKEN, Recorder, example_settings, plugin_of
+from tracker.plugin.contracts import Answer, holding, judge_json, read_codes, said_by, segment
 from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.signatures import hmac_hex, within
 
@@ -178,3 +181,34 @@ def test_an_error_that_comes_with_200_is_transient(body: bytes, said: str | None
         with pytest.raises(Transient, match=said):
             judge_json(Answer(200, {}, body, AT), errors=("response", "errors"))
     judge_json(Answer(200, {}, b'{"errors": 1}', AT))
+
+
+ELSE = (b"", b"{}", b"null", b"[]", b'{"message": "an error occurred"}', b'{"status": "error", "code": 500}')
+
+
+@pytest.mark.parametrize("body", ELSE)
+@pytest.mark.parametrize("name", names("carriers"))
+def test_an_answer_without_what_every_answer_holds_is_a_failed_one(name: str, body: bytes) -> None:
+    """It comes with a good status, and is neither "no news" nor a payload that nobody can read."""
+    plugin: Any = plugin_of(f"carriers.{name}")
+    with pytest.raises(Transient, match="an answer without "):
+        holding(body, *plugin.answer_keys)
+
+
+@pytest.mark.parametrize("name", names("adapters"))
+def test_an_answer_of_a_shop_without_its_orders_is_a_failed_one(name: str) -> None:
+    plugin: Any = plugin_of(f"adapters.{name}")
+    for body in ELSE:
+        for ask in (Refs(("gid://shopify/Order/1001",)), Since(None)):
+            for answers in ((body,), (TOKEN, body)):
+                fresh = plugin("account", example_settings(plugin))  # without the token of another ask
+                if body != b"[]":  # a list of none, on BigCommerce
+                    with pytest.raises(Transient):
+                        list(fresh.fetch(Recorder(*answers), ask))
+
+
+def test_half_a_json_is_kept_as_it_came_and_told_by_the_parser() -> None:
+    for half in (b'{"shipments": [', b'{"shipm', b"what?"):
+        assert holding(half, "shipments") == half
+        assert said_by(half) == ""
+    assert holding(b"{}") == b"{}"

@@ -34,7 +34,7 @@ from tracker.pipeline import gone, rests, sweep, tell, unread
 from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
-from tracker.plugin.contracts import segment
+from tracker.plugin.contracts import holding, segment
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
@@ -51,6 +51,9 @@ from tracker.store.tables import (
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
 REFS_A_CALL = 50
+NEVER_FOUND = (
+    "see in the shop whether it was deleted at once, or the key may not read it; the next hook or sweep reads it"
+)
 _OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
 UNREADABLE_AGAIN = timedelta(hours=1)  # an order that a shop refuses to tell
 LONG_TRIED, LATELY = 9, timedelta(minutes=15)  # so many tries take a quarter of an hour
@@ -214,7 +217,16 @@ def _claim_polls(
 
 def _poll_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
     ask = Parcels(tuple(_parcel(row) for row in rows))
-    return _Call(account, rows, lambda: list(account.source.fetch(world.client(account), ask)))
+    return _Call(account, rows, lambda: _look(world, account, ask))
+
+
+def _look(world: World, account: Account, ask: Parcels) -> list[Page]:
+    """Ask a carrier. Raises Transient where an answer does not hold what every answer holds: an error with a good status."""
+    pages = list(account.carrier.fetch(world.client(account), ask))
+    for page in pages:
+        for part in page.parts:
+            holding(part, *account.carrier.answer_keys)
+    return pages
 
 
 def _claim_registrations(
@@ -507,6 +519,9 @@ def _store_reads(
                 gone.leave(world, connection, account, order, business)
             elif order is not None:
                 gone.found(connection, order, business)
+            elif row.ref in missing:
+                said = f"a hook named it, and two reads did not find it, the first at {row.missed_at:%Y-%m-%d %H:%M}Z"
+                _unreadable(world, connection, account, row, said, business, NEVER_FOUND)
             _done(connection, row)
 
 
@@ -538,13 +553,13 @@ def _put_off(
         values |= {"error": str(error)[:200], "due_at": now}
         if len(call.rows) == 1:
             values["not_before"] = business + UNREADABLE_AGAIN
-            _unreadable(world, connection, call.account, row, error, business)
+            _unreadable(world, connection, call.account, row, str(error), business)
     elif call.result is not None and call.result.pages:
         values["error"] = str(error)[:200]  # others were read: it alone was not
     elif isinstance(error, Transient) and row.attempts >= LONG_TRIED:
         if gone.answers_since(connection, call.account.name, business - LATELY):  # it fails alone
             values["not_before"] = business + UNREADABLE_AGAIN
-            _unreadable(world, connection, call.account, row, error, business)
+            _unreadable(world, connection, call.account, row, str(error), business)
     connection.execute(rereads.update().where(rereads.c.id == row.id).values(**values))
 
 
@@ -567,14 +582,20 @@ def _done(connection: Connection, row: Row[Any]) -> None:
 
 
 def _unreadable(
-    world: World, connection: Connection, account: Account, row: Row[Any], error: SourceError, business: datetime
+    world: World,
+    connection: Connection,
+    account: Account,
+    row: Row[Any],
+    said: str,
+    business: datetime,
+    proposal: str = "it is asked for again every hour",
 ) -> None:
-    """Tell of an order that a shop refuses to tell; stage A closes it once the order is read."""
+    """Tell of an order that a shop does not tell; stage A closes it once the order is read."""
     o = orders.c
     known = connection.execute(sa.select(o.id, o.number).where(o.store == account.name, o.ref == row.ref)).one_or_none()
     finding = Finding(
         FindingKind.ORDER_UNREADABLE, f"{account.name}/ref/{row.ref}", Severity.WARNING, Act.ACT,
-        {"order": known.number if known else row.ref, "problem": str(error)[:200]},
-        proposal="it is asked for again every hour",
+        {"order": known.number if known else row.ref, "problem": said[:200]},
+        proposal=proposal,
     )  # fmt: skip
     tell.open_findings(world, connection, [(known.id if known else None, finding)], business, by="read")

@@ -37,7 +37,6 @@ from tracker.domain.errors import BadPayload, SourceError, Transient, WebhookRej
 from tracker.domain.facts import (
     UNMAPPED,
     Action,
-    Ask,
     Checkout,
     Fulfilment,
     Hint,
@@ -59,7 +58,7 @@ from tracker.domain.facts import (
 from tracker.domain.timeline import place_in_time, summarize
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, ShippingStatus, Trust
 from tracker.plugin import broken
-from tracker.plugin.contracts import Answer, Carrier, Platform, Request, Source, Vault
+from tracker.plugin.contracts import Answer, Carrier, Platform, Request, Source, Vault, holding
 from tracker.plugin.payloads import BOM
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -83,13 +82,6 @@ BAD_BODIES = {
 
 
 TOKEN = b'{"access_token": "t", "expires_in": 3600}'
-ELSE = (
-    b"",
-    b"{}",
-    b"null",
-    b'{"message": "an error occurred"}',
-    b'{"status": "error", "code": 500}',
-)  # with a good status
 PAGES = (
     b"<!DOCTYPE html><html><body>Just a moment...</body></html>",
     b"\xef\xbb\xbf\n <HTML><head><title>Sorry</title></head></HTML>",
@@ -392,21 +384,6 @@ class _PluginSuite:
                     assert any(_only_a_segment_differs(one, other) for other in plain), what
                     assert all(value.isprintable() and value.isascii() for value in one.headers.values()), what
 
-    @pytest.mark.parametrize("body", ELSE)
-    def test_an_answer_without_what_was_asked_for_is_a_failed_one(self, plugin: Source, body: bytes) -> None:
-        known = Parcel(None, "1Z1001", their_ref="1Z1001")
-        asks: list[Ask] = [
-            Parcels((Parcel(None, "1Z1001"),)),
-            Parcels((known,)),
-            Refs(("gid://shopify/Order/1001",)),
-            Since(None),
-        ]
-        for ask in (ask for ask in asks if type(ask) in plugin.asks):
-            for answers in ((body,), (TOKEN, body)):
-                fresh = type(plugin)("account", plugin.settings)  # without the token of another ask
-                with pytest.raises(Transient):
-                    list(fresh.fetch(Recorder(*answers), ask))
-
     @pytest.mark.parametrize("status", [200, 400, 403, 404, 409, 422])
     @pytest.mark.parametrize("body", PAGES)
     def test_a_page_of_html_is_no_answer_whatever_its_status(self, plugin: Source, status: int, body: bytes) -> None:
@@ -572,6 +549,13 @@ class CarrierSuite(_PluginSuite):
         assert plugin.codes
         assert all(isinstance(meaning, Meaning) for meaning in plugin.codes.values())
         assert any(m.status is ShippingStatus.DELIVERED for m in plugin.codes.values())
+
+    def test_its_answers_hold_what_it_says_that_they_hold(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        for part in [
+            part for _, kind, file in cases(self.fixtures) if kind == "poll" for part in payload_of(kind, file).parts
+        ]:
+            assert holding(part, *plugin.answer_keys) == part
 
     def test_a_code_nobody_knows_has_no_meaning(self, plugin: Source) -> None:
         from tracker.domain.facts import Code

@@ -215,16 +215,15 @@ def not_html(answer: Answer) -> None:
         raise error(f"HTTP {answer.status} with a page of HTML instead of an answer")
 
 
-def holding(answer: Answer, *names: str) -> Answer:
-    """Return an answer that has one of the names in it, that without which it tells nothing.
+def holding(body: bytes, *names: str) -> bytes:
+    """Return a body that has one of the names in it, that without which it tells nothing.
 
-    Raises Transient where it has none: an error body of whatever shape with a good status, an empty one, a list.
+    Raises Transient where it has none: an error body of whatever shape with a good status, an empty one, a list. What is no
+    JSON at all is stored as it came, and told by the parser.
     """
-    if not any(f'"{name}"'.encode() in answer.body for name in names):
-        raise Transient(
-            f"HTTP {answer.status} without {' or '.join(names)}: {said_by(answer.body) or 'no reason given'}"
-        )
-    return answer
+    if names and not any(f'"{name}"'.encode() in body for name in names) and _is_json(body):
+        raise Transient(f"an answer without {' or '.join(names)}: {said_by(body) or 'no reason given'}")
+    return body
 
 
 def judge_json(answer: Answer, errors: Sequence[str] = ()) -> None:
@@ -247,6 +246,15 @@ def judge_json(answer: Answer, errors: Sequence[str] = ()) -> None:
             said = said.get(name) if isinstance(said, dict) else None
         if said:
             raise Transient(f"HTTP {answer.status} with an error: {_words(said) or 'no reason given'}")
+
+
+def _is_json(body: bytes) -> bool:
+    """Say whether a body is JSON, or nothing."""
+    try:
+        document(body.strip() or b"null")
+    except BadPayload:
+        return False
+    return True
 
 
 def said_by(body: bytes) -> str:
@@ -291,6 +299,7 @@ class Carrier(Source):
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False
     register_batch: ClassVar[int] = 1  # numbers that one `register` settles in one request
+    answer_keys: ClassVar[tuple[str, ...]] = ()  # a poll's answer holds one of these; one with none is an error body
 
     def meaning(self, code: Code) -> Meaning | None:
         """Say what a code means; None is UNKNOWN: stored, counted, shown, and it moves nothing."""

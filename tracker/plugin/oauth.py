@@ -77,7 +77,7 @@ def ask_token(client: Client, request: Request) -> tuple[Token, dict[str, Any]]:
         answer = client.send(request)
     except Refused as error:
         raise CredentialsRejected(f"token endpoint: {error}") from None
-    body = decode(holding(answer, "access_token").body)
+    body = decode(holding(answer.body, "access_token"))
     value = body.get("access_token")
     if not isinstance(value, str) or not value:
         raise BadPayload("$.access_token", "is missing")
