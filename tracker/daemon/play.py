@@ -74,7 +74,37 @@ TICK = timedelta(seconds=1)
 GIVE_UP = timedelta(milliseconds=400)  # after which a call that hangs is given up: a play takes no minutes
 PAGE = b"<!DOCTYPE html><html><head><title>Be right back</title></head><body>We are updating our shop.</body></html>"
 SHOPS = (ShopifyServer, RestServer, BigCommerceServer)
+AGAIN = 0.05  # seconds after which a role that is still busy is rung for once more
 Watch = Callable[["Player"], None]
+
+# what is due at a moment: asked some ten times a moment, so made once
+_NOW, _BUSINESS = sa.bindparam("now", type_=inbox.c.due_at.type), sa.bindparam("business", type_=inbox.c.due_at.type)
+_AT_WORK = sa.select(
+    sa.or_(
+        *(
+            sa.exists().where(table.c.claimed_until > _NOW).select_from(table)
+            for table in (inbox, outbox, trackings, rereads, accounts)
+        )
+    ),
+    sa.exists().where(orders.c.reconcile_at <= _BUSINESS).select_from(orders),
+)
+_UNREAD = sa.select(inbox.c.due_at).where(inbox.c.state == "pending")
+_USABLE = sa.select(accounts).where(
+    accounts.c.parked_reason.is_(None), sa.or_(accounts.c.rests_until.is_(None), accounts.c.rests_until <= _BUSINESS)
+)
+_UNSENT = (
+    sa.select(outbox.c.order_id, outbox.c.kind, outbox.c.store, outbox.c.due_at)
+    .where(outbox.c.state == "pending")
+    .order_by(outbox.c.id)
+)
+_TO_READ = sa.select(rereads.c.account, rereads.c.due_at).where(
+    sa.or_(rereads.c.not_before.is_(None), rereads.c.not_before <= _BUSINESS)
+)
+_LOOKS = (
+    sa.select(trackings.c.account)
+    .where(sa.or_(trackings.c.next_poll_at <= _BUSINESS, trackings.c.register_at <= _BUSINESS))
+    .distinct()
+)
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -405,15 +435,17 @@ class Player:
         until = time.monotonic() + PATIENCE
         for queue in QUEUES:
             self.daemon.bells.ring(queue)
-        calm = 0
+        calm, rung, rung_at = 0, "", 0.0
         while calm < 2:
             sent = self._flush()
             why, waits = self._busy()
             calm = 0 if why or sent else calm + 1
             if time.monotonic() > until:
                 raise TrackerError(f"the play does not settle at {self.clock():%Y-%m-%d %H:%M}: {why}")
-            if why or sent:
-                self.daemon.bells.ring(why or "inbox")
+            if why or sent:  # who was rung for works until nothing is left: again only where that takes long
+                if sent or why != rung or time.monotonic() - rung_at > AGAIN:
+                    rung, rung_at = why or "inbox", time.monotonic()
+                    self.daemon.bells.ring(rung)
             elif waits is not None:
                 with self.daemon.store.read() as connection:
                     wait = waits - database_now(connection)
@@ -434,40 +466,26 @@ class Player:
         """Name the queue that still has work at this moment, else say when the next work is due by the database's clock."""
         with self.daemon.store.read() as connection:
             now, business = database_now(connection), self.clock()
-            for table in (inbox, outbox, trackings, rereads, accounts):
-                if connection.execute(
-                    sa.select(table.c.claimed_until).where(table.c.claimed_until > now).limit(1)
-                ).first():
-                    return "poll", None  # at work
-            if connection.execute(sa.select(orders.c.id).where(orders.c.reconcile_at <= business).limit(1)).first():
-                return "reconcile", None
-            due: list[tuple[datetime, str]] = [
-                (at, "inbox")
-                for at in connection.execute(sa.select(inbox.c.due_at).where(inbox.c.state == "pending")).scalars()
-            ]
-            rested = sa.or_(accounts.c.rests_until.is_(None), accounts.c.rests_until <= business)
-            usable = {
-                row.name: row
-                for row in connection.execute(sa.select(accounts).where(accounts.c.parked_reason.is_(None), rested))
-            }
+            times = {"now": now, "business": business}
+            at_work, undecided = connection.execute(_AT_WORK, times).one()
+            if at_work or undecided:
+                return ("poll" if at_work else "reconcile"), None
+            due: list[tuple[datetime, str]] = [(at, "inbox") for at in connection.execute(_UNREAD).scalars()]
+            usable = {row.name: row for row in connection.execute(_USABLE, times)}
             rests = {name: row.blocked_until or now for name, row in usable.items()}
             first: set[tuple[int, bool]] = set()  # the oldest of an order goes first
-            waiting = sa.select(outbox.c.order_id, outbox.c.kind, outbox.c.store, outbox.c.due_at)
-            for write in connection.execute(waiting.where(outbox.c.state == "pending").order_by(outbox.c.id)):
+            for write in connection.execute(_UNSENT):
                 store, whose = usable.get(write.store), (write.order_id, write.kind == NOTICE)
                 if store is None or store.paused_at is not None or whose in first:
                     continue
                 first.add(whose)
                 spent = store.writes_left is not None and store.writes_left <= 0 and store.writes_reset_at is not None
                 due.append((max(write.due_at, rests[write.store], store.writes_reset_at if spent else now), "push"))
-            again = sa.or_(rereads.c.not_before.is_(None), rereads.c.not_before <= business)
-            for read in connection.execute(sa.select(rereads.c.account, rereads.c.due_at).where(again)):
+            for read in connection.execute(_TO_READ, times):
                 if read.account in usable:
                     due.append((max(read.due_at, rests[read.account]), "poll"))
-            looks = sa.select(trackings.c.account).where(
-                sa.or_(trackings.c.next_poll_at <= business, trackings.c.register_at <= business)
-            )
-            due += [(rests[name], "poll") for name in connection.execute(looks.distinct()).scalars() if name in usable]
+            looks = connection.execute(_LOOKS, times).scalars()
+            due += [(rests[name], "poll") for name in looks if name in usable]
             for name, row in usable.items():
                 if row.kind == "store" and (row.next_sweep_at is None or row.next_sweep_at <= business):
                     due.append((rests[name], "poll"))
