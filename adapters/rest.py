@@ -45,7 +45,7 @@ PAGE = "100"
 MOST_CURSOR = 2000
 NEVER_WRITTEN = frozenset({O.CANCELLED, O.ON_HOLD, O.UNKNOWN})
 
-# A shop's own words (REQUIREMENTS WS-07 and the three lists it came from): word -> status, payment it says, reason.
+# A shop's own words (WS-07: one shared status, every word of a platform mapped to it): word -> status, payment it says, reason.
 # The first word of a status is the one that is written.
 Words = Mapping[str, tuple[OrderStatus, PaymentStatus | None, str]]
 KINGSTON: Words = {

@@ -36,7 +36,7 @@ LARGE = (
 )
 STATUSES = "ARRAY['delivered','in_transit','out_for_delivery','pre_transit']"
 
-FACTS = """jsonb_build_object('store', s.store, 'ref', s.ref, 'number', s.number, 'status', 'shipped', 'raw_status', 'Shipped', 'payment', 'paid',
+ORDER = """jsonb_build_object('store', s.store, 'ref', s.ref, 'number', s.number, 'status', 'shipped', 'raw_status', 'Shipped', 'payment', 'paid',
  'raw_payment', 'paid', 'placed_at', s.placed_at, 'updated_at', s.placed_at, 'cancelled_at', NULL, 'owner', 'courier', 'items', '[]'::jsonb,
  'fulfilments', jsonb_build_array(jsonb_build_object('ref', 'F1', 'status', 'shipped', 'parcels', '[]'::jsonb, 'quantities', '[]'::jsonb, 'published', NULL, 'live', true, 'shipped_at', s.placed_at)),
  'actor', 'seller', 'method', 'courier')"""
@@ -51,7 +51,7 @@ def steps(orders: int) -> list[tuple[str, str]]:
     parcels, scans, findings = orders * 3, orders * 30, max(1000, orders // 30)
     return [
         ("orders", f"""INSERT INTO orders (id, store, ref, number, status, raw_status, payment, raw_payment, owner, placed_at, facts, version, read_at, drift)
-            SELECT s.i, s.store, s.ref, s.number, 'shipped', 'Shipped', 'paid', 'paid', 'courier', s.placed_at, {FACTS}, 1, s.placed_at, '' FROM
+            SELECT s.i, s.store, s.ref, s.number, 'shipped', 'Shipped', 'paid', 'paid', 'courier', s.placed_at, {ORDER}, 1, s.placed_at, '' FROM
             (SELECT i, 'shop' || i % 4 AS store, 'R' || i AS ref, '#' || i AS number, now() - i % 8000 * interval '1 hour' AS placed_at FROM generate_series(1, {orders}) i) s"""),
         ("order versions", """INSERT INTO order_versions (order_id, version, seen_at, actor, status, raw_status, payment, numbers, facts)
             SELECT id, 1, placed_at, 'seller', status, raw_status, payment, '[]'::jsonb, '{}'::jsonb FROM orders"""),

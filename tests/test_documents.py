@@ -28,6 +28,33 @@ def test_every_test_that_a_document_names_is_there(document: str) -> None:
     assert named - defined() == set()
 
 
+def test_each_decision_has_the_next_number_and_a_status() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "DECISIONS.md").read_text(), re.M)
+    told = [re.fullmatch(r"(\d+)\. .+ · (?:in force|(?:in part )?replaced by (\d+))", heading) for heading in headings]
+
+    assert [heading for heading, one in zip(headings, told, strict=True) if one is None] == []
+    numbers = [int(one[1]) for one in told if one]
+    assert numbers == list(range(1, len(headings) + 1))
+    assert all(int(one[1]) < int(one[2]) <= len(numbers) for one in told if one and one[2])
+
+
+def test_nothing_is_cited_that_is_not_in_the_repository() -> None:
+    """Documents that others hold, and requirements without their scenario; tests/contract is about what others hold."""
+    absent = re.compile(r"\b(DESIGN|RELIABILITY|FACTS|VOCABULARY|REQUIREMENTS|PERFORMANCE)\b")
+    known = {file.stem for file in (ROOT / "tests" / "scenarios" / "requirements").glob("*.yaml")}
+    folders = [ROOT / name for name in ("adapters", "carriers", "deploy", "tests", "tracker")]
+    files = [*ROOT.glob("*.*"), *(file for folder in folders for file in folder.rglob("*.*"))]
+    cited = []
+    for file in files:
+        if file.suffix in (".md", ".py", ".yaml", ".toml") and file.parent.name != "contract":
+            text = file.read_text()
+            cited += [f"{file}: {word}" for word in absent.findall(text) if file != Path(__file__)]
+            cited += [f"{file}: {word}" for word in set(re.findall(r"\b(?:KE|KR|MG|WS)-\d\d\b", text)) - known]
+
+    assert known
+    assert cited == []
+
+
 def test_every_fault_of_the_table_has_its_outcome() -> None:
     rows = re.findall(r"^\| (F\d+) \|.*\|(.*)\|$", (ROOT / "tests" / "chaos" / "README.md").read_text(), re.M)
 

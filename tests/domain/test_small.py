@@ -133,7 +133,7 @@ def test_the_jitter_comes_from_the_number_and_is_small(number: str, status: S) -
     assert one is None or T0 < one <= T0 + timedelta(days=1) * 1.1
 
 
-# numbers: examples of FACTS section 21 (tracking_number_data @ b79ce4b)
+# numbers: examples of github.com/jkeen/tracking_number_data @ b79ce4b
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def only_class(module: ModuleType, base: type[Source]) -> type[Source]:
 
 
 def guard_names() -> None:
-    """Refuse to run when another distribution owns one of our three import names (DESIGN: an application, no library)."""
+    """Refuse to run when another distribution owns one of our three import names (we are an application, no library)."""
     for package in ("tracker", "carriers", "adapters"):
         owners = {
             found.name

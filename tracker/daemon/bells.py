@@ -1,7 +1,7 @@
 """Bells: "there is work in this queue". They carry nothing; a lost, doubled or late one changes nothing.
 
 `Threads` waits in this process; `Redis` rings through Dramatiq. With Redis the middleware is ours alone: retry state is
-a row, so no Retries, AgeLimit, TimeLimit, Callbacks or Pipelines (DECISIONS.md).
+a row, so no Retries, AgeLimit, TimeLimit, Callbacks or Pipelines (DECISIONS.md 11).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The one way out: connections that one thread uses at a time, a total deadline, size caps and an address guard.
 
-Facts behind it (RELIABILITY 3.5): httpx time-outs are per read, so a server that drips one byte a second holds a worker
+Facts behind it, measured: httpx time-outs are per read, so a server that drips one byte a second holds a worker
 for ever; a 291 kB gzip answer became 300 MB. So: the deadline is enforced inside every socket read, answers are asked
 for uncompressed and read raw up to a cap, redirects are not followed, and the address is checked where it is connected
 to (a second name resolution could answer differently).

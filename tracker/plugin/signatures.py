@@ -1,8 +1,7 @@
 """Prove who sent a webhook: on the raw bytes, in constant time, with several secrets for rotation.
 
-Every function raises WebhookRejected and nothing else, whatever the headers hold (RELIABILITY 1.3: even reference
-verifiers crash on malformed headers). Each returns the place of the secret that fits: 0 is the newest, more is one that is being
-rotated out.
+Every function raises WebhookRejected and nothing else, whatever the headers hold (even reference verifiers crash on
+malformed ones). Each returns the place of the secret that fits: 0 is the newest, more is one that is being rotated out.
 """
 
 from __future__ import annotations
