@@ -22,6 +22,7 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from tests.mutating import forget_answers
+from tests.progress import Progress
 from tracker.daemon.telemetry import configure_logs
 from tracker.domain.masking import Hidden
 from tracker.store.engine import Store
@@ -38,6 +39,13 @@ settings.register_profile("night", settings.get_profile("ci"), max_examples=20_0
 settings.register_profile("mutation", settings.get_profile("ci"), max_examples=30, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 configure_logs(io.StringIO())
+
+
+@pytest.hookimpl(trylast=True)  # who reports is there
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell each minute what runs, in the process that leads xdist's workers: no test runs in it whose output it would disturb."""
+    if config.getoption("dist", "no") != "no":
+        config.pluginmanager.register(Progress(config.pluginmanager.get_plugin("terminalreporter")))
 
 
 def pytest_sessionstart() -> None:
