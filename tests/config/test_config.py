@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.config.load import load_config, load_text, masked, schema
+from tracker.config.model import Budget
 from tracker.config.plugins import guard_names, load, names, only_class
 from tracker.config.policy import duration, policy_values, spell
 from tracker.config.yamlfile import parse
@@ -300,6 +301,15 @@ def test_a_policy_is_shown_as_it_is_written() -> None:
 def test_plugins_are_found_by_module_name() -> None:
     assert names("carriers") == ("dhl", "easypost", "fedex", "ups")
     assert issubclass(load("carriers", "ups"), Carrier)
+
+
+def test_a_plugins_own_budget_holds_unless_the_file_says_another() -> None:
+    dhl = "{uses: dhl, api_key: '${env:SECRET}'%s}"
+    config = load_text(f"accounts: {{a: {dhl % ''}, b: {dhl % ', budget: {calls: 9, per: 1h}'}}}")
+
+    assert config.accounts["a"].budget == Budget(calls=250, per=timedelta(days=1))
+    assert config.accounts["b"].budget == Budget(calls=9, per=timedelta(hours=1))
+    assert load("carriers", "ups").budget is None
 
 
 def test_a_module_with_two_plugins_or_none_is_refused() -> None:

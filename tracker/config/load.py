@@ -233,8 +233,7 @@ def _account(
 
 
 def _default_budget(source: Carrier | Platform) -> Budget | None:
-    told = getattr(source, "budget", None)
-    return Budget(calls=told[0], per=told[1]) if told else None
+    return Budget(calls=source.budget[0], per=source.budget[1]) if source.budget else None
 
 
 def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,7 @@ class Source(ABC):
     asks: ClassVar[frozenset[type[Ask]]] = frozenset()
     webhooks: ClassVar[bool] = False
     max_body: ClassVar[int] = 1 << 20
+    budget: ClassVar[tuple[int, timedelta] | None] = None  # calls, and in what time, unless the YAML says otherwise
 
     Settings: ClassVar[type[Settings]]
 
