@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.plugins.signing import standard
 from tracker.domain.errors import BadPayload, RateLimited, Refused, Transient, Unavailable, WebhookRejected
 from tracker.domain.facts import Action, Hint, Order, Payload, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
@@ -32,6 +33,10 @@ SHIPMENTS = [
     },
     {"id": 10, "order_id": 250, "date_created": "Tue, 20 Nov 2012 01:00:00 +0000", "tracking_number": "", "items": None},
 ]  # fmt: skip
+
+
+def signed(body: bytes) -> dict[str, str]:
+    return {**standard(body), "x-trackwright": "canary-hook_key"}
 
 
 def store(make, **more):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.signing import digest
 from tracker.domain.errors import BadPayload, CredentialsRejected, Transient, WebhookRejected
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
@@ -24,6 +25,10 @@ BODY = b'{"id":"evt_1","result":{"weight":614.4}}'
 def sign(body: bytes, secret: str, form: str = "NFKD") -> dict[str, str]:
     key = unicodedata.normalize(form, secret).encode()
     return {"x-hmac-signature": "hmac-sha256-hex=" + hmac.new(key, body, hashlib.sha256).hexdigest()}
+
+
+def signed(body: bytes) -> dict[str, str]:
+    return {"x-hmac-signature": f"hmac-sha256-hex={digest(body).hex()}"}
 
 
 def check(make, headers: dict[str, str], body: bytes = BODY) -> int:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from adapters.rest import KARTROCKET, KINGSTON
+from tests.plugins.signing import standard
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused, Transient, Unavailable, WebhookRejected
 from tracker.domain.facts import Action, Hint, Order, Parcel, Payload, Place, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
@@ -22,6 +23,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "rest"
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "order-api.openapi.yaml").read_text(encoding="utf-8"))
 TestConformance = for_platform("adapters.rest", fixtures=FIXTURES)
 BASE = "https://shop.example/api"
+signed = standard
 T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 BEFORE = Order("s", "R/1", "#1", OrderStatus.PROCESSING, "Processing", PaymentStatus.PAID, "paid", T0, T0)
 ACTION = Action(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.plugins.signing import digest
 from tracker.domain.errors import (
     BadPayload,
     CredentialsRejected,
@@ -33,6 +35,10 @@ ACTION = Action(
     "fulfilment_event", "k", "s", "gid://shopify/Order/1", "gid://shopify/Fulfillment/9", ShippingStatus.DELIVERED,
     Reason.DELIVERED, T0, Place("Austin", "TX", "78701", "US"), None,
 )  # fmt: skip
+
+
+def signed(body: bytes) -> dict[str, str]:
+    return {"x-shopify-hmac-sha256": base64.b64encode(digest(body)).decode()}
 
 
 def shop(make, **more):

@@ -106,6 +106,21 @@ class Recorder:
         return AT
 
 
+class Everywhere(dict[str, str]):
+    """Headers that hold one value under every name, but for those that are set."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__()
+        self._value = value
+
+    def __missing__(self, name: str) -> str:
+        return self._value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what stands under a name: there is something under every one."""
+        return self[name]
+
+
 class _Forgetful:
     """A vault that holds nothing."""
 
@@ -274,11 +289,8 @@ class _PluginSuite:
 
     @pytest.mark.parametrize("value", ["", "x", "=", ",", "v1", "v1,,", "t=1,v1=", "é", "\x00", "a" * 10_000, "\udcff"])
     def test_a_junk_signature_is_refused_and_nothing_else(self, plugin: Source, value: str) -> None:
-        names = {"authorization", "x-hmac-signature", "x-shopify-hmac-sha256", "credential", "dhl-hook-token"}
-        names.add(str(getattr(plugin.settings, "webhook_header", "authorization")).lower())
-
         with pytest.raises(WebhookRejected):
-            plugin.verify(Payload("account", "webhook", (b"{}",), AT, dict.fromkeys(names, value)))
+            plugin.verify(Payload("account", "webhook", (b"{}",), AT, Everywhere(value)))
 
     def test_without_a_secret_nothing_verifies(self, plugin: Source) -> None:
         if "webhook_secrets" not in type(plugin).Settings.model_fields:
@@ -546,7 +558,9 @@ class CarrierSuite(_PluginSuite):
 
     def test_its_codes_mean_something(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)
-        assert plugin.codes
+        assert bool(plugin.codes) != plugin.codes_from_yaml
+        if plugin.codes_from_yaml:
+            return
         assert all(isinstance(meaning, Meaning) for meaning in plugin.codes.values())
         assert any(m.status is ShippingStatus.DELIVERED for m in plugin.codes.values())
 

@@ -296,6 +296,7 @@ class Carrier(Source):
     carriers: ClassVar[tuple[str, ...]] = ()  # who it speaks for; () is any
     batch: ClassVar[int] = 1
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {}
+    codes_from_yaml: ClassVar[bool] = False  # there is no table: each account's `codes:` says what its codes mean
     default_zone: ClassVar[str] = "UTC"
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False

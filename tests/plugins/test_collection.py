@@ -1,0 +1,119 @@
+"""Each plugin has what a plugin has, and nothing stands there for a plugin that is not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.collection import lacking, orphans
+
+ROOT = Path(__file__).parents[2]
+MODULE = "from tracker.plugin.contracts import Carrier, Platform\nfrom tracker.domain.vocabulary import OrderStatus\n"
+CARRIER = MODULE + 'class Acme(Carrier):\n    codes = {("s", "c"): None}\n'
+PLATFORM = MODULE + 'class Corner(Platform):\n    webhooks = True\n    statuses = {"new": OrderStatus.CONFIRMED}\n'
+TEST = (
+    "from pathlib import Path\nfrom tracker.plugin.conformance import for_carrier, for_platform\n"
+    'TestConformance = {make}("{module}", fixtures=Path(__file__).parents[1] / "fixtures" / "{name}")\n'
+    "def signed(body): ...\n"
+)
+
+
+def test_each_plugin_has_its_table_its_fixtures_and_its_conformance_test() -> None:
+    assert lacking(ROOT) == []
+
+
+def test_each_table_folder_of_fixtures_and_conformance_test_has_its_plugin() -> None:
+    assert orphans(ROOT) == []
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a collection of one carrier and one platform, with everything they need."""
+    for room, name, text in (("carriers", "acme", CARRIER), ("adapters", "corner", PLATFORM)):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / f"{name}.py").write_text(text)
+        fixtures = tmp_path / "tests" / "fixtures" / name
+        fixtures.mkdir(parents=True)
+        (fixtures / "SOURCES.md").write_text("invented")
+        (fixtures / "one.poll.json").write_text("{}")
+        test = tmp_path / "tests" / "plugins" / f"test_{name}.py"
+        test.parent.mkdir(exist_ok=True)
+        make = "for_carrier" if room == "carriers" else "for_platform"
+        test.write_text(TEST.format(make=make, module=f"{room}.{name}", name=name))
+    (tmp_path / "carriers" / "acme.csv").write_text("space,code\n")
+    return tmp_path
+
+
+def test_a_collection_that_is_whole_is_fine_and_a_plugin_may_be_a_package(root: Path) -> None:
+    assert (lacking(root), orphans(root)) == ([], [])
+
+    (root / "carriers" / "acme").mkdir()
+    for file in ("acme.py", "acme.csv"):
+        (root / "carriers" / file).rename(root / "carriers" / "acme" / file.replace("acme.py", "__init__.py"))
+    assert (lacking(root), orphans(root)) == ([], [])
+
+
+def cut(file: str) -> Callable[[Path], None]:
+    return lambda root: (root / file).unlink()
+
+
+def change(file: str, old: str, new: str) -> Callable[[Path], None]:
+    def edit(root: Path) -> None:
+        text = (root / file).read_text()
+        assert old in text
+        (root / file).write_text(text.replace(old, new))
+
+    return edit
+
+
+ACME = "tests/plugins/test_acme.py"
+SUBSCRIBES = "a test that subscribes to conformance with its fixtures"
+TABLE = "carriers.acme lacks a table of codes beside it, or codes_from_yaml = True (and not both)"
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (cut("carriers/acme.csv"), TABLE),
+        (change("carriers/acme.py", '{("s", "c"): None}', "{}"), TABLE),
+        (change("carriers/acme.py", "codes =", "codes_from_yaml = True\n    codes ="), TABLE),
+        (cut("tests/fixtures/acme/one.poll.json"), "carriers.acme lacks a fixture"),
+        (cut("tests/fixtures/acme/SOURCES.md"), "carriers.acme lacks SOURCES.md beside its fixtures"),
+        (cut(ACME), f"carriers.acme lacks {SUBSCRIBES}"),
+        (change(ACME, "TestConf", "Conf"), f"carriers.acme lacks {SUBSCRIBES}"),  # pytest would not collect it
+        (change(ACME, "for_carrier(", "for_platform("), f"carriers.acme lacks {SUBSCRIBES}"),
+        (change(ACME, '/ "acme"', '/ "corner"'), f"carriers.acme lacks {SUBSCRIBES}"),
+        (cut("tests/plugins/test_corner.py"), f"adapters.corner lacks {SUBSCRIBES}"),
+        (change("adapters/corner.py", "OrderStatus.CONF", "OrderStatus.SHIPPED} and {} #"), "adapters.corner lacks statuses"),
+        (
+            change("tests/plugins/test_corner.py", "signed", "unsigned"),
+            "adapters.corner lacks signed(body) in its test: the headers that a body of its sender comes with",
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_plugin_without_one_of_them_is_told(root: Path, broken: Callable[[Path], None], said: str) -> None:
+    broken(root)
+
+    assert said in lacking(root)
+
+
+def test_a_carrier_whose_codes_come_from_the_yaml_says_so_and_needs_no_table(root: Path) -> None:
+    cut("carriers/acme.csv")(root)
+    change("carriers/acme.py", 'codes = {("s", "c"): None}', "codes_from_yaml = True")(root)
+
+    assert (lacking(root), orphans(root)) == ([], [])
+
+
+def test_what_is_left_of_a_plugin_that_is_gone_is_told(root: Path) -> None:
+    cut("carriers/acme.py")(root)
+    shutil.rmtree(root / "carriers" / "__pycache__", ignore_errors=True)
+
+    assert orphans(root) == [
+        "carriers/acme.csv is the table of no plugin",
+        "tests/fixtures/acme is the folder of no plugin",
+        "tests/plugins/test_acme.py is the test of no plugin: carriers.acme",
+    ]
