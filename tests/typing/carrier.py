@@ -1,0 +1,151 @@
+"""A made-up carrier that uses all that a carrier may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import assert_type
+
+from pydantic import SecretStr
+
+from tracker.domain.errors import Refused
+from tracker.domain.facts import (
+    UNMAPPED,
+    Ask,
+    Code,
+    Edd,
+    Link,
+    Meaning,
+    Page,
+    Parcel,
+    Parcels,
+    Payload,
+    Place,
+    Proof,
+    Refs,
+    Registered,
+    Report,
+    Scan,
+    Since,
+    Unread,
+)
+from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, TrackingState, Trust, Zone
+from tracker.plugin import contracts
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, holding, judge_json, read_codes, segment
+from tracker.plugin.payloads import decode, moment, pieces, told, word
+from tracker.plugin.signatures import hmac_hex
+
+CODES = {("event", "PU"): Meaning(ShippingStatus.PICKED_UP, Reason.ACCEPTED)}
+
+
+class AcmeSettings(contracts.Settings):
+    """What the YAML says of one account."""
+
+    base_url: str = "https://api.acme.example"
+    api_key: SecretStr
+    webhook_secrets: Secrets = ()
+
+
+class Acme(contracts.Carrier):
+    """Parcels of Acme."""
+
+    docs = "https://acme.example/docs"
+    carriers = ("acme",)
+    trust = Trust.SIGNED
+    asks = frozenset({Parcels, Refs})
+    webhooks = True
+    registers = True
+    batch = 10
+    answer_keys = ("parcels",)
+    codes = CODES
+    Settings = AcmeSettings
+    settings: AcmeSettings  # so that its keys are typed
+
+    def verify(self, payload: Payload) -> int:
+        assert_type(self.settings.webhook_secrets, tuple[SecretStr, ...])
+        assert_type(payload.body, bytes)
+        return hmac_hex(self.settings.webhook_secrets, payload.body, payload.headers.get("x-acme"), name="x-acme")
+
+    def reply(self, payload: Payload) -> bytes | None:
+        return payload.body or None
+
+    def dedupe_key(self, payload: Payload) -> str:
+        return super().dedupe_key(payload)
+
+    def meaning(self, code: Code) -> Meaning | None:
+        found = super().meaning(code)
+        assert_type(found, Meaning | None)
+        return found or (UNMAPPED if code.space == "event" else None)
+
+    def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
+        unread: list[Unread] = []
+        return told(pieces(decode(payload.body)["parcels"], "$.parcels", _report, unread), unread)
+
+    def judge(self, answer: Answer) -> None:
+        judge_json(answer, errors=("error",))
+
+    def pace(self, answer: Answer) -> timedelta | None:
+        return timedelta(seconds=1) if answer.status == 429 else None
+
+    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+        assert_type(ask, Parcels | Refs | Since)
+        if isinstance(ask, Since):
+            raise Refused("acme has no list of changes")
+        numbers = [one.number for one in ask.parcels] if isinstance(ask, Parcels) else ask.refs
+        for number in numbers:
+            answer = client.send(Request("GET", f"{self.settings.base_url}/{segment(number)}", headers=self._key()))
+            assert_type(answer, Answer)
+            yield Page((holding(answer.body, "parcels"),))
+
+    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+        assert isinstance(ask, Parcels)
+        return [Registered(parcel.number, until=client.now() + timedelta(days=30)) for parcel in ask.parcels]
+
+    def ping(self, client: Client) -> None:
+        client.send(Request("GET", self.settings.base_url, headers=self._key()))
+
+    def _key(self) -> dict[str, str]:
+        return {"x-api-key": self.settings.api_key.get_secret_value()}
+
+
+def _report(parcel: dict[str, object], unread: list[Unread]) -> Report:
+    at = moment(parcel.get("at"), "$.at")
+    scan = Scan(
+        Code("event", word(parcel.get("event"), "$.event")), occurred_at=at, zone=Zone.OFFSET, precision=Precision.MINUTE,
+        place=Place("Lyon", country="FR"), leg=Leg.OUTBOUND,
+    )  # fmt: skip
+    unread.append(Unread("$.weight", "is no number", lacks="nothing"))
+    number = word(parcel.get("number"), "$.number")
+    link = Link("ACME2", None, "return")
+    return Report("acme", number, (scan,), TrackingState.ACTIVE, True, edd=Edd(at, at), proof=Proof(at), links=(link,))
+
+
+def what_an_author_gets() -> None:
+    acme = Acme("account", AcmeSettings(api_key=SecretStr("of nobody")))
+    assert_type(read_codes(__file__), dict[tuple[str, str], Meaning])
+    assert_type(acme.meaning(Code("event", "PU")), Meaning | None)
+    assert_type(Parcel("acme", "ACME1").carrier, str | None)
+
+
+def what_must_stay_a_mistake(acme: Acme) -> None:
+    scan = Scan(Code("event", "PU"))
+    scan.code = Code("event", "XX")  # type: ignore[misc]  # facts are frozen, if by the type checker alone
+    Scan("PU")  # type: ignore[arg-type]  # a code means nothing without its space
+    Scan(Code("event", "PU"), status=ShippingStatus.PICKED_UP)  # type: ignore[call-arg]  # a scan holds no status
+    Meaning("delivered")  # type: ignore[arg-type]  # a status is a word of the vocabulary
+    Report("acme", "ACME1", [scan])  # type: ignore[arg-type]  # facts hold tuples
+    Payload("account", "webhook", b"", datetime.now(UTC))  # type: ignore[arg-type]  # a payload has parts
+    contracts.Carrier("account", acme.settings)  # type: ignore[abstract]  # a carrier without normalize and fetch
+
+
+class Mistaken(contracts.Carrier):
+    """A carrier whose methods are not those that are asked for."""
+
+    def verify(self, payload: Payload) -> None:  # type: ignore[override]  # it says which secret proved it
+        """Prove nothing."""
+
+    def normalize(self, payload: Payload) -> list[str]:  # type: ignore[override]  # statuses are not facts
+        return ["delivered"]
+
+    def fetch(self, client: Client, ask: Parcels) -> Iterator[Page]:  # type: ignore[override]  # it is asked by refs too
+        yield Page((b"",))

@@ -1,0 +1,165 @@
+"""A made-up selling platform that uses all that a platform may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_type
+
+from pydantic import SecretStr
+
+from tracker.domain.errors import RateLimited, Refused, SourceError, Transient
+from tracker.domain.facts import (
+    Action,
+    Ask,
+    Checkout,
+    Fulfilment,
+    Hint,
+    Item,
+    Order,
+    Page,
+    Parcel,
+    Payload,
+    Published,
+    Receipt,
+    Refs,
+    Since,
+    Unread,
+)
+from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
+from tracker.plugin import contracts
+from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after, segment
+from tracker.plugin.oauth import Token, Tokens
+from tracker.plugin.payloads import decode, moment, word
+from tracker.plugin.signatures import hmac_hex
+
+STATUSES = {"open": OrderStatus.PROCESSING, "sent": OrderStatus.SHIPPED}
+
+
+class CornerSettings(contracts.Settings):
+    """What the YAML says of one shop."""
+
+    shop: str
+    token: SecretStr
+    webhook_secrets: Secrets = ()
+
+
+class Corner(contracts.Platform):
+    """Orders of a corner shop."""
+
+    docs = "https://corner.example/docs"
+    asks = frozenset({Refs, Since})
+    webhooks = True
+    statuses = STATUSES
+    takes_notes = True
+    Settings = CornerSettings
+    settings: CornerSettings  # so that its keys are typed
+
+    def __init__(self, account: str, settings: CornerSettings) -> None:
+        super().__init__(account, settings)
+        self.tokens = Tokens(self._grant)
+
+    def verify(self, payload: Payload) -> int:
+        return hmac_hex(self.settings.webhook_secrets, payload.body, payload.headers.get("x-corner"), name="x-corner")
+
+    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout | Unread]:
+        for part in payload.parts:
+            body = decode(part)
+            assert_type(body, dict[str, Any])
+            if payload.kind == "webhook":
+                yield Hint(word(body.get("order"), "$.order"))
+            elif body.get("left"):
+                at = moment(body["left"], "$.left")
+                yield Checkout(self.account, word(body.get("id"), "$.id"), at, at, contact=True)
+            elif "status" in body:
+                yield self._order(body, payload.received_at)
+            else:
+                yield Unread("$.status", "is missing", subject=word(body.get("id"), "$.id"), lacks="all")
+
+    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+        if isinstance(ask, Refs):
+            for ref in ask.refs:
+                yield Page((client.send(self._request("GET", segment(ref))).body,))
+        elif isinstance(ask, Since):
+            assert_type(ask.cursor, str | None)
+            answer = client.send(self._request("GET", f"?since={ask.cursor or ''}&open={ask.open_only}"))
+            yield Page((answer.body,), next_cursor=client.now().isoformat(), total=1)
+
+    def push(self, client: Client, action: Action, before: Order) -> Receipt:
+        if action.kind != "order_status" or action.target is None:
+            raise Refused(f"the shop shows no {action.kind}")
+        if before.status is action.target:
+            return Receipt(before.ref, already_there=True)
+        answer = client.send(self._request("PUT", segment(action.order), b'{"status": "sent"}'))
+        return Receipt(before.ref, proof=answer.body.decode("utf-8", "replace"))
+
+    def words(self) -> dict[ShippingStatus, str]:
+        return {ShippingStatus.DELIVERED: "arrived"}
+
+    def order_words(self) -> dict[OrderStatus, str]:
+        return {OrderStatus.SHIPPED: "sent"}
+
+    def says(self) -> frozenset[OrderStatus]:
+        return super().says() | {OrderStatus.CANCELLED}
+
+    def reads_back(self) -> timedelta | None:
+        return timedelta(days=60)
+
+    def judge(self, answer: Answer) -> None:
+        not_html(answer)
+        if answer.status == 420:
+            raise RateLimited("HTTP 420", retry_after(answer))
+        judge_by_status(answer)
+
+    def _grant(self, client: Client) -> Token:
+        answer = client.send(Request("POST", f"https://{self.settings.shop}/token", idempotent=False))
+        if not answer.body:
+            raise Transient("an answer without a token")
+        return Token(answer.body.decode(), answer.received_at + timedelta(hours=1))
+
+    def _request(self, method: str, path: str, content: bytes | None = None) -> Request:
+        return Request(method, f"https://{self.settings.shop}/orders/{path}", content=content, idempotent=False)
+
+    def _order(self, body: dict[str, Any], at: datetime) -> Order:
+        raw = word(body.get("status"), "$.status")
+        return Order(
+            self.account, word(body.get("id"), "$.id"), "#1", self.statuses.get(raw, OrderStatus.UNKNOWN), raw,
+            PaymentStatus.PAID, "paid", at, at, owner=Owner.COURIER, items=(Item("1", ordered=2),),
+            fulfilments=(
+                Fulfilment(
+                    "f1", "sent", (Parcel("acme", "ACME1"),), (("1", 2),),
+                    Published(ShippingStatus.DELIVERED, "arrived", at),
+                ),
+            ),
+        )  # fmt: skip
+
+
+def what_an_author_gets(answer: Answer, error: RateLimited) -> SourceError:
+    corner = Corner("shop", CornerSettings(shop="corner.example", token=SecretStr("of nobody")))
+    assert_type(corner.settings.token, SecretStr)
+    assert_type(corner.says(), frozenset[OrderStatus])
+    assert_type(retry_after(answer), timedelta | None)
+    assert_type(error.after, timedelta | None)
+    return error  # one of the tree
+
+
+def what_must_stay_a_mistake(order: Order) -> None:
+    order.status = OrderStatus.SHIPPED  # type: ignore[misc]  # what was read is not changed
+    Since()  # type: ignore[call-arg]  # from the beginning is said: None
+    Receipt(1)  # type: ignore[arg-type]  # an id is a text
+    Order("shop", "1", "#1", "open", "open", PaymentStatus.PAID, "", order.placed_at, datetime.now(UTC))  # type: ignore[arg-type]
+    Action("order_status", "k", "shop", "1", target=ShippingStatus.DELIVERED)  # type: ignore[arg-type]  # another fact
+    contracts.Platform("shop", None)  # type: ignore[abstract]  # a platform without normalize, fetch and push
+
+
+class Mistaken(contracts.Platform):
+    """A platform whose methods are not those that are asked for."""
+
+    def normalize(self, payload: Payload) -> list[dict[str, Any]]:  # type: ignore[override]  # bodies are not facts
+        return [decode(payload.body)]
+
+    def push(self, client: Client, action: Action) -> Receipt:  # type: ignore[override]  # without looking first
+        return Receipt(action.order)
+
+    def order_words(self) -> dict[ShippingStatus, str]:  # type: ignore[override]  # two vocabularies, never one
+        return {ShippingStatus.DELIVERED: "arrived"}
