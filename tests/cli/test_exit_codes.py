@@ -194,7 +194,11 @@ ELSEWHERE = {
 PRESS = """
 import json, os, sys
 script = compile(open(sys.argv[1]).read(), sys.argv[1], "exec")
-import psycopg, tracker.cli.main, carriers.ups, carriers.dhl, carriers.easypost, adapters.rest, adapters.shopify
+import psycopg, tracker.cli.main
+from tracker.config.plugins import load, names
+for room in ("carriers", "adapters"):
+    for name in names(room):
+        load(room, name)
 tracker.cli.main.cli.list_commands(None)
 for line in sys.stdin:
     words, out = json.loads(line)
