@@ -13,7 +13,7 @@ from functools import cache
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from tracker.domain.facts import NOWHERE, Mark, Meaning, Place, Scan, Summary, TakenBack, Told
+from tracker.domain.facts import EPOCH, NOWHERE, Mark, Meaning, Place, Scan, Summary, TakenBack, Told
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
@@ -28,6 +28,8 @@ _UNSURE = frozenset({Zone.ASSUMED, Zone.UNKNOWN, Zone.FUTURE})
 _NEAR = frozenset({S.OUT_FOR_DELIVERY, S.DELIVERY_ATTEMPTED, S.AVAILABLE_FOR_PICKUP})
 _LEFT_AT_ONCE = frozenset({S.LOST, S.CANCELLED})  # by one custody scan
 _ENDS = frozenset({S.DELIVERED, S.RETURNED, S.DESTROYED})  # what must not be taken back unnoticed; lost may reappear
+_TO_THE_SENDER = frozenset({S.RETURNING, S.RETURNED})
+_UNREAD = Mark((EPOCH, 0, "", "", ""), None, False, False, None, RULES)  # of a summary that has read nothing
 
 _ZONES = {  # countries with one zone; the larger ones need a region
     "AT": "Europe/Vienna", "BE": "Europe/Brussels", "CH": "Europe/Zurich", "CN": "Asia/Shanghai",
@@ -191,110 +193,151 @@ def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
     """Read scans, sorted by their keys, after those that a summary has read."""
     if not ordered:
         return summary
-    status, reason, leg = summary.status, summary.reason, summary.leg
-    run, since, run_place, place = summary.run, summary.since, summary.run_place, summary.place
-    confirmed, disputed, corrected = summary.confirmed, summary.disputed, summary.corrected
-    unmapped, unusual, refused, attempts = summary.unmapped, summary.unusual, summary.refused, summary.attempts
-    custody_at, origin, last_scan_at = summary.custody_at, summary.origin, summary.last_scan_at
-    taken_back, doubted_at, count = summary.taken_back, summary.doubted_at, summary.scans
-    neared = summary.neared
-    head_at = delivered_at = None
-    head_unsure = returning = False
-    undoubted = None
-    if (mark := summary.mark) is not None:
-        head_at, head_unsure, returning = mark.head_at, mark.head_unsure, mark.returning
-        delivered_at, undoubted = mark.delivered_at, mark.undoubted
+    reading = _Reading(summary)
     for told in ordered:
-        meaning = told.meaning
-        if told.gone is not None:
-            to = _ended(told, returning, delivered_at)
-            moved = not status.terminal or meaning.correction or status in _LEFT_AT_ONCE
-            if to is not None and to is not status and moved:
-                if not _same(taken_back, to, told):
-                    taken_back, undoubted = TakenBack(to, told.instant, told.gone), doubted_at
-                corrected, doubted_at = not status.terminal, _later(doubted_at, told.gone)
-            continue
-        count, last_scan_at = count + 1, told.instant
-        if told.place is not NOWHERE and (told.place.city or told.place.country):
-            place = told.place
+        if told.gone is None:
+            reading.scan(told)
+        else:
+            reading.gone(told, told.gone)
+    return reading.summary(ordered[-1])
+
+
+class _Reading:
+    """A summary in the making: its fields as the scans read so far make them, and what the next scan must know of them."""
+
+    __slots__ = (
+        "attempts", "confirmed", "corrected", "custody_at", "delivered_at", "disputed", "doubted_at", "head_at",
+        "head_unsure", "last_scan_at", "leg", "neared", "origin", "place", "reason", "refused", "returning", "run",
+        "run_place", "scans", "since", "status", "taken_back", "undoubted", "unmapped", "unusual",
+    )  # fmt: skip
+
+    def __init__(self, before: Summary) -> None:
+        self.status, self.reason, self.leg = before.status, before.reason, before.leg
+        self.run, self.since, self.run_place = before.run, before.since, before.run_place
+        self.last_scan_at, self.place, self.neared = before.last_scan_at, before.place, before.neared
+        self.custody_at, self.origin = before.custody_at, before.origin
+        self.confirmed, self.disputed, self.corrected = before.confirmed, before.disputed, before.corrected
+        self.taken_back, self.doubted_at = before.taken_back, before.doubted_at
+        self.unmapped, self.unusual, self.refused = before.unmapped, before.unusual, before.refused
+        self.attempts, self.scans = before.attempts, before.scans
+        mark = before.mark or _UNREAD
+        self.head_at, self.head_unsure, self.returning = mark.head_at, mark.head_unsure, mark.returning
+        self.delivered_at, self.undoubted = mark.delivered_at, mark.undoubted
+
+    def summary(self, last: Told) -> Summary:
+        """Return what was read, up to and with the last scan."""
+        return Summary(
+            status=self.status,
+            reason=self.reason,
+            leg=self.leg,
+            run=self.run,
+            since=self.since,
+            run_place=self.run_place,
+            last_scan_at=self.last_scan_at,
+            place=self.place,
+            custody_at=self.custody_at,
+            delivered_at=self.delivered_at if self.status is S.DELIVERED else None,
+            confirmed=self.confirmed,
+            disputed=self.disputed,
+            corrected=self.corrected,
+            taken_back=self.taken_back,
+            doubted_at=self.doubted_at,
+            unmapped=self.unmapped,
+            unusual=self.unusual,
+            refused=self.refused,
+            attempts=self.attempts,
+            neared=self.neared,
+            scans=self.scans,
+            origin=self.origin,
+            mark=Mark(
+                _key(last), self.head_at, self.head_unsure, self.returning, self.delivered_at, RULES, self.undoubted
+            ),
+        )
+
+    def gone(self, told: Told, since: datetime) -> None:
+        """Read a scan that is gone since then: it moves nothing, but an end that it told is taken back."""
+        to = _ended(told, self.returning, self.delivered_at)
+        left = not self.status.terminal or told.meaning.correction or self.status in _LEFT_AT_ONCE
+        if to is None or to is self.status or not left:
+            return
+        if not _same(self.taken_back, to, told):
+            self.taken_back, self.undoubted = TakenBack(to, told.instant, since), self.doubted_at
+        self.corrected, self.doubted_at = not self.status.terminal, _later(self.doubted_at, since)
+
+    def scan(self, told: Told) -> None:
+        """Read a scan: what it says whatever its status, then what it says of the head."""
+        meaning, place = told.meaning, told.place
+        self.scans += 1
+        self.last_scan_at = told.instant
+        if place is not NOWHERE and (place.city or place.country):
+            self.place = place
         if meaning.status is None:
-            continue
+            return
         if meaning.status is S.UNKNOWN:
-            unmapped += meaning.reason is Reason.UNMAPPED
-            continue
-        if meaning.leg is Leg.CUSTOMER_RETURN and delivered_at is not None:
-            continue  # a later return of the customer never changes that it was delivered
-        to, why = _read(meaning, returning or meaning.leg is Leg.RETURN_TO_SENDER)
+            self.unmapped += meaning.reason is Reason.UNMAPPED
+            return
+        if self.delivered_at is not None and meaning.leg is Leg.CUSTOMER_RETURN:
+            return  # a later return of the customer never changes that it was delivered
+        to, why = _read(meaning, self.returning or meaning.leg is Leg.RETURN_TO_SENDER)
         if to.terminal and not told.confirmed:
-            continue
-        if to.custody and custody_at is None:
-            custody_at, origin = told.instant, told.place.country
+            return
+        if to.custody and self.custody_at is None:
+            self.custody_at, self.origin = told.instant, place.country
         unsure = told.zone in _UNSURE or told.precision is Precision.DATE
-        if to is status:
-            head_at, head_unsure = told.instant, unsure
-            confirmed = confirmed or told.confirmed
-            if to is S.DELIVERY_ATTEMPTED:
-                attempts += 1
-            continue
-        if head_at is not None:
-            if to is S.PRE_TRANSIT:
-                refused += 1
-                continue
-            if (unsure or head_unsure) and to.rank < status.rank and told.instant - head_at < VETO:
-                refused += 1
-                continue
-            if status.terminal and not meaning.correction:
-                speaks = _contradicts(status, to, told)
-                if speaks:
-                    doubted_at = _later(doubted_at, told.instant)
-                if not (speaks and (disputed or status in _LEFT_AT_ONCE)):
-                    disputed = disputed or speaks
-                    refused += 1
-                    continue
-            if status in _ENDS and since is not None:
-                taken_back = TakenBack(status, since, by=to, by_at=told.instant)
-                doubted_at = _later(doubted_at, told.instant)
-            unusual += to not in _USUAL[status]
-        corrected = (corrected or status in _ENDS) and not to.terminal
-        status, reason, leg = to, why, (Leg.RETURN_TO_SENDER if to in (S.RETURNING, S.RETURNED) else meaning.leg)
-        run, since, run_place = told.fingerprint, told.instant, told.place
-        head_at, head_unsure, neared = told.instant, unsure, neared or to in _NEAR
-        confirmed, disputed = told.confirmed, False
-        returning = to in (S.RETURNING, S.RETURNED) or (returning and not meaning.correction and to is not S.DELIVERED)
-        if taken_back is not None and _same(
-            taken_back, to, told
-        ):  # another scan of then tells it: it was only told anew
-            doubted_at = undoubted if doubted_at == taken_back.gone_since else doubted_at
-            taken_back = None
+        if to is not self.status:
+            if self.head_at is not None:
+                if self._out_of_order(to, told, unsure, self.head_at) or self._end_stands(to, told):
+                    self.refused += 1
+                    return
+                self._leave(to, told)
+            self._begin(to, why, told)
+        self.head_at, self.head_unsure = told.instant, unsure
+        if told.confirmed:
+            self.confirmed = True
+        if to is S.DELIVERY_ATTEMPTED:
+            self.attempts += 1
+
+    def _out_of_order(self, to: ShippingStatus, told: Told, unsure: bool, head_at: datetime) -> bool:
+        """Say whether a status may lie before the head: a label does; a lower rank may, nearer than two zones are apart."""
+        if to is S.PRE_TRANSIT:
+            return True
+        return (unsure or self.head_unsure) and to.rank < self.status.rank and told.instant - head_at < VETO
+
+    def _end_stands(self, to: ShippingStatus, told: Told) -> bool:
+        """Say whether the head is an end and this scan does not get past it; the first that contradicts it disputes it."""
+        if not self.status.terminal or told.meaning.correction:
+            return False
+        if not _contradicts(self.status, to, told):
+            return True
+        self.doubted_at = _later(self.doubted_at, told.instant)
+        if self.disputed or self.status in _LEFT_AT_ONCE:
+            return False
+        self.disputed = True
+        return True
+
+    def _leave(self, to: ShippingStatus, told: Told) -> None:
+        """Leave the head for another status: an end is taken back by it."""
+        if self.status in _ENDS and self.since is not None:
+            self.taken_back = TakenBack(self.status, self.since, by=to, by_at=told.instant)
+            self.doubted_at = _later(self.doubted_at, told.instant)
+        self.unusual += to not in _USUAL[self.status]
+
+    def _begin(self, to: ShippingStatus, why: Reason | None, told: Told) -> None:
+        """Begin a run: the head's status is told for the first time."""
+        meaning, back = told.meaning, to in _TO_THE_SENDER
+        self.corrected = (self.corrected or self.status in _ENDS) and not to.terminal
+        self.status, self.reason, self.leg = to, why, Leg.RETURN_TO_SENDER if back else meaning.leg
+        self.run, self.since, self.run_place = told.fingerprint, told.instant, told.place
+        self.neared = self.neared or to in _NEAR
+        self.confirmed, self.disputed = told.confirmed, False
+        self.returning = back or (self.returning and not meaning.correction and to is not S.DELIVERED)
         if to is S.DELIVERED:
-            delivered_at = told.instant
-        elif to is S.DELIVERY_ATTEMPTED:
-            attempts += 1
-    return Summary(
-        status=status,
-        reason=reason,
-        leg=leg,
-        run=run,
-        since=since,
-        run_place=run_place,
-        last_scan_at=last_scan_at,
-        place=place,
-        custody_at=custody_at,
-        delivered_at=delivered_at if status is S.DELIVERED else None,
-        confirmed=confirmed,
-        disputed=disputed,
-        corrected=corrected,
-        taken_back=taken_back,
-        doubted_at=doubted_at,
-        unmapped=unmapped,
-        unusual=unusual,
-        refused=refused,
-        attempts=attempts,
-        neared=neared,
-        scans=count,
-        origin=origin,
-        mark=Mark(_key(ordered[-1]), head_at, head_unsure, returning, delivered_at, RULES, undoubted),
-    )
+            self.delivered_at = told.instant
+        if self.taken_back is not None and _same(self.taken_back, to, told):
+            # another scan of then tells the end: it was only told anew
+            if self.doubted_at == self.taken_back.gone_since:
+                self.doubted_at = self.undoubted
+            self.taken_back = None
 
 
 def _ended(told: Told, returning: bool, delivered_at: datetime | None) -> ShippingStatus | None:
