@@ -1,0 +1,282 @@
+"""The facts that hold for every plugin, every carrier and every platform."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import socket
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import ValidationError
+
+from tracker.domain.errors import BadPayload, SourceError, Transient, WebhookRejected
+from tracker.domain.facts import Code, Meaning, Payload, Report, Since, Unread, fingerprint
+from tracker.domain.vocabulary import ShippingStatus, Trust
+from tracker.plugin import broken
+from tracker.plugin.conformance.addresses import BENIGN, HOSTILE, asks_of, only_a_segment_differs, sent_by
+from tracker.plugin.conformance.given import (
+    AT,
+    BAD_BODIES,
+    KINDS,
+    PAGES,
+    Everywhere,
+    cases,
+    example_settings,
+    payload_of,
+    plugin_of,
+)
+from tracker.plugin.conformance.shown import differences, facts, go_on, size
+from tracker.plugin.contracts import Answer, Carrier, Platform, Source, holding
+from tracker.plugin.payloads import BOM
+
+
+class _PluginSuite:
+    """The facts that hold for every plugin."""
+
+    module: ClassVar[str]
+    fixtures: ClassVar[Path]
+
+    @pytest.fixture
+    def plugin(self) -> Source:
+        """Return the plugin, bound to example settings."""
+        found = plugin_of(self.module)
+        return found("account", example_settings(found))
+
+    @pytest.fixture(autouse=True)
+    def _no_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise AssertionError("a pure method opened a socket")
+
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+
+    def test_the_class_says_what_it_is(self, plugin: Source) -> None:
+        assert plugin.docs.startswith("https://")
+        assert plugin.asks
+        assert all(isinstance(ask, type) for ask in plugin.asks)
+        assert inspect.getdoc(importlib.import_module(self.module))
+        assert not inspect.isabstract(type(plugin))
+
+    def test_settings_refuse_what_they_do_not_know(self, plugin: Source) -> None:
+        with pytest.raises(ValidationError, match="not_a_setting"):
+            example_settings(type(plugin), not_a_setting=1)
+
+    def test_secrets_do_not_show(self, plugin: Source) -> None:
+        secrets = [
+            name for name, field in type(plugin).Settings.model_fields.items() if "SecretStr" in str(field.annotation)
+        ]
+        shown = f"{plugin.settings!r} {plugin.settings} {plugin.settings.model_dump(mode='json')}"
+
+        assert not [name for name in secrets if f"canary-{name}" in shown or "secret-0123456789" in shown]
+
+    def test_an_unsigned_webhook_is_refused(self, plugin: Source) -> None:
+        with pytest.raises(WebhookRejected):
+            plugin.verify(Payload("account", "webhook", (b"{}",), AT, {}))
+
+    @pytest.mark.parametrize("value", ["", "x", "=", ",", "v1", "v1,,", "t=1,v1=", "é", "\x00", "a" * 10_000, "\udcff"])
+    def test_a_junk_signature_is_refused_and_nothing_else(self, plugin: Source, value: str) -> None:
+        with pytest.raises(WebhookRejected):
+            plugin.verify(Payload("account", "webhook", (b"{}",), AT, Everywhere(value)))
+
+    def test_without_a_secret_nothing_verifies(self, plugin: Source) -> None:
+        if "webhook_secrets" not in type(plugin).Settings.model_fields:
+            return
+        bare = type(plugin)("account", example_settings(type(plugin), webhook_secrets=[]))
+        empty = type(plugin)("account", example_settings(type(plugin), webhook_secrets=[""]))
+        for one in (bare, empty):
+            with pytest.raises(WebhookRejected):
+                one.verify(Payload("account", "webhook", (b"{}",), AT, {"authorization": ""}))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+    def test_an_unreadable_body_is_a_bad_payload_with_its_path(self, plugin: Source, body: bytes, kind: str) -> None:
+        payload = Payload("account", kind, (body,), AT, {})
+        try:
+            items = list(plugin.normalize(payload))
+        except BadPayload as error:
+            assert error.where.startswith("$")
+        else:
+            assert items == [] or all(isinstance(i, Report) and not i.scans for i in items)
+        assert isinstance(plugin.dedupe_key(payload), str)
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500, 502, 503])
+    def test_a_failure_becomes_an_error_of_the_tree(self, plugin: Source, status: int) -> None:
+        with pytest.raises(SourceError):
+            plugin.judge(Answer(status, {}, b"{}", AT))
+
+    def test_a_good_answer_is_judged_good(self, plugin: Source) -> None:
+        plugin.judge(Answer(200, {}, b"{}", AT))
+
+    def test_every_fixture_reads_as_the_documentation_says(self, plugin: Source) -> None:
+        found = list(cases(self.fixtures))
+        assert found, f"{self.fixtures} holds no fixture"
+        assert (self.fixtures / "SOURCES.md").exists()
+        for case, kind, file in found:
+            payload = payload_of(kind, file)
+            expected = json.loads((self.fixtures / f"{case}.{kind}.expected.json").read_text(encoding="utf-8"))
+
+            wrong = differences(facts(list(plugin.normalize(payload)), plugin), expected)
+            assert not wrong, "\n".join([file.name, *wrong])
+
+    def test_reading_is_pure(self, plugin: Source) -> None:
+        for _, kind, file in cases(self.fixtures):
+            payload = payload_of(kind, file)
+
+            assert list(plugin.normalize(payload)) == list(plugin.normalize(payload))
+
+    def test_a_cut_or_changed_fixture_never_crashes(self, plugin: Source) -> None:
+        for case, kind, file in cases(self.fixtures):
+            first, *more = payload_of(kind, file).parts
+            changed = [] if case.endswith("-three") else _twisted(first)  # those are broken in more ways, below
+            for body in [first[: len(first) * i // 20] for i in range(20)] + changed:
+                try:
+                    items = list(plugin.normalize(Payload("account", kind, (body, *more), AT, {})))
+                except BadPayload as error:
+                    assert error.where
+                else:
+                    go_on(plugin, items)
+
+    def test_a_byte_order_mark_changes_nothing(self, plugin: Source) -> None:
+        for _, kind, file in cases(self.fixtures):
+            payload = payload_of(kind, file)
+            marked = Payload("account", kind, tuple(BOM + part for part in payload.parts), AT, {})
+
+            assert list(plugin.normalize(marked)) == list(plugin.normalize(payload)), file.name
+
+    def test_one_broken_element_of_a_list_takes_nothing_from_the_others(self, plugin: Source) -> None:
+        found = [(kind, file) for case, kind, file in cases(self.fixtures) if case.endswith("-three")]
+        assert found, f"{self.fixtures} holds no case of three parcels or orders: <case>-three.<kind>.<ending>"
+        for kind, file in found:
+
+            def read(parts: tuple[bytes, ...], kind: str = kind) -> list[Any]:
+                return list(plugin.normalize(Payload("account", kind, parts, AT, {})))
+
+            document = json.loads(file.read_bytes())
+            parts = document if file.name.endswith(".parts.json") else [document]
+            lists = broken.threes(parts)
+            assert lists, f"{file.name} holds no list of three objects"
+            whole = read(broken.bodies(parts))
+            fine: set[Any] = set()  # facts that the core went on with: most are told again and again
+            for three in lists:
+                rest = read(broken.without(parts, three))
+                for change in broken.changes(parts, three):
+                    what = f"{file.name}, {change.where} is {change.how}"
+                    try:
+                        told = read(change.bodies)
+                    except BadPayload as error:
+                        assert not rest, f"{what}: {error}"
+                        continue
+                    assert broken.still_told(told, rest, whole) == [], what
+                    if size(told) < size(whole) and change.how.startswith(("of another type", "absurd")):
+                        assert any(isinstance(item, Unread) for item in told), f"{what}: left out in silence"
+                    go_on(plugin, [item for item in told if item not in fine])
+                    fine.update(told)
+
+    def test_what_somebody_else_wrote_leaves_the_address_where_it_is(self, plugin: Source) -> None:
+        asks = asks_of(type(plugin))
+        plain = [request for ask in asks.values() for value in BENIGN for request in sent_by(plugin, ask, value)]
+        assert plain, "no request was recorded: the test asks wrongly"
+        for name, ask in asks.items():
+            for hostile in HOSTILE:
+                for one in sent_by(plugin, ask, hostile):
+                    what = f"{name} {hostile!r:.30}: {one.url!r:.200}"
+                    assert any(only_a_segment_differs(one, other) for other in plain), what
+                    assert all(value.isprintable() and value.isascii() for value in one.headers.values()), what
+
+    @pytest.mark.parametrize("status", [200, 400, 403, 404, 409, 422])
+    @pytest.mark.parametrize("body", PAGES)
+    def test_a_page_of_html_is_no_answer_whatever_its_status(self, plugin: Source, status: int, body: bytes) -> None:
+        with pytest.raises(Transient):
+            plugin.judge(Answer(status, {"content-type": "text/html"}, body, AT))
+
+
+def _twisted(raw: bytes) -> list[bytes]:
+    """Return the document with each value in turn replaced by one of the wrong type."""
+    try:
+        document = json.loads(raw)
+    except ValueError:
+        return []
+    found: list[bytes] = []
+
+    def walk(node: Any) -> None:
+        keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+        for key in keys:
+            value = node[key]
+            wrongs: tuple[Any, ...] = (None, 7, "", [], {}, [None], True, "\u0000", "x" * 4096)
+            for wrong in wrongs:
+                if len(found) > 4000:
+                    return
+                node[key] = wrong
+                found.append(json.dumps(document).encode())
+            node[key] = value
+            walk(value)
+
+    walk(document)
+    return found
+
+
+class CarrierSuite(_PluginSuite):
+    """The facts that hold for every carrier."""
+
+    def test_its_codes_mean_something(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        assert bool(plugin.codes) != plugin.codes_from_yaml
+        if plugin.codes_from_yaml:
+            return
+        assert all(isinstance(meaning, Meaning) for meaning in plugin.codes.values())
+        assert any(m.status is ShippingStatus.DELIVERED for m in plugin.codes.values())
+
+    def test_its_answers_hold_what_it_says_that_they_hold(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        for part in [
+            part for _, kind, file in cases(self.fixtures) if kind == "poll" for part in payload_of(kind, file).parts
+        ]:
+            assert holding(part, *plugin.answer_keys) == part
+
+    def test_a_code_nobody_knows_has_no_meaning(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        assert plugin.meaning(Code("no-such-space", "no-such-code")) is None
+
+    def test_poll_and_webhook_of_one_scan_share_their_fingerprint(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        pairs: dict[str, set[str]] = {}
+        for case, kind, file in cases(self.fixtures):
+            if not case.startswith("same-"):
+                continue
+            payload = payload_of(kind, file)
+            prints = {
+                fingerprint(scan, text_matters=plugin.text_matters)
+                for report in plugin.normalize(payload)
+                if isinstance(report, Report)
+                for scan in report.scans
+            }
+            pairs[case] = pairs[case] & prints if case in pairs else prints
+        if plugin.webhooks:
+            assert pairs, (
+                "a carrier with both ways ships one pair of fixtures of the same scan: same-*.webhook, same-*.poll"
+            )
+        assert all(pairs.values())
+
+
+class PlatformSuite(_PluginSuite):
+    """The facts that hold for every platform."""
+
+    def test_it_can_be_swept_and_read(self, plugin: Source) -> None:
+        assert Since in plugin.asks
+        assert isinstance(plugin, Platform)
+        assert plugin.statuses
+
+    def test_its_webhooks_are_signed(self, plugin: Source) -> None:
+        assert plugin.trust in (Trust.SIGNED, Trust.SHARED)
+
+
+def for_carrier(module: str, *, fixtures: Path) -> type[CarrierSuite]:
+    """Return the suite of one carrier module, to be bound to a name that begins with Test."""
+    return type("TestCarrier", (CarrierSuite,), {"module": module, "fixtures": fixtures})
+
+
+def for_platform(module: str, *, fixtures: Path) -> type[PlatformSuite]:
+    """Return the suite of one platform module, to be bound to a name that begins with Test."""
+    return type("TestPlatform", (PlatformSuite,), {"module": module, "fixtures": fixtures})
