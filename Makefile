@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutants chaos load soak fuzz mutation audit lint bench bench-data schema clean
+.PHONY: help run test watch mutants chaos load soak fuzz mutation audit lint bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis 
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not mutants' --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report --skip-covered --fail-under=95
 	@$(BIN)/coverage report --skip-covered --fail-under=100 --include='tracker/domain/*,tracker/plugin/*,carriers/*,adapters/*' --omit='tracker/plugin/conformance/*'
+
+watch: $(VENV)/.installed ## when a file is saved, run the tests that belong to it
+	@$(BIN)/python -m tests.watch
 
 mutants: $(VENV)/.installed ## prove that each requirement, and each mended rule, has a test that fails without it
 	@$(BIN)/python -m pytest -m mutants -q -p no:cacheprovider tests/requirements tests/cases $(ARGS)

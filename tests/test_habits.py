@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
+
 from tests.progress import line
+from tests.watch import belong
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,3 +35,38 @@ def test_the_typed_view_of_the_plugin_api_is_checked_strictly_and_says_what_must
     assert mypy["strict"]  # it also warns where an ignore is not needed any more
     assert "tests.typing" in mypy["packages"]
     assert all(views[kind].count("# type: ignore[") >= 5 for kind in ("carrier", "platform"))
+
+
+TESTS = {
+    Path("tests/plugins/test_ups.py"): "",
+    Path("tests/cli/test_ups.py"): "",
+    Path("tests/pipeline/test_a.py"): "from tracker.pipeline import (\n    decide,\n    rests,\n)\n",
+    Path("tests/pipeline/test_b.py"): "from tracker.pipeline import decide, rested\n",
+    Path("tests/pipeline/test_c.py"): "from tracker.pipeline.rests import hear\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "tests"),
+    [
+        ("carriers/ups.py", ["tests/plugins/test_ups.py", "tests/cli/test_ups.py"]),
+        ("carriers/ups.csv", ["tests/plugins/test_ups.py", "tests/cli/test_ups.py"]),
+        ("tracker/pipeline/rests.py", ["tests/pipeline/test_a.py", "tests/pipeline/test_c.py"]),
+        ("tests/pipeline/test_b.py", ["tests/pipeline/test_b.py"]),
+        ("tracker/pipeline/rest.py", []),
+    ],
+)
+def test_what_is_run_when_a_file_is_saved_is_itself_what_has_its_name_and_what_imports_it(
+    changed: str, tests: list[str]
+) -> None:
+    assert [str(test) for test in belong(Path(changed), TESTS)] == tests
+
+
+def test_what_looks_at_a_commit_is_installed_and_looks_at_all_that_lint_looks_at() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["packages"]
+    lock = (ROOT / "requirements.lock").read_text()
+    types = next(hook["files"] for hook in hooks if hook["id"] == "types")
+
+    assert all(f"\n{Path(hook['entry'].split()[0]).name}==" in f"\n{lock}" for hook in hooks)
+    assert all(re.search(types, f"{package.replace('.', '/')}/a/b.py") for package in packages)
