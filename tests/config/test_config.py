@@ -21,7 +21,7 @@ from tracker.config.yamlfile import parse
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.vocabulary import ShippingStatus
-from tracker.plugin.contracts import Carrier
+from tracker.plugin.contracts import CONTRACT, Carrier
 
 GOOD = """
 accounts:
@@ -349,6 +349,25 @@ def test_a_plugin_in_a_wheel_is_found_by_entry_point(tmp_path: Path, monkeypatch
         assert "acme" in names("carriers")
         assert config.accounts["a"].source.docs == "https://acme.example"
         assert config.watchers("acme")[0].name == "a"
+    finally:
+        monkeypatch.undo()
+        names.cache_clear()
+        load.cache_clear()
+
+
+def test_a_plugin_made_for_another_contract_is_refused_with_its_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(_wheel(tmp_path))
+    names.cache_clear()
+    load.cache_clear()
+    try:
+        monkeypatch.setattr(load("carriers", "acme"), "contract", 2)
+        said = "t.yaml:1:16: accounts.a.uses: plugin 'acme' was made for contract 2; this version speaks contract 1"
+        assert problems("accounts: {a: {uses: acme, colour: red}}") == [said]
+
+        monkeypatch.setattr(load("carriers", "acme"), "contract", CONTRACT)
+        assert load_text("accounts: {a: {uses: acme, colour: red}}").accounts["a"].uses == "acme"
     finally:
         monkeypatch.undo()
         names.cache_clear()

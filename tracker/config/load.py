@@ -33,7 +33,7 @@ from tracker.domain.facts import Meaning
 from tracker.domain.hashing import digest
 from tracker.domain.masking import LONG, MASK, mask
 from tracker.domain.vocabulary import ShippingStatus, Trust
-from tracker.plugin.contracts import Carrier, Platform
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform
 
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
@@ -182,6 +182,12 @@ def _account(
         document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
         return None
     plugin = load(package, str(uses))
+    if plugin.contract != CONTRACT:
+        said = (
+            f"plugin {quoted(uses)} was made for contract {plugin.contract!r}; this version speaks contract {CONTRACT}"
+        )
+        document.problem((*path, "uses"), said)
+        return None
     common = {key: value for key, value in entry.items() if key in part.model_fields}
     own = {key: value for key, value in entry.items() if key not in part.model_fields}
     before = len(document.problems)

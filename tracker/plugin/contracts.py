@@ -50,6 +50,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import Leg, OrderStatus, Reason, ShippingStatus, Trust
 from tracker.plugin.payloads import BOM, document, text
 
+CONTRACT = 1  # the version of what stands between core and plugins; CONTRIBUTING says what changes it
 Secrets = tuple[SecretStr, ...]  # several at once while one is being rotated, newest first
 
 
@@ -121,6 +122,7 @@ class Source(ABC):
     """What carriers and platforms share. Class attributes are the feature matrix (`tracker plugins`)."""
 
     docs: ClassVar[str]
+    contract: ClassVar[int] = CONTRACT  # the version it was made for; a plugin of another package names it
     trust: ClassVar[Trust] = Trust.SIGNED
     asks: ClassVar[frozenset[type[Ask]]] = frozenset()
     webhooks: ClassVar[bool] = False

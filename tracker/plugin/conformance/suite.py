@@ -29,7 +29,7 @@ from tracker.plugin.conformance.given import (
     plugin_of,
 )
 from tracker.plugin.conformance.shown import differences, facts, go_on, size
-from tracker.plugin.contracts import Answer, Carrier, Platform, Source, holding
+from tracker.plugin.contracts import CONTRACT, Answer, Carrier, Platform, Source, holding
 from tracker.plugin.payloads import BOM
 
 
@@ -54,6 +54,7 @@ class _PluginSuite:
 
     def test_the_class_says_what_it_is(self, plugin: Source) -> None:
         assert plugin.docs.startswith("https://")
+        assert plugin.contract == CONTRACT
         assert plugin.asks
         assert all(isinstance(ask, type) for ask in plugin.asks)
         assert inspect.getdoc(importlib.import_module(self.module))
