@@ -30,6 +30,7 @@ _RUNS = {0: "stopped by SIGTERM or Ctrl-C", **_READS, EXIT_DEFECT: "a payload wa
 _ACTS = {**_READS, 1: "nothing of that id was there to do it to"}
 _SPEAKS = {**_READS, 1: "no such order, or it was refused; nothing was kept"}
 _USAGE = {2: "wrong usage"}
+_WRITES = {2: "wrong usage, a name that cannot be or is taken, or a file that is there already; nothing is written"}
 CODES: dict[str, dict[int, str]] = {
     "up": _RUNS, "web": _RUNS, "worker": _RUNS, "scheduler": _RUNS, "migrate": _READS,
     "show": {**_READS, 1: "nothing is known of it"},
@@ -56,13 +57,14 @@ CODES: dict[str, dict[int, str]] = {
         3: "database away",
     },
     "sandbox schema": _USAGE,
+    "new carrier": _WRITES, "new platform": _WRITES,
 }  # fmt: skip
 
 
 class _Modules(click.Group):
     """The commands of the modules, each imported when it is asked for a name that those before it lack: roles start fast."""
 
-    modules = ("run", "look", "configure", "ops", "people", "policy", "act", "play")
+    modules = ("run", "look", "configure", "ops", "people", "policy", "act", "play", "new")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises UsageError for one that is no text: no database could be asked for it."""
