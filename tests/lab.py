@@ -17,8 +17,13 @@ from tracker.daemon.app import Daemon
 from tracker.domain.timeline import summarize
 from tracker.pipeline import facts, heal, receive
 from tracker.pipeline.drain import STEPS
-from tracker.sandbox.servers import DHLServer, EasyPostServer, Outgoing, Server, ShopifyServer, Town, UPSServer
-from tracker.sandbox.shops import RestServer
+from tracker.sandbox.base import Outgoing, Server
+from tracker.sandbox.fakes.dhl import DHLServer
+from tracker.sandbox.fakes.easypost import EasyPostServer
+from tracker.sandbox.fakes.rest import RestServer
+from tracker.sandbox.fakes.shopify import ShopifyServer
+from tracker.sandbox.fakes.ups import UPSServer
+from tracker.sandbox.town import Town
 from tracker.store import tables
 from tracker.store.codec import SUMMARY, dump
 

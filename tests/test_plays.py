@@ -16,7 +16,12 @@ from tests.lab import DHL, UPS, USPS
 from tracker.clock import PlayClock
 from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import ConfigError
-from tracker.sandbox.servers import DHLServer, EasyPostServer, FedExServer, Server, Told, Town, UPSServer
+from tracker.sandbox.base import Server, Told
+from tracker.sandbox.fakes.dhl import DHLServer
+from tracker.sandbox.fakes.easypost import EasyPostServer
+from tracker.sandbox.fakes.fedex import FedExServer
+from tracker.sandbox.fakes.ups import UPSServer
+from tracker.sandbox.town import Town
 
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H = timedelta(hours=1)

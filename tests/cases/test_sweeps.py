@@ -18,7 +18,7 @@ from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transien
 from tracker.domain.vocabulary import StatementKind
 from tracker.pipeline import rests, say, sweep
 from tracker.plugin.contracts import Answer, Request
-from tracker.sandbox.servers import Told
+from tracker.sandbox.base import Told
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from tests.chaos.rig import Rig
 from tests.conftest import wait_for
 from tracker.clock import system_now
-from tracker.sandbox.servers import Outgoing
+from tracker.sandbox.base import Outgoing
 from tracker.store import tables as t
 from tracker.store.engine import Store
 

@@ -18,7 +18,10 @@ import sqlalchemy as sa
 
 from tests.conftest import wait_for
 from tracker.clock import system_now
-from tracker.sandbox.servers import EasyPostServer, Outgoing, ShopifyServer, Town
+from tracker.sandbox.base import Outgoing
+from tracker.sandbox.fakes.easypost import EasyPostServer
+from tracker.sandbox.fakes.shopify import ShopifyServer
+from tracker.sandbox.town import Town
 from tracker.store import tables as t
 from tracker.store.engine import Store
 

@@ -39,19 +39,16 @@ from tracker.pipeline.explain import overview
 from tracker.pipeline.push import NOTICE
 from tracker.pipeline.world import QUEUES
 from tracker.sandbox import scenario as wanted
+from tracker.sandbox.base import Outgoing, Server, Told
+from tracker.sandbox.fakes.bigcommerce import BigCommerceServer
+from tracker.sandbox.fakes.dhl import DHLServer
+from tracker.sandbox.fakes.easypost import EasyPostServer
+from tracker.sandbox.fakes.fedex import FedExServer
+from tracker.sandbox.fakes.rest import RestServer
+from tracker.sandbox.fakes.shopify import ShopifyServer
+from tracker.sandbox.fakes.ups import UPSServer
 from tracker.sandbox.scenario import Expect, Scenario, Step
-from tracker.sandbox.servers import (
-    DHLServer,
-    EasyPostServer,
-    FedExServer,
-    Outgoing,
-    Server,
-    ShopifyServer,
-    Told,
-    Town,
-    UPSServer,
-)
-from tracker.sandbox.shops import BigCommerceServer, RestServer
+from tracker.sandbox.town import Town
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import (

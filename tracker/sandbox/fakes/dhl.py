@@ -1,0 +1,102 @@
+"""DHL: Shipment Tracking Unified, and Unified Push with its handshake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker.sandbox.base import Clock, Outgoing, Server, as_json
+
+
+class DHLServer(Server):
+    """Shipment Tracking Unified and Unified Push with its handshake."""
+
+    def __init__(self, account: str, clock: Clock, *, key: str) -> None:
+        """Keep the key that is right."""
+        super().__init__(account, clock)
+        self._key = key
+        self.subscriptions: dict[str, dict[str, Any]] = {}
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [
+            Route("/track/shipments", self._track),
+            Route("/tracking/push/v1/subscription", self._subscribe, methods=["POST"]),
+            Route("/tracking/push/v1/subscription/{ref}", self._confirm, methods=["POST"]),
+        ]
+
+    def _refused(self, request: Request) -> Response | None:
+        if request.headers.get("dhl-api-key") != self._key:
+            return as_json({"status": 401, "title": "Unauthorized", "detail": "Unauthorized for given resource."}, 401)
+        return self.trouble()
+
+    def _shipment(self, number: str) -> dict[str, Any]:
+        scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
+        told = [
+            {
+                "timestamp": scan["at"].isoformat() if scan["zoned"] else scan["at"].replace(tzinfo=None).isoformat(),
+                "location": {"address": {"countryCode": scan["country"], "addressLocality": scan["city"]}},
+                "statusCode": scan["type"], "status": scan["code"] or scan["text"], "description": scan["text"],
+            }
+            for scan in scans
+        ]  # fmt: skip
+        events = [event for event, scan in zip(told, scans, strict=True) if not scan.get("head")]
+        return {"id": number, "service": scans[0]["service"], "status": told[0], "details": {}, "events": events}
+
+    async def _track(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["track"] += 1
+        number = request.query_params["trackingNumber"]
+        if not self.history.get(number):
+            told = {
+                "title": "No result found",
+                "detail": "No shipment with given tracking number found.",
+                "status": 404,
+            }
+            return as_json(told, 404)
+        return as_json({"shipments": [self._shipment(number)]})
+
+    async def _subscribe(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        body = orjson.loads(await request.body())
+        if len(body.get("shipmentIDs", ())) > 10:
+            return as_json({"status": 400, "title": "Bad Request", "detail": "too many shipmentIDs"}, 400)
+        ref = f"sub-{next(self._ids)}"
+        secret = f"hook-{ref}"
+        self.subscriptions[ref] = {**body, "secret": secret, "active": False}
+        return as_json({"subscriptionId": ref}, 202)
+
+    async def _confirm(self, request: Request) -> Response:
+        subscription = self.subscriptions.get(request.path_params["ref"])
+        if subscription is None or request.headers.get("dhl-api-hook-secret") != subscription["secret"]:
+            return as_json({"status": 404, "title": "Not Found"}, 404)
+        subscription["active"] = True
+        return as_json({}, 200)
+
+    def validation(self, ref: str) -> Outgoing:
+        """Make the message that asks for validation of a subscription."""
+        subscription = self.subscriptions[ref]
+        body = {
+            "scope": "subscription.validate",
+            "self": f"https://api-eu.dhl.com/tracking/push/v1/subscription/{ref}",
+            "secret": subscription["secret"],
+        }
+        return self._send(body, subscription)
+
+    def push(self, number: str) -> Outgoing | None:
+        """Make the push for a number, where an active subscription holds it."""
+        for subscription in self.subscriptions.values():
+            if subscription["active"] and number in subscription["shipmentIDs"]:
+                return self._send({"scope": "subscription.push", "shipments": [self._shipment(number)]}, subscription)
+        return None
+
+    def _send(self, body: dict[str, Any], subscription: dict[str, Any]) -> Outgoing:
+        authentication = subscription["hook"]["authentication"]
+        headers = {"content-type": "application/json", authentication["header"]: authentication["token"]}
+        return Outgoing(self.account, orjson.dumps(body), headers)

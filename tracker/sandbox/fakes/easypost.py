@@ -1,0 +1,113 @@
+"""EasyPost: trackers and signed events."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import unicodedata
+from datetime import UTC
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker.sandbox.base import Clock, Outgoing, Server, as_json
+
+
+class EasyPostServer(Server):
+    """Trackers and signed events."""
+
+    def __init__(self, account: str, clock: Clock, *, key: str, secret: str) -> None:
+        """Keep the key and the webhook secret that are right."""
+        super().__init__(account, clock)
+        self._key, self._secret = key, secret
+        self.trackers: dict[str, dict[str, str]] = {}
+        self.carriers: dict[str, str] = {}
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [
+            Route("/trackers", self._create, methods=["POST"]),
+            Route("/trackers", self._list),
+            Route("/trackers/{ref}", self._get),
+        ]
+
+    def _refused(self, request: Request) -> Response | None:
+        given = base64.b64encode(f"{self._key}:".encode()).decode()
+        if request.headers.get("authorization") != f"Basic {given}":
+            return as_json({"error": {"code": "APIKEY.INACTIVE", "message": "This api key is no longer active."}}, 401)
+        return self.trouble()
+
+    def _tracker(self, number: str) -> dict[str, Any]:
+        scans = sorted(self.history[number], key=lambda s: s["at"])
+        details = [
+            {
+                "object": "TrackingDetail", "message": scan["text"], "description": None, "status": scan["type"],
+                "status_detail": scan["code"], "datetime": scan["at"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "source": self.carriers.get(number, "USPS"), "carrier_code": None,
+                "tracking_location": {
+                    "object": "TrackingLocation", "city": scan["city"] or None, "state": scan["region"] or None,
+                    "country": scan["country"] or None, "zip": None,
+                },
+            }
+            for scan in scans
+            if not scan.get("head")
+        ]  # fmt: skip
+        last = scans[-1] if scans else None
+        return {
+            "id": self.trackers.get(number, {}).get("id", "trk_unregistered"), "object": "Tracker", "mode": "test",
+            "tracking_code": number, "status": last["type"] if last else "unknown",
+            "status_detail": last["code"] if last else "unknown",
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": self.clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "signed_by": None, "weight": 17.6, "est_delivery_date": None, "shipment_id": None,
+            "carrier": self.carriers.get(number, "USPS"), "tracking_details": details, "finalized": False,
+            "is_return": False, "public_url": "https://track.easypost.com/x",
+        }  # fmt: skip
+
+    async def _create(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        asked = orjson.loads(await request.body())["tracker"]
+        number = asked["tracking_code"]
+        self.carriers.setdefault(number, asked.get("carrier", "USPS"))
+        self.trackers.setdefault(number, {"id": f"trk_{next(self._ids)}"})
+        return as_json(self._tracker(number), 201)
+
+    async def _get(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["track"] += 1
+        for number, tracker in self.trackers.items():
+            if tracker["id"] == request.path_params["ref"]:
+                return as_json(self._tracker(number))
+        return as_json({"error": {"code": "NOT_FOUND", "message": "The requested resource could not be found."}}, 404)
+
+    async def _list(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["track"] += 1
+        number = request.query_params.get("tracking_code", "")
+        known = [self._tracker(number)] if number in self.trackers or self.history.get(number) else []
+        return as_json({"trackers": known, "has_more": False})
+
+    def event(self, number: str) -> Outgoing:
+        """Make the signed event that holds the whole tracker."""
+        body = orjson.dumps(
+            {
+                "description": "tracker.updated", "mode": "test", "previous_attributes": {"status": "unknown"},
+                "created_at": self.clock().isoformat(), "pending_urls": [], "completed_urls": [],
+                "id": f"evt_{next(self._ids)}", "user_id": "user_1", "status": "pending", "object": "Event",
+                "result": self._tracker(number),
+            }
+        )  # fmt: skip
+        return self.signed(body)
+
+    def signed(self, body: bytes, secret: str | None = None) -> Outgoing:
+        """Sign any body as EasyPost does."""
+        key = unicodedata.normalize("NFKD", secret or self._secret).encode()
+        signature = hmac.new(key, body, hashlib.sha256).hexdigest()
+        headers = {"content-type": "application/json", "x-hmac-signature": f"hmac-sha256-hex={signature}"}
+        return Outgoing(self.account, body, headers)

@@ -1,0 +1,102 @@
+"""FedEx: the token call and Track v1."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker.sandbox.base import Clock, Server, as_json
+
+
+class FedExServer(Server):
+    """Token call and Track v1: up to 30 numbers a call, what is wrong with one of them said inside its result."""
+
+    def __init__(self, account: str, clock: Clock, *, client_id: str, secret: str) -> None:
+        """Keep the credentials that are right."""
+        super().__init__(account, clock)
+        self._client, self._secret = client_id, secret
+        self._tokens: set[str] = set()
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [
+            Route("/oauth/token", self._token, methods=["POST"]),
+            Route("/track/v1/trackingnumbers", self._track, methods=["POST"]),
+        ]
+
+    def expire_tokens(self) -> None:
+        """Let every token end now."""
+        self._tokens.clear()
+
+    async def _token(self, request: Request) -> Response:
+        form = parse_qs((await request.body()).decode())
+        if (form.get("client_id"), form.get("client_secret")) != ([self._client], [self._secret]):
+            return _wrong(401, "NOT.AUTHORIZED.ERROR", "The given client credentials were not valid.")
+        token = f"fedex-{next(self._ids)}"
+        self._tokens.add(token)
+        self.calls["token"] += 1
+        return as_json({"access_token": token, "token_type": "bearer", "expires_in": 3599, "scope": "CXS"})
+
+    async def _track(self, request: Request) -> Response:
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self._tokens:
+            return _wrong(
+                401, "NOT.AUTHORIZED.ERROR", "Access token expired. Please modify your request and try again."
+            )
+        if (trouble := self.trouble()) is not None:
+            return trouble
+        self.calls["track"] += 1
+        asked = [
+            info["trackingNumberInfo"]["trackingNumber"] for info in orjson.loads(await request.body())["trackingInfo"]
+        ]
+        if not 0 < len(asked) <= 30:
+            return _wrong(400, "TRACKING.TRACKINGINFO.LIMITEXCEEDED", "Please limit your inquiry to 30 references.")
+        results = [{"trackingNumber": n, "trackResults": [self._result(n)]} for n in asked]
+        return as_json({"transactionId": f"t-{next(self._ids)}", "output": {"completeTrackResults": results}})
+
+    def _result(self, number: str) -> dict[str, Any]:
+        info = {"trackingNumber": number, "trackingNumberUniqueId": f"1~{number}~FDEG", "carrierCode": "FDXG"}
+        scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
+        if not scans:
+            said = "Tracking number cannot be found. Please correct the tracking number and try again."
+            return {"trackingNumberInfo": info, "error": {"code": "TRACKING.TRACKINGNUMBER.NOTFOUND", "message": said}}
+        latest, dates = scans[0], []
+        if latest["type"] == "DL":
+            dates = [{"type": "ACTUAL_DELIVERY", "dateTime": self._printed(latest)}]
+        elif latest.get("edd"):
+            dates = [{"type": "ESTIMATED_DELIVERY", "dateTime": latest["edd"].isoformat()}]
+        why = [{"reason": latest["code"], "reasonDescription": latest["text"]}] if latest["code"] else []
+        return {
+            "trackingNumberInfo": info,
+            "latestStatusDetail": {
+                "code": latest["type"], "derivedCode": latest["type"], "statusByLocale": latest["text"],
+                "description": latest["text"], "scanLocation": self._place(latest), "ancillaryDetails": why,
+            },
+            "dateAndTimes": dates,
+            "scanEvents": [self._event(scan) for scan in scans if not scan.get("head")],
+        }  # fmt: skip
+
+    def _event(self, scan: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "date": self._printed(scan), "eventType": scan["type"], "eventDescription": scan["text"],
+            "exceptionCode": scan["code"], "exceptionDescription": scan["text"] if scan["code"] else "",
+            "scanLocation": self._place(scan), "derivedStatusCode": scan["type"], "derivedStatus": scan["text"],
+        }  # fmt: skip
+
+    @staticmethod
+    def _printed(scan: dict[str, Any]) -> str:
+        at: datetime = scan["at"] if scan["zoned"] else scan["at"].replace(tzinfo=None)
+        return at.isoformat()
+
+    @staticmethod
+    def _place(scan: dict[str, Any]) -> dict[str, str]:
+        return {"city": scan["city"], "stateOrProvinceCode": scan["region"], "countryCode": scan["country"]}
+
+
+def _wrong(status: int, code: str, message: str) -> Response:
+    return as_json({"transactionId": "t", "errors": [{"code": code, "message": message}]}, status)

@@ -1,0 +1,229 @@
+"""Shopify: the Admin GraphQL API of one shop, and its webhooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker.sandbox.base import Clock, Outgoing, Server, as_json, next_page
+
+EVENTS = frozenset(
+    [
+        "LABEL_PURCHASED",
+        "LABEL_PRINTED",
+        "READY_FOR_PICKUP",
+        "CONFIRMED",
+        "CARRIER_PICKED_UP",
+        "IN_TRANSIT",
+        "OUT_FOR_DELIVERY",
+        "ATTEMPTED_DELIVERY",
+        "DELAYED",
+        "DELIVERED",
+        "FAILURE",
+    ]
+)
+STORED = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class ShopifyServer(Server):
+    """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
+
+    def __init__(self, account: str, clock: Clock, *, token: str, secret: str) -> None:
+        """Keep the token and the app secret that are right."""
+        super().__init__(account, clock)
+        self._token, self._secret = token, secret
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.log: list[dict[str, Any]] = []
+        self.outgoing: list[Outgoing] = []
+        self._bucket, self._bucket_at = 1000.0, self._elapsed()
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [Route("/admin/api/{version}/graphql.json", self._graphql, methods=["POST"])]
+
+    # what people do in the shop
+
+    def place(self, name: str, at: datetime, payment: str, status: str = "UNFULFILLED") -> None:
+        """Place an order."""
+        ref = next(self._ids) + 1000
+        self.orders[name] = {
+            "id": f"gid://shopify/Order/{ref}", "number": ref, "name": name, "createdAt": at.strftime(STORED),
+            "updatedAt": at.strftime(STORED), "cancelledAt": None, "displayFulfillmentStatus": status,
+            "displayFinancialStatus": payment, "fulfillments": [],
+        }  # fmt: skip
+        self._hook(name, "orders/create")
+
+    def ship(self, name: str, at: datetime, parcels: list[dict[str, str]], *, partly: bool) -> None:
+        """Create a fulfilment with its tracking numbers."""
+        order = self.orders[name]
+        order["fulfillments"].append(
+            {
+                "id": f"gid://shopify/Fulfillment/{next(self._ids) + 5000}", "status": "SUCCESS",
+                "createdAt": at.strftime(STORED), "trackingInfo": parcels, "events": [],
+            }
+        )  # fmt: skip
+        order["displayFulfillmentStatus"] = "PARTIALLY_FULFILLED" if partly else "FULFILLED"
+        self.touch(name, "fulfillments/create")
+
+    def set(self, name: str, **values: Any) -> None:
+        """Change fields of an order, as a person or another app does."""
+        self.orders[name].update(values)
+        self.touch(name, "orders/cancelled" if values.get("cancelledAt") else "orders/updated")
+
+    def retrack(self, name: str, parcels: list[dict[str, str]]) -> None:
+        """Replace the tracking numbers of the newest fulfilment."""
+        self.orders[name]["fulfillments"][-1]["trackingInfo"] = parcels
+        self.touch(name, "fulfillments/update")
+
+    def touch(self, name: str, topic: str) -> None:
+        """Mark an order as changed now and tell by webhook."""
+        self.orders[name]["updatedAt"] = self.clock().strftime(STORED)
+        self._hook(name, topic)
+
+    def own_event(self, name: str, status: str) -> None:
+        """Record an event that we did not write (another app, the shop itself)."""
+        fulfilment = self.orders[name]["fulfillments"][-1]
+        self._append(fulfilment, status, self.clock())
+        self.touch(name, "fulfillment_events/create")
+
+    def _append(self, fulfilment: dict[str, Any], status: str, happened_at: datetime) -> dict[str, Any]:
+        event = {
+            "id": f"gid://shopify/FulfillmentEvent/{next(self._ids)}", "status": status,
+            "happenedAt": happened_at.astimezone(UTC).strftime(STORED),
+        }  # fmt: skip
+        fulfilment["events"].append(event)
+        return event
+
+    def _hook(self, name: str, topic: str) -> None:
+        order = self.orders[name]
+        body = orjson.dumps({"id": order["number"], "admin_graphql_api_id": order["id"], "name": name})
+        if topic.startswith("fulfillment"):
+            body = orjson.dumps({"id": 1, "order_id": order["number"], "status": "success"})
+        self.outgoing.append(self.signed(body, topic))
+
+    def signed(self, body: bytes, topic: str, secret: str | None = None) -> Outgoing:
+        """Sign a webhook as Shopify does."""
+        digest = hmac.new((secret or self._secret).encode(), body, hashlib.sha256).digest()
+        headers = {
+            "content-type": "application/json", "x-shopify-topic": topic, "x-shopify-webhook-id": f"wh-{next(self._ids)}",
+            "x-shopify-hmac-sha256": base64.b64encode(digest).decode(), "x-shopify-api-version": "2026-04",
+            "x-shopify-shop-domain": f"{self.account}.myshopify.com",
+        }  # fmt: skip
+        return Outgoing(self.account, body, headers)
+
+    # GraphQL
+
+    async def _graphql(self, request: Request) -> Response:
+        if request.headers.get("x-shopify-access-token") != self._token:
+            return as_json(
+                {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}, 401
+            )
+        if (trouble := self.trouble()) is not None:
+            return trouble
+        body = orjson.loads(await request.body())
+        query, variables = body["query"], body["variables"]
+        operation = query.split()[1].partition("(")[0]
+        cost = {"Orders": 42, "Read": 12, "Whole": 40, "Events": 5, "Create": 10, "Shop": 1}[operation]
+        now = self._elapsed()
+        self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
+        if self.faults.take("graphql_throttle") or self._bucket < cost:
+            errors = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
+            return as_json({"errors": errors, "extensions": self._cost(cost, None)})
+        self._bucket -= cost
+        self.calls[operation] += 1
+        answer = getattr(self, f"_{operation.lower()}")(variables)
+        if operation == "Create" and self.faults.take("apply_then_fail"):
+            return Response("", 502)  # it is done, and the answer is lost
+        return as_json({"data": answer, "extensions": self._cost(cost, cost)})
+
+    def _elapsed(self) -> float:
+        """Seconds that passed, in the play or for real: the bucket fills by both."""
+        return time.monotonic() + self.clock().timestamp()
+
+    def _cost(self, requested: int, actual: int | None) -> dict[str, Any]:
+        status = {"maximumAvailable": 1000.0, "currentlyAvailable": int(self._bucket), "restoreRate": 100.0}
+        return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}
+
+    def _node(self, order: dict[str, Any], most: int = 20) -> dict[str, Any]:
+        def last(fulfilment: dict[str, Any]) -> dict[str, Any]:
+            events = sorted(fulfilment["events"], key=lambda e: e["happenedAt"])[-1:]
+            return {**fulfilment, "trackingInfo": fulfilment["trackingInfo"][:most], "events": {"nodes": events}}
+
+        return {
+            **{k: v for k, v in order.items() if k != "number"},
+            "fulfillments": [last(f) for f in order["fulfillments"]][:most],
+        }
+
+    def _shop(self, _variables: dict[str, Any]) -> dict[str, Any]:
+        return {"shop": {"name": self.account}}
+
+    def _orders(self, variables: dict[str, Any]) -> dict[str, Any]:
+        query = variables["q"]
+        found = list(self.orders.values())
+        if "updated_at:>='" in query:
+            since = query.split("updated_at:>='")[1].split("'")[0]
+            found = [o for o in found if o["updatedAt"] >= since]
+        if "status:open" in query:
+            found = [o for o in found if not o["cancelledAt"]]
+        page, after, more = next_page(
+            found, lambda o: (o["updatedAt"], o["id"]), variables["after"], variables["first"]
+        )
+        info = {"hasNextPage": more, "endCursor": after}
+        return {"orders": {"pageInfo": info, "nodes": [self._node(o) for o in page]}}
+
+    def _read(self, variables: dict[str, Any]) -> dict[str, Any]:
+        by_id = {o["id"]: o for o in list(self.orders.values())}  # a storm places orders meanwhile
+        return {"nodes": [self._node(by_id[i]) if i in by_id else None for i in variables["ids"]]}
+
+    def _whole(self, variables: dict[str, Any]) -> dict[str, Any]:
+        found = next((o for o in list(self.orders.values()) if o["id"] == variables["id"]), None)
+        return {"order": self._node(found, variables["most"]) if found else None}
+
+    def _fulfilment(self, ref: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        for order in list(self.orders.values()):
+            for fulfilment in order["fulfillments"]:
+                if fulfilment["id"] == ref:
+                    return order, fulfilment
+        return None
+
+    def _events(self, variables: dict[str, Any]) -> dict[str, Any]:
+        found = self._fulfilment(variables["id"])
+        if found is None:
+            return {"fulfillment": None}
+        events = sorted(found[1]["events"], key=lambda e: e["happenedAt"], reverse=True)[:20]
+        return {"fulfillment": {"id": found[1]["id"], "status": found[1]["status"], "events": {"nodes": events}}}
+
+    def _create(self, variables: dict[str, Any]) -> dict[str, Any]:
+        event = variables["e"]
+        found = self._fulfilment(event["fulfillmentId"])
+        problem = None
+        if found is None:
+            problem = "Fulfillment does not exist."
+        elif event["status"] not in EVENTS:
+            problem = "Status is not included in the list"
+        elif self.faults.take("refuse_write"):
+            problem = "Fulfillment event could not be created."
+        if problem is not None or found is None:
+            errors = [{"field": ["fulfillmentEvent"], "message": problem}]
+            return {"fulfillmentEventCreate": {"fulfillmentEvent": None, "userErrors": errors}}
+        order, fulfilment = found
+        happened = datetime.strptime(event["happenedAt"], STORED).replace(tzinfo=UTC)
+        made = self._append(fulfilment, event["status"], happened)
+        self.log.append(
+            {
+                "at": self.clock(), "store": self.account, "order": order["name"], "fulfilment": fulfilment["id"],
+                "numbers": [p["number"] for p in fulfilment["trackingInfo"]], "event": event["status"],
+                "happened_at": happened, "city": event.get("city"),
+            }
+        )  # fmt: skip
+        self.touch(order["name"], "fulfillment_events/create")
+        return {"fulfillmentEventCreate": {"fulfillmentEvent": made, "userErrors": []}}
