@@ -23,6 +23,7 @@ from tracker.sandbox.fakes.easypost import EasyPostServer
 from tracker.sandbox.fakes.rest import RestServer
 from tracker.sandbox.fakes.shopify import ShopifyServer
 from tracker.sandbox.fakes.ups import UPSServer
+from tracker.sandbox.scenario import StoreUsed
 from tracker.sandbox.town import Town
 from tracker.store import tables
 from tracker.store.codec import SUMMARY, dump
@@ -72,11 +73,11 @@ class Lab:
     ) -> None:
         self.hook = hook
         self.clock = PlayClock(START)
-        self.ups = UPSServer("ups", self.clock, client_id="id", secret=secret, credential=hook)
+        self.ups = UPSServer("ups", self.clock, key=secret, hook=hook, client_id="id")
         self.dhl = DHLServer("dhl", self.clock, key=secret)
-        self.easypost = EasyPostServer("easypost", self.clock, key=secret, secret=hook)
-        self.shop = ShopifyServer("shop", self.clock, token=secret, secret=hook)
-        self.rest = RestServer("kart", self.clock, token=secret, secret=hook, words="kingston")
+        self.easypost = EasyPostServer("easypost", self.clock, key=secret, hook=hook)
+        self.shop = ShopifyServer("shop", self.clock, key=secret, hook=hook)
+        self.rest = RestServer("kart", self.clock, key=secret, hook=hook, used=StoreUsed(uses="rest", words="kingston"))
         town = Town([self.ups, self.dhl, self.easypost, self.shop, self.rest])
         port = town.start()
         stack.callback(town.stop)

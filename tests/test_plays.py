@@ -61,10 +61,10 @@ def play(tmp_path: Path) -> Play:
 def town() -> Iterator[tuple[PlayClock, dict[str, Server], httpx.Client]]:
     clock = PlayClock(START)
     servers: list[Server] = [
-        UPSServer("ups", clock, client_id="id", secret="s", credential="c"),
+        UPSServer("ups", clock, key="s", hook="c", client_id="id"),
         DHLServer("dhl", clock, key="s"),
-        EasyPostServer("easypost", clock, key="s", secret="s"),
-        FedExServer("fedex", clock, client_id="id", secret="s"),
+        EasyPostServer("easypost", clock, key="s", hook="s"),
+        FedExServer("fedex", clock, key="s", client_id="id"),
     ]
     made = Town(servers)
     with httpx.Client(base_url=f"http://127.0.0.1:{made.start()}", trust_env=False, timeout=0.3) as client:

@@ -207,7 +207,7 @@ def test_check_pings_everything_and_masks_secrets(run: Run, lab: Lab) -> None:
         assert words in shown, words
     assert "hook" not in shown.replace("webhook", "").replace("DHL-Hook", "")
 
-    lab.shop._token = "other"
+    lab.shop.key = "other"
     result = run("check")
     assert result.exit_code == 1
     assert "PROBLEM shop (shopify): CredentialsRejected" in result.output

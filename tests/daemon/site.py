@@ -41,8 +41,8 @@ class Site:
 
     def __init__(self, database: str, folder: Path, stack: ExitStack, *, broker: str = "none", more: str = "") -> None:
         self.folder, self.stack = folder, stack
-        self.easypost = EasyPostServer("easypost", system_now, key="s", secret="hook")
-        self.shop = ShopifyServer("shop", system_now, token="s", secret="hook")
+        self.easypost = EasyPostServer("easypost", system_now, key="s", hook="hook")
+        self.shop = ShopifyServer("shop", system_now, key="s", hook="hook")
         town = Town([self.easypost, self.shop])
         base = f"http://127.0.0.1:{town.start()}"
         stack.callback(town.stop)

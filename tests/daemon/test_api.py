@@ -159,7 +159,7 @@ def test_each_finding_is_told_once_to_the_alert_address_and_again_where_it_faile
 def test_a_finding_that_no_decision_opened_is_told_too(make_lab, sink: Sink) -> None:
     lab = make_lab(yaml=f"notices: {{alert_url: '{sink.url}', alert_from: urgent}}\n")
     lab.work()
-    lab.easypost._key = "changed there"  # our credentials are refused from now on
+    lab.easypost.key = "changed there"  # our credentials are refused from now on
     lab.order("#1", USPS)
     lab.work()
 

@@ -415,7 +415,7 @@ def test_a_whole_round_leaves_no_secret_in_the_logs(make_lab) -> None:
     configure_logs(stream, level="debug")
     try:
         lab = make_lab()
-        lab.shop._token = "wrong"
+        lab.shop.key = "wrong"
         lab.work()
         lab.order("#1001", UPS, company="UPS")
         lab.work()

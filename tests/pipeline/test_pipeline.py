@@ -892,7 +892,7 @@ def test_a_bug_while_pushing_keeps_its_crashes_and_ends_dead(make_lab, monkeypat
 
 def test_a_wrong_key_parks_the_store_tells_a_person_and_new_credentials_wake_it(make_lab) -> None:
     lab = shipped(make_lab)
-    lab.shop._token = "another"
+    lab.shop.key = "another"
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.later(7)
 
@@ -901,7 +901,7 @@ def test_a_wrong_key_parks_the_store_tells_a_person_and_new_credentials_wake_it(
     assert any("shop is parked" in why for why in lab.daemon.not_ready())
     assert lab.parcel(USPS).status == "in_transit"  # carriers go on
 
-    lab.shop._token = "s"
+    lab.shop.key = "s"
     lab.change(t.accounts.update().where(t.accounts.c.name == "shop").values(credentials="older"))
     heal.settle_accounts(lab.world)
     lab.change(t.outbox.update().where(t.outbox.c.state == "pending").values(due_at=START))

@@ -511,11 +511,12 @@ def test_a_ping_asks_whether_the_token_is_known(world, make) -> None:
 def test_the_fixtures_and_the_sandbox_speak_the_published_document() -> None:
     from tracker.clock import PlayClock
     from tracker.sandbox.fakes.rest import RestServer
+    from tracker.sandbox.scenario import StoreUsed
 
     jsonschema.validate(
         json.loads((FIXTURES / "order.read.json").read_text(encoding="utf-8"))["order"] | {"tags": []}, schema("Order")
     )
-    server = RestServer("shop", PlayClock(T0), token="t", secret="s", words="kingston")
+    server = RestServer("shop", PlayClock(T0), used=StoreUsed(uses="rest", words="kingston"))
     server.place("#1", T0, status="Processing", items=[{"ref": "a", "ordered": 1, "cancelled": 0, "refunded": 0}])
     server.ship("#1", T0, [{"company": "UPS", "number": "1Z"}], items={})
     server.checkout("C1", contact=False, recovered=False)

@@ -38,16 +38,11 @@ from tracker.pipeline import heal, ops, say, state
 from tracker.pipeline.explain import overview
 from tracker.pipeline.push import NOTICE
 from tracker.pipeline.world import QUEUES
+from tracker.sandbox import find
 from tracker.sandbox import scenario as wanted
-from tracker.sandbox.base import Outgoing, Server, Told
-from tracker.sandbox.fakes.bigcommerce import BigCommerceServer
-from tracker.sandbox.fakes.dhl import DHLServer
-from tracker.sandbox.fakes.easypost import EasyPostServer
-from tracker.sandbox.fakes.fedex import FedExServer
-from tracker.sandbox.fakes.rest import RestServer
-from tracker.sandbox.fakes.shopify import ShopifyServer
-from tracker.sandbox.fakes.ups import UPSServer
+from tracker.sandbox.base import Carrier, Outgoing
 from tracker.sandbox.scenario import Expect, Scenario, Step
+from tracker.sandbox.shop import Shop
 from tracker.sandbox.town import Town
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -69,8 +64,10 @@ PATIENCE = 60.0
 WAITS = timedelta(minutes=2)  # by the database's clock, at one moment of the play: tries that follow each other
 TICK = timedelta(seconds=1)
 GIVE_UP = timedelta(milliseconds=400)  # after which a call that hangs is given up: a play takes no minutes
-PAGE = b"<!DOCTYPE html><html><head><title>Be right back</title></head><body>We are updating our shop.</body></html>"
-SHOPS = (ShopifyServer, RestServer, BigCommerceServer)
+# the actions that happen at a fake server (its `on_<action>`), and the field that names it
+AT_A_SERVER = {
+    **dict.fromkeys(("place", "ship", "edit", "cancel", "pay", "refund", "checkout"), "store"), "fault": "server",
+}  # fmt: skip
 AGAIN = 0.05  # seconds after which a role that is still busy is rung for once more
 Watch = Callable[["Player"], None]
 
@@ -151,15 +148,15 @@ def _ignored(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str, ...], 
     if (
         name == "scan"
         and action.via == "webhook"
-        and (uses == "fedex" or not scenario.accounts[action.account].webhooks)
+        and (not find.fakes()[uses].pushes or not scenario.accounts[action.account].webhooks)
     ):
         yield (name, "via"), f"{action.account} sends no webhooks: nobody would be told"
     said = {name: (name,), **{f"{name}.{field_}": (name, field_) for field_ in action.model_fields_set}}
     if name == "fault":
         said[f"fault {action.kind}"] = (name, "kind")
     for key, where in said.items():
-        if uses not in wanted.ONLY.get(key, {uses}):
-            yield where, f"{uses} does not know it: only {', '.join(sorted(wanted.ONLY[key]))}"
+        if uses not in (known := find.only().get(key, [uses])):
+            yield where, f"{uses} does not know it: only {', '.join(known)}"
 
 
 def _absent(scenario: Scenario) -> Iterator[tuple[tuple[int | str, ...], str]]:
@@ -236,12 +233,17 @@ class Player:
         self._order = itertools.count()
         self._tokens = {name: secrets.token_urlsafe(24) for name in (*scenario.accounts, *scenario.stores)}
         self._secrets: dict[str, str] = {}
-        self.servers: dict[str, Server] = {}
+        self.carriers: dict[str, Carrier] = {}
+        self.shops: dict[str, Shop] = {}
         self._http = httpx.Client(timeout=30, trust_env=False)
-        self._validated: set[str] = set()
         self.daemon: Daemon
 
     # the world around
+
+    @property
+    def servers(self) -> dict[str, Carrier | Shop]:
+        """All fake servers, by the name of their account or store."""
+        return {**self.carriers, **self.shops}
 
     def _secret(self, name: str, value: str) -> str:
         """Put a secret into a file only we can read; returns the reference to it."""
@@ -251,96 +253,56 @@ class Player:
         return f"${{file:{path}}}"
 
     def _build(self) -> Town:
+        """Put up the fake servers."""
+        self._secrets = {name: secrets.token_urlsafe(24) for name in self._tokens}
         for name, used in self.scenario.accounts.items():
-            self._secrets[name] = secrets.token_urlsafe(24)
-            if used.uses == "ups":
-                server: Server = UPSServer(
-                    name, self.clock, client_id="sandbox", secret="right", credential=self._secrets[name]
-                )
-            elif used.uses == "dhl":
-                server = DHLServer(name, self.clock, key="right")
-            elif used.uses == "fedex":
-                server = FedExServer(name, self.clock, client_id="sandbox", secret="right")
-            else:
-                server = EasyPostServer(name, self.clock, key="right", secret=self._secrets[name])
-            self.servers[name] = server
+            self.carriers[name] = find.fakes()[used.uses](name, self.clock, hook=self._secrets[name])
         for name, store in self.scenario.stores.items():
-            self._secrets[name] = secrets.token_urlsafe(24)
-            common: dict[str, Any] = {"token": "right", "secret": self._secrets[name]}
-            if store.uses == "shopify":
-                self.servers[name] = ShopifyServer(name, self.clock, **common)
-            elif store.uses == "rest":
-                shop = RestServer(name, self.clock, words=store.words, hooks=store.webhooks, **common)
-                shop.words += [word for word in store.statuses if word not in shop.words]
-                self.servers[name] = shop
-            else:
-                self.servers[name] = BigCommerceServer(name, self.clock, hooks=store.webhooks, **common)
-        return Town(list(self.servers.values()))
+            self.shops[name] = find.fakes()[store.uses](name, self.clock, hook=self._secrets[name], used=store)
+        return Town([*self.carriers.values(), *self.shops.values()])
 
-    def _config(self, town_port: int, web_port: int) -> str:
+    def _config(self, town_port: int, web_port: int) -> dict[str, Any]:
         base = f"http://127.0.0.1:{town_port}"
-        lines = [
-            f"database: {self._database}",
-            "database_wait: 2s",
-            f"broker: {self._broker}",
-            f"vault_key: {self._secret('vault', Fernet.generate_key().decode())}",
-            f"web: {{port: {web_port}, ops_port: 0}}",
-            "network: {allow: [127.0.0.1]}",
-            "accounts:" if self.scenario.accounts else "accounts: {}",
-        ]
-        for name, used in self.scenario.accounts.items():
-            token = self._secret(f"{name}.token", self._tokens[name])
-            hook = self._secret(f"{name}.hook", self._secrets[name])
-            key = self._secret(f"{name}.key", used.secret)
-            lines += [f"  {name}:", f"    uses: {used.uses}"]
-            if used.uses != "fedex":  # it pushes nothing
-                lines.append(f"    webhook_token: {token}")
-            lines += {
-                "ups": [f"    base_url: {base}/{name}", "    client_id: sandbox", f"    client_secret: {key}"],
-                "dhl": [
-                    f"    base_url: {base}/{name}",
-                    f"    push_url: {base}/{name}/tracking/push/v1",
-                    f"    api_key: {key}",
-                    "    budget: {calls: 100000, per: 1d}",
-                ],
-                "fedex": [f"    base_url: {base}/{name}", "    client_id: sandbox", f"    client_secret: {key}"],
-                "easypost": [f"    base_url: {base}/{name}", f"    api_key: {key}"],
-            }[used.uses]
-            if used.webhooks and used.uses != "fedex":
-                lines.append(f"    webhook_secrets: {hook}")
-                if used.uses == "dhl":
-                    lines.append(f"    callback_url: https://tracker.example/webhooks/{name}")
-        lines.append("stores:")
-        for name, store in self.scenario.stores.items():
-            key = self._secret(f"{name}.key", store.secret)
-            lines += [f"  {name}:", f"    uses: {store.uses}", f"    base_url: {base}/{name}"]
-            lines += {
-                "shopify": [f"    shop: {name}.myshopify.com", f"    access_token: {key}"],
-                "bigcommerce": [
-                    "    store_hash: sandbox",
-                    f"    access_token: {key}",
-                    f"    hook_key: {self._secret(f'{name}.hookkey', self._secrets[name])}",
-                ],
-                "rest": [f"    api_token: {key}"],
-            }[store.uses]
-            if store.uses == "rest" and store.words != "own":
-                lines.append(f"    words: {store.words}")
-            if store.statuses:
-                lines.append(f"    statuses: {_flow(store.statuses)}")
-            lines += [f"    {setting}: {_flow(value)}" for setting, value in store.settings.items()]
-            lines += [
-                f"    webhook_secrets: {self._secret(f'{name}.hook', self._secrets[name])}",
-                f"    webhook_token: {self._secret(f'{name}.token', self._tokens[name])}",
-                f"    mode: {store.mode}",
-                f"    sweep_every: {store.sweep_every}",
-                f"    writes_per_hour: {store.writes_per_hour}",
-            ]
-            if store.policy:
-                lines.append(f"    policy: {_flow(store.policy)}")
-        lines.append(f"notices: {{file: {self.notices_file}}}")
-        if self.scenario.watch:
-            lines.append(f"watch: {_flow(self.scenario.watch)}")
-        return "\n".join(lines) + "\n"
+        return {
+            "database": self._database,
+            "database_wait": "2s",
+            "broker": self._broker,
+            "vault_key": self._secret("vault", Fernet.generate_key().decode()),
+            "web": {"port": web_port, "ops_port": 0},
+            "network": {"allow": ["127.0.0.1"]},
+            "accounts": {name: self._account(name, f"{base}/{name}") for name in self.carriers},
+            "stores": {name: self._store(name, f"{base}/{name}") for name in self.shops},
+            "notices": {"file": str(self.notices_file)},
+            **({"watch": self.scenario.watch} if self.scenario.watch else {}),
+        }
+
+    def _account(self, name: str, base_url: str) -> dict[str, Any]:
+        """Return the section of a carrier in our YAML."""
+        used, server = self.scenario.accounts[name], self.carriers[name]
+        token, hook = {}, None
+        if server.pushes:
+            token = {"webhook_token": self._secret(f"{name}.token", self._tokens[name])}
+            hook = self._secret(f"{name}.hook", self._secrets[name]) if used.webhooks else None
+        key = self._secret(f"{name}.key", used.secret)
+        secrets_ = {"webhook_secrets": hook} if hook else {}
+        return {"uses": used.uses, **token, **server.settings(base_url, key, hook), **secrets_}
+
+    def _store(self, name: str, base_url: str) -> dict[str, Any]:
+        """Return the section of a store in our YAML."""
+        store = self.scenario.stores[name]
+        hook = self._secret(f"{name}.hook", self._secrets[name])
+        return {
+            "uses": store.uses,
+            **self.shops[name].settings(base_url, self._secret(f"{name}.key", store.secret), hook),
+            **({"statuses": store.statuses} if store.statuses else {}),
+            **store.settings,
+            "webhook_secrets": hook,
+            "webhook_token": self._secret(f"{name}.token", self._tokens[name]),
+            "mode": store.mode,
+            "sweep_every": store.sweep_every,
+            "writes_per_hour": store.writes_per_hour,
+            **({"policy": store.policy} if store.policy else {}),
+        }
 
     # the play
 
@@ -353,7 +315,7 @@ class Player:
             town = self._build()
             stack.callback(town.stop)
             self.path = Path(self._folder.name) / "tracker.yaml"
-            self.path.write_text(self._config(town.start(), 0))
+            self.path.write_bytes(orjson.dumps(self._config(town.start(), 0), option=orjson.OPT_INDENT_2))  # YAML
             config = load_config(self.path)
             if any(step.fault is not None and step.fault.kind == "hang" for step in self.scenario.steps):
                 network = config.root.network.model_copy(update={"timeout": GIVE_UP})
@@ -374,9 +336,8 @@ class Player:
             for step in [s for s in there if self.scenario.moment(s.at) <= self.scenario.start]:
                 self._do(step)
                 steps.remove(step)
-            for server in self.servers.values():
-                if isinstance(server, SHOPS):
-                    server.outgoing.clear()
+            for shop in self.shops.values():
+                shop.outgoing.clear()
         self.daemon.start()
         self._settle()
         for step in steps:
@@ -389,7 +350,7 @@ class Player:
 
     def platform_log(self) -> list[dict[str, Any]]:
         """Return what the shops were told, as they logged it, in their order."""
-        entries = [e for s in self.servers.values() if isinstance(s, SHOPS) for e in s.log]
+        entries = [entry for shop in self.shops.values() for entry in shop.log]
         return sorted(entries, key=lambda e: e["at"])
 
     def _at(self, when: datetime, action: Callable[[], None], *, last: bool = False) -> None:
@@ -494,98 +455,12 @@ class Player:
     # what happens
 
     def _do(self, step: Step) -> None:
-        for name in Step.model_fields:
-            if name == "at":
-                continue
-            action = getattr(step, name)
-            if action is not None:
-                getattr(self, f"_{name}")(action, self.scenario.moment(step.at))
-
-    def _place(self, action: wanted.Place, at: datetime) -> None:
-        shop = self.servers[action.store]
-        items = [
-            {"ref": i.ref, "name": i.name, "ordered": i.quantity, "cancelled": 0, "refunded": 0,
-             "shippable": i.shippable, "in_stock": i.in_stock}
-            for i in action.items
-        ]  # fmt: skip
-        if isinstance(shop, ShopifyServer):
-            shop.place(action.order, at, action.payment or "PAID", action.status or "UNFULFILLED")
-        elif isinstance(shop, RestServer):
-            delivery = {
-                "method": action.method, "service": action.service, "location": action.location,
-                "address": action.address or None, "country": action.country,
-            }  # fmt: skip
-            payment = {"status": action.payment or "paid", "method": action.pays_by}
-            shop.place(
-                action.order, at, status=action.status or shop.words[0], actor=action.by, items=items, payment=payment,
-                delivery=delivery, tags=list(action.tags), verified=action.verified,
-            )  # fmt: skip
+        ((name, action),) = ((n, getattr(step, n)) for n in step.model_fields_set - {"at"})
+        at = self.scenario.moment(step.at)
+        if name in AT_A_SERVER:
+            getattr(self.servers[getattr(action, AT_A_SERVER[name])], f"on_{name}")(action, at)
         else:
-            assert isinstance(shop, BigCommerceServer)
-            lines = items or [{"ref": "item", "name": "", "ordered": 1, "cancelled": 0, "refunded": 0}]
-            shop.place(
-                action.order, at, status=action.status or "11", payment=action.payment or "captured", items=lines,
-                payment_method=action.pays_by,
-            )  # fmt: skip
-
-    def _ship(self, action: wanted.Ship, at: datetime) -> None:
-        shop = self.servers[action.store]
-        parcels = [{"company": action.company, "number": n} for n in action.numbers]
-        if isinstance(shop, ShopifyServer):
-            shop.ship(action.order, at, parcels, partly=action.partly)
-            return
-        assert isinstance(shop, RestServer | BigCommerceServer)
-        shop.ship(action.order, at, parcels, items=action.items, service=action.service)
-        if action.status is not None:
-            shop.set(action.order, action.by, status=action.status)
-
-    def _edit(self, action: wanted.Edit, at: datetime) -> None:
-        shop = self.servers[action.store]
-        assert isinstance(shop, SHOPS)
-        if action.set:
-            if isinstance(shop, ShopifyServer):
-                shop.set(action.order, **action.set)
-            else:
-                shop.set(action.order, action.by, **action.set)
-        if action.numbers is not None:
-            shop.retrack(action.order, [{"company": action.company, "number": n} for n in action.numbers])
-        if action.event is not None and isinstance(shop, ShopifyServer):
-            shop.own_event(action.order, action.event)
-
-    def _cancel(self, action: wanted.Cancel, at: datetime) -> None:
-        shop = self.servers[action.store]
-        if isinstance(shop, ShopifyServer):
-            shop.set(action.order, cancelledAt=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
-            return
-        assert isinstance(shop, RestServer | BigCommerceServer)
-        if action.item is not None:
-            shop.remove(action.order, action.item, action.quantity, "cancelled")
-        else:
-            shop.cancel(action.order, action.by)
-
-    def _refund(self, action: wanted.Refund, at: datetime) -> None:
-        shop = self.servers[action.store]
-        if isinstance(shop, ShopifyServer):
-            shop.set(action.order, displayFinancialStatus=action.status or "REFUNDED")
-            return
-        assert isinstance(shop, RestServer | BigCommerceServer)
-        if action.item is not None:
-            shop.remove(action.order, action.item, action.quantity, "refunded")
-        if action.item is None or action.status is not None:
-            shop.set(action.order, action.by, payment={"status": action.status or "refunded"})
-
-    def _pay(self, action: wanted.Pay, at: datetime) -> None:
-        shop = self.servers[action.store]
-        if isinstance(shop, ShopifyServer):
-            shop.set(action.order, displayFinancialStatus=action.status or "PAID")
-        else:
-            assert isinstance(shop, RestServer | BigCommerceServer)
-            shop.set(action.order, "system", payment={"status": action.status or "paid"})
-
-    def _checkout(self, action: wanted.LeftCheckout, at: datetime) -> None:
-        shop = self.servers[action.store]
-        assert isinstance(shop, RestServer)
-        shop.checkout(action.ref, contact=action.contact, recovered=action.recovered)
+            getattr(self, f"_{name}")(action, at)
 
     def _say(self, action: wanted.Say, at: datetime) -> None:
         self._settle()
@@ -620,7 +495,7 @@ class Player:
             self.result.differences.append(f"at {at:%m-%d %H:%M}: no open finding {action.kind} to dismiss")
 
     def _withdraw(self, action: wanted.Withdraw, at: datetime) -> None:
-        if not self.servers[action.account].withdraw(action.number, action.code):
+        if not self.carriers[action.account].withdraw(action.number, action.code):
             self.result.differences.append(
                 f"at {at:%m-%d %H:%M}: {action.account} told no {action.code!r} of {action.number}: nothing to withdraw"
             )
@@ -643,28 +518,6 @@ class Player:
             self.result.differences.append(f"{label}: {'; '.join(wrong)}; it said: {done.stdout.strip()[:1000]}")
         self._settle()
 
-    def _fault(self, action: wanted.Fault, at: datetime) -> None:
-        server = self.servers[action.server]
-        left = None if action.lasts is not None else action.times or 1
-        until = at + action.lasts if action.lasts is not None else None
-        if action.kind == "expire_tokens":
-            if isinstance(server, UPSServer | FedExServer):
-                server.expire_tokens()
-        elif action.kind == "hang":
-            server.faults.told.append(Told(left, until, hang=True, path=action.path, status=503))
-        elif action.kind == "html":
-            server.faults.told.append(Told(left, until, path=action.path, body=PAGE, kind="text/html"))
-        elif action.kind == "answer":
-            whole = isinstance(action.body, str)
-            body = action.body.encode() if whole else orjson.dumps(action.body)
-            kind = "text/html" if body.lstrip().startswith(b"<") else "application/json"
-            told = Told(left, until, False, action.path, action.status, body, kind, dict(action.headers))
-            server.faults.told.append(told)
-        elif until is not None:
-            server.faults.until[action.kind] = max(until, server.faults.until.get(action.kind, until))
-        else:
-            server.faults.left[action.kind] += left or 1
-
     def _wire(self, action: wanted.Wire, at: datetime) -> None:
         outgoing = self._prove(action.account, action.body.encode(), action.signed)
         status = self._post(outgoing)
@@ -672,19 +525,12 @@ class Player:
             self.result.differences.append(f"wire to {action.account}: answered {status}, expected {action.status}")
 
     def _prove(self, account: str, body: bytes, signed: str) -> Outgoing:
-        server = self.servers[account]
-        secret = "wrong" if signed == "wrong" else None
-        if isinstance(server, EasyPostServer):
-            outgoing = server.signed(body, secret)
-        elif isinstance(server, SHOPS):
-            outgoing = server.signed(body, "orders/updated", secret)
-        else:
-            header = "credential" if isinstance(server, UPSServer) else "DHL-Hook-Token"
-            outgoing = Outgoing(account, body, {header: secret or self._secrets[account]})
-        return Outgoing(account, body, {}) if signed == "absent" else outgoing
+        if signed == "absent":
+            return Outgoing(account, body, {})
+        return self.servers[account].signed(body, secret="wrong" if signed == "wrong" else None)
 
     def _scan(self, action: wanted.Scan, at: datetime) -> None:
-        server = self.servers[action.account]
+        server = self.carriers[action.account]
         sign, hours, minutes = action.offset[0], int(action.offset[1:3]), int(action.offset[4:])
         offset = timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1)
         happened = self.scenario.moment(action.happened) if action.happened is not None else at
@@ -696,22 +542,8 @@ class Player:
         }  # fmt: skip
         if action.via != "webhook":
             server.history[action.number].append(scan)
-        tells = self.scenario.accounts[action.account].webhooks and not isinstance(server, FedExServer)
-        if action.via == "poll" or action.head or not tells:
-            return
-        if isinstance(server, UPSServer):
-            outgoing: Outgoing | None = server.alert(action.number, scan)
-        elif isinstance(server, EasyPostServer):
-            forged = action.webhook.signed != "right"
-            if action.via == "webhook":
-                server.history[action.number].append(scan)
-            server.carriers.setdefault(action.number, "USPS")
-            outgoing = server.event(action.number)
-            if forged and action.via == "webhook":  # nobody but the forger ever said it
-                server.history[action.number].remove(scan)
-        else:
-            assert isinstance(server, DHLServer)
-            outgoing = server.push(action.number)
+        tells = self.scenario.accounts[action.account].webhooks and server.pushes
+        outgoing = server.webhook(action, scan) if tells and action.via != "poll" and not action.head else None
         if outgoing is None:
             return
         if action.webhook.signed != "right":
@@ -746,15 +578,9 @@ class Player:
         """Send what the servers have to say of their own; returns whether there was anything."""
         sent = False
         for server in self.servers.values():
-            if isinstance(server, SHOPS):
-                while server.outgoing:
-                    self._post(server.outgoing.pop(0))
-                    sent = True
-            elif isinstance(server, DHLServer):
-                for ref in set(server.subscriptions) - self._validated:
-                    self._validated.add(ref)
-                    self._post(server.validation(ref))
-                    sent = True
+            while server.outgoing:
+                self._post(server.outgoing.pop(0))
+                sent = True
         return sent
 
     # what must have come of it
@@ -1013,11 +839,6 @@ def _parts(there: Any, wanted_: Any, where: str) -> list[str]:
             return [f"{where} is {there!r}, expected {wanted_!r}"]
         return [said for i, part in enumerate(wanted_) for said in _parts(there[i], part, f"{where}[{i}]")]
     return [] if there == wanted_ else [f"{where} is {there!r}, expected {wanted_!r}"]
-
-
-def _flow(value: Any) -> str:
-    """Write a value as YAML takes it in one line: JSON is YAML."""
-    return orjson.dumps(value).decode()
 
 
 def _sets(what: str, found: set[str], expected: set[str]) -> list[str]:

@@ -6,21 +6,23 @@ the plugins that read them.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tracker.sandbox.find import Kind
+from tracker.sandbox.scenario import Fault, Scan
+
 Clock = Callable[[], datetime]
+PAGE = b"<!DOCTYPE html><html><head><title>Be right back</title></head><body>We are updating our shop.</body></html>"
 
 
 def as_json(body: Any, status: int = 200, **headers: str) -> Response:
@@ -96,28 +98,53 @@ class Faults:
             found.left -= 1
         return found
 
+    def begin(self, action: Fault, at: datetime) -> None:
+        """Do wrong as a scenario says, from now on."""
+        left = None if action.lasts is not None else action.times or 1
+        until = at + action.lasts if action.lasts is not None else None
+        if action.kind == "hang":
+            self.told.append(Told(left, until, hang=True, path=action.path, status=503))
+        elif action.kind == "html":
+            self.told.append(Told(left, until, path=action.path, body=PAGE, kind="text/html"))
+        elif action.kind == "answer":
+            body = action.body.encode() if isinstance(action.body, str) else orjson.dumps(action.body)
+            kind = "text/html" if body.lstrip().startswith(b"<") else "application/json"
+            self.told.append(Told(left, until, False, action.path, action.status, body, kind, dict(action.headers)))
+        elif until is not None:
+            self.until[action.kind] = max(until, self.until.get(action.kind, until))
+        else:
+            self.left[action.kind] += left or 1
+
 
 class Server:
-    """What all of them share: a name, a clock, faults, and a count of calls."""
+    """What all of them share: a name, a clock, faults, webhooks to send, and a count of calls.
 
-    def __init__(self, account: str, clock: Clock) -> None:
-        """Bind the account it stands behind."""
+    A scenario's action that happens at a server is its method `on_<action>`.
+    """
+
+    kind: ClassVar[Kind]
+    knows: ClassVar[frozenset[str]] = frozenset()  # what only some servers know of what a scenario may say
+
+    def __init__(self, account: str, clock: Clock, *, key: str = "right", hook: str = "") -> None:
+        """Bind the account it stands behind; `key` proves our calls to it, `hook` its webhooks to us."""
         self.account, self.clock = account, clock
         self.faults = Faults(clock)
         self.calls: dict[str, int] = defaultdict(int)
-        self.history: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.outgoing: list[Outgoing] = []
+        self.key, self.hook = key, hook
         self._ids = itertools.count(1)
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
         raise NotImplementedError
 
-    def withdraw(self, number: str, code: str) -> int:
-        """Forget the scans of a code (of a type or text, where they have no code). Returns how many there were."""
-        known = self.history[number]
-        kept = [s for s in known if code not in ((s["code"],) if s["code"] else (s["type"], s["text"]))]
-        self.history[number] = kept
-        return len(known) - len(kept)
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
+        """Prove a body as its sender does, or with another secret than the right one."""
+        raise NotImplementedError
+
+    def on_fault(self, action: Fault, at: datetime) -> None:
+        """Do wrong from now on."""
+        self.faults.begin(action, at)
 
     def trouble(self) -> Response | None:
         """Return an injected failure, if one is due."""
@@ -130,33 +157,60 @@ class Server:
         return None
 
 
-class Shop(Server):
-    """What both have: orders by the number people know, hooks to send, and a log of what we wrote."""
+class Carrier(Server):
+    """A carrier: what it scanned, by number, and how it tells it."""
 
-    def __init__(self, account: str, clock: Clock, *, token: str, secret: str, hooks: bool = True) -> None:
-        """Keep the token and the secret that are right."""
-        super().__init__(account, clock)
-        self._token, self._secret, self._hooks = token, secret, hooks
-        self.orders: dict[str, dict[str, Any]] = {}
-        self.log: list[dict[str, Any]] = []
-        self.outgoing: list[Outgoing] = []
+    kind = "carrier"
+    pushes: ClassVar[bool] = True
 
-    def signed(self, body: bytes, _topic: str = "", secret: str | None = None) -> Outgoing:
-        """Sign a hook by Standard Webhooks."""
-        id_, stamp = f"msg_{self.account}_{next(self._ids)}", str(int(self.clock().timestamp()))
-        text = b".".join((id_.encode(), stamp.encode(), body))
-        digest = base64.b64encode(hmac.new(self._key(secret), text, hashlib.sha256).digest()).decode()
-        headers = {
-            "content-type": "application/json", "webhook-id": id_, "webhook-timestamp": stamp,
-            "webhook-signature": f"v1,{digest}",
-        }  # fmt: skip
-        return Outgoing(self.account, body, headers)
+    def __init__(self, account: str, clock: Clock, *, key: str = "right", hook: str = "") -> None:
+        """Nothing was scanned yet."""
+        super().__init__(account, clock, key=key, hook=hook)
+        self.history: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
-    def _key(self, secret: str | None) -> bytes:
-        return (secret or self._secret).encode()
+    def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
+        """Return its account's own settings in our YAML: `key` and `hook` are references to secrets (`hook` None: polls only)."""
+        raise NotImplementedError
 
-    def _wrote(self, order: str, event: str, happened: datetime | None, **more: Any) -> None:
-        self.log.append(
-            {"at": self.clock(), "store": self.account, "order": order, "event": event, "numbers": [],
-             "happened_at": happened or self.clock(), **more}
-        )  # fmt: skip
+    def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
+        """Make the webhook that tells of a scan; None where nobody is subscribed."""
+        raise NotImplementedError
+
+    def withdraw(self, number: str, code: str) -> int:
+        """Forget the scans of a code (of a type or text, where they have no code). Returns how many there were."""
+        known = self.history[number]
+        kept = [s for s in known if code not in ((s["code"],) if s["code"] else (s["type"], s["text"]))]
+        self.history[number] = kept
+        return len(known) - len(kept)
+
+
+class OAuthCarrier(Carrier):
+    """A carrier whose calls need a token, which it hands out for a client id and a secret."""
+
+    knows = frozenset({"fault expire_tokens"})
+
+    def __init__(
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", client_id: str = "sandbox"
+    ) -> None:
+        """Nobody has a token yet."""
+        super().__init__(account, clock, key=key, hook=hook)
+        self._client = client_id
+        self._tokens: set[str] = set()
+
+    def on_fault(self, action: Fault, at: datetime) -> None:
+        """Do wrong from now on; tokens end at once."""
+        if action.kind == "expire_tokens":
+            self._tokens.clear()
+        else:
+            super().on_fault(action, at)
+
+    def new_token(self) -> str:
+        """Hand out a token."""
+        self.calls["token"] += 1
+        token = f"{self.account}-{next(self._ids)}"
+        self._tokens.add(token)
+        return token
+
+    def bears_token(self, request: Request) -> bool:
+        """Say whether a call has a token that holds."""
+        return request.headers.get("authorization", "").removeprefix("Bearer ") in self._tokens

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from tracker.domain.vocabulary import (
     StatementKind,
     TrackingState,
 )
+from tracker.sandbox import find
 
 _OFFSET = re.compile(r"\+?\s*(?:(\d{1,9})d\s*)?(?:(\d{1,9})h\s*)?(?:(\d{1,9})m\s*)?(?:(\d{1,9})s)?", re.ASCII)
 
@@ -47,6 +49,25 @@ def _when(value: Any) -> Any:
 
 When = Annotated[timedelta | datetime, BeforeValidator(_when, json_schema_input_type=str)]
 Span = Annotated[timedelta, BeforeValidator(_when, json_schema_input_type=str)]
+
+
+def _named(kind: find.Kind) -> Callable[[Any], Any]:
+    """Make the check of a word that names a plugin which has a fake server."""
+
+    def check(value: Any) -> Any:
+        if value not in (known := find.names(kind)):
+            raise ValueError(f"Input should be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}")
+        return value
+
+    return check
+
+
+CarrierName = Annotated[
+    str, BeforeValidator(_named("carrier")), Field(json_schema_extra=lambda s: s.update(enum=find.names("carrier")))
+]
+ShopName = Annotated[
+    str, BeforeValidator(_named("shop")), Field(json_schema_extra=lambda s: s.update(enum=find.names("shop")))
+]
 
 
 class _Part(BaseModel):
@@ -256,18 +277,6 @@ class Fault(_Part):
         return self
 
 
-# What only some sandbox servers know: elsewhere nothing would happen, or something else.
-ONLY: dict[str, frozenset[str]] = {
-    name: frozenset(uses.split())
-    for names, uses in (
-        ("fault expire_tokens", "ups fedex"), ("fault refuse_number", "ups"), ("fault graphql_throttle", "shopify"),
-        ("fault rate_limit", "bigcommerce"), ("fault apply_then_fail/fault refuse_write", "shopify rest bigcommerce"),
-        ("cancel.item/refund.item", "rest bigcommerce"), ("checkout", "rest"), ("edit.event", "shopify"),
-    )
-    for name in names.split("/")
-}  # fmt: skip
-
-
 class Says(_Part):
     """A command is run as a process at this moment, with the play's own configuration, and must end and say so."""
 
@@ -421,7 +430,7 @@ class Expect(_Part):
 class CarrierUsed(_Part):
     """A carrier account of the play. `webhooks: false`: it answers polls only."""
 
-    uses: Literal["ups", "dhl", "fedex", "easypost"]
+    uses: CarrierName
     webhooks: bool = True
     secret: Literal["right", "wrong"] = Field("right", description="wrong: the credentials in our YAML are wrong.")
 
@@ -429,7 +438,7 @@ class CarrierUsed(_Part):
 class StoreUsed(_Part):
     """A store of the play."""
 
-    uses: Literal["shopify", "rest", "bigcommerce"] = "shopify"
+    uses: ShopName = "shopify"
     words: Literal["kingston", "kartrocket", "marketplace-guide", "own"] = Field(
         "own", description="rest only: the words of its statuses; own are ours."
     )

@@ -12,8 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Outgoing, Shop, as_json
+from tracker.sandbox.base import Clock, Outgoing, as_json
+from tracker.sandbox.scenario import Place, StoreUsed
+from tracker.sandbox.shop import AS_USUAL, StatusShop, items_of
 
+QUOTA = 450  # calls in a window
 LABELS = {
     0: "Incomplete", 1: "Pending", 2: "Shipped", 3: "Partially Shipped", 4: "Refunded", 5: "Cancelled", 6: "Declined",
     7: "Awaiting Payment", 8: "Awaiting Pickup", 9: "Awaiting Shipment", 10: "Completed", 11: "Awaiting Fulfillment",
@@ -21,15 +24,17 @@ LABELS = {
 }  # fmt: skip
 
 
-class BigCommerceServer(Shop):
+class BigCommerceServer(StatusShop):
     """Orders V2 (orders, products, shipments) and thin V3 hooks, with the rate headers of a store."""
 
+    knows = StatusShop.knows | {"fault rate_limit"}
+
     def __init__(
-        self, account: str, clock: Clock, *, token: str, secret: str, hooks: bool = True, quota: int = 450
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
     ) -> None:
         """Begin with a full window of calls."""
-        super().__init__(account, clock, token=token, secret=secret, hooks=hooks)
-        self._left = self._quota = quota
+        super().__init__(account, clock, key=key, hook=hook, used=used)
+        self._left = QUOTA
         self._window = clock()
 
     def routes(self) -> list[Route]:
@@ -42,6 +47,18 @@ class BigCommerceServer(Shop):
             Route(f"{base}/orders/{{id}}/products", self._products),
             Route(f"{base}/orders/{{id}}/shipments", self._shipments),
         ]
+
+    def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
+        """Return the store's own settings in our YAML."""
+        return {"base_url": base_url, "store_hash": "sandbox", "access_token": key, "hook_key": hook}
+
+    def on_place(self, action: Place, at: datetime) -> None:
+        """Place an order: captured, awaiting fulfilment and of one item, unless it says more."""
+        self.place(
+            action.order, at, status=action.status or "11", payment=action.payment or "captured",
+            items=items_of(action) or [{"ref": "item", "name": "", "ordered": 1, "cancelled": 0, "refunded": 0}],
+            payment_method=action.pays_by,
+        )  # fmt: skip
 
     def place(self, name: str, at: datetime, *, status: str, actor: str = "", **more: Any) -> None:
         """Place an order; `status` is a label or an id."""
@@ -124,19 +141,19 @@ class BigCommerceServer(Shop):
         }  # fmt: skip
         self.outgoing.append(self.signed(orjson.dumps(body)))
 
-    def signed(self, body: bytes, _topic: str = "", secret: str | None = None) -> Outgoing:
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
         """Sign a hook, and give back the header that was asked for when it was made."""
-        outgoing = super().signed(body, _topic, secret)
-        return Outgoing(self.account, body, {**outgoing.headers, "x-trackwright": secret or self._secret})
+        outgoing = super().signed(body, secret=secret)
+        return Outgoing(self.account, body, {**outgoing.headers, "x-trackwright": secret or self.hook})
 
     def _refused(self, request: Request) -> Response | None:
-        if request.headers.get("x-auth-token") != self._token:
+        if request.headers.get("x-auth-token") != self.key:
             return as_json({"status": 401, "title": "Unauthorized"}, 401)
         if (trouble := self.trouble()) is not None:
             return trouble
         now = self.clock()
         if now - self._window >= timedelta(seconds=30):
-            self._left, self._window = self._quota, now
+            self._left, self._window = QUOTA, now
         self._left -= 1
         if self.faults.take("rate_limit"):
             return as_json({"status": 429}, 429, **self._rate(0, 200))
@@ -144,7 +161,7 @@ class BigCommerceServer(Shop):
 
     def _rate(self, left: int, reset: int = 30000) -> dict[str, str]:
         return {
-            "X-Rate-Limit-Requests-Left": str(max(0, left)), "X-Rate-Limit-Requests-Quota": str(self._quota),
+            "X-Rate-Limit-Requests-Left": str(max(0, left)), "X-Rate-Limit-Requests-Quota": str(QUOTA),
             "X-Rate-Limit-Time-Reset-Ms": str(reset), "X-Rate-Limit-Time-Window-Ms": "30000",
         }  # fmt: skip
 

@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Outgoing, Server, as_json
+from tracker.sandbox.base import Carrier, Clock, Outgoing, as_json
+from tracker.sandbox.scenario import Scan
 
 
-class DHLServer(Server):
+class DHLServer(Carrier):
     """Shipment Tracking Unified and Unified Push with its handshake."""
 
-    def __init__(self, account: str, clock: Clock, *, key: str) -> None:
-        """Keep the key that is right."""
-        super().__init__(account, clock)
-        self._key = key
+    def __init__(self, account: str, clock: Clock, *, key: str = "right", hook: str = "") -> None:
+        """Nobody is subscribed yet."""
+        super().__init__(account, clock, key=key, hook=hook)
         self.subscriptions: dict[str, dict[str, Any]] = {}
 
     def routes(self) -> list[Route]:
@@ -29,8 +29,16 @@ class DHLServer(Server):
             Route("/tracking/push/v1/subscription/{ref}", self._confirm, methods=["POST"]),
         ]
 
+    def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
+        """Return its account's own settings in our YAML."""
+        callback = {"callback_url": f"https://tracker.example/webhooks/{self.account}"} if hook else {}
+        return {
+            "base_url": base_url, "push_url": f"{base_url}/tracking/push/v1", "api_key": key,
+            "budget": {"calls": 100000, "per": "1d"}, **callback,
+        }  # fmt: skip
+
     def _refused(self, request: Request) -> Response | None:
-        if request.headers.get("dhl-api-key") != self._key:
+        if request.headers.get("dhl-api-key") != self.key:
             return as_json({"status": 401, "title": "Unauthorized", "detail": "Unauthorized for given resource."}, 401)
         return self.trouble()
 
@@ -70,6 +78,7 @@ class DHLServer(Server):
         ref = f"sub-{next(self._ids)}"
         secret = f"hook-{ref}"
         self.subscriptions[ref] = {**body, "secret": secret, "active": False}
+        self.outgoing.append(self.validation(ref))
         return as_json({"subscriptionId": ref}, 202)
 
     async def _confirm(self, request: Request) -> Response:
@@ -95,6 +104,14 @@ class DHLServer(Server):
             if subscription["active"] and number in subscription["shipmentIDs"]:
                 return self._send({"scope": "subscription.push", "shipments": [self._shipment(number)]}, subscription)
         return None
+
+    def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
+        """Make the push that tells of a scan."""
+        return self.push(action.number)
+
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
+        """Send the token along that a subscription names."""
+        return Outgoing(self.account, body, {"DHL-Hook-Token": secret or self.hook})
 
     def _send(self, body: dict[str, Any], subscription: dict[str, Any]) -> Outgoing:
         authentication = subscription["hook"]["authentication"]

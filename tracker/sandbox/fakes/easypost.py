@@ -14,16 +14,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Outgoing, Server, as_json
+from tracker.sandbox.base import Carrier, Clock, Outgoing, as_json
+from tracker.sandbox.scenario import Scan
 
 
-class EasyPostServer(Server):
+class EasyPostServer(Carrier):
     """Trackers and signed events."""
 
-    def __init__(self, account: str, clock: Clock, *, key: str, secret: str) -> None:
-        """Keep the key and the webhook secret that are right."""
-        super().__init__(account, clock)
-        self._key, self._secret = key, secret
+    def __init__(self, account: str, clock: Clock, *, key: str = "right", hook: str = "") -> None:
+        """Nobody has a tracker yet."""
+        super().__init__(account, clock, key=key, hook=hook)
         self.trackers: dict[str, dict[str, str]] = {}
         self.carriers: dict[str, str] = {}
 
@@ -35,8 +35,12 @@ class EasyPostServer(Server):
             Route("/trackers/{ref}", self._get),
         ]
 
+    def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
+        """Return its account's own settings in our YAML."""
+        return {"base_url": base_url, "api_key": key}
+
     def _refused(self, request: Request) -> Response | None:
-        given = base64.b64encode(f"{self._key}:".encode()).decode()
+        given = base64.b64encode(f"{self.key}:".encode()).decode()
         if request.headers.get("authorization") != f"Basic {given}":
             return as_json({"error": {"code": "APIKEY.INACTIVE", "message": "This api key is no longer active."}}, 401)
         return self.trouble()
@@ -105,9 +109,20 @@ class EasyPostServer(Server):
         )  # fmt: skip
         return self.signed(body)
 
-    def signed(self, body: bytes, secret: str | None = None) -> Outgoing:
+    def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
+        """Make the event that holds a scan; a forger's holds one that no poll ever tells."""
+        told_alone = action.via == "webhook"
+        if told_alone:
+            self.history[action.number].append(scan)
+        self.carriers.setdefault(action.number, "USPS")
+        outgoing = self.event(action.number)
+        if told_alone and action.webhook.signed != "right":
+            self.history[action.number].remove(scan)
+        return outgoing
+
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
         """Sign any body as EasyPost does."""
-        key = unicodedata.normalize("NFKD", secret or self._secret).encode()
+        key = unicodedata.normalize("NFKD", secret or self.hook).encode()
         signature = hmac.new(key, body, hashlib.sha256).hexdigest()
         headers = {"content-type": "application/json", "x-hmac-signature": f"hmac-sha256-hex={signature}"}
         return Outgoing(self.account, body, headers)

@@ -11,17 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Server, as_json
+from tracker.sandbox.base import OAuthCarrier, Outgoing, as_json
 
 
-class FedExServer(Server):
+class FedExServer(OAuthCarrier):
     """Token call and Track v1: up to 30 numbers a call, what is wrong with one of them said inside its result."""
 
-    def __init__(self, account: str, clock: Clock, *, client_id: str, secret: str) -> None:
-        """Keep the credentials that are right."""
-        super().__init__(account, clock)
-        self._client, self._secret = client_id, secret
-        self._tokens: set[str] = set()
+    pushes = False
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
@@ -30,21 +26,22 @@ class FedExServer(Server):
             Route("/track/v1/trackingnumbers", self._track, methods=["POST"]),
         ]
 
-    def expire_tokens(self) -> None:
-        """Let every token end now."""
-        self._tokens.clear()
+    def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
+        """Return its account's own settings in our YAML."""
+        return {"base_url": base_url, "client_id": self._client, "client_secret": key}
+
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
+        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
+        return Outgoing(self.account, body, {})
 
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode())
-        if (form.get("client_id"), form.get("client_secret")) != ([self._client], [self._secret]):
+        if (form.get("client_id"), form.get("client_secret")) != ([self._client], [self.key]):
             return _wrong(401, "NOT.AUTHORIZED.ERROR", "The given client credentials were not valid.")
-        token = f"fedex-{next(self._ids)}"
-        self._tokens.add(token)
-        self.calls["token"] += 1
-        return as_json({"access_token": token, "token_type": "bearer", "expires_in": 3599, "scope": "CXS"})
+        return as_json({"access_token": self.new_token(), "token_type": "bearer", "expires_in": 3599, "scope": "CXS"})
 
     async def _track(self, request: Request) -> Response:
-        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self._tokens:
+        if not self.bears_token(request):
             return _wrong(
                 401, "NOT.AUTHORIZED.ERROR", "Access token expired. Please modify your request and try again."
             )

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Shop, as_json, next_page
+from tracker.sandbox.base import Clock, as_json, next_page
+from tracker.sandbox.scenario import LeftCheckout, Place, StoreUsed
+from tracker.sandbox.shop import AS_USUAL, StatusShop, items_of
 
 WORDS: dict[str, list[str]] = {
     "kingston": [
@@ -30,15 +32,18 @@ WORDS: dict[str, list[str]] = {
 CANCELLED = frozenset({"Cancelled", "Canceled", "cancelled"})
 
 
-class RestServer(Shop):
+class RestServer(StatusShop):
     """A shop that implements the order API, in its own words."""
 
+    knows = StatusShop.knows | {"checkout"}
+
     def __init__(
-        self, account: str, clock: Clock, *, token: str, secret: str, words: str = "own", hooks: bool = True
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
     ) -> None:
         """Know the words that a status may have."""
-        super().__init__(account, clock, token=token, secret=secret, hooks=hooks)
-        self.words = list(WORDS.get(words, WORDS["own"]))
+        super().__init__(account, clock, key=key, hook=hook, used=used)
+        self._of = used.words
+        self.words = list(dict.fromkeys([*WORDS[self._of], *used.statuses]))
         self.checkouts: dict[str, dict[str, Any]] = {}
         self._keys: dict[str, Any] = {}
 
@@ -53,7 +58,28 @@ class RestServer(Shop):
             Route("/orders/{ref}/notes", self._note, methods=["POST"]),
         ]
 
+    def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
+        """Return the store's own settings in our YAML."""
+        words = {"words": self._of} if self._of != "own" else {}
+        return {"base_url": base_url, "api_token": key, **words}
+
     # what people do in the shop
+
+    def on_place(self, action: Place, at: datetime) -> None:
+        """Place an order: paid by card, in the first status, unless it says more."""
+        delivery = {
+            "method": action.method, "service": action.service, "location": action.location,
+            "address": action.address or None, "country": action.country,
+        }  # fmt: skip
+        self.place(
+            action.order, at, status=action.status or self.words[0], actor=action.by, items=items_of(action),
+            payment={"status": action.payment or "paid", "method": action.pays_by}, delivery=delivery,
+            tags=list(action.tags), verified=action.verified,
+        )  # fmt: skip
+
+    def on_checkout(self, action: LeftCheckout, at: datetime) -> None:
+        """Leave a checkout, or take it up again."""
+        self.checkout(action.ref, contact=action.contact, recovered=action.recovered)
 
     def place(self, name: str, at: datetime, *, status: str, actor: str = "system", **more: Any) -> None:
         """Place an order; `more` are fields of the order API."""
@@ -129,7 +155,7 @@ class RestServer(Shop):
     # the API
 
     def _refused(self, request: Request) -> Response | None:
-        if request.headers.get("authorization") != f"Bearer {self._token}":
+        if request.headers.get("authorization") != f"Bearer {self.key}":
             return as_json({"error": {"code": "unauthorized", "message": "the token is wrong"}}, 401)
         return self.trouble()
 

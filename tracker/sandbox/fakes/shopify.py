@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Outgoing, Server, as_json, next_page
+from tracker.sandbox.base import Clock, Outgoing, as_json, next_page
+from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship, StoreUsed
+from tracker.sandbox.shop import AS_USUAL, Shop, parcels
 
 EVENTS = frozenset(
     [
@@ -34,21 +36,56 @@ EVENTS = frozenset(
 STORED = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class ShopifyServer(Server):
+class ShopifyServer(Shop):
     """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
 
-    def __init__(self, account: str, clock: Clock, *, token: str, secret: str) -> None:
-        """Keep the token and the app secret that are right."""
-        super().__init__(account, clock)
-        self._token, self._secret = token, secret
-        self.orders: dict[str, dict[str, Any]] = {}
-        self.log: list[dict[str, Any]] = []
-        self.outgoing: list[Outgoing] = []
+    knows = Shop.knows | {"fault graphql_throttle", "edit.event"}
+
+    def __init__(
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
+    ) -> None:
+        """Begin with a full bucket."""
+        super().__init__(account, clock, key=key, hook=hook, used=used)
         self._bucket, self._bucket_at = 1000.0, self._elapsed()
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
         return [Route("/admin/api/{version}/graphql.json", self._graphql, methods=["POST"])]
+
+    def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
+        """Return the store's own settings in our YAML."""
+        return {"base_url": base_url, "shop": f"{self.account}.myshopify.com", "access_token": key}
+
+    # what a scenario says that people do
+
+    def on_place(self, action: Place, at: datetime) -> None:
+        """Place an order: paid, and nothing of it fulfilled, unless it says more."""
+        self.place(action.order, at, action.payment or "PAID", action.status or "UNFULFILLED")
+
+    def on_ship(self, action: Ship, at: datetime) -> None:
+        """Create a fulfilment."""
+        self.ship(action.order, at, parcels(action.company, action.numbers), partly=action.partly)
+
+    def on_edit(self, action: Edit, at: datetime) -> None:
+        """Change fields, then numbers, then let another app write an event."""
+        if action.set:
+            self.set(action.order, **action.set)
+        if action.numbers is not None:
+            self.retrack(action.order, parcels(action.company, action.numbers))
+        if action.event is not None:
+            self.own_event(action.order, action.event)
+
+    def on_cancel(self, action: Cancel, at: datetime) -> None:
+        """Cancel the order."""
+        self.set(action.order, cancelledAt=at.strftime(STORED))
+
+    def on_refund(self, action: Refund, at: datetime) -> None:
+        """Give the money of the order back."""
+        self.set(action.order, displayFinancialStatus=action.status or "REFUNDED")
+
+    def on_pay(self, action: Pay, at: datetime) -> None:
+        """Change the payment."""
+        self.set(action.order, displayFinancialStatus=action.status or "PAID")
 
     # what people do in the shop
 
@@ -60,7 +97,7 @@ class ShopifyServer(Server):
             "updatedAt": at.strftime(STORED), "cancelledAt": None, "displayFulfillmentStatus": status,
             "displayFinancialStatus": payment, "fulfillments": [],
         }  # fmt: skip
-        self._hook(name, "orders/create")
+        self._tell(name, "orders/create")
 
     def ship(self, name: str, at: datetime, parcels: list[dict[str, str]], *, partly: bool) -> None:
         """Create a fulfilment with its tracking numbers."""
@@ -87,7 +124,7 @@ class ShopifyServer(Server):
     def touch(self, name: str, topic: str) -> None:
         """Mark an order as changed now and tell by webhook."""
         self.orders[name]["updatedAt"] = self.clock().strftime(STORED)
-        self._hook(name, topic)
+        self._tell(name, topic)
 
     def own_event(self, name: str, status: str) -> None:
         """Record an event that we did not write (another app, the shop itself)."""
@@ -103,16 +140,16 @@ class ShopifyServer(Server):
         fulfilment["events"].append(event)
         return event
 
-    def _hook(self, name: str, topic: str) -> None:
+    def _tell(self, name: str, topic: str) -> None:
         order = self.orders[name]
         body = orjson.dumps({"id": order["number"], "admin_graphql_api_id": order["id"], "name": name})
         if topic.startswith("fulfillment"):
             body = orjson.dumps({"id": 1, "order_id": order["number"], "status": "success"})
         self.outgoing.append(self.signed(body, topic))
 
-    def signed(self, body: bytes, topic: str, secret: str | None = None) -> Outgoing:
+    def signed(self, body: bytes, topic: str = "orders/updated", *, secret: str | None = None) -> Outgoing:
         """Sign a webhook as Shopify does."""
-        digest = hmac.new((secret or self._secret).encode(), body, hashlib.sha256).digest()
+        digest = hmac.new((secret or self.hook).encode(), body, hashlib.sha256).digest()
         headers = {
             "content-type": "application/json", "x-shopify-topic": topic, "x-shopify-webhook-id": f"wh-{next(self._ids)}",
             "x-shopify-hmac-sha256": base64.b64encode(digest).decode(), "x-shopify-api-version": "2026-04",
@@ -123,7 +160,7 @@ class ShopifyServer(Server):
     # GraphQL
 
     async def _graphql(self, request: Request) -> Response:
-        if request.headers.get("x-shopify-access-token") != self._token:
+        if request.headers.get("x-shopify-access-token") != self.key:
             return as_json(
                 {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}, 401
             )
@@ -218,12 +255,9 @@ class ShopifyServer(Server):
         order, fulfilment = found
         happened = datetime.strptime(event["happenedAt"], STORED).replace(tzinfo=UTC)
         made = self._append(fulfilment, event["status"], happened)
-        self.log.append(
-            {
-                "at": self.clock(), "store": self.account, "order": order["name"], "fulfilment": fulfilment["id"],
-                "numbers": [p["number"] for p in fulfilment["trackingInfo"]], "event": event["status"],
-                "happened_at": happened, "city": event.get("city"),
-            }
+        self._wrote(
+            order["name"], event["status"], happened, fulfilment=fulfilment["id"],
+            numbers=[p["number"] for p in fulfilment["trackingInfo"]], city=event.get("city"),
         )  # fmt: skip
         self.touch(order["name"], "fulfillment_events/create")
         return {"fulfillmentEventCreate": {"fulfillmentEvent": made, "userErrors": []}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any
 
 import orjson
@@ -11,18 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Outgoing, Server, as_json
+from tracker.sandbox.base import OAuthCarrier, Outgoing, as_json
+from tracker.sandbox.scenario import Scan
 
 
-class UPSServer(Server):
+class UPSServer(OAuthCarrier):
     """Token call, Track v1, Track Alert v2."""
 
-    def __init__(self, account: str, clock: Clock, *, client_id: str, secret: str, credential: str) -> None:
-        """Keep the credentials that are right."""
-        super().__init__(account, clock)
-        self._client, self._secret, self._credential = client_id, secret, credential
-        self._tokens: set[str] = set()
-        self.subscribed: dict[str, datetime] = {}
+    knows = OAuthCarrier.knows | {"fault refuse_number"}
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
@@ -32,29 +28,26 @@ class UPSServer(Server):
             Route("/api/track/v2/subscription/standard/package", self._subscribe, methods=["POST"]),
         ]
 
-    def expire_tokens(self) -> None:
-        """Let every token end now."""
-        self._tokens.clear()
+    def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
+        """Return its account's own settings in our YAML."""
+        return {"base_url": base_url, "client_id": self._client, "client_secret": key}
 
     async def _token(self, request: Request) -> Response:
-        given = base64.b64encode(f"{self._client}:{self._secret}".encode()).decode()
+        given = base64.b64encode(f"{self._client}:{self.key}".encode()).decode()
         if request.headers.get("authorization") != f"Basic {given}":
             return as_json({"response": {"errors": [{"code": "10401", "message": "ClientId is Invalid"}]}}, 401)
-        token = f"ups-{next(self._ids)}"
-        self._tokens.add(token)
-        self.calls["token"] += 1
         return as_json(
             {
                 "token_type": "Bearer",
                 "issued_at": "0",
-                "access_token": token,
+                "access_token": self.new_token(),
                 "expires_in": "14399",
                 "status": "approved",
             }
         )
 
     def _refused(self, request: Request) -> Response | None:
-        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self._tokens:
+        if not self.bears_token(request):
             return as_json(
                 {"response": {"errors": [{"code": "250002", "message": "Invalid Authentication Information."}]}}, 401
             )
@@ -118,8 +111,6 @@ class UPSServer(Server):
             return as_json({"response": {"errors": [{"code": "VSS215", "message": "Invalid request"}]}}, 400)
         bad = [n for n in numbers if self.faults.take("refuse_number")]
         good = [n for n in numbers if n not in bad]
-        for number in good:
-            self.subscribed[number] = self.clock() + timedelta(days=14)
         return as_json({"validTrackingNumbers": good, "invalidTrackingNumbers": bad}, 200 if good else 400)
 
     def alert(self, number: str, scan: dict[str, Any]) -> Outgoing:
@@ -143,6 +134,14 @@ class UPSServer(Server):
         }  # fmt: skip
         headers = {
             "content-type": "application/json", "user-agent": "UPSPubSubTrackingService",
-            "credential": self._credential,
+            "credential": self.hook,
         }  # fmt: skip
         return Outgoing(self.account, orjson.dumps(event), headers)
+
+    def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
+        """Make the Track Alert event of a scan."""
+        return self.alert(action.number, scan)
+
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
+        """Send the credential along: it proves who speaks, not what is said."""
+        return Outgoing(self.account, body, {"credential": secret or self.hook})

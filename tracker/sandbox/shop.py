@@ -1,0 +1,158 @@
+"""What fake shops share: their orders, a log of what we wrote, and what people do there."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from tracker.sandbox.base import Clock, Outgoing, Server
+from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship, StoreUsed
+
+Parcels = list[dict[str, str]]
+AS_USUAL = StoreUsed()
+
+
+def parcels(company: str, numbers: Iterable[str]) -> Parcels:
+    """Return the parcels of a fulfilment as the shops keep them."""
+    return [{"company": company, "number": number} for number in numbers]
+
+
+class Shop(Server):
+    """Orders by the number people know, and a log of what we wrote."""
+
+    kind = "shop"
+    knows = frozenset({"fault apply_then_fail", "fault refuse_write"})
+
+    def __init__(
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
+    ) -> None:
+        """Open a shop without orders, as the scenario uses it."""
+        super().__init__(account, clock, key=key, hook=hook)
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.log: list[dict[str, Any]] = []
+
+    def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
+        """Return the store's own settings in our YAML; `key` and `hook` are references to secrets."""
+        raise NotImplementedError
+
+    def on_place(self, action: Place, at: datetime) -> None:
+        """Place an order."""
+        raise NotImplementedError
+
+    def on_ship(self, action: Ship, at: datetime) -> None:
+        """Ship an order, or a part of it."""
+        raise NotImplementedError
+
+    def on_edit(self, action: Edit, at: datetime) -> None:
+        """Change an order."""
+        raise NotImplementedError
+
+    def on_cancel(self, action: Cancel, at: datetime) -> None:
+        """Cancel an order, or pieces of an item."""
+        raise NotImplementedError
+
+    def on_refund(self, action: Refund, at: datetime) -> None:
+        """Give money back."""
+        raise NotImplementedError
+
+    def on_pay(self, action: Pay, at: datetime) -> None:
+        """Change the payment."""
+        raise NotImplementedError
+
+    def _wrote(self, order: str, event: str, happened: datetime | None, **more: Any) -> None:
+        self.log.append(
+            {"at": self.clock(), "store": self.account, "order": order, "event": event, "numbers": [],
+             "happened_at": happened or self.clock(), **more}
+        )  # fmt: skip
+
+
+class StatusShop(Shop):
+    """A shop whose order status can be written, with items, and hooks signed by Standard Webhooks."""
+
+    knows = Shop.knows | {"cancel.item", "refund.item"}
+
+    def __init__(
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
+    ) -> None:
+        """Send hooks unless the scenario says that it sends none."""
+        super().__init__(account, clock, key=key, hook=hook, used=used)
+        self._hooks = used.webhooks
+
+    # what people do in the shop, in its own way
+
+    def ship(self, name: str, at: datetime, parcels: Parcels, *, items: dict[str, int], service: str = "") -> None:
+        """Ship pieces of an order."""
+        raise NotImplementedError
+
+    def set(self, name: str, by: str, **values: Any) -> None:
+        """Change fields of an order."""
+        raise NotImplementedError
+
+    def cancel(self, name: str, by: str) -> None:
+        """Cancel the whole order."""
+        raise NotImplementedError
+
+    def remove(self, name: str, item: str, quantity: int | None, how: str) -> None:
+        """Cancel or refund pieces of an item, all that are left where no quantity is said."""
+        raise NotImplementedError
+
+    def retrack(self, name: str, parcels: Parcels) -> None:
+        """Replace the tracking numbers of the newest fulfilment."""
+        raise NotImplementedError
+
+    # what a scenario says that they do
+
+    def on_ship(self, action: Ship, at: datetime) -> None:
+        """Ship, and set the status where the shipper does."""
+        self.ship(action.order, at, parcels(action.company, action.numbers), items=action.items, service=action.service)
+        if action.status is not None:
+            self.set(action.order, action.by, status=action.status)
+
+    def on_edit(self, action: Edit, at: datetime) -> None:
+        """Change fields, then numbers."""
+        if action.set:
+            self.set(action.order, action.by, **action.set)
+        if action.numbers is not None:
+            self.retrack(action.order, parcels(action.company, action.numbers))
+
+    def on_cancel(self, action: Cancel, at: datetime) -> None:
+        """Cancel the order, or pieces of an item."""
+        if action.item is not None:
+            self.remove(action.order, action.item, action.quantity, "cancelled")
+        else:
+            self.cancel(action.order, action.by)
+
+    def on_refund(self, action: Refund, at: datetime) -> None:
+        """Take pieces of an item out; the payment changes where it is the order's, or where that is said."""
+        if action.item is not None:
+            self.remove(action.order, action.item, action.quantity, "refunded")
+        if action.item is None or action.status is not None:
+            self.set(action.order, action.by, payment={"status": action.status or "refunded"})
+
+    def on_pay(self, action: Pay, at: datetime) -> None:
+        """Change the payment."""
+        self.set(action.order, "system", payment={"status": action.status or "paid"})
+
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
+        """Sign a hook by Standard Webhooks."""
+        id_, stamp = f"msg_{self.account}_{next(self._ids)}", str(int(self.clock().timestamp()))
+        text = b".".join((id_.encode(), stamp.encode(), body))
+        digest = base64.b64encode(hmac.new((secret or self.hook).encode(), text, hashlib.sha256).digest()).decode()
+        headers = {
+            "content-type": "application/json", "webhook-id": id_, "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{digest}",
+        }  # fmt: skip
+        return Outgoing(self.account, body, headers)
+
+
+def items_of(action: Place) -> list[dict[str, Any]]:
+    """Return the lines of an order that is placed, nothing of them cancelled or refunded."""
+    return [
+        {"ref": i.ref, "name": i.name, "ordered": i.quantity, "cancelled": 0, "refunded": 0, "shippable": i.shippable,
+         "in_stock": i.in_stock}
+        for i in action.items
+    ]  # fmt: skip
