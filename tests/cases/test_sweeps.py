@@ -356,7 +356,7 @@ def test_a_frozen_shop_rests_its_writes_wait_and_one_finding_says_so_until_it_is
 def test_a_frozen_shopify_shop_is_asked_seldom_and_gets_its_write_once_it_is_back() -> None:
     asked: list[int] = []
     player = Player(load_scenario(HERE / "frozen.yaml"))
-    result = player.play(keep=lambda: asked.append(player.servers["shop"].calls["answer"]))
+    result = player.play(keep=lambda: asked.append(player.stage.servers["shop"].calls["answer"]))
 
     assert result.differences == []
     assert asked[0] <= 2 * 5  # it is frozen for eight hours: rests of 30 minutes, 30, 60, 120, 240

@@ -163,7 +163,7 @@ def _wait(player: Player) -> None:
     assert player.daemon.servers is not None
     port, ops = player.daemon.servers.ports()
     click.echo(
-        f"still running: http://127.0.0.1:{port}/readyz, http://127.0.0.1:{ops}/metrics, tracker show '#1001' -c {player.path}"
+        f"still running: http://127.0.0.1:{port}/readyz, http://127.0.0.1:{ops}/metrics, tracker show '#1001' -c {player.stage.path}"
     )
     click.echo("Ctrl-C ends it")
     try:

@@ -337,6 +337,12 @@ class Step(_Part):
             )
         return self
 
+    @property
+    def action(self) -> tuple[str, Any]:
+        """Return what happens: the name of the one action, and the action."""
+        (name,) = self.model_fields_set - {"at"}
+        return name, getattr(self, name)
+
 
 class ParcelExpected(_Part):
     """What must be known of a parcel."""
