@@ -513,13 +513,12 @@ def _store_reads(
                 .values(claimed_until=None, missed_at=row.missed_at or business, not_before=business + gone.LOOK_AGAIN)
             )
         else:
-            if row.ref in missing:
-                unread.left(connection, account.name, row.ref, business)
+            was_told = row.ref in missing and unread.left(connection, account.name, row.ref, business)
             if order is not None and row.ref in missing:
                 gone.leave(world, connection, account, order, business)
             elif order is not None:
                 gone.found(connection, order, business)
-            elif row.ref in missing:
+            elif row.ref in missing and not was_told:
                 said = f"a hook named it, and two reads did not find it, the first at {row.missed_at:%Y-%m-%d %H:%M}Z"
                 _unreadable(world, connection, account, row, said, business, NEVER_FOUND)
             _done(connection, row)

@@ -184,11 +184,11 @@ def _open(world: World, connection: Connection, lost: Mapping[Key, _Lost], now: 
     tell.open_findings(world, connection, wanted, now, by="facts", stores=stores)
 
 
-def left(connection: Connection, store: str, ref: str, now: datetime) -> None:
-    """Close what was told of an order that could not be read: the shop holds it no more."""
+def left(connection: Connection, store: str, ref: str, now: datetime) -> bool:
+    """Close what was told of an order that could not be read: the shop holds it no more. Returns whether something was."""
     f = findings.c
     held = sa.and_(f.subject == f"{store}/ref/{ref}", f.kind.in_(OF_ORDERS))
-    queries.close_findings(connection, held, now, "shop", "the shop holds it no more")
+    return bool(queries.close_findings(connection, held, now, "shop", "the shop holds it no more"))
 
 
 def _known_later(connection: Connection, lost: Mapping[Key, _Lost]) -> set[Key]:
