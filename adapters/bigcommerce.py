@@ -82,11 +82,6 @@ PAYMENTS = {
 _CENTURY = re.compile(r" 00\d\d ")
 NOT_SHIPPED = frozenset({"digital", "giftcertificate"})
 MAY_COME_FROM = {3: {11, 9, 8}, 2: {11, 9, 8, 3}, 10: {2}}
-CARRIERS = {  # AfterShip slugs, as tracking_carrier and shipping_provider spell them
-    "ups": "ups", "usps": "usps", "fedex": "fedex", "dhl": "dhl", "dhl-germany": "dhl", "royal-mail": "royalmail",
-    "royalmail": "royalmail", "canada-post": "canadapost", "canadapost": "canadapost", "auspost": "australiapost",
-    "australia-post": "australiapost", "delhivery": "delhivery", "postnl": "postnl",
-}  # fmt: skip
 
 
 class Settings(contracts.Settings):
@@ -110,6 +105,11 @@ class BigCommerce(contracts.Platform):
     docs = "https://developer.bigcommerce.com/docs/rest-management/orders"
     asks = frozenset({Refs, Since})
     webhooks = True
+    companies: ClassVar[Mapping[str, str]] = {  # AfterShip slugs, as tracking_carrier and shipping_provider spell them
+        "ups": "ups", "usps": "usps", "fedex": "fedex", "dhl": "dhl", "dhl-germany": "dhl", "royal-mail": "royalmail",
+        "royalmail": "royalmail", "canada-post": "canadapost", "canadapost": "canadapost", "auspost": "australiapost",
+        "australia-post": "australiapost", "delhivery": "delhivery", "postnl": "postnl",
+    }  # fmt: skip
     statuses: ClassVar[Mapping[str, OrderStatus]] = {LABELS[id_]: status for id_, status in STATUSES.items()}
     Settings = Settings
 
@@ -341,7 +341,7 @@ class BigCommerce(contracts.Platform):
             for key in ("tracking_carrier", "shipping_provider", "shipping_method")
         ]
         company = next((name for name in names if name), "")
-        carrier = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
+        carrier = self.carrier_of(company)
         found, unreadable = parcels(row.get("tracking_number"), carrier, company, "$.tracking_number", unread)
         return Fulfilment(
             ref=word(row.get("id"), "$.id"),

@@ -101,6 +101,10 @@ class Rest(contracts.Platform):
     docs = "https://github.com/trackwright/trackwright/blob/main/deploy/order-api.openapi.yaml"
     asks = frozenset({Refs, Since})
     webhooks = True
+    companies: ClassVar[Mapping[str, str]] = {
+        "ups": "ups", "fedex": "fedex", "usps": "usps", "dhl": "dhl", "dhl express": "dhl", "delhivery": "delhivery",
+        "bluedart": "bluedart", "royal mail": "royalmail", "canada post": "canadapost",
+    }  # fmt: skip
     statuses: ClassVar[Mapping[str, OrderStatus]] = {str(status): status for status in OrderStatus}
     takes_notes = True
     Settings = Settings
@@ -307,8 +311,7 @@ class Rest(contracts.Platform):
 
     def _tracking(self, row: dict[str, Any], unread: list[Unread], unreadable: list[str]) -> list[Parcel]:
         company = term(row.get("carrier"), "$.carrier", unread)
-        carrier = self.settings.carriers.get(company) or _CARRIERS.get(company.lower())
-        found, strange = parcels(row.get("number"), carrier, company, "$.number", unread)
+        found, strange = parcels(row.get("number"), self.carrier_of(company), company, "$.number", unread)
         unreadable += strange
         return found
 
@@ -326,10 +329,6 @@ class Rest(contracts.Platform):
 _PAYMENTS = {
     **{str(status): status for status in PaymentStatus}, "unpaid": P.PENDING, "captured": P.PAID, "settled": P.PAID,
     "declined": P.FAILED, "chargeback": P.DISPUTED,
-}  # fmt: skip
-_CARRIERS = {
-    "ups": "ups", "fedex": "fedex", "usps": "usps", "dhl": "dhl", "dhl express": "dhl", "delhivery": "delhivery",
-    "bluedart": "bluedart", "royal mail": "royalmail", "canada post": "canadapost",
 }  # fmt: skip
 
 

@@ -122,12 +122,6 @@ READS = {
     "OUT_FOR_DELIVERY": S.OUT_FOR_DELIVERY, "ATTEMPTED_DELIVERY": S.DELIVERY_ATTEMPTED,
     "READY_FOR_PICKUP": S.AVAILABLE_FOR_PICKUP, "DELIVERED": S.DELIVERED, "FAILURE": S.DELIVERY_FAILED,
 }  # fmt: skip
-CARRIERS = {  # tracking companies as Shopify spells them, in lower case
-    "ups": "ups", "fedex": "fedex", "usps": "usps", "dhl": "dhl", "dhl express": "dhl", "dhl ecommerce": "dhl",
-    "dhl ecommerce asia": "dhl", "dhl paket": "dhl", "dhl parcel": "dhl", "canada post": "canadapost",
-    "royal mail": "royalmail", "australia post": "australiapost", "postnl": "postnl", "evri": "evri", "gls": "gls",
-    "dpd": "dpd", "purolator": "purolator", "delhivery": "delhivery", "bluedart": "bluedart",
-}  # fmt: skip
 PAYMENTS = {
     "PENDING": P.PENDING, "AUTHORIZED": P.AUTHORIZED, "PARTIALLY_PAID": P.PENDING, "PAID": P.PAID,
     "PARTIALLY_REFUNDED": P.PARTIALLY_REFUNDED, "REFUNDED": P.REFUNDED, "VOIDED": P.FAILED, "EXPIRED": P.FAILED,
@@ -160,6 +154,12 @@ class Shopify(contracts.Platform):
     docs = "https://shopify.dev/docs/api/admin-graphql/2026-04"
     asks = frozenset({Refs, Since})
     webhooks = True
+    companies: ClassVar[Mapping[str, str]] = {  # tracking companies as Shopify spells them, in lower case
+        "ups": "ups", "fedex": "fedex", "usps": "usps", "dhl": "dhl", "dhl express": "dhl", "dhl ecommerce": "dhl",
+        "dhl ecommerce asia": "dhl", "dhl paket": "dhl", "dhl parcel": "dhl", "canada post": "canadapost",
+        "royal mail": "royalmail", "australia post": "australiapost", "postnl": "postnl", "evri": "evri", "gls": "gls",
+        "dpd": "dpd", "purolator": "purolator", "delhivery": "delhivery", "bluedart": "bluedart",
+    }  # fmt: skip
     statuses: ClassVar[Mapping[str, OrderStatus]] = {
         "UNFULFILLED": O.CONFIRMED,
         "OPEN": O.CONFIRMED,
@@ -409,8 +409,7 @@ class Shopify(contracts.Platform):
 
     def _tracking(self, row: dict[str, Any], unread: list[Unread], unreadable: list[str]) -> list[Parcel]:
         company = term(row.get("company"), "$.company", unread)
-        known = self.settings.carriers.get(company) or CARRIERS.get(company.lower())
-        found, strange = parcels(row.get("number"), known, company, "$.number", unread)
+        found, strange = parcels(row.get("number"), self.carrier_of(company), company, "$.number", unread)
         unreadable += strange
         return found
 

@@ -318,7 +318,13 @@ class Platform(Source):
     """A selling platform. Its webhooks are hints: the order is read again, then reconciled."""
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
+    companies: ClassVar[Mapping[str, str]] = {}  # its words for carriers, in lower case, and which carrier each is
     takes_notes: ClassVar[bool] = False  # whether `push` takes the kind order_note
+
+    def carrier_of(self, company: str) -> str | None:
+        """Return the carrier that the shop calls so: by the store's own `carriers` (a setting), else by `companies`."""
+        own: Mapping[str, str] = self.settings.carriers
+        return own.get(company) or self.companies.get(company.lower())
 
     def words(self) -> Mapping[ShippingStatus, str]:
         """Say which word of the platform shows each shipping status; what is missing cannot be shown."""

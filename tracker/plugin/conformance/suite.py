@@ -269,6 +269,14 @@ class PlatformSuite(_PluginSuite):
         assert isinstance(plugin, Platform)
         assert plugin.statuses
 
+    def test_its_words_for_carriers_are_those_that_are_looked_up(self, plugin: Source) -> None:
+        assert isinstance(plugin, Platform)
+        for company, carrier in plugin.companies.items():
+            assert plugin.carrier_of(company.upper()) == carrier, f"{company!r} is not in lower case"
+        if plugin.companies:
+            own = {next(iter(plugin.companies)): "acme"}
+            assert type(plugin)("s", example_settings(type(plugin), carriers=own)).carrier_of(*own) == "acme"
+
     def test_its_webhooks_are_signed(self, plugin: Source) -> None:
         assert plugin.trust in (Trust.SIGNED, Trust.SHARED)
 
