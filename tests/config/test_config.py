@@ -355,6 +355,42 @@ def test_a_plugin_in_a_wheel_is_found_by_entry_point(tmp_path: Path, monkeypatch
         load.cache_clear()
 
 
+SHOPS = """
+stores:
+  rest: {uses: rest, base_url: "https://s.example", api_token: "${env:SECRET}", carriers: {Van: van}}
+  shopify: {uses: shopify, shop: a.myshopify.com, access_token: "${env:SECRET}"}
+  big: {uses: bigcommerce, store_hash: x, access_token: "${env:SECRET}"}
+"""
+SPELT = {  # what each platform's shops write, and what nobody of them does
+    "rest": {"UPS": "ups", "DHL Express": "dhl", "bluedart": "bluedart", "Royal Mail": "royalmail", "Van": "van", "evri": None, "royal-mail": None},
+    "shopify": {"UPS": "ups", "DHL Paket": "dhl", "Evri": "evri", "PostNL": "postnl", "Van": None, "dhl-germany": None},
+    "big": {"ups": "ups", "dhl-germany": "dhl", "auspost": "australiapost", "royal-mail": "royalmail", "evri": None, "royal mail": None, "bluedart": None},
+}  # fmt: skip
+
+
+def test_a_shops_words_for_carriers_are_the_stores_its_platforms_and_the_carriers_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read() -> dict[str, dict[str, str | None]]:
+        stores = {name: account.source for name, account in load_text(SHOPS).accounts.items()}
+        return {name: {word: stores[name].carrier_of(word) for word in words} for name, words in SPELT.items()}  # type: ignore[union-attr]
+
+    assert read() == SPELT
+
+    monkeypatch.setattr(load("carriers", "ups"), "companies", {"evri": "ups", "royal mail": "ups", "van": "ups"})
+    now = read()
+    assert {name: words["evri"] for name, words in now.items() if "evri" in words} == {"rest": "ups", "big": "ups"}
+    assert (now["shopify"]["Evri"], now["rest"]["Royal Mail"], now["big"]["royal mail"]) == ("evri", "royalmail", "ups")
+    assert (now["rest"]["Van"], now["shopify"]["Van"]) == ("van", "ups")
+
+
+def test_a_word_that_means_two_carriers_is_refused_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load("carriers", "ups"), "companies", {"fedex": "ups"})
+    said = "plugin ups: 'fedex' means the carrier ups, and fedex by the plugin fedex: one of the two must go"
+
+    assert problems(SHOPS) == [said]
+
+
 def test_a_plugin_made_for_another_contract_is_refused_with_its_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ from tracker.plugin.contracts import Answer, Client, Request, Secrets, holding, 
 from tracker.plugin.payloads import decode, moment, pieces, told, word
 from tracker.plugin.signatures import hmac_hex
 
+COMPANIES = {"acme parcels": "acme"}
 CODES = {("event", "PU"): Meaning(ShippingStatus.PICKED_UP, Reason.ACCEPTED)}
 
 
@@ -50,7 +51,10 @@ class Acme(contracts.Carrier):
     """Parcels of Acme."""
 
     docs = "https://acme.example/docs"
+    contract = 1
     carriers = ("acme",)
+    companies = COMPANIES
+    budget = (250, timedelta(days=1))
     trust = Trust.SIGNED
     asks = frozenset({Parcels, Refs})
     webhooks = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
@@ -33,6 +33,7 @@ from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.payloads import decode, moment, word
 from tracker.plugin.signatures import hmac_hex
 
+COMPANIES = {"acme parcels": "acme"}
 STATUSES = {"open": OrderStatus.PROCESSING, "sent": OrderStatus.SHIPPED}
 
 
@@ -42,12 +43,15 @@ class CornerSettings(contracts.Settings):
     shop: str
     token: SecretStr
     webhook_secrets: Secrets = ()
+    carriers: Mapping[str, str] = {}
 
 
 class Corner(contracts.Platform):
     """Orders of a corner shop."""
 
     docs = "https://corner.example/docs"
+    contract = 1
+    companies = COMPANIES
     asks = frozenset({Refs, Since})
     webhooks = True
     statuses = STATUSES
@@ -137,6 +141,7 @@ class Corner(contracts.Platform):
 def what_an_author_gets(answer: Answer, error: RateLimited) -> SourceError:
     corner = Corner("shop", CornerSettings(shop="corner.example", token=SecretStr("of nobody")))
     assert_type(corner.settings.token, SecretStr)
+    assert_type(corner.carrier_of("Acme Parcels"), str | None)
     assert_type(corner.says(), frozenset[OrderStatus])
     assert_type(retry_after(answer), timedelta | None)
     assert_type(error.after, timedelta | None)

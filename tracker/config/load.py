@@ -24,7 +24,7 @@ from tracker.config.model import (
     Root,
     StorePart,
 )
-from tracker.config.plugins import load, names
+from tracker.config.plugins import companies, load, names
 from tracker.config.policy import bind, policy_values, spell
 from tracker.config.yamlfile import Document, Path_, parse, quoted, read
 from tracker.domain.cadence import Cadence, looks_after
@@ -196,6 +196,8 @@ def _account(
     if base is None or settings is None or len(document.problems) > before:
         return None
     source: Any = plugin(name, settings)
+    if isinstance(source, Platform):
+        source.known = companies()
     tokens = base.webhook_token
     for i, token in enumerate(tokens):
         if 0 < len(token.get_secret_value()) < SHORTEST_TOKEN:

@@ -49,6 +49,24 @@ def only_class(module: ModuleType, base: type[Source]) -> type[Source]:
     return found[0]
 
 
+def companies() -> dict[str, str]:
+    """Return what each carrier that is installed is called, in lower case: its name, and what its plugin says beside it.
+
+    Raises ConfigError where one word means two carriers.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for name in names("carriers"):
+        plugin = load("carriers", name)
+        assert issubclass(plugin, Carrier)
+        for word, carrier in [*((carrier, carrier) for carrier in plugin.carriers), *plugin.companies.items()]:
+            other, by = found.setdefault(word, (carrier, name))
+            if other != carrier:
+                raise ConfigError(
+                    f"plugin {name}: {word!r} means the carrier {carrier}, and {other} by the plugin {by}: one of the two must go"
+                )
+    return {word: carrier for word, (carrier, _) in found.items()}
+
+
 def guard_names() -> None:
     """Refuse to run when another distribution owns one of our three import names (we are an application, no library)."""
     for package in ("tracker", "carriers", "adapters"):

@@ -296,6 +296,7 @@ class Carrier(Source):
     """A carrier, or an aggregator that tells of several."""
 
     carriers: ClassVar[tuple[str, ...]] = ()  # who it speaks for; () is any
+    companies: ClassVar[Mapping[str, str]] = {}  # what shops call them beside these names, in lower case
     batch: ClassVar[int] = 1
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {}
     codes_from_yaml: ClassVar[bool] = False  # there is no table: each account's `codes:` says what its codes mean
@@ -318,13 +319,15 @@ class Platform(Source):
     """A selling platform. Its webhooks are hints: the order is read again, then reconciled."""
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
-    companies: ClassVar[Mapping[str, str]] = {}  # its words for carriers, in lower case, and which carrier each is
+    companies: ClassVar[Mapping[str, str]] = {}  # its own words for carriers, in lower case, and which carrier each is
+    known: Mapping[str, str] = {}  # what the carriers that are installed are called; given by the core
     takes_notes: ClassVar[bool] = False  # whether `push` takes the kind order_note
 
     def carrier_of(self, company: str) -> str | None:
-        """Return the carrier that the shop calls so: by the store's own `carriers` (a setting), else by `companies`."""
+        """Return the carrier that the shop calls so: by the store's `carriers` (a setting), else by its platform, else by name."""
         own: Mapping[str, str] = self.settings.carriers
-        return own.get(company) or self.companies.get(company.lower())
+        word = company.lower()
+        return own.get(company) or self.companies.get(word) or self.known.get(word)
 
     def words(self) -> Mapping[ShippingStatus, str]:
         """Say which word of the platform shows each shipping status; what is missing cannot be shown."""

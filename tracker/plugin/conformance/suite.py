@@ -229,6 +229,12 @@ class CarrierSuite(_PluginSuite):
         assert all(isinstance(meaning, Meaning) for meaning in plugin.codes.values())
         assert any(m.status is ShippingStatus.DELIVERED for m in plugin.codes.values())
 
+    def test_its_words_for_carriers_are_those_that_are_looked_up(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        for company, carrier in plugin.companies.items():
+            assert company == company.lower()
+            assert not plugin.carriers or carrier in plugin.carriers
+
     def test_its_answers_hold_what_it_says_that_they_hold(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)
         for part in [
