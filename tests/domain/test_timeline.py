@@ -103,6 +103,9 @@ def test_an_end_that_was_gone_and_is_told_anew_leaves_no_doubt_wherever_the_read
     assert after is not None and after.doubted_at is None
     assert after == summarize(ordered)
 
+    twice = summarize([*ordered[:2], told(S.DELIVERED, 5.5, gone=200), told(S.DELIVERED, 6)])
+    assert (twice.taken_back, twice.doubted_at) == (None, T0 + 200 * H)  # that another one went later is still a doubt
+
 
 @given(st.lists(scans, min_size=2, max_size=12), st.data())
 def test_a_scan_that_is_not_the_latest_is_not_read_on(given_scans: list[Told], data: st.DataObject) -> None:
