@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.collection import lacking, orphans
-from tracker.config.plugins import companies, load, names
-from tracker.plugin.contracts import Platform
+from tracker.config.plugins import companies, load, names, only_class
+from tracker.plugin.conformance import plugin_of
+from tracker.plugin.contracts import Carrier, Platform
 
 ROOT = Path(__file__).parents[2]
 MODULE = "from tracker.plugin.contracts import Carrier, Platform\nfrom tracker.domain.vocabulary import OrderStatus\n"
@@ -70,6 +72,25 @@ def test_a_collection_that_is_whole_is_fine_and_a_plugin_may_be_a_package(root: 
     for file in ("acme.py", "acme.csv"):
         (root / "carriers" / file).rename(root / "carriers" / "acme" / file.replace("acme.py", "__init__.py"))
     assert (lacking(root), orphans(root)) == ([], [])
+
+
+def test_a_package_is_a_plugin_whose_class_and_table_stand_in_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "a_package").mkdir()
+    (root / "a_package" / "read.py").write_text(
+        "from carriers import ups\nfrom tracker.plugin.contracts import read_codes\n"
+        "class Acme(ups.UPS):\n    codes = read_codes(__file__.replace('read', '__init__'))\n"
+    )
+    (root / "a_package" / "__init__.py").write_text(
+        "from carriers.ups import UPS\nfrom .read import Acme\nalso = Acme\n"
+    )
+    (root / "a_package" / "a_package.csv").write_text(
+        "space,code,wording,status,reason,evidence\ns,c,Done,delivered,,invented\n"
+    )
+    monkeypatch.syspath_prepend(root)
+    found = only_class(importlib.import_module("a_package"), Carrier)
+
+    assert (found.__name__, list(found.codes)) == ("Acme", [("s", "c")])  # type: ignore[attr-defined]
+    assert plugin_of("a_package") is found
 
 
 def cut(file: str) -> Callable[[Path], None]:

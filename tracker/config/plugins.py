@@ -10,7 +10,7 @@ from importlib.metadata import distributions, entry_points
 from types import ModuleType
 
 from tracker.domain.errors import ConfigError
-from tracker.plugin.contracts import Carrier, Platform, Source
+from tracker.plugin.contracts import Carrier, Platform, Source, defined_in
 
 GROUPS: dict[str, tuple[str, type[Source]]] = {
     "carriers": ("tracker.carriers", Carrier),
@@ -38,15 +38,15 @@ def load(package: str, name: str) -> type[Source]:
 
 
 def only_class(module: ModuleType, base: type[Source]) -> type[Source]:
-    """Return the one concrete subclass of `base` that a module defines."""
-    found = [
+    """Return the one concrete subclass of `base` that a module defines, or a package in any module of its own."""
+    found = {
         value
         for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
-    ]
+        if inspect.isclass(value) and issubclass(value, base) and defined_in(value, module.__name__)
+    }
     if len(found) != 1:
         raise ConfigError(f"plugin {module.__name__}: must define exactly one {base.__name__}, defines {len(found)}")
-    return found[0]
+    return found.pop()
 
 
 def companies() -> dict[str, str]:

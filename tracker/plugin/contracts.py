@@ -350,14 +350,20 @@ class Platform(Source):
         """Do a write. Twice must equal once: look before you write. Refused is final."""
 
 
+def defined_in(plugin: type, module: str) -> bool:
+    """Say whether a class is defined in a module, or in one of its parts where it is a package; what it imports is not."""
+    return f"{plugin.__module__}.".startswith(f"{module}.")
+
+
 def read_codes(module: str) -> dict[tuple[str, str], Meaning]:
-    """Load the code table beside a plugin module (`ups.py` -> `ups.csv`).
+    """Load the code table beside a plugin module (`ups.py` -> `ups.csv`, `acme/__init__.py` -> `acme/acme.csv`).
 
     Columns: space, code, wording, status (empty: moves nothing), reason, evidence. `returning` and `returned` travel on
     the leg back to the sender. Raises ValueError with file and line on an unknown word, a missing evidence or a
     duplicate.
     """
-    path = Path(module).with_suffix(".csv")
+    path = Path(module)
+    path = path.with_name(f"{path.parent.name if path.stem == '__init__' else path.stem}.csv")
     table: dict[tuple[str, str], Meaning] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from tracker.domain.facts import Payload
-from tracker.plugin.contracts import Answer, Carrier, Platform, Request, Source, Vault
+from tracker.plugin.contracts import Answer, Carrier, Platform, Request, Source, Vault, defined_in
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 KINDS = ("webhook", "poll", "read", "sweep")
@@ -86,15 +86,15 @@ class _Forgetful:
 
 
 def plugin_of(module: str) -> type[Source]:
-    """Return the one plugin class of a module. Raises AssertionError where there is not exactly one."""
+    """Return the one plugin class of a module or package. Raises AssertionError where there is not exactly one."""
     loaded = importlib.import_module(module)
-    found = [
+    found = {
         value
         for value in vars(loaded).values()
-        if inspect.isclass(value) and issubclass(value, Carrier | Platform) and value.__module__ == module
-    ]
+        if inspect.isclass(value) and issubclass(value, Carrier | Platform) and defined_in(value, module)
+    }
     assert len(found) == 1, f"{module} must define exactly one plugin, defines {found}"
-    return found[0]
+    return found.pop()
 
 
 def example_settings(plugin: type[Source], **more: Any) -> BaseModel:
