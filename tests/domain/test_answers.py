@@ -39,6 +39,8 @@ from tracker.domain.notices import estimate
 from tracker.domain.numbers import candidates
 from tracker.domain.policy import Calendar, Deadline, Owns, Policy, Silence, Span
 from tracker.domain.reconcile import aggregate, apply, reconcile
+from tracker.domain.reconcile.order_checks import ORDER_CHECKS
+from tracker.domain.reconcile.parcel_checks import PARCEL_CHECKS
 from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import (
     Act,
@@ -826,3 +828,41 @@ def test_what_is_passed_over_keeps_nothing_that_follows_from_counting(before: li
     after = scan_told(S.RETURNED, 60, correction=True)
     summary = summarize([*before, passed_over, after])
     assert (summary.status, summary.last_scan_at, summary.scans) == (S.RETURNED, after.instant, len(before) + 2)
+
+
+# which check yields to which
+
+
+@pytest.mark.parametrize("table", [ORDER_CHECKS, PARCEL_CHECKS])
+def test_a_check_stands_once_in_its_table_after_the_one_that_it_yields_to(table: tuple[Any, ...]) -> None:
+    kinds = [check.kind for check in table]
+
+    assert len(set(kinds)) == len(kinds)
+    for place, check in enumerate(table):
+        assert check.unless is None or check.unless in kinds[:place]
+
+
+@pytest.mark.parametrize("status", [status for status in S if not status.terminal])
+def test_of_the_clocks_of_standing_still_one_runs_in_each_status(status: S) -> None:
+    clocks = {K.LABEL_NEVER_SCANNED, K.PICKUP_EXPIRING, K.STUCK}
+
+    assert len([check for check in PARCEL_CHECKS if check.kind in clocks and status in check.of]) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "worse", "other"),
+    [
+        (told(O.SHIPPED, payment=P.PENDING), K.UNPAID_SHIPPED, K.UNPAID_PROCESSING),
+        (told(O.SHIPPED, payment=P.FAILED), K.FAILED_PAYMENT_DISPATCHED, K.PAYMENT_FAILED),
+        (told(O.CANCELLED, payment=P.REFUNDED), K.CANCELLED_BUT_MOVING, K.REFUNDED_BUT_MOVING),
+    ],
+)
+def test_of_two_findings_that_say_the_same_the_worse_is_told(one: Order, worse: K, other: K) -> None:
+    found = {
+        f.kind: f
+        for f in reconcile(one, [MOVING], replace(GUIDE, checks=GUIDE.checks - {K.REMEDY_IN_CUSTODY}), T0).findings
+    }
+
+    assert worse in found
+    assert other not in found
+    assert "also" not in found[worse].evidence

@@ -335,8 +335,7 @@ class _Reading:
             self.delivered_at = told.instant
         if self.taken_back is not None and _same(self.taken_back, to, told):
             # another scan of then tells the end: it was only told anew
-            if self.doubted_at == self.taken_back.gone_since:
-                self.doubted_at = self.undoubted
+            self.doubted_at = self.undoubted if self.doubted_at == self.taken_back.gone_since else self.doubted_at
             self.taken_back = None
 
 
