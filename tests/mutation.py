@@ -22,7 +22,7 @@ TARGETS = {
     "domain": ("tracker/domain/*.py tracker/domain/reconcile/*.py", "tests/domain tests/config/test_policy.py"),
     "verifiers": ("tracker/plugin/signatures.py", "tests/plugins tests/fuzz/test_any_input.py"),
     "claims": (
-        "tracker/store/queries.py tracker/pipeline/held.py",
+        "tracker/store/queries/*.py tracker/pipeline/held.py",
         "tests/pipeline/test_queries.py tests/pipeline/test_claims.py",
     ),
 }

@@ -1,0 +1,55 @@
+"""The statements that several parts of the pipeline share, one idea a module; said as `queries.claim(...)` by those who use them."""
+
+from tracker.store.queries.accounts import block, count_days, park
+from tracker.store.queries.claims import (
+    LEASE,
+    MOST_BYTES,
+    MOST_CRASHES,
+    backoff,
+    claim,
+    end,
+    in_turn,
+    release,
+    renew,
+    still_ours,
+)
+from tracker.store.queries.dialect import among, is_sqlite, locked, oldest, one_of, skip_locked, upsert
+from tracker.store.queries.findings import close_findings, open_findings
+from tracker.store.queries.payloads import payload_row, store_payloads
+from tracker.store.queries.reads import counts, orders_of, recovered
+from tracker.store.queries.rereads import ask_alone, hint
+from tracker.store.queries.rows import change, put
+
+__all__ = [
+    "LEASE",
+    "MOST_BYTES",
+    "MOST_CRASHES",
+    "among",
+    "ask_alone",
+    "backoff",
+    "block",
+    "change",
+    "claim",
+    "close_findings",
+    "count_days",
+    "counts",
+    "end",
+    "hint",
+    "in_turn",
+    "is_sqlite",
+    "locked",
+    "oldest",
+    "one_of",
+    "open_findings",
+    "orders_of",
+    "park",
+    "payload_row",
+    "put",
+    "recovered",
+    "release",
+    "renew",
+    "skip_locked",
+    "still_ours",
+    "store_payloads",
+    "upsert",
+]

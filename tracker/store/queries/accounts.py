@@ -1,0 +1,45 @@
+"""What is kept of an account: what came from it day by day, until when it rests, why it is parked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tracker.store.queries.rows import put
+from tracker.store.tables import account_days, accounts
+
+
+def count_days(connection: Connection, counted: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
+    """Add to what came from accounts on days: (account, day) to columns of `account_days`. The last lock but `accounts`."""
+    rows = [
+        {"account": account, "day": day, "payloads": 0, "polled_first": 0, "pushed_first": 0, **told}
+        for (account, day), told in sorted(counted.items())
+    ]
+    put(connection, account_days, rows, _added)
+
+
+def _added(insert: Any) -> Any:
+    names = ("payloads", "polled_first", "pushed_first")
+    more = {name: account_days.c[name] + insert.excluded[name] for name in names}
+    return insert.on_conflict_do_update(index_elements=["account", "day"], set_=more)
+
+
+def block(connection: Connection, account: str, until: datetime) -> None:
+    """Let an account rest until a moment (database time)."""
+    connection.execute(
+        accounts.update()
+        .where(
+            accounts.c.name == account,
+            sa.or_(accounts.c.blocked_until.is_(None), accounts.c.blocked_until < until),
+        )
+        .values(blocked_until=until)
+    )
+
+
+def park(connection: Connection, account: str, reason: str) -> None:
+    """Stop using an account until its credentials change."""
+    connection.execute(accounts.update().where(accounts.c.name == account).values(parked_reason=reason[:300]))

@@ -1,0 +1,52 @@
+"""What several parts read: the orders of parcels, what an outage hid, how much waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tracker.store.queries.dialect import among
+from tracker.store.tables import findings, fulfilment_shipments, fulfilments, inbox, outbox, rereads, scans, shipments
+
+
+def orders_of(connection: Connection, shipment_ids: Iterable[int]) -> sa.Select[tuple[int]]:
+    """Select the ids of the orders that shipments are linked to, each once."""
+    return (
+        sa.select(fulfilments.c.order_id)
+        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+        .where(among(connection, fulfilment_shipments.c.shipment_id, shipment_ids))
+        .distinct()
+    )
+
+
+def recovered(connection: Connection, since: datetime, until: datetime) -> list[Any]:
+    """List what an outage hid and was told within a day after it: (scan id, account, carrier, number, code, instant)."""
+    told = scans.c.first_seen_at
+    return list(connection.execute(
+        sa.select(scans.c.id, scans.c.account, shipments.c.carrier, shipments.c.number, scans.c.code, scans.c.text,
+                  scans.c.instant, told)
+        .join(shipments, shipments.c.id == scans.c.shipment_id)
+        .where(told >= until, told < until + timedelta(days=1), scans.c.instant >= since, scans.c.instant <= until)
+        .order_by(scans.c.id)
+    ))  # fmt: skip
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Count what waits and what died, by name; each from a partial index or a small table."""
+    found: dict[str, int] = {}
+    for name, table in (("inbox", inbox), ("outbox", outbox)):
+        rows = connection.execute(
+            sa.select(table.c.state, sa.func.count())
+            .where(table.c.state.in_(["pending", "dead"]))
+            .group_by(table.c.state)
+        )
+        found.update({f"{name}_{state}": count for state, count in rows})
+    found["rereads"] = connection.execute(sa.select(sa.func.count()).select_from(rereads)).scalar_one()
+    found["findings_open"] = connection.execute(
+        sa.select(sa.func.count()).select_from(findings).where(findings.c.closed_at.is_(None))
+    ).scalar_one()
+    return found
