@@ -79,16 +79,23 @@ def may(
     rank, now = to.rank, order.status.rank
     if rank is not None and now is not None and rank < now:
         return no("no_step_back", "`tracker correct ORDER STATUS --reason ... --override`")
-    if owner is not Owner.SELLER and rank is not None:
-        told = last_scan(shipments)
-        custody = [s for s in shipments if s.summary.custody_at is not None]
-        if to.reaches(O.SHIPPED) and not custody:
-            return no("not_handed_over", "a scan of the carrier", **told)
-        if to is O.DELIVERED and order.partial:
-            return no("order_partly_read", WHOLE, **told)
-        if to is O.DELIVERED and not all(s.summary.status is S.DELIVERED for s in custody):
-            return no("carrier_has_not_delivered", "the carrier's delivered", **told)
-    return Gate(True, "open", {**facts, **last_scan(shipments)})
+    told = last_scan(shipments)
+    unseen = _unseen(order, shipments, to) if owner is not Owner.SELLER and rank is not None else None
+    if unseen is not None:
+        return no(*unseen, **told)
+    return Gate(True, "open", {**facts, **told})
+
+
+def _unseen(order: Order, shipments: Sequence[Shipment], to: OrderStatus) -> tuple[str, str] | None:
+    """Return the rule, and what it needs, by which nobody says of the parcels what no carrier has seen; None: they saw it."""
+    custody = [s for s in shipments if s.summary.custody_at is not None]
+    if to.reaches(O.SHIPPED) and not custody:
+        return "not_handed_over", "a scan of the carrier"
+    if to is O.DELIVERED and order.partial:
+        return "order_partly_read", WHOLE
+    if to is O.DELIVERED and not all(s.summary.status is S.DELIVERED for s in custody):
+        return "carrier_has_not_delivered", "the carrier's delivered"
+    return None
 
 
 def _cancel(

@@ -217,9 +217,8 @@ def _overdue(_case: Case, parcel: Shipment) -> Stands:
 def _silence(case: Case, parcel: Shipment) -> Silence:
     """Return how long silence is normal for a parcel."""
     order = case.order
-    fulfilment = next((f for f in order.fulfilments if any(p.number == parcel.number for p in f.parcels)), None)
-    lane = f"{parcel.summary.origin}-{order.ships_to}"
-    return case.policy.silence_for(parcel.carrier, fulfilment.service if fulfilment else "", lane)
+    service = next((f.service for f in order.fulfilments for p in f.parcels if p.number == parcel.number), "")
+    return case.policy.silence_for(parcel.carrier, service, f"{parcel.summary.origin}-{order.ships_to}")
 
 
 PARCEL_CHECKS = (
