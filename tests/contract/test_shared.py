@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tracker.domain.facts import Action, Order, Parcel, Parcels, Payload, Place, Refs, Report, Since
-from tracker.domain.numbers import FORMATS, clean
+from tracker.domain.formats import FORMATS
+from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
 from tracker.plugin.conformance import AT, example_settings, plugin_of
 from tracker.plugin.contracts import Answer, Request
