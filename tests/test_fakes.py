@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tracker.clock import PlayClock
 from tracker.config import plugins
-from tracker.daemon.play import load_scenario
+from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import ConfigError
 from tracker.sandbox import find, scenario
+from tracker.sandbox.generic import GenericCarrier
+from tracker.sandbox.town import Town
 
 ACME = """
 from tracker.sandbox.base import Carrier
@@ -83,8 +88,126 @@ def test_without_a_fake_a_plugin_cannot_be_played(tmp_path: Path) -> None:
         load(tmp_path, "{at: +0h, scan: {account: acme, number: '1'}}")
 
 
+def test_a_whole_answer_is_nothing_for_a_fake_that_makes_its_own(acme: Path) -> None:
+    with pytest.raises(ConfigError, match=r"steps\.0\.scan\.body: a carrier that `serves` describes needs it, and only such"):
+        load(acme.parent, "{at: +0h, scan: {account: dhl, number: '1', body: {}}}")
+
+
 def test_a_module_with_two_fakes_is_refused(acme: Path) -> None:
     acme.write_text(ACME + ACME.replace("AcmeServer", "AnotherServer"))
 
     with pytest.raises(ConfigError, match="sandbox acme_sandbox: must define exactly one fake server, defines 2"):
         find.fakes()
+
+
+# a carrier without a fake of its own
+
+ONE, TWO, NEW = "00340434161094042557", "00340434161094042588", "1"
+PATH = {"path": "/v1/track/{number}", "unknown": {"error": "no {number}"}, "unknown_status": 404}
+QUERY = {
+    "path": "/v2/track",
+    "number": "query.numbers",
+    "batch": 2,
+    "into": "out.parcels",
+    "unknown": {"no": "{number}"},
+}
+BODY = {**QUERY, "path": "/v3/track", "method": "POST", "number": "body.asked.*.number"}
+DESCRIBED = """
+scenario: described
+accounts: {dhl: {uses: dhl, serves: {settings: {base_url: "{url}", api_key: "{key}"}, calls: [CALL]}}}
+steps:
+  - {at: +0h, place: {order: "#1"}}
+  - {at: +1h, ship: {order: "#1", company: DHL, numbers: ["00340434161094042557"]}}
+  - {at: +1h, scan: {account: dhl, number: "00340434161094042557", SCAN}}
+"""
+
+
+@pytest.fixture
+def described() -> Iterator[tuple[GenericCarrier, httpx.Client]]:
+    serves = scenario.Serves(
+        settings={}, headers={"x-key": "right"}, token="/token", calls=[scenario.Call(**call) for call in (PATH, QUERY, BODY)]
+    )  # fmt: skip
+    server = GenericCarrier("acme", PlayClock(datetime(2026, 11, 2, tzinfo=UTC)), serves)
+    for number in (ONE, TWO):
+        server.history[number] += [{"body": "old"}, {"body": {"parcel": number}}]
+    town = Town([server])
+    with httpx.Client(base_url=f"http://127.0.0.1:{town.start()}/acme", trust_env=False) as client:
+        token = client.post("/token", auth=("sandbox", "right")).json()["access_token"]
+        client.headers = {"x-key": "right", "authorization": f"Bearer {token}"}
+        yield server, client
+    town.stop()
+
+
+def test_a_described_carrier_gives_the_answer_that_the_scenario_holds(described) -> None:
+    server, client = described
+    assert client.get(f"/v1/track/{ONE}").json() == {"parcel": ONE}
+    unknown = client.get(f"/v1/track/{NEW}")
+    assert (unknown.status_code, unknown.json()) == (404, {"error": "no 1"})
+    both = {"out": {"parcels": [{"parcel": ONE}, {"no": NEW}]}}
+    assert client.get(f"/v2/track?numbers={ONE},{NEW}").json() == both
+    assert client.post("/v3/track", json={"asked": [{"number": ONE}, {"number": NEW}]}).json() == both
+    assert server.calls["track"] == 4
+    assert server.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "json", "status", "said"),
+    [
+        ("GET", f"/v4/track/{ONE}", None, 404, f"GET /v4/track/{ONE} is no call that it serves"),
+        ("POST", f"/v1/track/{ONE}", None, 404, f"POST /v1/track/{ONE} is no call that it serves"),
+        ("GET", "/v2/track", None, 400, "GET /v2/track with 0 numbers, expected 1 to 2"),
+        ("GET", "/v2/track?numbers=1,2,3", None, 400, "GET /v2/track with 3 numbers, expected 1 to 2"),
+        ("POST", "/v3/track", {"asked": [{"number": "1"}] * 3}, 400, "POST /v3/track with 3 numbers, expected 1 to 2"),
+        ("POST", "/v3/track", {"asked": {"number": "1"}}, 400, "POST /v3/track with 0 numbers, expected 1 to 2"),
+        ("POST", "/v3/track", None, 400, "POST /v3/track with 0 numbers, expected 1 to 2"),
+    ],
+)  # fmt: skip
+def test_a_described_carrier_refuses_another_path_method_or_batch_and_tells(
+    described, method: str, path: str, json: object, status: int, said: str
+) -> None:
+    server, client = described
+    assert [client.request(method, path, json=json).status_code for _ in range(2)] == [status] * 2
+
+    assert server.complaints == [said]
+
+
+def test_a_described_carrier_refuses_a_wrong_key_and_a_token_that_ended(described) -> None:
+    server, client = described
+    form = {"client_id": "sandbox", "client_secret": "right"}
+    assert client.post("/token", auth=("sandbox", "wrong")).status_code == 401
+    assert client.post("/token", data=form).status_code == 200
+    assert client.get(f"/v1/track/{ONE}", headers={"x-key": "wrong"}).status_code == 401
+    server.on_fault(scenario.Fault(server="acme", kind="expire_tokens"), server.clock())
+    assert client.get(f"/v1/track/{ONE}").status_code == 401
+    assert server.complaints == [], "a wrong key is a play's own business"
+
+
+def test_a_call_that_is_not_described_is_a_difference_of_the_play(tmp_path: Path) -> None:
+    text = DESCRIBED.replace("CALL", "{path: '/v9/{number}'}").replace("SCAN", "body: {}")
+    (tmp_path / "s.yaml").write_text(text)
+
+    (wrong,) = Player(load_scenario(tmp_path / "s.yaml")).play().differences
+    assert wrong == "dhl refused a call: GET /track/shipments is no call that it serves"
+
+
+@pytest.mark.parametrize(
+    ("call", "scan", "said"),
+    [
+        (
+            "{path: '/v9/{number}'}",
+            "code: x",
+            "scan.body: a carrier that `serves` describes needs it, and only such a one",
+        ),
+        ("{path: /v9}", "body: {}", "the number stands in the path as {number}, or `number` says where"),
+        ("{path: /v9, number: query.n, batch: 2}", "body: {}", "several numbers need a list: `into` says where"),
+        ("{path: '/v9/{number}'}", "body: {}, via: webhook", "scan.via: dhl sends no webhooks: nobody would be told"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused_with_its_place(
+    tmp_path: Path, call: str, scan: str, said: str
+) -> None:
+    (tmp_path / "s.yaml").write_text(DESCRIBED.replace("CALL", call).replace("SCAN", scan))
+
+    with pytest.raises(ConfigError, match=r"s\.yaml:\d+:\d+: ") as refused:
+        load_scenario(tmp_path / "s.yaml")
+    assert said in str(refused.value)

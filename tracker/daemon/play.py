@@ -67,4 +67,6 @@ class Player(Course):
         end = max((self.scenario.moment(step.at) for step in self.scenario.steps), default=self.scenario.start)
         self.run(end + (self.scenario.lasts or timedelta(hours=1)), self._watch)
         self.result.differences += check(self, self.scenario.expect)
+        for name, server in self.stage.servers.items():
+            self.result.differences += [f"{name} refused a call: {said}" for said in server.complaints]
         self.result.polls = sum(server.calls["track"] for server in self.stage.servers.values())

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from tracker.config.yamlfile import read
 from tracker.domain.errors import ConfigError
 from tracker.sandbox import find
-from tracker.sandbox.scenario import Expect, Scenario, Step
+from tracker.sandbox.generic import GenericCarrier
+from tracker.sandbox.scenario import CarrierUsed, Expect, Scenario, Step, StoreUsed
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -51,24 +52,24 @@ def _named(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str | int, ..
 
 def _ignored(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str, ...], str]]:
     """Name what the server of a step does not know, and would pass over in silence."""
-    used = {**{n: a.uses for n, a in scenario.accounts.items()}, **{n: s.uses for n, s in scenario.stores.items()}}
+    used: dict[str, CarrierUsed | StoreUsed] = {**scenario.accounts, **scenario.stores}
     name, action = step.action
     whose = next((getattr(action, f) for f in ("account", "store", "server") if hasattr(action, f)), None)
-    uses = used.get(whose or "")
-    if uses is None:
+    server = used.get(whose or "")
+    if server is None:
         return
-    if (
-        name == "scan"
-        and action.via == "webhook"
-        and (not find.fakes()[uses].pushes or not scenario.accounts[action.account].webhooks)
-    ):
+    described = isinstance(server, CarrierUsed) and server.serves is not None
+    fake = GenericCarrier if described else find.fakes()[server.uses]
+    if name == "scan" and action.via == "webhook" and not (fake.pushes and server.webhooks):
         yield (name, "via"), f"{action.account} sends no webhooks: nobody would be told"
+    if name == "scan" and described is not ("body" in action.model_fields_set):
+        yield (name, "body"), "a carrier that `serves` describes needs it, and only such a one"
     said = {name: (name,), **{f"{name}.{field_}": (name, field_) for field_ in action.model_fields_set}}
     if name == "fault":
         said[f"fault {action.kind}"] = (name, "kind")
     for key, where in said.items():
-        if uses not in (known := find.only().get(key, [uses])):
-            yield where, f"{uses} does not know it: only {', '.join(known)}"
+        if key not in fake.knows and (known := find.only().get(key)):
+            yield where, f"{server.uses} does not know it: only {', '.join(known)}"
 
 
 def _absent(scenario: Scenario) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from tracker.clock import PlayClock
 from tracker.sandbox import find
 from tracker.sandbox.base import Carrier
+from tracker.sandbox.generic import GenericCarrier
 from tracker.sandbox.scenario import Scenario
 from tracker.sandbox.shop import Shop
 from tracker.sandbox.town import Town
@@ -33,7 +34,10 @@ class Stage:
         self._hooks = {name: secrets.token_urlsafe(24) for name in self.tokens}
         fakes = find.fakes()
         self.carriers: dict[str, Carrier] = {
-            name: fakes[used.uses](name, clock, hook=self._hooks[name]) for name, used in scenario.accounts.items()
+            name: fakes[used.uses](name, clock, hook=self._hooks[name])
+            if used.serves is None
+            else GenericCarrier(name, clock, used.serves)
+            for name, used in scenario.accounts.items()
         }
         self.shops: dict[str, Shop] = {
             name: fakes[used.uses](name, clock, hook=self._hooks[name], used=used)

@@ -131,6 +131,7 @@ class Server:
         self.faults = Faults(clock)
         self.calls: dict[str, int] = defaultdict(int)
         self.outgoing: list[Outgoing] = []
+        self.complaints: list[str] = []  # of calls that nobody should have made: each is a difference of the play
         self.key, self.hook = key, hook
         self._ids = itertools.count(1)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from tracker.domain.vocabulary import (
     Act,
@@ -51,11 +51,11 @@ When = Annotated[timedelta | datetime, BeforeValidator(_when, json_schema_input_
 Span = Annotated[timedelta, BeforeValidator(_when, json_schema_input_type=str)]
 
 
-def _named(kind: find.Kind) -> Callable[[Any], Any]:
-    """Make the check of a word that names a plugin which has a fake server."""
+def _named(kind: find.Kind) -> Callable[[Any, ValidationInfo], Any]:
+    """Make the check of a word that names a plugin which has a fake server, or whose calls the scenario describes."""
 
-    def check(value: Any) -> Any:
-        if value not in (known := find.names(kind)):
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("serves") is None and value not in (known := find.names(kind)):
             raise ValueError(f"Input should be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}")
         return value
 
@@ -108,6 +108,9 @@ class Scan(_Part):
     edd: When | None = None
     via: Literal["both", "poll", "webhook"] = Field("both", description="How it can be learnt.")
     webhook: Send = Send()
+    body: Any = Field(
+        None, description="Where the account has `serves`: the carrier's whole answer about the number from now on."
+    )
 
 
 class ItemPlaced(_Part):
@@ -433,9 +436,51 @@ class Expect(_Part):
     calls: dict[str, int] = Field({}, description="At least so many calls, by server/operation.")
 
 
+class Call(_Part):
+    """A call about numbers that a carrier answers, where the scenario describes them."""
+
+    path: str = Field(pattern=r"^/", description="Such as /v1/track/{number}.")
+    method: Literal["GET", "POST"] = "GET"
+    number: str = Field(
+        "path.number",
+        pattern=r"^(path\.number|(query|body)\..+)$",
+        description="Where numbers stand, in the path or elsewhere: query.NAME, body.items.*.number.",
+    )
+    batch: int = Field(1, ge=1, description="The most numbers of a call.")
+    into: str = Field(
+        "", description="Where an answer lists those about its numbers, such as output.results; nothing: it is the one."
+    )
+    unknown: Any = Field({}, description="The answer about a number that was never scanned; {number} stands for it.")
+    unknown_status: int = Field(200, ge=200, le=599, description="Its HTTP status, where a call asks for one number.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Call:
+        if ("{number}" in self.path) is not (self.number == "path.number"):
+            raise ValueError("the number stands in the path as {number}, or `number` says where")
+        if self.batch > 1 and not self.into:
+            raise ValueError("several numbers need a list: `into` says where")
+        return self
+
+
+class Serves(_Part):
+    """What a carrier without a fake server of its own answers to. Any other call is refused, and a difference of the play."""
+
+    settings: dict[str, Any] = Field(
+        description="Its settings in the YAML; {url} and {key} stand for its address and its key."
+    )
+    headers: dict[str, str] = Field({}, description="What each call must carry; the right key is `right`.")
+    token: str = Field(
+        "", pattern=r"^(/.*)?$", description="Where tokens are handed out for client id sandbox and the key."
+    )
+    calls: tuple[Call, ...] = Field(min_length=1)
+
+
 class CarrierUsed(_Part):
     """A carrier account of the play. `webhooks: false`: it answers polls only."""
 
+    serves: Serves | None = Field(
+        None, description="Its calls, where it has no fake server of its own (or another is wanted)."
+    )
     uses: CarrierName
     webhooks: bool = True
     secret: Literal["right", "wrong"] = Field("right", description="wrong: the credentials in our YAML are wrong.")
