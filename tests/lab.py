@@ -23,8 +23,8 @@ from tracker.sandbox.fakes.easypost import EasyPostServer
 from tracker.sandbox.fakes.rest import RestServer
 from tracker.sandbox.fakes.shopify import ShopifyServer
 from tracker.sandbox.fakes.ups import UPSServer
-from tracker.sandbox.scenario import StoreUsed
 from tracker.sandbox.town import Town
+from tracker.sandbox.used import StoreUsed
 from tracker.store import tables
 from tracker.store.codec import SUMMARY, dump
 

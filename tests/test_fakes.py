@@ -14,7 +14,7 @@ from tracker.clock import PlayClock
 from tracker.config import plugins
 from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import ConfigError
-from tracker.sandbox import find, scenario
+from tracker.sandbox import find, scenario, used
 from tracker.sandbox.generic import GenericCarrier
 from tracker.sandbox.town import Town
 
@@ -89,7 +89,9 @@ def test_without_a_fake_a_plugin_cannot_be_played(tmp_path: Path) -> None:
 
 
 def test_a_whole_answer_is_nothing_for_a_fake_that_makes_its_own(acme: Path) -> None:
-    with pytest.raises(ConfigError, match=r"steps\.0\.scan\.body: a carrier that `serves` describes needs it, and only such"):
+    with pytest.raises(
+        ConfigError, match=r"steps\.0\.scan\.body: a carrier that `serves` describes needs it, and only such"
+    ):
         load(acme.parent, "{at: +0h, scan: {account: dhl, number: '1', body: {}}}")
 
 
@@ -124,8 +126,8 @@ steps:
 
 @pytest.fixture
 def described() -> Iterator[tuple[GenericCarrier, httpx.Client]]:
-    serves = scenario.Serves(
-        settings={}, headers={"x-key": "right"}, token="/token", calls=[scenario.Call(**call) for call in (PATH, QUERY, BODY)]
+    serves = used.Serves(
+        settings={}, headers={"x-key": "right"}, token="/token", calls=[used.Call(**call) for call in (PATH, QUERY, BODY)]
     )  # fmt: skip
     server = GenericCarrier("acme", PlayClock(datetime(2026, 11, 2, tzinfo=UTC)), serves)
     for number in (ONE, TWO):

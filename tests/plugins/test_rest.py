@@ -511,7 +511,7 @@ def test_a_ping_asks_whether_the_token_is_known(world, make) -> None:
 def test_the_fixtures_and_the_sandbox_speak_the_published_document() -> None:
     from tracker.clock import PlayClock
     from tracker.sandbox.fakes.rest import RestServer
-    from tracker.sandbox.scenario import StoreUsed
+    from tracker.sandbox.used import StoreUsed
 
     jsonschema.validate(
         json.loads((FIXTURES / "order.read.json").read_text(encoding="utf-8"))["order"] | {"tags": []}, schema("Order")

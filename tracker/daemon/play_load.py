@@ -11,7 +11,8 @@ from tracker.config.yamlfile import read
 from tracker.domain.errors import ConfigError
 from tracker.sandbox import find
 from tracker.sandbox.generic import GenericCarrier
-from tracker.sandbox.scenario import CarrierUsed, Expect, Scenario, Step, StoreUsed
+from tracker.sandbox.scenario import Expect, Scenario, Step
+from tracker.sandbox.used import CarrierUsed, StoreUsed
 
 
 def load_scenario(path: Path) -> Scenario:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker.sandbox.base import Clock, OAuthCarrier, Outgoing, as_json
-from tracker.sandbox.scenario import Call, Serves
+from tracker.sandbox.used import Call, Serves
 
 METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"]
 

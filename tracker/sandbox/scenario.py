@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from tracker.domain.vocabulary import (
     Act,
@@ -25,56 +23,11 @@ from tracker.domain.vocabulary import (
     StatementKind,
     TrackingState,
 )
-from tracker.sandbox import find
-
-_OFFSET = re.compile(r"\+?\s*(?:(\d{1,9})d\s*)?(?:(\d{1,9})h\s*)?(?:(\d{1,9})m\s*)?(?:(\d{1,9})s)?", re.ASCII)
-
-
-def _when(value: Any) -> Any:
-    """Read `+2d 3h 30m` as time since the start, or an ISO moment."""
-    if isinstance(value, str):
-        match = _OFFSET.fullmatch(value.strip())
-        if match and any(match.groups()):
-            days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-            return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        if value.strip() in ("+0", "0", "+0s"):
-            return timedelta(0)
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError("must be a time such as '+2d 3h' or 2026-11-02T09:00:00Z") from None
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return value
+from tracker.sandbox.parts import Part, Span, When
+from tracker.sandbox.used import CarrierUsed, StoreUsed
 
 
-When = Annotated[timedelta | datetime, BeforeValidator(_when, json_schema_input_type=str)]
-Span = Annotated[timedelta, BeforeValidator(_when, json_schema_input_type=str)]
-
-
-def _named(kind: find.Kind) -> Callable[[Any, ValidationInfo], Any]:
-    """Make the check of a word that names a plugin which has a fake server, or whose calls the scenario describes."""
-
-    def check(value: Any, info: ValidationInfo) -> Any:
-        if info.data.get("serves") is None and value not in (known := find.names(kind)):
-            raise ValueError(f"Input should be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}")
-        return value
-
-    return check
-
-
-CarrierName = Annotated[
-    str, BeforeValidator(_named("carrier")), Field(json_schema_extra=lambda s: s.update(enum=find.names("carrier")))
-]
-ShopName = Annotated[
-    str, BeforeValidator(_named("shop")), Field(json_schema_extra=lambda s: s.update(enum=find.names("shop")))
-]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Send(_Part):
+class Send(Part):
     """How the webhook of a scan travels."""
 
     times: int = Field(1, ge=0, le=100, description="Copies sent, byte for byte the same.")
@@ -82,7 +35,7 @@ class Send(_Part):
     signed: Literal["right", "wrong", "absent"] = Field("right", description="Whether its proof is right.")
 
 
-class Scan(_Part):
+class Scan(Part):
     """The carrier scans a parcel. `code` and its neighbours are the carrier's own words, as on its wire.
 
     UPS: `type` (I, D, X, M), `letters`, `code` (3 digits). DHL: `type` is statusCode, `code` the fine status, `service`.
@@ -113,7 +66,7 @@ class Scan(_Part):
     )
 
 
-class ItemPlaced(_Part):
+class ItemPlaced(Part):
     """A line of an order. Not on Shopify's sandbox."""
 
     ref: str
@@ -123,7 +76,7 @@ class ItemPlaced(_Part):
     shippable: bool = True
 
 
-class Place(_Part):
+class Place(Part):
     """Somebody places an order. What stands below `status` is for `rest` stores; `items` for BigCommerce too."""
 
     order: str
@@ -142,7 +95,7 @@ class Place(_Part):
     verified: bool = False
 
 
-class Ship(_Part):
+class Ship(Part):
     """Somebody ships an order: one fulfilment with its numbers. On a `rest` store it sets no status but `status`."""
 
     order: str
@@ -156,19 +109,19 @@ class Ship(_Part):
     service: str = ""
 
 
-class Edit(_Part):
+class Edit(Part):
     """Somebody changes an order in the shop. `set` holds the platform's own fields and words."""
 
     order: str
     store: str = "shop"
     by: str = "seller"
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field({})
     event: str | None = Field(None, description="A fulfilment event that another app writes.")
     numbers: tuple[str, ...] | None = Field(None, description="Replace the newest fulfilment's numbers.")
     company: str = ""
 
 
-class Cancel(_Part):
+class Cancel(Part):
     """Somebody cancels an order, or pieces of one of its items (all that are left by default)."""
 
     order: str
@@ -178,7 +131,7 @@ class Cancel(_Part):
     quantity: int | None = Field(None, ge=1)
 
 
-class Refund(_Part):
+class Refund(Part):
     """Somebody gives money back: for the order (the payment's word changes), or for pieces of an item."""
 
     order: str
@@ -189,7 +142,7 @@ class Refund(_Part):
     status: str | None = Field(None, description="The payment's word; refunded by default, nothing for an item.")
 
 
-class Pay(_Part):
+class Pay(Part):
     """The payment changes; `status` is the platform's own word."""
 
     order: str
@@ -197,7 +150,7 @@ class Pay(_Part):
     status: str | None = Field(None, description="Paid by default.")
 
 
-class LeftCheckout(_Part):
+class LeftCheckout(Part):
     """Somebody leaves a checkout of a `rest` store, or (recovered) takes it up again."""
 
     ref: str
@@ -206,7 +159,7 @@ class LeftCheckout(_Part):
     recovered: bool = False
 
 
-class Say(_Part):
+class Say(Part):
     """A person speaks, as `tracker note | record | correct` do."""
 
     order: str
@@ -219,7 +172,7 @@ class Say(_Part):
     to_shop: bool = False
 
 
-class May(_Part):
+class May(Part):
     """A gate is asked, as `tracker may` does, and must answer so."""
 
     order: str
@@ -230,7 +183,7 @@ class May(_Part):
     rule: str | None = None
 
 
-class Dismiss(_Part):
+class Dismiss(Part):
     """A person closes the open findings of a kind, with a reason, or snoozes them."""
 
     kind: FindingKind
@@ -239,7 +192,7 @@ class Dismiss(_Part):
     by: str = "ops"
 
 
-class Withdraw(_Part):
+class Withdraw(Part):
     """The carrier's answers no longer hold the scans of that code; nothing stands in their place."""
 
     account: str
@@ -253,7 +206,7 @@ FaultKind = Literal[
 ]  # fmt: skip
 
 
-class Fault(_Part):
+class Fault(Part):
     """A server does something wrong, `times` times or `for` a while."""
 
     server: str
@@ -280,7 +233,7 @@ class Fault(_Part):
         return self
 
 
-class Says(_Part):
+class Says(Part):
     """A command is run as a process at this moment, with the play's own configuration, and must end and say so."""
 
     run: str = Field(min_length=1, description="The arguments after `tracker`, as a shell takes them.")
@@ -302,7 +255,7 @@ class Says(_Part):
         return self
 
 
-class Wire(_Part):
+class Wire(Part):
     """Post a body as it is, with the account's right (or wrong) proof."""
 
     account: str
@@ -311,7 +264,7 @@ class Wire(_Part):
     status: int = Field(200, description="The answer it must get.")
 
 
-class Step(_Part):
+class Step(Part):
     """One thing that happens. Exactly one of the actions."""
 
     at: When
@@ -347,7 +300,7 @@ class Step(_Part):
         return name, getattr(self, name)
 
 
-class ParcelExpected(_Part):
+class ParcelExpected(Part):
     """What must be known of a parcel."""
 
     status: ShippingStatus | None = None
@@ -356,20 +309,20 @@ class ParcelExpected(_Part):
     place: str | None = Field(None, description="The last known place contains this.")
 
 
-class OrderExpected(_Part):
+class OrderExpected(Part):
     """What must be known of an order."""
 
     status: OrderStatus | None = None
     payment: PaymentStatus | None = None
     raw_status: str | None = Field(None, description="The platform's own word, as it stands in the shop.")
     owner: Owner | None = None
-    parcels: dict[str, ParcelExpected] = {}
+    parcels: dict[str, ParcelExpected] = Field({})
     rules: tuple[str, ...] = Field((), description="Rules that the last decision must name.")
     shows: dict[str, Any] = Field({}, description="Parts of what `tracker show --json` shows of it.")
     urgent: Literal["urgent", "warning", "info", "none"] | None = Field(None, description="The worst open finding.")
 
 
-class FindingExpected(_Part):
+class FindingExpected(Part):
     """A finding that must have been opened; `open` says whether it still is."""
 
     kind: FindingKind
@@ -384,7 +337,7 @@ class FindingExpected(_Part):
     closed: When | None = Field(None, description="Closed at this time, to the hour.")
 
 
-class WriteExpected(_Part):
+class WriteExpected(Part):
     """A write that the platform must have logged; `may`: an unlucky order of arrival may skip it."""
 
     order: str
@@ -397,7 +350,7 @@ class WriteExpected(_Part):
     times: int = Field(1, ge=1)
 
 
-class NoticeExpected(_Part):
+class NoticeExpected(Part):
     """A notice that the sink must hold, once."""
 
     order: str
@@ -407,7 +360,7 @@ class NoticeExpected(_Part):
     text: str = Field("", description="The text contains this.")
 
 
-class DriftExpected(_Part):
+class DriftExpected(Part):
     """A row of `tracker drift`."""
 
     order: str
@@ -421,10 +374,10 @@ class DriftExpected(_Part):
     since: When | None = Field(None, description="Since this time, to the hour.")
 
 
-class Expect(_Part):
+class Expect(Part):
     """What must hold: now (as a step) or at the end. Lists are complete: what is not listed must not be there."""
 
-    orders: dict[str, OrderExpected] = {}
+    orders: dict[str, OrderExpected] = Field({})
     unmatched: dict[str, ParcelExpected] = Field({}, description="Parcels without an order, by number.")
     findings: tuple[FindingExpected, ...] | None = None
     writes: tuple[WriteExpected, ...] | None = None
@@ -436,82 +389,14 @@ class Expect(_Part):
     calls: dict[str, int] = Field({}, description="At least so many calls, by server/operation.")
 
 
-class Call(_Part):
-    """A call about numbers that a carrier answers, where the scenario describes them."""
-
-    path: str = Field(pattern=r"^/", description="Such as /v1/track/{number}.")
-    method: Literal["GET", "POST"] = "GET"
-    number: str = Field(
-        "path.number",
-        pattern=r"^(path\.number|(query|body)\..+)$",
-        description="Where numbers stand, in the path or elsewhere: query.NAME, body.items.*.number.",
-    )
-    batch: int = Field(1, ge=1, description="The most numbers of a call.")
-    into: str = Field(
-        "", description="Where an answer lists those about its numbers, such as output.results; nothing: it is the one."
-    )
-    unknown: Any = Field({}, description="The answer about a number that was never scanned; {number} stands for it.")
-    unknown_status: int = Field(200, ge=200, le=599, description="Its HTTP status, where a call asks for one number.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Call:
-        if ("{number}" in self.path) is not (self.number == "path.number"):
-            raise ValueError("the number stands in the path as {number}, or `number` says where")
-        if self.batch > 1 and not self.into:
-            raise ValueError("several numbers need a list: `into` says where")
-        return self
-
-
-class Serves(_Part):
-    """What a carrier without a fake server of its own answers to. Any other call is refused, and a difference of the play."""
-
-    settings: dict[str, Any] = Field(
-        description="Its settings in the YAML; {url} and {key} stand for its address and its key."
-    )
-    headers: dict[str, str] = Field({}, description="What each call must carry; the right key is `right`.")
-    token: str = Field(
-        "", pattern=r"^(/.*)?$", description="Where tokens are handed out for client id sandbox and the key."
-    )
-    calls: tuple[Call, ...] = Field(min_length=1)
-
-
-class CarrierUsed(_Part):
-    """A carrier account of the play. `webhooks: false`: it answers polls only."""
-
-    serves: Serves | None = Field(
-        None, description="Its calls, where it has no fake server of its own (or another is wanted)."
-    )
-    uses: CarrierName
-    webhooks: bool = True
-    secret: Literal["right", "wrong"] = Field("right", description="wrong: the credentials in our YAML are wrong.")
-
-
-class StoreUsed(_Part):
-    """A store of the play."""
-
-    uses: ShopName = "shopify"
-    words: Literal["kingston", "kartrocket", "marketplace-guide", "own"] = Field(
-        "own", description="rest only: the words of its statuses; own are ours."
-    )
-    statuses: dict[str, OrderStatus] = Field({}, description="rest only: more words, as the YAML maps them.")
-    webhooks: bool = Field(True, description="false: the shop sends no hooks; its sweeps tell.")
-    mode: Literal["observe", "write"] = "write"
-    policy: dict[str, Any] = Field({}, description="preset and overrides, as in the YAML.")
-    settings: dict[str, Any] = Field({}, description="More settings of the plugin, such as completed_is_delivered.")
-    sweep_every: str = "1h"
-    writes_per_hour: int = 1000
-    secret: Literal["right", "wrong"] = "right"
-    existing: bool = Field(False, description="Its first orders are there before the store is connected.")
-
-
-class Scenario(_Part):
+class Scenario(Part):
     """A whole play."""
 
     scenario: str
     about: str = ""
     start: datetime = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-    accounts: dict[str, CarrierUsed] = {}
-    stores: dict[str, StoreUsed] = {"shop": StoreUsed()}
+    accounts: dict[str, CarrierUsed] = Field({})
+    stores: dict[str, StoreUsed] = Field({"shop": StoreUsed()})
     steps: tuple[Step, ...]
     watch: dict[str, Any] = Field({}, description="The section watch: of the YAML: slowdown, silent webhooks.")
     lasts: Span | None = Field(None, description="How long to go on after the last step; 1h by default.")

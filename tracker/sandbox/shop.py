@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from tracker.sandbox.base import Clock, Outgoing, Server
-from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship, StoreUsed
+from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship
+from tracker.sandbox.used import StoreUsed
 
 Parcels = list[dict[str, str]]
 AS_USUAL = StoreUsed()

@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker.sandbox.base import Clock, Outgoing, as_json
-from tracker.sandbox.scenario import Place, StoreUsed
+from tracker.sandbox.scenario import Place
 from tracker.sandbox.shop import AS_USUAL, StatusShop, items_of
+from tracker.sandbox.used import StoreUsed
 
 QUOTA = 450  # calls in a window
 LABELS = {

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker.sandbox.base import Clock, as_json, next_page
-from tracker.sandbox.scenario import LeftCheckout, Place, StoreUsed
+from tracker.sandbox.scenario import LeftCheckout, Place
 from tracker.sandbox.shop import AS_USUAL, StatusShop, items_of
+from tracker.sandbox.used import StoreUsed
 
 WORDS: dict[str, list[str]] = {
     "kingston": [

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker.sandbox.base import Clock, Outgoing, as_json, next_page
-from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship, StoreUsed
+from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship
 from tracker.sandbox.shop import AS_USUAL, Shop, parcels
+from tracker.sandbox.used import StoreUsed
 
 EVENTS = frozenset(
     [
