@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.lab import START, UPS, USPS, H, Lab
+from tracker.cli import listing
 from tracker.cli import main as main_
-from tracker.cli import ops as ops_cli
 from tracker.config.load import load_config
 from tracker.domain.errors import TrackerError
 from tracker.pipeline import heal, ops
@@ -249,7 +249,7 @@ def test_a_list_can_be_watched(run: Run, lab: Lab, monkeypatch: pytest.MonkeyPat
         if len(shown) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ops_cli.time, "sleep", stop)
+    monkeypatch.setattr(listing.time, "sleep", stop)
     result = CliRunner().invoke(main_.cli, ["freshness", "--watch"])
 
     assert result.output.count("freshness of open parcels") == 2

@@ -64,7 +64,7 @@ CODES: dict[str, dict[int, str]] = {
 class _Modules(click.Group):
     """The commands of the modules, each imported when it is asked for a name that those before it lack: roles start fast."""
 
-    modules = ("run", "look", "configure", "ops", "people", "policy", "act", "play", "new")
+    modules = ("run", "look", "configure", "ops", "queues", "codes", "people", "policy", "act", "play", "new")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises UsageError for one that is no text: no database could be asked for it."""

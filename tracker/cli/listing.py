@@ -1,0 +1,129 @@
+"""Lists: the options that they share, and how one is asked for and shown."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import sqlalchemy as sa
+
+from tracker.cli.common import (
+    ROW,
+    config_option,
+    json_option,
+    limit_option,
+    open_world,
+    out,
+    print_json,
+    read_config,
+    show_table,
+)
+from tracker.pipeline.knowledge import knowledge
+from tracker.pipeline.world import World
+from tracker.store.tables import accounts
+
+WATCH_EVERY = 2.0
+OPTIONS: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
+    "limit": limit_option,
+    "after": click.option("--after", type=ROW, metavar="ID", help="The next page: rows older than this id."),
+    "watch": click.option("--watch", is_flag=True, help="Show it again every 2 seconds, until Ctrl-C."),
+    "store": click.option("--store", help="Only this store."),
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list as it was asked for: of which configuration, how much of it, and how it is shown."""
+
+    file: Path
+    as_json: bool
+    limit: int = 50
+    after: int | None = None
+    watch: bool = False
+    store: str | None = None
+
+    def show(
+        self,
+        ask: Callable[[World], list[dict[str, Any]]],
+        title: str,
+        columns: Sequence[tuple[str, str]],
+        empty: str,
+        *,
+        knows: bool = False,
+    ) -> bool:
+        """Ask and show, once or again and again. `columns`: what a column is called, and its key.
+
+        `knows`: say too what is not known, so that an empty list is not read as "all is well": of JSON on standard error,
+        where the list is empty.
+        Returns whether nothing is listed and all is known.
+        """
+        world = open_world(read_config(self.file))
+        refuse_unknown(world, self.store)
+        while True:
+            rows = ask(world)
+            known = knowledge(world, store=self.store) if knows else None
+            if self.watch:
+                click.clear()
+            if self.as_json:
+                print_json([{k: _age(v) if isinstance(v, timedelta) else v for k, v in row.items()} for row in rows])
+            else:
+                shown = [[_plain(row.get(key)) for _, key in columns] for row in rows]
+                show_table(title, [name for name, _ in columns], shown, empty=known.sentence(empty) if known else empty)
+            if known is not None and not (self.as_json and (rows or known.whole)):
+                if self.as_json:
+                    click.echo(known.sentence(empty), err=True)
+                elif known.gaps and (rows or known.whole):
+                    click.echo("and this is not known:")
+                for gap in known.gaps:
+                    click.echo(f"  {gap}", err=self.as_json)
+            if not self.watch:
+                if rows and not self.as_json and "id" in rows[-1] and len(rows) >= 50:
+                    out.print(f"[dim]more: --after {rows[-1]['id']}[/]")
+                return not rows and (known is None or known.whole)
+            time.sleep(WATCH_EVERY)
+
+
+def listing(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command `--config`, `--json` and the OPTIONS of these names; it takes them as one Listing, before its own."""
+
+    def shared(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def asked(file: Path, as_json: bool, **given: Any) -> None:
+            command(Listing(file, as_json, **{name: given.pop(name) for name in names}), **given)
+
+        told: Callable[..., None] = asked
+        for name in reversed(names):
+            told = OPTIONS[name](told)
+        return config_option(json_option(told))
+
+    return shared
+
+
+def refuse_unknown(world: World, store: str | None) -> None:
+    """Refuse a store that is not configured and never was: of one that nobody knows, nothing is fine. Raises UsageError."""
+    if store is None or store in {account.name for account in world.config.store_accounts()}:
+        return
+    a = accounts.c
+    with world.store.read() as connection:
+        names = connection.execute(sa.select(a.name).where(a.kind == "store").order_by(a.name)).scalars().all()
+    if store not in names:
+        raise click.UsageError(f"no store {store!r}: {', '.join(names) or 'none is known'}")
+
+
+def _age(span: timedelta) -> str:
+    days, hours = span.days, span.seconds // 3600
+    return f"{days}d {hours}h" if days else f"{hours}h {span.seconds % 3600 // 60}m"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return _age(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items())
+    return value

@@ -1,0 +1,104 @@
+"""What waits, and what became of it: `outbox`, `inbox`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import sqlalchemy as sa
+
+from tracker.cli.common import ROW, all_of, open_world, read_config
+from tracker.cli.listing import Listing, listing, refuse_unknown
+from tracker.domain.errors import TrackerError
+from tracker.domain.masking import mask_bytes
+from tracker.pipeline import ops
+from tracker.pipeline.world import World
+from tracker.store.tables import inbox as inbox_table
+
+STATES = ["pending", "sent", "refused", "dead", "superseded", "observed"]
+
+
+@click.command()
+@click.argument("verb", required=False, type=click.Choice(["retry"]))
+@click.argument("ids", nargs=-1, type=ROW)
+@listing("limit", "after", "watch", "store")
+@click.option("--state", type=click.Choice(STATES), help="Only these.")
+@click.option("--all", "all_", is_flag=True, help="With retry: every refused or dead write (of --state, of --store).")
+def outbox(
+    page: Listing,
+    verb: str | None,
+    ids: tuple[int, ...],
+    state: str | None,
+    all_: bool,
+) -> None:
+    """List writes and notices, newest first; `tracker outbox retry ID...` (or --all) makes refused or dead ones due again.
+
+    `observed` would have been sent, were the store in mode write.
+    """
+    if verb == "retry":
+        if not ids and not all_:
+            raise click.UsageError("name writes by id, or say --all")
+        world = open_world(read_config(page.file))
+        refuse_unknown(world, page.store)
+        count = ops.retry(world, ids=ids, state=state, store=page.store)
+        click.echo(f"{count} writes are due again")
+        all_of(ids, count)
+        return
+    columns = (
+        ("id", "id"), ("store", "store"), ("key", "key"), ("state", "state"), ("tries", "attempts"), ("error", "error"),
+        ("created", "created_at"), ("due", "due_at"), ("tried", "attempted_at"),
+    )  # fmt: skip
+    page.show(
+        lambda w: ops.list_outbox(w, state=state, store=page.store, after=page.after, limit=page.limit), "outbox", columns,
+        "no such write",
+    )  # fmt: skip
+
+
+@click.command()
+@listing("limit", "after", "watch")
+@click.option("--state", type=click.Choice(["pending", "done", "ignored", "dead"]), help="Only these.")
+@click.option("--partly", is_flag=True, help="Those of which something could not be read: where, and what was wrong.")
+@click.option(
+    "--account", help="Only from this account (among the newest 10,000; dead and partly read ones: among all)."
+)
+@click.option("--body", "row_id", type=ROW, help="Print the stored bytes of one payload.")
+def inbox(
+    page: Listing,
+    state: str | None,
+    partly: bool,
+    account: str | None,
+    row_id: int | None,
+) -> None:
+    """List payloads that arrived, newest first; `--state dead` are those that could not be read.
+
+    `--partly` are those of which pieces could not be read, a line a piece; `tracker replay --partly` reads them again.
+    """
+    if row_id is not None:
+        with open_world(read_config(page.file)).store.read() as connection:
+            body = connection.execute(
+                sa.select(inbox_table.c.body).where(inbox_table.c.id == row_id)
+            ).scalar_one_or_none()
+        if body is None:
+            raise TrackerError(f"there is no body of payload {row_id} (any more)")
+        click.echo(mask_bytes(body), nl=False)
+        return
+    columns: tuple[tuple[str, str], ...] = (
+        ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("why", "reason"), ("bytes", "size"),
+        ("tries", "attempts"), ("received", "received_at"), ("due", "due_at"),
+    )  # fmt: skip
+    empty = "no such payload"
+    if partly:
+        columns = (
+            ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("not read", "path"), ("why", "problem"),
+            ("of", "subject"), ("received", "received_at"),
+        )  # fmt: skip
+        empty = "every payload was read whole"
+
+    def ask(world: World) -> list[dict[str, Any]]:
+        rows = ops.list_inbox(world, state=state, account=account, partly=partly, after=page.after, limit=page.limit)
+        return [{**row, **piece} for row in rows for piece in row["unread"]] if partly and not page.as_json else rows
+
+    page.show(ask, "inbox", columns, empty)
+
+
+COMMANDS = (outbox, inbox)
