@@ -238,7 +238,7 @@ def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: 
 
     import psycopg
 
-    from tests.bench import apply_events, ordered
+    from tests.bench.events import apply_events, ordered
     from tests.lab import Lab
     from tracker.store.engine import Store
     from tracker.store.migrate import migrate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import _row, verdict
+from tests.bench.figures import row, verdict
 from tests.chaos.soak import Soak
 from tests.chaos.storm import Report
 from tests.fuzz import __main__ as fuzz
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_a_missed_goal_fails_the_bench_and_so_does_a_bench_of_nothing() -> None:
-    held, missed = _row("a", "1", "1", 1.0, "<= 2.5"), _row("b", "1", "1", 1.0, ">= 20,000 /s")
+    held, missed = row("a", "1", "1", 1.0, "<= 2.5"), row("b", "1", "1", 1.0, ">= 20,000 /s")
 
     assert (verdict([held]), verdict([held, missed]), verdict([])) == (0, 1, 1)
 

@@ -1,0 +1,91 @@
+"""Events as a bench sends them: placed with their orders, received, and applied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+Scanned = tuple[str, datetime]  # status, when
+
+
+def receive(store: Any, at: datetime, told: Iterable[tuple[str, str, Sequence[Scanned]]]) -> None:
+    """Store EasyPost events as received: the event's id, the tracking number, all its scans so far (as theirs always tell)."""
+    from tests.lab import detail, tracker_body
+    from tracker.store import queries
+    from tracker.store.engine import database_now
+
+    with store.write() as connection:
+        now = database_now(connection)
+        rows = [
+            queries.payload_row(
+                "easypost", "webhook",
+                [tracker_body(number, *(detail(status, scanned.isoformat()) for status, scanned in history))], at, now,
+                dedupe_key=key,
+            )
+            for key, number, history in told
+        ]  # fmt: skip
+        queries.store_payloads(connection, rows)
+
+
+def apply(lab: Any) -> None:
+    """Take the inbox to scans, summaries, decisions and the outbox, in this thread."""
+    from tracker.pipeline import decide, facts
+    from tracker.store import tables as t
+
+    while facts.run(lab.world):
+        pass
+    while decide.run(lab.world):
+        pass
+    assert lab.rows(t.inbox, t.inbox.c.state == "dead", t.inbox.c.account == "easypost") == []
+
+
+def ordered(lab: Any, name: str, count: int) -> list[str]:
+    """Place so many orders of a parcel each and have the shop read; returns the tracking numbers."""
+    from tracker.store import tables as t
+
+    def linked() -> int:
+        return len(lab.rows(t.fulfilment_shipments))
+
+    numbers = [f"94001{name[:4]:0<4}{i:013}".upper() for i in range(count)]
+    lab.work()
+    wanted = linked() + count
+    for number in numbers:
+        lab.order(f"#{number}", number)
+    lab.shop.outgoing.clear()
+    for _ in range(count):
+        if linked() >= wanted:
+            break
+        lab.clock.move_to(lab.clock() + timedelta(minutes=15))
+        lab.rested()  # the shop's limits let some hundred be read at a time
+        lab.work("poll", "inbox", "reconcile")
+    assert linked() >= wanted
+    return numbers
+
+
+def apply_events(
+    lab: Any, histories: dict[str, list[Scanned]], scans: int, status: str, work: Callable[[Any], None] = apply
+) -> float:
+    """Return the seconds an event takes, from the inbox to the committed outbox.
+
+    Each parcel (number: what was told of it) is told so many new scans, an event each that holds those before it too, as
+    EasyPost's do. The last brings a new status, which is written to the shop. All was received a second ago.
+    """
+    from tracker.store import tables as t
+
+    lab.clock.move_to(lab.clock() + timedelta(minutes=scans + 5))
+    at = lab.clock() - timedelta(minutes=scans)
+    told = []
+    for i in range(scans):
+        for number, history in histories.items():
+            history.append((status if i == scans - 1 else "in_transit", at + timedelta(minutes=i)))
+            told.append((f"{number}-{len(history)}", number, tuple(history)))
+    receive(lab.daemon.store, lab.clock() - timedelta(seconds=1), told)
+    writes = len(lab.rows(t.outbox))
+    began = time.perf_counter()
+    work(lab)
+    took = time.perf_counter() - began
+    # more, where one worker decided while another had scans left
+    assert len(lab.rows(t.outbox)) >= writes + len(histories), "not every order was decided"
+    return took / len(told)

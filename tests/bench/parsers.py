@@ -1,0 +1,140 @@
+"""What is CPU alone: parsers, also beside the peer's, and the domain."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench.figures import RUNS, T0, cpu, row, side_by_side
+
+
+def _ups(events: int) -> bytes:
+    activity = {
+        "location": {"address": {"city": "PARAMUS", "stateProvince": "NJ", "countryCode": "US", "country": "US"}, "slic": "0761"},
+        "status": {"type": "I", "description": "Departed from Facility", "code": "DP", "statusCode": "005", "simplifiedTextDescription": "On the Way"},
+        "date": "20220126", "time": "163000", "gmtDate": "20220126", "gmtTime": "213000", "gmtOffset": "-05:00",
+    }  # fmt: skip
+    package = {
+        "trackingNumber": "1Z1442YY7229014688",
+        "activity": [{**activity, "time": f"{i % 24:02}3000"} for i in range(events)],
+    }
+    return json.dumps(
+        {"trackResponse": {"shipment": [{"inquiryNumber": "1Z1442YY7229014688", "package": [package]}]}}
+    ).encode()
+
+
+def _fedex(events: int) -> bytes:
+    event = {
+        "date": "2024-05-03T08:00:00-05:00", "eventType": "AR", "eventDescription": "Arrived at FedEx location", "exceptionCode": "", "exceptionDescription": "",
+        "scanLocation": {"streetLines": [""], "city": "AUSTIN", "stateOrProvinceCode": "TX", "postalCode": "78701", "countryCode": "US", "residential": False, "countryName": "United States"},
+        "locationId": "AUSA", "locationType": "FEDEX_FACILITY", "derivedStatusCode": "IT", "derivedStatus": "In transit", "delayDetail": {"type": "", "subType": ""},
+    }  # fmt: skip
+    result = {
+        "trackingNumberInfo": {"trackingNumber": "123456789012"},
+        "latestStatusDetail": {"code": "IT", "derivedCode": "IT", "statusByLocale": "In transit"},
+        "scanEvents": [{**event, "date": f"2024-05-03T{i % 24:02}:00:00-05:00"} for i in range(events)],
+    }
+    return json.dumps(
+        {"output": {"completeTrackResults": [{"trackingNumber": "123456789012", "trackResults": [result]}]}}
+    ).encode()
+
+
+def _dhl(events: int) -> bytes:
+    event = {"timestamp": "2019-09-03T11:33:05+02:00", "location": {"address": {"addressLocality": "Börnicke", "countryCode": "DE"}}, "statusCode": "transit", "status": "EE", "description": "The shipment has been processed in the parcel center of origin"}  # fmt: skip
+    return json.dumps(
+        {"shipments": [{"id": "JJD1", "service": "parcel-de", "status": event, "events": [event] * events}]}
+    ).encode()
+
+
+def _easypost(events: int) -> bytes:
+    detail = {"object": "TrackingDetail", "message": "Arrived at FedEx location", "description": "Arrived at FedEx location", "status": "in_transit", "status_detail": "arrived_at_facility", "datetime": "2024-07-31T22:35:00Z", "source": "FedEx", "carrier_code": "AR", "tracking_location": {"object": "TrackingLocation", "city": "ORLANDO", "state": "FL", "country": "US", "zip": "32809"}}  # fmt: skip
+    return json.dumps({"object": "Event", "id": "evt_1", "result": {"object": "Tracker", "tracking_code": "1", "carrier": "FedEx", "status": "in_transit", "updated_at": "2024-08-02T19:26:51Z", "tracking_details": [detail] * events}}).encode()  # fmt: skip
+
+
+def _parser(name: str, body: bytes) -> Callable[[], None]:
+    """Make what reads these bytes as that carrier's, scans' meanings included."""
+    from tracker.domain.facts import Payload
+    from tracker.plugin.conformance import AT, example_settings, plugin_of
+
+    plugin: Any = plugin_of(f"carriers.{name}")
+    source = plugin("a", example_settings(plugin))
+    payload = Payload("a", "poll", (body,), AT, {})
+
+    def parse() -> None:
+        for report in source.normalize(payload):
+            for scan in report.scans:
+                source.meaning(scan.code)
+
+    return parse
+
+
+def bench_normalize() -> list[dict[str, Any]]:
+    """CPU of a parse against json.loads of the same bytes."""
+    rows = []
+    for name, body in (("ups", _ups(18)), ("fedex", _fedex(18)), ("dhl", _dhl(18)), ("easypost", _easypost(18))):
+        parse = _parser(name, body)
+        ours, floor = side_by_side(lambda parse=parse: cpu(parse), lambda body=body: cpu(lambda: json.loads(body)))
+        rows.append(
+            row(
+                f"normalize {name}, 18 events, {len(body)} B",
+                f"{ours:.0f} us",
+                f"{floor:.0f} us json.loads",
+                ours / floor,
+                "<= 2.5",
+            )
+        )
+    return rows
+
+
+def bench_domain() -> list[dict[str, Any]]:
+    """summarize 50 scans; reconcile decisions a second."""
+    from tests.domain.test_reconcile import POLICY, order, shipment
+    from tests.domain.test_timeline import told
+    from tracker.domain.reconcile import reconcile
+    from tracker.domain.timeline import summarize
+    from tracker.domain.vocabulary import ShippingStatus
+
+    scans = [told(ShippingStatus.IN_TRANSIT, i) for i in range(50)]
+    once = statistics.median(cpu(lambda: summarize(scans)) for _ in range(RUNS))
+    one, parcels = order(), [shipment(ShippingStatus.IN_TRANSIT)]
+    each = statistics.median(cpu(lambda: reconcile(one, parcels, POLICY, T0)) for _ in range(RUNS))
+    return [
+        row("summarize 50 scans", f"{once:.0f} us", "-", once, "<= 100 us"),
+        row("reconcile", f"{1e6 / each:,.0f}/s", "-", 1e6 / each, ">= 20,000 /s"),
+    ]
+
+
+def bench_peer() -> list[dict[str, Any]]:
+    """Ours against the peer's `parse_tracking_response`, CPU of the same bytes, in turn; the peer in its own process and packages."""
+    place = Path(".venv/peer")
+    if not place.exists():
+        print("  the peer is not installed (make bench does it); left out")
+        return []
+    rows = []
+    for name, body in (("ups", _ups(18)), ("fedex", _fedex(18))):
+        parse = _parser(name, body)
+
+        def peer(name: str = name, body: bytes = body) -> float:
+            done = subprocess.run(
+                [sys.executable, "tests/peer.py", name], input=body, capture_output=True, check=True,
+                env={**os.environ, "PYTHONPATH": str(place.resolve()), "PYTHONWARNINGS": "ignore"},
+            )  # fmt: skip
+            return float(done.stdout.split()[-1])
+
+        ours, theirs = side_by_side(lambda parse=parse: cpu(parse), peer)
+        rows.append(
+            row(
+                f"normalize {name} against the peer",
+                f"{ours:.0f} us",
+                f"{theirs:.0f} us karrio 2026.1.32",
+                theirs / ours,
+                ">= 12",
+            )
+        )
+    return rows
