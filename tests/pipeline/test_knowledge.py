@@ -11,7 +11,8 @@ from tests.lab import START, UPS, USPS, H, Lab
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import explain, heal, ledger, tell
-from tracker.pipeline.knowledge import Gap, Knowledge, gaps, knowledge
+from tracker.pipeline.gaps import Gap, Knowledge
+from tracker.pipeline.knowledge import gaps, knowledge
 from tracker.store import tables as t
 from tracker.store.engine import database_now
 

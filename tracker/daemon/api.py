@@ -21,7 +21,8 @@ from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline import ops, say
 from tracker.pipeline.explain import explanation
-from tracker.pipeline.knowledge import Knowledge, knowledge
+from tracker.pipeline.gaps import Knowledge
+from tracker.pipeline.knowledge import knowledge
 from tracker.pipeline.world import World
 
 MOST = 1000

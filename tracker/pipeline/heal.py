@@ -12,7 +12,7 @@ from tracker.config.policy import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import covered, push, tell, unread, webhooks
-from tracker.pipeline.knowledge import count_orders
+from tracker.pipeline.counted import count_orders
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import EXACT, dump_policy

@@ -1,13 +1,8 @@
-"""What is known, as of when, and what is not: so that nobody reads silence as agreement.
-
-A gap is a group of orders, parcels, payloads or writes of which nobody knows how they stand: why, since when, and what
-would end that. Each is found by an index; counts are exact up to `MOST`.
-"""
+"""Find what is known, as of when, and what is not: each gap by an index, counted exactly up to `MOST`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,12 +12,12 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import state
 from tracker.pipeline.covered import how_to_cover, uncovered
+from tracker.pipeline.gaps import MOST, Gap, Knowledge
 from tracker.pipeline.world import World
 from tracker.store.engine import ahead, database_now
 from tracker.store.tables import (
     GIVEN_UP,
     OVERDUE,
-    accounts,
     findings,
     fulfilment_shipments,
     fulfilments,
@@ -36,9 +31,6 @@ from tracker.store.tables import (
 )
 
 K = FindingKind
-MOST = 10_000
-ONE = {"orders": "order", "parcels": "parcel", "payloads": "payload", "writes": "write", "stores": "store"}
-A_MINUTE = timedelta(minutes=1)
 LATE = timedelta(minutes=15)  # what is due for longer does not happen by itself
 _OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"trackings.{GIVEN_UP}"  # as the indexes say it
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
@@ -56,68 +48,6 @@ UNKNOWN: dict[FindingKind, tuple[str, str]] = {
     K.UNMAPPED_CODE: ("parcels", "a meaning for the code (`tracker codes --suggest`)"),
     K.SWEEP_ENDED: ("stores", "a list in the shop that comes to its end"),
 }
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Something nobody knows: how many of what, where, why, since when, and what would end it."""
-
-    what: str
-    where: str
-    count: int
-    of: str
-    why: str
-    since: datetime | None = None
-    until: str = ""
-    told: bool = False  # worth telling; how the order stands is known all the same
-
-    def row(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {
-            "what": self.what, "where": self.where, "count": self.count, "of": self.of, "why": self.why,
-            "since": self.since, "until": self.until or None, "said": str(self),
-        }  # fmt: skip
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        many = (
-            f"{self.count:,}{' or more' if self.count >= MOST else ''} {self.of if self.count != 1 else self.of[:-1]}"
-        )
-        since = f" since {self.since:%Y-%m-%d %H:%M}Z" if self.since else ""
-        until = f"; it takes {self.until}" if self.until else ""
-        return f"{self.where}: {many}{since}: {self.why}{until}"
-
-
-@dataclass
-class Knowledge:
-    """What is known of all orders, or of a store's: as of when, and the gaps."""
-
-    orders: int = 0
-    as_of: datetime | None = None
-    gaps: list[Gap] = field(default_factory=list)
-    unknown: int = 0  # orders that the gaps concern
-
-    @property
-    def whole(self) -> bool:
-        """Say whether all is known."""
-        return all(gap.told for gap in self.gaps)
-
-    def row(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {
-            "orders": self.orders, "unknown_orders": self.unknown, "as_of": self.as_of, "all_known": self.whole,
-            "unknown": [gap.row() for gap in self.gaps],
-        }  # fmt: skip
-
-    def sentence(self, none: str) -> str:
-        """Say that there is none of something, of what is known: `no drift: of 12 orders, all known as of ...`."""
-        if not self.whole:
-            left = max(0, self.orders - self.unknown)
-            return f"{none} among the orders that are known: {left:,}; not known: {self.unknown:,}"
-        if not self.orders:
-            return f"{none}: no order is known yet"
-        as_of = f" as of {self.as_of:%Y-%m-%d %H:%M}Z" if self.as_of else ""
-        return f"{none}: of {_many(self.orders, 'orders')}, all known{as_of}"
 
 
 def knowledge(world: World, *, store: str | None = None) -> Knowledge:
@@ -473,10 +403,6 @@ def of_order(world: World, connection: Connection, row: Row[Any]) -> dict[str, A
     return {"as_of": min(known, default=None), "unknown": unknown}
 
 
-def _many(count: int, of: str) -> str:
-    return f"{count:,}{' or more' if count == MOST else ''} {of if count != 1 else ONE.get(of, of)}"
-
-
 def _since(at: datetime | None) -> str:
     return f" since {at:%Y-%m-%d %H:%M}Z" if at else ""
 
@@ -485,22 +411,3 @@ def _either(one: sa.Select[Any], other: sa.Select[Any]) -> sa.Select[Any]:
     """Select what either selects, MOST of each at most."""
     parts = (sa.select(part.limit(MOST).subquery()) for part in (one, other))
     return sa.select(sa.union_all(*parts).subquery())
-
-
-def count_orders(world: World, connection: Connection) -> None:
-    """Keep how many orders each store has, up to one that was the newest a minute ago: so a count of a million stays short.
-
-    By then every transaction that took a lower number has ended.
-    """
-    now = database_now(connection)
-    newest, at = world.newest_order or (0, None)
-    if at is not None and now - at < A_MINUTE:
-        return
-    for row in connection.execute(sa.select(accounts).where(accounts.c.kind == "store")).all():
-        known = row.orders_counted_to or 0
-        if newest > known:
-            more = sa.and_(orders.c.store == row.name, orders.c.id > known, orders.c.id <= newest)
-            count = connection.execute(sa.select(sa.func.count()).select_from(orders).where(more)).scalar_one()
-            mine = accounts.update().where(accounts.c.name == row.name)
-            connection.execute(mine.values(orders_counted=(row.orders_counted or 0) + count, orders_counted_to=newest))
-    world.newest_order = (connection.execute(sa.select(sa.func.max(orders.c.id))).scalar() or 0, now)
