@@ -76,23 +76,7 @@ def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[
         past = state.Past(connection)
         for order in told["orders"]:
             row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
-            decided = sa.select(decisions).where(decisions.c.order_id == row.id)
-            seen = sa.select(order_versions).where(order_versions.c.order_id == row.id)
-            if at is not None:
-                decided, seen = decided.where(decisions.c.at <= at), seen.where(order_versions.c.seen_at <= at)
-            order["decisions"] = [
-                {
-                    "at": d.at, "order_version": d.order_version, "policy": d.policy_hash[:8], "because": d.because,
-                    "writes": [_what(ACTION.validate_python(a)) for a in d.actions],
-                    "findings": [f["kind"] for f in d.findings],
-                }
-                for d in connection.execute(decided.order_by(decisions.c.id.desc()).limit(MOST))
-            ]  # fmt: skip
-            order["versions"] = [
-                {"version": v.version, "seen_at": v.seen_at, "previous_read_at": v.previous_read_at, "actor": v.actor,
-                 "status": v.status, "raw_status": v.raw_status, "payment": v.payment}
-                for v in connection.execute(seen.order_by(order_versions.c.version.desc()).limit(MOST))
-            ]  # fmt: skip
+            order |= _history(connection, row, at)
             account = world.account(row.store)
             known = state.orders_of(connection, [row], until=at).get(row.id)
             then = None
@@ -109,7 +93,7 @@ def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[
                 _as_of(order, known, parcels, at)
                 if known is not None and then is not None:
                     order["owner"] = str(then.policy.owner_of(known)[0])
-                last = connection.execute(decided.order_by(decisions.c.id.desc()).limit(1)).first()
+                last = connection.execute(_decided(row, at).limit(1)).first()
                 _findings_of(order["findings"], last.findings if last else ())
             if then is not None and known is not None:
                 quiet = state.quiet_until(states, row)
@@ -131,6 +115,34 @@ def explanation(world: World, what: str, *, at: datetime | None = None) -> dict[
         told["at"] = at
         told["orders"] = [order for order in told["orders"] if order["placed_at"] <= at]
     return told
+
+
+def _decided(row: Row[Any], at: datetime | None) -> sa.Select[Any]:
+    """Select what was decided of an order until a moment, the newest first."""
+    decided = sa.select(decisions).where(decisions.c.order_id == row.id).order_by(decisions.c.id.desc())
+    return decided if at is None else decided.where(decisions.c.at <= at)
+
+
+def _history(connection: Connection, row: Row[Any], at: datetime | None) -> dict[str, Any]:
+    """Return what was decided of an order until a moment, and what it said."""
+    seen = sa.select(order_versions).where(order_versions.c.order_id == row.id)
+    if at is not None:
+        seen = seen.where(order_versions.c.seen_at <= at)
+    return {
+        "decisions": [
+            {
+                "at": d.at, "order_version": d.order_version, "policy": d.policy_hash[:8], "because": d.because,
+                "writes": [_what(ACTION.validate_python(a)) for a in d.actions],
+                "findings": [f["kind"] for f in d.findings],
+            }
+            for d in connection.execute(_decided(row, at).limit(MOST))
+        ],
+        "versions": [
+            {"version": v.version, "seen_at": v.seen_at, "previous_read_at": v.previous_read_at, "actor": v.actor,
+             "status": v.status, "raw_status": v.raw_status, "payment": v.payment}
+            for v in connection.execute(seen.order_by(order_versions.c.version.desc()).limit(MOST))
+        ],
+    }  # fmt: skip
 
 
 def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipment], at: datetime) -> None:

@@ -91,8 +91,7 @@ def _sweep(world: World, account: Account, state: Row[Any]) -> None:
     """Read what changed since the cursor, until there is no more or the round is full."""
     first = state.synced_at is None
     ours = sa.and_(accounts.c.name == account.name, accounts.c.attempts == state.attempts + 1)
-    told = _Told({state.cursor})
-    asked = world.now()
+    told, asked = _Told({state.cursor}), world.now()
     began = (state.cursor or "") if state.sweep_from is None else state.sweep_from
     error: SourceError | None = None
     ended = paused = False
@@ -108,12 +107,8 @@ def _sweep(world: World, account: Account, state: Row[Any]) -> None:
                 now, business = database_now(connection), world.now()
                 new = _is_new(connection, account, page, items, told, state.pages or (), asked_at)
                 # lock order: orders before accounts
-                values = {
-                    "cursor": page.next_cursor,
-                    "sweep_from": began,
-                    "claimed_until": now + queries.LEASE,
-                    "answered_at": business,
-                }
+                values = {"cursor": page.next_cursor, "sweep_from": began, "answered_at": business}
+                values["claimed_until"] = now + queries.LEASE
                 if not connection.execute(accounts.update().where(ours).values(**values)).rowcount:
                     return
                 if new:
@@ -138,26 +133,31 @@ def _sweep(world: World, account: Account, state: Row[Any]) -> None:
         if error is not None:
             values["next_sweep_at"] = rests.sweep_fails(world, connection, account, error, told.count, now, business)
             if not told.count and state.sweep_from is not None and isinstance(error, NotFound | Refused | BadPayload):
-                values |= {
-                    "cursor": state.sweep_from or None,
-                    "sweep_from": None,
-                }  # a cursor within a sweep may grow too old
+                # a cursor within a sweep may grow too old
+                values |= {"cursor": state.sweep_from or None, "sweep_from": None}
         elif ended:
             values |= {"cursor": began or None, "sweep_from": None}
             _tell_circles(world, connection, account, told, state.cursor, business)
         elif paused:
             values["next_sweep_at"] = business
         else:
-            values |= {"sweep_from": None, "pages": told.kept[-KEPT:], "swept_at": asked}
-            values |= {"synced_at": business} if first else {}
-            rests.sweep_answers(connection, account, business)
-            over = sa.and_(findings.c.subject == f"store/{account.name}", findings.c.kind == FindingKind.SWEEP_ENDED)
-            queries.close_findings(connection, over, business, "sweep", "a sweep came to its end")
+            values |= _at_its_end(connection, account, told, asked, business, first=first)
         connection.execute(accounts.update().where(ours).values(**values))
     if paused:
         world.ring("poll")
     elif first and not ended and error is None:
         world.log.info("first_sync_done", store=account.name, pages=told.count)
+
+
+def _at_its_end(
+    connection: Connection, account: Account, told: _Told, asked: datetime, business: datetime, *, first: bool
+) -> dict[str, Any]:
+    """Note that a store told all that it has: it answers, and its lists come to their end. Returns what its row says now."""
+    rests.sweep_answers(connection, account, business)
+    over = sa.and_(findings.c.subject == f"store/{account.name}", findings.c.kind == FindingKind.SWEEP_ENDED)
+    queries.close_findings(connection, over, business, "sweep", "a sweep came to its end")
+    values = {"sweep_from": None, "pages": told.kept[-KEPT:], "swept_at": asked}
+    return values | {"synced_at": business} if first else values
 
 
 def _said(world: World, account: Account, page: Page) -> Sequence[Any]:
