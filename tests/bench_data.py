@@ -164,6 +164,29 @@ def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     }
 
 
+def measured(
+    name: str, ask: Callable[[], Any], runs: int, store: Any, seen: list[tuple[str, Any]]
+) -> tuple[dict[str, Any], bool]:
+    """Ask so many times and look how the database finds it; `seen` are the statements. Returns the figures, and whether the goal was missed."""
+    ask()
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - start)
+    seen.clear()
+    ask()
+    whole, used = _plans(store, list(seen))
+    p95 = statistics.quantiles(times, n=20)[18]
+    wrong = p95 > GOAL or bool(whole)
+    note = f"reads from end to end: {', '.join(whole)}" if whole else ", ".join(used) or "small tables only"
+    print(f"{name:<28}{statistics.median(times) * 1e3:>9.1f}{p95 * 1e3:>9.1f}  {note}{'  MISSED' if wrong else ''}")
+    told = {
+        "query": name, "p50_ms": statistics.median(times) * 1e3, "p95_ms": p95 * 1e3, "sequential": whole, "indexes": used,
+    }  # fmt: skip
+    return told, wrong
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0, help="1.0: 1 M orders, 3 M shipments, 30 M scans")
@@ -192,34 +215,13 @@ def main() -> None:
             world.store.engine, "before_cursor_execute",
             lambda _c, _cur, statement, parameters, _ctx, _many: seen.append((statement, parameters)),
         )  # fmt: skip
-        results, bad = [], 0
+        results: list[dict[str, Any]] = []
+        bad = 0
         print(f"\n{'query':<28}{'p50 ms':>9}{'p95 ms':>9}  plan")
         for name, ask in queries(world, orders, given.seed).items():
-            ask()
-            times = []
-            for _ in range(given.runs):
-                start = time.perf_counter()
-                ask()
-                times.append(time.perf_counter() - start)
-            seen.clear()
-            ask()
-            whole, used = _plans(world.store, list(seen))
-            p95 = statistics.quantiles(times, n=20)[18]
-            wrong = p95 > GOAL or bool(whole)
+            told, wrong = measured(name, ask, given.runs, world.store, seen)
+            results.append(told)
             bad += wrong
-            note = f"reads from end to end: {', '.join(whole)}" if whole else ", ".join(used) or "small tables only"
-            print(
-                f"{name:<28}{statistics.median(times) * 1e3:>9.1f}{p95 * 1e3:>9.1f}  {note}{'  MISSED' if wrong else ''}"
-            )
-            results.append(
-                {
-                    "query": name,
-                    "p50_ms": statistics.median(times) * 1e3,
-                    "p95_ms": p95 * 1e3,
-                    "sequential": whole,
-                    "indexes": used,
-                }
-            )
         ratio = growth(server, folder)
         print(
             f"\ntime of an event on this data / on an empty database: {ratio:.2f} (goal 1.3){'  MISSED' if ratio > 1.3 else ''}"

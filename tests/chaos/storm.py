@@ -8,7 +8,6 @@ the posts that were answered 200 (and the scans in them), the database, and the 
 from __future__ import annotations
 
 import random
-import signal
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ import httpx
 import redis
 import sqlalchemy as sa
 
+from tests.chaos.faults import Faults
 from tests.chaos.rig import Rig
 from tests.conftest import wait_for
 from tracker.clock import system_now
@@ -212,72 +212,7 @@ class Storm:
         rig, choose = self.rig, self.random
         client = redis.Redis(port=rig.redis.port, socket_timeout=2)
         until = time.monotonic() + self.seconds
-
-        def freeze_redis() -> None:
-            rig.redis.freeze()
-            time.sleep(choose.uniform(1, 4))
-            rig.redis.thaw()
-
-        def wipe_redis() -> None:
-            rig.redis.kill()  # it keeps nothing on disk: it comes back empty
-            time.sleep(choose.uniform(0, 3))
-            rig.redis.start()
-
-        def flush() -> None:
-            client.flushall()
-
-        def fill_redis() -> None:
-            client.config_set("maxmemory", "1mb")
-            time.sleep(choose.uniform(0.5, 2))
-            client.config_set("maxmemory", "0")
-
-        def lose_replies() -> None:
-            rig.proxy.lose(rb"(?i)evalsha", choose.randrange(1, 6), hang=choose.random() < 0.5)
-
-        def crash_postgres() -> None:
-            rig.cluster.crash()
-            time.sleep(choose.uniform(0, 2))
-            rig.cluster.start()
-
-        def lock_storm() -> None:
-            import psycopg
-
-            with psycopg.connect(rig.cluster.url) as connection:
-                table = choose.choice(["inbox", "orders", "outbox", "shipments", "trackings"])
-                connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-                time.sleep(choose.uniform(0.2, 1.5))
-
-        def frozen_worker() -> None:
-            which = choose.choice([1, 2])
-            rig.signal(which, signal.SIGSTOP)
-            for table in ("inbox", "outbox", "trackings", "rereads"):  # as a minute would; what it has locked stays its
-                rig.cluster.execute(
-                    f"UPDATE {table} SET claimed_until = NULL WHERE id IN (SELECT id FROM {table} "
-                    "WHERE claimed_until IS NOT NULL FOR UPDATE SKIP LOCKED)"
-                )
-            time.sleep(choose.uniform(1, 3))
-            rig.signal(which, signal.SIGCONT)
-
-        def shop_trouble() -> None:
-            faults = rig.site.shop.faults.left
-            faults[choose.choice(["error", "throttle"])] += choose.randrange(1, 4)
-
-        faults: list[tuple[str, Callable[[], None]]] = [
-            ("receiver killed", lambda: rig.restart(0)),
-            ("worker killed", lambda: rig.restart(choose.choice([1, 2]))),
-            ("scheduler killed", lambda: rig.restart(3)),
-            ("Redis wiped", wipe_redis),
-            ("FLUSHALL", flush),
-            ("Redis frozen", freeze_redis),
-            ("Redis out of memory", fill_redis),
-            ("replies of Redis lost", lose_replies),
-            ("PostgreSQL crashed", crash_postgres),
-            ("connections cut", rig.cluster.storm),
-            ("tables locked", lock_storm),
-            ("worker frozen past its claim", frozen_worker),
-            ("shop in trouble", shop_trouble),
-        ]
-        faults = [(name, fault) for name, fault in faults if name not in self.without]
+        faults = [(name, fault) for name, fault in Faults(rig, choose, client).all() if name not in self.without]
         order: list[tuple[str, Callable[[], None]]] = []
         counted: Counter[str] = Counter()
         while time.monotonic() < until:
