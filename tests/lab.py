@@ -15,8 +15,9 @@ from tracker.clock import PlayClock
 from tracker.config.load import load_text
 from tracker.daemon.app import Daemon
 from tracker.domain.timeline import summarize
-from tracker.pipeline import facts, heal, receive
+from tracker.pipeline import heal, receive
 from tracker.pipeline.drain import STEPS
+from tracker.pipeline.ingest import scans
 from tracker.sandbox.base import Outgoing, Server
 from tracker.sandbox.fakes.dhl import DHLServer
 from tracker.sandbox.fakes.easypost import EasyPostServer
@@ -203,7 +204,7 @@ accounts:
         known: dict[int, list[Any]] = {row.id: [] for row in self.rows(tables.shipments)}
         for row in self.rows(tables.scans):
             gone = row.withdrawn_at and (row.missing_since or row.withdrawn_at)
-            known[row.shipment_id].append(facts.told_of([row._mapping[column.name] for column in facts.TOLD], gone))
+            known[row.shipment_id].append(scans.told_of([row._mapping[column.name] for column in scans.TOLD], gone))
         for row in self.rows(tables.shipments):
             assert row.summary == dump(SUMMARY, summarize(known[row.id])), row.number
 

@@ -31,10 +31,11 @@ def receive(store: Any, at: datetime, told: Iterable[tuple[str, str, Sequence[Sc
 
 def apply(lab: Any) -> None:
     """Take the inbox to scans, summaries, decisions and the outbox, in this thread."""
-    from tracker.pipeline import decide, facts
+    from tracker.pipeline import decide
+    from tracker.pipeline.ingest import step as ingest
     from tracker.store import tables as t
 
-    while facts.run(lab.world):
+    while ingest.run(lab.world):
         pass
     while decide.run(lab.world):
         pass

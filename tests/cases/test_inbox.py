@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import USPS, detail, tracker_body
-from tracker.pipeline import facts, heal
+from tracker.pipeline import heal
+from tracker.pipeline.ingest import step as ingest
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -21,7 +22,7 @@ def take(lab: Any, account: str, kind: str, *parts: bytes) -> Any:
         now = database_now(connection)
         row = queries.payload_row(account, kind, parts, lab.clock(), now, asked_at=now)
         queries.store_payloads(connection, [row])
-    facts.run(lab.world)
+    ingest.run(lab.world)
     return lab.rows(t.inbox)[-1]
 
 

@@ -32,7 +32,7 @@ from tracker.clock import system_now
 from tracker.config.model import Account
 from tracker.daemon.http import AccountClient, NoVault
 from tracker.domain.errors import Transient
-from tracker.pipeline import facts
+from tracker.pipeline.ingest import step as ingest
 from tracker.plugin.conformance import example_settings, plugin_of
 from tracker.plugin.contracts import Request
 from tracker.store import tables as t
@@ -252,7 +252,7 @@ def test_F20_two_workers_with_a_poll_and_a_webhook_of_one_scan_make_one(
 
         def take(barrier: threading.Barrier = barrier) -> None:
             barrier.wait(10)
-            facts.run(lab.world)
+            ingest.run(lab.world)
 
         threads = [threading.Thread(target=take) for _ in range(2)]
         for thread in threads:

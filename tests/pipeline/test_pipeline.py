@@ -12,10 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.lab import DHL, START, UPS, USPS, H, detail, tracker_body
-from tracker.domain.errors import WebhookRejected
-from tracker.domain.facts import Payload, Since
-from tracker.pipeline import decide, facts, heal, ops, push, receive, replay
+from tracker.domain.errors import BadPayload, WebhookRejected
+from tracker.domain.facts import Meaning, Payload, Report, Since, Unread
+from tracker.domain.vocabulary import ShippingStatus
+from tracker.pipeline import decide, heal, ops, push, receive, replay
 from tracker.pipeline.drain import STEPS, drain
+from tracker.pipeline.ingest import step as ingest
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -211,7 +213,7 @@ def test_a_mended_parser_reads_dead_payloads_again_without_writing_unless_asked(
     lab = shipped(make_lab)
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     source = lab.world.config.accounts["easypost"].source
-    monkeypatch.setattr(source, "normalize", lambda payload: (_ for _ in ()).throw(facts.BadPayload("$.x", "odd")))
+    monkeypatch.setattr(source, "normalize", lambda payload: (_ for _ in ()).throw(BadPayload("$.x", "odd")))
     lab.post(lab.easypost.event(USPS))
     lab.work("inbox")
     monkeypatch.undo()
@@ -242,14 +244,14 @@ def test_a_payload_whose_facts_cannot_be_stored_is_tried_again_and_ends_dead(mak
     poison, fine = lab.easypost.event(USPS), lab.easypost.event(USPS)
     lab.post(poison)
     lab.post(fine)
-    commit = facts._commit
+    commit = ingest._commit
 
     def broken(world: Any, parsed: Any) -> None:
         if any(p.row.dedupe_key == orjson.loads(poison.body)["id"] for p in parsed):
             raise RuntimeError("poison")
         commit(world, parsed)
 
-    monkeypatch.setattr(facts, "_commit", broken)
+    monkeypatch.setattr(ingest, "_commit", broken)
     for _ in range(10):
         lab.work("inbox")
         lab.change(t.inbox.update().where(t.inbox.c.state == "pending").values(due_at=START, claimed_until=None))
@@ -257,7 +259,7 @@ def test_a_payload_whose_facts_cannot_be_stored_is_tried_again_and_ends_dead(mak
 
     row = lab.one(t.inbox, t.inbox.c.dedupe_key == orjson.loads(poison.body)["id"])
     assert row.state == "dead"
-    assert row.reason.startswith("crashed too often (it said: RuntimeError at tracker/pipeline/facts.py:")
+    assert row.reason.startswith("crashed too often (it said: RuntimeError at tracker/pipeline/ingest/step.py:")
     assert lab.parcel(USPS).status == "in_transit"
 
 
@@ -280,11 +282,11 @@ def test_a_claim_that_ended_is_fenced(make_lab) -> None:
     lab.post_raw("easypost", tracker_body(USPS, detail("in_transit", "2026-11-01T00:00:00Z")))
     with lab.daemon.store.write() as connection:
         rows = queries.claim(connection, t.inbox, 50)
-    frozen = [facts.parse(lab.world, row) for row in rows]
+    frozen = [ingest.parse(lab.world, row) for row in rows]
     lab.change(t.inbox.update().values(claimed_until=START))  # the lease is over: another worker takes it
     lab.work("inbox")
     done = lab.one(t.inbox)
-    facts._commit(lab.world, frozen)  # the frozen worker wakes up
+    ingest._commit(lab.world, frozen)  # the frozen worker wakes up
 
     assert lab.one(t.inbox) == done
     assert len(lab.rows(t.scans)) == 1
@@ -539,7 +541,7 @@ def test_an_answer_that_is_no_full_history_withdraws_nothing(
     source = lab.world.config.accounts["ups"].source
     whole = source.normalize
     if answer == "empty":
-        monkeypatch.setattr(source, "normalize", lambda payload: [facts.Report("ups", UPS, (), complete=True)])
+        monkeypatch.setattr(source, "normalize", lambda payload: [Report("ups", UPS, (), complete=True)])
     elif answer == "not found":
         lab.ups.history[UPS] = []
     elif answer == "cut":
@@ -548,7 +550,7 @@ def test_an_answer_that_is_no_full_history_withdraws_nothing(
     elif answer == "failed":
         lab.ups.faults.left["error"] = 99
     else:
-        unread = facts.Unread("$.activity[0]", "has no time", UPS)
+        unread = Unread("$.activity[0]", "has no time", UPS)
         monkeypatch.setattr(source, "normalize", lambda payload: [*whole(payload), unread])
     for _ in range(3):
         lab.rested()
@@ -609,7 +611,7 @@ def test_an_unknown_code_is_counted_shown_and_moves_nothing_until_it_has_a_meani
     account = lab.world.config.accounts["ups"]
     from dataclasses import replace as changed
 
-    meaning = facts.Meaning(facts.ShippingStatus.OUT_FOR_DELIVERY)
+    meaning = Meaning(ShippingStatus.OUT_FOR_DELIVERY)
     lab.world.config = changed(
         lab.world.config,
         accounts={**lab.world.config.accounts, "ups": changed(account, codes={("status", "999"): meaning})},
@@ -1115,7 +1117,7 @@ def test_two_parcels_that_arrive_at_once_cannot_both_miss_delivered(make_lab) ->
         lab.scan(lab.easypost, number, "delivered", "arrived_at_destination")
         lab.post(lab.easypost.event(number))
     with ThreadPoolExecutor(4) as pool:
-        for step in (facts.run, decide.run, facts.run, decide.run):
+        for step in (ingest.run, decide.run, ingest.run, decide.run):
             list(pool.map(lambda _, step=step: step(lab.world), range(4)))
     lab.work()
 

@@ -15,7 +15,8 @@ from tests.lab import START, UPS, USPS, H
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Action, Code, Finding, Hint, Meaning, Order, Payload, Report, Scan, Unread
 from tracker.domain.vocabulary import Act, FindingKind, OrderStatus, PaymentStatus, Severity, ShippingStatus
-from tracker.pipeline import decide, facts, heal, ops, push, receive, replay, unread
+from tracker.pipeline import decide, heal, ops, push, receive, replay, unread
+from tracker.pipeline.ingest import step as ingest
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.codec import ACTION, dump
@@ -543,7 +544,7 @@ def test_a_parser_that_raises_anything_costs_its_own_payload_at_once_and_the_oth
     first = payloads.put("ups", a_report(UPS))
     poison = payloads.put("ups", a_report("1ZR589390357567122"), TypeError("it says who ordered what"))
     last = payloads.put("ups", a_report("1ZR589390357567123"))
-    assert facts.run(lab.world) == 3
+    assert ingest.run(lab.world) == 3
 
     assert [payloads.row(i).state for i in (first, poison, last)] == ["done", "dead", "done"]
     row = payloads.row(poison)
@@ -576,14 +577,14 @@ def test_a_parser_that_yields_what_is_no_fact_is_a_parser_that_failed(payloads: 
     payloads.lab.work("inbox")
 
     reasons = {payloads.row(row).reason.rpartition(":")[0] for row in rows}
-    assert reasons == {"parser_failed: TypeError at tracker/pipeline/facts.py"}
+    assert reasons == {"parser_failed: TypeError at tracker/pipeline/ingest/parse.py"}
 
 
 def test_a_machine_without_memory_is_no_fault_of_the_payload(payloads: Payloads) -> None:
     lab = payloads.lab
     here = payloads.put("ups", MemoryError())
     beside = payloads.put("ups", a_report(UPS))
-    facts.run(lab.world)
+    ingest.run(lab.world)
 
     row = payloads.row(here)
     assert (row.state, row.crashes, row.reason.partition(" ")[0]) == ("pending", 1, "MemoryError")
@@ -606,7 +607,7 @@ def test_payloads_whose_facts_cannot_be_stored_back_off_alone_and_the_others_go_
     for i, poison in enumerate(POISON):
         fine.append(payloads.put("ups", a_report(f"1ZR58939035756{i:04}")))
         poisoned.append(payloads.put("kart" if isinstance(poison, Order | Hint) else "ups", poison))
-    assert facts.run(lab.world) == 2 * len(POISON)
+    assert ingest.run(lab.world) == 2 * len(POISON)
 
     assert {payloads.row(i).state for i in fine} == {"done"}, "at once, in the same round"
     rows = [payloads.row(i) for i in poisoned]
@@ -614,7 +615,7 @@ def test_payloads_whose_facts_cannot_be_stored_back_off_alone_and_the_others_go_
     assert all(row.due_at - row.received_at > timedelta(0) for row in rows)
     while lab.rows(t.inbox, t.inbox.c.state == "pending"):
         lab.change(t.inbox.update().where(t.inbox.c.state == "pending").values(due_at=START, claimed_until=None))
-        facts.run(lab.world)
+        ingest.run(lab.world)
     rows = [payloads.row(i) for i in poisoned]
     assert {(row.state, row.attempts) for row in rows} == {("dead", 6)}
     assert {row.evidence["reason"] for row in payloads.findings("payload_dead")} == {row.reason for row in rows}
@@ -627,7 +628,7 @@ def test_a_text_that_only_postgresql_refuses_costs_its_own_row(payloads: Payload
         "ups", Report("ups", "N1", (Scan(Code("status", "005", "a\0b"), START.replace(tzinfo=None), START),))
     )
     beside = payloads.put("ups", a_report(UPS))
-    facts.run(lab.world)
+    ingest.run(lab.world)
 
     assert payloads.row(beside).state == "done"
     assert payloads.row(here).state == ("done" if lab.daemon.store.sqlite else "pending")
@@ -639,14 +640,14 @@ def test_of_two_poisoned_payloads_each_fails_alone_and_few_commits_are_made(
     lab = payloads.lab
     rows = [payloads.put("ups", a_report(f"1ZR58939035756{i:04}")) for i in range(64)]
     poisoned = [payloads.put("ups", POISON[0]) for _ in range(2)]
-    commit, made = facts._commit, []
+    commit, made = ingest._commit, []
 
     def counted_(world: Any, parsed: Any) -> None:
         made.append(len(parsed))
         commit(world, parsed)
 
-    monkeypatch.setattr(facts, "_commit", counted_)
-    facts.run(lab.world)
+    monkeypatch.setattr(ingest, "_commit", counted_)
+    ingest.run(lab.world)
     assert {payloads.row(i).state for i in rows} == {"done"}
     assert {payloads.row(i).state for i in poisoned} == {"pending"}
     assert len(made) < 20
@@ -660,7 +661,7 @@ def test_a_remap_that_cannot_be_read_is_dead_and_holds_back_nobody(payloads: Pay
     for row, body in zip(rows, bodies, strict=True):
         lab.change(t.inbox.update().where(t.inbox.c.id == row).values(body=body, size=len(body)))
     beside = payloads.put("ups", a_report(UPS))
-    facts.run(lab.world)
+    ingest.run(lab.world)
 
     assert {payloads.row(row).state for row in rows} == {"dead"} and payloads.row(beside).state == "done"
     assert {payloads.row(row).reason.partition(":")[0] for row in rows} == {"bad_payload", "parser_failed"}
@@ -669,7 +670,7 @@ def test_a_remap_that_cannot_be_read_is_dead_and_holds_back_nobody(payloads: Pay
 def test_a_kind_that_a_newer_version_stores_is_left_to_it(payloads: Payloads) -> None:
     lab = payloads.lab
     here = payloads.put("ups", a_report(UPS), kind="forecast")
-    assert facts.run(lab.world) == 0
+    assert ingest.run(lab.world) == 0
     assert (payloads.row(here).state, payloads.row(here).attempts) == ("pending", 0)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tracker.pipeline import decide, facts, poll, push
+from tracker.pipeline import decide, poll, push
+from tracker.pipeline.ingest import step as ingest
 from tracker.pipeline.world import World
 
 STEPS: dict[str, Callable[[World], int]] = {
-    "inbox": facts.run,
+    "inbox": ingest.run,
     "reconcile": decide.run,
     "poll": poll.run,
     "push": push.run,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.pipeline.facts import stand_columns
+from tracker.pipeline.ingest.versions import stand_columns
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import ORDER

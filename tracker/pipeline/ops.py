@@ -18,7 +18,7 @@ from tracker.domain.facts import Code
 from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
 from tracker.pipeline import ledger
 from tracker.pipeline.covered import uncovered
-from tracker.pipeline.facts import look_up
+from tracker.pipeline.ingest.scans import look_up
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now

@@ -28,8 +28,8 @@ from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import gone, rests, state, tell
 from tracker.pipeline.decide import BY_HAND
-from tracker.pipeline.facts import US, as_taken, stand_columns
 from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.ingest.versions import US, as_taken, stand_columns
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import ACTION, RECEIPT, dump, dump_order

@@ -11,7 +11,7 @@ import orjson
 import sqlalchemy as sa
 
 from tracker.pipeline import unread
-from tracker.pipeline.facts import REMAP
+from tracker.pipeline.ingest.parse import REMAP
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now

@@ -22,7 +22,7 @@ from tracker.domain.facts import ALWAYS, Edd, Meaning, Order, Shipment, Stand, S
 from tracker.domain.policy import Policy
 from tracker.domain.timeline import MOST_SCANS, summarize
 from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
-from tracker.pipeline.facts import TOLD, told_of
+from tracker.pipeline.ingest.scans import TOLD, told_of
 from tracker.store import queries
 from tracker.store.codec import EXACT, ORDER, POLICY, SUMMARY
 from tracker.store.tables import (

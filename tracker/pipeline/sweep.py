@@ -20,7 +20,7 @@ from tracker.domain.errors import BadPayload, NotFound, Refused, SourceError
 from tracker.domain.facts import Finding, Order, Page, Payload, Since
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import rests, tell
-from tracker.pipeline.facts import as_taken
+from tracker.pipeline.ingest.versions import as_taken
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import dump_order

@@ -38,7 +38,7 @@ from tracker.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from tracker.pipeline.facts import Parsed
+    from tracker.pipeline.ingest.parse import Parsed
 
 K = FindingKind
 MOST_PIECES = 50  # kept of one payload; how many more there were is said

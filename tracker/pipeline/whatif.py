@@ -19,7 +19,7 @@ from tracker.domain.facts import Code, Decision, Meaning
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import Leg
 from tracker.pipeline import state
-from tracker.pipeline.facts import look_up
+from tracker.pipeline.ingest.scans import look_up
 from tracker.pipeline.world import World
 from tracker.store.tables import decisions, orders
 

@@ -1,0 +1,140 @@
+"""The fulfilments of an order, and which shipments they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from tracker.domain.facts import Finding, Fulfilment, Order, Parcel
+from tracker.domain.numbers import candidates, clean
+from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.pipeline import covered, tell
+from tracker.pipeline.ingest.generations import ordered
+from tracker.pipeline.ingest.shipments import Shipments
+from tracker.pipeline.ingest.transaction import Transaction
+from tracker.pipeline.ingest.versions import NO_SHOPS_YET
+from tracker.pipeline.ingest.watches import Watches
+from tracker.store import queries
+from tracker.store.tables import fulfilment_shipments, fulfilments
+
+
+class _Linked(NamedTuple):
+    """What a fulfilment names now, what it names no more, and the marks of carriers that nobody watches."""
+
+    named: set[int]
+    gone: set[int]
+    unwatched: set[str]
+
+
+def keep(tx: Transaction, shipments: Shipments, watches: Watches, order_id: int, order: Order) -> set[str]:
+    """Keep the fulfilments of an order and link their numbers to shipments.
+
+    Returns the marks of carriers that nobody watches (see `covered.mark`).
+    """
+    here = sa.select(fulfilments).where(fulfilments.c.order_id == order_id)
+    known = {row.ref: row for row in tx.connection.execute(here)}
+    gone: set[int] = set()
+    named: set[int] = set()
+    unwatched: set[str] = set()
+    for fulfilment in order.fulfilments:
+        row = known.get(fulfilment.ref)
+        if row is None:
+            result = tx.connection.execute(
+                fulfilments.insert().returning(fulfilments.c.id),
+                {"order_id": order_id, "ref": fulfilment.ref, "status": fulfilment.status, "live": fulfilment.live},
+            )
+            fulfilment_id = result.scalar_one()
+        else:
+            fulfilment_id = row.id
+            if (row.status, row.live) != (fulfilment.status, fulfilment.live):
+                tx.connection.execute(
+                    fulfilments.update()
+                    .where(fulfilments.c.id == row.id)
+                    .values(status=fulfilment.status, live=fulfilment.live)
+                )
+        began = _began(order, fulfilment, tx.now)
+        linked = _link(tx, shipments, watches, fulfilment_id, order, began, fulfilment.parcels)
+        gone |= linked.gone
+        named |= linked.named
+        unwatched |= linked.unwatched
+    _replaced(tx, shipments, order_id, order, gone - named)
+    return unwatched
+
+
+def _began(order: Order, fulfilment: Fulfilment, now: datetime) -> datetime:
+    """Return when a fulfilment's journey began, as well as the shop tells: never before there were shops, nor ahead of us."""
+    at = fulfilment.shipped_at or order.placed_at
+    return min(at, now) if at >= NO_SHOPS_YET else now
+
+
+def _link(
+    tx: Transaction,
+    shipments: Shipments,
+    watches: Watches,
+    fulfilment_id: int,
+    order: Order,
+    shipped_at: datetime,
+    parcels: Iterable[Parcel],
+) -> _Linked:
+    """Link a fulfilment to what its numbers mean."""
+    fs = fulfilment_shipments.c
+    before = sa.select(fs.shipment_id).where(fs.fulfilment_id == fulfilment_id)
+    linked = set(tx.connection.execute(before).scalars())
+    wanted: dict[int, str] = {}  # and the shop's word for the carrier
+    for told in parcels:
+        number = clean(told.number)
+        carrier = told.carrier
+        if carrier is None:
+            guesses = candidates(number)
+            carrier = guesses[0] if len(guesses) == 1 else None
+        kept = [
+            p.id for p in shipments.under(number) if p.id in linked and (carrier is None or p.carrier == carrier)
+        ]  # a link, once made, is not moved to another generation by a later read
+        parcel_id = kept[0] if kept else ordered(shipments, carrier, number, order, shipped_at).id
+        wanted[parcel_id] = told.company
+    gone = set() if order.partial else linked - set(wanted)  # a number that could not be read is not taken out
+    if gone:
+        here = (fs.fulfilment_id == fulfilment_id, fs.shipment_id.in_(gone))
+        tx.connection.execute(fulfilment_shipments.delete().where(*here))
+    fresh = {i: company for i, company in wanted.items() if i not in linked}
+    unwatched = _insert(tx, shipments, watches, fulfilment_id, order, fresh) if fresh else set()
+    return _Linked(set(wanted), gone, unwatched)
+
+
+def _insert(
+    tx: Transaction, shipments: Shipments, watches: Watches, fulfilment_id: int, order: Order, fresh: dict[int, str]
+) -> set[str]:
+    """Link shipments, with the shop's word for their carriers; from now on they are watched."""
+    rows, unwatched = [], set()
+    for i, company in fresh.items():
+        parcel = shipments[i]
+        if not parcel.linked:
+            shipments.change(parcel, linked=True)
+        nobody = None if watches.begin(parcel) else covered.mark(order.store, parcel.carrier, company)
+        if nobody is not None:
+            unwatched.add(nobody)
+        row = {"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": tx.now, "unwatched": nobody}
+        rows.append(row)
+    insert = queries.upsert(tx.connection, fulfilment_shipments).on_conflict_do_nothing()
+    tx.connection.execute(insert, rows)
+    tx.world.ring("poll")
+    return unwatched
+
+
+def _replaced(tx: Transaction, shipments: Shipments, order_id: int, order: Order, gone: Iterable[int]) -> None:
+    """Tell when the shop replaces a number that the carrier already has."""
+    told: list[tuple[int | None, Finding]] = []
+    for parcel in map(shipments.find, gone):
+        if parcel.summary.custody_at is not None:
+            numbers = ", ".join(p.number for f in order.fulfilments for p in f.parcels) or "none"
+            evidence = {
+                "order": order.number, "was": f"{parcel.carrier} {parcel.number}", "now": numbers,
+                "status": str(parcel.summary.status),
+            }  # fmt: skip
+            subject = f"{order.store}/{order.number}/{parcel.carrier}/{parcel.number}"
+            finding = Finding(FindingKind.TRACKING_CHANGED, subject, Severity.WARNING, Act.FOLLOW_UP, evidence)
+            told.append((order_id, finding))
+    tell.open_findings(tx.world, tx.connection, told, tx.now, by="facts")

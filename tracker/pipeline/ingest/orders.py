@@ -1,0 +1,215 @@
+"""Orders as shops tell them: versions, whose change it was (echoes), clocks that are wrong; and checkouts left apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache, cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from tracker.domain.facts import Checkout, Finding, Order
+from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.pipeline import tell
+from tracker.pipeline.ingest import links
+from tracker.pipeline.ingest.parse import Parsed
+from tracker.pipeline.ingest.shipments import Shipments
+from tracker.pipeline.ingest.transaction import Transaction
+from tracker.pipeline.ingest.versions import US, as_taken, stand_columns
+from tracker.pipeline.ingest.watches import Watches
+from tracker.store import queries
+from tracker.store.codec import dump_order
+from tracker.store.tables import findings, fulfilment_shipments, fulfilments, order_versions, orders, outbox
+
+ECHO = timedelta(minutes=15)  # of the database's time: a change this soon after our attempt is ours
+AHEAD = timedelta(minutes=10)  # so far ahead of ours a shop's clock may be
+
+
+@dataclass
+class Taken:
+    """The orders that changed, and the marks of carriers of theirs that nobody watches (see `covered.mark`)."""
+
+    changed: set[int] = field(default_factory=set)
+    unwatched: set[str] = field(default_factory=set)
+
+
+def take(tx: Transaction, shipments: Shipments, watches: Watches, read: Sequence[tuple[Parsed, Order]]) -> Taken:
+    """Take reads of orders, one after the other."""
+    taken, clocks = Taken(), _Clocks(tx)
+    for p, order in read:
+        order_id = _take(tx, shipments, watches, taken, p, order)
+        if order_id is not None:
+            clocks.look(p, order, order_id)
+    return taken
+
+
+def _take(tx: Transaction, shipments: Shipments, watches: Watches, taken: Taken, p: Parsed, order: Order) -> int | None:
+    """Take a read of an order. Returns the order's id, or None where we knew a newer read before this was asked for."""
+    asked_at = p.row.asked_at or p.row.due_at
+    where = sa.and_(orders.c.store == order.store, orders.c.ref == order.ref)
+    known = tx.connection.execute(queries.locked(tx.connection, sa.select(orders).where(where))).one_or_none()
+    if known is not None and asked_at < known.read_at:
+        queries.hint(tx.connection, order.store, [order.ref], tx.database)
+        tx.world.ring("poll")
+        return None
+    order = _whose(tx, as_taken(order, known), known)
+    stored = dump_order(order)
+    values = _columns(tx, order, known) | {"facts": stored, "read_at": asked_at}
+    if known is None:
+        key = {"store": order.store, "ref": order.ref, "version": 1, "reconcile_at": tx.now}
+        insert = queries.upsert(tx.connection, orders).on_conflict_do_nothing()
+        if not tx.connection.execute(insert, {**key, **values}).rowcount:
+            return _take(tx, shipments, watches, taken, p, order)  # another process was first: now it is known
+        known = tx.connection.execute(sa.select(orders).where(where)).one()
+        version, previous, changed = 1, None, True
+    else:
+        changed = known.facts != stored
+        version, previous = known.version + changed, known.read_at
+        tx.connection.execute(orders.update().where(orders.c.id == known.id).values(version=version, **values))
+    order_id: int = known.id
+    if changed:
+        tx.connection.execute(
+            order_versions.insert(),
+            {"order_id": order_id, "version": version, "seen_at": tx.now, "previous_read_at": previous,
+             "inbox_id": p.row.id, "facts": stored, **stand_columns(order)},
+        )  # fmt: skip
+        taken.changed.add(order_id)
+        taken.unwatched |= links.keep(tx, shipments, watches, order_id, order)
+    return order_id
+
+
+def _columns(tx: Transaction, order: Order, known: Row[Any] | None) -> dict[str, Any]:
+    """Return what is stored of an order beside its facts."""
+    values = {
+        "number": order.number, "status": order.status, "raw_status": order.raw_status, "payment": order.payment,
+        "raw_payment": order.raw_payment, "owner": order.owner, "placed_at": order.placed_at, "gone_at": None,
+        "gone_why": order.gone or None,
+    }  # fmt: skip
+    if order.gone:
+        before = known if known is not None and known.gone_why == order.gone else None
+        values["gone_at"] = before.gone_at if before is not None else tx.now
+    return values
+
+
+def _whose(tx: Transaction, order: Order, known: Row[Any] | None) -> Order:
+    """Say whose change a read shows: ours, when it equals a write we attempted and have not seen yet (echo)."""
+    if known is None:
+        return order
+    if known.raw_status == order.raw_status:
+        return order
+    o = outbox.c
+    echo = tx.connection.execute(
+        sa.select(o.id)
+        .where(
+            o.order_id == known.id, o.kind == "order_status", o.action["target"].as_string() == order.status,
+            o.attempted_at >= tx.database - ECHO, o.echoed_at.is_(None),
+        )
+        .order_by(o.id)
+        .limit(1)
+    ).scalar_one_or_none()  # fmt: skip
+    if echo is None:
+        return order
+    tx.connection.execute(outbox.update().where(o.id == echo).values(echoed_at=tx.database))
+    return replace(order, actor=US)
+
+
+class _Clocks:
+    """Tell of orders that changed in the future, by the clock of the read; a later read that is right ends it.
+
+    Nothing else depends on that time: which of two reads is newer, their `asked_at` says.
+    """
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    def look(self, p: Parsed, order: Order, order_id: int) -> None:
+        kind, ahead = FindingKind.ORDER_TIME_WRONG, order.updated_at - p.row.received_at
+        f, connection, now = findings.c, self._tx.connection, self._tx.now
+        if ahead <= AHEAD:
+            if order_id in self._wrong:
+                over = sa.and_(f.order_id == order_id, f.kind == kind)
+                queries.close_findings(connection, over, now, "facts", "a later read is right")
+            return
+        said = order.updated_at.isoformat()
+        told = connection.execute(
+            sa.select(f.evidence).where(f.order_id == order_id, f.kind == kind).order_by(f.id.desc()).limit(1)
+        ).scalar_one_or_none()
+        if told is None or told.get("updated_at") != said:  # else it is that much less ahead now, and the same fact
+            told = {"order": order.number, "updated_at": said, "ahead": _roughly(ahead)}
+        subject = f"{order.store}/{order.number}"
+        finding = Finding(kind, subject, Severity.WARNING, Act.ACT, told, proposal="set the shop's clock right")
+        tell.open_findings(self._tx.world, connection, [(order_id, finding)], now, by="facts")
+        self._wrong.add(order_id)
+
+    @cached_property
+    def _wrong(self) -> set[int]:
+        """The orders whose last read was ahead of its time: read once a batch."""
+        f = findings.c
+        open_now = sa.select(f.order_id).where(f.kind == FindingKind.ORDER_TIME_WRONG, f.closed_at.is_(None))
+        return {order_id for order_id in self._tx.connection.execute(open_now).scalars() if order_id is not None}
+
+
+def checkout(tx: Transaction, checkout: Checkout) -> None:
+    """Keep a checkout that was left apart (KR-07): no order, never tracked; one that was taken up again is closed."""
+    subject = f"{checkout.store}/checkout/{checkout.ref}"
+    if checkout.recovered:
+        queries.close_findings(tx.connection, findings.c.subject == subject, tx.now, "shop")
+        return
+    evidence = {
+        "store": checkout.store, "checkout": checkout.ref, "began": f"{checkout.began_at:%Y-%m-%d %H:%M}Z",
+        "contact": "left in the shop" if checkout.contact else "none was left",
+    }  # fmt: skip
+    finding = Finding(
+        FindingKind.ABANDONED_CHECKOUT, subject, Severity.INFO, Act.FOLLOW_UP, evidence, checkout.began_at
+    )
+    tell.open_findings(tx.world, tx.connection, [(None, finding)], tx.now, by="checkout")
+
+
+def mark(tx: Transaction, changed: set[int], touched: set[int], quiet: set[int]) -> None:
+    """Have every order that changed or names a touched shipment decided again; hold back writes for `quiet` ones' news."""
+    linked: set[int] = set()
+    if touched:
+        linked.update(tx.connection.execute(_ordered(tx.sqlite), {"ids": list(touched)}).scalars())
+    ids = sorted(changed | linked)
+    if not ids:
+        return
+    if not tx.sqlite:
+        tx.connection.execute(_orders_locked(), {"ids": ids}).all()
+    tx.connection.execute(_marked(tx.sqlite), {"ids": ids, "now": tx.now})
+    if quiet:
+        held = orders.c.id.in_(queries.orders_of(tx.connection, quiet))
+        tx.connection.execute(orders.update().where(held).values(quiet_before=tx.now))
+
+
+def _roughly(span: timedelta) -> str:
+    """Say how long something is, in the unit that fits."""
+    for unit, size in (("days", timedelta(days=1)), ("hours", timedelta(hours=1))):
+        if span >= 2 * size:
+            return f"{span // size} {unit}"
+    return f"{span // timedelta(minutes=1)} minutes"
+
+
+@cache
+def _ordered(sqlite: bool) -> sa.Select[Any]:
+    linked = fulfilment_shipments.c
+    return (
+        sa.select(fulfilments.c.order_id)
+        .join(fulfilment_shipments, linked.fulfilment_id == fulfilments.c.id)
+        .where(queries.one_of(sqlite, linked.shipment_id, "ids"))
+    )
+
+
+@cache
+def _orders_locked() -> sa.Select[Any]:
+    return (
+        sa.select(orders.c.id).where(queries.one_of(False, orders.c.id, "ids")).order_by(orders.c.id).with_for_update()
+    )
+
+
+@cache
+def _marked(sqlite: bool) -> sa.Update:
+    here = queries.one_of(sqlite, orders.c.id, "ids")
+    return orders.update().where(here).values(reconcile_at=sa.bindparam("now"))

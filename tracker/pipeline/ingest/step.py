@@ -1,0 +1,151 @@
+"""Stage A: payloads become facts (scans, summaries, orders). It never reconciles; it marks orders that must be.
+
+Parsing is pure and happens between claim and transaction. A batch that fails is run again in halves, so one poisoned
+payload holds back nobody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.facts import Checkout, Hint, Order, Report
+from tracker.domain.numbers import clean
+from tracker.pipeline import covered, unread
+from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.ingest import histories, orders, reports, scans, summaries
+from tracker.pipeline.ingest.parse import Parsed, fault, parse
+from tracker.pipeline.ingest.shipments import Shipments
+from tracker.pipeline.ingest.transaction import Transaction
+from tracker.pipeline.ingest.watches import Watches
+from tracker.pipeline.world import World
+from tracker.store import queries
+from tracker.store.engine import database_now
+from tracker.store.tables import accounts, inbox
+
+
+def run(world: World) -> int:
+    """Work one batch of the inbox. Returns how many rows were taken."""
+    with world.store.write() as connection:
+        rows = queries.claim(connection, inbox, world.store.batch, died=lambda dead: _died(world, connection, dead))
+    if not rows:
+        return 0
+    crash_at("inbox_claimed")
+    with world.held.reading():
+        parsed = [parse(world, row) for row in rows]
+    for one in parsed:
+        if one.failed is not None:
+            _failed(world, one, one.failed)
+    _work(world, [one for one in parsed if one.failed is None])
+    world.ring("reconcile")
+    return len(rows)
+
+
+def _work(world: World, parsed: Sequence[Parsed]) -> None:
+    """Commit what payloads say; where that fails, in halves, until the row that did it stands alone: it costs itself only."""
+    if not parsed:
+        return
+    try:
+        _commit(world, parsed)
+    except Exception as error:  # whatever it was
+        if len(parsed) == 1:
+            _failed(world, parsed[0], error)
+            return
+        middle = len(parsed) // 2
+        _work(world, parsed[:middle])
+        _work(world, parsed[middle:])
+
+
+def _died(world: World, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Tell of rows that crashed too often."""
+    for row in rows:
+        world.count("tracker_inbox_dead_total", account=row.account)
+    unread.died(world, connection, [(row, row.reason) for row in rows], world.now())
+
+
+def _failed(world: World, parsed: Parsed, error: Exception) -> None:
+    said = fault(error)
+    world.log.warning("inbox_row_failed", inbox=parsed.row.id, account=parsed.row.account, error=said)
+    world.count("tracker_inbox_failures_total", account=parsed.row.account)
+    with world.store.write() as connection:
+        now = database_now(connection)
+        due_at = now + queries.backoff(parsed.row.attempts)
+        queries.release(connection, inbox, parsed.row, due_at, said, crashed=True)
+
+
+def _commit(world: World, parsed: Sequence[Parsed]) -> None:
+    with world.store.write() as connection:
+        now = world.now()
+        database = database_now(connection)
+        ours = queries.still_ours(connection, inbox, [p.row for p in parsed])
+        mine = [p for p in parsed if p.row.id in ours]
+        _take(Transaction(world, connection, now, database), mine)
+        crash_at("inbox_before_commit")
+    crash_at("inbox_after_commit")
+
+
+def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
+    """Write what the payloads say and end their rows."""
+    reported = [(p, item) for p in parsed for item in p.items if isinstance(item, Report)]
+    read = [(p, item) for p in parsed for item in p.items if isinstance(item, Order)]
+    numbers = {clean(report.number) for _, report in reported}
+    numbers |= {clean(parcel.number) for _, o in read for f in o.fulfilments for parcel in f.parcels}
+    shipments, watches = Shipments(tx), Watches(tx)
+    shipments.load(numbers)
+    remapped = {i for p in parsed if p.remap for i in scans.remap(tx, shipments, p.remap)}
+    loud = {i for p in parsed if p.remap and not p.row.quiet for i in p.remap}
+    heard = reports.take(tx, shipments, watches, reported)
+    taken = orders.take(tx, shipments, watches, read)
+    for p in parsed:
+        for item in p.items:
+            if isinstance(item, Checkout):
+                orders.checkout(tx, item)
+    touched, moved = heard.touched | remapped, set()
+    if touched:
+        gone = histories.withdraw(tx, heard.histories)
+        moved = summaries.keep(tx, shipments, touched, heard.anew | remapped | gone.shipments, heard.fresh)
+        watches.store(shipments, touched, heard.poll_now, heard.ask_again | gone.ask_again)
+    orders.mark(tx, taken.changed, touched, moved - heard.loud - loud)
+    if taken.unwatched:
+        covered.tell_at_once(tx.world, tx.connection, taken.unwatched, tx.now)
+    for p in parsed:
+        refs = [item.ref for item in p.items if isinstance(item, Hint)]
+        queries.hint(tx.connection, p.row.account, refs, tx.database)
+        if refs:
+            tx.world.ring("poll")
+    unread.told(tx.world, tx.connection, parsed, tx.now, tx.database)
+    _end(tx, parsed)
+    unread.count(tx.world, tx.connection, parsed)  # counters are locked last, everywhere
+    _count_news(tx, heard.news)
+
+
+def _count_news(tx: Transaction, news: Mapping[str, int]) -> None:
+    for name in sorted(name for name, count in news.items() if count):
+        held = accounts.c.name == name
+        count = sa.func.coalesce(accounts.c.poll_news, 0) + news[name]
+        tx.connection.execute(accounts.update().where(held).values(poll_news=count))
+
+
+def _end(tx: Transaction, parsed: Sequence[Parsed]) -> None:
+    groups: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+    dead: list[tuple[Row[Any], str]] = []
+    for p in parsed:
+        if p.dead:
+            groups["dead", p.dead].append(p.row.id)
+            tx.world.count("tracker_inbox_dead_total", account=p.row.account)
+            if not p.unread:  # what those lack is told piece by piece
+                dead.append((p.row, p.dead))
+        elif not p.items and not p.remap:
+            why = f"{p.unread[0].where}: {p.unread[0].problem}" if p.unread else "says nothing"
+            groups["ignored", why].append(p.row.id)
+        else:
+            count = len(p.unread)
+            groups["done", f"partly: {count} could not be read" if count else None].append(p.row.id)
+    for (state, reason), ids in groups.items():
+        queries.end(tx.connection, inbox, ids, state, tx.database, reason)
+    unread.keep(tx.connection, parsed)
+    unread.died(tx.world, tx.connection, dead, tx.now)
