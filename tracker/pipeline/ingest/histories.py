@@ -21,6 +21,7 @@ from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.scans import look_up
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
+from tracker.pipeline.ingest.watches import Key
 from tracker.store import queries
 from tracker.store.tables import scans
 
@@ -49,7 +50,7 @@ class Histories:
     """The full histories of a batch, and what was stored of their shipments before."""
 
     stored: dict[int, dict[str, Stored]] = field(default_factory=dict)  # by shipment and fingerprint
-    told: dict[tuple[int, str], Full] = field(default_factory=dict)  # the last one, by shipment and account
+    told: dict[Key, Full] = field(default_factory=dict)  # the last one of each account
     again: dict[int, datetime] = field(default_factory=dict)  # scans a look missed, told again: when that was asked
 
     def move(self, old: int, new: int, prints: set[str]) -> None:
@@ -62,7 +63,7 @@ class Withdrawn(NamedTuple):
     """What came of withdrawing: whose stored scans changed, and whose next answer counts, by when."""
 
     shipments: set[int]
-    ask_again: dict[tuple[int, str], datetime | None]
+    ask_again: dict[Key, datetime | None]
 
 
 def recall(tx: Transaction, shipments: Shipments, reports: Sequence[tuple[Parsed, Report]]) -> Histories:
@@ -128,9 +129,9 @@ def _found(tx: Transaction, again: dict[int, datetime]) -> None:
 
 def _missed(
     tx: Transaction, shipment_ids: set[int], histories: Histories
-) -> tuple[dict[tuple[int, str], list[Kept]], list[Row[Any]]]:
+) -> tuple[dict[Key, list[Kept]], list[Row[Any]]]:
     """Read the stored scans of shipments whose histories lack some: those that stand, by account, and those told better."""
-    told: dict[tuple[int, str], list[Kept]] = defaultdict(list)
+    told: dict[Key, list[Kept]] = defaultdict(list)
     gone = []
     for row in tx.connection.execute(_history(tx.sqlite), {"ids": list(shipment_ids)}):
         full = histories.told.get((row.shipment_id, row.account))

@@ -19,7 +19,7 @@ from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.scans import TOLD, look_up, told_all, told_of, told_of_shipments
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
-from tracker.pipeline.ingest.watches import Watches
+from tracker.pipeline.ingest.watches import Key, Watches
 from tracker.store import queries
 from tracker.store.tables import scans
 
@@ -56,7 +56,7 @@ class NewScans:
         self._ends: dict[int, datetime] = {}  # the first end among them, by shipment
         self.touched: set[int] = set()
         self.anew: set[int] = set()
-        self.poll_now: set[tuple[int, str]] = set()
+        self.poll_now: set[Key] = set()
 
     def add(self, p: Parsed, report: Report, number: str, one: Placed, prints: Prints) -> None:
         """Take a scan that may not be stored yet. `prints`: what its report tells so far; the scan is added to it."""

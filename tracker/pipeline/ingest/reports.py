@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +20,7 @@ from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.rivals import apart
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
-from tracker.pipeline.ingest.watches import Watches
+from tracker.pipeline.ingest.watches import Key, Watches
 from tracker.store import queries
 from tracker.store.codec import PROOF, dump
 from tracker.store.tables import scans, shipment_links
@@ -36,8 +37,8 @@ class Heard:
     loud: set[int]  # by something that is not replayed
     anew: set[int]  # their stored scans changed: their summaries are made from all of them
     fresh: Mapping[int, Sequence[Told]]  # scans that were not stored before
-    poll_now: set[tuple[int, str]]  # and by account
-    ask_again: dict[tuple[int, str], Any]  # whose next answer counts even if it is the same
+    poll_now: set[Key]
+    ask_again: dict[Key, datetime | None]  # whose next answer counts even if it is the same
     histories: Histories
     news: Mapping[str, int]  # of how many parcels a poll told first, by account with webhooks
 

@@ -17,6 +17,7 @@ from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.scans import look_up
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
+from tracker.pipeline.ingest.watches import Key
 from tracker.store import queries
 from tracker.store.tables import scans
 
@@ -27,7 +28,7 @@ class Apart:
 
     reports: list[tuple[Parsed, Report]] = field(default_factory=list)
     robbed: set[int] = field(default_factory=set)
-    doubted: set[tuple[int, str]] = field(default_factory=set)  # shipment and account
+    doubted: set[Key] = field(default_factory=set)
 
 
 def apart(tx: Transaction, shipments: Shipments, reports: Sequence[tuple[Parsed, Report]]) -> Apart:
@@ -45,20 +46,21 @@ def apart(tx: Transaction, shipments: Shipments, reports: Sequence[tuple[Parsed,
         if len(some) == 1 and (not known or None in known or report.piece in known):
             kept.reports += some
         else:
-            fitting = _fitting(tx, shipments, kept, p, carrier, number, [one for _, one in some])
-            kept.reports += [(p, one) for one in fitting]
+            fitting = _fitting(tx, shipments, p, carrier, number, [one for _, one in some])
+            kept.reports += fitting.reports
+            kept.robbed |= fitting.robbed
+            kept.doubted |= fitting.doubted
     return kept
 
 
 def _fitting(
     tx: Transaction,
     shipments: Shipments,
-    kept: Apart,
     p: Parsed,
     carrier: str,
     number: str,
     reports: Sequence[Report],
-) -> Sequence[Report]:
+) -> Apart:
     """Return what is told of the parcel that the shop means, and of other generations of its number."""
     scanned = [report for report in reports if report.scans]
     found = journeys.apart(scanned, lambda scan: _as_told(p, scan))
@@ -73,7 +75,7 @@ def _fitting(
     mine = [one for one in found if (home := homes[one]) and home is not meant and home.piece == one.piece]
     rivals = [one for one in found if one not in mine]
     if not found or (len(rivals) == 1 and homes[rivals[0]] is meant):  # told in parts, or under another id
-        return scanned or reports
+        return Apart([(p, one) for one in scanned or reports])
     order = journeys.order_of(tx.connection, meant.id, number) if meant is not None else None
     chosen, sure = journeys.choose(
         rivals, order.words if order else frozenset(),
@@ -81,7 +83,7 @@ def _fitting(
         [one for one in rivals if homes[one] is not None],
         (meant.piece if meant is not None else None) or "",
     )  # fmt: skip
-    left_out = False
+    kept, left_out = Apart(), False
     for one in rivals:
         if one is chosen:
             if meant is not None and one.piece and meant.piece != one.piece:
@@ -101,7 +103,8 @@ def _fitting(
         _doubt(tx, p, number, finding, order)
         if meant is not None:
             kept.doubted.add((meant.id, p.row.account))
-    return [report for one in mine for report in one.reports]
+    kept.reports = [(p, report) for one in mine for report in one.reports]
+    return kept
 
 
 def _held(tx: Transaction, known: Sequence[LockedShipment], found: Sequence[journeys.Journey]) -> dict[int, set[str]]:
