@@ -13,7 +13,6 @@ LINES, OF_A_FUNCTION = 500, 60
 TABLES = ("tracker/store/migrations/versions/", "tracker/store/tables.py", "tracker/domain/vocabulary.py")
 # Longer than they ought to be, as of today: each may become shorter only, and no other may come.
 LONG_FILES = {
-    "tracker/pipeline/facts.py": 1449,
     "tests/pipeline/test_pipeline.py": 1353,
     "tests/pipeline/test_unread.py": 929,
     "tests/domain/test_answers.py": 868,
@@ -34,7 +33,6 @@ LONG_FILES = {
 }
 LONG_FUNCTIONS = {
     "tracker/config/load.py:_account": 73,
-    "tracker/pipeline/facts.py:_reports": 64,
 }
 
 

@@ -13,8 +13,7 @@ import sqlalchemy as sa
 
 from tests.lab import DHL, START, UPS, USPS, H, detail, tracker_body
 from tracker.domain.errors import BadPayload, WebhookRejected
-from tracker.domain.facts import Meaning, Payload, Report, Since, Unread
-from tracker.domain.vocabulary import ShippingStatus
+from tracker.domain.facts import Meaning, Payload, Report, ShippingStatus, Since, Unread
 from tracker.pipeline import decide, heal, ops, push, receive, replay
 from tracker.pipeline.drain import STEPS, drain
 from tracker.pipeline.ingest import step as ingest
@@ -281,8 +280,7 @@ def test_a_claim_that_ended_is_fenced(make_lab) -> None:
     lab = make_lab()
     lab.post_raw("easypost", tracker_body(USPS, detail("in_transit", "2026-11-01T00:00:00Z")))
     with lab.daemon.store.write() as connection:
-        rows = queries.claim(connection, t.inbox, 50)
-    frozen = [ingest.parse(lab.world, row) for row in rows]
+        frozen = [ingest.parse(lab.world, row) for row in queries.claim(connection, t.inbox, 50)]
     lab.change(t.inbox.update().values(claimed_until=START))  # the lease is over: another worker takes it
     lab.work("inbox")
     done = lab.one(t.inbox)

@@ -568,8 +568,7 @@ def test_where_a_parser_failed_is_told_by_its_own_line(payloads: Payloads, monke
     lab.post_raw("ups", b"{}")
     lab.work("inbox")
 
-    reason = lab.rows(t.inbox)[-1].reason
-    assert reason.startswith("parser_failed: KeyError at carriers/ups.py:")
+    assert lab.rows(t.inbox)[-1].reason.startswith("parser_failed: KeyError at carriers/ups.py:")
 
 
 def test_a_parser_that_yields_what_is_no_fact_is_a_parser_that_failed(payloads: Payloads) -> None:
