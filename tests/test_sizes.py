@@ -19,7 +19,6 @@ LONG_FILES = {
     "tests/cases/test_sweeps.py": 792,
     "tests/domain/test_timeline.py": 703,
     "tests/plugins/test_shopify.py": 608,
-    "tracker/pipeline/poll.py": 600,
     "tests/domain/test_whole.py": 599,
     "adapters/shopify.py": 557,
     "tests/daemon/test_app.py": 542,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,9 +27,10 @@ from tracker.domain.errors import (
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Payload, Refs, Registered, Summary, Unread
+from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Registered, Summary
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import gone, rests, sweep, tell, unread
+from tracker.pipeline import reread, rests, sweep, tell
+from tracker.pipeline.calls import Call, chunks, fenced, hold
 from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.world import World
@@ -50,24 +50,7 @@ from tracker.store.tables import (
 
 RENEW_BEFORE = timedelta(days=1)
 MOST_CALLS = 64
-REFS_A_CALL = 50
-NEVER_FOUND = (
-    "see in the shop whether it was deleted at once, or the key may not read it; the next hook or sweep reads it"
-)
 _OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
-UNREADABLE_AGAIN = timedelta(hours=1)  # an order that a shop refuses to tell
-LONG_TRIED, LATELY = 9, timedelta(minutes=15)  # so many tries take a quarter of an hour
-
-
-@dataclass
-class _Call:
-    """One call: the rows it is for, and what came of it."""
-
-    account: Account
-    rows: Sequence[Row[Any]]
-    ask: Callable[[], Any]
-    result: Any = None
-    error: SourceError | None = None
 
 
 def run(world: World) -> int:
@@ -77,7 +60,7 @@ def run(world: World) -> int:
         ready = _ready(world, connection, now, business)
         polls = _claim_polls(world, connection, ready, now, business)
         registrations = _claim_registrations(world, connection, ready, now, business)
-        reads = _claim_rereads(world, connection, ready, now, business)
+        reads = reread.claim(world, connection, ready, now, business)
         sweeps = sweep.claim(world, connection, ready, now, business)
     calls = polls + registrations + reads
     if not calls and not sweeps:
@@ -86,8 +69,8 @@ def run(world: World) -> int:
     down: set[str] = set()
     sweeping = [world.pool.submit(sweep.work, world, account, row) for account, row in sweeps]
     watched = {row.id: row.attempts + 1 for call in polls + registrations for row in call.rows}
-    reread = {row.id: row.attempts + 1 for call in reads for row in call.rows}
-    with world.held.holding(trackings, watched), world.held.holding(rereads, reread):
+    hinted = {row.id: row.attempts + 1 for call in reads for row in call.rows}
+    with world.held.holding(trackings, watched), world.held.holding(rereads, hinted):
         list(world.pool.map(lambda call: _make(call, down), calls))
         crash_at("poll_after_call")
         if calls:
@@ -99,14 +82,14 @@ def run(world: World) -> int:
     return len(calls) + len(sweeps)
 
 
-def _make(call: _Call, down: set[str]) -> None:
+def _make(call: Call, down: set[str]) -> None:
     """Ask. An account whose wire failed in this round is not asked again in it: its time-outs would hold up the others."""
     if call.account.name in down:
         call.error = Transient("another call of this round failed")
         return
     try:
         call.result = call.ask()
-        if isinstance(call.result, _Read) and (error := call.result.error) is not None:
+        if isinstance(call.result, reread.Read) and (error := call.result.error) is not None:
             if isinstance(error, NotFound) or (call.result.pages and not isinstance(error, _OF_THE_ACCOUNT)):
                 return  # the shop answers: what it did not tell is told by the reads themselves
             raise error
@@ -177,47 +160,34 @@ def _due_trackings(
     ).all()
 
 
-def _hold(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]], now: datetime) -> None:
-    if rows:
-        connection.execute(
-            table.update()
-            .where(table.c.id.in_([row.id for row in rows]))
-            .values(attempts=table.c.attempts + 1, claimed_until=now + queries.LEASE)
-        )
-
-
-def _chunks(rows: Sequence[Row[Any]], size: int) -> Iterable[Sequence[Row[Any]]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))
-
-
 def _claim_polls(
     world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
-) -> list[_Call]:
+) -> list[Call]:
     names = [name for name in ready if not world.config.accounts[name].is_store]
     rows = _due_trackings(connection, names, trackings.c.next_poll_at, MOST_CALLS * 4, now, business)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         by_account[row.account].append(row)
-    calls: list[_Call] = []
+    calls: list[Call] = []
     for name, mine in by_account.items():
         account = world.config.accounts[name]
-        chunks = list(_chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
-        given = _take_budget(connection, account, ready[name], len(chunks), business)
-        for chunk in chunks[:given]:
+        parts = list(chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
+        given = _take_budget(connection, account, ready[name], len(parts), business)
+        for chunk in parts[:given]:
             calls.append(_poll_call(world, account, chunk))
-        if given < len(chunks) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
-            rest = [row.id for chunk in chunks[given:] for row in chunk]
+        if given < len(parts) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
+            rest = [row.id for chunk in parts[given:] for row in chunk]
             later = business + account.budget.per / 8
             since = sa.func.coalesce(trackings.c.overdue_since, trackings.c.next_poll_at)
             spent = trackings.update().where(trackings.c.id.in_(rest))
             connection.execute(spent.values(next_poll_at=later, overdue_since=since))
-    _hold(connection, trackings, [row for call in calls for row in call.rows], now)
+    hold(connection, trackings, [row for call in calls for row in call.rows], now)
     return calls
 
 
-def _poll_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
+def _poll_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> Call:
     ask = Parcels(tuple(_parcel(row) for row in rows))
-    return _Call(account, rows, lambda: _look(world, account, ask))
+    return Call(account, rows, lambda: _look(world, account, ask))
 
 
 def _look(world: World, account: Account, ask: Parcels) -> list[Page]:
@@ -231,7 +201,7 @@ def _look(world: World, account: Account, ask: Parcels) -> list[Page]:
 
 def _claim_registrations(
     world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
-) -> list[_Call]:
+) -> list[Call]:
     names = [n for n in ready if not world.config.accounts[n].is_store and world.config.accounts[n].carrier.registers]
     rows = _due_trackings(connection, names, trackings.c.register_at, MOST_CALLS, now, business)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
@@ -240,88 +210,22 @@ def _claim_registrations(
     calls = [
         _register_call(world, world.config.accounts[name], chunk)
         for name, mine in by_account.items()
-        for chunk in _chunks(mine, world.config.accounts[name].carrier.register_batch)
+        for chunk in chunks(mine, world.config.accounts[name].carrier.register_batch)
     ]
-    _hold(connection, trackings, rows, now)
+    hold(connection, trackings, rows, now)
     return calls
 
 
-def _register_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
+def _register_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> Call:
     ask = Parcels(tuple(_parcel(row) for row in rows))
-    return _Call(account, rows, lambda: account.carrier.register(world.client(account), ask))
-
-
-def _claim_rereads(
-    world: World, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
-) -> list[_Call]:
-    due = (
-        sa.select(rereads)
-        .where(
-            rereads.c.due_at <= now,
-            sa.or_(rereads.c.not_before.is_(None), rereads.c.not_before <= business),
-            sa.or_(rereads.c.claimed_until.is_(None), rereads.c.claimed_until < now),
-            rereads.c.account.in_(list(ready)),
-        )
-        .order_by(rereads.c.due_at, rereads.c.id)
-        .limit(REFS_A_CALL * 4)
-    )
-    rows = queries.oldest(connection, queries.skip_locked(connection, due)).all()
-    _hold(connection, rereads, rows, now)
-    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
-    calls = []
-    for row in rows:
-        if row.error is None:
-            by_account[row.account].append(row)
-        else:  # alone: it takes no other's read with it
-            calls.append(_read_call(world, world.config.accounts[row.account], [row]))
-    for name, mine in by_account.items():
-        calls += [_read_call(world, world.config.accounts[name], chunk) for chunk in _chunks(mine, REFS_A_CALL)]
-    return calls
-
-
-def _read_call(world: World, account: Account, rows: Sequence[Row[Any]]) -> _Call:
-    ask = Refs(tuple(row.ref for row in rows))
-    if account.is_store:
-        return _Call(account, rows, lambda: _read(world, account, ask))
-    return _Call(account, rows, lambda: account.carrier.register(world.client(account), ask))
-
-
-@dataclass
-class _Read:
-    """Orders as they were read, and which of them these were (None: nobody can say); `error` is why there are no more."""
-
-    pages: list[Page]
-    found: set[str] | None
-    error: SourceError | None = None
-
-
-def _read(world: World, account: Account, ask: Refs) -> _Read:
-    found: set[str] = set()
-    read = _Read([], found)
-    try:
-        for page in account.source.fetch(world.client(account), ask):
-            read.pages.append(page)
-    except SourceError as error:
-        read.error = error
-    try:
-        with world.held.reading():
-            for page in read.pages:
-                for item in account.source.normalize(Payload(account.name, "read", page.parts, world.now())):
-                    ref = item.subject if isinstance(item, Unread) else getattr(item, "ref", "")
-                    if not ref:
-                        read.found = None
-                        return read
-                    found.add(ref)
-    except Exception:  # stage A meets it again, where one row's trouble is that row's
-        read.found = None
-    return read
+    return Call(account, rows, lambda: account.carrier.register(world.client(account), ask))
 
 
 def _store(
     world: World,
-    polls: Sequence[_Call],
-    registrations: Sequence[_Call],
-    reads: Sequence[_Call],
+    polls: Sequence[Call],
+    registrations: Sequence[Call],
+    reads: Sequence[Call],
     ready: dict[str, Row[Any]],
     asked_at: datetime,
     asked_business: datetime,
@@ -338,8 +242,8 @@ def _store(
         for call in registrations:
             _store_registration(world, connection, call, business)
         for call in reads:
-            _store_reads(world, connection, call, now, business, asked_at)
-        heard: dict[str, list[_Call]] = defaultdict(list)
+            reread.store(world, connection, call, now, business, asked_at)
+        heard: dict[str, list[Call]] = defaultdict(list)
         for call in (*polls, *registrations, *reads):
             heard[call.account.name].append(call)
         for name, mine in sorted(heard.items()):  # accounts are locked last, everywhere
@@ -347,16 +251,9 @@ def _store(
             rests.hear(world, connection, mine[0].account, errors, now, business, failing=failing)
 
 
-def _fenced(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]]) -> set[int]:
-    select = sa.select(table.c.id, table.c.attempts).where(table.c.id.in_([r.id for r in rows])).order_by(table.c.id)
-    attempts = {row.id: row.attempts + 1 for row in rows}
-    held = connection.execute(queries.locked(connection, select))
-    return {row.id for row in held if row.attempts == attempts[row.id]}
-
-
 def _watched(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
     """Return the trackings that are still ours, with what is known of their parcels now: news may have come while we asked."""
-    ours = _fenced(connection, trackings, rows)
+    ours = fenced(connection, trackings, rows)
     s = shipments.c
     return connection.execute(
         sa.select(trackings, s.carrier, s.number, s.summary, s.starts_at, s.edd_begins, s.edd_ends)
@@ -374,7 +271,7 @@ def _next_look(world: World, row: Row[Any], summary: Summary, state: TrackingSta
 def _store_poll(
     world: World,
     connection: Connection,
-    call: _Call,
+    call: Call,
     now: datetime,
     business: datetime,
     asked: tuple[datetime, datetime],
@@ -434,7 +331,7 @@ def _askable(number: str) -> bool:
         return False
 
 
-def _store_registration(world: World, connection: Connection, call: _Call, business: datetime) -> None:
+def _store_registration(world: World, connection: Connection, call: Call, business: datetime) -> None:
     answers: dict[str, Registered] = {answer.number: answer for answer in call.result or ()}
     for row in _watched(connection, call.rows):
         answer = answers.get(row.number)
@@ -474,127 +371,3 @@ def _registration_refused(
     )  # fmt: skip
     tell.open_findings(world, connection, [(linked.id if linked else None, finding)], business, by="registration")
     world.count("tracker_registrations_refused_total", account=account.name)
-
-
-def _store_reads(
-    world: World, connection: Connection, call: _Call, now: datetime, business: datetime, asked_at: datetime
-) -> None:
-    """T2 of re-reads: keep what was read, look once more for what was not there, put off what could not be read."""
-    account = call.account
-    if not account.is_store:
-        _store_handshakes(connection, call, now)
-        return
-    read = call.result or _Read([], set(), call.error)
-    error, found = read.error, read.found
-    if isinstance(error, NotFound) and len(call.rows) == 1:
-        error = None  # said of the one order that was asked about
-    missing = {row.ref for row in call.rows if error is None and found is not None and row.ref not in found}
-    left = {row.ref for row in call.rows if error is not None and row.ref not in (found or ())}
-    doubted = [row.ref for row in call.rows if row.ref in missing or (row.missed_at and row.ref not in left)]
-    known = gone.locked(connection, account.name, doubted) if doubted else {}
-    ours = _fenced(connection, rereads, call.rows)
-    queries.store_payloads(
-        connection,
-        [
-            queries.payload_row(account.name, "read", page.parts, business, now, asked_at=asked_at)
-            for page in read.pages
-        ],
-    )
-    for row in call.rows:
-        if row.id not in ours:
-            continue
-        order = known.get(row.ref)
-        if error is not None and row.ref in left:
-            _put_off(world, connection, call, row, error, now, business)
-        elif row.ref in missing and not _is_gone(connection, account, row, read, business):
-            connection.execute(
-                rereads.update()
-                .where(rereads.c.id == row.id)
-                .values(claimed_until=None, missed_at=row.missed_at or business, not_before=business + gone.LOOK_AGAIN)
-            )
-        else:
-            was_told = row.ref in missing and unread.left(connection, account.name, row.ref, business)
-            if order is not None and row.ref in missing:
-                gone.leave(world, connection, account, order, business)
-            elif order is not None:
-                gone.found(connection, order, business)
-            elif row.ref in missing and not was_told:
-                said = f"a hook named it, and two reads did not find it, the first at {row.missed_at:%Y-%m-%d %H:%M}Z"
-                _unreadable(world, connection, account, row, said, business, NEVER_FOUND)
-            _done(connection, row)
-
-
-def _is_gone(connection: Connection, account: Account, row: Row[Any], read: _Read, business: datetime) -> bool:
-    """Say whether an order that was not found now was not found before either, while the shop told of others."""
-    since: datetime | None = row.missed_at
-    if since is None or business - since < gone.APART:
-        return False
-    return bool(read.found) or gone.answers_since(connection, account.name, since)
-
-
-def _put_off(
-    world: World,
-    connection: Connection,
-    call: _Call,
-    row: Row[Any],
-    error: SourceError,
-    now: datetime,
-    business: datetime,
-) -> None:
-    """Have a re-read that failed asked again.
-
-    What a shop refuses, or what cannot be read, may be one order's fault: each is asked alone then, and told.
-    """
-    values: dict[str, Any] = {"claimed_until": None, "due_at": now + queries.backoff(row.attempts + 1)}
-    if isinstance(error, Unavailable):
-        values["due_at"] = now  # its account rests
-    elif not isinstance(error, Transient | CredentialsRejected):
-        values |= {"error": str(error)[:200], "due_at": now}
-        if len(call.rows) == 1:
-            values["not_before"] = business + UNREADABLE_AGAIN
-            _unreadable(world, connection, call.account, row, str(error), business)
-    elif call.result is not None and call.result.pages:
-        values["error"] = str(error)[:200]  # others were read: it alone was not
-    elif isinstance(error, Transient) and row.attempts >= LONG_TRIED:
-        if gone.answers_since(connection, call.account.name, business - LATELY):  # it fails alone
-            values["not_before"] = business + UNREADABLE_AGAIN
-            _unreadable(world, connection, call.account, row, str(error), business)
-    connection.execute(rereads.update().where(rereads.c.id == row.id).values(**values))
-
-
-def _store_handshakes(connection: Connection, call: _Call, now: datetime) -> None:
-    ours = _fenced(connection, rereads, call.rows)
-    for row in call.rows:
-        if row.id in ours and (call.error is None or isinstance(call.error, NotFound | Refused)):
-            _done(connection, row)
-        elif row.id in ours:
-            due = now if isinstance(call.error, Unavailable) else now + queries.backoff(row.attempts + 1)
-            connection.execute(rereads.update().where(rereads.c.id == row.id).values(claimed_until=None, due_at=due))
-
-
-def _done(connection: Connection, row: Row[Any]) -> None:
-    """End a re-read; a hint that came meanwhile keeps its row."""
-    r = rereads.c
-    if not connection.execute(rereads.delete().where(r.id == row.id, r.hinted_at == row.hinted_at)).rowcount:
-        values = {"claimed_until": None, "error": None, "missed_at": None, "not_before": None}
-        connection.execute(rereads.update().where(r.id == row.id).values(**values))
-
-
-def _unreadable(
-    world: World,
-    connection: Connection,
-    account: Account,
-    row: Row[Any],
-    said: str,
-    business: datetime,
-    proposal: str = "it is asked for again every hour",
-) -> None:
-    """Tell of an order that a shop does not tell; stage A closes it once the order is read."""
-    o = orders.c
-    known = connection.execute(sa.select(o.id, o.number).where(o.store == account.name, o.ref == row.ref)).one_or_none()
-    finding = Finding(
-        FindingKind.ORDER_UNREADABLE, f"{account.name}/ref/{row.ref}", Severity.WARNING, Act.ACT,
-        {"order": known.number if known else row.ref, "problem": said[:200]},
-        proposal=proposal,
-    )  # fmt: skip
-    tell.open_findings(world, connection, [(known.id if known else None, finding)], business, by="read")
