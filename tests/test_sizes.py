@@ -25,7 +25,6 @@ LONG_FILES = {
     "tests/chaos/test_drills.py": 534,
     "tests/cases/test_journeys.py": 525,
     "tests/plugins/test_rest.py": 524,
-    "tests/pipeline/test_queries.py": 516,
     "tracker/domain/facts.py": 513,
     "tests/plugins/test_bigcommerce.py": 507,
     "tests/config/test_config.py": 504,
