@@ -53,6 +53,12 @@ def pytest_sessionstart() -> None:
     forget_answers()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test whose name is another one in each process: tests that run side by side must be the same ones."""
+    if odd := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"a test is named by an address in memory: {odd[0]}")
+
+
 @pytest.fixture(autouse=True)
 def _nobody_elses_secrets() -> Iterator[None]:
     """Forget what a test hid, at its end: pytest, or a thread that ends late, may hold its configuration for longer."""

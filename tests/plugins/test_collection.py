@@ -130,7 +130,6 @@ TABLE = "carriers.acme lacks a table of codes beside it, or codes_from_yaml = Tr
             "adapters.corner lacks signed(body) in its test: the headers that a body of its sender comes with",
         ),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_plugin_without_one_of_them_is_told(root: Path, broken: Callable[[Path], None], said: str) -> None:
     broken(root)
