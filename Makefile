@@ -18,7 +18,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(VENV)/.installed ## play the demo: about eight orders through some days, in about a minute
+run: $(VENV)/.installed ## play the demo: fourteen orders through six days, in about twenty seconds
 	@$(BIN)/tracker demo $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis (all brought along)

@@ -30,7 +30,7 @@ def test_a_line_of_progress_says_when_how_far_what_failed_and_which_files_run_on
 
 def test_the_typed_view_of_the_plugin_api_is_checked_strictly_and_says_what_must_stay_a_mistake() -> None:
     mypy = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
-    views = {file.stem: file.read_text() for file in (ROOT / "tests" / "typing").glob("*.py")}
+    views = {file.stem: file.read_text() for file in (ROOT / "tests" / "typed").glob("*.py")}
 
     assert mypy["strict"]  # it also warns where an ignore is not needed any more
     assert "tests.typed" in mypy["packages"]
