@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def test_the_typed_view_of_the_plugin_api_is_checked_strictly_and_says_what_must
     assert mypy["strict"]  # it also warns where an ignore is not needed any more
     assert "tests.typed" in mypy["packages"]
     assert all(views[kind].count("# type: ignore[") >= 5 for kind in ("carrier", "platform"))
+
+
+def test_nothing_beside_our_scripts_hides_a_module_of_the_standard_library() -> None:
+    """`python tests/peer.py` looks beside itself first."""
+    assert {path.stem for path in (ROOT / "tests").iterdir()} & sys.stdlib_module_names == set()
 
 
 TESTS = {
