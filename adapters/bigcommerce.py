@@ -229,7 +229,7 @@ class BigCommerce(contracts.Platform):
             ]
             raise RateLimited("HTTP 429", max(waits, default=None))
         if answer.status in (400, 409, 413, 422):
-            raise Refused(f"HTTP {answer.status}: {said_by(answer.body) or 'no reason given'}")
+            raise Refused(f"HTTP {answer.status}: {said_by(answer.body)}")
         if answer.status == 423:
             raise Transient("HTTP 423: the order is locked")
         judge_by_status(answer)
@@ -401,7 +401,7 @@ def _list(answer: Answer, error: type[Transient]) -> list[Any]:
     try:
         return _rows(b"[]" if answer.status == 204 else answer.body, decode)
     except BadPayload:
-        raise error(f"HTTP {answer.status} without its list: {said_by(answer.body) or 'no reason given'}") from None
+        raise error(f"HTTP {answer.status} without its list: {said_by(answer.body)}") from None
 
 
 def _is_full(rows: list[Any]) -> bool:

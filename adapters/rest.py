@@ -202,7 +202,7 @@ class Rest(contracts.Platform):
         """Tell the shop's own words of a refusal."""
         not_html(answer)
         if answer.status in (400, 409, 422):
-            raise Refused(said_by(answer.body) or f"HTTP {answer.status}")
+            raise Refused(said_by(answer.body, f"HTTP {answer.status}"))
         judge_by_status(answer)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:

@@ -286,7 +286,7 @@ class Shopify(contracts.Platform):
         """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP (shopify.dev, status codes)."""
         not_html(answer)
         if answer.status in (402, 404, 423, 430):
-            why = said_by(answer.body) or AWAY.get(answer.status, "no shop answers there")
+            why = said_by(answer.body, AWAY.get(answer.status, "no shop answers there"))
             raise Unavailable(f"HTTP {answer.status}: {why}", retry_after(answer))
         judge_by_status(answer)
         if b'"errors"' not in answer.body:

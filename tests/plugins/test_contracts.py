@@ -210,5 +210,5 @@ def test_an_answer_of_a_shop_without_its_orders_is_a_failed_one(name: str) -> No
 def test_half_a_json_is_kept_as_it_came_and_told_by_the_parser() -> None:
     for half in (b'{"shipments": [', b'{"shipm', b"what?"):
         assert holding(half, "shipments") == half
-        assert said_by(half) == ""
+        assert said_by(half, "") == ""
     assert holding(b"{}") == b"{}"

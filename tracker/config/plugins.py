@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import distributions, entry_points
 from types import ModuleType
@@ -49,15 +50,21 @@ def only_class(module: ModuleType, base: type[Source]) -> type[Source]:
     return found.pop()
 
 
+def carriers() -> Iterator[tuple[str, type[Carrier]]]:
+    """Load every carrier that is installed, with its name."""
+    for name in names("carriers"):
+        plugin = load("carriers", name)
+        assert issubclass(plugin, Carrier)
+        yield name, plugin
+
+
 def companies() -> dict[str, str]:
     """Return what each carrier that is installed is called, in lower case: its name, and what its plugin says beside it.
 
     Raises ConfigError where one word means two carriers.
     """
     found: dict[str, tuple[str, str]] = {}
-    for name in names("carriers"):
-        plugin = load("carriers", name)
-        assert issubclass(plugin, Carrier)
+    for name, plugin in carriers():
         for word, carrier in [*((carrier, carrier) for carrier in plugin.carriers), *plugin.companies.items()]:
             other, by = found.setdefault(word, (carrier, name))
             if other != carrier:

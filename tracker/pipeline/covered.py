@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tracker.config.model import Account, Config
-from tracker.config.plugins import load, names
+from tracker.config.plugins import carriers
 from tracker.domain.facts import Finding
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import tell
 from tracker.pipeline.world import World
-from tracker.plugin.contracts import Carrier
 from tracker.store import queries
 from tracker.store.tables import (
     accounts,
@@ -262,23 +260,12 @@ def _open(world: World, connection: Connection, found: Collection[Uncovered], no
 def would_cover(one: Uncovered) -> list[str]:
     """Name the plugins that could tell of a carrier: its own first, then those that tell of any."""
     own, general = [], []
-    for name, carriers in _plugins():
-        if one.known and one.carrier in carriers:
+    for name, plugin in carriers():
+        if one.known and one.carrier in plugin.carriers:
             own.append(name)
-        elif not carriers:
+        elif not plugin.carriers:
             general.append(f"{name} (any carrier)")
     return own + general
-
-
-@cache
-def _plugins() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return for whom each plugin of `carriers` speaks."""
-    found = []
-    for name in names("carriers"):
-        plugin = load("carriers", name)
-        assert issubclass(plugin, Carrier)
-        found.append((name, plugin.carriers))
-    return tuple(found)
 
 
 def how_to_cover(config: Config, one: Uncovered) -> str:

@@ -225,7 +225,7 @@ def holding(body: bytes, *names: str) -> bytes:
     JSON at all is stored as it came, and told by the parser.
     """
     if names and not any(f'"{name}"'.encode() in body for name in names) and _is_json(body):
-        raise Transient(f"an answer without {' or '.join(names)}: {said_by(body) or 'no reason given'}")
+        raise Transient(f"an answer without {' or '.join(names)}: {said_by(body)}")
     return body
 
 
@@ -260,17 +260,17 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def said_by(body: bytes) -> str:
+def said_by(body: bytes, otherwise: str = "no reason given") -> str:
     """Say what an error body of any shape says, and nothing else of it: its code and message, or those of its first error.
 
-    Empty where it says nothing.
+    `otherwise`: what is said where it says nothing.
     """
     try:
         said = document(body)
     except BadPayload:
-        return ""
+        return otherwise
     inner = [said.get("error"), said.get("errors")] if isinstance(said, dict) else []
-    return next(filter(None, map(_words, [*inner, said])), "")
+    return next(filter(None, map(_words, [*inner, said])), otherwise)
 
 
 def _words(error: Any) -> str:

@@ -32,7 +32,7 @@ def orders(rows: Iterable[Any], where: str, read: Reads, key: str, unread: list[
     found: list[Order] = []
     left = 0
     for at, row in enumerate(rows):
-        if len(unread) >= MOST_TOLD and not isinstance(row, dict):
+        if len(unread) >= MOST_TOLD and not isinstance(row, dict):  # an order, however odd, is told by its ref
             left += 1
         elif (one := order(row, f"{where}[{at}]", read, key, unread)) is not None:
             found.append(one)
