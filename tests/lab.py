@@ -232,3 +232,21 @@ def detail(status: str, at: str, **more: Any) -> dict[str, Any]:
 
 
 Make = Callable[..., Lab]
+
+
+def shipped(make_lab: Make, *numbers: str, company: str = "USPS", **more: Any) -> Lab:
+    """Return a lab with one order that was shipped and read."""
+    lab = make_lab(**more)
+    lab.work()
+    lab.order("#1001", *(numbers or (USPS,)), company=company)
+    lab.work()
+    return lab
+
+
+def wanting(make_lab: Make) -> Lab:
+    """Return a lab in which one write waits in the outbox."""
+    lab = shipped(make_lab)
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 7 * H)
+    lab.work("poll", "inbox", "reconcile")
+    return lab
