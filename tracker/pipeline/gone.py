@@ -8,6 +8,7 @@ One that is read again is there again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,11 +16,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.pipeline.ingest.versions import stand_columns
+from tracker.pipeline.ingest.versions import save
 from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import ORDER
-from tracker.store.tables import accounts, order_versions, orders, rereads
+from tracker.store.tables import accounts, orders, rereads
 
 LOOK_AGAIN = timedelta(minutes=10)  # after a read that did not find an order
 APART = timedelta(minutes=5)  # the two reads, at least
@@ -60,17 +61,8 @@ def leave(world: World, connection: Connection, account: Account, row: Row[Any],
         return
     reach = account.platform.reads_back()
     why = "out_of_sight" if reach is not None and business - row.placed_at > reach else "not_found"
-    facts, version = {**row.facts, "gone": why}, row.version + 1
-    connection.execute(
-        orders.update()
-        .where(orders.c.id == row.id)
-        .values(facts=facts, version=version, gone_at=business, gone_why=why, reconcile_at=business)
-    )
-    connection.execute(
-        order_versions.insert(),
-        {"order_id": row.id, "version": version, "seen_at": business, "previous_read_at": row.read_at, "inbox_id": None,
-         "facts": facts, **stand_columns(ORDER.validate_python(facts))},
-    )  # fmt: skip
+    order = replace(ORDER.validate_python(row.facts), gone=why)
+    save(connection, row, order, business, reconcile_at=business)
     world.log.info("order_gone", store=account.name, order=row.number, why=why)
     world.ring("reconcile")
 

@@ -29,12 +29,12 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import gone, rests, state, tell
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.ingest.versions import US, as_taken, stand_columns
+from tracker.pipeline.ingest.versions import US, as_taken, save
 from tracker.pipeline.world import World
 from tracker.store import queries
-from tracker.store.codec import ACTION, RECEIPT, dump, dump_order
+from tracker.store.codec import ACTION, RECEIPT, dump
 from tracker.store.engine import database_now
-from tracker.store.tables import accounts, findings, order_versions, orders, outbox
+from tracker.store.tables import accounts, findings, orders, outbox
 
 AT_ONCE = 10
 NOTICE = "notice"
@@ -366,27 +366,7 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
         after = apply(before, action, word)
         if action.kind == "order_status":
             after = replace(after, status_at=max(now, before.status_at or now))
-        stored = dump_order(after)
-        changed = stored != order.facts
-        version = order.version + changed
-        connection.execute(
-            orders.update()
-            .where(orders.c.id == order.id)
-            .values(
-                facts=stored,
-                version=version,
-                read_at=database,
-                reconcile_at=now,
-                status=after.status,
-                raw_status=after.raw_status,
-            )
-        )
-        if changed:
-            connection.execute(
-                order_versions.insert(),
-                {"order_id": order.id, "version": version, "seen_at": now, "previous_read_at": order.read_at,
-                 "inbox_id": None, "facts": stored, **stand_columns(after), "actor": US},
-            )  # fmt: skip
+        save(connection, order, after, now, by=US, read_at=database, reconcile_at=now)
         queries.end(connection, outbox, [row.id], "sent", database)
         connection.execute(
             outbox.update().where(outbox.c.id == row.id).values(receipt=dump(RECEIPT, receipt), attempted_at=database)

@@ -18,11 +18,10 @@ from tracker.pipeline.ingest import links
 from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
-from tracker.pipeline.ingest.versions import US, as_taken, stand_columns
+from tracker.pipeline.ingest.versions import US, as_taken, save
 from tracker.pipeline.ingest.watches import Watches
 from tracker.store import queries
-from tracker.store.codec import dump_order
-from tracker.store.tables import findings, fulfilment_shipments, fulfilments, order_versions, orders, outbox
+from tracker.store.tables import findings, fulfilment_shipments, fulfilments, orders, outbox
 
 ECHO = timedelta(minutes=15)  # of the database's time: a change this soon after our attempt is ours
 AHEAD = timedelta(minutes=10)  # so far ahead of ours a shop's clock may be
@@ -56,42 +55,13 @@ def _take(tx: Transaction, shipments: Shipments, watches: Watches, taken: Taken,
         tx.world.ring("poll")
         return None
     order = _whose(tx, as_taken(order, known), known)
-    stored = dump_order(order)
-    values = _columns(tx, order, known) | {"facts": stored, "read_at": asked_at}
-    if known is None:
-        key = {"store": order.store, "ref": order.ref, "version": 1, "reconcile_at": tx.now}
-        insert = queries.upsert(tx.connection, orders).on_conflict_do_nothing()
-        if not tx.connection.execute(insert, {**key, **values}).rowcount:
-            return _take(tx, shipments, watches, taken, p, order)  # another process was first: now it is known
-        known = tx.connection.execute(sa.select(orders).where(where)).one()
-        version, previous, changed = 1, None, True
-    else:
-        changed = known.facts != stored
-        version, previous = known.version + changed, known.read_at
-        tx.connection.execute(orders.update().where(orders.c.id == known.id).values(version=version, **values))
-    order_id: int = known.id
-    if changed:
-        tx.connection.execute(
-            order_versions.insert(),
-            {"order_id": order_id, "version": version, "seen_at": tx.now, "previous_read_at": previous,
-             "inbox_id": p.row.id, "facts": stored, **stand_columns(order)},
-        )  # fmt: skip
-        taken.changed.add(order_id)
-        taken.unwatched |= links.keep(tx, shipments, watches, order_id, order)
-    return order_id
-
-
-def _columns(tx: Transaction, order: Order, known: Row[Any] | None) -> dict[str, Any]:
-    """Return what is stored of an order beside its facts."""
-    values = {
-        "number": order.number, "status": order.status, "raw_status": order.raw_status, "payment": order.payment,
-        "raw_payment": order.raw_payment, "owner": order.owner, "placed_at": order.placed_at, "gone_at": None,
-        "gone_why": order.gone or None,
-    }  # fmt: skip
-    if order.gone:
-        before = known if known is not None and known.gone_why == order.gone else None
-        values["gone_at"] = before.gone_at if before is not None else tx.now
-    return values
+    saved = save(tx.connection, known, order, tx.now, inbox_id=p.row.id, read_at=asked_at)
+    if saved is None:
+        return _take(tx, shipments, watches, taken, p, order)  # another process was first: now it is known
+    if saved.is_new:
+        taken.changed.add(saved.order_id)
+        taken.unwatched |= links.keep(tx, shipments, watches, saved.order_id, order)
+    return saved.order_id
 
 
 def _whose(tx: Transaction, order: Order, known: Row[Any] | None) -> Order:
