@@ -94,8 +94,8 @@ def bench_normalize() -> list[dict[str, Any]]:
 
 def bench_domain() -> list[dict[str, Any]]:
     """summarize 50 scans; reconcile decisions a second."""
+    from tests.domain.scans import told
     from tests.domain.test_reconcile import POLICY, order, shipment
-    from tests.domain.test_timeline import told
     from tracker.domain.reconcile import reconcile
     from tracker.domain.timeline import summarize
     from tracker.domain.vocabulary import ShippingStatus

@@ -295,3 +295,62 @@ def test_a_number_typed_in_groups_is_one(number: str, size: int, between: str) -
 
 def test_the_parameter_of_a_link_may_be_json_text() -> None:
     assert numbers_in(json.dumps({"number": UPS})).numbers == {UPS: json.dumps({"number": UPS})}
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [("RB123456785GB", True), ("RB123456784GB", False), ("RR000000005GB", True), ("RA000000020GB", False)],
+)
+def test_the_check_digit_of_s10_is_five_for_rest_zero_and_none_for_rest_one(number: str, fits: bool) -> None:
+    """UPU S10: 11 - (8a+6b+4c+2d+3e+5f+9g+7h mod 11); 10 becomes 0, 11 becomes 5."""
+    weights, digits = (8, 6, 4, 2, 3, 5, 9, 7), [int(c) for c in number[2:10]]
+    rest = 11 - sum(w * d for w, d in zip(weights, digits, strict=True)) % 11
+    assert ({10: 0, 11: 5}.get(rest, rest) == int(number[10])) is fits
+    assert (candidates(number)[:1] == ("royalmail",)) is fits
+
+
+# examples of github.com/jkeen/tracking_number_data @ b79ce4b
+
+
+@pytest.mark.parametrize(
+    ("number", "first"),
+    [
+        ("1Z5R89390357567127", "ups"), ("K1506235620", "ups"), ("1R12345678912345", "ups"), ("986578788855", "fedex"),
+        ("041441760228964", "fedex"), ("9400111206206406260787", "usps"), ("0073938000549297", "canadapost"),
+        ("320595463938", "purolator"), ("KYV009956937", "purolator"), ("RB123456785GB", "royalmail"),
+        ("RB123456785FR", "post_fr"), ("GM2951173225174494", "dhl"), ("09980000020033F", "dpd"), ("3318810025", "dhl"), ("03071790000523483741", "usps"), ("JJD0002257639032011", "yodel"), ("C11031500001879", "ontrac"), ("D10011354453707", "ontrac"),
+    ],
+)  # fmt: skip
+def test_a_number_is_recognized(number: str, first: str) -> None:
+    assert first in candidates(number)
+
+
+def test_spaces_case_and_direction_marks_do_not_matter() -> None:
+    assert candidates("１Ｚ5R89390357567127") == ("ups",)  # full-width digits are digits
+    assert candidates("\u200f 1z 5R89390357567127\u200e") == candidates("1Z5R89390357567127") == ("ups",)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "",
+        "1Z5R89390357567128",
+        "996578788855",
+        "RB123456785XX",
+        "'; DROP TABLE scans; --",
+        "a" * 4096,
+        "\r\nX",
+    ],
+)
+def test_what_is_no_number_has_no_candidate(number: str) -> None:
+    assert candidates(number) == ()
+
+
+def test_a_check_digit_ranks_before_a_mere_shape() -> None:
+    assert candidates("04144176022896")[0] != ""
+    assert clean(" a b ") == "AB"
+
+
+@given(st.text(max_size=60))
+def test_recognition_is_total(text: str) -> None:
+    assert isinstance(candidates(text), tuple)

@@ -1,186 +1,19 @@
-"""Cadence, numbers, vocabulary, hashing."""
+"""The small things of the domain: its vocabulary, hashes, spans, errors and payloads."""
 
 from __future__ import annotations
 
-import zlib
-from datetime import UTC, datetime, timedelta
+import hashlib
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.domain.scans import T0, H
 from tracker.domain import vocabulary
-from tracker.domain.cadence import DEFAULT, looks_after, next_poll
-from tracker.domain.facts import Edd, Payload, Summary
+from tracker.domain.errors import ConfigError, RateLimited
+from tracker.domain.facts import Payload
 from tracker.domain.hashing import digest
-from tracker.domain.numbers import candidates, clean
+from tracker.domain.policy import Calendar, Span
 from tracker.domain.vocabulary import ShippingStatus, TrackingState
-
-S, T = ShippingStatus, TrackingState
-T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-H = timedelta(hours=1)
-
-
-def at(
-    status: S, *, now: datetime = T0, state: T = T.ACTIVE, edd: Edd | None = None, last: datetime | None = T0
-) -> timedelta | None:
-    summary = Summary(status, since=last, last_scan_at=last)
-    moment = next_poll(summary, state, DEFAULT, now, number="N1", began=T0, edd=edd)
-    return None if moment is None else moment - now
-
-
-def test_sooner_when_out_for_delivery_than_when_moving_than_before_pick_up() -> None:
-    out, moving, label = at(S.OUT_FOR_DELIVERY), at(S.IN_TRANSIT), at(S.PRE_TRANSIT)
-
-    assert out is not None
-    assert moving is not None
-    assert label is not None
-    assert out < moving < label
-
-
-def test_sooner_near_the_estimated_delivery() -> None:
-    near = at(S.IN_TRANSIT, edd=Edd(T0 + 3 * H, T0 + 9 * H))
-
-    assert near is not None
-    assert near < H * 1.2
-
-
-def test_slower_when_quiet() -> None:
-    quiet, fresh = at(S.IN_TRANSIT, now=T0 + 80 * H), at(S.IN_TRANSIT)
-
-    assert quiet is not None
-    assert fresh is not None
-    assert quiet > fresh * 1.9
-
-
-def test_a_delivered_parcel_is_looked_at_ever_more_rarely_for_a_week() -> None:
-    now, looks = T0, []
-    while (wait := at(S.DELIVERED, now=now)) is not None:
-        now += wait
-        looks.append(round((now - T0) / H / SPREAD))
-
-    assert looks == [12, 36, 84, 168]
-
-
-@pytest.mark.parametrize(
-    ("hours", "looks"),
-    [
-        (0, []), (6, [6]), (12, [12]), (13, [13]), (24, [12, 24]), (84, [12, 36, 84]), (100, [12, 36, 100]),
-        (14 * 24, [12, 36, 84, 180, 336]),
-    ],
-)  # fmt: skip
-def test_looks_after_the_end_go_on_for_as_long_as_is_wished_and_no_longer(hours: int, looks: list[int]) -> None:
-    assert [look / H for look in looks_after(hours * H)] == looks
-
-
-SPREAD = 1 + (zlib.crc32(b"N1") % 1000) / 10_000
-
-
-def doubted(status: S, hours: float, *, disputed: bool = False, silent: float = 0) -> float | None:
-    """Return how long the next look is away, `hours` after an end was contradicted; the last scan lies further back."""
-    summary = Summary(status, since=T0, last_scan_at=T0 - silent * H, disputed=disputed, doubted_at=T0)
-    moment = next_poll(summary, T.ACTIVE, DEFAULT, T0 + hours * H, number="N1", began=T0 - silent * H, edd=None)
-    return None if moment is None else round((moment - T0 - hours * H) / H / SPREAD, 1)
-
-
-@pytest.mark.parametrize(
-    ("status", "hours", "disputed", "wait"),
-    [
-        (S.DELIVERED, 0, True, 4.0),  # contradicted: as one on its way ...
-        (S.DELIVERED, 71, True, 4.0),
-        (S.DELIVERED, 72, True, 24.0),  # ... for three days, then once a day
-        (S.DELIVERED, 29 * 24, True, 24.0),
-        (S.DELIVERED, 30 * 24, True, None),  # expired
-        (S.RETURNING, 71, False, 4.0),  # withdrawn: as one on its way, then at its status's own cadence
-        (S.RETURNING, 73, False, 24.0),
-        (S.OUT_FOR_DELIVERY, 1, False, 0.5),  # never slower for it
-        (S.DELIVERED, 0, False, 12.0),  # delivered again: it is over
-    ],
-)
-def test_a_parcel_whose_end_is_in_doubt_is_looked_at_like_one_on_its_way(
-    status: S, hours: float, disputed: bool, wait: float | None
-) -> None:
-    assert doubted(status, hours, disputed=disputed) == wait
-
-
-def test_an_end_that_is_withdrawn_after_a_month_of_silence_is_news_and_does_not_expire() -> None:
-    assert doubted(S.IN_TRANSIT, 1, silent=40 * 24) == 4.0
-
-
-def test_a_lost_parcel_is_asked_for_until_it_expires() -> None:
-    assert at(S.LOST) is not None
-    assert at(S.LOST, now=T0 + timedelta(days=30)) is None
-
-
-def test_thirty_days_of_silence_end_it() -> None:
-    assert at(S.IN_TRANSIT, now=T0 + timedelta(days=29)) is not None
-    assert at(S.IN_TRANSIT, now=T0 + timedelta(days=30)) is None
-    assert at(S.UNKNOWN, now=T0 + timedelta(days=30), last=None) is None
-
-
-@pytest.mark.parametrize("state", [T.STOPPED, T.INVALID_NUMBER, T.UNSUPPORTED])
-def test_what_cannot_be_tracked_is_not_asked(state: T) -> None:
-    assert at(S.IN_TRANSIT, state=state) is None
-
-
-@given(st.text(min_size=1, max_size=30), st.sampled_from(list(S)))
-def test_the_jitter_comes_from_the_number_and_is_small(number: str, status: S) -> None:
-    summary = Summary(status, since=T0, last_scan_at=T0)
-    one = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0, edd=None)
-    two = next_poll(summary, T.ACTIVE, DEFAULT, T0, number=number, began=T0, edd=None)
-
-    assert one == two
-    assert one is None or T0 < one <= T0 + timedelta(days=1) * 1.1
-
-
-# numbers: examples of github.com/jkeen/tracking_number_data @ b79ce4b
-
-
-@pytest.mark.parametrize(
-    ("number", "first"),
-    [
-        ("1Z5R89390357567127", "ups"), ("K1506235620", "ups"), ("1R12345678912345", "ups"), ("986578788855", "fedex"),
-        ("041441760228964", "fedex"), ("9400111206206406260787", "usps"), ("0073938000549297", "canadapost"),
-        ("320595463938", "purolator"), ("KYV009956937", "purolator"), ("RB123456785GB", "royalmail"),
-        ("RB123456785FR", "post_fr"), ("GM2951173225174494", "dhl"), ("09980000020033F", "dpd"), ("3318810025", "dhl"), ("03071790000523483741", "usps"), ("JJD0002257639032011", "yodel"), ("C11031500001879", "ontrac"), ("D10011354453707", "ontrac"),
-    ],
-)  # fmt: skip
-def test_a_number_is_recognized(number: str, first: str) -> None:
-    assert first in candidates(number)
-
-
-def test_spaces_case_and_direction_marks_do_not_matter() -> None:
-    assert candidates("１Ｚ5R89390357567127") == ("ups",)  # full-width digits are digits
-    assert candidates("\u200f 1z 5R89390357567127\u200e") == candidates("1Z5R89390357567127") == ("ups",)
-
-
-@pytest.mark.parametrize(
-    "number",
-    [
-        "",
-        "1Z5R89390357567128",
-        "996578788855",
-        "RB123456785XX",
-        "'; DROP TABLE scans; --",
-        "a" * 4096,
-        "\r\nX",
-    ],
-)
-def test_what_is_no_number_has_no_candidate(number: str) -> None:
-    assert candidates(number) == ()
-
-
-def test_a_check_digit_ranks_before_a_mere_shape() -> None:
-    assert candidates("04144176022896")[0] != ""
-    assert clean(" a b ") == "AB"
-
-
-@given(st.text(max_size=60))
-def test_recognition_is_total(text: str) -> None:
-    assert isinstance(candidates(text), tuple)
-
-
-# vocabulary
 
 
 @pytest.mark.parametrize(
@@ -198,14 +31,14 @@ def test_every_word_has_one_sentence(words: type) -> None:
 
 
 def test_there_are_17_statuses_and_13_tracking_states() -> None:
-    assert len(S) == 17
-    assert len(T) == 13
+    assert len(ShippingStatus) == 17
+    assert len(TrackingState) == 13
 
 
 def test_custody_begins_at_the_nine_statuses_that_the_requirements_name() -> None:
     named = "picked_up in_transit out_for_delivery delivery_attempted available_for_pickup delivered delivery_failed returning returned"
 
-    assert {s for s in S if s.custody} == set(named.split())
+    assert {s for s in ShippingStatus if s.custody} == set(named.split())
 
 
 def test_equal_data_has_equal_hashes() -> None:
@@ -214,3 +47,19 @@ def test_equal_data_has_equal_hashes() -> None:
 
 def test_the_body_of_a_payload_is_its_first_part() -> None:
     assert Payload("a", "poll", (b"1", b"2"), T0).body == b"1"
+
+
+def test_a_digest_is_of_sorted_tight_json() -> None:
+    assert digest({"b": [1, 2], "a": "x"}) == hashlib.sha256(b'{"a":"x","b":[1,2]}').hexdigest()[: len(digest({}))]
+
+
+def test_a_span_ends_after_it_began() -> None:
+    assert Span(elapsed=2 * H).end(T0, Calendar()) == T0 + 2 * H
+    assert Span(business_days=1).end(T0, Calendar()) == datetime(2026, 11, 4, tzinfo=UTC)  # T0 is a Monday
+    assert Span().end(T0, Calendar()) == T0
+
+
+def test_errors_say_what_they_know() -> None:
+    assert str(ConfigError("a: wrong", "b: wrong")) == "a: wrong\nb: wrong"
+    assert RateLimited("slow down", H).after == H
+    assert RateLimited("slow down").after is None

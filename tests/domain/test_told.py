@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.domain.test_answers import (
+from tests.domain.guide import (
     BARE,
     GUIDE,
     LAST,
@@ -19,7 +19,6 @@ from tests.domain.test_answers import (
     MOVING,
     SELLER,
     WORDS,
-    D,
     H,
     K,
     O,
@@ -30,8 +29,8 @@ from tests.domain.test_answers import (
     history,
     told,
 )  # fmt: skip
-from tests.domain.test_reconcile import POLICY, T0, order, shipment
-from tests.domain.test_timeline import told as scan_told
+from tests.domain.scans import told as scan_told
+from tests.domain.test_reconcile import POLICY, T0, D, order, shipment
 from tracker.domain.facts import (
     Action,
     Edd,

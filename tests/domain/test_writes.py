@@ -1,0 +1,123 @@
+"""A status is written once, whole, and what is not written says by which rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.domain.guide import GUIDE, MEANS, MOVING, RENO, H, O, P, S, actions, history, told
+from tests.domain.test_reconcile import T0, D, order, shipment
+from tracker.domain.facts import NOWHERE, Action, Edd, Fulfilment, Item, Parcel, Stand
+from tracker.domain.policy import Policy
+from tracker.domain.reconcile import aggregate, apply, reconcile
+from tracker.domain.vocabulary import Owner, Reason
+
+
+def test_a_status_is_written_once_with_all_that_the_shop_must_know() -> None:
+    one = told(history=(Stand(T0 - D, O.PROCESSING, "Processing", P.PAID, "system"),))
+    parcel = shipment(S.OUT_FOR_DELIVERY, at=T0, custody_at=T0 - D, reason=Reason.ADDRESS_INCORRECT, place=RENO,
+                      run_place=NOWHERE, edd=Edd(T0, T0 + 9 * H))  # fmt: skip
+
+    decision = reconcile(one, [parcel], GUIDE, T0 + H)
+
+    stamp = int((T0 - D).timestamp())
+    assert actions(decision, "order_status") == [
+        Action(
+            kind="order_status", key=f"shop/R1/status/out_for_delivery/1-{stamp}", store="shop", order="R1",
+            status=S.OUT_FOR_DELIVERY, reason=Reason.ADDRESS_INCORRECT, happened_at=T0, place=RENO, edd=T0 + 9 * H,
+            rules=("carrier:out_for_delivery", "policy:guide", "owner:otherwise"), target=O.OUT_FOR_DELIVERY,
+            before=O.PROCESSING, parcels=(Parcel("ups", "N1"),), number="#1",
+        )
+    ]  # fmt: skip
+    assert decision.because == ("owner:otherwise", "write:carrier:out_for_delivery")
+
+
+def test_shipped_is_dated_by_the_handover_of_the_last_parcel() -> None:
+    one = replace(order("N1", "N2"), status=O.PROCESSING)
+    parcels = [
+        shipment(S.IN_TRANSIT, at=T0 + 5 * H, custody_at=T0),
+        shipment(S.PICKED_UP, number="N2", at=T0 + H, custody_at=T0 + H),
+    ]
+
+    (write,) = actions(reconcile(one, parcels, GUIDE, T0 + 6 * H), "order_status")
+
+    assert (write.target, write.happened_at, write.key) == (O.SHIPPED, T0 + H, "shop/R1/status/shipped/0")
+
+
+def test_one_of_two_parcels_handed_over_is_partly_shipped_by_its_own_handover() -> None:
+    two = tuple(Fulfilment(f"F{i}", "SUCCESS", (Parcel("ups", f"N{i}"),)) for i in (1, 2))
+    one = told(fulfilments=two)
+    parcels = [shipment(S.PRE_TRANSIT), shipment(S.IN_TRANSIT, number="N2", at=T0 + 3 * H, custody_at=T0 + H)]
+
+    decision = reconcile(one, parcels, GUIDE, T0 + 6 * H)
+
+    (write,) = actions(decision, "order_status")
+    assert (write.target, write.happened_at, write.status) == (O.PARTIALLY_SHIPPED, T0 + H, S.IN_TRANSIT)
+    assert "write:carrier:partly_handed_over" in decision.because
+    waits = reconcile(one, parcels, replace(GUIDE, order_words={O.SHIPPED: "Shipped"}), T0 + 6 * H)
+    assert actions(waits, "order_status") == []
+    assert "waits_for_all" in waits.because
+
+
+@pytest.mark.parametrize(
+    ("parcel", "policy", "rule"),
+    [
+        (shipment(S.PRE_TRANSIT), GUIDE, "not_handed_over"),
+        (shipment(S.IN_TRANSIT, confirmed=False), GUIDE, "waits_for_confirmation"),
+        (shipment(S.IN_TRANSIT, disputed=True), GUIDE, "waits_sources_disagree"),
+        (shipment(S.DELIVERED), replace(GUIDE, order_words={O.SHIPPED: "Shipped"}), "status_not_expressible:delivered"),
+        (shipment(S.RETURNED, custody_at=T0), GUIDE, "no_meaning:returned"),
+        (
+            shipment(S.DELIVERED),
+            replace(GUIDE, means={Owner.PLATFORM: {S.PICKED_UP: O.SHIPPED}}),
+            "no_meaning:delivered",
+        ),
+        (shipment(S.IN_TRANSIT), replace(GUIDE, means={}), ""),
+        (shipment(S.IN_TRANSIT), replace(GUIDE, means={Owner.SELLER: MEANS}), "owner_sets_its_own_status"),
+        (shipment(S.CANCELLED), GUIDE, "no_tracked_parcel"),
+    ],
+)
+def test_what_is_not_written_says_by_which_rule(parcel: Any, policy: Policy, rule: str) -> None:
+    decision = reconcile(told(), [parcel], policy, T0 + H)
+
+    assert actions(decision, "order_status") == []
+    assert not rule or rule in decision.because
+
+
+def test_what_happened_before_the_store_was_connected_is_not_written() -> None:
+    decision = reconcile(told(), [MOVING], GUIDE, T0 + H, connected_at=T0 + timedelta(seconds=1))
+    assert actions(decision, "order_status") == actions(decision, "notice") == []
+    assert "before_connected" in decision.because
+    assert actions(reconcile(told(), [MOVING], GUIDE, T0 + H, connected_at=T0), "order_status") != []
+
+
+def test_a_written_status_stands_since_the_version_before_it() -> None:
+    one = told(history=history((O.PROCESSING, "system", T0 + H)))
+    (write,) = actions(reconcile(one, [MOVING], GUIDE, T0 + 2 * H), "order_status")
+    stand = apply(one, write, "Shipped").history[-1]
+    assert (stand.at, stand.read_before, stand.actor, stand.raw) == (T0 + H, T0 + H, "trackwright", "Shipped")
+
+
+def test_a_delivered_order_of_parcels_without_a_date_is_still_an_order() -> None:
+    two = replace(order("N1", "N2"), status=O.SHIPPED)
+    parcels = [shipment(S.DELIVERED, since=None), shipment(S.DELIVERED, number="N2", at=T0 + H)]
+    (write,) = actions(reconcile(two, parcels, GUIDE, T0 + 2 * H), "order_status")
+    assert (write.target, write.happened_at) == (O.DELIVERED, T0 + H)
+
+
+def test_an_order_is_shipped_whole_when_what_is_left_of_it_went() -> None:
+    part = Fulfilment("F1", "SUCCESS", (Parcel("ups", "N1"),), (("a", 2),))
+    one = told(items=(Item("a", 3, removed=1),), fulfilments=(part,))
+    (write,) = actions(reconcile(one, [MOVING], GUIDE, T0 + H), "order_status")
+    assert write.target is O.SHIPPED
+
+
+def test_a_voided_label_does_not_speak_for_the_parcels_that_went() -> None:
+    voided, went = shipment(S.CANCELLED, number="N1"), shipment(S.DELIVERED, number="N2")
+    for parcels, speaks in (([voided, went], "N2"), ([voided], "N1")):
+        chosen = aggregate(parcels)
+        assert chosen is not None and chosen.number == speaks
+    assert aggregate([]) is None
