@@ -11,6 +11,7 @@ from tracker.cli.common import ROW, all_of, config_option, open_world, read_conf
 from tracker.pipeline import heal as heal_
 from tracker.pipeline import replay as replay_
 from tracker.pipeline.world import World
+from tracker.store import queries
 from tracker.store.tables import accounts, orders
 
 write_option = click.option("--write", is_flag=True, help="Let what changes cause writes to the shop too.")
@@ -48,7 +49,7 @@ def resume(store: str | None, file: Path) -> None:
     names = _stores(world, store)
     with world.store.write() as connection:
         connection.execute(accounts.update().where(accounts.c.name.in_(names)).values(paused_at=None))
-        connection.execute(orders.update().where(orders.c.store.in_(names)).values(reconcile_at=world.now()))
+        queries.decide_now(connection, orders.c.store.in_(names), world.now())
     click.echo(f"resumed: {', '.join(names)}")
 
 
@@ -103,9 +104,7 @@ def heal(file: Path, backfill: str | None) -> None:
         click.echo(f"{heal_.backfill(world, backfill)} orders of {backfill} are looked at again")
         return
     with world.store.write() as connection:
-        swept = connection.execute(
-            accounts.update().where(accounts.c.kind == "store").values(next_sweep_at=sa.null())
-        ).rowcount
+        swept = queries.sweep_now(connection, sa.true(), world.now())
         connection.execute(accounts.update().where(accounts.c.rests_until.isnot(None)).values(rests_until=None))
     expired, dropped = heal_.expire(world), heal_.prune(world)
     click.echo(

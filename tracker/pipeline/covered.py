@@ -18,7 +18,7 @@ from tracker.config.model import Account, Config
 from tracker.config.plugins import carriers
 from tracker.domain.facts import Finding
 from tracker.domain.numbers import clean
-from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.pipeline.world import World
 from tracker.store import queries
@@ -174,13 +174,8 @@ def _watch(world: World, account: Account) -> None:
     while True:
         with world.store.write() as connection:  # the shipments first: whoever else would watch them waits
             found = connection.execute(queries.locked(connection, some.where(after))).all()
-            rows = [
-                {
-                    "shipment_id": one.id, "account": account.name, "tracking_state": TrackingState.PENDING, "next_poll_at": now,
-                    "register_at": now if account.carrier.registers else None, "attempts": 0, "failures": 0,
-                }
-                for one in found
-            ]  # fmt: skip
+            registers = account.carrier.registers
+            rows = [queries.polled_now(one.id, account.name, now, registers=registers) for one in found]
             queries.put(connection, trackings, rows)
         if len(found) < AT_ONCE:
             return

@@ -62,11 +62,12 @@ def leave(world: World, connection: Connection, account: Account, row: Row[Any],
     reach = account.platform.reads_back()
     why = "out_of_sight" if reach is not None and business - row.placed_at > reach else "not_found"
     order = replace(ORDER.validate_python(row.facts), gone=why)
-    save(connection, row, order, business, reconcile_at=business)
+    save(connection, row, order, business, decide=True)
     world.log.info("order_gone", store=account.name, order=row.number, why=why)
     world.ring("reconcile")
 
 
 def found(connection: Connection, row: Row[Any], business: datetime) -> None:
     """Take an order, locked, that was missed once as there: what was to be written is decided again."""
-    connection.execute(orders.update().where(orders.c.id == row.id).values(decision_hash=None, reconcile_at=business))
+    connection.execute(orders.update().where(orders.c.id == row.id).values(decision_hash=None))
+    queries.decide_now(connection, orders.c.id == row.id, business)

@@ -84,7 +84,7 @@ def settle_accounts(world: World) -> None:
                 )
                 queries.close_findings(connection, subject, now, "new credentials")
             if (row.mode, row.policy_hash) != (mode, policy_hash):
-                connection.execute(orders.update().where(orders.c.store == account.name).values(reconcile_at=now))
+                queries.decide_now(connection, orders.c.store == account.name, now)
             connection.execute(accounts.update().where(accounts.c.name == account.name).values(**values))
         for account in world.config.store_accounts():
             _not_expressible(world, connection, account, now)
@@ -211,7 +211,7 @@ def expire(world: World) -> int:
             .values(tracking_state=TrackingState.EXPIRED)
         )
         touched = queries.orders_of(connection, {row.shipment_id for row in rows})
-        connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=now))
+        queries.decide_now(connection, orders.c.id.in_(touched), now)
     world.ring("reconcile")
     return len(rows)
 
@@ -263,7 +263,7 @@ def backfill(world: World, store: str) -> int:
         connection.execute(
             accounts.update().where(accounts.c.name == store).values(connected_at=now - timedelta(days=3650))
         )
-        return connection.execute(orders.update().where(orders.c.store == store).values(reconcile_at=now)).rowcount
+        return queries.decide_now(connection, orders.c.store == store, now)
 
 
 def look_around(world: World) -> None:
@@ -293,7 +293,7 @@ def _not_compared(world: World, connection: sa.Connection, now: datetime) -> boo
     )
     ids = connection.execute(never).scalars().all()
     if ids:
-        connection.execute(orders.update().where(queries.among(connection, o.id, ids)).values(reconcile_at=now))
+        queries.decide_now(connection, queries.among(connection, o.id, ids), now)
     return bool(ids)
 
 
@@ -315,15 +315,7 @@ def beat(world: World, alive: datetime) -> None:
         )
         if last is None or alive - last < world.config.root.watch.outage_after:
             return
-        asked = connection.execute(
-            trackings.update()
-            .where(
-                trackings.c.account.in_(_told_by_webhooks(world)),
-                trackings.c.next_poll_at > now,
-                sa.or_(trackings.c.checked_at.is_(None), trackings.c.checked_at < now),
-            )
-            .values(next_poll_at=now)
-        ).rowcount
+        asked = queries.poll_now(connection, trackings.c.account.in_(_told_by_webhooks(world)), now)
         evidence = {"from": last.isoformat(), "until": alive.isoformat(), "asked": str(asked)}
         finding = Finding(
             FindingKind.OUTAGE, f"outage/{last:%Y-%m-%dT%H:%M}", Severity.WARNING, Act.MONITOR, evidence, last
@@ -393,7 +385,7 @@ def _slow_carriers(world: World, connection: sa.Connection, now: datetime) -> bo
             .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
             .where(fulfilment_shipments.c.shipment_id.in_(open_))
         )
-        connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=now))
+        queries.decide_now(connection, orders.c.id.in_(touched), now)
     return bool(known ^ set(slow))
 
 

@@ -92,13 +92,8 @@ def ask_at_once(world: World, numbers: Sequence[str]) -> None:
     if not numbers:
         return
     with world.store.write() as connection:
-        now, t = world.now(), trackings.c
         ids = sa.select(shipments.c.id).where(queries.among(connection, shipments.c.number, numbers))
-        seen_since = sa.and_(t.checked_at.isnot(None), t.checked_at >= now)
-        due = connection.execute(queries.locked(connection, sa.select(t.id).where(
-            t.shipment_id.in_(ids), t.next_poll_at > now, ~seen_since
-        ).order_by(t.id))).scalars().all()  # fmt: skip
-        connection.execute(trackings.update().where(queries.among(connection, t.id, due)).values(next_poll_at=now))
+        queries.poll_now(connection, trackings.c.shipment_id.in_(ids), world.now())
     world.ring("poll")
 
 

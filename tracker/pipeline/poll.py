@@ -319,7 +319,7 @@ def _store_poll(
     queries.change(connection, trackings, updates)
     if changed:  # no payload tells it: that the carrier does not know a number is news of its order
         touched = queries.orders_of(connection, changed)
-        connection.execute(orders.update().where(orders.c.id.in_(touched)).values(reconcile_at=business))
+        queries.decide_now(connection, orders.c.id.in_(touched), business)
         world.ring("reconcile")
 
 

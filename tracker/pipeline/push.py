@@ -366,7 +366,7 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
         after = apply(before, action, word)
         if action.kind == "order_status":
             after = replace(after, status_at=max(now, before.status_at or now))
-        save(connection, order, after, now, by=US, read_at=database, reconcile_at=now)
+        save(connection, order, after, now, by=US, read_at=database, decide=True)
         queries.end(connection, outbox, [row.id], "sent", database)
         connection.execute(
             outbox.update().where(outbox.c.id == row.id).values(receipt=dump(RECEIPT, receipt), attempted_at=database)

@@ -64,7 +64,7 @@ def say(
         raise TrackerError(f"{order.store}: its platform takes no notes; without --to-shop the note is kept here")
     with world.store.write() as connection:
         now = world.now()
-        connection.execute(orders.update().where(orders.c.id == order.id).values(reconcile_at=now))
+        queries.decide_now(connection, orders.c.id == order.id, now)
         connection.execute(
             statements.insert(),
             {"order_id": order.id, "kind": kind, "status": status, "text": text, "by": by, "at": now,

@@ -138,11 +138,11 @@ def _sweep(world: World, account: Account, state: Row[Any]) -> None:
         elif ended:
             values |= {"cursor": began or None, "sweep_from": None}
             _tell_circles(world, connection, account, told, state.cursor, business)
-        elif paused:
-            values["next_sweep_at"] = business
-        else:
+        elif not paused:
             values |= _at_its_end(connection, account, told, asked, business, first=first)
         connection.execute(accounts.update().where(ours).values(**values))
+        if paused:
+            queries.sweep_now(connection, ours, business)
     if paused:
         world.ring("poll")
     elif first and not ended and error is None:

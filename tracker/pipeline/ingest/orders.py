@@ -146,9 +146,7 @@ def mark(tx: Transaction, changed: set[int], touched: set[int], quiet: set[int])
     ids = sorted(changed | linked)
     if not ids:
         return
-    if not tx.sqlite:
-        tx.connection.execute(_orders_locked(), {"ids": ids}).all()
-    tx.connection.execute(_marked(tx.sqlite), {"ids": ids, "now": tx.now})
+    queries.decide_now(tx.connection, queries.among(tx.connection, orders.c.id, ids), tx.now)
     if quiet:
         held = orders.c.id.in_(queries.orders_of(tx.connection, quiet))
         tx.connection.execute(orders.update().where(held).values(quiet_before=tx.now))
@@ -170,16 +168,3 @@ def _ordered(sqlite: bool) -> sa.Select[Any]:
         .join(fulfilment_shipments, linked.fulfilment_id == fulfilments.c.id)
         .where(queries.one_of(sqlite, linked.shipment_id, "ids"))
     )
-
-
-@cache
-def _orders_locked() -> sa.Select[Any]:
-    return (
-        sa.select(orders.c.id).where(queries.one_of(False, orders.c.id, "ids")).order_by(orders.c.id).with_for_update()
-    )
-
-
-@cache
-def _marked(sqlite: bool) -> sa.Update:
-    here = queries.one_of(sqlite, orders.c.id, "ids")
-    return orders.update().where(here).values(reconcile_at=sa.bindparam("now"))

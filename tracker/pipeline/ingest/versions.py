@@ -48,7 +48,8 @@ def save(
     *,
     by: str | None = None,
     inbox_id: int | None = None,
-    **beside: Any,
+    read_at: datetime | None = None,
+    decide: bool = False,
 ) -> Saved | None:
     """Store an order as it is from now on, and a version of it where that is new. `known` is its row, locked; None: there is none.
 
@@ -56,11 +57,14 @@ def save(
     Not part of the facts are what people said, when it was read, and who asks: a read that says the same again, and a write that
     changed nothing, are no version. The columns of the order's row follow its facts either way.
 
-    `by`: who made this version, where that is not who set the status. `inbox_id`: the payload that told it. `beside`: what else
-    is stored in the order's row, such as `read_at`. Returns None where another process stored the order's first version meanwhile.
+    `by`: who made this version, where that is not who set the status. `inbox_id`: the payload that told it. `read_at`: when
+    the shop was asked. `decide`: decide it again at once; a first version always is. Returns None where another process stored
+    the order's first version meanwhile.
     """
     facts = dump_order(order)
-    values = {**_columns(order, known, now), "facts": facts, **beside}
+    values = {**_columns(order, known, now), "facts": facts}
+    if read_at is not None:
+        values["read_at"] = read_at
     if known is None:
         key = {"store": order.store, "ref": order.ref, "version": 1, "reconcile_at": now}
         insert = queries.upsert(connection, orders).on_conflict_do_nothing().returning(orders.c.id)
@@ -72,6 +76,8 @@ def save(
         is_new = bool(known.facts != facts)
         saved = Saved(known.id, known.version + is_new, is_new)
         connection.execute(orders.update().where(orders.c.id == known.id).values(version=saved.version, **values))
+        if decide:
+            queries.decide_now(connection, orders.c.id == known.id, now)
     if saved.is_new:
         connection.execute(
             order_versions.insert(),

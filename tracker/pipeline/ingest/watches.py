@@ -45,14 +45,10 @@ class Watches:
         carrier = None if parcel.carrier.startswith(UNIDENTIFIED) else parcel.carrier
         watchers = self._tx.world.config.watchers(carrier)
         rows = [
-            {
-                "shipment_id": parcel.id, "account": account.name, "tracking_state": TrackingState.PENDING,
-                "next_poll_at": self._tx.now, "register_at": self._tx.now if account.carrier.registers else None,
-                "attempts": 0, "failures": 0,
-            }
+            queries.polled_now(parcel.id, account.name, self._tx.now, registers=account.carrier.registers)
             for account in watchers
             if (parcel.id, account.name) not in self._known
-        ]  # fmt: skip
+        ]
         if rows:
             connection = self._tx.connection
             connection.execute(queries.upsert(connection, trackings).on_conflict_do_nothing(), rows)

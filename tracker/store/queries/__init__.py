@@ -1,6 +1,7 @@
 """The statements that several parts of the pipeline share, one idea a module; said as `queries.claim(...)` by those who use them."""
 
 from tracker.store.queries.accounts import block, count_days, park
+from tracker.store.queries.at_once import decide_now, poll_now, polled_now, sweep_now
 from tracker.store.queries.claims import (
     LEASE,
     MOST_BYTES,
@@ -33,6 +34,7 @@ __all__ = [
     "close_findings",
     "count_days",
     "counts",
+    "decide_now",
     "end",
     "hint",
     "in_turn",
@@ -44,6 +46,8 @@ __all__ = [
     "orders_of",
     "park",
     "payload_row",
+    "poll_now",
+    "polled_now",
     "put",
     "recovered",
     "release",
@@ -51,5 +55,6 @@ __all__ = [
     "skip_locked",
     "still_ours",
     "store_payloads",
+    "sweep_now",
     "upsert",
 ]

@@ -1,0 +1,55 @@
+"""What shall be looked at now, not when its time comes: a parcel, an order, a store. The only calls that say "now".
+
+All moments are business time. Who calls rings the bell: of `poll` for parcels and sweeps, of `reconcile` for orders. An order that
+shall be read again is a hint (`rereads.hint`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tracker.domain.vocabulary import TrackingState
+from tracker.store.queries.dialect import is_sqlite
+from tracker.store.tables import accounts, orders, trackings
+
+
+def poll_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime) -> int:
+    """Have carriers asked at once about some trackings. Returns how many.
+
+    Left alone is what nobody asks about any more, what is due already, and what was asked about at this very moment.
+    """
+    t = trackings.c
+    just_asked = sa.and_(t.checked_at.isnot(None), t.checked_at >= now)
+    later = _in_order(connection, t.id, sa.and_(which, t.next_poll_at > now, ~just_asked))
+    return connection.execute(trackings.update().where(later).values(next_poll_at=now)).rowcount
+
+
+def polled_now(shipment_id: int, account: str, now: datetime, *, registers: bool) -> dict[str, Any]:
+    """Return the row of a tracking that begins: an account is asked about a parcel at once, and told of it where it `registers`."""
+    return {
+        "shipment_id": shipment_id, "account": account, "tracking_state": TrackingState.PENDING, "next_poll_at": now,
+        "register_at": now if registers else None, "attempts": 0, "failures": 0,
+    }  # fmt: skip
+
+
+def decide_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime) -> int:
+    """Have some orders decided again at once. Returns how many."""
+    here = _in_order(connection, orders.c.id, which)
+    return connection.execute(orders.update().where(here).values(reconcile_at=now)).rowcount
+
+
+def sweep_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime) -> int:
+    """Have some stores swept at once. Returns how many."""
+    a = accounts.c
+    return connection.execute(accounts.update().where(a.kind == "store", which).values(next_sweep_at=now)).rowcount
+
+
+def _in_order(connection: Connection, ids: sa.Column[Any], which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return which rows, locked by id, as everybody locks them: an UPDATE of many locks them as it meets them."""
+    if is_sqlite(connection):
+        return which
+    return ids.in_(sa.select(ids).where(which).order_by(ids).with_for_update().correlate(None))
