@@ -376,7 +376,10 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
         if action.kind == BY_HAND:  # a note that comes through says nothing of a status
             held = sa.and_(held, f.subject == _subject(row.store, order.number, action))
         queries.close_findings(connection, held, now, "push")  # what the shop takes now, it refuses no more
-        queries.hint(connection, account.name, [action.order], database)  # read back what we wrote
+        # The order is read again: that a shop took a write does not say what it shows now. Its own rules, another app or a person may
+        # have changed it since, and what else differed in `before` is not known yet: that read was asked for before this write, so
+        # stage A drops it as too old. The read-back is the first that tells both, and the one in which our own write is recognised.
+        queries.hint(connection, account.name, [action.order], database)
     world.log.info(
         "written", store=row.store, order=order.number, status=action.target or action.status,
         already=receipt.already_there,
