@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cases.test_sweeps import KART, Script, finding, order, state, writing
+from tests.cases.script import KART, Script, finding, order, state, writing
 from tests.lab import H, Lab
 from tracker.domain.errors import Transient, Unavailable
 from tracker.domain.facts import Fulfilment, Hint, Order, Page, Payload, Since, Unread

@@ -1,0 +1,160 @@
+"""An account that is away rests, ever longer; one finding says so until it is back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.cases.script import HERE, Script, finding, minutes, read, state, writing
+from tests.lab import DHL, START, UPS, USPS, H, Lab
+from tracker.daemon.play import Player, load_scenario
+from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
+from tracker.pipeline import rests
+from tracker.plugin.contracts import Answer, Request
+from tracker.sandbox.base import Told
+from tracker.store import tables as t
+
+
+def frozen(lab: Lab, shop: Script) -> dict[str, Any]:
+    said = read("shopify-frozen-shop.answer.json")
+    away = Unavailable(f"HTTP {said['status']}: {said['body']['errors']}")
+    before = dict(shop.says)
+    shop.says = dict.fromkeys(("GET /orders", "GET /checkouts", "GET /orders/R1", "PUT /orders/R1/status"), away)
+    return before
+
+
+def test_a_frozen_shop_rests_its_writes_wait_and_one_finding_says_so_until_it_is_back(kart) -> None:
+    lab, shop = kart
+    writing(lab, shop)
+    before = frozen(lab, shop)
+    shop.calls.clear()
+    for _ in range(8 * 12):  # eight hours, looked at every five minutes
+        lab.clock.move_to(lab.clock() + timedelta(minutes=5))
+        lab.work("poll", "inbox", "reconcile", "push")
+
+    assert shop.calls.total() <= 2 * 6  # at 0:00, 0:30, 1:00, 2:00, 4:00, 8:00: by two queues at most
+    assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
+    told = finding(lab, "source_unavailable")
+    assert len(lab.rows(t.findings, t.findings.c.kind == "source_unavailable")) == 1
+    assert told.evidence == {"account": "kart", "why": "HTTP 402: Unavailable Shop", "since": "2026-11-02 12:05Z"}
+    assert "asked again at" in told.proposal
+
+    shop.says = before
+    lab.later(4)
+    assert [row.state for row in lab.rows(t.outbox)] == ["sent"]
+    assert "source_unavailable" not in lab.open_findings()
+    assert state(lab).failing_since is None
+    assert not {row.kind for row in lab.rows(t.findings)} & {"write_refused"}
+
+
+def test_a_frozen_shopify_shop_is_asked_seldom_and_gets_its_write_once_it_is_back() -> None:
+    asked: list[int] = []
+    player = Player(load_scenario(HERE / "frozen.yaml"))
+    result = player.play(keep=lambda: asked.append(player.stage.servers["shop"].calls["answer"]))
+
+    assert result.differences == []
+    assert asked[0] <= 2 * 5  # it is frozen for eight hours: rests of 30 minutes, 30, 60, 120, 240
+
+
+@pytest.mark.parametrize("name", ["shopify-frozen-shop.answer.json", "shopify-internal-error.answer.json"])
+def test_what_shopify_says_of_itself_refuses_no_write(make_lab, name: str) -> None:
+    said = read(name)
+    lab = make_lab()
+    lab.order("#1001", USPS)
+    lab.work()
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
+    lab.clock.move_to(START + 4 * H)
+    lab.work("poll", "inbox", "reconcile")
+    lab.shop.faults.told.append(Told(left=99, status=said["status"], body=orjson.dumps(said["body"])))
+    lab.work("push")
+    assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
+    lab.shop.faults.told.clear()
+    lab.rested()
+    lab.change(t.outbox.update().values(due_at=START))
+    lab.later(1)
+
+    assert lab.writes() == [("#1001", "IN_TRANSIT")]
+    assert "write_refused" not in {row.kind for row in lab.rows(t.findings)}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Transient("ReadTimeout"), RateLimited("HTTP 429"), BadPayload("$", "not JSON"), SourceError("KeyError")],
+    ids=repr,
+)
+def test_a_carrier_that_gives_no_answer_is_told_after_five_minutes_and_what_it_has_to_say_comes_later(
+    make_lab, error
+) -> None:
+    lab = make_lab()
+    lab.order("#1", DHL, company="DHL")
+    lab.order("#2", UPS, company="UPS")
+    lab.work()
+    elsewhere, silent = lab.world.client, Silent(lab.world.client(lab.world.config.accounts["dhl"]), error)
+    lab.world.client = lambda account: silent if account.name == "dhl" else elsewhere(account)
+    lab.scan(lab.dhl, DHL, "transit", "AE")
+    lab.scan(lab.ups, UPS, "I", "005")
+    minutes(lab, 240)
+    assert "source_unavailable" not in lab.open_findings()
+    for _ in range(4):
+        lab.rested()
+        lab.change(t.trackings.update().where(t.trackings.c.account == "dhl").values(next_poll_at=lab.clock()))
+        minutes(lab, 2)
+
+    told = finding(lab, "source_unavailable")
+    assert (told.subject, told.evidence["why"]) == ("account/dhl", str(error))
+    assert lab.parcel(UPS).status == "in_transit"
+    assert lab.parcel(DHL).status == "unknown"
+    lab.world.client = elsewhere
+    lab.rested()
+    minutes(lab, 240)
+    assert lab.parcel(DHL).status == "picked_up"
+    assert "source_unavailable" not in lab.open_findings()
+
+
+class Silent:
+    """A client whose every call fails."""
+
+    def __init__(self, client: Any, error: SourceError) -> None:
+        self.vault, self.now, self.error = client.vault, client.now, error
+
+    def send(self, request: Request) -> Answer:
+        raise self.error
+
+
+def test_what_a_person_dismissed_stays_dismissed_while_it_is_the_same_outage(kart) -> None:
+    lab, shop = kart
+    lab.work()
+    frozen(lab, shop)
+    lab.later(1)
+    lab.change(t.findings.update().values(closed_at=lab.clock(), closed_by="person:me"))
+    for _ in range(5):
+        lab.later(2)
+
+    assert "source_unavailable" not in lab.open_findings()
+
+
+def test_tracker_heal_asks_who_rests_at_once(kart, monkeypatch) -> None:
+    from click.testing import CliRunner
+
+    from tracker.cli import act
+
+    lab, shop = kart
+    lab.work()
+    before = frozen(lab, shop)
+    lab.later(1)
+    shop.says = before
+    monkeypatch.setattr(act, "read_config", lambda _file: None)
+    monkeypatch.setattr(act, "open_world", lambda _config: lab.world)
+    assert CliRunner().invoke(act.heal, ["--config", "x"]).exit_code == 0
+    lab.work()
+
+    assert "source_unavailable" not in lab.open_findings()
+
+
+@pytest.mark.parametrize(("lasts", "rest"), [(0, 30), (30, 30), (60, 60), (120, 120), (240, 240), (6000, 240)], ids=str)
+def test_the_rest_doubles_from_half_an_hour_to_four(lasts: int, rest: int) -> None:
+    minutes = timedelta(minutes=1)
+    assert rests.grown(lasts * minutes, rests.FIRST, rests.LONGEST) == rest * minutes
