@@ -15,7 +15,6 @@ TABLES = ("tracker/store/migrations/versions/", "tracker/store/tables.py", "trac
 LONG_FILES = {
     "tests/plugins/test_shopify.py": 608,
     "tests/domain/test_whole.py": 599,
-    "adapters/shopify.py": 557,
     "tests/daemon/test_app.py": 542,
     "tests/chaos/test_drills.py": 534,
     "tests/plugins/test_rest.py": 524,

@@ -1,15 +1,7 @@
-"""Shopify Admin GraphQL, version 2026-04.
-
-Sources: the Admin schema 2026-04 (every operation below validates against it in tests/contract), shopify.dev pages on
-webhooks, rate limits and tokens, read 2026-11.
-
-Shopify's order status cannot be written; what can be shown is one *fulfilment event* a shipping status. Events can be
-neither edited nor deleted, so a doubtful DELIVERED is never sent. Webhook bodies may be stale: they are hints.
-"""
+"""A Shopify store: its settings and tokens; how it is read, written to, and judged by what it answers."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -17,6 +9,9 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import SecretStr
 
+from adapters.shopify.queries import CREATE, EVENTS, MOST, ORDERS, PAGE, READ, SHOP, WHOLE
+from adapters.shopify.reading import GID, asked_on, hints, is_full, nodes_of, order_of
+from adapters.shopify.words import WORDS
 from tracker.domain.errors import (
     BadPayload,
     CredentialsRejected,
@@ -29,19 +24,16 @@ from tracker.domain.errors import (
 from tracker.domain.facts import (
     Action,
     Ask,
-    Fulfilment,
     Hint,
     Order,
     Page,
-    Parcel,
     Payload,
-    Published,
     Receipt,
     Refs,
     Since,
     Unread,
 )
-from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
+from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import (
     AWAY,
@@ -55,77 +47,15 @@ from tracker.plugin.contracts import (
     said_by,
 )
 from tracker.plugin.oauth import Token, Tokens, ask_token
-from tracker.plugin.payloads import decode, listing, mapping, moment, optional, piece, pieces, term, text, word
+from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.signatures import hmac_base64
-from tracker.plugin.tracked import each_alone, exactly, order, parcels, strict, told
+from tracker.plugin.tracked import each_alone, exactly, order, told
 
-S, O, P = ShippingStatus, OrderStatus, PaymentStatus
+O = OrderStatus
 OVERLAP = timedelta(minutes=10)  # the search index may lag behind the record
 SAME = timedelta(minutes=5)  # an event of the same status this near is ours
-PAGE = 10
-_NO_EVENTS: dict[str, Any] = {"nodes": []}
-_GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
 REST = timedelta(seconds=1)
 RESERVE = 60  # cost points kept for the largest operation of ours
-
-MOST = (20, 100, 250)  # fulfilments of an order: at first, and asked on where that many came; it is no list of pages
-FULFILLMENTS = """
-  fulfillments(first: %s) {
-    id status createdAt
-    trackingInfo(first: %s) { company number }
-    events(first: 1, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } }
-  }
-"""
-FIELDS = " id name createdAt updatedAt cancelledAt displayFulfillmentStatus displayFinancialStatus" + FULFILLMENTS % (
-    MOST[0],
-    MOST[0],
-)
-ORDERS = (
-    "query Orders($first: Int!, $after: String, $q: String!) {"
-    " orders(first: $first, after: $after, query: $q, sortKey: UPDATED_AT) {"
-    " pageInfo { hasNextPage endCursor } nodes {" + FIELDS + "} } }"
-)
-READ = "query Read($ids: [ID!]!) { nodes(ids: $ids) { ... on Order {" + FIELDS + "} } }"
-WHOLE = "query Whole($id: ID!, $most: Int!) { order(id: $id) { id" + FULFILLMENTS % ("$most", "$most") + "} }"
-SHOP = "query Shop { shop { name } }"
-EVENTS = (
-    "query Events($id: ID!) { fulfillment(id: $id) { id status"
-    " events(first: 100, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } } } }"
-)
-CREATE = (
-    "mutation Create($e: FulfillmentEventInput!) { fulfillmentEventCreate(fulfillmentEvent: $e) {"
-    " fulfillmentEvent { id status happenedAt } userErrors { field message } } }"
-)
-
-# What shows each shipping status (FulfillmentEventStatus 2026-04). on_hold and exception have no better word than
-# IN_TRANSIT; returning, returned, lost and destroyed none but FAILURE. `words:` in the YAML overrides.
-WORDS = {
-    S.PRE_TRANSIT: "LABEL_PURCHASED",
-    S.PICKED_UP: "CARRIER_PICKED_UP",
-    S.IN_TRANSIT: "IN_TRANSIT",
-    S.ON_HOLD: "IN_TRANSIT",
-    S.EXCEPTION: "IN_TRANSIT",
-    S.DELAYED: "DELAYED",
-    S.OUT_FOR_DELIVERY: "OUT_FOR_DELIVERY",
-    S.DELIVERY_ATTEMPTED: "ATTEMPTED_DELIVERY",
-    S.AVAILABLE_FOR_PICKUP: "READY_FOR_PICKUP",
-    S.DELIVERED: "DELIVERED",
-    S.DELIVERY_FAILED: "FAILURE",
-    S.RETURNING: "FAILURE",
-    S.RETURNED: "FAILURE",
-    S.LOST: "FAILURE",
-    S.DESTROYED: "FAILURE",
-}
-READS = {
-    "LABEL_PURCHASED": S.PRE_TRANSIT, "LABEL_PRINTED": S.PRE_TRANSIT, "CONFIRMED": S.PRE_TRANSIT,
-    "CARRIER_PICKED_UP": S.PICKED_UP, "IN_TRANSIT": S.IN_TRANSIT, "DELAYED": S.DELAYED,
-    "OUT_FOR_DELIVERY": S.OUT_FOR_DELIVERY, "ATTEMPTED_DELIVERY": S.DELIVERY_ATTEMPTED,
-    "READY_FOR_PICKUP": S.AVAILABLE_FOR_PICKUP, "DELIVERED": S.DELIVERED, "FAILURE": S.DELIVERY_FAILED,
-}  # fmt: skip
-PAYMENTS = {
-    "PENDING": P.PENDING, "AUTHORIZED": P.AUTHORIZED, "PARTIALLY_PAID": P.PENDING, "PAID": P.PAID,
-    "PARTIALLY_REFUNDED": P.PARTIALLY_REFUNDED, "REFUNDED": P.REFUNDED, "VOIDED": P.FAILED, "EXPIRED": P.FAILED,
-}  # fmt: skip
 
 
 class Settings(contracts.Settings):
@@ -200,17 +130,19 @@ class Shopify(contracts.Platform):
 
     def _read(self, payload: Payload, parts: list[dict[str, Any]]) -> Iterable[Order | Hint | Unread]:
         if payload.kind == "webhook":
-            return _hints(parts[0], payload.headers.get("x-shopify-topic", "").strip().lower())
+            return hints(parts[0], payload.headers.get("x-shopify-topic", "").strip().lower())
         data = mapping(parts[0].get("data"), "$.data")
         unread: list[Unread] = []
-        where, nodes = _nodes(data)
+        where, nodes = nodes_of(data)
         if "nodes" in data:  # by id: null, and an empty object for what is no order, is not there
             nodes = [node or None for node in nodes]
-        more = _more(parts[1:])
+        more = asked_on(parts[1:])
         found: list[Order | Hint] = []
         for at, node in enumerate(nodes):
             if node is not None or "nodes" not in data:
-                one = order(node, f"{where}[{at}]", lambda node, unread: self._order(node, unread, more), "id", unread)
+                one = order(
+                    node, f"{where}[{at}]", lambda node, unread: order_of(node, unread, self, more), "id", unread
+                )
                 found += [one] if one else []
         if payload.kind == "sweep":
             found += [Hint(one.subject) for one in unread if one.lacks == "rest" and one.subject not in more]
@@ -219,7 +151,7 @@ class Shopify(contracts.Platform):
     def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
         """Read orders by id, or all that changed since the cursor (with an overlap), oldest change first."""
         if isinstance(ask, Refs):
-            ids = [ref for ref in ask.refs if _GID.fullmatch(ref)]  # one that is no id fails all of a call
+            ids = [ref for ref in ask.refs if GID.fullmatch(ref)]  # one that is no id fails all of a call
             for start in range(0, len(ids), 50):
                 yield from self._orders(client, ids[start : start + 50])
             return
@@ -265,7 +197,7 @@ class Shopify(contracts.Platform):
     def _whole(self, client: Client, nodes: list[Any]) -> Iterator[bytes]:
         """Ask on for each order whose first page of fulfilments, or of a fulfilment's numbers, is full."""
         for node in nodes:
-            ref = node.get("id") if isinstance(node, dict) and _is_full(node, MOST[0]) else None
+            ref = node.get("id") if isinstance(node, dict) and is_full(node, MOST[0]) else None
             for most in MOST[1:] if isinstance(ref, str) else ():
                 try:
                     answer = self._call(client, WHOLE, {"id": ref, "most": most})
@@ -275,7 +207,7 @@ class Shopify(contracts.Platform):
                 except SourceError:
                     break  # what cannot be had whole is told by the parser
                 yield answer.body
-                if not _is_full(data.get("order"), most):
+                if not is_full(data.get("order"), most):
                     break
 
     def reads_back(self) -> timedelta | None:
@@ -363,56 +295,6 @@ class Shopify(contracts.Platform):
         """Ask for the shop's name."""
         self._call(client, SHOP, {})
 
-    def _order(self, node: dict[str, Any], unread: list[Unread], more: Mapping[str, tuple[int, Any]]) -> Order:
-        """Read an order. It is not told without what a write depends on: its status, its money, its times."""
-        ref = word(node.get("id"), "$.id")
-        raw = word(node.get("displayFulfillmentStatus"), "$.displayFulfillmentStatus")
-        paid = strict(node.get("displayFinancialStatus"), "$.displayFinancialStatus")
-        cancelled = node.get("cancelledAt")
-        cancelled_at = moment(cancelled, "$.cancelledAt") if cancelled is not None else None
-        raw = "CANCELLED" if cancelled_at else raw
-        most, told_ = more.get(ref, (MOST[0], node.get("fulfillments")))
-        if _is_full({"fulfillments": told_}, most):
-            problem = f"incomplete: {most} fulfilments or numbers came, which is as many as may come at once"
-            unread.append(Unread("$.fulfillments", problem, lacks="rest"))
-        return Order(
-            store=self.account,
-            ref=ref,
-            number=word(node.get("name"), "$.name"),
-            status=self.statuses.get(raw, O.UNKNOWN),
-            raw_status=raw,
-            payment=PAYMENTS.get(paid, P.PENDING),
-            raw_payment=paid,
-            placed_at=moment(node.get("createdAt"), "$.createdAt"),
-            updated_at=moment(node.get("updatedAt"), "$.updatedAt"),
-            cancelled_at=cancelled_at,
-            owner=Owner.COURIER,
-            fulfilments=tuple(pieces(told_, "$.fulfillments", self._fulfilment, unread, lacks="line")),
-        )
-
-    def _fulfilment(self, node: dict[str, Any], unread: list[Unread]) -> Fulfilment:
-        """Read a fulfilment: never without whether it is live. Where what it shows cannot be read, nothing new is shown."""
-        status = word(node.get("status"), "$.status")
-        events = node.get("events")
-        shown = None if events == _NO_EVENTS else piece(events, "$.events", _shown, unread, lacks="line")
-        unreadable: list[str] = []
-        found = pieces(node.get("trackingInfo"), "$.trackingInfo", self._tracking, unread, unreadable, lacks="line")
-        return Fulfilment(
-            ref=word(node.get("id"), "$.id"),
-            status=status,
-            parcels=tuple(parcel for parcels_ in found for parcel in parcels_),
-            published=shown[0] if shown else None,
-            live=status not in ("CANCELLED", "ERROR", "FAILURE"),
-            shipped_at=optional(moment, node.get("createdAt"), "$.createdAt", unread),
-            unreadable=tuple(unreadable),
-        )
-
-    def _tracking(self, row: dict[str, Any], unread: list[Unread], unreadable: list[str]) -> list[Parcel]:
-        company = term(row.get("company"), "$.company", unread)
-        found, strange = parcels(row.get("number"), self.carrier_of(company), company, "$.number", unread)
-        unreadable += strange
-        return found
-
     def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Answer:
         settings = self.settings
         base = settings.base_url or f"https://{settings.shop}"
@@ -454,90 +336,15 @@ class Shopify(contracts.Platform):
         return token
 
 
-# Where the body of a topic names its order (shopify.dev, webhook topics 2026-04); the first beginning that fits counts.
-# A body without its topic is looked through in every place; one of another topic never by its own `id`.
-TOPICS = {
-    "orders/edited": ("order_edit.order_id",),
-    "orders/": ("order_id", "id"),
-    "fulfillments/": ("order_id",),
-    "fulfillment_events/": ("order_id",),
-    "refunds/": ("order_id",),
-    "returns/": ("order.id", "order_id"),
-    "": ("order_edit.order_id", "order_id", "order.id", "fulfillment_order.order_id"),
-}
-
-
-def _hints(body: dict[str, Any], topic: str) -> Iterable[Hint | Unread]:
-    """Find the order that a webhook speaks of."""
-    begins = next(begins for begins in TOPICS if topic.startswith(begins))
-    for path in (*TOPICS[begins], *(() if topic else ("id",))):
-        value: Any = body
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        ref = f"gid://shopify/Order/{value}" if isinstance(value, int) else value
-        if isinstance(ref, str) and not isinstance(value, bool):
-            ref = f"gid://shopify/Order/{ref}" if ref.isdecimal() else ref
-            if _GID.fullmatch(ref):
-                return (Hint(ref),)
-    if topic and not begins:
-        return (Unread("$", f"a webhook of the topic {topic!r:.60} names no order", lacks="nothing"),)
-    raise BadPayload("$", f"names no order{f', as {topic} does' if topic else ''}")
-
-
-def _shown(events: dict[str, Any], unread: list[Unread]) -> list[Published]:
-    """Read the newest event of a fulfilment; the list is empty where there is none."""
-    if not isinstance(events.get("nodes"), list):
-        raise BadPayload("$.nodes", "must be a list")
-    return pieces(events["nodes"], "$.nodes", _event, unread, lacks="line")
-
-
-def _event(node: dict[str, Any], _unread: list[Unread]) -> Published:
-    raw = word(node.get("status"), "$.status")
-    return Published(READS.get(raw), raw, moment(node.get("happenedAt"), "$.happenedAt"))
-
-
-def _nodes(data: dict[str, Any]) -> tuple[str, list[Any]]:
-    """Return the orders of an answer, read by id or by page, and where they stand. Raises BadPayload where there is no list."""
-    where, nodes = "$.data.nodes", data.get("nodes")
-    if "nodes" not in data:
-        where, nodes = "$.data.orders.nodes", mapping(data.get("orders"), "$.data.orders").get("nodes")
-    if not isinstance(nodes, list):
-        raise BadPayload(where, "must be a list")
-    return where, nodes
-
-
 def _answered(answer: Answer, name: str) -> tuple[dict[str, Any], list[Any]]:
     """Return the data of an answer and its orders. Raises Unavailable where they are not there: that is never "no orders"."""
     try:
         data = mapping(decode(answer.body).get("data"), "$.data")
         if name in data:
-            return data, _nodes(data)[1]
+            return data, nodes_of(data)[1]
     except BadPayload:
         pass
     raise Unavailable("GraphQL answered without its orders")
-
-
-def _more(parts: list[dict[str, Any]]) -> dict[str, tuple[int, Any]]:
-    """Return the lists that were asked on: order -> how many may have come, and the list."""
-    found: dict[str, tuple[int, Any]] = {}
-    for part in parts:
-        data = part.get("data")
-        whole = data.get("order") if isinstance(data, dict) else None
-        if isinstance(whole, dict) and isinstance(ref := whole.get("id"), str):
-            found[ref] = (MOST[2] if ref in found else MOST[1], whole.get("fulfillments"))
-    return found
-
-
-def _is_full(order_: Any, most: int) -> bool:
-    """Say whether a list of an order, or of its fulfilments, holds as many as were asked for: there may be more."""
-    rows = order_.get("fulfillments") if isinstance(order_, dict) else None
-    if not isinstance(rows, list) or len(rows) >= most:
-        return isinstance(rows, list)
-    for row in rows:
-        told_ = row.get("trackingInfo") if isinstance(row, dict) else None
-        if isinstance(told_, list) and len(told_) >= most:
-            return True
-    return False
 
 
 def _stamp(node: Any) -> datetime | None:

@@ -1,0 +1,33 @@
+"""The GraphQL documents that we send, and how long a list each of them asks for."""
+
+from __future__ import annotations
+
+PAGE = 10
+MOST = (20, 100, 250)  # fulfilments of an order: at first, and asked on where that many came; it is no list of pages
+FULFILLMENTS = """
+  fulfillments(first: %s) {
+    id status createdAt
+    trackingInfo(first: %s) { company number }
+    events(first: 1, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } }
+  }
+"""
+FIELDS = " id name createdAt updatedAt cancelledAt displayFulfillmentStatus displayFinancialStatus" + FULFILLMENTS % (
+    MOST[0],
+    MOST[0],
+)
+ORDERS = (
+    "query Orders($first: Int!, $after: String, $q: String!) {"
+    " orders(first: $first, after: $after, query: $q, sortKey: UPDATED_AT) {"
+    " pageInfo { hasNextPage endCursor } nodes {" + FIELDS + "} } }"
+)
+READ = "query Read($ids: [ID!]!) { nodes(ids: $ids) { ... on Order {" + FIELDS + "} } }"
+WHOLE = "query Whole($id: ID!, $most: Int!) { order(id: $id) { id" + FULFILLMENTS % ("$most", "$most") + "} }"
+SHOP = "query Shop { shop { name } }"
+EVENTS = (
+    "query Events($id: ID!) { fulfillment(id: $id) { id status"
+    " events(first: 100, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } } } }"
+)
+CREATE = (
+    "mutation Create($e: FulfillmentEventInput!) { fulfillmentEventCreate(fulfillmentEvent: $e) {"
+    " fulfillmentEvent { id status happenedAt } userErrors { field message } } }"
+)
