@@ -24,14 +24,14 @@ from pydantic import SecretStr
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient, Unavailable
 from tracker.domain.facts import (
     Action,
-    Ask,
+    ChangeNotice,
     Checkout,
     Fulfilment,
-    Hint,
     Item,
     Order,
     Page,
     Payload,
+    Query,
     Receipt,
     Refs,
     Since,
@@ -40,12 +40,12 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import (
-    Answer,
     Client,
     Request,
+    Response,
     Secrets,
-    judge_by_status,
     not_html,
+    raise_by_status,
     retry_after,
     said_by,
     segment,
@@ -113,7 +113,7 @@ class BigCommerce(contracts.Platform):
     statuses: ClassVar[Mapping[str, OrderStatus]] = {LABELS[id_]: status for id_, status in STATUSES.items()}
     Settings = Settings
 
-    def order_words(self) -> Mapping[OrderStatus, str]:
+    def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Return what may be written: Shipped, Partially Shipped, and Completed where it means delivered."""
         words = {O.SHIPPED: LABELS[2], O.PARTIALLY_SHIPPED: LABELS[3]}
         return {**words, O.DELIVERED: LABELS[10]} if self.settings.completed_is_delivered else words
@@ -139,7 +139,7 @@ class BigCommerce(contracts.Platform):
         parts = [text(body.get("scope")), text(body.get("hash")), str(body.get("created_at"))]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
-    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout | Unread]:
+    def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Checkout | Unread]:
         """Read an order of three parts or more (order, then products and shipments in turn); else hint at orders."""
         if payload.kind == "webhook":
             return _hints(decode(payload.body))
@@ -147,7 +147,7 @@ class BigCommerce(contracts.Platform):
         if payload.body.removeprefix(BOM).lstrip()[:1] == b"[":
             rows = _rows(payload.body, decode)
             return told(
-                pieces(rows, "$", lambda row, _: Hint(word(row.get("id"), "$.id")), unread, lacks="all"), unread
+                pieces(rows, "$", lambda row, _: ChangeNotice(word(row.get("id"), "$.id")), unread, lacks="all"), unread
             )
         return exactly(lambda decode: self._read(decode(payload.body), [_rows(p, decode) for p in payload.parts[1:]]))
 
@@ -162,14 +162,14 @@ class BigCommerce(contracts.Platform):
         taken_up = Checkout(self.account, one.ref, one.placed_at, one.updated_at, recovered=True)
         return told([one, taken_up], unread)
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """Read orders in their parts, or list what was modified since the cursor (with an overlap), by id."""
-        if isinstance(ask, Refs):
-            yield from each_alone(ask.refs, lambda ref: self._one(client, ref))
+        if isinstance(query, Refs):
+            yield from each_alone(query.refs, lambda ref: self._one(client, ref))
             return
-        assert isinstance(ask, Since)
+        assert isinstance(query, Since)
         now = client.now()
-        mark, best, page_, began_ = (*(ask.cursor or "").split("|"), "", "", "")[:4]
+        mark, best, page_, began_ = (*(query.cursor or "").split("|"), "", "", "")[:4]
         if not mark or datetime.fromisoformat(mark) > now + OVERLAP:  # a mark ahead of our clock is not believed
             mark, best, page_ = (now - timedelta(days=self.settings.first_sync_days)).isoformat(), "", ""
         since = datetime.fromisoformat(mark) - OVERLAP
@@ -179,13 +179,13 @@ class BigCommerce(contracts.Platform):
                 "min_date_modified": format_datetime(since.astimezone(UTC)), "sort": "id:asc", "page": str(page),
                 "limit": str(PAGE),
             }  # fmt: skip
-            answer = self._call(client, "/orders", params)
-            rows = _list(answer, Unavailable)
+            response = self._call(client, "/orders", params)
+            rows = _list(response, Unavailable)
             best = max([best or mark, *filter(None, map(_stamp, rows))])
             done = len(rows) < PAGE
             page += 1
             cursor = f"{min(best, began)}||" if done else f"{mark}|{best}|{page}|{began}"
-            yield Page((answer.body or b"[]",), cursor)
+            yield Page((response.body or b"[]",), cursor)
             if done:
                 return
 
@@ -193,23 +193,23 @@ class BigCommerce(contracts.Platform):
         """Read an order: its own part, then products and shipments in turn, page by page."""
         path = f"/orders/{segment(ref)}"
         try:
-            answer = self._call(client, path)
+            response = self._call(client, path)
         except NotFound:
             return None  # not there any more; the others are
-        if answer.body.removeprefix(BOM).lstrip()[:1] != b"{":
+        if response.body.removeprefix(BOM).lstrip()[:1] != b"{":
             raise Transient("GET /orders/... answered without its order")
         lists = [self._pages(client, f"{path}/{name}") for name in ("products", "shipments")]
-        return Page((answer.body, *(part for pair in zip_longest(*lists, fillvalue=b"[]") for part in pair)))
+        return Page((response.body, *(part for pair in zip_longest(*lists, fillvalue=b"[]") for part in pair)))
 
     def _pages(self, client: Client, path: str) -> list[bytes]:
         """Read a list of an order to its end. What is full may go on, by whatever size the store cuts its pages."""
         pages: list[bytes] = []
         while len(pages) < MOST_PAGES:
             try:
-                answer = self._call(client, path, {"limit": str(MOST), "page": str(len(pages) + 1)})
+                response = self._call(client, path, {"limit": str(MOST), "page": str(len(pages) + 1)})
             except NotFound:
                 raise Transient(f"{path} is not there, though its order is") from None
-            rows, body = _list(answer, Transient), answer.body or b"[]"
+            rows, body = _list(response, Transient), response.body or b"[]"
             if body in pages:
                 break  # again the same: the parser sees that the last page is full
             pages.append(body)
@@ -217,28 +217,28 @@ class BigCommerce(contracts.Platform):
                 break
         return pages
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """429 says in its own headers how long to wait; a 429 without them is load of the platform."""
-        not_html(answer)
-        if answer.status == 429:
-            reset = _number(answer.headers.get("x-rate-limit-time-reset-ms"))
+        not_html(response)
+        if response.status == 429:
+            reset = _number(response.headers.get("x-rate-limit-time-reset-ms"))
             after = timedelta(milliseconds=reset) if reset is not None else None
-            told = _number(answer.headers.get("x-retry-after"))
+            told = _number(response.headers.get("x-retry-after"))
             waits = [
-                w for w in (after, timedelta(seconds=told) if told is not None else None, retry_after(answer)) if w
+                w for w in (after, timedelta(seconds=told) if told is not None else None, retry_after(response)) if w
             ]
             raise RateLimited("HTTP 429", max(waits, default=None))
-        if answer.status in (400, 409, 413, 422):
-            raise Refused(f"HTTP {answer.status}: {said_by(answer.body)}")
-        if answer.status == 423:
+        if response.status in (400, 409, 413, 422):
+            raise Refused(f"HTTP {response.status}: {said_by(response.body)}")
+        if response.status == 423:
             raise Transient("HTTP 423: the order is locked")
-        judge_by_status(answer)
+        raise_by_status(response)
 
-    def pace(self, answer: Answer) -> timedelta | None:
+    def throttle_delay(self, response: Response) -> timedelta | None:
         """Rest until the window ends once only the reserve is left."""
-        left = _number(answer.headers.get("x-rate-limit-requests-left"))
-        quota = _number(answer.headers.get("x-rate-limit-requests-quota"))
-        reset = _number(answer.headers.get("x-rate-limit-time-reset-ms"))
+        left = _number(response.headers.get("x-rate-limit-requests-left"))
+        quota = _number(response.headers.get("x-rate-limit-requests-quota"))
+        reset = _number(response.headers.get("x-rate-limit-time-reset-ms"))
         if left is None or quota is None or reset is None or left > quota * RESERVE:
             return None
         return timedelta(milliseconds=min(reset, 60_000))
@@ -247,7 +247,7 @@ class BigCommerce(contracts.Platform):
         """Set the status id and nothing else: touching products or fees changes them. Delivered goes by way of Shipped."""
         if action.target is None:
             raise Refused("orders V2 has no place for a note that does not overwrite the others")
-        wanted, here = IDS[self.order_words()[action.target]], IDS.get(before.raw_status)
+        wanted, here = IDS[self.order_status_map()[action.target]], IDS.get(before.raw_status)
         if here == wanted:
             return Receipt(before.ref, already_there=True, proof=before.raw_status)
         steps = [wanted] if here in MAY_COME_FROM[wanted] else [2, 10] if here in MAY_COME_FROM[2] else []
@@ -255,8 +255,8 @@ class BigCommerce(contracts.Platform):
             raise Refused(f"{before.raw_status} is not left for {LABELS[wanted]}: only by hand")
         shown = ""
         for step in steps:
-            answer = self._call(client, f"/orders/{segment(before.ref)}", body={"status_id": step})
-            shown = text(decode(answer.body).get("status"))
+            response = self._call(client, f"/orders/{segment(before.ref)}", body={"status_id": step})
+            shown = text(decode(response.body).get("status"))
         return Receipt(before.ref, proof=shown)
 
     def ping(self, client: Client) -> None:
@@ -265,7 +265,7 @@ class BigCommerce(contracts.Platform):
 
     def _call(
         self, client: Client, path: str, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
-    ) -> Answer:
+    ) -> Response:
         settings = self.settings
         headers = {"X-Auth-Token": settings.access_token.get_secret_value(), "Accept": "application/json"}
         if body is not None:
@@ -354,13 +354,13 @@ class BigCommerce(contracts.Platform):
         )
 
 
-def _hints(body: dict[str, Any]) -> Iterable[Hint | Unread]:
+def _hints(body: dict[str, Any]) -> Iterable[ChangeNotice | Unread]:
     """Find the order that a hook speaks of: by its own name, or by `id` where the hook is of an order."""
     data = mapping(body.get("data"), "$.data")
     kind = strict(data.get("type"), "$.data.type")
     named = [data[key] for key in ("orderId", "order_id") if data.get(key) is not None]
     if named or kind == "order":
-        return (Hint(word(named[0] if named else data.get("id"), "$.data.id")),)
+        return (ChangeNotice(word(named[0] if named else data.get("id"), "$.data.id")),)
     if kind in ("", "shipment"):
         raise BadPayload("$.data", "names no order")
     return (Unread("$.data", f"a hook about a {kind!r:.60} names no order", lacks="nothing"),)
@@ -396,12 +396,12 @@ def _rows(body: bytes, decode: Callable[[bytes], dict[str, Any]]) -> list[Any]:
     return rows
 
 
-def _list(answer: Answer, error: type[Transient]) -> list[Any]:
+def _list(response: Response, error: type[Transient]) -> list[Any]:
     """Return the list that was asked for. Raises `error` where something else came: that is never an empty one."""
     try:
-        return _rows(b"[]" if answer.status == 204 else answer.body, decode)
+        return _rows(b"[]" if response.status == 204 else response.body, decode)
     except BadPayload:
-        raise error(f"HTTP {answer.status} without its list: {said_by(answer.body)}") from None
+        raise error(f"HTTP {response.status} without its list: {said_by(response.body)}") from None
 
 
 def _is_full(rows: list[Any]) -> bool:

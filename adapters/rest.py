@@ -18,15 +18,15 @@ from pydantic import SecretStr
 from tracker.domain.errors import BadPayload, NotFound, Refused, Transient, Unavailable
 from tracker.domain.facts import (
     Action,
-    Ask,
+    ChangeNotice,
     Checkout,
     Fulfilment,
-    Hint,
     Item,
     Order,
     Page,
     Parcel,
     Payload,
+    Query,
     Receipt,
     Refs,
     Since,
@@ -34,7 +34,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, said_by, segment
+from tracker.plugin.contracts import Client, Request, Response, Secrets, not_html, raise_by_status, said_by, segment
 from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
 from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, strict, told
@@ -120,11 +120,11 @@ class Rest(contracts.Platform):
             **{w: meaning for w, meaning in known.items() if w not in self.settings.statuses},
         }
 
-    def words(self) -> Mapping[ShippingStatus, str]:
+    def status_map(self) -> Mapping[ShippingStatus, str]:
         """Show no shipping status: the order's own status is what this shop has."""
         return {}
 
-    def order_words(self) -> Mapping[OrderStatus, str]:
+    def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Return the word in which each status is written: the first one listed."""
         found: dict[OrderStatus, str] = {}
         for spelt, (status, _, _) in self._words.items():
@@ -144,15 +144,15 @@ class Rest(contracts.Platform):
         """Use webhook-id: one delivery, the same over its retries."""
         return payload.headers.get("webhook-id") or super().dedupe_key(payload)
 
-    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout | Unread]:
+    def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Checkout | Unread]:
         """Read an answer as orders or checkouts; a hook only hints at an order."""
         return exactly(lambda decode: self._read(payload, decode(payload.body)))
 
-    def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | Hint | Checkout | Unread]:
+    def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | ChangeNotice | Checkout | Unread]:
         if payload.kind == "webhook":
             return _hints(body)
         unread: list[Unread] = []
-        found: list[Order | Hint | Checkout] = []
+        found: list[Order | ChangeNotice | Checkout] = []
         if "order" in body:
             one = order(body["order"], "$.order", self._order, "ref", unread)
             found += [one] if one else []
@@ -164,28 +164,28 @@ class Rest(contracts.Platform):
             raise BadPayload("$", "holds none of order, orders, checkouts")
         return told(found, unread)
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """Read orders one by one, or all orders and then all checkouts that changed since the cursor of each list."""
-        if isinstance(ask, Refs):
-            yield from each_alone(ask.refs, lambda ref: self._one(client, ref))
+        if isinstance(query, Refs):
+            yield from each_alone(query.refs, lambda ref: self._one(client, ref))
             return
-        assert isinstance(ask, Since)
-        cursor = _Cursor.of(ask.cursor)
+        assert isinstance(query, Since)
+        cursor = _Cursor.of(query.cursor)
         while True:
             cursor = cursor.begin(client.now())
             kind = cursor.kind
             params = {"limit": PAGE, "updated_since": _since(cursor.mark), "cursor": cursor.page}
-            if ask.open_only:
+            if query.open_only:
                 params["open"] = "true"
             told = self._call(client, "GET", f"/{kind}", {k: v for k, v in params.items() if v})
-            answer = _answered(told)
-            rows, page = answer.get(kind), answer.get("next")
+            response = _answered(told)
+            rows, page = response.get(kind), response.get("next")
             if not isinstance(rows, list):
                 raise Unavailable(f"GET /{kind} answered without its list: {said_by(told.body)}")
             if not isinstance(page, str | int | None) or isinstance(page, bool) or len(str(page)) > MOST_CURSOR:
                 raise Unavailable(f"GET /{kind} answered with a `next` that is no cursor")
             cursor = cursor.after(rows, "" if page is None else str(page))
-            yield Page((told.body,), str(cursor), _total(answer))
+            yield Page((told.body,), str(cursor), _total(response))
             if cursor.done:
                 return
 
@@ -198,12 +198,12 @@ class Rest(contracts.Platform):
             raise Transient(f"GET /orders/... answered without its order: {said_by(told.body)}")
         return Page((told.body,))
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """Tell the shop's own words of a refusal."""
-        not_html(answer)
-        if answer.status in (400, 409, 422):
-            raise Refused(said_by(answer.body, f"HTTP {answer.status}"))
-        judge_by_status(answer)
+        not_html(response)
+        if response.status in (400, 409, 422):
+            raise Refused(said_by(response.body, f"HTTP {response.status}"))
+        raise_by_status(response)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Set the status, or attach a note; `key` makes a repeated call the same call."""
@@ -214,7 +214,7 @@ class Rest(contracts.Platform):
                 raise Transient(f"POST /orders/.../notes answered without an id: {said_by(told.body)}")
             return Receipt(word(made["id"], "$.id"), proof="note")
         assert action.target is not None
-        spelt = self.order_words()[action.target]
+        spelt = self.order_status_map()[action.target]
         if before.raw_status == spelt:
             return Receipt(before.ref, already_there=True, proof=spelt)
         body = {
@@ -244,7 +244,7 @@ class Rest(contracts.Platform):
         path: str,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-    ) -> Answer:
+    ) -> Response:
         token = self.settings.api_token.get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         content = None
@@ -391,12 +391,12 @@ def _stamp(row: Any) -> str:
         return ""
 
 
-def _hints(body: dict[str, Any]) -> Iterable[Hint | Unread]:
+def _hints(body: dict[str, Any]) -> Iterable[ChangeNotice | Unread]:
     """Find the order a hook speaks of; a hook of another kind may name none."""
     kind, data = strict(body.get("type"), "$.type"), body.get("data")
     if kind and not kind.startswith("order") and not (isinstance(data, dict) and "order" in data):
         return (Unread("$.type", f"a hook of the type {kind!r:.60} names no order", lacks="nothing"),)
-    return (Hint(word(mapping(data, "$.data").get("order"), "$.data.order")),)
+    return (ChangeNotice(word(mapping(data, "$.data").get("order"), "$.data.order")),)
 
 
 def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
@@ -446,10 +446,10 @@ def _aware(value: Any, where: str) -> datetime:
     return at
 
 
-def _answered(answer: Answer) -> dict[str, Any]:
+def _answered(response: Response) -> dict[str, Any]:
     """Decode an answer; what is no JSON object is empty: the caller misses what it asked for."""
     try:
-        return decode(answer.body)
+        return decode(response.body)
     except BadPayload:
         return {}
 
@@ -458,6 +458,6 @@ def _since(mark: str) -> str:
     return (datetime.fromisoformat(mark) - OVERLAP).isoformat() if mark else ""
 
 
-def _total(answer: dict[str, Any]) -> int | None:
-    total = answer.get("total")
+def _total(response: dict[str, Any]) -> int | None:
+    total = response.get("total")
     return total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None

@@ -23,10 +23,9 @@ from pydantic import SecretStr
 
 from tracker.domain.errors import BadPayload, NotFound, Refused, Transient
 from tracker.domain.facts import (
-    Ask,
+    ChangeNotice,
     Code,
     Edd,
-    Hint,
     Meaning,
     Page,
     Parcel,
@@ -34,6 +33,7 @@ from tracker.domain.facts import (
     Payload,
     Place,
     Proof,
+    Query,
     Refs,
     Registered,
     Report,
@@ -43,13 +43,13 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import Trust
 from tracker.plugin import contracts
 from tracker.plugin.contracts import (
-    Answer,
     Client,
     Request,
+    Response,
     Secrets,
     holding,
-    judge_by_status,
     not_html,
+    raise_by_status,
     read_codes,
     segment,
 )
@@ -99,7 +99,7 @@ class DHL(contracts.Carrier):
     registers = True
     register_batch = 10
     carriers = ("dhl",)
-    answer_keys = ("shipments",)
+    response_keys = ("shipments",)
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"
     budget = (250, timedelta(days=1))  # starter quota (developer.dhl.com)
@@ -114,7 +114,7 @@ class DHL(contracts.Carrier):
         """Look up the status for its service, else the coarse statusCode (space is `service/statusCode`)."""
         return _meaning(code.space, code.code)
 
-    def normalize(self, payload: Payload) -> Iterable[Report | Hint | Unread]:
+    def normalize(self, payload: Payload) -> Iterable[Report | ChangeNotice | Unread]:
         """Read a tracking answer or a push; a push that asks for validation becomes a hint to answer it."""
         body = decode(payload.body)
         scope = body.get("scope")
@@ -125,7 +125,7 @@ class DHL(contracts.Carrier):
             secret = text(body.get("secret"))
             if not _ID.fullmatch(ref) or not _SECRET.fullmatch(secret):
                 raise BadPayload("$.self", "names no subscription to validate")
-            return (Hint(f"{ref}:{secret}"),)
+            return (ChangeNotice(f"{ref}:{secret}"),)
         if body.get("shipments") is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.shipments", "is missing")
         unread: list[Unread] = []
@@ -139,23 +139,23 @@ class DHL(contracts.Carrier):
         mine = {report.number for report in reports if service and report.piece == service}
         return [report for report in reports if report.number not in mine or report.piece == service]
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """As HTTP says; an error body (problem JSON: title, status) means the same when it comes with a good status."""
-        not_html(answer)
-        judge_by_status(answer)
-        if b'"title"' not in answer.body or b'"shipments"' in answer.body:
+        not_html(response)
+        raise_by_status(response)
+        if b'"title"' not in response.body or b'"shipments"' in response.body:
             return
         with suppress(BadPayload):  # it is stored, and told by the parser
-            problem = decode(answer.body)
+            problem = decode(response.body)
             if isinstance(status := problem.get("status"), int):
-                judge_by_status(replace(answer, status=status))
+                raise_by_status(replace(response, status=status))
             if "title" in problem:
-                raise Transient(f"HTTP {answer.status} with an error: {text(problem['title'])}")
+                raise Transient(f"HTTP {response.status} with an error: {text(problem['title'])}")
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """GET /track/shipments; one number a call."""
-        assert isinstance(ask, Parcels)
-        for parcel in ask.parcels:
+        assert isinstance(query, Parcels)
+        for parcel in query.parcels:
             params = {"trackingNumber": parcel.number, "language": self.settings.language}
             if self.settings.service:
                 params["service"] = self.settings.service
@@ -164,10 +164,10 @@ class DHL(contracts.Carrier):
             )
             yield Page((client.send(request).body,))
 
-    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+    def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
         """Subscribe to pushes (10 numbers a call), or confirm a subscription that asked for validation."""
-        if isinstance(ask, Refs):
-            for ref in ask.refs:
+        if isinstance(query, Refs):
+            for ref in query.refs:
                 subscription, _, secret = ref.partition(":")
                 if not _SECRET.fullmatch(secret):
                     raise Refused("a handshake whose secret can stand in no header")
@@ -177,11 +177,11 @@ class DHL(contracts.Carrier):
             return []
         settings = self.settings
         if not settings.callback_url or not settings.webhook_secrets:
-            return [Registered(p.number) for p in ask.parcels]  # polls only
+            return [Registered(p.number) for p in query.parcels]  # polls only
         registered = []
-        for start in range(0, len(ask.parcels), 10):
-            numbers = [p.number for p in ask.parcels[start : start + 10]]
-            answer = client.send(
+        for start in range(0, len(query.parcels), 10):
+            numbers = [p.number for p in query.parcels[start : start + 10]]
+            response = client.send(
                 Request(
                     "POST",
                     f"{settings.push_url}/subscription",
@@ -189,7 +189,7 @@ class DHL(contracts.Carrier):
                     content=orjson.dumps(self._subscription(numbers)),
                 )
             )
-            made = text(decode(holding(answer.body, "subscriptionId")).get("subscriptionId")) or None
+            made = text(decode(holding(response.body, "subscriptionId")).get("subscriptionId")) or None
             registered += [Registered(n, their_ref=made) for n in numbers]
         return registered
 

@@ -21,7 +21,6 @@ from pydantic import SecretStr
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import (
     NOWHERE,
-    Ask,
     Code,
     Meaning,
     Page,
@@ -30,6 +29,7 @@ from tracker.domain.facts import (
     Payload,
     Place,
     Proof,
+    Query,
     Refs,
     Registered,
     Report,
@@ -38,7 +38,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, holding, judge_json, read_codes, segment
+from tracker.plugin.contracts import Client, Request, Response, Secrets, holding, raise_unless_json, read_codes, segment
 from tracker.plugin.payloads import (
     about,
     decode,
@@ -88,7 +88,7 @@ class EasyPost(contracts.Carrier):
     asks = frozenset({Parcels})
     webhooks = True
     registers = True
-    answer_keys = ("trackers", "tracking_code")
+    response_keys = ("trackers", "tracking_code")
     codes = read_codes(__file__)
     Settings = Settings
 
@@ -127,14 +127,14 @@ class EasyPost(contracts.Carrier):
             raise BadPayload("$.trackers", "is missing")
         return told(pieces(body["trackers"], "$.trackers", _tracker, unread, lacks="all"), unread)
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """As HTTP says; an error body (`error`, docs.easypost.com/docs/errors) stays one when it comes with 200."""
-        judge_json(answer, errors=("error",))
+        raise_unless_json(response, errors=("error",))
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """GET /trackers/{id}, or the list by number where no tracker of ours is known."""
-        assert isinstance(ask, Parcels)
-        for parcel in ask.parcels:
+        assert isinstance(query, Parcels)
+        for parcel in query.parcels:
             if parcel.their_ref:
                 url = f"{self.settings.base_url}/trackers/{segment(parcel.their_ref)}"
                 request = Request("GET", url, basic=self._basic())
@@ -143,10 +143,10 @@ class EasyPost(contracts.Carrier):
                 request = Request("GET", f"{self.settings.base_url}/trackers", params=params, basic=self._basic())
             yield Page((client.send(request).body,))
 
-    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+    def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
         """POST /trackers; the same number within three months answers with the tracker that exists."""
-        assert isinstance(ask, Parcels)
-        return [self._register(client, parcel) for parcel in ask.parcels]
+        assert isinstance(query, Parcels)
+        return [self._register(client, parcel) for parcel in query.parcels]
 
     def ping(self, client: Client) -> None:
         """Ask for one tracker."""

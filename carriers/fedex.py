@@ -20,7 +20,6 @@ from pydantic import SecretStr
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import (
     NOWHERE,
-    Ask,
     Code,
     Edd,
     Link,
@@ -30,6 +29,7 @@ from tracker.domain.facts import (
     Payload,
     Place,
     Proof,
+    Query,
     Report,
     Scan,
     Unread,
@@ -37,7 +37,7 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, judge_json, read_codes
+from tracker.plugin.contracts import Client, Request, Response, raise_unless_json, read_codes
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
@@ -85,7 +85,7 @@ class FedEx(contracts.Carrier):
     docs = "https://developer.fedex.com/api/en-us/catalog/track/v1/docs.html"
     asks = frozenset({Parcels})
     carriers = ("fedex",)
-    answer_keys = ("completeTrackResults",)
+    response_keys = ("completeTrackResults",)
     batch = 30
     codes = read_codes(__file__)
     default_zone = "America/Chicago"
@@ -113,15 +113,15 @@ class FedEx(contracts.Carrier):
         results = pieces(output["completeTrackResults"], where, _complete, unread, self.meaning, lacks="all")
         return told([report for of_one_number in results for report in of_one_number], unread)
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """As HTTP says; an error body (`errors`, track.json ErrorResponseVO) stays one when it comes with 200."""
-        judge_json(answer, errors=("errors",))
+        raise_unless_json(response, errors=("errors",))
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """POST /track/v1/trackingnumbers with detailed scans."""
-        assert isinstance(ask, Parcels)
-        for start in range(0, len(ask.parcels), self.batch):
-            parcels = ask.parcels[start : start + self.batch]
+        assert isinstance(query, Parcels)
+        for start in range(0, len(query.parcels), self.batch):
+            parcels = query.parcels[start : start + self.batch]
             request = Request(
                 "POST",
                 f"{self.settings.base_url}/track/v1/trackingnumbers",

@@ -22,7 +22,6 @@ from pydantic import SecretStr
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import (
     NOWHERE,
-    Ask,
     Code,
     Link,
     Meaning,
@@ -31,6 +30,7 @@ from tracker.domain.facts import (
     Payload,
     Place,
     Proof,
+    Query,
     Refs,
     Registered,
     Report,
@@ -40,7 +40,7 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, holding, judge_json, read_codes, segment
+from tracker.plugin.contracts import Client, Request, Response, Secrets, holding, raise_unless_json, read_codes, segment
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
@@ -93,7 +93,7 @@ class UPS(contracts.Carrier):
     registers = True
     register_batch = 100
     carriers = ("ups",)
-    answer_keys = ("trackResponse",)
+    response_keys = ("trackResponse",)
     codes = read_codes(__file__)
     default_zone = "America/New_York"
     Settings = Settings
@@ -116,19 +116,19 @@ class UPS(contracts.Carrier):
         reports = _answer(body, unread, self.meaning) if "trackResponse" in body else [_alert(body, unread)]
         return told(reports, unread)
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """As HTTP says, but a subscription refused for all its numbers (400) is an answer about each number.
 
         An error body (`response.errors`, Tracking.yaml) stays one when it comes with 200.
         """
-        if answer.status == 400 and b'"invalidTrackingNumbers"' in answer.body:
+        if response.status == 400 and b'"invalidTrackingNumbers"' in response.body:
             return
-        judge_json(answer, errors=("response", "errors"))
+        raise_unless_json(response, errors=("response", "errors"))
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """GET /track/v1/details/{number}; one number a call."""
-        assert isinstance(ask, Parcels)
-        for parcel in ask.parcels:
+        assert isinstance(query, Parcels)
+        for parcel in query.parcels:
             request = Request(
                 "GET",
                 f"{self.settings.base_url}/api/track/v1/details/{segment(clean(parcel.number))}",
@@ -137,11 +137,11 @@ class UPS(contracts.Carrier):
             )
             yield Page((self._tokens.send(client, request, bearer).body,))
 
-    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+    def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
         """POST /track/v2/subscription/standard/package; up to 100 numbers, partial success is 200."""
-        assert isinstance(ask, Parcels)
-        fit = [p.number for p in ask.parcels if clean(p.number).startswith(ALERTABLE)]
-        unfit = [p.number for p in ask.parcels if p.number not in fit]
+        assert isinstance(query, Parcels)
+        fit = [p.number for p in query.parcels if clean(p.number).startswith(ALERTABLE)]
+        unfit = [p.number for p in query.parcels if p.number not in fit]
         registered = [Registered(n, refused="Track Alert takes 1Z and 1R numbers only") for n in unfit]
         if not fit:
             return registered
@@ -157,8 +157,8 @@ class UPS(contracts.Carrier):
                 }
             ),
         )
-        answer = self._tokens.send(client, request, bearer)
-        body = decode(holding(answer.body, "validTrackingNumbers", "invalidTrackingNumbers"))
+        response = self._tokens.send(client, request, bearer)
+        body = decode(holding(response.body, "validTrackingNumbers", "invalidTrackingNumbers"))
         refused = {text(n) for n in listing(body.get("invalidTrackingNumbers"), "$.invalidTrackingNumbers")}
         until = client.now() + SUBSCRIBED_FOR
         for n in fit:
@@ -192,10 +192,10 @@ class UPS(contracts.Carrier):
 
 
 def _answer(body: dict[str, Any], unread: list[Unread], meaning: Reading) -> list[Report]:
-    answer = mapping(body["trackResponse"], "$.trackResponse")
-    if answer.get("shipment") is None:  # it says nothing, which is not "no news"
+    response = mapping(body["trackResponse"], "$.trackResponse")
+    if response.get("shipment") is None:  # it says nothing, which is not "no news"
         raise BadPayload("$.trackResponse.shipment", "is missing")
-    shipments = pieces(answer["shipment"], "$.trackResponse.shipment", _shipment, unread, meaning, lacks="all")
+    shipments = pieces(response["shipment"], "$.trackResponse.shipment", _shipment, unread, meaning, lacks="all")
     return [report for of_one_shipment in shipments for report in of_one_shipment]
 
 
@@ -223,8 +223,10 @@ def _package(package: dict[str, Any], unread: list[Unread], inquiry: Any, meanin
         scans = with_head(scans, head, meaning) if head is not None else scans
     proof = None
     if (information := get("deliveryInformation")) is not None:
-        told_of = section(information, "$.deliveryInformation", unread).get
-        proof = Proof(signed=bool(told_of("signature") or told_of("receivedBy")), photo=bool(told_of("deliveryPhoto")))
+        stored_scan = section(information, "$.deliveryInformation", unread).get
+        proof = Proof(
+            signed=bool(stored_scan("signature") or stored_scan("receivedBy")), photo=bool(stored_scan("deliveryPhoto"))
+        )
     day = days.get("RDD") or days.get("SDD")  # a rescheduled date beats the scheduled one
     edd = estimate(day) if day is not None and "DEL" not in days else None
     links: Sequence[Link] = ()

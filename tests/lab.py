@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from tracker.app.daemon import Daemon
 from tracker.clock import PlayClock
 from tracker.config.load import load_text
-from tracker.daemon.app import Daemon
 from tracker.domain.timeline import summarize
-from tracker.pipeline import heal, receive
+from tracker.pipeline import receive
 from tracker.pipeline.drain import STEPS
 from tracker.pipeline.ingest import scans
 from tracker.sandbox.base import Outgoing, Server
@@ -24,10 +24,11 @@ from tracker.sandbox.fakes.easypost import EasyPostServer
 from tracker.sandbox.fakes.rest import RestServer
 from tracker.sandbox.fakes.shopify import ShopifyServer
 from tracker.sandbox.fakes.ups import UPSServer
-from tracker.sandbox.town import Town
+from tracker.sandbox.servers import FakeServers
 from tracker.sandbox.used import StoreUsed
 from tracker.store import tables
 from tracker.store.codec import SUMMARY, dump
+from tracker.upkeep import maintenance
 
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H = timedelta(hours=1)
@@ -38,13 +39,13 @@ DHL = "00340434161094042557"
 
 
 class Silent:
-    """Bells that only remember."""
+    """Wake-ups that only remember."""
 
     def __init__(self) -> None:
-        self.rung: list[str] = []
+        self.notified: list[str] = []
 
-    def ring(self, queue: str) -> None:
-        self.rung.append(queue)
+    def notify(self, queue: str) -> None:
+        self.notified.append(queue)
 
     def start(self, drain: Any) -> None:
         raise AssertionError("the lab is worked by hand")
@@ -79,9 +80,9 @@ class Lab:
         self.easypost = EasyPostServer("easypost", self.clock, key=secret, hook=hook)
         self.shop = ShopifyServer("shop", self.clock, key=secret, hook=hook)
         self.rest = RestServer("kart", self.clock, key=secret, hook=hook, used=StoreUsed(uses="rest", words="kingston"))
-        town = Town([self.ups, self.dhl, self.easypost, self.shop, self.rest])
-        port = town.start()
-        stack.callback(town.stop)
+        fake_servers = FakeServers([self.ups, self.dhl, self.easypost, self.shop, self.rest])
+        port = fake_servers.start()
+        stack.callback(fake_servers.stop)
         for name, value in (("s", secret), ("hook", hook), ("token", TOKEN)):
             path = folder / name
             path.touch(mode=0o600)
@@ -108,18 +109,18 @@ accounts:
   shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:{folder}/s}}",
         webhook_secrets: "${{file:{folder}/hook}}", {store}}}
 {kart}{yaml.replace("FOLDER", str(folder))}"""
-        self.bells = Silent()
-        self.daemon = Daemon(load_text(self.yaml), now=self.clock, bells=self.bells)
+        self.notifier = Silent()
+        self.daemon = Daemon(load_text(self.yaml), now=self.clock, notifier=self.notifier)
         stack.callback(self.daemon.stop)
         self.daemon.connect()
-        self.world = self.daemon.world
-        self.world.pool.submit(lambda: None).result()
+        self.ctx = self.daemon.ctx
+        self.ctx.pool.submit(lambda: None).result()
 
     def work(self, *queues: str) -> int:
         """Drain until nothing is due; hooks of the shop are delivered in between."""
         total = 0
         for _ in range(200):
-            worked = sum(STEPS[queue](self.world) for queue in queues or STEPS)
+            worked = sum(STEPS[queue](self.ctx) for queue in queues or STEPS)
             for shop in (self.shop, self.rest):
                 while shop.outgoing and not queues:
                     self.post(shop.outgoing.pop(0))
@@ -132,7 +133,7 @@ accounts:
     def later(self, hours: float) -> None:
         """Let business time pass and work what falls due at its end."""
         self.clock.move_to(self.clock() + hours * H)
-        heal.expire(self.world)
+        maintenance.expire(self.ctx)
         self.work()
 
     def rested(self) -> None:
@@ -141,12 +142,12 @@ accounts:
 
     def post(self, outgoing: Outgoing, *, times: int = 1) -> None:
         """Take a webhook in, as the receiver does."""
-        account = self.world.config.accounts[outgoing.account]
+        account = self.ctx.config.accounts[outgoing.account]
         token = TOKEN if account.webhook_tokens else ""
         for _ in range(times):
             headers = {name.lower(): value for name, value in outgoing.headers.items()}
             payload, _ = receive.check(account, token, headers, outgoing.body, self.clock())
-            receive.commit(self.world, [(account, payload)])
+            receive.commit(self.ctx, [(account, payload)])
 
     def post_raw(self, account: str, body: bytes) -> None:
         """Take in any body, rightly proved."""
@@ -204,7 +205,9 @@ accounts:
         known: dict[int, list[Any]] = {row.id: [] for row in self.rows(tables.shipments)}
         for row in self.rows(tables.scans):
             gone = row.withdrawn_at and (row.missing_since or row.withdrawn_at)
-            known[row.shipment_id].append(scans.told_of([row._mapping[column.name] for column in scans.TOLD], gone))
+            known[row.shipment_id].append(
+                scans.stored_scan([row._mapping[column.name] for column in scans.STORED_SCAN], gone)
+            )
         for row in self.rows(tables.shipments):
             assert row.summary == dump(SUMMARY, summarize(known[row.id])), row.number
 
@@ -248,5 +251,5 @@ def wanting(make_lab: Make) -> Lab:
     lab = shipped(make_lab)
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab.work("poll", "ingest", "decide")
     return lab

@@ -26,9 +26,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from tests.app.site import Site
 from tests.chaos.rig import Rig
 from tests.conftest import wait_for
-from tests.daemon.site import Site
 from tests.lab import detail
 from tracker.clock import system_now
 from tracker.store import tables as t
@@ -111,7 +111,7 @@ class Load:
         for i, number in enumerate(numbers):
             site.shop.place(f"#{i}", system_now(), "PAID")
             site.shop.ship(f"#{i}", system_now(), [{"company": "USPS", "number": number}], partly=False)
-        wait_for(lambda: site.send() and len(site.rows(t.trackings)) == PARCELS, 300)
+        wait_for(lambda: site.send() and len(site.rows(t.watches)) == PARCELS, 300)
         self.stream = Stream(numbers)
         self.settle()
 

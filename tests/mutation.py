@@ -22,8 +22,8 @@ TARGETS = {
     "domain": ("tracker/domain/*.py tracker/domain/reconcile/*.py", "tests/domain tests/config/test_policy.py"),
     "verifiers": ("tracker/plugin/signatures.py", "tests/plugins tests/fuzz/test_any_input.py"),
     "claims": (
-        "tracker/store/queries/*.py tracker/pipeline/held.py",
-        "tests/pipeline/test_queries.py tests/pipeline/test_claims.py tests/pipeline/test_held.py",
+        "tracker/store/queries/*.py tracker/pipeline/leases.py",
+        "tests/pipeline/test_queries.py tests/pipeline/test_claims.py tests/pipeline/test_leases.py",
     ),
 }
 KILLED = (1, 24, 36, -24, 152, 255)  # a failed test, or a mutant that runs for ever

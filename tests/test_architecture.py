@@ -16,7 +16,7 @@ from tracker.store.tables import METADATA
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
-NAME = re.compile(r"`((?:cli|clock|config|daemon|domain|pipeline|plugin|sandbox|store)(?:\.\w+)+)`")
+NAME = re.compile(r"`((?:app|cli|clock|config|domain|pipeline|plugin|sandbox|store|support|upkeep)(?:\.\w+)+)`")
 TABLE = re.compile(r"`(\w+)(?:\.(\w+))?`")
 WALKS = ("The walk of a webhook", "The walk of a write")
 
@@ -53,6 +53,14 @@ def test_the_arrows_are_those_that_are_held() -> None:
     layers = next(one["layers"] for one in contracts if one["type"] == "layers")
 
     assert " > ".join(layers) in section("Who may import whom").splitlines()
+
+
+def test_all_of_the_sandbox_but_its_player_is_held_to_know_nothing_of_the_house() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (held,) = (one["source_modules"] for one in contracts if one["name"].startswith("fake servers"))
+    there = {file.stem for file in (ROOT / "tracker" / "sandbox").glob("*.py")} - {"__init__"} | {"fakes"}
+
+    assert sorted(held) == sorted(f"tracker.sandbox.{name}" for name in there)
 
 
 @pytest.mark.parametrize("name", sorted({*NAME.findall(TEXT)}))

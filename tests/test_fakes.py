@@ -12,11 +12,11 @@ import pytest
 
 from tracker.clock import PlayClock
 from tracker.config import plugins
-from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import ConfigError
 from tracker.sandbox import find, scenario, used
 from tracker.sandbox.generic import GenericCarrier
-from tracker.sandbox.town import Town
+from tracker.sandbox.player.player import Player, load_scenario
+from tracker.sandbox.servers import FakeServers
 
 ACME = """
 from tracker.sandbox.base import Carrier
@@ -132,12 +132,12 @@ def described() -> Iterator[tuple[GenericCarrier, httpx.Client]]:
     server = GenericCarrier("acme", PlayClock(datetime(2026, 11, 2, tzinfo=UTC)), serves)
     for number in (ONE, TWO):
         server.history[number] += [{"body": "old"}, {"body": {"parcel": number}}]
-    town = Town([server])
-    with httpx.Client(base_url=f"http://127.0.0.1:{town.start()}/acme", trust_env=False) as client:
+    fake_servers = FakeServers([server])
+    with httpx.Client(base_url=f"http://127.0.0.1:{fake_servers.start()}/acme", trust_env=False) as client:
         token = client.post("/token", auth=("sandbox", "right")).json()["access_token"]
         client.headers = {"x-key": "right", "authorization": f"Bearer {token}"}
         yield server, client
-    town.stop()
+    fake_servers.stop()
 
 
 def test_a_described_carrier_gives_the_answer_that_the_scenario_holds(described) -> None:

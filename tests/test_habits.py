@@ -46,9 +46,9 @@ def test_nothing_beside_our_scripts_hides_a_module_of_the_standard_library() -> 
 TESTS = {
     Path("tests/plugins/test_ups.py"): "",
     Path("tests/cli/test_ups.py"): "",
-    Path("tests/pipeline/test_a.py"): "from tracker.pipeline import (\n    decide,\n    rests,\n)\n",
-    Path("tests/pipeline/test_b.py"): "from tracker.pipeline import decide, rested\n",
-    Path("tests/pipeline/test_c.py"): "from tracker.pipeline.rests import hear\n",
+    Path("tests/pipeline/test_a.py"): "from tracker.pipeline import (\n    decide,\n    backoff,\n)\n",
+    Path("tests/pipeline/test_b.py"): "from tracker.pipeline import decide, backoffs\n",
+    Path("tests/pipeline/test_c.py"): "from tracker.pipeline.backoff import hear\n",
 }
 
 
@@ -57,9 +57,9 @@ TESTS = {
     [
         ("carriers/ups.py", ["tests/plugins/test_ups.py", "tests/cli/test_ups.py"]),
         ("carriers/ups.csv", ["tests/plugins/test_ups.py", "tests/cli/test_ups.py"]),
-        ("tracker/pipeline/rests.py", ["tests/pipeline/test_a.py", "tests/pipeline/test_c.py"]),
+        ("tracker/pipeline/backoff.py", ["tests/pipeline/test_a.py", "tests/pipeline/test_c.py"]),
         ("tests/pipeline/test_b.py", ["tests/pipeline/test_b.py"]),
-        ("tracker/pipeline/rest.py", []),
+        ("tracker/pipeline/back.py", []),
     ],
 )
 def test_what_is_run_when_a_file_is_saved_is_itself_what_has_its_name_and_what_imports_it(

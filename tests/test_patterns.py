@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tests.hostile_patterns import ROOT
-from tracker.config.policy import duration
+from tracker.config.presets import duration
 
 
 def test_every_pattern_on_foreign_text_is_linear() -> None:

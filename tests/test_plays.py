@@ -14,14 +14,14 @@ import pytest
 
 from tests.lab import DHL, UPS, USPS
 from tracker.clock import PlayClock
-from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import ConfigError
-from tracker.sandbox.base import Server, Told
+from tracker.sandbox.base import FaultyResponse, Server
 from tracker.sandbox.fakes.dhl import DHLServer
 from tracker.sandbox.fakes.easypost import EasyPostServer
 from tracker.sandbox.fakes.fedex import FedExServer
 from tracker.sandbox.fakes.ups import UPSServer
-from tracker.sandbox.town import Town
+from tracker.sandbox.player.player import Player, load_scenario
+from tracker.sandbox.servers import FakeServers
 
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H = timedelta(hours=1)
@@ -58,7 +58,7 @@ def play(tmp_path: Path) -> Play:
 
 
 @pytest.fixture
-def town() -> Iterator[tuple[PlayClock, dict[str, Server], httpx.Client]]:
+def fake_servers() -> Iterator[tuple[PlayClock, dict[str, Server], httpx.Client]]:
     clock = PlayClock(START)
     servers: list[Server] = [
         UPSServer("ups", clock, key="s", hook="c", client_id="id"),
@@ -66,17 +66,19 @@ def town() -> Iterator[tuple[PlayClock, dict[str, Server], httpx.Client]]:
         EasyPostServer("easypost", clock, key="s", hook="s"),
         FedExServer("fedex", clock, key="s", client_id="id"),
     ]
-    made = Town(servers)
+    made = FakeServers(servers)
     with httpx.Client(base_url=f"http://127.0.0.1:{made.start()}", trust_env=False, timeout=0.3) as client:
         yield clock, {server.account: server for server in servers}, client
     made.stop()
 
 
-def test_a_server_answers_what_a_fault_says_so_often_or_until_it_ends(town) -> None:
-    clock, servers, client = town
+def test_a_server_answers_what_a_fault_says_so_often_or_until_it_ends(fake_servers) -> None:
+    clock, servers, client = fake_servers
     faults = servers["dhl"].faults
-    faults.told.append(Told(2, None, status=402, body=b'{"errors": "Unavailable Shop"}', headers={"Retry-After": "7"}))
-    faults.told.append(Told(None, START + 8 * H, path="/track/", body=b"<html>", kind="text/html"))
+    faults.told.append(
+        FaultyResponse(2, None, status=402, body=b'{"errors": "Unavailable Shop"}', headers={"Retry-After": "7"})
+    )
+    faults.told.append(FaultyResponse(None, START + 8 * H, path="/track/", body=b"<html>", kind="text/html"))
     got = [client.get("/dhl/track/shipments", params={"trackingNumber": "1"}) for _ in range(3)]
 
     assert [r.status_code for r in got] == [402, 402, 200]
@@ -88,21 +90,21 @@ def test_a_server_answers_what_a_fault_says_so_often_or_until_it_ends(town) -> N
     assert client.get("/dhl/track/shipments").status_code == 401, "the fault has ended"
 
 
-def test_who_hands_out_tokens_answers_although_the_service_behind_does_not_but_hangs_with_it(town) -> None:
-    _, servers, client = town
+def test_who_hands_out_tokens_answers_although_the_service_behind_does_not_but_hangs_with_it(fake_servers) -> None:
+    _, servers, client = fake_servers
     faults = servers["ups"].faults
-    faults.told.append(Told(None, START + H, status=503))
+    faults.told.append(FaultyResponse(None, START + H, status=503))
     assert client.post("/ups/security/v1/oauth/token", auth=("id", "s")).status_code == 200
     assert client.get("/ups/api/track/v1/details/1").status_code == 503
-    faults.told[:] = [Told(1, None, hang=True)]
+    faults.told[:] = [FaultyResponse(1, None, hang=True)]
     with pytest.raises(httpx.ReadTimeout):
         client.post("/ups/security/v1/oauth/token", auth=("id", "s"))
     assert client.post("/ups/security/v1/oauth/token", auth=("id", "s")).status_code == 200
     assert servers["ups"].calls["hang"] == 1
 
 
-def test_a_kind_of_fault_lasts_or_is_used_up(town) -> None:
-    clock, servers, client = town
+def test_a_kind_of_fault_lasts_or_is_used_up(fake_servers) -> None:
+    clock, servers, client = fake_servers
     faults = servers["dhl"].faults
     faults.until["throttle"] = START + H
     key = {"dhl-api-key": "s"}
@@ -122,8 +124,8 @@ def test_a_kind_of_fault_lasts_or_is_used_up(town) -> None:
         ("fedex", "794644790131", {"type": "DL", "code": ""}, "DL"),
     ],
 )
-def test_a_withdrawn_scan_is_in_no_answer_of_its_carrier_any_more(town, name, number, scan, code) -> None:
-    _, servers, client = town
+def test_a_withdrawn_scan_is_in_no_answer_of_its_carrier_any_more(fake_servers, name, number, scan, code) -> None:
+    _, servers, client = fake_servers
     server = servers[name]
     blank = {"at": START, "letters": "", "text": "", "city": "X", "region": "", "country": "US", "service": "parcel-de",
              "zoned": True, "edd": None}  # fmt: skip
@@ -149,8 +151,8 @@ def test_a_withdrawn_scan_is_in_no_answer_of_its_carrier_any_more(town, name, nu
     assert "receivedBy" not in answer
 
 
-def test_fedex_refuses_what_the_real_one_refuses(town) -> None:
-    _, _, client = town
+def test_fedex_refuses_what_the_real_one_refuses(fake_servers) -> None:
+    _, _, client = fake_servers
     track = "/fedex/track/v1/trackingnumbers"
     assert client.post("/fedex/oauth/token", data={"client_id": "id", "client_secret": "x"}).status_code == 401
     assert client.post(track, json={}).status_code == 401

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tracker.cli.main import cli
-from tracker.daemon.play import Player, load_scenario
+from tracker.sandbox.player.player import Player, load_scenario
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
 

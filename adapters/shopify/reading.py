@@ -9,7 +9,7 @@ from typing import Any
 from adapters.shopify.queries import MOST
 from adapters.shopify.words import PAYMENTS, READS
 from tracker.domain.errors import BadPayload
-from tracker.domain.facts import Fulfilment, Hint, Order, Parcel, Published, Unread
+from tracker.domain.facts import ChangeNotice, Fulfilment, Order, Parcel, Published, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.contracts import Platform
 from tracker.plugin.payloads import mapping, moment, optional, piece, pieces, term, word
@@ -130,7 +130,7 @@ TOPICS = {
 }
 
 
-def hints(body: dict[str, Any], topic: str) -> Iterable[Hint | Unread]:
+def hints(body: dict[str, Any], topic: str) -> Iterable[ChangeNotice | Unread]:
     """Find the order that a webhook speaks of."""
     begins = next(begins for begins in TOPICS if topic.startswith(begins))
     for path in (*TOPICS[begins], *(() if topic else ("id",))):
@@ -141,7 +141,7 @@ def hints(body: dict[str, Any], topic: str) -> Iterable[Hint | Unread]:
         if isinstance(ref, str) and not isinstance(value, bool):
             ref = f"gid://shopify/Order/{ref}" if ref.isdecimal() else ref
             if GID.fullmatch(ref):
-                return (Hint(ref),)
+                return (ChangeNotice(ref),)
     if topic and not begins:
         return (Unread("$", f"a webhook of the topic {topic!r:.60} names no order", lacks="nothing"),)
     raise BadPayload("$", f"names no order{f', as {topic} does' if topic else ''}")

@@ -23,11 +23,11 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import (
     Action,
-    Ask,
-    Hint,
+    ChangeNotice,
     Order,
     Page,
     Payload,
+    Query,
     Receipt,
     Refs,
     Since,
@@ -37,12 +37,12 @@ from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.contracts import (
     AWAY,
-    Answer,
     Client,
     Request,
+    Response,
     Secrets,
-    judge_by_status,
     not_html,
+    raise_by_status,
     retry_after,
     said_by,
 )
@@ -110,7 +110,7 @@ class Shopify(contracts.Platform):
         super().__init__(account, settings)
         self._tokens = Tokens(self._grant)
 
-    def words(self) -> Mapping[ShippingStatus, str]:
+    def status_map(self) -> Mapping[ShippingStatus, str]:
         """Return the fulfilment event that shows each status."""
         merged = {**WORDS, **self.settings.words}
         return {status: word for status, word in merged.items() if word}
@@ -124,11 +124,11 @@ class Shopify(contracts.Platform):
         """Use X-Shopify-Webhook-Id: one delivery, the same over its retries."""
         return payload.headers.get("x-shopify-webhook-id") or super().dedupe_key(payload)
 
-    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Unread]:
+    def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Unread]:
         """Read an answer as orders; a webhook body only hints at one. Further parts hold the whole of an order's list."""
         return exactly(lambda decode: self._read(payload, list(map(decode, payload.parts))))
 
-    def _read(self, payload: Payload, parts: list[dict[str, Any]]) -> Iterable[Order | Hint | Unread]:
+    def _read(self, payload: Payload, parts: list[dict[str, Any]]) -> Iterable[Order | ChangeNotice | Unread]:
         if payload.kind == "webhook":
             return hints(parts[0], payload.headers.get("x-shopify-topic", "").strip().lower())
         data = mapping(parts[0].get("data"), "$.data")
@@ -137,7 +137,7 @@ class Shopify(contracts.Platform):
         if "nodes" in data:  # by id: null, and an empty object for what is no order, is not there
             nodes = [node or None for node in nodes]
         more = asked_on(parts[1:])
-        found: list[Order | Hint] = []
+        found: list[Order | ChangeNotice] = []
         for at, node in enumerate(nodes):
             if node is not None or "nodes" not in data:
                 one = order(
@@ -145,28 +145,28 @@ class Shopify(contracts.Platform):
                 )
                 found += [one] if one else []
         if payload.kind == "sweep":
-            found += [Hint(one.subject) for one in unread if one.lacks == "rest" and one.subject not in more]
+            found += [ChangeNotice(one.subject) for one in unread if one.lacks == "rest" and one.subject not in more]
         return told(found, unread)
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """Read orders by id, or all that changed since the cursor (with an overlap), oldest change first."""
-        if isinstance(ask, Refs):
-            ids = [ref for ref in ask.refs if GID.fullmatch(ref)]  # one that is no id fails all of a call
+        if isinstance(query, Refs):
+            ids = [ref for ref in query.refs if GID.fullmatch(ref)]  # one that is no id fails all of a call
             for start in range(0, len(ids), 50):
                 yield from self._orders(client, ids[start : start + 50])
             return
-        assert isinstance(ask, Since)
+        assert isinstance(query, Since)
         began = client.now()
-        since, after = _cursor(ask.cursor)
+        since, after = _cursor(query.cursor)
         if since is not None and since > began + OVERLAP:
             since, after = None, None  # a mark ahead of our clock is not believed: everything is read again
-        query = f"updated_at:>='{(since - OVERLAP).strftime('%Y-%m-%dT%H:%M:%SZ')}'" if since else ""
-        if ask.open_only:
-            query = f"{query} status:open".strip()
+        search = f"updated_at:>='{(since - OVERLAP).strftime('%Y-%m-%dT%H:%M:%SZ')}'" if since else ""
+        if query.open_only:
+            search = f"{search} status:open".strip()
         latest = since
         while True:
-            answer = self._call(client, ORDERS, {"first": PAGE, "after": after, "q": query})
-            data, nodes = _answered(answer, "orders")
+            response = self._call(client, ORDERS, {"first": PAGE, "after": after, "q": search})
+            data, nodes = _answered(response, "orders")
             info = data["orders"].get("pageInfo")
             next_ = info.get("hasNextPage") if isinstance(info, dict) else None
             after = info.get("endCursor") if next_ else None
@@ -175,15 +175,15 @@ class Shopify(contracts.Platform):
             latest = max([*filter(None, map(_stamp, nodes)), *([latest] if latest else [])], default=None)
             mark = since if after else min(latest, began) if latest else None
             cursor = f"{mark.astimezone(UTC).isoformat() if mark else ''}|{after or ''}"
-            yield Page((answer.body, *self._whole(client, nodes)), cursor)
+            yield Page((response.body, *self._whole(client, nodes)), cursor)
             if not after:
                 return
 
     def _orders(self, client: Client, ids: list[str]) -> Iterator[Page]:
         """Read some orders in one call; where that fails, one by one, so that an odd one takes nothing from the others."""
         try:
-            answer = self._call(client, READ, {"ids": ids})
-            _, nodes = _answered(answer, "nodes")
+            response = self._call(client, READ, {"ids": ids})
+            _, nodes = _answered(response, "nodes")
         except (RateLimited, Unavailable, CredentialsRejected):
             raise
         except SourceError:
@@ -192,7 +192,7 @@ class Shopify(contracts.Platform):
             for page in each_alone(ids, lambda id_: [*self._orders(client, [id_])]):
                 yield from page
             return
-        yield Page((answer.body, *self._whole(client, nodes)))
+        yield Page((response.body, *self._whole(client, nodes)))
 
     def _whole(self, client: Client, nodes: list[Any]) -> Iterator[bytes]:
         """Ask on for each order whose first page of fulfilments, or of a fulfilment's numbers, is full."""
@@ -200,13 +200,13 @@ class Shopify(contracts.Platform):
             ref = node.get("id") if isinstance(node, dict) and is_full(node, MOST[0]) else None
             for most in MOST[1:] if isinstance(ref, str) else ():
                 try:
-                    answer = self._call(client, WHOLE, {"id": ref, "most": most})
-                    data = mapping(decode(answer.body).get("data"), "$.data")
+                    response = self._call(client, WHOLE, {"id": ref, "most": most})
+                    data = mapping(decode(response.body).get("data"), "$.data")
                 except (RateLimited, Unavailable, CredentialsRejected):
                     raise
                 except SourceError:
                     break  # what cannot be had whole is told by the parser
-                yield answer.body
+                yield response.body
                 if not is_full(data.get("order"), most):
                     break
 
@@ -214,17 +214,17 @@ class Shopify(contracts.Platform):
         """60 days without the right to read all orders, which the app's owner must be granted (shopify.dev, Order)."""
         return None if self.settings.read_all_orders else timedelta(days=60)
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP (shopify.dev, status codes)."""
-        not_html(answer)
-        if answer.status in (402, 404, 423, 430):
-            why = said_by(answer.body, AWAY.get(answer.status, "no shop answers there"))
-            raise Unavailable(f"HTTP {answer.status}: {why}", retry_after(answer))
-        judge_by_status(answer)
-        if b'"errors"' not in answer.body:
+        not_html(response)
+        if response.status in (402, 404, 423, 430):
+            why = said_by(response.body, AWAY.get(response.status, "no shop answers there"))
+            raise Unavailable(f"HTTP {response.status}: {why}", retry_after(response))
+        raise_by_status(response)
+        if b'"errors"' not in response.body:
             return
         try:
-            errors = decode(answer.body).get("errors")
+            errors = decode(response.body).get("errors")
         except BadPayload:
             return  # an answer that cannot be read: told as such
         if not errors:
@@ -232,9 +232,9 @@ class Shopify(contracts.Platform):
         first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
         extensions = first.get("extensions")
         code = text(extensions.get("code")) if isinstance(extensions, dict) else ""
-        said = f"{code or 'GraphQL error'}: {text(first.get('message')) or said_by(answer.body)}"
+        said = f"{code or 'GraphQL error'}: {text(first.get('message')) or said_by(response.body)}"
         if code == "THROTTLED":
-            raise RateLimited(said, max(self.pace(answer) or REST, REST))
+            raise RateLimited(said, max(self.throttle_delay(response) or REST, REST))
         if code == "ACCESS_DENIED":
             raise CredentialsRejected(said)
         if code == "SHOP_INACTIVE" or not first:
@@ -243,12 +243,12 @@ class Shopify(contracts.Platform):
             raise Transient(said)
         raise Refused(said)
 
-    def pace(self, answer: Answer) -> timedelta | None:
+    def throttle_delay(self, response: Response) -> timedelta | None:
         """Answer how long until the bucket holds our largest operation again (shopify.dev, rate limits)."""
-        if b"throttleStatus" not in answer.body:
+        if b"throttleStatus" not in response.body:
             return None
         try:
-            status = decode(answer.body)["extensions"]["cost"]["throttleStatus"]
+            status = decode(response.body)["extensions"]["cost"]["throttleStatus"]
             missing = min(RESERVE, float(status["maximumAvailable"])) - float(status["currentlyAvailable"])
             return timedelta(seconds=missing / float(status["restoreRate"])) if missing > 0 else None
         except (BadPayload, KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -258,7 +258,7 @@ class Shopify(contracts.Platform):
         """Create a fulfilment event, unless one of the same word and time stands there already."""
         if action.kind != "fulfilment_event":
             raise Refused("Shopify takes fulfilment events only: its order status cannot be written")
-        word_ = self.words()[action.status]
+        word_ = self.status_map()[action.status]
         at = action.happened_at.astimezone(UTC)
         body = decode(self._call(client, EVENTS, {"id": action.fulfilment}).body)
         data = mapping(body.get("data"), "$.data")
@@ -295,7 +295,7 @@ class Shopify(contracts.Platform):
         """Ask for the shop's name."""
         self._call(client, SHOP, {})
 
-    def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Answer:
+    def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Response:
         settings = self.settings
         base = settings.base_url or f"https://{settings.shop}"
         request = Request(
@@ -328,18 +328,18 @@ class Shopify(contracts.Platform):
             form["grant_type"] = "refresh_token"
             form["refresh_token"] = client.vault.load() or settings.refresh_token.get_secret_value()
         headers = {"Content-Type": "application/json"}
-        token, answer = ask_token(
+        token, response = ask_token(
             client, Request("POST", f"{base}/admin/oauth/access_token", headers=headers, content=orjson.dumps(form))
         )
         if settings.refresh_token is not None:
-            client.vault.store(word(answer.get("refresh_token"), "$.refresh_token"))
+            client.vault.store(word(response.get("refresh_token"), "$.refresh_token"))
         return token
 
 
-def _answered(answer: Answer, name: str) -> tuple[dict[str, Any], list[Any]]:
+def _answered(response: Response, name: str) -> tuple[dict[str, Any], list[Any]]:
     """Return the data of an answer and its orders. Raises Unavailable where they are not there: that is never "no orders"."""
     try:
-        data = mapping(decode(answer.body).get("data"), "$.data")
+        data = mapping(decode(response.body).get("data"), "$.data")
         if name in data:
             return data, nodes_of(data)[1]
     except BadPayload:

@@ -35,9 +35,9 @@ def apply(lab: Any) -> None:
     from tracker.pipeline.ingest import step as ingest
     from tracker.store import tables as t
 
-    while ingest.run(lab.world):
+    while ingest.run(lab.ctx):
         pass
-    while decide.run(lab.world):
+    while decide.run(lab.ctx):
         pass
     assert lab.rows(t.inbox, t.inbox.c.state == "dead", t.inbox.c.account == "easypost") == []
 
@@ -60,7 +60,7 @@ def ordered(lab: Any, name: str, count: int) -> list[str]:
             break
         lab.clock.move_to(lab.clock() + timedelta(minutes=15))
         lab.rested()  # the shop's limits let some hundred be read at a time
-        lab.work("poll", "inbox", "reconcile")
+        lab.work("poll", "ingest", "decide")
     assert linked() >= wanted
     return numbers
 

@@ -51,7 +51,7 @@ def bench_poll(folder: Path, database: str) -> list[dict[str, Any]]:
 
     with _server() as url, ExitStack() as stack:
         lab = Lab(database, folder, stack)
-        account = lab.world.config.accounts["dhl"]
+        account = lab.ctx.config.accounts["dhl"]
         source: Any = type(account.carrier)("dhl", account.carrier.settings.model_copy(update={"base_url": url}))
         account = replace(account, source=source)
         ask = Parcels((Parcel("dhl", "N1"),))
@@ -63,7 +63,7 @@ def bench_poll(folder: Path, database: str) -> list[dict[str, Any]]:
             local.client.get(f"{url}/track/shipments").read()
 
         def ours(_: int) -> None:
-            list(source.fetch(lab.world.client(account), ask))
+            list(source.fetch(lab.ctx.client(account), ask))
 
         with ThreadPoolExecutor(64) as pool:
 

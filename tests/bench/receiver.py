@@ -78,8 +78,8 @@ def serve(database: str, folder: Path) -> None:
     from starlette.routing import Route
 
     from tests.lab import Lab
-    from tracker.daemon.app import rest_memory
-    from tracker.daemon.web import Servers
+    from tracker.app.daemon import rest_memory
+    from tracker.app.servers import Servers
 
     if database == "floor":
 
@@ -96,7 +96,7 @@ def serve(database: str, folder: Path) -> None:
         return
     with ExitStack() as stack:
         lab = Lab(database, folder, stack, yaml="web: {port: 0, ops_port: 0}")
-        servers = Servers(lab.world, lambda: [], lambda: b"")
+        servers = Servers(lab.ctx, lambda: [], lambda: b"")
 
         def told() -> None:
             servers.started()

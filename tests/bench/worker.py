@@ -22,7 +22,7 @@ JOURNEY = ("in_transit", "out_for_delivery", "available_for_pickup", "delivered"
 def drain(database: str, folder: Path) -> None:
     """Be a worker of one thread: apply what waits for each moment that standard input says, and say so."""
     from tests.lab import Lab
-    from tracker.daemon.app import rest_memory
+    from tracker.app.daemon import rest_memory
 
     with ExitStack() as stack:
         lab = Lab(database, folder, stack)
@@ -83,7 +83,7 @@ def bench_worker(databases: dict[str, str], folder: Path, redis_url: str, count:
     from dramatiq.brokers.redis import RedisBroker
 
     from tests.lab import Lab
-    from tracker.daemon.app import rest_memory
+    from tracker.app.daemon import rest_memory
 
     def floor() -> float:
         broker = RedisBroker(url=redis_url)
@@ -132,19 +132,19 @@ def bench_start(database: str, folder: Path, redis_url: str) -> list[dict[str, A
     import redis
     import sqlalchemy as sa
 
-    from tests.daemon.site import Site
-    from tracker.daemon.bells import make
+    from tests.app.site import Site
+    from tracker.app.notifier import make
     from tracker.store import tables as t
 
     took = []
     with ExitStack() as stack:
         site = Site(database, folder, stack, broker=redis_url)
-        bells = make(redis_url, threads=1)
+        notifier = make(redis_url, threads=1)
         for i in range(RUNS + 1):
             receive(
                 site.store, datetime.now(UTC), [(f"start-{i}", f"94001112062064062607{i:02}", [("in_transit", T0)])]
             )
-            bells.ring("inbox")
+            notifier.notify("ingest")
             began = time.perf_counter()
             process = site.start("worker")
             waiting = (
@@ -161,7 +161,7 @@ def bench_start(database: str, folder: Path, redis_url: str) -> list[dict[str, A
             took.append(time.perf_counter() - began)
             site.kill_all()
             redis.Redis.from_url(redis_url).flushall()
-        bells.stop()
+        notifier.stop()
     once = statistics.median(took[1:])
     return [row("start of a worker to its first event applied", f"{once * 1e3:.0f} ms", "-", once, "<= 1.0 s")]
 
@@ -186,7 +186,7 @@ def feed(database: str, folder: Path, events: int) -> None:
     """Apply events to 2,000 parcels in this process, as a worker's thread does; prints the resident memory."""
     from tests.lab import Lab
     from tests.memory import resident
-    from tracker.daemon.app import rest_memory
+    from tracker.app.daemon import rest_memory
 
     with ExitStack() as stack:
         lab = Lab(database, folder, stack)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracker.daemon.play import Player, Result, load_scenario
+from tracker.sandbox.player.player import Player, Result, load_scenario
 
 HERE = Path(__file__).parent
 

@@ -13,7 +13,7 @@ import orjson
 
 from tests.lab import START, USPS, H, Lab
 from tracker.domain.errors import SourceError
-from tracker.plugin.contracts import Answer, Request
+from tracker.plugin.contracts import Request, Response
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -33,17 +33,17 @@ class Script:
             "GET /checkouts": (200, {"checkouts": [], "next": None}),
         }
         self.vault: Any = None
-        elsewhere = lab.world.client
-        lab.world.client = lambda account: self if account.name == self.account else elsewhere(account)
+        elsewhere = lab.ctx.client
+        lab.ctx.client = lambda account: self if account.name == self.account else elsewhere(account)
 
     @property
     def source(self) -> Any:
-        return self.lab.world.config.accounts[self.account].source
+        return self.lab.ctx.config.accounts[self.account].source
 
     def now(self) -> datetime:
         return self.lab.clock()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         path = f"{request.method} {urlsplit(request.url).path.removeprefix(f'/{self.account}')}"
         self.calls[path] += 1
         said = self.says.get(path, (404, {}))
@@ -51,8 +51,8 @@ class Script:
             said = said(dict(request.params))
         if isinstance(said, SourceError):
             raise said
-        answer = Answer(said[0], {}, orjson.dumps(said[1]), self.now())
-        self.source.judge(answer)
+        answer = Response(said[0], {}, orjson.dumps(said[1]), self.now())
+        self.source.raise_for_status(answer)
         return answer
 
 
@@ -76,9 +76,9 @@ def finding(lab: Lab, kind: str) -> Any:
 # orders that are gone
 
 
-def hint(lab: Lab, *refs: str, account: str = "kart") -> None:
+def note_changes(lab: Lab, *refs: str, account: str = "kart") -> None:
     with lab.daemon.store.write() as connection:
-        queries.hint(connection, account, refs, database_now(connection))
+        queries.note_changes(connection, account, refs, database_now(connection))
 
 
 def minutes(lab: Lab, count: float, *queues: str) -> None:
@@ -107,5 +107,5 @@ def writing(lab: Lab, shop: Script) -> None:
     lab.work()
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.clock.move_to(START + 4 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab.work("poll", "ingest", "decide")
     assert [row.state for row in lab.rows(t.outbox)] == ["pending"]

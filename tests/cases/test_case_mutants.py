@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.mutating import ROOT, mutated, stands_once
-from tracker.daemon import play_run
+from tracker.sandbox.player import course
 
 MUTANTS: dict[str, dict[str, str]] = yaml.safe_load(
     (Path(__file__).parent / "mutants.yaml").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def over(_number: int, _frame: FrameType | None) -> Any:
         raise TimeoutError(f"did not end within {LIMIT} s")
 
-    monkeypatch.setattr(play_run, "PATIENCE", 8.0)
+    monkeypatch.setattr(course, "PATIENCE", 8.0)
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, LIMIT)
     yield

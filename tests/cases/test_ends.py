@@ -36,7 +36,7 @@ def test_the_customer_hears_of_a_delivery_once_whatever_becomes_of_it(make_lab: 
     lab.later(1)
     parcel = lab.parcel(UPS)
     assert (parcel.status, parcel.closed_at) == ("picked_up", None)
-    looked = lab.one(t.trackings).next_poll_at - lab.clock()
+    looked = lab.one(t.watches).next_poll_at - lab.clock()
     assert 4 * H <= looked <= 4.4 * H
 
     lab.scan(lab.ups, UPS, "D", "011", hours=2)
@@ -50,7 +50,7 @@ def test_a_disputed_parcel_is_neither_closed_nor_expired_while_it_is_looked_at(m
     lab.work()
     lab.order("#1", UPS, company="UPS")
     lab.work()
-    lab.change(t.trackings.update().values(register_at=None))
+    lab.change(t.watches.update().values(register_at=None))
     lab.scan(lab.ups, UPS, "I", "038")
     lab.scan(lab.ups, UPS, "D", "011", hours=1)
     lab.later(7)
@@ -64,8 +64,8 @@ def test_a_disputed_parcel_is_neither_closed_nor_expired_while_it_is_looked_at(m
     for _ in range(10):
         lab.later(26)
     assert lab.ups.calls["track"] - looks == 10
-    assert lab.one(t.trackings).tracking_state == "active"
+    assert lab.one(t.watches).tracking_state == "active"
     lab.later(30 * 24)
     lab.later(1)
-    assert lab.one(t.trackings).tracking_state == "expired"  # after a month without news
+    assert lab.one(t.watches).tracking_state == "expired"  # after a month without news
     assert lab.ups.calls["track"] - looks == 11

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.cases.script import Script, finding, hint, minutes, order, read, writing
+from tests.cases.script import Script, finding, minutes, note_changes, order, read, writing
 from tests.lab import START, USPS, Lab
 from tracker.domain.errors import Transient
 from tracker.domain.vocabulary import StatementKind
-from tracker.pipeline import say
 from tracker.store import tables as t
+from tracker.support import statements
 
 
 def two(lab: Lab, shop: Script) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def two(lab: Lab, shop: Script) -> dict[str, Any]:
 
 def looked_for_again(lab: Lab) -> None:
     """Let the store be swept, and the order be looked for once more."""
-    minutes(lab, 6, "poll", "inbox")
+    minutes(lab, 6, "poll", "ingest")
     lab.change(t.accounts.update().values(next_sweep_at=None))
     lab.work()
     minutes(lab, 5)
@@ -44,10 +44,10 @@ def test_an_order_that_two_reads_do_not_find_is_gone_told_and_its_parcels_are_tr
     lab, shop = kart
     two(lab, shop)
     delete(shop)
-    hint(lab, "R1")
+    note_changes(lab, "R1")
     lab.work()
     assert "order_gone" not in lab.open_findings()  # one read says little
-    assert lab.one(t.rereads).missed_at == lab.clock()
+    assert lab.one(t.change_notices).missed_at == lab.clock()
     looked_for_again(lab)
 
     told = finding(lab, "order_gone")
@@ -56,7 +56,7 @@ def test_an_order_that_two_reads_do_not_find_is_gone_told_and_its_parcels_are_tr
     assert told.evidence["under_way"] == f"usps {USPS}"
     gone = lab.one(t.orders, t.orders.c.ref == "R1")
     assert (gone.gone_at, gone.gone_why) == (lab.clock(), "not_found")
-    assert lab.rows(t.rereads) == []
+    assert lab.rows(t.change_notices) == []
     assert "order_gone" in lab.rows(t.decisions, t.decisions.c.order_id == gone.id)[-1].because
 
     lab.scan(lab.easypost, USPS, "delivered", "arrived_at_destination")
@@ -71,7 +71,7 @@ def test_a_hint_of_a_missed_order_asks_at_once_and_two_quick_reads_are_still_one
     two(lab, shop)
     delete(shop)
     for _ in range(3):
-        hint(lab, "R1", "R2")
+        note_changes(lab, "R1", "R2")
         minutes(lab, 1)
     assert shop.calls["GET /orders/R1"] == 3
     assert "order_gone" not in lab.open_findings()
@@ -81,7 +81,7 @@ def test_a_shop_that_finds_nothing_at_all_has_lost_its_way_and_not_its_orders(ka
     lab, shop = kart
     two(lab, shop)
     shop.says = {}  # 404 for everything
-    hint(lab, "R1", "R2")
+    note_changes(lab, "R1", "R2")
     for _ in range(6):
         minutes(lab, 11)
 
@@ -93,7 +93,7 @@ def test_an_order_that_is_read_again_is_there_again(kart) -> None:
     lab, shop = kart
     first = two(lab, shop)
     delete(shop)
-    hint(lab, "R1")
+    note_changes(lab, "R1")
     lab.work()
     looked_for_again(lab)
     assert "order_gone" in lab.open_findings()
@@ -127,7 +127,7 @@ def test_a_write_to_an_order_that_is_not_found_is_taken_back_and_wanted_again_on
 def test_an_order_that_a_hook_named_and_nobody_ever_found_is_told_until_it_is_read(kart) -> None:
     lab, shop = kart
     two(lab, shop)
-    hint(lab, "R9")
+    note_changes(lab, "R9")
     lab.work()
     assert "order_unreadable" not in lab.open_findings()
     looked_for_again(lab)
@@ -137,9 +137,9 @@ def test_an_order_that_a_hook_named_and_nobody_ever_found_is_told_until_it_is_re
     assert told.evidence["problem"].startswith(
         "a hook named it, and two reads did not find it, the first at 2026-11-02"
     )
-    assert lab.rows(t.rereads) == []
+    assert lab.rows(t.change_notices) == []
     shop.says["GET /orders/R9"] = (200, {"order": order("R9")})
-    hint(lab, "R9")
+    note_changes(lab, "R9")
     lab.work()
     assert "order_unreadable" not in lab.open_findings()
 
@@ -161,7 +161,9 @@ def test_a_note_by_hand_to_an_order_that_is_not_there_is_refused_and_told(kart) 
     lab, shop = kart
     two(lab, shop)
     delete(shop)
-    say.say(lab.world, lab.one(t.orders, t.orders.c.ref == "R1"), StatementKind.NOTE, "called", "ann", to_shop=True)
+    statements.say(
+        lab.ctx, lab.one(t.orders, t.orders.c.ref == "R1"), StatementKind.NOTE, "called", "ann", to_shop=True
+    )
     lab.work("push")
 
     assert [row.state for row in lab.rows(t.outbox, t.outbox.c.kind == "order_note")] == ["refused"]
@@ -179,7 +181,7 @@ def test_an_old_order_that_a_permission_hides_is_out_of_sight_and_not_gone(make_
     first = lab.one(t.orders, t.orders.c.number == "#1001")
     lab.shop.orders.pop("#1001")
     lab.clock.move_to(lab.clock() + timedelta(days=age))
-    hint(lab, first.ref, account="shop")
+    note_changes(lab, first.ref, account="shop")
     lab.work()
     looked_for_again(lab)
 
@@ -194,10 +196,10 @@ def test_an_order_that_fails_alone_again_and_again_is_told(kart, others_answer: 
     lab, shop = kart
     two(lab, shop)
     shop.says["GET /orders/R1"] = Transient("HTTP 404 with a page of HTML instead of an answer")
-    hint(lab, "R1")
+    note_changes(lab, "R1")
     for _ in range(12):
         lab.rested()
-        lab.change(t.rereads.update().values(due_at=START))
+        lab.change(t.change_notices.update().values(due_at=START))
         if not others_answer:
             lab.change(t.accounts.update().values(answered_at=START))
             shop.says |= dict.fromkeys(("GET /orders", "GET /checkouts"), Transient("HTTP 404"))
@@ -250,7 +252,7 @@ def test_an_archived_order_of_bigcommerce_gets_no_writes_and_its_parcel_is_track
     assert not [call for call in shop.calls if call.startswith("PUT")]
 
     shop.says |= dict.fromkeys(("GET /stores/h/v2/orders/250",), (200, archived | {"is_deleted": False}))
-    hint(lab, "250", account="big")
+    note_changes(lab, "250", account="big")
     minutes(lab, 5)
     assert "order_gone" not in lab.open_findings()
     assert lab.one(t.orders).gone_at is None
@@ -261,7 +263,7 @@ def test_an_order_that_a_shop_refuses_to_tell_takes_no_other_with_it_and_is_told
     two(lab, shop)
     shop.says["GET /orders/R1"] = (400, {"error": {"code": "odd", "message": "cannot say"}})
     shop.says["GET /orders/R2"] = (200, {"order": order("R2", status="Shipped")})
-    hint(lab, "R1", "R2")
+    note_changes(lab, "R1", "R2")
     lab.work()
 
     assert lab.one(t.orders, t.orders.c.ref == "R2").status == "shipped"
@@ -274,4 +276,4 @@ def test_an_order_that_a_shop_refuses_to_tell_takes_no_other_with_it_and_is_told
     minutes(lab, 31)
     assert lab.one(t.orders, t.orders.c.ref == "R1").status == "shipped"
     assert "order_unreadable" not in lab.open_findings()
-    assert lab.rows(t.rereads) == []
+    assert lab.rows(t.change_notices) == []

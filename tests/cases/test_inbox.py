@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import USPS, detail, tracker_body
-from tracker.pipeline import heal
 from tracker.pipeline.ingest import step as ingest
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
+from tracker.upkeep import maintenance
 
 HERE = Path(__file__).parent
 
@@ -22,7 +22,7 @@ def take(lab: Any, account: str, kind: str, *parts: bytes) -> Any:
         now = database_now(connection)
         row = queries.payload_row(account, kind, parts, lab.clock(), now, asked_at=now)
         queries.store_payloads(connection, [row])
-    ingest.run(lab.world)
+    ingest.run(lab.ctx)
     return lab.rows(t.inbox)[-1]
 
 
@@ -43,19 +43,19 @@ def test_a_page_with_one_odd_order_stores_the_good_ones_and_has_the_odd_one_aske
     (finding,) = findings(lab, "order_unreadable")
     assert finding.subject == "kart/ref/R2"
     assert (finding.evidence["path"], finding.evidence["payload"]) == ("$.orders[1].items[0].ref", str(row.id))
-    assert [hint.ref for hint in lab.rows(t.rereads)] == ["R2"]
+    assert [hint.ref for hint in lab.rows(t.change_notices)] == ["R2"]
     assert findings(lab, "payload_dead") == []
 
-    lab.work("poll", "inbox")  # alone it is the same: it is asked for later, and told once
+    lab.work("poll", "ingest")  # alone it is the same: it is asked for later, and told once
     assert len(findings(lab, "order_unreadable")) == 1
-    (hint,) = lab.rows(t.rereads)
+    (hint,) = lab.rows(t.change_notices)
     assert hint.ref == "R2" and hint.not_before > lab.clock()
 
     served["R2"]["items"][0]["ref"] = "L1"  # mended in the shop
     lab.clock.move_to(hint.not_before)
-    lab.work("poll", "inbox")
+    lab.work("poll", "ingest")
     assert findings(lab, "order_unreadable") == []
-    assert lab.rows(t.rereads) == []
+    assert lab.rows(t.change_notices) == []
     assert {order.ref for order in lab.rows(t.orders)} == {"R1", "R2", "R3"}
 
 
@@ -65,7 +65,7 @@ def test_a_scan_of_the_year_one_is_stored_at_once_and_nothing_is_tried_in_vain(m
 
     assert (row.state, row.attempts, row.crashes) == ("done", 1, 0)
     assert lab.parcel(USPS).summary["scans"] == 1
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert findings(lab, "payload_dead", "parcel_unreadable") == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cases.script import HERE, finding, order, read
 from tests.lab import START, USPS
-from tracker.daemon.play import Player, load_scenario
+from tracker.sandbox.player.player import Player, load_scenario
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -25,8 +25,8 @@ def test_an_order_that_changed_in_the_future_is_told_and_hides_no_later_read(kar
 
     shop.says["GET /orders/R2"] = (200, {"order": order("R2", status="Shipped", updated_at="2026-11-03T08:00:00Z")})
     with lab.daemon.store.write() as connection:
-        queries.hint(connection, "kart", ["R2"], database_now(connection))
-    lab.work("poll", "inbox", "reconcile")
+        queries.note_changes(connection, "kart", ["R2"], database_now(connection))
+    lab.work("poll", "ingest", "decide")
     assert lab.one(t.orders).status == "shipped"
     assert "order_time_wrong" not in lab.open_findings()
 
@@ -52,7 +52,7 @@ def test_a_ship_date_before_the_order_is_none_so_the_parcel_is_asked_about_until
     shop.says["PUT /orders/R1/status"] = (200, {"order": {"ref": "R1", "status": "Delivered"}})
     lab.work()
     lab.later(20)
-    assert lab.one(t.trackings).next_poll_at is not None
+    assert lab.one(t.watches).next_poll_at is not None
     assert "tracking_expired" not in lab.open_findings()
     lab.scan(lab.easypost, USPS, "delivered", "arrived_at_destination")
     lab.later(7)

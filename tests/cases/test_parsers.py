@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tracker.domain.errors import Refused
-from tracker.domain.facts import Parcel, Parcels, Payload, Report, Told, Unread, fingerprint
+from tracker.domain.facts import Parcel, Parcels, Payload, Report, StoredScan, Unread, fingerprint
 from tracker.domain.timeline import place_in_time, summarize
 from tracker.domain.vocabulary import ShippingStatus, Zone
 from tracker.plugin.conformance import AT, Recorder, example_settings, plugin_of
@@ -31,7 +31,9 @@ def status_of(source, report: Report) -> ShippingStatus:
     told = []
     for scan in report.scans:
         instant, zone = place_in_time(scan, source.default_zone, AT)
-        told.append(Told(fingerprint(scan), scan.code.space, scan.code.code, source.meaning(scan.code), instant, zone))
+        told.append(
+            StoredScan(fingerprint(scan), scan.code.space, scan.code.code, source.meaning(scan.code), instant, zone)
+        )
     return summarize(told).status
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.cases.script import HERE, Script, finding, minutes, read, state, writing
 from tests.lab import DHL, START, UPS, USPS, H, Lab
-from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
-from tracker.pipeline import rests
-from tracker.plugin.contracts import Answer, Request
-from tracker.sandbox.base import Told
+from tracker.pipeline import backoff
+from tracker.plugin.contracts import Request, Response
+from tracker.sandbox.base import StoredScan
+from tracker.sandbox.player.player import Player, load_scenario
 from tracker.store import tables as t
 
 
@@ -33,7 +33,7 @@ def test_a_frozen_shop_rests_its_writes_wait_and_one_finding_says_so_until_it_is
     shop.calls.clear()
     for _ in range(8 * 12):  # eight hours, looked at every five minutes
         lab.clock.move_to(lab.clock() + timedelta(minutes=5))
-        lab.work("poll", "inbox", "reconcile", "push")
+        lab.work("poll", "ingest", "decide", "push")
 
     assert shop.calls.total() <= 2 * 6  # at 0:00, 0:30, 1:00, 2:00, 4:00, 8:00: by two queues at most
     assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
@@ -67,8 +67,8 @@ def test_what_shopify_says_of_itself_refuses_no_write(make_lab, name: str) -> No
     lab.work()
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.clock.move_to(START + 4 * H)
-    lab.work("poll", "inbox", "reconcile")
-    lab.shop.faults.told.append(Told(left=99, status=said["status"], body=orjson.dumps(said["body"])))
+    lab.work("poll", "ingest", "decide")
+    lab.shop.faults.told.append(StoredScan(left=99, status=said["status"], body=orjson.dumps(said["body"])))
     lab.work("push")
     assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
     lab.shop.faults.told.clear()
@@ -92,22 +92,22 @@ def test_a_carrier_that_gives_no_answer_is_told_after_five_minutes_and_what_it_h
     lab.order("#1", DHL, company="DHL")
     lab.order("#2", UPS, company="UPS")
     lab.work()
-    elsewhere, silent = lab.world.client, Silent(lab.world.client(lab.world.config.accounts["dhl"]), error)
-    lab.world.client = lambda account: silent if account.name == "dhl" else elsewhere(account)
+    elsewhere, silent = lab.ctx.client, Silent(lab.ctx.client(lab.ctx.config.accounts["dhl"]), error)
+    lab.ctx.client = lambda account: silent if account.name == "dhl" else elsewhere(account)
     lab.scan(lab.dhl, DHL, "transit", "AE")
     lab.scan(lab.ups, UPS, "I", "005")
     minutes(lab, 240)
     assert "source_unavailable" not in lab.open_findings()
     for _ in range(4):
         lab.rested()
-        lab.change(t.trackings.update().where(t.trackings.c.account == "dhl").values(next_poll_at=lab.clock()))
+        lab.change(t.watches.update().where(t.watches.c.account == "dhl").values(next_poll_at=lab.clock()))
         minutes(lab, 2)
 
     told = finding(lab, "source_unavailable")
     assert (told.subject, told.evidence["why"]) == ("account/dhl", str(error))
     assert lab.parcel(UPS).status == "in_transit"
     assert lab.parcel(DHL).status == "unknown"
-    lab.world.client = elsewhere
+    lab.ctx.client = elsewhere
     lab.rested()
     minutes(lab, 240)
     assert lab.parcel(DHL).status == "picked_up"
@@ -120,7 +120,7 @@ class Silent:
     def __init__(self, client: Any, error: SourceError) -> None:
         self.vault, self.now, self.error = client.vault, client.now, error
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         raise self.error
 
 
@@ -147,7 +147,7 @@ def test_tracker_heal_asks_who_rests_at_once(kart, monkeypatch) -> None:
     lab.later(1)
     shop.says = before
     monkeypatch.setattr(act, "read_config", lambda _file: None)
-    monkeypatch.setattr(act, "open_world", lambda _config: lab.world)
+    monkeypatch.setattr(act, "open_context", lambda _config: lab.ctx)
     assert CliRunner().invoke(act.heal, ["--config", "x"]).exit_code == 0
     lab.work()
 
@@ -157,4 +157,4 @@ def test_tracker_heal_asks_who_rests_at_once(kart, monkeypatch) -> None:
 @pytest.mark.parametrize(("lasts", "rest"), [(0, 30), (30, 30), (60, 60), (120, 120), (240, 240), (6000, 240)], ids=str)
 def test_the_rest_doubles_from_half_an_hour_to_four(lasts: int, rest: int) -> None:
     minutes = timedelta(minutes=1)
-    assert rests.grown(lasts * minutes, rests.FIRST, rests.LONGEST) == rest * minutes
+    assert backoff.grown(lasts * minutes, backoff.FIRST, backoff.LONGEST) == rest * minutes

@@ -14,9 +14,9 @@ import yaml
 from tests.cases.script import KART, Script, finding, order, state, writing
 from tests.lab import H, Lab
 from tracker.domain.errors import Transient, Unavailable
-from tracker.domain.facts import Fulfilment, Hint, Order, Page, Payload, Since, Unread
+from tracker.domain.facts import ChangeNotice, Fulfilment, Order, Page, Payload, Since, Unread
 from tracker.plugin.conformance import AT, example_settings, plugin_of
-from tracker.plugin.contracts import Answer, Request
+from tracker.plugin.contracts import Request, Response
 from tracker.store import tables as t
 
 HERE = Path(__file__).parent
@@ -52,10 +52,10 @@ class Paper:
     def now(self) -> datetime:
         return datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         said = self.says[f"{request.method} /{request.url.rpartition('/')[2]}"]
-        answer = Answer(said["status"], {}, json.dumps(said["body"]).encode(), self.now())
-        self.plugin.judge(answer)
+        answer = Response(said["status"], {}, json.dumps(said["body"]).encode(), self.now())
+        self.plugin.raise_for_status(answer)
         return answer
 
 
@@ -181,7 +181,7 @@ def test_an_odd_order_of_a_page_is_a_finding_and_is_asked_again_alone(make_lab: 
 
     shop.says["GET /orders"] = (200, {"orders": [], "next": None})
     shop.says["GET /orders/R2"] = (200, {"order": order("R2", items=[{"ref": "a", "ordered": 1}])})
-    lab.change(t.rereads.update().values(due_at=lab.clock()))
+    lab.change(t.change_notices.update().values(due_at=lab.clock()))
     lab.later(1)
     assert "order_unreadable" not in lab.open_findings()
     assert {row.ref for row in lab.rows(t.orders)} == {"R1", "R2", "R3"}
@@ -229,13 +229,13 @@ def test_a_write_to_an_order_that_cannot_be_read_waits(make_lab: Callable[..., L
     before = lab.open_findings()
     whole = shop.says["GET /orders/R1"]
     shop.says["GET /orders/R1"] = (200, {"order": {**whole[1]["order"], "payment": 7}})  # type: ignore[index]
-    lab.work("push", "inbox")
+    lab.work("push", "ingest")
 
     assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
     assert lab.open_findings() - before == {"order_unreadable"}
     shop.says["GET /orders/R1"] = whole
     lab.change(t.outbox.update().values(due_at=lab.clock()))
-    lab.change(t.rereads.update().values(due_at=lab.clock()))
+    lab.change(t.change_notices.update().values(due_at=lab.clock()))
     lab.later(1)
     assert [row.state for row in lab.rows(t.outbox)] == ["sent"]
     assert "order_unreadable" not in lab.open_findings()
@@ -296,7 +296,7 @@ def test_a_ship_date_is_told_as_it_is_and_one_that_no_clock_can_say_is_none() ->
 
 def judged(module: str, name: str) -> None:
     said = json.loads(case(name))
-    source(module).judge(Answer(said["status"], {}, json.dumps(said["body"]).encode(), AT))
+    source(module).raise_for_status(Response(said["status"], {}, json.dumps(said["body"]).encode(), AT))
 
 
 def test_a_frozen_shop_is_away_and_a_person_can_read_why() -> None:
@@ -316,7 +316,7 @@ def test_a_hook_of_an_edited_order_names_it() -> None:
     for headers in ({"x-shopify-topic": "orders/edited"}, {}):
         assert read(
             "adapters.shopify", case("shopify-orders-edited.webhook.json"), kind="webhook", headers=headers
-        ) == [Hint("gid://shopify/Order/1001")]
+        ) == [ChangeNotice("gid://shopify/Order/1001")]
 
 
 def test_a_hook_that_concerns_no_order_is_kept_and_no_finding(make_lab: Callable[..., Lab]) -> None:

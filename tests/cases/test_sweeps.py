@@ -11,7 +11,7 @@ import pytest
 from tests.cases.script import Says, finding, order, read, state
 from tests.lab import START, H, Lab
 from tracker.domain.errors import BadPayload, Transient
-from tracker.pipeline import sweep
+from tracker.pipeline.poll import sweep
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
@@ -145,7 +145,7 @@ def test_a_page_like_the_last_one_is_stored_where_we_know_otherwise_meanwhile(ka
     lab.work()
     shop.says["GET /orders/R1"] = (200, {"order": order("R1", status="Shipped")})
     with lab.daemon.store.write() as connection:
-        queries.hint(connection, "kart", ["R1"], database_now(connection))
+        queries.note_changes(connection, "kart", ["R1"], database_now(connection))
     lab.work()
     assert lab.one(t.orders).status == "shipped"
     shop.says["GET /orders/R1"] = (200, {"order": order("R1")})

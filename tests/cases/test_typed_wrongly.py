@@ -32,7 +32,7 @@ def test_that_a_carrier_answers_with_an_error_that_it_does_not_know_a_number_is_
     lab.order("#1", "1234567890", company="DHL")  # DHL answers 404: no payload tells of it
     lab.work()
 
-    assert {row.tracking_state for row in lab.rows(t.trackings)} == {"not_found"}
+    assert {row.tracking_state for row in lab.rows(t.watches)} == {"not_found"}
     assert "tracking_number_doubtful" in lab.open_findings()
 
 
@@ -58,10 +58,10 @@ def test_a_number_that_can_be_part_of_no_address_is_told_and_not_asked_about_aga
     lab.order("#1", UPS, company="UPS")
     lab.work()
     lab.change(t.shipments.update().values(number=".."))  # as an older version stored it
-    lab.change(t.trackings.update().values(tracking_state="pending", next_poll_at=lab.clock()))
+    lab.change(t.watches.update().values(tracking_state="pending", next_poll_at=lab.clock()))
     asked = lab.ups.calls["track"]
     lab.work("poll")
-    row = lab.one(t.trackings)
+    row = lab.one(t.watches)
 
     assert (row.tracking_state, row.next_poll_at, lab.ups.calls["track"]) == ("invalid_number", None, asked)
     assert lab.one(t.orders).reconcile_at == lab.clock()  # its order is looked at again

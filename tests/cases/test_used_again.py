@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.lab import START, UPS, USPS, H, Lab, Make
-from tracker.pipeline import heal
 from tracker.store import tables as t
+from tracker.upkeep import maintenance
 
 D = timedelta(days=1)
 
@@ -183,10 +183,10 @@ def test_a_new_parcel_of_an_old_number_without_an_order_is_told_once(make_lab: M
     tell(lab, (19.9, *LABEL))
     lab.clock.move_to(START + 25 * D)
     for _ in range(3):
-        heal.look_around(lab.world)
+        maintenance.run_monitors(lab.ctx)
 
     assert [row.closed_at for row in lab.rows(t.findings, t.findings.c.kind == "parcel_without_order")] == [None]
     lab.order("#2", USPS)
     lab.work()
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert "parcel_without_order" not in lab.open_findings()

@@ -66,14 +66,19 @@ class Faults:
         import psycopg
 
         with psycopg.connect(self.rig.cluster.url) as connection:
-            table = self.choose.choice(["inbox", "orders", "outbox", "shipments", "trackings"])
+            table = self.choose.choice(["inbox", "orders", "outbox", "shipments", "watches"])
             connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
             time.sleep(self.choose.uniform(0.2, 1.5))
 
     def frozen_worker(self) -> None:
         which = self.choose.choice([1, 2])
         self.rig.signal(which, signal.SIGSTOP)
-        for table in ("inbox", "outbox", "trackings", "rereads"):  # as a minute would; what it has locked stays its
+        for table in (
+            "inbox",
+            "outbox",
+            "watches",
+            "change_notices",
+        ):  # as a minute would; what it has locked stays its
             self.rig.cluster.execute(
                 f"UPDATE {table} SET claimed_until = NULL WHERE id IN (SELECT id FROM {table} "
                 "WHERE claimed_until IS NOT NULL FOR UPDATE SKIP LOCKED)"

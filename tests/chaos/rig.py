@@ -22,8 +22,8 @@ from typing import Any
 
 import psycopg
 
+from tests.app.site import Site, free_port
 from tests.conftest import RedisServer, wait_for
-from tests.daemon.site import Site, free_port
 
 __all__ = ["Cluster", "Proxy", "RedisServer", "Rig", "Site"]
 

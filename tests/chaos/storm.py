@@ -243,7 +243,7 @@ class Storm:
             return (
                 len(site.rows(t.inbox, t.inbox.c.state == "pending")),
                 len(site.rows(t.outbox, t.outbox.c.state == "pending")),
-                len(site.rows(t.rereads)),
+                len(site.rows(t.change_notices)),
                 len(site.rows(t.orders, t.orders.c.reconcile_at <= system_now())),
             )
 

@@ -24,13 +24,13 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from tests.app.site import NUMBER, Site
 from tests.chaos.rig import Cluster, Proxy
 from tests.conftest import RedisServer, wait_for
-from tests.daemon.site import NUMBER, Site
 from tests.lab import USPS, Lab, detail, tracker_body
+from tracker.app.client import AccountClient, NoVault
 from tracker.clock import system_now
 from tracker.config.model import Account
-from tracker.daemon.http import AccountClient, NoVault
 from tracker.domain.errors import Transient
 from tracker.pipeline.ingest import step as ingest
 from tracker.plugin.conformance import example_settings, plugin_of
@@ -53,7 +53,7 @@ def journey(site: Site) -> None:
     wait_for(lambda: any(row.synced_at for row in site.rows(t.accounts)), 60)
     site.shop.place("#1001", system_now(), "PAID")
     site.shop.ship("#1001", system_now(), [{"company": "USPS", "number": NUMBER}], partly=False)
-    wait_for(lambda: site.send() and site.rows(t.trackings), 60)
+    wait_for(lambda: site.send() and site.rows(t.watches), 60)
 
 
 def arrives(site: Site, seconds: float = 60) -> None:
@@ -135,7 +135,7 @@ def test_F11_a_failover_to_a_replica_that_lags_loses_nothing(
         for role in ("web", "worker", "scheduler"):
             site.start(role)
         journey(site)
-        client.execute_command("REPLICAOF", "NO", "ONE")  # the link is cut: what is rung now is on the master only
+        client.execute_command("REPLICAOF", "NO", "ONE")  # the link is cut: what is sent now is on the master only
     site.scan("in_transit", "departed_facility")
     wait_for(site.send)
     proxy.retarget(replica.port)
@@ -252,7 +252,7 @@ def test_F20_two_workers_with_a_poll_and_a_webhook_of_one_scan_make_one(
 
         def take(barrier: threading.Barrier = barrier) -> None:
             barrier.wait(10)
-            ingest.run(lab.world)
+            ingest.run(lab.ctx)
 
         threads = [threading.Thread(target=take) for _ in range(2)]
         for thread in threads:

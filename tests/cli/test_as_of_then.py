@@ -19,10 +19,12 @@ from tracker.cli import main as main_
 from tracker.config.load import load_text
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import OrderStatus
-from tracker.pipeline import heal, say, state
-from tracker.pipeline.whatif import what_if
+from tracker.pipeline import state
 from tracker.store import tables as t
 from tracker.store.codec import EXACT, POLICY, dump_policy
+from tracker.support import statements
+from tracker.support.whatif import what_if
+from tracker.upkeep import maintenance
 
 
 @pytest.fixture
@@ -43,8 +45,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
             "mode: write", "mode: write"
         )
         (tmp_path / "tracker.yaml").write_text(renewed)
-        made.world.config = load_text(renewed)
-        heal.settle_accounts(made.world)
+        made.ctx.config = load_text(renewed)
+        maintenance.settle_accounts(made.ctx)
         made.work()
         made.scan(made.ups, UPS, "X", "022")
         made.later(5)
@@ -114,24 +116,24 @@ def test_a_gate_of_then_answers_by_the_order_and_the_policy_of_then(lab: Lab) ->
     for absurd in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         assert "must be a moment" in CliRunner().invoke(main_.cli, ["explain", "7", "--at", absurd]).output
     with pytest.raises(TrackerError, match="not known at"):
-        say.may(lab.world, say.find_one(lab.world, "7"), OrderStatus.SHIPPED, at=lab.clock() - 9999 * H)
+        statements.may(lab.ctx, statements.find_one(lab.ctx, "7"), OrderStatus.SHIPPED, at=lab.clock() - 9999 * H)
 
 
 def test_a_what_if_compares_with_the_policy_of_then(lab: Lab) -> None:
     same = load_text(lab.yaml)  # mirror, as it was then
-    answer = what_if(lab.world, same, lab.then - 24 * H, store="kart")  # type: ignore[attr-defined]
+    answer = what_if(lab.ctx, same, lab.then - 24 * H, store="kart")  # type: ignore[attr-defined]
 
     assert {row["change"] for row in answer.rows()} == {"no more: order_status shipped", "more: finding order_behind"}
 
 
 def test_since_when_a_policy_is_in_force_is_kept_and_read_back(lab: Lab) -> None:
     uses = lab.rows(t.policy_uses, t.policy_uses.c.store == "kart")
-    kart = lab.world.config.accounts["kart"]
+    kart = lab.ctx.config.accounts["kart"]
     assert [use.since for use in uses] == [lab.then - 12 * H, lab.then + H]  # type: ignore[attr-defined]
     assert uses[1].hash == kart.policy_hash
-    heal.settle_accounts(lab.world)
+    maintenance.settle_accounts(lab.ctx)
     assert lab.rows(t.policy_uses, t.policy_uses.c.store == "kart") == uses
-    with lab.world.store.read() as connection:
+    with lab.ctx.store.read() as connection:
         past = state.Past(connection)
         assert past.in_force(kart, lab.clock()).policy is kart.policy
         first = past.in_force(kart, lab.then - 99 * H)  # type: ignore[attr-defined]
@@ -150,16 +152,16 @@ def test_a_policy_that_is_not_kept_whole_is_said_to_be_so(lab: Lab) -> None:
 
 def test_a_version_before_kept_no_uses_the_first_is_as_old_as_its_policy(lab: Lab) -> None:
     lab.change(t.policy_uses.delete())
-    hashed = lab.world.config.accounts["kart"].policy_hash
+    hashed = lab.ctx.config.accounts["kart"].policy_hash
     lab.change(t.policies.update().where(t.policies.c.hash == hashed).values(first_seen_at=lab.then))  # type: ignore[attr-defined]
-    heal.settle_accounts(lab.world)
+    maintenance.settle_accounts(lab.ctx)
 
     (use,) = lab.rows(t.policy_uses, t.policy_uses.c.store == "kart")
     assert (use.since, use.hash) == (lab.then, hashed)  # type: ignore[attr-defined]
 
 
 def test_a_policy_comes_back_from_the_table_as_it_was(lab: Lab) -> None:
-    kart = lab.world.config.accounts["kart"]
+    kart = lab.ctx.config.accounts["kart"]
     row = lab.one(t.policies, t.policies.c.hash == kart.policy_hash)
 
     assert POLICY.validate_python(row.body[EXACT]) == kart.policy

@@ -191,8 +191,8 @@ for name, codes in CODES.items():
         )
 # those that need a broker and PostgreSQL, or minutes, are proved where these are
 ELSEWHERE = {
-    ("up", 0): "daemon/test_processes.py::test_SIGTERM_finishes_and_exits_with_0",
-    **{(role, 0): "daemon/test_processes.py::test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing"
+    ("up", 0): "app/test_processes.py::test_SIGTERM_finishes_and_exits_with_0",
+    **{(role, 0): "app/test_processes.py::test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing"
        for role in ("web", "worker", "scheduler")},
     **{(role, 70): "chaos/test_drills.py::test_F24_a_payload_that_kills_or_hangs_its_process_ends_dead_and_holds_back_nobody"
        for role in ("up", "web", "worker", "scheduler")},
@@ -408,7 +408,7 @@ def test_an_output_that_is_closed_or_full_is_told_in_one_sentence(folder: Path) 
 def test_a_defect_of_ours_is_no_answer_and_shows_no_value(folder: Path) -> None:
     (folder / "bad").mkdir(exist_ok=True)
     (folder / "bad" / "sitecustomize.py").write_text(
-        "import tracker.pipeline.explain as e\n\ndef overview(world, what):\n    raise ValueError(what * 2)\n\ne.overview = overview\n"
+        "import tracker.support.explain as e\n\ndef overview(world, what):\n    raise ValueError(what * 2)\n\ne.overview = overview\n"
     )
     done = subprocess.run(
         [str(TRACKER), "show", "secret"], cwd=folder, env={**environment(), "PYTHONPATH": str(folder / "bad")},

@@ -18,8 +18,9 @@ from tracker.cli import listing
 from tracker.cli import main as main_
 from tracker.config.load import load_config
 from tracker.domain.errors import TrackerError
-from tracker.pipeline import heal, ops
 from tracker.store import tables as t
+from tracker.support import lists
+from tracker.upkeep import maintenance
 
 Run = Callable[..., Result]
 
@@ -152,7 +153,7 @@ def test_a_finding_is_dismissed_with_a_reason_and_stays_closed_until_its_evidenc
     lab.later(8)
     assert told(run, "findings", "--kind", "order_ahead")
     with pytest.raises(TrackerError, match="say why"):
-        ops.close(lab.world, [1], by="ann", reason=" ")
+        lists.close(lab.ctx, [1], by="ann", reason=" ")
 
 
 def test_a_snoozed_finding_stays_open_and_comes_back(run: Run, lab: Lab) -> None:
@@ -195,7 +196,7 @@ def test_an_empty_list_says_of_how_many_orders_as_of_when_and_what_nobody_knows(
     said = run("drift").output
     assert said.startswith("no drift: of 2 orders, all known as of 2026-11-03 ")
     assert "and this is not known:\n  findings: 1 parcel since" in said  # a code without a meaning: told, and no more
-    lab.change(t.accounts.update().where(t.accounts.c.name == "kart").values(parked_reason="401"))
+    lab.change(t.accounts.update().where(t.accounts.c.name == "kart").values(suspended_reason="401"))
     said = run("drift", code=1).output
     assert said.startswith("no drift among the orders that are known: 0; not known: 2\n  kart: 2 orders since ")
     assert "the shop refuses our credentials (401); it takes new credentials of kart" in said
@@ -205,18 +206,18 @@ def test_an_empty_list_says_of_how_many_orders_as_of_when_and_what_nobody_knows(
     assert "kart: 2 orders" in run("findings", "--severity", "urgent").output
     assert "nothing is stuck among the orders that are known: 0; not known: 2" in run("stuck").output
     assert "not known: the shop's side since" in run("show", "7").output
-    lab.change(t.accounts.update().where(t.accounts.c.name == "kart").values(parked_reason=None))
+    lab.change(t.accounts.update().where(t.accounts.c.name == "kart").values(suspended_reason=None))
     assert "by shop and carriers" in run("show", "8").output
 
 
 def test_an_outage_of_ours_is_listed_with_what_came_late(run: Run, lab: Lab) -> None:
     assert told(run, "outages") == []
-    heal.beat(lab.world, lab.clock())
+    maintenance.heartbeat(lab.ctx, lab.clock())
     lab.clock.move_to(lab.clock() + 8 * H)
-    heal.beat(lab.world, lab.clock())
+    maintenance.heartbeat(lab.ctx, lab.clock())
     lab.scan(lab.ups, UPS, "I", "005", hours=-2)
     lab.work()
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
 
     (row,) = told(run, "outages")
     assert (row["state"], row["recovered"]) == ("caught up", 1)
@@ -324,7 +325,7 @@ def test_accepting_a_code_keeps_the_modes_of_the_yaml_and_its_link(run: Run, lab
     ],
 )
 def test_a_suggestion_rests_on_words_and_never_on_half_of_them(text: str, status: str | None) -> None:
-    assert ops._by_text(text)[0] == status
+    assert lists._by_text(text)[0] == status
 
 
 # policies

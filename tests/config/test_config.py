@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tracker.config.load import load_config, load_text, masked, schema
 from tracker.config.model import Budget
 from tracker.config.plugins import guard_names, load, names, only_class
-from tracker.config.policy import duration, policy_values, spell
+from tracker.config.presets import duration, policy_values, spell
 from tracker.config.yamlfile import parse
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from tracker.config.load import load_text
-from tracker.config.policy import policy_values, presets
+from tracker.config.presets import policy_values, presets
 from tracker.domain.errors import ConfigError
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import FindingKind, OrderStatus, Owner, ShippingStatus

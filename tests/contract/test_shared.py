@@ -16,7 +16,7 @@ from tracker.domain.formats import FORMATS
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
 from tracker.plugin.conformance import AT, example_settings, plugin_of
-from tracker.plugin.contracts import Answer, Request
+from tracker.plugin.contracts import Request, Response
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 pytestmark = pytest.mark.skipif(
@@ -35,10 +35,10 @@ class Recorder:
     def now(self) -> Any:
         return AT
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         self.sent.append(request)
         body = self._bodies.pop(0) if self._bodies else {}
-        return Answer(200, {}, json.dumps(body).encode(), AT)
+        return Response(200, {}, json.dumps(body).encode(), AT)
 
 
 def plugin(module: str, **settings: Any) -> Any:
@@ -79,7 +79,7 @@ def test_the_fulfilment_event_we_send_is_what_the_schema_takes(schemas: list[Any
     source = plugin("adapters.shopify")
     events = {"data": {"fulfillment": {"id": "f", "events": {"nodes": []}}}}
     made = {"data": {"fulfillmentEventCreate": {"fulfillmentEvent": {"id": "e"}, "userErrors": []}}}
-    for status in source.words():
+    for status in source.status_map():
         client = Recorder(events, made)
         action = Action(
             "fulfilment_event",
@@ -380,10 +380,10 @@ def test_the_bigcommerce_requests_are_those_of_orders_v2(orders_v2: dict[str, An
     row = {"id": 250, "date_modified": "Mon, 02 Nov 2026 09:00:00 +0000"}
 
     class Rows(Recorder):
-        def send(self, request: Request) -> Answer:
+        def send(self, request: Request) -> Response:
             self.sent.append(request)
             listed = request.url.endswith(("/orders", "/products", "/shipments"))
-            return Answer(200, {}, json.dumps([row] if listed else {**row, "status": "Shipped"}).encode(), AT)
+            return Response(200, {}, json.dumps([row] if listed else {**row, "status": "Shipped"}).encode(), AT)
 
     client = Rows()
     list(source.fetch(client, Since(None)))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.domain.test_reconcile import order, shipment
-from tracker.domain.facts import Action, Finding, Fulfilment, Order, Place, Stand
+from tracker.domain.facts import Action, Finding, Fulfilment, Order, Place, StatusSnapshot
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import FindingKind, NoticeClass, OrderStatus, Owner, PaymentStatus, ShippingStatus
 
@@ -54,5 +54,5 @@ def finding(decision: Any, kind: K) -> Finding:
     return found
 
 
-def history(*stands: tuple[O, str, datetime]) -> tuple[Stand, ...]:
-    return tuple(Stand(at, status, str(status).title(), P.PAID, actor, at - H) for status, actor, at in stands)
+def history(*stands: tuple[O, str, datetime]) -> tuple[StatusSnapshot, ...]:
+    return tuple(StatusSnapshot(at, status, str(status).title(), P.PAID, actor, at - H) for status, actor, at in stands)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tracker.domain.facts import Meaning, Place, Told
+from tracker.domain.facts import Meaning, Place, StoredScan
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
@@ -25,8 +25,10 @@ def told(
     precision: Precision = Precision.SECOND,
     place: Place | None = None,
     gone: float | None = None,
-) -> Told:
+) -> StoredScan:
     meaning = Meaning(status, reason, leg, correction)
     name = f"{next(_COUNT):032x}"
     since = None if gone is None else T0 + gone * H
-    return Told(name, "s", str(status), meaning, T0 + hours * H, zone, precision, place or Place(), confirmed, since)
+    return StoredScan(
+        name, "s", str(status), meaning, T0 + hours * H, zone, precision, place or Place(), confirmed, since
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.domain.scans import T0, S, told
 from tests.domain.test_timeline import journey
-from tracker.domain.facts import Place, Told
+from tracker.domain.facts import Place, StoredScan
 from tracker.domain.timeline import begins_anew, first_of, summarize
 from tracker.domain.vocabulary import Leg, Reason, Zone
 
@@ -18,7 +18,7 @@ PARAMUS, RENO = Place("PARAMUS", "NJ", "", "US"), Place("RENO", "NV", "", "US")
 ENDED = journey((S.PRE_TRANSIT, 0), (S.PICKED_UP, 5), (S.OUT_FOR_DELIVERY, 30))
 
 
-def anew(status: S | None, days: float, *, end: S = S.DELIVERED, more: Sequence[Told] = (), **how: Any) -> bool:
+def anew(status: S | None, days: float, *, end: S = S.DELIVERED, more: Sequence[StoredScan] = (), **how: Any) -> bool:
     """Say whether a scan some days after the end begins another journey."""
     before = [*ENDED, told(end, 34, place=PARAMUS), *more]
     return begins_anew(summarize(before), told(status, 34 + 24 * days, **how))

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.domain.test_reconcile import WORDS
 from tests.domain.test_whole import EXAMPLES, T0, D, H, cases, order, parcel, policy
-from tracker.config.policy import presets
+from tracker.config.presets import presets
+from tracker.domain.drift import AGREED, Drift, compare
 from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Published, Shipment, Statement
-from tracker.domain.ledger import AGREED, Drift, compare
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import DriftKind, OrderStatus, Owner, ShippingStatus, StatementKind, TrackingState
 

@@ -17,9 +17,9 @@ import pytest
 
 from tests.domain.test_whole import T0, H
 from tracker.config.load import load_text
-from tracker.config.policy import presets
-from tracker.domain.facts import Fulfilment, Item, Meaning, Order, Parcel, Shipment, Stand, Told
-from tracker.domain.ledger import compare
+from tracker.config.presets import presets
+from tracker.domain.drift import compare
+from tracker.domain.facts import Fulfilment, Item, Meaning, Order, Parcel, Shipment, StatusSnapshot, StoredScan
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.timeline import summarize
@@ -86,7 +86,7 @@ class Life:
     parted: bool
     marks: str  # when the seller, or the platform itself, marks it shipped: label | custody | each step of the way too
     numbers: tuple[str, ...]
-    told: dict[str, list[Told]] = field(default_factory=dict)
+    told: dict[str, list[StoredScan]] = field(default_factory=dict)
     now: datetime = T0
 
     def __post_init__(self) -> None:
@@ -94,14 +94,14 @@ class Life:
         status = next(s for s in (O.PROCESSING, O.CONFIRMED, O.AWAITING_CONFIRMATION) if s in self.rules.says)
         self.order = Order(
             "s", "R", "#1", status, status, P.PAID, "paid", T0, T0, items=items, method=self.method, address="confirmed",
-            verified=True, history=(Stand(T0, status, status, P.PAID, "seller"),),
+            verified=True, history=(StatusSnapshot(T0, status, status, P.PAID, "seller"),),
         )  # fmt: skip
 
     def set(self, status: O, **more: object) -> None:
         """Let the seller, or his shop, set the order's status: where it has a word for that."""
         if status in self.rules.says and status is not self.order.status:
             actor = "system" if self.method == "platform" else "seller"
-            stand = Stand(self.now, status, status, self.order.payment, actor)
+            stand = StatusSnapshot(self.now, status, status, self.order.payment, actor)
             self.order = replace(
                 self.order, status=status, raw_status=status, actor=actor, status_at=self.now,
                 history=(*self.order.history, stand), **more,
@@ -128,7 +128,7 @@ class Life:
         if status is not S.UNKNOWN:
             leg = Leg.RETURN_TO_SENDER if status in (S.RETURNING, S.RETURNED) else Leg.OUTBOUND
             name = f"{len(self.told.get(number, ())):02}{number}"
-            one = Told(name, "s", status, Meaning(status, None, leg), self.now, Zone.OFFSET)
+            one = StoredScan(name, "s", status, Meaning(status, None, leg), self.now, Zone.OFFSET)
             self.told.setdefault(number, []).append(one)
 
     def parcels(self) -> list[Shipment]:
@@ -242,7 +242,7 @@ def test_orders_without_a_tracked_parcel_cancelled_in_time_or_sent_back_later_ar
             back.silent()
         back.now += timedelta(days=6)
         back.told["N0"].append(
-            Told("ret", "s", "r", Meaning(S.IN_TRANSIT, None, Leg.CUSTOMER_RETURN), back.now, Zone.OFFSET)
+            StoredScan("ret", "s", "r", Meaning(S.IN_TRANSIT, None, Leg.CUSTOMER_RETURN), back.now, Zone.OFFSET)
         )
         for payment, status in ((P.PAID, O.RETURNED), (P.REFUNDED, O.RETURNED)):
             back.order = replace(back.order, payment=payment)

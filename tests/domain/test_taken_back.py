@@ -8,12 +8,12 @@ import pytest
 
 from tests.domain.scans import T0, H, S, told
 from tests.domain.test_timeline import journey
-from tracker.domain.facts import TakenBack, Told
+from tracker.domain.facts import StoredScan, TakenBack
 from tracker.domain.timeline import Kept, Missing, missing_of, summarize
 from tracker.domain.vocabulary import Leg
 
 
-def gone(status: S, hours: float, since: float, **more: Any) -> Told:
+def gone(status: S, hours: float, since: float, **more: Any) -> StoredScan:
     return told(status, hours, gone=since, **more)
 
 

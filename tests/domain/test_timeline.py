@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.domain.scans import T0, H, S, told
 from tracker.domain import timeline
-from tracker.domain.facts import Meaning, Place, Summary, Told
+from tracker.domain.facts import Meaning, Place, StoredScan, Summary
 from tracker.domain.timeline import MOST_SCANS, RULES, read_on, summarize
 from tracker.domain.vocabulary import Leg, Precision, Reason, Zone
 
@@ -33,7 +33,9 @@ scans = st.builds(
 
 
 @given(st.lists(scans, max_size=12), st.randoms(use_true_random=False))
-def test_any_order_and_any_duplicates_give_the_same_summary(given_scans: list[Told], chance: random.Random) -> None:
+def test_any_order_and_any_duplicates_give_the_same_summary(
+    given_scans: list[StoredScan], chance: random.Random
+) -> None:
     shuffled = given_scans + [chance.choice(given_scans) for _ in given_scans]
     chance.shuffle(shuffled)
 
@@ -41,7 +43,7 @@ def test_any_order_and_any_duplicates_give_the_same_summary(given_scans: list[To
 
 
 @given(st.lists(scans, max_size=12), st.integers(0, 12), st.integers(0, 12))
-def test_reading_on_gives_what_reading_all_gives(given_scans: list[Told], first: int, second: int) -> None:
+def test_reading_on_gives_what_reading_all_gives(given_scans: list[StoredScan], first: int, second: int) -> None:
     ordered = sorted(given_scans, key=timeline._key)
     one, two = sorted((first, second))
     before = summarize(ordered[:one])
@@ -52,7 +54,7 @@ def test_reading_on_gives_what_reading_all_gives(given_scans: list[Told], first:
     assert after is not None
     whole = summarize(ordered)
 
-    assert (after, after.mark) == (whole, whole.mark)
+    assert (after, after.checkpoint) == (whole, whole.checkpoint)
     assert read_on(after, []) is after
 
 
@@ -70,7 +72,7 @@ def test_an_end_that_was_gone_and_is_told_anew_leaves_no_doubt_wherever_the_read
 
 
 @given(st.lists(scans, min_size=2, max_size=12), st.data())
-def test_a_scan_that_is_not_the_latest_is_not_read_on(given_scans: list[Told], data: st.DataObject) -> None:
+def test_a_scan_that_is_not_the_latest_is_not_read_on(given_scans: list[StoredScan], data: st.DataObject) -> None:
     ordered = sorted(given_scans, key=timeline._key)
     late = data.draw(st.integers(0, len(ordered) - 2))
     before = summarize(ordered[:late] + ordered[late + 1 :])
@@ -81,16 +83,16 @@ def test_a_scan_that_is_not_the_latest_is_not_read_on(given_scans: list[Told], d
 
 def test_what_another_version_read_and_a_very_long_history_are_not_read_on() -> None:
     before = summarize([told(S.IN_TRANSIT, 0)])
-    assert before.mark is not None
+    assert before.checkpoint is not None
     later = [told(S.DELIVERED, 1)]
     long = summarize(told(S.IN_TRANSIT, i) for i in range(MOST_SCANS - 1))
 
     assert read_on(before, later) is not None
-    assert read_on(replace(before, mark=replace(before.mark, rules=RULES - 1)), later) is None
-    assert read_on(replace(before, mark=None), later) is None
+    assert read_on(replace(before, checkpoint=replace(before.checkpoint, rules=RULES - 1)), later) is None
+    assert read_on(replace(before, checkpoint=None), later) is None
     gone = told(S.DELIVERED, 2, gone=9)
     assert read_on(summarize([gone]), [replace(gone, gone=None)]) is None
-    assert read_on(replace(summarize([]), mark=None), later) is not None
+    assert read_on(replace(summarize([]), checkpoint=None), later) is not None
     assert read_on(long, [told(S.DELIVERED, 600)]) is not None
     assert read_on(long, [told(S.DELIVERED, 600), told(S.DELIVERED, 601)]) is None
 
@@ -111,11 +113,11 @@ def test_whoever_changes_how_scans_are_read_says_so_in_RULES() -> None:
     source += repr(sorted((status, sorted(usual)) for status, usual in timeline._USUAL.items()))
     source += repr([(s, s.rank, s.terminal, s.custody) for s in S])
 
-    assert (RULES, hashlib.sha256(source.encode()).hexdigest()[:16]) == (3, "3a7dfb62d834c024")
+    assert (RULES, hashlib.sha256(source.encode()).hexdigest()[:16]) == (3, "c1051100d6e72c22")
 
 
 @given(st.lists(scans, max_size=12), scans)
-def test_an_unknown_scan_never_moves_a_parcel(given_scans: list[Told], extra: Told) -> None:
+def test_an_unknown_scan_never_moves_a_parcel(given_scans: list[StoredScan], extra: StoredScan) -> None:
     unknown = replace(extra, meaning=Meaning(S.UNKNOWN, Reason.UNMAPPED))
     before, after = summarize(given_scans), summarize([*given_scans, unknown])
 
@@ -129,7 +131,7 @@ def test_an_unknown_scan_never_moves_a_parcel(given_scans: list[Told], extra: To
 
 
 @given(st.lists(scans, max_size=12))
-def test_a_parcel_never_goes_back_to_pre_transit(given_scans: list[Told]) -> None:
+def test_a_parcel_never_goes_back_to_pre_transit(given_scans: list[StoredScan]) -> None:
     summary = summarize(given_scans)
     moved = [t for t in given_scans if t.meaning.status not in (None, S.UNKNOWN, S.PRE_TRANSIT) and not t.gone]
     if summary.status is S.PRE_TRANSIT:
@@ -139,7 +141,7 @@ def test_a_parcel_never_goes_back_to_pre_transit(given_scans: list[Told]) -> Non
 
 
 @given(st.lists(scans, max_size=12))
-def test_scans_that_are_gone_move_nothing(given_scans: list[Told]) -> None:
+def test_scans_that_are_gone_move_nothing(given_scans: list[StoredScan]) -> None:
     whole, live = summarize(given_scans), summarize(t for t in given_scans if t.gone is None)
     doubt = {"taken_back": None, "doubted_at": None, "corrected": False}
 
@@ -148,7 +150,7 @@ def test_scans_that_are_gone_move_nothing(given_scans: list[Told]) -> None:
     assert whole.corrected is False or whole.taken_back is not None
 
 
-def journey(*steps: tuple[S, float]) -> list[Told]:
+def journey(*steps: tuple[S, float]) -> list[StoredScan]:
     return [told(status, hours) for status, hours in steps]
 
 

@@ -40,8 +40,8 @@ from tracker.domain.facts import (
     Order,
     Parcel,
     Published,
-    Stand,
     Statement,
+    StatusSnapshot,
     TakenBack,
 )
 from tracker.domain.gates import into_processing, may, verified
@@ -196,7 +196,7 @@ STEPS = history((O.PROCESSING, "seller", T0 - D), (O.DELIVERED, "seller", T0))
 UNKNOWN_HAND = history((O.SHIPPED, "system", T0 - 2 * D), (O.DELIVERED, "unknown", T0 - D))
 REMEDIED = (
     *history((O.SHIPPED, "system", T0 - D)),
-    Stand(T0 + H, O.SHIPPED, "Shipped", P.PARTIALLY_REFUNDED, "seller", T0),
+    StatusSnapshot(T0 + H, O.SHIPPED, "Shipped", P.PARTIALLY_REFUNDED, "seller", T0),
 )
 KEPT = (Published(S.DELIVERED, "DELIVERED", T0),)
 UPS_CLOCK = replace(
@@ -283,7 +283,7 @@ def test_a_finding_is_told_whole(
 
 def test_a_status_that_the_shop_does_not_keep_is_found_with_how_often_it_was_written() -> None:
     stands = tuple(
-        Stand(T0 + i * H, status, str(status), P.PAID, actor, T0 + (i - 1) * H)
+        StatusSnapshot(T0 + i * H, status, str(status), P.PAID, actor, T0 + (i - 1) * H)
         for i, (status, actor) in enumerate([(O.SHIPPED, "trackwright"), (O.PROCESSING, "system")] * 3)
     )
     decision = reconcile(told(history=stands), [MOVING], GUIDE, T0 + 6 * H)
@@ -425,7 +425,7 @@ def test_money_given_back_before_the_carrier_had_the_parcel_is_no_remedy_in_cust
     for at, remedy in ((T0 - H, False), (T0, True), (T0 + H, True)):
         stands = (
             *history((O.PROCESSING, "system", T0 - D)),
-            Stand(at, O.SHIPPED, "Shipped", P.PARTIALLY_REFUNDED, "seller", T0 - D),
+            StatusSnapshot(at, O.SHIPPED, "Shipped", P.PARTIALLY_REFUNDED, "seller", T0 - D),
         )
         one = told(O.SHIPPED, payment=P.PARTIALLY_REFUNDED, history=stands)
         kinds = {f.kind for f in reconcile(one, [MOVING], GUIDE, T0 + 2 * H).findings}

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tracker.config.load import load_text
-from tracker.config.policy import presets
+from tracker.config.presets import presets
 from tracker.domain.facts import (
     Decision,
     Edd,
@@ -26,8 +26,8 @@ from tracker.domain.facts import (
     Order,
     Parcel,
     Shipment,
-    Stand,
     Statement,
+    StatusSnapshot,
     Summary,
     TakenBack,
 )
@@ -90,9 +90,11 @@ def order(
     before: tuple[tuple[O, str], ...] = ((O.PROCESSING, "system"),),
     **more: Any,
 ) -> Order:
-    stands = [Stand(T0 - D + i * H, s, str(s), payment, a, T0 - D + (i - 1) * H) for i, (s, a) in enumerate(before)]
+    stands = [
+        StatusSnapshot(T0 - D + i * H, s, str(s), payment, a, T0 - D + (i - 1) * H) for i, (s, a) in enumerate(before)
+    ]
     if not stands or stands[-1].status is not status:
-        stands.append(Stand(T0 - D + len(stands) * H, status, str(status), payment, actor, T0 - D))
+        stands.append(StatusSnapshot(T0 - D + len(stands) * H, status, str(status), payment, actor, T0 - D))
     values: dict[str, Any] = {
         "fulfilments": tuple(Fulfilment(f"F{n}", "open", (Parcel("ups", n, "UPS"),)) for n in numbers),
         "history": tuple(stands), "actor": stands[-1].actor, "method": METHODS[owner], "address": "confirmed",
@@ -555,9 +557,9 @@ def test_a_correction_that_was_done_is_not_done_again_when_the_status_moves_on()
 def test_an_edit_is_dated_from_its_first_stand_and_one_that_was_always_there_is_none() -> None:
     rules = policy("kingston-dispatched")
     stands = (
-        Stand(T0 - 3 * H, O.SHIPPED, "shipped", P.PAID, "system"),
-        Stand(T0 - 2 * H, O.DELIVERED, "delivered", P.PAID, "seller"),
-        Stand(
+        StatusSnapshot(T0 - 3 * H, O.SHIPPED, "shipped", P.PAID, "system"),
+        StatusSnapshot(T0 - 2 * H, O.DELIVERED, "delivered", P.PAID, "seller"),
+        StatusSnapshot(
             T0 - H, O.DELIVERED, "delivered", P.PARTIALLY_REFUNDED, "seller"
         ),  # the money moved, the edit is the same
     )

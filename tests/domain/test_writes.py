@@ -10,14 +10,14 @@ import pytest
 
 from tests.domain.guide import GUIDE, MEANS, MOVING, RENO, H, O, P, S, actions, history, told
 from tests.domain.test_reconcile import T0, D, order, shipment
-from tracker.domain.facts import NOWHERE, Action, Edd, Fulfilment, Item, Parcel, Stand
+from tracker.domain.facts import NOWHERE, Action, Edd, Fulfilment, Item, Parcel, StatusSnapshot
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import aggregate, apply, reconcile
 from tracker.domain.vocabulary import Owner, Reason
 
 
 def test_a_status_is_written_once_with_all_that_the_shop_must_know() -> None:
-    one = told(history=(Stand(T0 - D, O.PROCESSING, "Processing", P.PAID, "system"),))
+    one = told(history=(StatusSnapshot(T0 - D, O.PROCESSING, "Processing", P.PAID, "system"),))
     parcel = shipment(S.OUT_FOR_DELIVERY, at=T0, custody_at=T0 - D, reason=Reason.ADDRESS_INCORRECT, place=RENO,
                       run_place=NOWHERE, edd=Edd(T0, T0 + 9 * H))  # fmt: skip
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tracker.app.receiver import Connection, Receiver
 from tracker.config.load import load_text
 from tracker.config.plugins import names
 from tracker.config.yamlfile import parse
-from tracker.daemon.receiver import Connection, Receiver
 from tracker.domain.errors import BadPayload, ConfigError, SourceError, WebhookRejected
-from tracker.domain.facts import Checkout, Code, Hint, Order, Payload, Report, Unread, fingerprint
+from tracker.domain.facts import ChangeNotice, Checkout, Code, Order, Payload, Report, Unread, fingerprint
 from tracker.domain.timeline import place_in_time
 from tracker.plugin.conformance import AT, KINDS, Everywhere, example_settings, go_on, plugin_of
-from tracker.plugin.contracts import Answer
+from tracker.plugin.contracts import Response
 
 HERE = Path(__file__).parent
 MODULES = [f"{room}.{name}" for room in ("carriers", "adapters") for name in names(room)]
@@ -60,7 +60,7 @@ def read(module: str, kind: str, body: bytes) -> None:
         if isinstance(item, Report):
             _report(source, item)
         else:
-            assert isinstance(item, Order | Hint | Checkout | Unread)
+            assert isinstance(item, Order | ChangeNotice | Checkout | Unread)
             storable(repr(item))
 
 
@@ -89,14 +89,14 @@ def prove(module: str, data: bytes) -> None:
     raise AssertionError("junk was proof enough")
 
 
-def judge(module: str, data: bytes) -> None:
+def raise_for_status(module: str, data: bytes) -> None:
     """Judge an answer of any status, headers and body: an error of the tree, or good."""
     status = 100 + int.from_bytes(data[:2].ljust(2, b"\x00"), "big") % 500
     name, _, body = data[2:].partition(b"\n")
     text = name.decode("latin-1")
     headers = {"retry-after": text, "x-ratelimit-reset": text, "x-rate-limit-time-reset-ms": text, "content-type": text}
     try:
-        SOURCES[module].judge(Answer(status, headers, body, AT))
+        SOURCES[module].raise_for_status(Response(status, headers, body, AT))
     except SourceError as error:
         storable(str(error))
 
@@ -196,7 +196,7 @@ def _targets() -> Iterator[tuple[str, Callable[[bytes], None]]]:
         for kind in KINDS:
             yield f"{name}-{kind}", lambda data, m=module, k=kind: read(m, k, data)
         yield f"{name}-verify", lambda data, m=module: prove(m, data)
-        yield f"{name}-judge", lambda data, m=module: judge(m, data)
+        yield f"{name}-judge", lambda data, m=module: raise_for_status(m, data)
     yield "http", http
     yield "yaml", yaml
     yield "config", config

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import MODULES, SOURCES, config, judge, prove, read, seeds
+from tests.fuzz.targets import MODULES, SOURCES, config, prove, raise_for_status, read, seeds
 from tracker.domain.errors import WebhookRejected
 from tracker.domain.facts import Payload
 from tracker.domain.vocabulary import Trust
@@ -108,7 +108,9 @@ def test_junk_proves_nothing_and_raises_nothing_else(module: str, data: bytes) -
 @settings(max_examples=EXAMPLES)
 @given(status=st.integers(0, 499), header=st.text(max_size=30), body=st.binary(max_size=200))
 def test_any_answer_is_judged_good_or_an_error_of_the_tree(module: str, status: int, header: str, body: bytes) -> None:
-    judge(module, status.to_bytes(2, "big") + header.encode("latin-1", "ignore").replace(b"\n", b"") + b"\n" + body)
+    raise_for_status(
+        module, status.to_bytes(2, "big") + header.encode("latin-1", "ignore").replace(b"\n", b"") + b"\n" + body
+    )
 
 
 def signer(module: str) -> Callable[[bytes], dict[str, str]]:

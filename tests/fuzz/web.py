@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import TOKEN, UPS, Lab
+from tracker.app.api import openapi
+from tracker.app.daemon import Daemon
 from tracker.config.load import load_text
-from tracker.daemon.api import openapi
-from tracker.daemon.app import Daemon
 from tracker.store import tables as t
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
@@ -89,7 +89,7 @@ def main() -> int:
         lab.work()
         lab.order("#1001", UPS, company="UPS")
         lab.work()
-        daemon = Daemon(load_text(lab.yaml), frozenset({"web"}), now=lab.clock, bells=lab.bells)
+        daemon = Daemon(load_text(lab.yaml), frozenset({"web"}), now=lab.clock, notifier=lab.notifier)
         daemon.connect()
         daemon.start()
         stack.callback(daemon.stop)
@@ -113,7 +113,7 @@ def main() -> int:
             held, said = attack(document, at, folder, options.examples, checks, *headers)
             sound &= held
             print(f"-- {name}: {'sound' if held else 'BROKEN'}\n{said}", flush=True)
-        lab.work("inbox")
+        lab.work("ingest")
         states = {state: len(lab.rows(t.inbox, t.inbox.c.state == state)) for state in ("done", "dead", "pending")}
         print(f"stored by the way: {states}")
         sound &= any(states.values())  # else nothing that was proved got through, and only the door was tried

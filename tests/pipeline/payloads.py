@@ -23,7 +23,7 @@ class Payloads:
 
     def __init__(self, lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lab, self.says, self._keys = lab, {}, itertools.count()
-        for account in lab.world.config.accounts.values():
+        for account in lab.ctx.config.accounts.values():
             monkeypatch.setattr(account.source, "normalize", self._reads(account.source.normalize))
 
     def _reads(self, normalize: Any) -> Any:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.lab import START, USPS, H, detail, shipped, tracker_body
 from tracker.domain.errors import BadPayload, WebhookRejected
-from tracker.pipeline import receive, replay
+from tracker.pipeline import receive
 from tracker.store import tables as t
+from tracker.upkeep import replay
 
 BAD = [
     b"",
@@ -55,7 +56,7 @@ def test_hostile_texts_are_kept_as_texts(make_lab, text: str) -> None:
 def test_what_is_no_tracking_number_is_a_bad_payload(make_lab, number: Any) -> None:
     lab = make_lab()
     lab.post_raw("easypost", orjson.dumps({"tracking_code": number, "carrier": "USPS", "tracking_details": []}))
-    lab.work("inbox")
+    lab.work("ingest")
 
     assert lab.one(t.inbox).state == "dead"
     assert lab.rows(t.shipments) == []
@@ -64,21 +65,21 @@ def test_what_is_no_tracking_number_is_a_bad_payload(make_lab, number: Any) -> N
 def test_a_mended_parser_reads_dead_payloads_again_without_writing_unless_asked(make_lab, monkeypatch) -> None:
     lab = shipped(make_lab)
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    source = lab.world.config.accounts["easypost"].source
+    source = lab.ctx.config.accounts["easypost"].source
     monkeypatch.setattr(source, "normalize", lambda payload: (_ for _ in ()).throw(BadPayload("$.x", "odd")))
     lab.post(lab.easypost.event(USPS))
-    lab.work("inbox")
+    lab.work("ingest")
     monkeypatch.undo()
     assert lab.rows(t.inbox)[-1].state == "dead"
 
     lab.clock.move_to(START + H)
-    assert replay.replay(lab.world, state="dead") == 1
-    lab.work("inbox", "reconcile", "push")
+    assert replay.replay(lab.ctx, state="dead") == 1
+    lab.work("ingest", "decide", "push")
     assert lab.parcel(USPS).status == "in_transit"
     assert lab.writes() == []
 
-    assert replay.replay(lab.world, state="done", account="easypost", write=True) >= 1
-    assert replay.replay(lab.world, ids=[10**9]) == 0
+    assert replay.replay(lab.ctx, state="done", account="easypost", write=True) >= 1
+    assert replay.replay(lab.ctx, ids=[10**9]) == 0
     lab.work()
     assert lab.writes() == []  # it began before the replay: news since then is written again
     lab.later(1)
@@ -90,7 +91,7 @@ def test_a_mended_parser_reads_dead_payloads_again_without_writing_unless_asked(
 @pytest.mark.parametrize("account", [None, "easypost", "ups"])
 def test_who_does_not_prove_itself_is_rejected_and_nothing_is_stored(make_lab, account: str | None) -> None:
     lab = make_lab()
-    known = lab.world.config.accounts[account] if account else None
+    known = lab.ctx.config.accounts[account] if account else None
     for token in ("", "wrong", "é"):
         with pytest.raises(WebhookRejected):
             receive.check(known, token, {}, b"{}", START)

@@ -9,8 +9,9 @@ from tests.lab import START, UPS, shipped
 from tests.pipeline.payloads import Payloads
 from tracker.domain.facts import Code, Meaning, Report, Scan
 from tracker.domain.vocabulary import ShippingStatus
-from tracker.pipeline import ops, replay
 from tracker.store import tables as t
+from tracker.support import lists
+from tracker.upkeep import replay
 
 
 def test_an_unknown_code_is_counted_shown_and_moves_nothing_until_it_has_a_meaning(make_lab) -> None:
@@ -19,25 +20,25 @@ def test_an_unknown_code_is_counted_shown_and_moves_nothing_until_it_has_a_meani
     lab.scan(lab.ups, UPS, "I", "999", hours=1, text="Drone")
     lab.later(7)
 
-    (code,) = ops.list_codes(lab.world)
+    (code,) = lists.list_codes(lab.ctx)
     assert (code["carrier"], code["account"], code["code_key"], code["text"], code["count"]) == (
         "ups", "ups", "status/999", "Drone", 1,
     )  # fmt: skip
     assert lab.parcel(UPS).status == "picked_up"
     assert "unmapped_code" in lab.open_findings()
 
-    account = lab.world.config.accounts["ups"]
+    account = lab.ctx.config.accounts["ups"]
     meaning = Meaning(ShippingStatus.OUT_FOR_DELIVERY)
-    lab.world.config = changed(
-        lab.world.config,
-        accounts={**lab.world.config.accounts, "ups": changed(account, codes={("status", "999"): meaning})},
+    lab.ctx.config = changed(
+        lab.ctx.config,
+        accounts={**lab.ctx.config.accounts, "ups": changed(account, codes={("status", "999"): meaning})},
     )
-    assert replay.remap(lab.world, "ups", code=("status", "999")) == 1
-    lab.work("inbox", "reconcile", "push")
+    assert replay.remap(lab.ctx, "ups", code=("status", "999")) == 1
+    lab.work("ingest", "decide", "push")
     assert lab.parcel(UPS).status == "out_for_delivery"
     assert lab.writes() == [("#1001", "CARRIER_PICKED_UP")]  # without --write nothing is written
     assert "unmapped_code" not in lab.open_findings()
-    assert replay.remap(lab.world, "ups", write=True) == 1
+    assert replay.remap(lab.ctx, "ups", write=True) == 1
     lab.work()
 
 
@@ -50,16 +51,16 @@ def test_a_code_counts_each_scan_once_whoever_tells_it_again(make_lab: Any) -> N
     lab.post(lab.ups.alert(UPS, odd))  # a shared secret tells it, and the poll that it causes confirms it
     lab.work()
     lab.later(7)
-    replay.replay(lab.world, state="done", account="ups")
+    replay.replay(lab.ctx, state="done", account="ups")
     lab.work()
-    replay.remap(lab.world, "ups")
+    replay.remap(lab.ctx, "ups")
     lab.work()
 
-    (code,) = ops.list_codes(lab.world)
+    (code,) = lists.list_codes(lab.ctx)
     assert (code["code_key"], code["count"], code["account"], code["carrier"]) == ("status/999", 1, "ups", "ups")
     assert lab.daemon.metrics.total("tracker_unmapped_codes_total") == 1
     lab.change(t.scans.update().values(withdrawn_at=START))
-    assert ops.list_codes(lab.world) == []
+    assert lists.list_codes(lab.ctx) == []
     lab.change(t.scans.update().values(withdrawn_at=None))
 
 
@@ -68,22 +69,22 @@ def test_a_code_that_has_a_meaning_now_is_gone_at_once_and_said_until_its_scans_
     for i, code in enumerate(("900", "901", "901")):
         scan = Scan(Code("status", code, f"odd {code}"), START.replace(tzinfo=None), START)
         payloads.put("ups", Report("ups", f"1ZR58939035756{i:04}", (scan,)))
-    lab.work("inbox")
-    assert [(row["code"], row["count"], row["text"]) for row in ops.suggest(lab.world)] == [
+    lab.work("ingest")
+    assert [(row["code"], row["count"], row["text"]) for row in lists.suggest(lab.ctx)] == [
         ("901", 2, "odd 901"), ("900", 1, "odd 900"),
     ]  # fmt: skip
-    assert [row["code"] for row in ops.list_codes(lab.world, limit=1)] == ["901"]
+    assert [row["code"] for row in lists.list_codes(lab.ctx, limit=1)] == ["901"]
 
-    account = lab.world.config.accounts["ups"]
+    account = lab.ctx.config.accounts["ups"]
     codes = {("status", "901"): Meaning(ShippingStatus.IN_TRANSIT)}
-    lab.world.config = changed(lab.world.config, accounts={"ups": changed(account, codes=codes)})
-    assert [row["code"] for row in ops.list_codes(lab.world)] == ["900"]
-    assert [row["code"] for row in ops.suggest(lab.world)] == ["900"]
-    (waits,) = ops.list_codes(lab.world, mapped=True)
+    lab.ctx.config = changed(lab.ctx.config, accounts={"ups": changed(account, codes=codes)})
+    assert [row["code"] for row in lists.list_codes(lab.ctx)] == ["900"]
+    assert [row["code"] for row in lists.suggest(lab.ctx)] == ["900"]
+    (waits,) = lists.list_codes(lab.ctx, mapped=True)
     assert (waits["code"], waits["count"]) == ("901", 2)
 
-    replay.remap(lab.world, "ups", code=("status", "901"))
-    lab.work("inbox")
-    assert ops.list_codes(lab.world, mapped=True) == []
-    lab.world.config = changed(lab.world.config, accounts={})
-    assert [row["account"] for row in ops.list_codes(lab.world)] == ["ups"], "also of an account that is gone"
+    replay.remap(lab.ctx, "ups", code=("status", "901"))
+    lab.work("ingest")
+    assert lists.list_codes(lab.ctx, mapped=True) == []
+    lab.ctx.config = changed(lab.ctx.config, accounts={})
+    assert [row["account"] for row in lists.list_codes(lab.ctx)] == ["ups"], "also of an account that is gone"

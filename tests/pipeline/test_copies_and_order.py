@@ -71,7 +71,7 @@ def test_two_parcels_that_arrive_at_once_cannot_both_miss_delivered(make_lab) ->
         lab.post(lab.easypost.event(number))
     with ThreadPoolExecutor(4) as pool:
         for step in (ingest.run, decide.run, ingest.run, decide.run):
-            list(pool.map(lambda _, step=step: step(lab.world), range(4)))
+            list(pool.map(lambda _, step=step: step(lab.ctx), range(4)))
     lab.work()
 
     assert lab.writes() == [("#1001", "DELIVERED")]

@@ -25,7 +25,7 @@ def standing(lab: Lab) -> list[Any]:
 def ordered(make_lab, number: str, company: str, **more: Any) -> Lab:
     lab = make_lab(**more)
     lab.order("#1001", number, company=company)
-    lab.work("poll", "inbox", "reconcile", "push")
+    lab.work("poll", "ingest", "decide", "push")
     return lab
 
 
@@ -46,7 +46,7 @@ def test_a_head_with_a_time_and_its_event_are_one_delivery(make_lab, tmp_path: P
     answer(lab, "fedex", fedex(FEDEX_NUMBER, head), after=H)
     first = lab.parcel(FEDEX_NUMBER).summary
     answer(lab, "fedex", fedex(FEDEX_NUMBER, {**head, "scanEvents": events}), after=H)
-    lab.work("reconcile", "push")
+    lab.work("decide", "push")
     second = lab.parcel(FEDEX_NUMBER).summary
 
     assert (first["status"], first["since"]) == (
@@ -80,7 +80,7 @@ def test_a_head_without_a_time_is_told_once_and_leaves_when_its_scan_comes(make_
             "easypost",
             tracker(status, detail("in_transit", "2026-11-02T09:00:00Z"), updated=f"2026-11-02T{hours}:00:00Z"),
         )
-        lab.work("inbox", "reconcile")
+        lab.work("ingest", "decide")
     head = lab.parcel(USPS).summary
 
     assert [row.code for row in standing(lab)] == ["in_transit", status]
@@ -89,7 +89,7 @@ def test_a_head_without_a_time_is_told_once_and_leaves_when_its_scan_comes(make_
     lab.clock.move_to(START + 20 * H)
     both = detail("in_transit", "2026-11-02T09:00:00Z"), detail(status, "2026-11-02T15:20:00Z")
     lab.post_raw("easypost", tracker(status, *both, updated="2026-11-03T04:00:00Z"))
-    lab.work("inbox", "reconcile")
+    lab.work("ingest", "decide")
     real = lab.parcel(USPS).summary
 
     assert [(row.code, row.zone) for row in standing(lab)] == [("in_transit", "assumed"), (status, "assumed")]
@@ -117,12 +117,12 @@ def test_a_scan_whose_time_could_not_be_read_leaves_when_it_can_be(make_lab) -> 
         "easypost",
         tracker("out_for_delivery", detail("in_transit", "2026-11-02T09:00:00Z"), odd, updated="2026-11-02T16:00:00Z"),
     )
-    lab.work("inbox", "reconcile")
+    lab.work("ingest", "decide")
     assert lab.parcel(USPS).summary["status"] == "out_for_delivery"
     whole = detail("in_transit", "2026-11-02T09:00:00Z"), detail("out_for_delivery", "2026-11-02T15:00:00Z")
     lab.clock.move_to(START + 9 * H)
     lab.post_raw("easypost", tracker("out_for_delivery", *whole, updated="2026-11-02T17:00:00Z"))
-    lab.work("inbox", "reconcile")
+    lab.work("ingest", "decide")
 
     assert [(row.code, row.instant.hour) for row in standing(lab)] == [("in_transit", 9), ("out_for_delivery", 15)]
     assert lab.parcel(USPS).summary["since"] == "2026-11-02T15:00:00Z"

@@ -13,10 +13,12 @@ from tracker.domain.facts import (
     Finding,
 )
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import heal, ops, push
+from tracker.pipeline import push
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.codec import ACTION, dump
+from tracker.support import lists
+from tracker.upkeep import maintenance
 
 
 def test_a_write_the_shop_refuses_is_final_and_told(make_lab) -> None:
@@ -60,13 +62,13 @@ def test_a_write_whose_claim_ended_meanwhile_is_left_to_whoever_has_it(make_lab,
     lab = wanting(make_lab)
     claim = push._claim
 
-    def slow(world: Any) -> Any:
-        rows = claim(world)
+    def slow(ctx: Any) -> Any:
+        rows = claim(ctx)
         lab.change(t.outbox.update().values(attempts=t.outbox.c.attempts + 1))  # another worker claimed it
         return rows
 
     monkeypatch.setattr(push, "_claim", slow)
-    assert push.run(lab.world) == 1
+    assert push.run(lab.ctx) == 1
     assert lab.writes() == []
 
 
@@ -76,7 +78,7 @@ def test_a_write_to_an_order_that_is_not_there_is_no_refusal_and_has_it_looked_f
     lab.work("push")
 
     assert lab.one(t.outbox).state == "superseded"
-    assert lab.one(t.rereads).missed_at == lab.clock()
+    assert lab.one(t.change_notices).missed_at == lab.clock()
     assert "write_refused" not in lab.open_findings()
 
 
@@ -84,7 +86,7 @@ def test_a_bug_while_pushing_keeps_its_crashes_and_ends_dead(make_lab, monkeypat
     lab = wanting(make_lab)
     monkeypatch.setattr(push, "_push", lambda *_: (_ for _ in ()).throw(RuntimeError("bug")))
     for _ in range(8):
-        push.run(lab.world)
+        push.run(lab.ctx)
         lab.change(t.outbox.update().where(t.outbox.c.state == "pending").values(due_at=START, claimed_until=None))
 
     assert lab.one(t.outbox).state == "dead"
@@ -96,14 +98,14 @@ def test_a_wrong_key_parks_the_store_tells_a_person_and_new_credentials_wake_it(
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.later(7)
 
-    assert lab.one(t.accounts, t.accounts.c.name == "shop").parked_reason
+    assert lab.one(t.accounts, t.accounts.c.name == "shop").suspended_reason
     assert "account_parked" in lab.open_findings()
     assert any("shop is parked" in why for why in lab.daemon.not_ready())
     assert lab.parcel(USPS).status == "in_transit"  # carriers go on
 
     lab.shop.key = "s"
     lab.change(t.accounts.update().where(t.accounts.c.name == "shop").values(credentials="older"))
-    heal.settle_accounts(lab.world)
+    maintenance.settle_accounts(lab.ctx)
     lab.change(t.outbox.update().where(t.outbox.c.state == "pending").values(due_at=START))
     lab.work()
     assert lab.writes() == [("#1001", "IN_TRANSIT")]
@@ -116,7 +118,7 @@ def dead_write(make_lab: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     lab = wanting(make_lab)
     monkeypatch.setattr(push, "_push", lambda *_: (_ for _ in ()).throw(RuntimeError("bug")))
     for _ in range(8):
-        push.run(lab.world)
+        push.run(lab.ctx)
         lab.change(t.outbox.update().where(t.outbox.c.state == "pending").values(due_at=START, claimed_until=None))
     monkeypatch.undo()
     return lab
@@ -131,10 +133,10 @@ def test_a_write_that_was_given_up_is_a_finding_until_the_shop_takes_it(dead_wri
     assert finding.subject.startswith("shop/#1001/gid://shopify/Fulfillment/")
     assert finding.evidence["status"] == "in_transit" and finding.evidence["write"] == str(row.id)
     assert finding.proposal == f"once its cause is mended: tracker outbox retry {row.id}"
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert len(lab.rows(t.findings, t.findings.c.kind == "write_dead", t.findings.c.closed_at.is_(None))) == 1
 
-    assert ops.retry(lab.world, ids=[row.id]) == 1
+    assert lists.retry(lab.ctx, ids=[row.id]) == 1
     lab.work()
     assert lab.writes() == [("#1001", "IN_TRANSIT")]
     assert lab.one(t.findings, t.findings.c.kind == "write_dead").closed_by == "push"
@@ -143,11 +145,11 @@ def test_a_write_that_was_given_up_is_a_finding_until_the_shop_takes_it(dead_wri
 def test_a_dead_write_that_is_tried_again_is_no_finding_and_one_of_before_is_told_by_the_watch(dead_write: Any) -> None:
     lab = dead_write
     lab.change(t.findings.delete())
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     (finding,) = lab.rows(t.findings, t.findings.c.kind == "write_dead")
 
-    ops.retry(lab.world, state="dead")
-    heal.look_around(lab.world)
+    lists.retry(lab.ctx, state="dead")
+    maintenance.run_monitors(lab.ctx)
     assert lab.one(t.findings, t.findings.c.id == finding.id).closed_reason == "tried again"
 
 

@@ -29,14 +29,14 @@ def answer(lab: Lab, account: str, body: Any, *, after: timedelta = timedelta(0)
     with lab.daemon.store.write() as connection:
         row = queries.payload_row(account, "poll", [body], lab.clock(), lab.clock())
         queries.store_payloads(connection, [row])
-    lab.work("inbox", "reconcile")
+    lab.work("ingest", "decide")
 
 
 def shipped(make_lab, company: str, number: str = NUMBER, at: datetime = START) -> Lab:
     lab = make_lab()
     lab.clock.move_to(at)
     lab.order("#1001", number, company=company)
-    lab.work("poll", "inbox", "reconcile")
+    lab.work("poll", "ingest", "decide")
     lab.clock.move_to(datetime(2026, 11, 21, 8, tzinfo=START.tzinfo))
     return lab
 
@@ -83,8 +83,8 @@ def test_where_nobody_can_know_none_is_believed_and_a_finding_says_so(make_lab) 
         "account": "dhl", "parcel": f"dhl {NUMBER}", "order": "#1001", "services": "express, freight",
         "statuses": "picked_up, delivered", "newest": "2026-11-20 14:27Z, 2026-11-12 08:00Z", "believed": "none",
     }  # fmt: skip
-    tracking = next(row for row in lab.rows(t.trackings) if row.account == "dhl")
-    assert tracking.answer_hash is None  # the same answer is looked at again: the shop may have said more by then
+    tracking = next(row for row in lab.rows(t.watches) if row.account == "dhl")
+    assert tracking.response_hash is None  # the same answer is looked at again: the shop may have said more by then
 
     answer(
         lab, "dhl", {"shipments": [shipment("express", ("transit", "PU", "2026-11-20T15:27:20+01:00"))]}, after=4 * H
@@ -160,7 +160,7 @@ def test_an_earlier_use_of_a_fedex_number_is_not_the_parcels(make_lab, tmp_path:
     lab = make_lab(accounts=FEDEX.replace("FOLDER", str(tmp_path)))
     number = "776094337676"
     lab.order("#1001", number, company="FedEx")
-    lab.work("poll", "inbox", "reconcile")
+    lab.work("poll", "ingest", "decide")
     old = result("12024~1~FDEG" if unique else None, "DL", "2024-05-01T10:00:00-05:00")
     new = result("12026~1~FDEG" if unique else None, "PU", "2026-11-02T01:00:00-05:00")
     answer(lab, "fedex", fedex(number, old, new), after=H)

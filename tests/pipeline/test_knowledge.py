@@ -10,11 +10,13 @@ import pytest
 from tests.lab import START, UPS, USPS, H, Lab
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import explain, heal, ledger, tell
-from tracker.pipeline.gaps import Gap, Knowledge
-from tracker.pipeline.knowledge import gaps, knowledge
+from tracker.pipeline import drifts, tell
 from tracker.store import tables as t
 from tracker.store.engine import database_now
+from tracker.support import explain
+from tracker.support.gaps import Gap, Knowledge
+from tracker.support.knowledge import gaps, knowledge
+from tracker.upkeep import maintenance
 
 MINUTES = timedelta(minutes=1)
 
@@ -34,7 +36,7 @@ def lab(make_lab: Any) -> Lab:
 
 
 def unknown(lab: Lab, store: str | None = None) -> list[tuple[str, str, int, str]]:
-    return [(gap.what, gap.where, gap.count, gap.of) for gap in knowledge(lab.world, store=store).gaps]
+    return [(gap.what, gap.where, gap.count, gap.of) for gap in knowledge(lab.ctx, store=store).gaps]
 
 
 def account(name: str, **values: Any) -> Any:
@@ -42,13 +44,13 @@ def account(name: str, **values: Any) -> Any:
 
 
 def test_all_is_known_as_of_the_oldest_look(lab: Lab) -> None:
-    known = knowledge(lab.world)
+    known = knowledge(lab.ctx)
 
     assert (known.orders, known.unknown, known.gaps, known.whole) == (2, 0, [], True)
-    oldest = min(row.checked_at for row in lab.rows(t.trackings))
+    oldest = min(row.checked_at for row in lab.rows(t.watches))
     assert known.as_of == min(oldest, lab.one(t.accounts, t.accounts.c.name == "shop").swept_at)
     assert known.sentence("no drift") == f"no drift: of 2 orders, all known as of {known.as_of:%Y-%m-%d %H:%M}Z"
-    assert ledger.rows(lab.world) == []
+    assert drifts.rows(lab.ctx) == []
 
 
 def test_of_no_orders_nothing_is_claimed() -> None:
@@ -61,7 +63,7 @@ def test_of_no_orders_nothing_is_claimed() -> None:
     [
         ({"failing_since": START + 5 * H, "failing_why": "HTTP 402"}, "store_unknown", "does not answer (HTTP 402)"),
         ({"sweep_failing_since": START + 5 * H}, "store_unknown", "does not answer (its list of orders fails)"),
-        ({"parked_reason": "401"}, "store_parked", "refuses our credentials (401)"),
+        ({"suspended_reason": "401"}, "store_parked", "refuses our credentials (401)"),
         ({"swept_at": None}, "first_sync", "are read for the first time"),
         ({"next_sweep_at": START + 7 * H - 20 * MINUTES}, "store_unknown", "a sweep was due at 2026-11-02 14:40Z"),
     ],
@@ -70,13 +72,13 @@ def test_of_a_store_that_does_not_answer_no_order_is_known(
     lab: Lab, change: dict[str, Any], what: str, why: str
 ) -> None:
     lab.change(account("shop", **change))
-    known = knowledge(lab.world)
+    known = knowledge(lab.ctx)
 
     assert [(gap.what, gap.where, gap.count, gap.of) for gap in known.gaps] == [(what, "shop", 2, "orders")]
     assert why in known.gaps[0].why
     assert (known.unknown, known.whole) == (2, False)
     assert known.sentence("no drift") == "no drift among the orders that are known: 0; not known: 2"
-    order = explain.overview(lab.world, "#1")["orders"][0]
+    order = explain.overview(lab.ctx, "#1")["orders"][0]
     assert why in order["known"]["unknown"][0]
 
 
@@ -93,7 +95,7 @@ def test_a_sweep_that_is_a_little_late_and_a_store_that_answers_again_are_known(
         lab.clock.move_to(lab.clock() + 15 * MINUTES)
         lab.work()
     assert unknown(lab) == []
-    assert knowledge(lab.world).as_of is not None
+    assert knowledge(lab.ctx).as_of is not None
 
 
 def test_a_store_that_the_configuration_lost_is_told_with_its_orders(lab: Lab) -> None:
@@ -102,8 +104,8 @@ def test_a_store_that_the_configuration_lost_is_told_with_its_orders(lab: Lab) -
 
     assert unknown(lab) == [("store_unknown", "old", 1, "orders")]
     assert unknown(lab, "shop") == []
-    assert knowledge(lab.world).unknown == 1
-    assert [row["order"] for row in ledger.rows(lab.world, store="old")] == []
+    assert knowledge(lab.ctx).unknown == 1
+    assert [row["order"] for row in drifts.rows(lab.ctx, store="old")] == []
 
 
 # writes
@@ -116,14 +118,14 @@ def test_writes_that_wait_and_a_store_that_is_paused(make_lab: Any) -> None:
     lab.work()
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.clock.move_to(START + 4 * H)
-    lab.work("poll", "inbox", "reconcile")  # and nobody pushes
+    lab.work("poll", "ingest", "decide")  # and nobody pushes
 
     assert unknown(lab) == []  # it waits for some seconds
     lab.clock.move_to(START + 4 * H + 20 * MINUTES)
-    lab.change(t.trackings.update().values(next_poll_at=lab.clock() + H))
+    lab.change(t.watches.update().values(next_poll_at=lab.clock() + H))
     lab.change(account("shop", next_sweep_at=lab.clock() + H))
     lab.change(t.orders.update().values(reconcile_at=None))
-    (gap,) = knowledge(lab.world).gaps
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.what, gap.count, gap.of, gap.since) == ("writes_wait", 1, "writes", START + 4 * H)
     assert str(gap) == (
         "shop: 1 write since 2026-11-02 12:00Z: they wait for their turn; it takes a running worker (`tracker up`)"
@@ -131,18 +133,18 @@ def test_writes_that_wait_and_a_store_that_is_paused(make_lab: Any) -> None:
     lab.change(t.outbox.update().values(error="write budget"))
     later = database_now_of(lab) + H
     lab.change(account("shop", blocked_until=later))
-    (gap,) = knowledge(lab.world).gaps
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.why, gap.until) == ("write budget", f"the end of its rest at {later:%Y-%m-%d %H:%M}Z")
     lab.change(account("shop", rests_until=lab.clock() + 2 * H))
-    (gap,) = knowledge(lab.world).gaps
+    (gap,) = knowledge(lab.ctx).gaps
     assert gap.until == "the end of its rest at 2026-11-02 14:20Z"
     lab.change(account("shop", paused_at=lab.clock() - H))
-    (gap,) = knowledge(lab.world).gaps
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.what, gap.count, gap.since, gap.until) == ("store_paused", 1, lab.clock() - H, "`tracker resume shop`")
 
 
 def database_now_of(lab: Lab) -> Any:
-    with lab.world.store.read() as connection:
+    with lab.ctx.store.read() as connection:
         return database_now(connection)
 
 
@@ -156,32 +158,32 @@ def test_payloads_hints_and_orders_that_wait_are_told_once_they_are_late(lab: La
     lab.change(t.inbox.update().values(state="done"))
 
     ref = lab.one(t.orders, t.orders.c.number == "#1").ref
-    hint = {"account": "shop", "ref": ref, "hinted_at": old, "due_at": old, "attempts": 3}
-    lab.change(t.rereads.insert().values(hint))
+    hint = {"account": "shop", "ref": ref, "noticed_at": old, "due_at": old, "attempts": 3}
+    lab.change(t.change_notices.insert().values(hint))
     assert unknown(lab) == [("orders_unread", "shop", 1, "orders")]
-    assert knowledge(lab.world).unknown == 1
-    lab.change(t.rereads.update().values(error="HTTP 500"))
-    assert "(HTTP 500)" in knowledge(lab.world).gaps[0].why
-    lab.change(account("shop", parked_reason="401"))  # told as a whole
+    assert knowledge(lab.ctx).unknown == 1
+    lab.change(t.change_notices.update().values(error="HTTP 500"))
+    assert "(HTTP 500)" in knowledge(lab.ctx).gaps[0].why
+    lab.change(account("shop", suspended_reason="401"))  # told as a whole
     assert unknown(lab) == [("store_parked", "shop", 2, "orders")]
-    lab.change(account("shop", parked_reason=None))
-    lab.change(t.rereads.delete())
+    lab.change(account("shop", suspended_reason=None))
+    lab.change(t.change_notices.delete())
 
     lab.change(t.orders.update().where(t.orders.c.number == "#1").values(reconcile_at=lab.clock() - 20 * MINUTES))
     lab.change(t.orders.update().where(t.orders.c.number == "#2").values(drift=None, reconcile_at=None))
-    known = knowledge(lab.world, store="shop")
+    known = knowledge(lab.ctx, store="shop")
     assert [(gap.what, gap.count) for gap in known.gaps] == [("orders_wait", 2)]
     assert known.unknown == 2
-    shown = {o["number"]: o["known"]["unknown"] for n in ("#1", "#2") for o in explain.overview(lab.world, n)["orders"]}
+    shown = {o["number"]: o["known"]["unknown"] for n in ("#1", "#2") for o in explain.overview(lab.ctx, n)["orders"]}
     assert shown["#1"] == ["whether shop and carriers still agree: that waits since 2026-11-02 14:40Z"]
     assert shown["#2"] == ["whether shop and carriers agree: nobody compared them yet"]
 
 
 def test_a_scheduler_that_was_not_heard_of_is_told(lab: Lab) -> None:
-    heal.beat(lab.world, database_now_of(lab))
+    maintenance.heartbeat(lab.ctx, database_now_of(lab))
     assert unknown(lab) == []
     lab.change(t.heartbeats.update().values(at=database_now_of(lab) - 20 * MINUTES))
-    (gap,) = knowledge(lab.world).gaps
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.what, gap.where) == ("nobody_works", "worker")
 
 
@@ -189,46 +191,44 @@ def test_a_scheduler_that_was_not_heard_of_is_told(lab: Lab) -> None:
 
 
 def test_parcels_that_ought_to_have_been_asked_about_are_told_with_the_reason(lab: Lab) -> None:
-    lab.change(
-        t.trackings.update().where(t.trackings.c.account == "ups").values(next_poll_at=lab.clock() - 20 * MINUTES)
-    )
-    (gap,) = knowledge(lab.world).gaps
+    lab.change(t.watches.update().where(t.watches.c.account == "ups").values(next_poll_at=lab.clock() - 20 * MINUTES))
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.what, gap.where, gap.count, gap.of) == ("parcels_overdue", "ups", 1, "parcels")
     assert (gap.since, gap.why) == (lab.clock() - 20 * MINUTES, "they are overdue to be asked about")
-    assert knowledge(lab.world).unknown == 1
+    assert knowledge(lab.ctx).unknown == 1
     assert unknown(lab, "shop") == unknown(lab)
-    told = explain.overview(lab.world, "#2")["orders"][0]["known"]["unknown"]
+    told = explain.overview(lab.ctx, "#2")["orders"][0]["known"]["unknown"]
     assert told == [f"ups {UPS}: it is overdue to be asked about since 2026-11-02 14:40Z"]
     for change, why in (
         ({"budget_left": 0}, "the account's budget is spent"),
         ({"failing_since": START, "failing_why": "HTTP 503"}, "the carrier does not answer (HTTP 503)"),
-        ({"parked_reason": "401"}, "the carrier refuses our credentials (401)"),
+        ({"suspended_reason": "401"}, "the carrier refuses our credentials (401)"),
     ):
         lab.change(account("ups", **change))
-        assert knowledge(lab.world).gaps[0].why == why
+        assert knowledge(lab.ctx).gaps[0].why == why
     lab.change(t.accounts.update().where(t.accounts.c.name == "ups").values(name="gone"))
-    lab.change(t.trackings.update().where(t.trackings.c.account == "ups").values(account="gone"))
-    assert knowledge(lab.world).gaps[0].why == "the account is not in the configuration"
+    lab.change(t.watches.update().where(t.watches.c.account == "ups").values(account="gone"))
+    assert knowledge(lab.ctx).gaps[0].why == "the account is not in the configuration"
 
 
 def test_polls_that_fail_keep_since_when_they_are_due(lab: Lab) -> None:
-    due = lab.one(t.trackings, t.trackings.c.account == "ups").next_poll_at
+    due = lab.one(t.watches, t.watches.c.account == "ups").next_poll_at
     lab.ups.faults.left["error"] = 1_000
     lab.clock.move_to(due + MINUTES)
     for _ in range(4):
         lab.work()
         lab.rested()
         lab.clock.move_to(lab.clock() + 10 * MINUTES)
-    watch = lab.one(t.trackings, t.trackings.c.account == "ups")
+    watch = lab.one(t.watches, t.watches.c.account == "ups")
     assert watch.overdue_since == due
-    gap = next(gap for gap in knowledge(lab.world).gaps if gap.what == "parcels_overdue")
+    gap = next(gap for gap in knowledge(lab.ctx).gaps if gap.what == "parcels_overdue")
     assert (gap.count, gap.since) == (1, due)
     lab.ups.faults.left["error"] = 0
-    lab.change(t.trackings.update().values(next_poll_at=lab.clock()))
+    lab.change(t.watches.update().values(next_poll_at=lab.clock()))
     lab.rested()
     lab.work()
-    assert lab.one(t.trackings, t.trackings.c.account == "ups").overdue_since is None
-    assert not [gap for gap in knowledge(lab.world).gaps if gap.what == "parcels_overdue"]
+    assert lab.one(t.watches, t.watches.c.account == "ups").overdue_since is None
+    assert not [gap for gap in knowledge(lab.ctx).gaps if gap.what == "parcels_overdue"]
 
 
 def test_parcels_of_a_spent_budget_are_overdue_since_they_were_due(make_lab: Any) -> None:
@@ -237,31 +237,31 @@ def test_parcels_of_a_spent_budget_are_overdue_since_they_were_due(make_lab: Any
     lab.work()
     lab.order("#1", UPS, company="UPS")
     lab.order("#2", "1ZR589400357568494", company="UPS")
-    config = lab.world.config
+    config = lab.ctx.config
     from dataclasses import replace
 
     from tracker.config.model import Budget
 
     spent = replace(config.accounts["ups"], budget=Budget(calls=1, per="24h"))
-    lab.world.config = replace(config, accounts={**config.accounts, "ups": spent})
+    lab.ctx.config = replace(config, accounts={**config.accounts, "ups": spent})
     lab.work()
     lab.clock.move_to(START + 1 * H)
     lab.change(account("shop", next_sweep_at=lab.clock() + H))
 
-    (gap,) = knowledge(lab.world).gaps
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.what, gap.count, gap.since) == ("parcels_overdue", 1, START)
     assert (gap.why, gap.until) == ("the account's budget is spent", "a larger `budget:`, or its next turn")
-    assert knowledge(lab.world).unknown == 1
+    assert knowledge(lab.ctx).unknown == 1
 
 
 def test_parcels_that_a_carrier_wants_no_more_questions_about(lab: Lab) -> None:
-    mine = t.trackings.c.account == "ups"
-    lab.change(t.trackings.update().where(mine).values(tracking_state="invalid_number", next_poll_at=None))
-    (gap,) = knowledge(lab.world).gaps
+    mine = t.watches.c.account == "ups"
+    lab.change(t.watches.update().where(mine).values(tracking_state="invalid_number", next_poll_at=None))
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.what, gap.where, gap.count) == ("parcels_given_up", "ups", 1)
     assert gap.why == "the carrier says invalid_number: nobody asks any more"
-    assert knowledge(lab.world).unknown == 1
-    told = explain.overview(lab.world, "#2")["orders"][0]["known"]["unknown"]
+    assert knowledge(lab.ctx).unknown == 1
+    told = explain.overview(lab.ctx, "#2")["orders"][0]["known"]["unknown"]
     assert told == [f"ups {UPS}: nobody asks about it (ups: invalid_number)"]
     lab.change(t.fulfilment_shipments.delete())  # the number was replaced in the shop
     assert unknown(lab) == []
@@ -273,12 +273,12 @@ def test_parcels_that_no_account_covers_are_told_with_what_would_cover_them(lab:
         .where(t.fulfilment_shipments.c.fulfilment_id == 1)
         .values(unwatched="shop/hermes")
     )
-    (gap,) = knowledge(lab.world).gaps
+    (gap,) = knowledge(lab.ctx).gaps
 
     assert (gap.what, gap.where, gap.count, gap.of) == ("carrier_not_covered", "shop", 1, "parcels")
     assert gap.why == "no account covers hermes: they are watched by nobody"
     assert "add an account that uses easypost" in gap.until
-    assert knowledge(lab.world).unknown == 1
+    assert knowledge(lab.ctx).unknown == 1
     assert unknown(lab, "kart") == []
 
 
@@ -290,9 +290,9 @@ def test_findings_that_say_that_something_is_not_known_are_gaps_until_they_are_c
     ) -> tuple[int | None, Finding]:
         return order_id, Finding(kind, subject, Severity.WARNING, Act.ACT, evidence, START)
 
-    with lab.world.store.write() as connection:
+    with lab.ctx.store.write() as connection:
         tell.open_findings(
-            lab.world, connection,
+            lab.ctx, connection,
             [
                 found(FindingKind.ORDER_UNREADABLE, "shop/#1", order.id),
                 found(FindingKind.UNMAPPED_CODE, "shop/#1/ups/1", order.id),
@@ -304,11 +304,11 @@ def test_findings_that_say_that_something_is_not_known_are_gaps_until_they_are_c
         ("order_unreadable", "findings", 1, "orders"),
         ("unmapped_code", "findings", 1, "parcels"),
     ]  # fmt: skip
-    assert knowledge(lab.world).unknown == 1
-    told = explain.overview(lab.world, "#1")["orders"][0]["known"]["unknown"]
+    assert knowledge(lab.ctx).unknown == 1
+    told = explain.overview(lab.ctx, "#1")["orders"][0]["known"]["unknown"]
     assert "An order, or a line of it, could not be read since 2026-11-02 15:00Z" in told
     lab.change(t.findings.update().where(t.findings.c.kind != "unmapped_code").values(closed_at=lab.clock()))
-    known = knowledge(lab.world)
+    known = knowledge(lab.ctx)
     assert (known.whole, len(known.gaps)) == (True, 1)  # how the order stands is known: a scan of it says nothing
 
 
@@ -316,19 +316,19 @@ def test_findings_that_say_that_something_is_not_known_are_gaps_until_they_are_c
 
 
 def test_a_count_is_kept_and_stays_right(lab: Lab) -> None:
-    heal.look_around(lab.world)  # remembers the newest
-    lab.world.newest_order = (lab.world.newest_order[0], database_now_of(lab) - 2 * MINUTES)  # type: ignore[index]
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)  # remembers the newest
+    lab.ctx.newest_order = (lab.ctx.newest_order[0], database_now_of(lab) - 2 * MINUTES)  # type: ignore[index]
+    maintenance.run_monitors(lab.ctx)
     shop = lab.one(t.accounts, t.accounts.c.name == "shop")
     assert (shop.orders_counted, shop.orders_counted_to) == (2, max(row.id for row in lab.rows(t.orders)))
     lab.order("#3")
     lab.work()
-    heal.look_around(lab.world)  # not within the minute
-    assert knowledge(lab.world).orders == 3
-    lab.world.newest_order = (shop.orders_counted_to, database_now_of(lab) - 2 * MINUTES)
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)  # not within the minute
+    assert knowledge(lab.ctx).orders == 3
+    lab.ctx.newest_order = (shop.orders_counted_to, database_now_of(lab) - 2 * MINUTES)
+    maintenance.run_monitors(lab.ctx)
     assert lab.one(t.accounts, t.accounts.c.name == "shop").orders_counted == 2
-    assert knowledge(lab.world).orders == 3
+    assert knowledge(lab.ctx).orders == 3
 
 
 def test_many_are_said_as_many() -> None:
@@ -336,4 +336,4 @@ def test_many_are_said_as_many() -> None:
 
 
 def test_health_checks_ask_without_counting(lab: Lab) -> None:
-    assert gaps(lab.world) == []
+    assert gaps(lab.ctx) == []

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from tests.lab import START, UPS, H, Lab
-from tracker.pipeline import heal, ledger
+from tracker.pipeline import drifts
 from tracker.store import tables as t
+from tracker.upkeep import maintenance
 
 MINUTES = timedelta(minutes=1)
 
@@ -24,7 +25,7 @@ def kart(make_lab: Any, preset: str = "mirror", numbers: tuple[str, ...] = (UPS,
 
 
 def differences(lab: Lab, **more: Any) -> list[tuple[str, str, str]]:
-    return [(row["drift"], row["shop"], row["carrier"]) for row in ledger.rows(lab.world, **more)]
+    return [(row["drift"], row["shop"], row["carrier"]) for row in drifts.rows(lab.ctx, **more)]
 
 
 def test_a_difference_becomes_a_row_once_it_is_older_than_a_write_takes(make_lab: Any) -> None:
@@ -75,13 +76,13 @@ def test_where_the_shop_says_more_the_carrier_is_asked_at_once(make_lab: Any) ->
     lab.later(7)
     lab.clock.move_to(lab.clock() + H)
     lab.scan(lab.ups, UPS, "D", "011")
-    before = lab.one(t.trackings)
+    before = lab.one(t.watches)
     assert before.next_poll_at > lab.clock()
     lab.rest.set("#7121", "seller", status="Delivered")
     lab.work()
 
     assert lab.parcel(UPS).status == "delivered"
-    assert lab.one(t.trackings).checked_at == lab.clock()
+    assert lab.one(t.watches).checked_at == lab.clock()
     assert lab.one(t.orders).drift == ""
 
 
@@ -92,11 +93,11 @@ def test_rows_come_newest_first_in_pages_by_store_and_kind(make_lab: Any) -> Non
         lab.scan(lab.ups, number, "I", "038")
     lab.later(7)
     lab.later(1)
-    first, second = ledger.rows(lab.world)
+    first, second = drifts.rows(lab.ctx)
 
     assert first["id"] > second["id"]
-    assert ledger.rows(lab.world, limit=1) == [first]
-    assert ledger.rows(lab.world, after=first["id"]) == [second]
+    assert drifts.rows(lab.ctx, limit=1) == [first]
+    assert drifts.rows(lab.ctx, after=first["id"]) == [second]
     assert differences(lab, store="shop") == differences(lab, kind="shop_ahead") == []
     assert len(differences(lab, store="kart", kind="shop_behind")) == 2
 
@@ -108,11 +109,11 @@ def test_orders_that_a_version_before_read_are_compared_after_an_upgrade(make_la
     lab.later(1)
     lab.change(t.drifts.delete())
     lab.change(t.orders.update().values(drift=None, drift_at=None, reconcile_at=None))
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     lab.work()
     lab.later(0.5)
 
     assert differences(lab) == [("shop_behind", "processing", "picked_up")]
     lab.change(t.orders.update().values(drift=None, reconcile_at=None, store="old"))  # of a store that we have no more
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert lab.one(t.orders).reconcile_at is None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.lab import UPS, USPS, detail, shipped, tracker_body
-from tracker.pipeline import heal, replay
 from tracker.store import tables as t
+from tracker.upkeep import maintenance, replay
 
 
 def test_a_parcel_without_an_order_is_kept_apart_and_never_polled(make_lab) -> None:
@@ -19,7 +19,7 @@ def test_a_parcel_without_an_order_is_kept_apart_and_never_polled(make_lab) -> N
     assert lab.writes() == []
 
     lab.later(24 * 50)
-    assert heal.prune(lab.world)["unmatched"] == 1
+    assert maintenance.prune(lab.ctx)["unmatched"] == 1
     assert lab.rows(t.shipments) == []
 
 
@@ -68,7 +68,7 @@ def test_a_parcel_taken_long_after_the_end_is_another_journey(make_lab) -> None:
 def test_an_unidentified_number_takes_the_carrier_of_its_first_scan(make_lab) -> None:
     lab = shipped(make_lab, "ABCD1234", company="Some Courier")
     assert lab.parcel("ABCD1234").carrier.startswith("unidentified:shop/")
-    assert lab.one(t.trackings).account == "easypost"  # only an aggregator can look it up
+    assert lab.one(t.watches).account == "easypost"  # only an aggregator can look it up
 
     lab.post_raw(
         "easypost", tracker_body("ABCD1234", detail("in_transit", "2026-11-02T08:00:00Z"), carrier="LaserShip")
@@ -108,7 +108,7 @@ def test_a_changed_number_leaves_the_old_parcel_behind(make_lab) -> None:
     lab.shop.retrack("#1001", [{"company": "UPS", "number": UPS}])
     lab.work()
 
-    assert {row.account for row in lab.rows(t.trackings)} == {"easypost", "ups"}
+    assert {row.account for row in lab.rows(t.watches)} == {"easypost", "ups"}
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.scan(lab.ups, UPS, "I", "021")
     lab.later(7)
@@ -122,7 +122,7 @@ def test_a_remap_beside_news_of_the_same_parcel_sees_one_parcel(make_lab) -> Non
     lab.work()
     assert lab.parcel("ABCD1234").carrier.startswith("unidentified:")
 
-    assert replay.remap(lab.world, "easypost", write=True) == 1
+    assert replay.remap(lab.ctx, "easypost", write=True) == 1
     lab.post_raw("easypost", tracker_body("ABCD1234", first, carrier="LaserShip"))
     lab.work()
 

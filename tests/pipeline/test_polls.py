@@ -13,7 +13,7 @@ from tracker.store import tables as t
 def test_a_number_nobody_knows_yet_is_asked_again_and_never_an_exception(make_lab) -> None:
     lab = shipped(make_lab, DHL, company="DHL")
 
-    row = lab.one(t.trackings)
+    row = lab.one(t.watches)
     assert row.tracking_state == "not_found"
     assert row.next_poll_at > lab.clock()
     assert row.failures == 0
@@ -26,7 +26,7 @@ def test_an_answer_that_says_nothing_new_stores_nothing_but_counts_as_checked(ma
     polls = len(lab.rows(t.inbox, t.inbox.c.kind == "poll"))
     lab.later(5)
 
-    row = lab.one(t.trackings)
+    row = lab.one(t.watches)
     assert len(lab.rows(t.inbox, t.inbox.c.kind == "poll")) == polls
     assert row.checked_at == lab.clock()
 
@@ -36,11 +36,11 @@ def test_a_failing_carrier_backs_off_and_comes_back(make_lab) -> None:
     lab.scan(lab.dhl, DHL, "transit", "AE")
     lab.dhl.faults.left["error"] = 3  # all tries within one request
     lab.later(4)
-    assert lab.one(t.trackings).failures == 1
+    assert lab.one(t.watches).failures == 1
     lab.rested()
     lab.later(1)
 
-    assert lab.one(t.trackings).failures == 0
+    assert lab.one(t.watches).failures == 0
     assert lab.parcel(DHL).status == "picked_up"
 
 
@@ -57,8 +57,8 @@ def test_garbage_from_a_carrier_is_stored_as_dead_and_asked_again(make_lab) -> N
 
 def test_a_budget_is_never_overdrawn(make_lab) -> None:
     lab = make_lab()
-    account = changed(lab.world.config.accounts["dhl"], budget=Budget(calls=3, per=timedelta(days=1)))
-    lab.world.config = changed(lab.world.config, accounts={**lab.world.config.accounts, "dhl": account})
+    account = changed(lab.ctx.config.accounts["dhl"], budget=Budget(calls=3, per=timedelta(days=1)))
+    lab.ctx.config = changed(lab.ctx.config, accounts={**lab.ctx.config.accounts, "dhl": account})
     lab.work()
     lab.order("#1001", *(f"0034043416109404255{i}" for i in range(6)), company="DHL")
     lab.work()
@@ -73,12 +73,12 @@ def test_a_budget_is_never_overdrawn(make_lab) -> None:
 
 def test_a_subscription_is_renewed_before_it_ends(make_lab) -> None:
     lab = shipped(make_lab, UPS, company="UPS")
-    first = lab.one(t.trackings)
+    first = lab.one(t.watches)
     assert first.register_at == first.registered_until - timedelta(days=1)
     lab.clock.move_to(first.register_at)
     lab.work("poll")
 
-    assert lab.one(t.trackings).registered_at == lab.clock()
+    assert lab.one(t.watches).registered_at == lab.clock()
 
 
 def test_a_number_that_a_carrier_will_not_watch_is_a_finding_and_is_polled(make_lab) -> None:
@@ -88,7 +88,7 @@ def test_a_number_that_a_carrier_will_not_watch_is_a_finding_and_is_polled(make_
     lab.order("#1001", UPS, company="UPS")
     lab.work()
 
-    row = lab.one(t.trackings)
+    row = lab.one(t.watches)
     assert row.rejected_reason
     assert row.register_at is None
     assert row.next_poll_at is not None
@@ -101,12 +101,12 @@ def test_a_failed_registration_is_tried_again(make_lab) -> None:
     lab.ups.faults.left["error"] = 9
     lab.order("#1001", UPS, company="UPS")
     lab.work()
-    assert lab.one(t.trackings).registered_at is None
+    assert lab.one(t.watches).registered_at is None
     lab.ups.faults.left["error"] = 0
     lab.rested()
     lab.later(1)
 
-    assert lab.one(t.trackings).registered_at is not None
+    assert lab.one(t.watches).registered_at is not None
 
 
 def test_the_push_handshake_of_dhl_is_answered(make_lab) -> None:
@@ -128,7 +128,7 @@ def test_F23_a_carrier_that_is_down_takes_nobodys_turn(make_lab) -> None:
     lab = make_lab()
     lab.order("#1001", *[f"94001000000000000000{i:02}" for i in range(20)])
     lab.order("#1002", UPS, company="UPS")
-    lab.work("inbox", "reconcile")
+    lab.work("ingest", "decide")
     lab.work()
     lab.scan(lab.ups, UPS, "I", "005")
     lab.easypost.calls.clear()

@@ -254,9 +254,9 @@ def test_rows_are_put_and_changed_whole_whatever_they_hold(ordered: Connection) 
 
 
 def test_a_naive_moment_never_reaches_the_database(ordered: Connection) -> None:
-    row = {"account": "a", "ref": "1", "hinted_at": datetime(2026, 11, 2), "due_at": START, "attempts": 0}
+    row = {"account": "a", "ref": "1", "noticed_at": datetime(2026, 11, 2), "due_at": START, "attempts": 0}
     with pytest.raises((TypeError, sa.exc.StatementError), match=r"naive moment|not JSON serializable: datetime"):
-        queries.put(ordered, t.rereads, [row])
+        queries.put(ordered, t.change_notices, [row])
 
 
 # accounts, hints, findings, counts
@@ -277,17 +277,17 @@ def test_an_account_rests_for_the_longest_time_that_somebody_asked(connection: C
 
 def test_a_parked_account_says_why(connection: Connection) -> None:
     account(connection, "a", "b")
-    queries.park(connection, "a", "r" * 400)
-    assert [row["parked_reason"] for row in all_of(connection, t.accounts)] == ["r" * 300, None]
+    queries.suspend(connection, "a", "r" * 400)
+    assert [row["suspended_reason"] for row in all_of(connection, t.accounts)] == ["r" * 300, None]
 
 
 def test_hints_of_one_order_are_one_and_the_newest_says_when(connection: Connection) -> None:
-    queries.hint(connection, "shop", ["2", "1", "2"], START)
-    connection.execute(t.rereads.update().values(due_at=START + 24 * H, attempts=3))
-    queries.hint(connection, "shop", ["1"], START + H)
-    queries.hint(connection, "kart", ["1"], START)
-    queries.hint(connection, "kart", [], START)
-    assert [(r["account"], r["ref"], r["hinted_at"], r["due_at"], r["attempts"]) for r in all_of(connection, t.rereads)] == [
+    queries.note_changes(connection, "shop", ["2", "1", "2"], START)
+    connection.execute(t.change_notices.update().values(due_at=START + 24 * H, attempts=3))
+    queries.note_changes(connection, "shop", ["1"], START + H)
+    queries.note_changes(connection, "kart", ["1"], START)
+    queries.note_changes(connection, "kart", [], START)
+    assert [(r["account"], r["ref"], r["noticed_at"], r["due_at"], r["attempts"]) for r in all_of(connection, t.change_notices)] == [
         ("shop", "1", START + H, START + H, 3), ("shop", "2", START, START + 24 * H, 3), ("kart", "1", START, START, 0),
     ]  # fmt: skip
 
@@ -416,7 +416,7 @@ def test_an_outage_is_answered_by_what_was_told_within_a_day_after_it(connection
 
 
 def test_what_waits_and_what_died_is_counted(ordered: Connection) -> None:
-    assert queries.counts(ordered) == {"rereads": 0, "findings_open": 0}
+    assert queries.counts(ordered) == {"change_notices": 0, "findings_open": 0}
     now = put(ordered, "a", "b", "c", "d")
     queries.end(ordered, t.inbox, [1], "done", now)
     queries.end(ordered, t.inbox, [2], "dead", now, "bad")
@@ -426,11 +426,11 @@ def test_what_waits_and_what_died_is_counted(ordered: Connection) -> None:
     }  # fmt: skip
     states = ("pending", "dead", "dead", "sent", "refused")
     ordered.execute(t.outbox.insert(), [{**values, "key": f"{i}", "state": state} for i, state in enumerate(states)])
-    queries.hint(ordered, "shop", ["1"], START)
+    queries.note_changes(ordered, "shop", ["1"], START)
     opened(ordered, LOST, replace(LOST, subject="shop/order/#2"))
     queries.close_findings(ordered, t.findings.c.subject == LOST.subject, START, "reconcile")
     assert queries.counts(ordered) == {
-        "inbox_pending": 2, "inbox_dead": 1, "outbox_pending": 1, "outbox_dead": 2, "rereads": 1, "findings_open": 1,
+        "inbox_pending": 2, "inbox_dead": 1, "outbox_pending": 1, "outbox_dead": 2, "change_notices": 1, "findings_open": 1,
     }  # fmt: skip
 
 

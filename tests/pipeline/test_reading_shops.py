@@ -34,9 +34,9 @@ def test_orders_that_change_while_a_sweep_reads_hide_no_other(make_lab, store: s
             shop.place(f"#{i}", lab.clock(), "PAID")
         else:
             shop.place(f"#{i}", lab.clock(), status="new")
-    account = lab.world.config.accounts[store]
+    account = lab.ctx.config.accounts[store]
     seen: set[str] = set()
-    for page in account.source.fetch(lab.world.client(account), Since("2026-11-02T07:00:00+00:00|")):
+    for page in account.source.fetch(lab.ctx.client(account), Since("2026-11-02T07:00:00+00:00|")):
         seen |= {item.number for item in account.source.normalize(Payload(store, "sweep", page.parts, lab.clock(), {}))}
         lab.clock.move_to(lab.clock() + timedelta(seconds=1))
         for i in range(3):
@@ -71,9 +71,9 @@ def test_a_read_asked_before_what_we_know_changes_nothing_and_is_asked_again(mak
             "shop", "read", [stale], lab.clock(), START, asked_at=order.read_at - timedelta(seconds=5)
         )
         queries.store_payloads(connection, [row])
-    lab.work("inbox")
+    lab.work("ingest")
 
     assert lab.one(t.orders).status == "shipped"
-    assert len(lab.rows(t.rereads)) == 1
+    assert len(lab.rows(t.change_notices)) == 1
     lab.work()
-    assert lab.rows(t.rereads) == []
+    assert lab.rows(t.change_notices) == []

@@ -36,16 +36,16 @@ def test_an_order_that_cannot_be_decided_gets_a_finding_and_holds_back_nobody(ma
 def test_an_order_that_cannot_be_decided_or_kept_holds_back_no_other(payloads: Payloads, monkeypatch: Any) -> None:
     lab = payloads.lab
     payloads.put("kart", *(an_order(f"R{i}") for i in range(5)), kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     keep = decide.keep
 
-    def broken(world: Any, connection: Any, decided: Any, *more: Any) -> None:
+    def broken(ctx: Any, connection: Any, decided: Any, *more: Any) -> None:
         if any(one.row.number == "#R2" for one in decided):
             connection.execute(sa.text("SELECT nothing FROM nowhere"))  # a transaction of PostgreSQL is lost by it
-        keep(world, connection, decided, *more)
+        keep(ctx, connection, decided, *more)
 
     monkeypatch.setattr(decide, "keep", broken)
-    assert decide.run(lab.world) == 5
+    assert decide.run(lab.ctx) == 5
 
     assert {row.order_id for row in lab.rows(t.decisions)} == {
         row.id for row in lab.rows(t.orders, t.orders.c.number != "#R2")
@@ -57,16 +57,16 @@ def test_an_order_that_cannot_be_decided_or_kept_holds_back_no_other(payloads: P
 
     monkeypatch.undo()
     lab.clock.move_to(odd.reconcile_at)
-    lab.work("reconcile")
+    lab.work("decide")
     assert payloads.findings("reconcile_failed") == [], "what is decided at last closes it"
 
 
 def test_an_order_whose_stored_facts_cannot_be_read_holds_back_no_other(payloads: Payloads) -> None:
     lab = payloads.lab
     payloads.put("kart", an_order("R1"), an_order("R2"), kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     lab.change(t.orders.update().where(t.orders.c.ref == "R1").values(facts={"of": "a newer version"}))
-    assert decide.run(lab.world) == 2
+    assert decide.run(lab.ctx) == 2
 
     assert len(lab.rows(t.decisions)) == 1
     assert [row.evidence["order"] for row in payloads.findings("reconcile_failed")] == ["#R1"]
@@ -80,5 +80,5 @@ def test_a_database_that_is_away_while_orders_are_decided_is_no_fault_of_theirs(
 
     monkeypatch.setattr(decide, "_decide", away)
     with pytest.raises(RuntimeError, match="away"):
-        decide.run(payloads.lab.world)  # none is due: it was not an order
+        decide.run(payloads.lab.ctx)  # none is due: it was not an order
     assert payloads.findings("reconcile_failed") == []

@@ -8,25 +8,27 @@ from typing import Any
 from tests.lab import START, UPS, USPS
 from tests.pipeline.payloads import DAY, ESTIMATE, OF_PIECES, Payloads, a_report, an_order
 from tracker.domain.facts import Unread
-from tracker.pipeline import heal, ops, replay, unread
+from tracker.pipeline import unread
 from tracker.store import tables as t
+from tracker.support import lists
+from tracker.upkeep import maintenance, replay
 
 
 def test_what_was_not_read_stays_with_its_payload_and_is_listed(payloads: Payloads) -> None:
     here = payloads.put("ups", a_report(UPS), ESTIMATE)
     whole = payloads.put("ups", a_report("1ZR589390357567122"))
-    payloads.lab.work("inbox")
+    payloads.lab.work("ingest")
 
     assert (payloads.row(here).state, payloads.row(here).reason) == ("done", "partly: 1 could not be read")
     assert payloads.row(whole).reason is None
     assert payloads.row(here).unread == [["$.results[0].estimate", "is no date: 'Pending'", UPS]]
     assert payloads.row(whole).unread is None
-    (listed,) = ops.list_inbox(payloads.lab.world, partly=True)
+    (listed,) = lists.list_inbox(payloads.lab.ctx, partly=True)
     assert (listed["id"], listed["unread"]) == (
         here, [{"path": "$.results[0].estimate", "problem": "is no date: 'Pending'", "subject": UPS}],
     )  # fmt: skip
-    assert ops.list_inbox(payloads.lab.world, partly=True, account="dhl") == []
-    assert ops.list_inbox(payloads.lab.world, partly=True, account="ups", state="done", after=here + 1) == [listed]
+    assert lists.list_inbox(payloads.lab.ctx, partly=True, account="dhl") == []
+    assert lists.list_inbox(payloads.lab.ctx, partly=True, account="ups", state="done", after=here + 1) == [listed]
     assert payloads.findings(*OF_PIECES) == [], "a detail of what was told is counted and listed"
 
 
@@ -41,7 +43,7 @@ def test_of_many_pieces_some_are_kept_one_of_each_path_and_the_rest_is_a_number(
 
 def test_how_many_pieces_are_not_kept_is_said(payloads: Payloads) -> None:
     here = payloads.put("ups", a_report(UPS), *(Unread(f"$.scans[{i}]", "bad", UPS) for i in range(70)))
-    payloads.lab.work("inbox")
+    payloads.lab.work("ingest")
 
     assert payloads.row(here).unread[50:] == [["...", "and 20 more", ""]]
     assert payloads.lab.daemon.metrics.total("tracker_unread_total") == 70
@@ -51,7 +53,7 @@ def test_how_many_pieces_are_not_kept_is_said(payloads: Payloads) -> None:
 
 def test_a_piece_that_no_database_takes_is_kept_as_text(payloads: Payloads) -> None:
     here = payloads.put("ups", a_report(UPS), Unread("$.a\0", "is \ud800 no date" + "x" * 500, "N\0"))
-    payloads.lab.work("inbox")
+    payloads.lab.work("ingest")
 
     ((where, problem, subject),) = payloads.row(here).unread
     assert (where, subject) == ("$.a\N{REPLACEMENT CHARACTER}", "N\N{REPLACEMENT CHARACTER}")
@@ -62,13 +64,13 @@ def test_a_payload_that_says_nothing_but_what_could_not_be_read_is_dead_and_its_
     payloads: Payloads,
 ) -> None:
     here = payloads.put("ups", Unread("$.results[0].number", "is missing"))
-    payloads.lab.work("inbox")
+    payloads.lab.work("ingest")
 
     assert (payloads.row(here).state, payloads.row(here).reason) == ("dead", "unread: $.results[0].number: is missing")
     assert payloads.row(here).unread is not None
     (finding,) = payloads.findings("parcel_unreadable", "payload_dead")
     assert (finding.kind, finding.subject) == ("parcel_unreadable", "account/ups/$.results[].number")
-    heal.look_around(payloads.lab.world)
+    maintenance.run_monitors(payloads.lab.ctx)
     assert len(payloads.findings("parcel_unreadable", "payload_dead")) == 1, "one fact, one finding"
 
 
@@ -77,13 +79,13 @@ def test_a_mended_parser_reads_again_what_was_partly_read_and_clears_what_it_ope
     here = payloads.put("ups", a_report(UPS), Unread("$.results[1].number", "odd", "1ZR589390357567122"))
     dead = payloads.put("ups", Unread("$.results[0]", "odd", "1ZR589390357567123"))
     other = payloads.put("easypost", Unread("$.x", "odd", USPS))
-    lab.work("inbox")
+    lab.work("ingest")
     assert len(payloads.findings("parcel_unreadable")) == 3
 
     payloads.mend(here, a_report(UPS), a_report("1ZR589390357567122"))
     payloads.mend(dead, a_report("1ZR589390357567123"))
-    assert replay.replay(lab.world, partly=True, account="ups") == 2
-    lab.work("inbox")
+    assert replay.replay(lab.ctx, partly=True, account="ups") == 2
+    lab.work("ingest")
 
     assert [payloads.row(i).state for i in (here, dead, other)] == ["done", "done", "dead"]
     assert [payloads.row(i).unread for i in (here, dead)] == [None, None]
@@ -96,9 +98,9 @@ def test_a_mended_parser_reads_again_what_was_partly_read_and_clears_what_it_ope
 def test_what_is_still_not_read_after_a_replay_is_counted_once(payloads: Payloads) -> None:
     lab = payloads.lab
     payloads.put("ups", a_report(UPS), ESTIMATE)
-    lab.work("inbox")
-    replay.replay(lab.world, partly=True)
-    lab.work("inbox")
+    lab.work("ingest")
+    replay.replay(lab.ctx, partly=True)
+    lab.work("ingest")
 
     assert [row.count for row in lab.rows(t.unread_paths)] == [1]
     assert [row.payloads for row in lab.rows(t.account_days, t.account_days.c.account == "ups")] == [1]
@@ -111,11 +113,11 @@ def test_what_concerns_no_order_and_no_parcel_is_listed_and_told_to_nobody(paylo
     beside = payloads.put(
         "kart", an_order("R1"), Unread("$.checkouts[0].ref", "is missing", lacks="nothing"), kind="sweep"
     )
-    lab.work("inbox")
+    lab.work("ingest")
 
     assert (payloads.row(alone).state, payloads.row(alone).reason) == ("ignored", "$.type: a hook of another kind")
     assert payloads.row(beside).state == "done"
-    assert len(ops.list_inbox(lab.world, partly=True)) == 2
+    assert len(lists.list_inbox(lab.ctx, partly=True)) == 2
     assert payloads.findings(*OF_PIECES, "payload_dead") == []
 
 
@@ -142,7 +144,7 @@ def test_a_path_that_is_new_and_frequent_is_an_answer_that_changed_its_shape(pay
         counted(lab, "$.a[].b", count, of, account=f"a{i}")
         if earlier is not None:
             counted(lab, "$.a[].b", 5, 100_000, START - earlier * DAY, account=f"a{i}")
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
 
     found = {row.subject: row for row in payloads.findings("answer_changed_shape")}
     wanted = {f"account/a{i}/$.a[].b": began for i, (*_, began) in enumerate(cases) if began is not None}
@@ -157,25 +159,25 @@ def test_a_changed_shape_is_told_once_stays_dismissed_and_ends_when_it_does_not_
 ) -> None:
     lab = payloads.lab
     counted(lab, "$.a", 50, 1000)
-    heal.look_around(lab.world)
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
+    maintenance.run_monitors(lab.ctx)
     (finding,) = payloads.findings("answer_changed_shape")
     assert finding.evidence["share"] == "5% of the payloads of 2026-11-02"
 
     lab.change(t.unread_paths.update().values(count=500))
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     (finding,) = payloads.findings("answer_changed_shape")
     assert finding.evidence["share"].startswith("50%")
-    ops.close(lab.world, [finding.id], by="ann", reason="known")
+    lists.close(lab.ctx, [finding.id], by="ann", reason="known")
     lab.change(t.unread_paths.update().values(count=700))
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert payloads.findings("answer_changed_shape") == []
 
     counted(lab, "$.other", 50, 1000, account="dhl")
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert len(payloads.findings("answer_changed_shape")) == 1
     lab.clock.move_to(START + 2 * DAY)
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert payloads.findings("answer_changed_shape") == []
     assert lab.rows(t.findings)[-1].closed_reason == "it did not stand for a day"
 
@@ -184,24 +186,24 @@ def test_a_changed_shape_found_in_life_ends_with_the_replay_that_reads_it(payloa
     lab = payloads.lab
     numbers = [f"1ZR58939035756{i:04}" for i in range(20)]
     rows = [payloads.put("ups", a_report(n), Unread("$.eta", "is no date", n)) for n in numbers]
-    lab.work("inbox")
-    heal.look_around(lab.world)
+    lab.work("ingest")
+    maintenance.run_monitors(lab.ctx)
     (finding,) = payloads.findings("answer_changed_shape")
     assert finding.evidence["share"] == "100% of the payloads of 2026-11-02"
 
     for number, row in zip(numbers, rows, strict=True):
         payloads.mend(row, a_report(number))
-    assert replay.replay(lab.world, partly=True) == 20
-    lab.work("inbox")
+    assert replay.replay(lab.ctx, partly=True) == 20
+    lab.work("ingest")
     assert lab.rows(t.unread_paths) == []
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert payloads.findings("answer_changed_shape") == []
 
 
 def test_a_payload_of_yesterday_counts_for_yesterday_and_old_days_are_dropped(payloads: Payloads) -> None:
     lab = payloads.lab
     payloads.put("ups", a_report(UPS), ESTIMATE, at=START - DAY)
-    lab.work("inbox")
+    lab.work("ingest")
     (path,) = lab.rows(t.unread_paths)
     assert (path.day, path.count, path.problem) == ("2026-11-01", 1, "is no date: 'Pending'")
     assert [(r.day, r.payloads) for r in lab.rows(t.account_days, t.account_days.c.account == "ups")] == [
@@ -209,17 +211,17 @@ def test_a_payload_of_yesterday_counts_for_yesterday_and_old_days_are_dropped(pa
     ]
 
     lab.clock.move_to(START + 29 * DAY)
-    heal.prune(lab.world)
+    maintenance.prune(lab.ctx)
     assert len(lab.rows(t.unread_paths)) == 1
     lab.clock.move_to(START + 30 * DAY)
-    heal.prune(lab.world)
+    maintenance.prune(lab.ctx)
     assert lab.rows(t.unread_paths) == [] and lab.rows(t.account_days, t.account_days.c.account == "ups") == []
 
 
 def test_a_remap_of_ours_is_no_payload_of_an_account(payloads: Payloads) -> None:
     lab = payloads.lab
     payloads.put("ups", a_report(UPS))
-    lab.work("inbox")
-    assert replay.remap(lab.world, "ups") == 1
-    lab.work("inbox")
+    lab.work("ingest")
+    assert replay.remap(lab.ctx, "ups") == 1
+    lab.work("ingest")
     assert [r.payloads for r in lab.rows(t.account_days, t.account_days.c.account == "ups")] == [1]

@@ -7,16 +7,17 @@ from typing import Any
 
 from tests.lab import START, UPS, H
 from tests.pipeline.payloads import DAY, OF_PIECES, Payloads, a_report, an_order
-from tracker.domain.facts import Hint, Unread
-from tracker.pipeline import heal, ops, replay
+from tracker.domain.facts import ChangeNotice, Unread
 from tracker.store import tables as t
+from tracker.support import lists
+from tracker.upkeep import maintenance, replay
 
 
 def test_an_odd_order_of_a_page_is_a_finding_and_is_asked_for_alone_at_once(payloads: Payloads) -> None:
     lab = payloads.lab
     odd = Unread("$.orders[1].items[0].ref", "must be a text, is missing", "R2")
     here = payloads.put("kart", an_order("R1"), odd, an_order("R3"), kind="sweep")
-    lab.work("inbox")
+    lab.work("ingest")
 
     assert {row.ref for row in lab.rows(t.orders)} == {"R1", "R3"}
     (finding,) = payloads.findings("order_unreadable")
@@ -26,11 +27,11 @@ def test_an_odd_order_of_a_page_is_a_finding_and_is_asked_for_alone_at_once(payl
         "payload": str(here),
     }  # fmt: skip
     assert "tracker replay --partly --account kart" in finding.proposal
-    (reread,) = lab.rows(t.rereads)
+    (reread,) = lab.rows(t.change_notices)
     assert (reread.ref, reread.not_before, reread.error) == ("R2", None, "must be a text, is missing")
 
     payloads.put("kart", an_order("R2"), kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     assert payloads.findings("order_unreadable") == []
     assert lab.rows(t.findings)[-1].closed_reason == "a later answer could be read"
 
@@ -41,10 +42,10 @@ def test_an_order_that_cannot_be_read_alone_either_is_asked_for_in_growing_pause
     pauses = []
     for hours in (0, 0, 0.1, 1, 10, 100):
         lab.clock.move_to(lab.clock() + hours * H)
-        lab.change(t.rereads.delete())
+        lab.change(t.change_notices.delete())
         payloads.put("kart", alone, kind="read")
-        lab.work("inbox")
-        (reread,) = lab.rows(t.rereads)
+        lab.work("ingest")
+        (reread,) = lab.rows(t.change_notices)
         pauses.append(reread.not_before - lab.clock())
 
     minute = timedelta(minutes=1)
@@ -58,24 +59,24 @@ def test_what_is_asked_sooner_stays_so_and_a_page_that_holds_it_again_hurries_no
 
     def page() -> Any:
         payloads.put("kart", odd, an_order("R1"), kind="sweep")
-        lab.work("inbox")
-        return lab.one(t.rereads)
+        lab.work("ingest")
+        return lab.one(t.change_notices)
 
     first = page()
     assert (first.not_before, first.error) == (None, "is missing"), "at once, and in a call of its own"
     again = page()
-    assert (again.due_at, again.not_before, again.hinted_at > first.hinted_at) == (first.due_at, None, True)
+    assert (again.due_at, again.not_before, again.noticed_at > first.noticed_at) == (first.due_at, None, True)
 
-    lab.change(t.rereads.delete())
+    lab.change(t.change_notices.delete())
     minute = timedelta(minutes=1)
     assert page().not_before == lab.clock() + minute, "it was asked for alone before"
     lab.clock.move_to(START + H)
     assert page().not_before == START + minute
-    lab.change(t.rereads.update().values(not_before=START + 9 * H))
+    lab.change(t.change_notices.update().values(not_before=START + 9 * H))
     assert page().not_before == START + 3 * H
-    payloads.put("kart", Hint("R2"), kind="webhook")
-    lab.work("inbox")
-    assert lab.one(t.rereads).not_before is None, "a new word is looked for at once"
+    payloads.put("kart", ChangeNotice("R2"), kind="webhook")
+    lab.work("ingest")
+    assert lab.one(t.change_notices).not_before is None, "a new word is looked for at once"
 
 
 def test_an_unreadable_order_that_its_shop_holds_no_more_is_no_finding_any_more(payloads: Payloads) -> None:
@@ -94,21 +95,21 @@ def test_an_unreadable_order_that_its_shop_holds_no_more_is_no_finding_any_more(
     assert (
         lab.rows(t.findings, t.findings.c.kind == "order_unreadable")[-1].closed_reason == "the shop holds it no more"
     )
-    assert lab.rows(t.rereads, t.rereads.c.ref == "R2") == []
+    assert lab.rows(t.change_notices, t.change_notices.c.ref == "R2") == []
 
 
 def test_a_dismissed_order_stays_dismissed_while_the_same_piece_is_wrong_wherever_it_stands(payloads: Payloads) -> None:
     lab = payloads.lab
     payloads.put("kart", an_order("R1"), Unread("$.orders[1].items[0].ref", "is missing", "R2"), kind="sweep")
-    lab.work("inbox")
+    lab.work("ingest")
     (finding,) = payloads.findings("order_unreadable")
-    ops.close(lab.world, [finding.id], by="ann", reason="an old test order")
+    lists.close(lab.ctx, [finding.id], by="ann", reason="an old test order")
 
     payloads.put("kart", Unread("$.order.items[0].ref", "is missing", "R2"), kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     assert payloads.findings("order_unreadable") == []
     payloads.put("kart", Unread("$.order.number", "is missing", "R2"), kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     (finding,) = payloads.findings("order_unreadable")
     assert finding.evidence["path"] == "$.order.number"
 
@@ -118,14 +119,14 @@ def test_an_order_that_we_know_is_named_and_one_told_without_a_line_is_told_and_
     line = Unread("$.order.items[2]", "must be an object, is a text", "R1", "line")
     detail = Unread("$.order.tags[0]", "must be a text, is an object", "R1")
     payloads.put("kart", an_order("R1"), detail, line, kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
 
     (finding,) = payloads.findings("order_unreadable")
     order = lab.one(t.orders)
     assert (finding.order_id, finding.store, finding.evidence["order"]) == (order.id, "kart", "#R1")
     assert finding.evidence["path"] == "$.order.items[2]"
     payloads.put("kart", an_order("R1"), detail, kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     assert payloads.findings("order_unreadable") == []
 
 
@@ -133,14 +134,14 @@ def test_an_order_that_cannot_be_had_whole_is_told_until_it_can(payloads: Payloa
     lab = payloads.lab
     rest = Unread("$.order.fulfilments", "20 of 25", "R1", "rest")
     payloads.put("kart", an_order("R1"), rest, kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
 
     (finding,) = payloads.findings(*OF_PIECES)
     assert (finding.kind, finding.evidence["problem"]) == ("order_incomplete", "20 of 25")
     assert "look at the order in the shop" in finding.proposal
-    assert lab.rows(t.rereads) == []
+    assert lab.rows(t.change_notices) == []
     payloads.put("kart", an_order("R1"), kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     assert payloads.findings(*OF_PIECES) == []
 
 
@@ -149,19 +150,19 @@ def test_what_has_no_name_is_one_finding_a_path_and_ends_when_it_does_not_stand_
     for i in (1, 4):
         payloads.put("kart", an_order("R1"), Unread(f"$.orders[{i}].ref", "is missing"), kind="sweep")
     payloads.put("kart", an_order("R1"), Unread("$.orders[1].fulfilments", "20 of 25", lacks="rest"), kind="sweep")
-    lab.work("inbox")
-    heal.look_around(lab.world)
+    lab.work("ingest")
+    maintenance.run_monitors(lab.ctx)
 
     assert [row.subject for row in payloads.findings("order_unreadable")] == [
         "account/kart/$.orders[].fulfilments", "account/kart/$.orders[].ref",
     ]  # fmt: skip
     assert payloads.findings("order_unreadable")[0].evidence["order"] == "its ref could not be read"
-    assert lab.rows(t.rereads) == []
+    assert lab.rows(t.change_notices) == []
     lab.clock.move_to(START + DAY)
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert len(payloads.findings("order_unreadable")) == 2
     lab.clock.move_to(START + 2 * DAY)
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     assert payloads.findings("order_unreadable") == []
 
 
@@ -175,17 +176,17 @@ def test_a_parcel_that_a_carrier_tells_unreadably_is_found_with_its_order_and_cl
     payloads = Payloads(lab, monkeypatch)
     missed = Unread("$.results[1].scans", "must be a list, is a text", UPS.lower())
     payloads.put("ups", a_report("1ZR589390357567122"), missed, at=lab.clock() + H)
-    lab.work("inbox")
+    lab.work("ingest")
 
     (finding,) = payloads.findings("parcel_unreadable")
     order = lab.one(t.orders)
     assert (finding.subject, finding.order_id, finding.store) == (f"parcel/ups/{UPS}", order.id, "shop")
     assert (finding.evidence["parcel"], finding.evidence["order"]) == (UPS.lower(), "#1001")
     payloads.put("easypost", a_report(UPS))
-    lab.work("inbox")
+    lab.work("ingest")
     assert len(payloads.findings("parcel_unreadable")) == 1, "another account tells nothing of this one's answers"
     payloads.put("ups", a_report(UPS), at=lab.clock() + H)
-    lab.work("inbox")
+    lab.work("ingest")
     assert payloads.findings("parcel_unreadable") == []
 
 
@@ -195,13 +196,13 @@ def test_in_one_batch_the_last_payload_that_says_anything_counts(payloads: Paylo
     payloads.put("of nobody")
     payloads.put("ups", missed, a_report("1ZR589390357567122"))
     payloads.put("ups", a_report(UPS))
-    lab.work("inbox")
+    lab.work("ingest")
     assert payloads.findings("parcel_unreadable") == []
 
     later = lab.clock() + H
     payloads.put("ups", a_report(UPS), at=later)
     payloads.put("ups", missed, a_report("1ZR589390357567122"), at=later + H)
-    lab.work("inbox")
+    lab.work("ingest")
     assert len(payloads.findings("parcel_unreadable")) == 1
 
 
@@ -209,13 +210,13 @@ def test_an_old_payload_that_is_read_again_says_nothing_of_what_was_told_since(p
     lab = payloads.lab
     parcel = payloads.put("ups", a_report("1ZR589390357567122"), Unread("$.results[0]", "odd", UPS))
     order = payloads.put("kart", an_order("R1"), Unread("$.orders[0]", "odd", "R2"), kind="sweep")
-    lab.work("inbox")
+    lab.work("ingest")
     payloads.put("ups", a_report(UPS), at=lab.clock() + H)
     payloads.put("kart", an_order("R2"), kind="read")
-    lab.work("inbox")
+    lab.work("ingest")
     assert payloads.findings(*OF_PIECES) == []
 
-    assert replay.replay(lab.world, ids=[parcel, order]) == 2
-    lab.work("inbox")
+    assert replay.replay(lab.ctx, ids=[parcel, order]) == 2
+    lab.work("ingest")
     assert payloads.findings(*OF_PIECES) == []
     assert payloads.row(parcel).unread is not None

@@ -8,7 +8,7 @@ from tracker.store import tables as t
 
 def test_a_signed_webhook_alone_leads_to_scan_summary_decision_and_write(make_lab) -> None:
     lab = shipped(make_lab)
-    lab.change(t.trackings.update().values(next_poll_at=None))
+    lab.change(t.watches.update().values(next_poll_at=None))
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.post(lab.easypost.event(USPS))
     lab.work()
@@ -40,10 +40,10 @@ def test_a_scan_told_by_a_shared_secret_waits_for_the_poll_it_causes(make_lab) -
     outgoing = lab.ups.alert(UPS, scan)
     lab.ups.history.clear()  # a forger who knows the secret: polls do not see it
     lab.post(outgoing)
-    lab.work("inbox")
+    lab.work("ingest")
 
     assert lab.parcel(UPS).status == "unknown"
-    assert lab.one(t.trackings).next_poll_at == lab.clock()
+    assert lab.one(t.watches).next_poll_at == lab.clock()
     lab.work()
     assert lab.writes() == []
 
@@ -59,7 +59,7 @@ def test_an_unconfirmed_scan_moves_the_parcel_but_writes_nothing(make_lab) -> No
     scan = lab.scan(lab.ups, UPS, "I", "021")
     lab.ups.history.clear()
     lab.post(lab.ups.alert(UPS, scan))
-    lab.work("inbox", "reconcile", "push")
+    lab.work("ingest", "decide", "push")
 
     assert lab.parcel(UPS).status == "out_for_delivery"
     rule = f"waits_for_confirmation:{lab.shop.orders['#1001']['fulfillments'][0]['id']}"

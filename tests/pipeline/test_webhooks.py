@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.lab import START, Lab
-from tracker.pipeline import heal, webhooks
 from tracker.store import tables as t
+from tracker.upkeep import maintenance, webhooks
 
 H = timedelta(hours=1)
 NUMBERS = [f"94001000000000000000{i:02}" for i in range(12)]
@@ -19,7 +19,7 @@ NUMBERS = [f"94001000000000000000{i:02}" for i in range(12)]
 def lab(make_lab) -> Lab:
     """A dozen parcels that EasyPost was asked to push, and one webhook that came: its webhooks are in use."""
     made: Lab = make_lab()
-    heal.look_around(made.world)
+    maintenance.run_monitors(made.ctx)
     made.order("#1", *NUMBERS)
     made.work()
     made.clock.move_to(START + H)
@@ -32,17 +32,17 @@ def tell(lab: Lab, number: str, *, push: bool, code: str = "departed_facility", 
     lab.scan(lab.easypost, number, "in_transit", code, **more)
     if push:
         lab.post(lab.easypost.event(number))
-        lab.work("inbox")
+        lab.work("ingest")
 
 
 def polled(lab: Lab) -> None:
-    lab.change(t.trackings.update().values(next_poll_at=lab.clock()))
-    lab.work("poll", "inbox")
+    lab.change(t.watches.update().values(next_poll_at=lab.clock()))
+    lab.work("poll", "ingest")
 
 
 def looked(lab: Lab, hours: float = 2) -> None:
     lab.clock.move_to(lab.clock() + hours * H)
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
 
 
 def missing(lab: Lab) -> Any:
@@ -92,7 +92,7 @@ def test_a_poll_that_is_first_by_minutes_is_no_miss(lab) -> None:
     lab.clock.move_to(lab.clock() + H / 2)
     for number in NUMBERS:
         lab.post(lab.easypost.event(number))
-    lab.work("inbox")
+    lab.work("ingest")
     looked(lab)
 
     assert counted(lab) == (0, 13)
@@ -106,7 +106,7 @@ def test_a_webhook_that_comes_hours_later_was_missing(lab) -> None:
     looked(lab, 1.5)
     for number in NUMBERS:
         lab.post(lab.easypost.event(number))
-    lab.work("inbox")
+    lab.work("ingest")
     looked(lab)
 
     assert counted(lab) == (12, 1)
@@ -115,7 +115,7 @@ def test_a_webhook_that_comes_hours_later_was_missing(lab) -> None:
 
 def test_what_happened_before_we_watched_is_no_webhook_of_ours(make_lab) -> None:
     lab = make_lab()
-    heal.look_around(lab.world)
+    maintenance.run_monitors(lab.ctx)
     for number in NUMBERS:
         for hours in (-9, -6, -3):
             tell(lab, number, push=False, code=f"at{-hours}", hours=hours, city=f"CITY{hours}")
@@ -149,7 +149,7 @@ def test_what_polls_had_to_bring_for_another_reason_is_no_miss(lab, why: str) ->
             )
         )
     elif why == "not registered":
-        lab.change(t.trackings.update().values(registered_at=None))
+        lab.change(t.watches.update().values(registered_at=None))
     elif why == "no webhook ever":
         lab.change(t.accounts.update().values(last_webhook_at=None))
     lab.clock.move_to(at + H)
@@ -163,8 +163,8 @@ def test_what_polls_had_to_bring_for_another_reason_is_no_miss(lab, why: str) ->
 
 
 def test_an_account_that_is_told_everything_without_asking_is_counted_from_the_first_look_on(lab, monkeypatch) -> None:
-    monkeypatch.setattr(type(lab.world.config.accounts["easypost"].source), "registers", False)
-    lab.change(t.trackings.update().values(registered_at=None))
+    monkeypatch.setattr(type(lab.ctx.config.accounts["easypost"].source), "registers", False)
+    lab.change(t.watches.update().values(registered_at=None))
     for number in NUMBERS:
         tell(lab, number, push=False, code="arrived_at_facility")
     polled(lab)
@@ -199,7 +199,7 @@ def test_what_is_counted_is_counted_once_whatever_the_pauses_between_looks(lab) 
 
 def test_scans_are_counted_by_their_index(make_lab) -> None:
     lab = make_lab()
-    account = lab.world.config.accounts["easypost"]
+    account = lab.ctx.config.accounts["easypost"]
     statement = webhooks._told(account, START, START + H, ())
     with lab.daemon.store.read() as connection:
         if connection.dialect.name == "sqlite":

@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.lab import START, USPS, H, shipped, wanting
-from tracker.pipeline import heal, push
+from tracker.pipeline import push
 from tracker.pipeline.drain import STEPS
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now
+from tracker.upkeep import maintenance
 
 
 def test_a_new_store_observes_and_writes_nothing(make_lab) -> None:
@@ -38,7 +39,7 @@ def test_what_happened_before_the_store_was_connected_is_a_digest_and_no_write(m
     assert lab.writes() == []
     finding = lab.one(t.findings)
     assert (finding.kind, finding.digest) == ("attempt_failed", True)
-    assert heal.backfill(lab.world, "shop") == 1
+    assert maintenance.backfill(lab.ctx, "shop") == 1
     lab.work()
     assert lab.writes() == [("#1001", "ATTEMPTED_DELIVERY")]
 
@@ -80,29 +81,30 @@ def test_stores_write_in_turn_so_a_long_backlog_of_one_holds_back_no_other(make_
     lab = make_lab(rest="{preset: kingston-courier}")
     waiting(lab, "shop", 35)
     waiting(lab, "kart", 1)
-    turns = [[row.store for row in push._claim(lab.world)] for _ in range(6)]
+    turns = [[row.store for row in push._claim(lab.ctx)] for _ in range(6)]
 
     assert sorted(turns[:2], key=len) == [["kart"], ["shop"] * 10]
     assert turns[2:] == [["shop"] * 10, ["shop"] * 10, ["shop"] * 5, []]
 
 
 @pytest.mark.parametrize(
-    "held", [{"paused_at": START}, {"parked_reason": "wrong key"}, {"blocked_until": datetime(2100, 1, 1, tzinfo=UTC)}]
+    "held",
+    [{"paused_at": START}, {"suspended_reason": "wrong key"}, {"blocked_until": datetime(2100, 1, 1, tzinfo=UTC)}],
 )
 def test_writes_of_a_store_that_is_held_back_take_nobodys_turn_and_ring_no_bell(make_lab, held: dict[str, Any]) -> None:
     lab = make_lab(rest="{preset: kingston-courier}")
     shop = t.accounts.update().where(t.accounts.c.name == "shop")
     waiting(lab, "shop", 1)
-    assert "push" in heal.due_queues(lab.world)
+    assert "push" in maintenance.due_queues(lab.ctx)
     lab.change(shop.values(**held))
-    assert "push" not in heal.due_queues(lab.world)
-    assert push._claim(lab.world) == []
+    assert "push" not in maintenance.due_queues(lab.ctx)
+    assert push._claim(lab.ctx) == []
 
     waiting(lab, "kart", 1)
-    assert [row.store for row in push._claim(lab.world)] == ["kart"]
-    assert "push" not in heal.due_queues(lab.world)  # kart's is held by who claimed it
+    assert [row.store for row in push._claim(lab.ctx)] == ["kart"]
+    assert "push" not in maintenance.due_queues(lab.ctx)  # kart's is held by who claimed it
     lab.change(shop.values(**dict.fromkeys(held)))
-    assert [row.store for row in push._claim(lab.world)] == ["shop"]
+    assert [row.store for row in push._claim(lab.ctx)] == ["shop"]
 
 
 def test_what_a_paused_store_would_write_is_not_looked_at_to_find_what_another_writes(make_lab) -> None:
@@ -132,8 +134,8 @@ def test_what_a_paused_store_would_write_is_not_looked_at_to_find_what_another_w
 
 def test_a_pause_between_claim_and_call_is_kept(make_lab, monkeypatch) -> None:
     lab = wanting(make_lab)
-    monkeypatch.setattr(push, "_stopped", lambda world, store: True)
-    assert push.run(lab.world) == 1
+    monkeypatch.setattr(push, "_stopped", lambda ctx, store: True)
+    assert push.run(lab.ctx) == 1
 
     assert lab.writes() == []
     assert (lab.one(t.outbox).state, lab.one(t.outbox).crashes) == ("pending", 0)
@@ -165,7 +167,7 @@ def test_writes_that_were_handed_back_take_nothing_from_the_hours_budget(make_la
     for number in numbers:
         lab.scan(lab.easypost, number, "in_transit", "departed_facility")
     lab.clock.move_to(START + 7 * H)
-    lab.work("poll", "inbox", "reconcile")
+    lab.work("poll", "ingest", "decide")
     for _ in range(2):
         lab.shop.faults.left["graphql_throttle"] = 1  # the first is told to wait, the others are handed back
         lab.work("push")
@@ -196,12 +198,12 @@ def test_a_budget_that_another_worker_used_up_between_claim_and_call_holds(make_
 def test_a_throttled_shop_rests_until_it_said(make_lab) -> None:
     lab = wanting(make_lab)
     lab.shop.faults.left["graphql_throttle"] = 1
-    push.run(lab.world)
+    push.run(lab.ctx)
 
     state = lab.one(t.accounts, t.accounts.c.name == "shop")
     with lab.daemon.store.read() as connection:
         assert state.blocked_until > database_now(connection)
-    assert push.run(lab.world) == 0
+    assert push.run(lab.ctx) == 0
     assert lab.one(t.outbox).crashes == 0
 
 
@@ -211,14 +213,14 @@ def test_F23_a_shop_that_is_down_is_asked_once_a_batch_and_rests(make_lab) -> No
         number = f"94001000000000000001{i:02}"
         lab.order(f"#{i}", number)
         lab.scan(lab.easypost, number, "in_transit", "departed_facility")
-    lab.work("inbox", "poll", "reconcile")
+    lab.work("ingest", "poll", "decide")
     while lab.shop.outgoing:
         lab.post(lab.shop.outgoing.pop(0))
-    lab.work("inbox", "poll", "reconcile", "inbox", "reconcile")
+    lab.work("ingest", "poll", "decide", "ingest", "decide")
     waiting = len(lab.rows(t.outbox, t.outbox.c.state == "pending"))
     assert waiting >= 6
     lab.shop.faults.left["error"] = 3  # one call, its three tries
-    STEPS["push"](lab.world)
+    STEPS["push"](lab.ctx)
 
     assert lab.shop.faults.left["error"] == 0
     assert lab.one(t.accounts, t.accounts.c.name == "shop").blocked_until is not None

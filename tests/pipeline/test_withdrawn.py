@@ -8,9 +8,10 @@ import pytest
 
 from tests.lab import START, UPS, USPS, H, detail, shipped, tracker_body
 from tracker.domain.facts import Report, Unread
-from tracker.pipeline import ops, replay
 from tracker.store import queries
 from tracker.store import tables as t
+from tracker.support import lists
+from tracker.upkeep import replay
 
 
 def test_a_scan_that_a_full_history_no_longer_tells_stops_counting_until_it_is_told_again(make_lab) -> None:
@@ -25,7 +26,7 @@ def test_a_scan_that_a_full_history_no_longer_tells_stops_counting_until_it_is_t
     looked = lab.clock()
     assert lab.parcel(USPS).status == "delivered"  # one look is not enough; the next is due in an hour
     assert [row.missing_since for row in lab.rows(t.scans)] == [None, looked]
-    assert lab.one(t.trackings).next_poll_at == looked + H
+    assert lab.one(t.watches).next_poll_at == looked + H
     lab.later(1)
     assert lab.parcel(USPS).status == "in_transit"
     assert [row.withdrawn_at for row in lab.rows(t.scans)] == [None, looked + H]
@@ -66,7 +67,7 @@ def test_a_delivery_that_two_looks_do_not_hold_is_a_finding_until_a_person_says_
     assert lab.parcel(UPS).summary["taken_back"] is None
     assert "correction_after_delivered" in lab.open_findings()  # no decision closes it
 
-    ops.close(lab.world, [row.id], by="ada", reason="the customer has it")
+    lists.close(lab.ctx, [row.id], by="ada", reason="the customer has it")
     lab.change(t.orders.update().values(reconcile_at=lab.clock()))
     lab.work()
     assert "correction_after_delivered" not in lab.open_findings()
@@ -95,7 +96,7 @@ def test_an_answer_that_is_no_full_history_withdraws_nothing(
     make_lab, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     lab, _ = told_once(make_lab)
-    source = lab.world.config.accounts["ups"].source
+    source = lab.ctx.config.accounts["ups"].source
     whole = source.normalize
     if answer == "empty":
         monkeypatch.setattr(source, "normalize", lambda payload: [Report("ups", UPS, (), complete=True)])
@@ -122,8 +123,8 @@ def test_a_replayed_answer_of_before_brings_nothing_back(make_lab) -> None:
     lab.later(1)
     assert lab.parcel(UPS).status == "picked_up"
 
-    assert replay.replay(lab.world, account="ups", write=True) > 2
-    lab.work("inbox", "reconcile")
+    assert replay.replay(lab.ctx, account="ups", write=True) > 2
+    lab.work("ingest", "decide")
     assert lab.parcel(UPS).status == "picked_up"
     lab.summaries_are_whole()
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import respx
 
+from tracker.app.client import AccountClient, NoVault
 from tracker.config.model import Account
-from tracker.daemon.http import AccountClient, NoVault
 from tracker.plugin.conformance import example_settings, plugin_of
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def world() -> Iterator[respx.MockRouter]:
+def outside() -> Iterator[respx.MockRouter]:
     """Return the outside world; an unknown address is an error."""
     with respx.mock(assert_all_called=False) as router:
         yield router

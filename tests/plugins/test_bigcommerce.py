@@ -12,10 +12,10 @@ from pydantic import SecretStr
 
 from tests.plugins.signing import standard
 from tracker.domain.errors import BadPayload, RateLimited, Refused, Transient, Unavailable, WebhookRejected
-from tracker.domain.facts import Action, Hint, Order, Payload, Refs, Since, Unread
+from tracker.domain.facts import Action, ChangeNotice, Order, Payload, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.conformance import AT, for_platform
-from tracker.plugin.contracts import Answer
+from tracker.plugin.contracts import Response
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bigcommerce"
 TestConformance = for_platform("adapters.bigcommerce", fixtures=FIXTURES)
@@ -106,8 +106,8 @@ def test_completed_is_delivered_only_where_the_store_says_so(make) -> None:
     source, _ = store(make, completed_is_delivered=True)
 
     assert read(source, status_id=10)[0].status == "delivered"
-    assert source.order_words()[OrderStatus.DELIVERED] == "Completed"
-    assert OrderStatus.DELIVERED not in store(make)[0].order_words()
+    assert source.order_status_map()[OrderStatus.DELIVERED] == "Completed"
+    assert OrderStatus.DELIVERED not in store(make)[0].order_status_map()
 
 
 @pytest.mark.parametrize(
@@ -212,13 +212,13 @@ def test_an_odd_row_of_a_page_takes_nothing_from_the_others(make) -> None:
     rows = b'\xef\xbb\xbf [{"id": 1}, 7, {"id": null}, {"id": 4, "date_modified": 7}]'
     found = list(store(make)[0].normalize(Payload("s", "sweep", (rows,), AT)))
 
-    assert found[:2] == [Hint("1"), Hint("4")]
+    assert found[:2] == [ChangeNotice("1"), ChangeNotice("4")]
     assert [(one.where, one.lacks) for one in found[2:]] == [("$[1]", "all"), ("$[2].id", "all")]
 
 
 @pytest.mark.parametrize(("data", "said"), [
-    ({"type": "order", "id": 250}, Hint("250")), ({"type": "shipment", "id": 12, "orderId": 250}, Hint("250")),
-    ({"type": "order", "id": 12, "order_id": 250}, Hint("250")), ({"type": "order_metafield", "id": 12, "order_id": 250}, Hint("250")),
+    ({"type": "order", "id": 250}, ChangeNotice("250")), ({"type": "shipment", "id": 12, "orderId": 250}, ChangeNotice("250")),
+    ({"type": "order", "id": 12, "order_id": 250}, ChangeNotice("250")), ({"type": "order_metafield", "id": 12, "order_id": 250}, ChangeNotice("250")),
     ({"type": "product", "id": 250}, Unread("$.data", "a hook about a 'product' names no order", lacks="nothing")),
 ])  # fmt: skip
 def test_a_hook_of_an_order_names_it_and_one_about_something_else_is_told(make, data, said) -> None:
@@ -283,10 +283,10 @@ def test_without_an_id_scope_hash_and_time_tell_deliveries_apart(make) -> None:
 # asking
 
 
-def test_a_sweep_lists_ids_by_pages_and_keeps_the_newest_change(world, make) -> None:
+def test_a_sweep_lists_ids_by_pages_and_keeps_the_newest_change(outside, make) -> None:
     row = {"id": 1, "date_modified": "Mon, 02 Nov 2026 09:00:00 +0000"}
     pages = iter([httpx.Response(200, json=[row] * 50), httpx.Response(204)])
-    asked = world.get(f"{BASE}/orders").mock(side_effect=lambda _: next(pages))
+    asked = outside.get(f"{BASE}/orders").mock(side_effect=lambda _: next(pages))
     source, client = store(make)
 
     found = list(source.fetch(client, Since("2026-11-02T08:00:00+00:00||")))
@@ -307,17 +307,17 @@ def test_a_sweep_lists_ids_by_pages_and_keeps_the_newest_change(world, make) -> 
     ("Wed, 02 Dec 2026 09:00:00 +0000", "2026-11-02T12:00:00+00:00||"), ("Fri, 31 Dec 9998 23:59:59 -1400", "2026-11-02T12:00:00+00:00||"),
     ("soon", "2026-11-02T08:00:00+00:00||"), (None, "2026-11-02T08:00:00+00:00||"), ("Mon, 02 Nov 2026 11:00:00 +0000", "2026-11-02T11:00:00+00:00||"),
 ])  # fmt: skip
-def test_a_cursor_never_passes_our_own_clock_and_an_odd_time_moves_none(world, make, modified, mark) -> None:
-    world.get(f"{BASE}/orders").respond(json=[{"id": 1, "date_modified": modified}, 7])
+def test_a_cursor_never_passes_our_own_clock_and_an_odd_time_moves_none(outside, make, modified, mark) -> None:
+    outside.get(f"{BASE}/orders").respond(json=[{"id": 1, "date_modified": modified}, 7])
     source, client = store(make)
     (found,) = source.fetch(client, Since("2026-11-02T08:00:00+00:00||"))
 
     assert found.next_cursor == mark
 
 
-def test_what_changes_while_a_long_sweep_lasts_is_read_by_the_next(world, make) -> None:
+def test_what_changes_while_a_long_sweep_lasts_is_read_by_the_next(outside, make) -> None:
     """By id, an order that was passed may change: the mark is no later than when the sweep began."""
-    world.get(f"{BASE}/orders").respond(json=[{"id": 9, "date_modified": "Mon, 02 Nov 2026 11:59:00 +0000"}])
+    outside.get(f"{BASE}/orders").respond(json=[{"id": 9, "date_modified": "Mon, 02 Nov 2026 11:59:00 +0000"}])
     source, client = store(make)
     (found,) = source.fetch(
         client, Since("2026-11-02T08:00:00+00:00|2026-11-02T11:58:00+00:00|7|2026-11-02T10:00:00+00:00")
@@ -326,8 +326,8 @@ def test_what_changes_while_a_long_sweep_lasts_is_read_by_the_next(world, make) 
     assert found.next_cursor == "2026-11-02T10:00:00+00:00||"
 
 
-def test_a_cursor_that_stood_in_the_future_is_given_up(world, make) -> None:
-    asked = world.get(f"{BASE}/orders").respond(204)
+def test_a_cursor_that_stood_in_the_future_is_given_up(outside, make) -> None:
+    asked = outside.get(f"{BASE}/orders").respond(204)
     source, client = store(make, first_sync_days=1)
     list(source.fetch(client, Since("2026-12-02T09:00:00+00:00|2026-12-03T09:00:00+00:00|4")))
 
@@ -339,8 +339,8 @@ def test_a_cursor_that_stood_in_the_future_is_given_up(world, make) -> None:
     ("body", "said"),
     [({"message": "upgrade"}, "upgrade"), ({"title": "Down"}, "Down"), ("x", "list: x"), (None, "no reason")],
 )
-def test_an_answer_without_its_list_is_a_failed_answer(world, make, body, said) -> None:
-    world.get(f"{BASE}/orders").respond(json=body)
+def test_an_answer_without_its_list_is_a_failed_answer(outside, make, body, said) -> None:
+    outside.get(f"{BASE}/orders").respond(json=body)
     source, client = store(make)
     with pytest.raises(Unavailable, match=said):
         list(source.fetch(client, Since(None)))
@@ -359,16 +359,16 @@ def lines(first: int, count: int) -> list[dict]:
     ],
     ids=["one", "two", "just full", "fifties", "the same again", "without end"],
 )  # fmt: skip
-def test_a_full_page_of_lines_is_asked_on(world, make, pages, calls, whole) -> None:
+def test_a_full_page_of_lines_is_asked_on(outside, make, pages, calls, whole) -> None:
     answers = iter(pages)
-    world.get(f"{BASE}/orders/250").respond(json=ROW)
-    world.get(f"{BASE}/orders/250/shipments").respond(json=SHIPMENTS)
+    outside.get(f"{BASE}/orders/250").respond(json=ROW)
+    outside.get(f"{BASE}/orders/250/shipments").respond(json=SHIPMENTS)
 
     def answer(_request: httpx.Request) -> httpx.Response:
         rows = next(answers)
         return httpx.Response(204) if rows is None else httpx.Response(200, json=rows)
 
-    asked = world.get(f"{BASE}/orders/250/products").mock(side_effect=answer)
+    asked = outside.get(f"{BASE}/orders/250/products").mock(side_effect=answer)
     source, client = store(make)
     (page,) = source.fetch(client, Refs(("250",)))
     found = list(source.normalize(Payload("s", "read", page.parts, AT)))
@@ -385,13 +385,13 @@ def test_a_full_page_of_lines_is_asked_on(world, make, pages, calls, whole) -> N
 @pytest.mark.parametrize(
     "answer", [httpx.Response(404), httpx.Response(200, json={"message": "oops"}), httpx.Response(500)]
 )
-def test_an_order_without_its_lists_is_asked_again_and_hides_nobody(world, make, answer) -> None:
+def test_an_order_without_its_lists_is_asked_again_and_hides_nobody(outside, make, answer) -> None:
     for ref in ("1", "2"):
-        world.get(f"{BASE}/orders/{ref}").respond(json={**ROW, "id": int(ref)})
-        world.get(f"{BASE}/orders/{ref}/products").respond(204)
-    world.get(f"{BASE}/orders/3").respond(json=[])
-    world.get(f"{BASE}/orders/1/shipments").mock(return_value=answer)
-    world.get(f"{BASE}/orders/2/shipments").respond(204)
+        outside.get(f"{BASE}/orders/{ref}").respond(json={**ROW, "id": int(ref)})
+        outside.get(f"{BASE}/orders/{ref}/products").respond(204)
+    outside.get(f"{BASE}/orders/3").respond(json=[])
+    outside.get(f"{BASE}/orders/1/shipments").mock(return_value=answer)
+    outside.get(f"{BASE}/orders/2/shipments").respond(204)
     source, client = store(make)
     pages = []
     with pytest.raises(Transient):
@@ -401,19 +401,19 @@ def test_an_order_without_its_lists_is_asked_again_and_hides_nobody(world, make,
     assert len(pages) == 1
 
 
-def test_a_first_sweep_looks_back_some_days(world, make) -> None:
-    asked = world.get(f"{BASE}/orders").respond(204)
+def test_a_first_sweep_looks_back_some_days(outside, make) -> None:
+    asked = outside.get(f"{BASE}/orders").respond(204)
     source, client = store(make, first_sync_days=1)
     list(source.fetch(client, Since(None, open_only=True)))
 
     assert asked.calls[0].request.url.params["min_date_modified"] == "Sun, 01 Nov 2026 11:50:00 +0000"
 
 
-def test_an_order_is_asked_for_in_three_calls_and_a_missing_one_hides_nobody(world, make) -> None:
-    world.get(f"{BASE}/orders/1").respond(404, json=[{"status": 404, "message": "not found"}])
-    world.get(f"{BASE}/orders/250").respond(json=ROW)
-    world.get(f"{BASE}/orders/250/products").respond(json=PRODUCTS)
-    world.get(f"{BASE}/orders/250/shipments").respond(204)
+def test_an_order_is_asked_for_in_three_calls_and_a_missing_one_hides_nobody(outside, make) -> None:
+    outside.get(f"{BASE}/orders/1").respond(404, json=[{"status": 404, "message": "not found"}])
+    outside.get(f"{BASE}/orders/250").respond(json=ROW)
+    outside.get(f"{BASE}/orders/250/products").respond(json=PRODUCTS)
+    outside.get(f"{BASE}/orders/250/shipments").respond(204)
     source, client = store(make)
 
     (page,) = source.fetch(client, Refs(("1", "250")))
@@ -429,8 +429,8 @@ def test_an_order_is_asked_for_in_three_calls_and_a_missing_one_hides_nobody(wor
         ("Partially Shipped", OrderStatus.SHIPPED, [2]), ("Shipped", OrderStatus.DELIVERED, [10]), ("Awaiting Pickup", OrderStatus.DELIVERED, [2, 10]),
     ],
 )  # fmt: skip
-def test_a_status_is_set_alone_and_delivered_goes_by_way_of_shipped(world, make, raw, target, steps) -> None:
-    asked = world.put(f"{BASE}/orders/250").respond(json={"status": "there"})
+def test_a_status_is_set_alone_and_delivered_goes_by_way_of_shipped(outside, make, raw, target, steps) -> None:
+    asked = outside.put(f"{BASE}/orders/250").respond(json={"status": "there"})
     source, client = store(make, completed_is_delivered=True)
 
     receipt = source.push(client, action(target), order(OrderStatus.CONFIRMED, raw))
@@ -455,8 +455,8 @@ def test_a_status_that_stands_there_is_not_written_again(make) -> None:
     assert source.push(client, action(OrderStatus.SHIPPED), order(OrderStatus.SHIPPED, "Shipped")).already_there
 
 
-def test_a_ping_reads_the_statuses(world, make) -> None:
-    asked = world.get(f"{BASE}/order_statuses").respond(json=[])
+def test_a_ping_reads_the_statuses(outside, make) -> None:
+    asked = outside.get(f"{BASE}/order_statuses").respond(json=[])
     source, client = store(make)
     source.ping(client)
 
@@ -475,7 +475,7 @@ def test_a_throttle_waits_as_long_as_the_longest_header_says(make) -> None:
     ]  # fmt: skip
     for headers, after in cases:
         with pytest.raises(RateLimited) as caught:
-            source.judge(Answer(429, headers, b"", AT))
+            source.raise_for_status(Response(429, headers, b"", AT))
         assert caught.value.after == after
 
 
@@ -489,9 +489,9 @@ def test_the_account_rests_before_the_reserve_is_used_up(make) -> None:
             "x-rate-limit-time-reset-ms": "9000",
         }
 
-    assert source.pace(Answer(200, headers("100"), b"", AT)) is None
-    assert source.pace(Answer(200, headers("15"), b"", AT)) == timedelta(seconds=9)
-    assert source.pace(Answer(200, {}, b"", AT)) is None
+    assert source.throttle_delay(Response(200, headers("100"), b"", AT)) is None
+    assert source.throttle_delay(Response(200, headers("15"), b"", AT)) == timedelta(seconds=9)
+    assert source.throttle_delay(Response(200, {}, b"", AT)) is None
 
 
 @pytest.mark.parametrize(
@@ -504,4 +504,4 @@ def test_the_account_rests_before_the_reserve_is_used_up(make) -> None:
 def test_a_refusal_is_told_in_their_words(make, status, body, error, said) -> None:
     source, _ = store(make)
     with pytest.raises(error, match=said):
-        source.judge(Answer(status, {}, body, AT))
+        source.raise_for_status(Response(status, {}, body, AT))

@@ -22,7 +22,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Parcels, Payload, Refs, Since
 from tracker.plugin import contracts
 from tracker.plugin.conformance import TOKEN, Recorder, example_settings, plugin_of
-from tracker.plugin.contracts import Answer, holding, judge_json, read_codes, said_by, segment
+from tracker.plugin.contracts import Response, holding, raise_unless_json, read_codes, said_by, segment
 from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.signatures import hmac_hex, within
 
@@ -67,7 +67,7 @@ def test_what_a_plugin_does_not_say_is_closed() -> None:
     with pytest.raises(NotImplementedError):
         bare.register(None, Parcels(()))  # type: ignore[arg-type]
     assert bare.reply(Payload("a", "webhook", (b"",), AT)) is None
-    assert BareShop("s", contracts.Settings()).words() == {}
+    assert BareShop("s", contracts.Settings()).status_map() == {}
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_a_page_of_html_is_no_answer_whatever_its_status(
 ) -> None:
     bare = Bare("a", contracts.Settings())
     if error is None:
-        bare.judge(Answer(status, {}, body, AT))
+        bare.raise_for_status(Response(status, {}, body, AT))
     else:
         with pytest.raises(error) as raised:
-            bare.judge(Answer(status, {}, body, AT))
+            bare.raise_for_status(Response(status, {}, body, AT))
         assert type(raised.value) is error
 
 
@@ -176,11 +176,11 @@ def test_a_page_of_html_is_no_answer_whatever_its_status(
 )
 def test_an_error_that_comes_with_200_is_transient(body: bytes, said: str | None) -> None:
     if said is None:
-        judge_json(Answer(200, {}, body, AT), errors=("response", "errors"))
+        raise_unless_json(Response(200, {}, body, AT), errors=("response", "errors"))
     else:
         with pytest.raises(Transient, match=said):
-            judge_json(Answer(200, {}, body, AT), errors=("response", "errors"))
-    judge_json(Answer(200, {}, b'{"errors": 1}', AT))
+            raise_unless_json(Response(200, {}, body, AT), errors=("response", "errors"))
+    raise_unless_json(Response(200, {}, b'{"errors": 1}', AT))
 
 
 ELSE = (b"", b"{}", b"null", b"[]", b'{"message": "an error occurred"}', b'{"status": "error", "code": 500}')
@@ -192,7 +192,7 @@ def test_an_answer_without_what_every_answer_holds_is_a_failed_one(name: str, bo
     """It comes with a good status, and is neither "no news" nor a payload that nobody can read."""
     plugin: Any = plugin_of(f"carriers.{name}")
     with pytest.raises(Transient, match="an answer without "):
-        holding(body, *plugin.answer_keys)
+        holding(body, *plugin.response_keys)
 
 
 @pytest.mark.parametrize("name", names("adapters"))

@@ -11,7 +11,7 @@ from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Rat
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Refs, Report, Unread
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Answer
+from tracker.plugin.contracts import Response
 
 TestConformance = for_carrier("carriers.dhl", fixtures=Path(__file__).parents[1] / "fixtures" / "dhl")
 HOST = "https://api-eu.dhl.com"
@@ -21,8 +21,8 @@ def ask(*numbers: str) -> Parcels:
     return Parcels(tuple(Parcel("dhl", n) for n in numbers))
 
 
-def test_a_poll_sends_the_key_and_the_service_when_it_is_known(world, make) -> None:
-    track = world.get(f"{HOST}/track/shipments").respond(json={"shipments": []})
+def test_a_poll_sends_the_key_and_the_service_when_it_is_known(outside, make) -> None:
+    track = outside.get(f"{HOST}/track/shipments").respond(json={"shipments": []})
     source, client = make("carriers.dhl", service="parcel-de")
 
     list(source.fetch(client, ask("JJD1")))
@@ -32,8 +32,8 @@ def test_a_poll_sends_the_key_and_the_service_when_it_is_known(world, make) -> N
     assert sent.headers["dhl-api-key"] == "canary-api_key"
 
 
-def test_not_found_is_not_an_exception_of_the_parcel(world, make) -> None:
-    world.get(f"{HOST}/track/shipments").respond(404, json={"title": "No result found", "status": 404})
+def test_not_found_is_not_an_exception_of_the_parcel(outside, make) -> None:
+    outside.get(f"{HOST}/track/shipments").respond(404, json={"title": "No result found", "status": 404})
     source, client = make("carriers.dhl")
 
     with pytest.raises(NotFound):
@@ -41,22 +41,22 @@ def test_not_found_is_not_an_exception_of_the_parcel(world, make) -> None:
     source.ping(client)  # 404 proves the key
 
 
-def test_a_wrong_key_fails_the_ping(world, make) -> None:
-    world.get(f"{HOST}/track/shipments").respond(401)
+def test_a_wrong_key_fails_the_ping(outside, make) -> None:
+    outside.get(f"{HOST}/track/shipments").respond(401)
     source, client = make("carriers.dhl")
 
     with pytest.raises(CredentialsRejected):
         source.ping(client)
 
 
-def test_without_an_address_to_be_called_at_it_is_polled_only(world, make) -> None:
+def test_without_an_address_to_be_called_at_it_is_polled_only(outside, make) -> None:
     source, client = make("carriers.dhl")
 
     assert [a.their_ref for a in source.register(client, ask("A", "B"))] == [None, None]
 
 
-def test_subscriptions_hold_ten_numbers_and_our_own_token(world, make) -> None:
-    made = world.post(f"{HOST}/tracking/push/v1/subscription").respond(202, json={"subscriptionId": "s1"})
+def test_subscriptions_hold_ten_numbers_and_our_own_token(outside, make) -> None:
+    made = outside.post(f"{HOST}/tracking/push/v1/subscription").respond(202, json={"subscriptionId": "s1"})
     source, client = make("carriers.dhl", callback_url="https://t.example/webhooks/dhl/x", service="express")
 
     answers = source.register(client, ask(*(f"N{i}" for i in range(12))))
@@ -70,8 +70,8 @@ def test_subscriptions_hold_ten_numbers_and_our_own_token(world, make) -> None:
     assert {a.their_ref for a in answers} == {"s1"}
 
 
-def test_the_handshake_is_answered_at_our_configured_host_with_their_secret(world, make) -> None:
-    confirm = world.post(f"{HOST}/tracking/push/v1/subscription/4f1c-77").respond(200)
+def test_the_handshake_is_answered_at_our_configured_host_with_their_secret(outside, make) -> None:
+    confirm = outside.post(f"{HOST}/tracking/push/v1/subscription/4f1c-77").respond(200)
     source, client = make("carriers.dhl")
 
     assert source.register(client, Refs(("4f1c-77:hook-secret",))) == []
@@ -221,14 +221,14 @@ def test_an_error_that_comes_with_200_is_an_error(make, body, error) -> None:
     source, _ = make("carriers.dhl")
 
     with pytest.raises(error):
-        source.judge(Answer(200, {}, body, AT))
+        source.raise_for_status(Response(200, {}, body, AT))
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", b'{"shipments": [{"title": 1}]}', b'{"about": {"title": 1}}', b'{"title'])
 def test_what_is_no_error_is_judged_good(make, body) -> None:
     source, _ = make("carriers.dhl")
 
-    source.judge(Answer(200, {}, body, AT))
+    source.raise_for_status(Response(200, {}, body, AT))
 
 
 def test_a_subscription_that_could_leave_its_place_is_never_called(make) -> None:

@@ -15,7 +15,7 @@ from tracker.domain.errors import BadPayload, CredentialsRejected, Transient, We
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Answer
+from tracker.plugin.contracts import Response
 
 TestConformance = for_carrier("carriers.easypost", fixtures=Path(__file__).parents[1] / "fixtures" / "easypost")
 HOST = "https://api.easypost.com/v2"
@@ -65,9 +65,9 @@ def test_the_event_id_is_the_dedupe_key(make) -> None:
     assert source.dedupe_key(Payload("a", "webhook", (b"{",), AT, {})) == hashlib.sha256(b"{").hexdigest()
 
 
-def test_a_known_tracker_is_asked_by_id_and_another_by_number(world, make) -> None:
-    by_id = world.get(f"{HOST}/trackers/trk_1").respond(json={})
-    by_number = world.get(f"{HOST}/trackers").respond(json={"trackers": []})
+def test_a_known_tracker_is_asked_by_id_and_another_by_number(outside, make) -> None:
+    by_id = outside.get(f"{HOST}/trackers/trk_1").respond(json={})
+    by_number = outside.get(f"{HOST}/trackers").respond(json={"trackers": []})
     source, client = make("carriers.easypost")
 
     list(source.fetch(client, Parcels((Parcel("usps", "N1", their_ref="trk_1"), Parcel(None, "N2")))))
@@ -77,8 +77,8 @@ def test_a_known_tracker_is_asked_by_id_and_another_by_number(world, make) -> No
     assert by_id.calls[0].request.headers["authorization"].startswith("Basic ")
 
 
-def test_registering_makes_a_tracker_and_keeps_its_id(world, make) -> None:
-    made = world.post(f"{HOST}/trackers").respond(201, json={"id": "trk_9"})
+def test_registering_makes_a_tracker_and_keeps_its_id(outside, make) -> None:
+    made = outside.post(f"{HOST}/trackers").respond(201, json={"id": "trk_9"})
     source, client = make("carriers.easypost")
 
     answers = source.register(client, Parcels((Parcel("usps", "N1"), Parcel("unheard", "N2"))))
@@ -90,8 +90,8 @@ def test_registering_makes_a_tracker_and_keeps_its_id(world, make) -> None:
     ]
 
 
-def test_a_wrong_key_fails_the_ping(world, make) -> None:
-    world.get(f"{HOST}/trackers").respond(401)
+def test_a_wrong_key_fails_the_ping(outside, make) -> None:
+    outside.get(f"{HOST}/trackers").respond(401)
     source, client = make("carriers.easypost")
 
     with pytest.raises(CredentialsRejected):
@@ -224,5 +224,5 @@ def test_an_error_that_comes_with_200_is_an_error(make) -> None:
     source, _ = make("carriers.easypost")
 
     with pytest.raises(Transient, match=r"HTTP 200 with an error: TRACKER\.SLOW: later"):
-        source.judge(Answer(200, {}, b'{"error": {"code": "TRACKER.SLOW", "message": "later"}}', AT))
-    source.judge(Answer(200, {}, b'{"trackers": [{"status": "error"}]}', AT))
+        source.raise_for_status(Response(200, {}, b'{"error": {"code": "TRACKER.SLOW", "message": "later"}}', AT))
+    source.raise_for_status(Response(200, {}, b'{"trackers": [{"status": "error"}]}', AT))

@@ -11,15 +11,15 @@ from tracker.domain.errors import BadPayload, Transient
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread, fingerprint
 from tracker.domain.vocabulary import Precision, Zone
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Answer
+from tracker.plugin.contracts import Response
 
 TestConformance = for_carrier("carriers.fedex", fixtures=Path(__file__).parents[1] / "fixtures" / "fedex")
 HOST = "https://apis.fedex.com"
 
 
-def test_thirty_numbers_go_into_one_call(world, make) -> None:
-    token = world.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
-    track = world.post(f"{HOST}/track/v1/trackingnumbers").respond(json={"output": {"completeTrackResults": []}})
+def test_thirty_numbers_go_into_one_call(outside, make) -> None:
+    token = outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
+    track = outside.post(f"{HOST}/track/v1/trackingnumbers").respond(json={"output": {"completeTrackResults": []}})
     source, client = make("carriers.fedex")
 
     pages = list(source.fetch(client, Parcels(tuple(Parcel("fedex", f"{i:012}") for i in range(31)))))
@@ -227,4 +227,4 @@ def test_an_error_that_comes_with_200_is_an_error(make) -> None:
     body = {"transactionId": "t", "errors": [{"code": "SERVICE.UNAVAILABLE.ERROR", "message": "Try later"}]}
 
     with pytest.raises(Transient, match=r"HTTP 200 with an error: SERVICE\.UNAVAILABLE\.ERROR: Try later"):
-        source.judge(Answer(200, {}, json.dumps(body).encode(), AT))
+        source.raise_for_status(Response(200, {}, json.dumps(body).encode(), AT))

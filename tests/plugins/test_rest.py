@@ -14,7 +14,7 @@ import yaml
 from adapters.rest import KARTROCKET, KINGSTON
 from tests.plugins.signing import standard
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused, Transient, Unavailable, WebhookRejected
-from tracker.domain.facts import Action, Hint, Order, Parcel, Payload, Place, Refs, Since, Unread
+from tracker.domain.facts import Action, ChangeNotice, Order, Parcel, Payload, Place, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
 from tracker.plugin.conformance import AT, for_platform
 from tracker.plugin.signatures import whsec_key
@@ -97,15 +97,15 @@ def test_the_merchants_words_beat_the_known_list_and_the_first_word_is_written(m
     )  # fmt: skip
     assert (order.status, order.payment) == ("confirmed", "paid")
     assert order.fulfilments[0].parcels[0].carrier == "ups"
-    assert source.order_words()[OrderStatus.SHIPPED] == "Versandt"
-    assert OrderStatus.CANCELLED not in source.order_words()
-    assert source.words() == {}
+    assert source.order_status_map()[OrderStatus.SHIPPED] == "Versandt"
+    assert OrderStatus.CANCELLED not in source.order_status_map()
+    assert source.status_map() == {}
 
 
 def test_a_shop_that_names_no_list_speaks_ours(make) -> None:
     source, _ = shop(make, words=None)
 
-    assert source.order_words()[OrderStatus.DELIVERED] == "delivered"
+    assert source.order_status_map()[OrderStatus.DELIVERED] == "delivered"
     assert {s for s, _, _ in KINGSTON.values()} <= set(OrderStatus)
     assert {s for s, _, _ in KARTROCKET.values()} <= set(OrderStatus)
 
@@ -230,8 +230,8 @@ def test_a_checkout_that_cannot_be_read_is_no_order(make) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"type": "order.updated", "data": {"order": "R1"}}, Hint("R1")), ({"data": {"order": 7}}, Hint("7")),
-        ({"type": "stock.changed", "data": {"order": "R1"}}, Hint("R1")),
+        ({"type": "order.updated", "data": {"order": "R1"}}, ChangeNotice("R1")), ({"data": {"order": 7}}, ChangeNotice("7")),
+        ({"type": "stock.changed", "data": {"order": "R1"}}, ChangeNotice("R1")),
         ({"type": "stock.changed", "data": {}}, Unread("$.type", "a hook of the type 'stock.changed' names no order", lacks="nothing")),
         ({"type": "stock.changed"}, Unread("$.type", "a hook of the type 'stock.changed' names no order", lacks="nothing")),
     ],
@@ -288,12 +288,12 @@ def test_a_broken_whsec_secret_verifies_nothing(make) -> None:
 # requests
 
 
-def test_a_sweep_reads_orders_then_checkouts_and_goes_on_with_an_overlap(world, make) -> None:
+def test_a_sweep_reads_orders_then_checkouts_and_goes_on_with_an_overlap(outside, make) -> None:
     orders = iter([
         {"orders": [order_row()], "next": "2", "total": 2}, {"orders": [order_row(updated_at="2026-11-02T10:00:00+01:00")], "next": None},
     ])  # fmt: skip
-    asked = world.get(f"{BASE}/orders").mock(side_effect=lambda _: httpx.Response(200, json=next(orders)))
-    left = world.get(f"{BASE}/checkouts").respond(
+    asked = outside.get(f"{BASE}/orders").mock(side_effect=lambda _: httpx.Response(200, json=next(orders)))
+    left = outside.get(f"{BASE}/checkouts").respond(
         json={"checkouts": [{"updated_at": "2026-11-02T08:30:00Z"}], "total": True}
     )
     source, client = shop(make)
@@ -312,8 +312,8 @@ def test_a_sweep_reads_orders_then_checkouts_and_goes_on_with_an_overlap(world, 
     assert (pages[0].total, pages[2].total) == (2, None)
 
 
-def test_a_sweep_that_was_cut_goes_on_where_it_was(world, make) -> None:
-    left = world.get(f"{BASE}/checkouts").respond(json={"checkouts": [], "next": None})
+def test_a_sweep_that_was_cut_goes_on_where_it_was(outside, make) -> None:
+    left = outside.get(f"{BASE}/checkouts").respond(json={"checkouts": [], "next": None})
     source, client = shop(make)
 
     (page,) = source.fetch(client, Since("2026-11-02T08:00:00+00:00|checkouts|3"))
@@ -323,36 +323,36 @@ def test_a_sweep_that_was_cut_goes_on_where_it_was(world, make) -> None:
     assert json.loads(page.next_cursor) == {"orders": eight, "checkouts": eight, "kind": "orders"}
 
 
-def sweep(world, make, orders=(), checkouts=(), cursor=None) -> tuple[list[str], dict]:
+def sweep(outside, make, orders=(), checkouts=(), cursor=None) -> tuple[list[str], dict]:
     """Sweep a shop whose lists have one page each; return what was asked for and the cursor at the end."""
     asked = {}
     for kind, rows in (("orders", orders), ("checkouts", checkouts)):
-        asked[kind] = world.get(f"{BASE}/{kind}").respond(json={kind: list(rows), "next": None})
+        asked[kind] = outside.get(f"{BASE}/{kind}").respond(json={kind: list(rows), "next": None})
     source, client = shop(make)
     *_, last = source.fetch(client, Since(cursor))
     since = [asked[kind].calls.last.request.url.params.get("updated_since", "") for kind in asked]
     return since, json.loads(last.next_cursor)
 
 
-def test_each_list_has_its_own_cursor(world, make) -> None:
+def test_each_list_has_its_own_cursor(outside, make) -> None:
     """What is new in one list says nothing of the other."""
     cursor = json.dumps({"orders": "2026-11-01T08:00:00+00:00", "checkouts": "2026-11-02T08:00:00+00:00"})
-    since, end = sweep(world, make, checkouts=[{"updated_at": "2026-11-02T10:00:00Z"}], cursor=cursor)
+    since, end = sweep(outside, make, checkouts=[{"updated_at": "2026-11-02T10:00:00Z"}], cursor=cursor)
 
     assert since == ["2026-11-01T07:50:00+00:00", "2026-11-02T07:50:00+00:00"]
     assert (end["orders"], end["checkouts"]) == ("2026-11-01T08:00:00+00:00", "2026-11-02T10:00:00+00:00")
 
 
 @pytest.mark.parametrize("at", ["2026-12-02T09:00:00Z", "9998-12-31T23:59:59-14:00", "2026-11-02T12:00:01Z"])
-def test_a_cursor_never_passes_our_own_clock(world, make, at) -> None:
-    _, end = sweep(world, make, orders=[order_row(updated_at=at)])
+def test_a_cursor_never_passes_our_own_clock(outside, make, at) -> None:
+    _, end = sweep(outside, make, orders=[order_row(updated_at=at)])
 
     assert end["orders"] == "2026-11-02T12:00:00+00:00"
 
 
-def test_an_order_whose_time_cannot_be_read_moves_no_cursor(world, make) -> None:
+def test_an_order_whose_time_cannot_be_read_moves_no_cursor(outside, make) -> None:
     _, end = sweep(
-        world,
+        outside,
         make,
         orders=[7, order_row(updated_at=None), order_row(), order_row(updated_at="9999-12-31T23:59:59-14:00")],
     )
@@ -360,8 +360,8 @@ def test_an_order_whose_time_cannot_be_read_moves_no_cursor(world, make) -> None
     assert end["orders"] == "2026-11-02T08:00:00+00:00"
 
 
-def test_a_cursor_that_stood_in_the_future_is_given_up_and_the_list_is_read_from_its_start(world, make) -> None:
-    since, end = sweep(world, make, orders=[order_row()], cursor="2026-12-02T09:00:00+00:00||")
+def test_a_cursor_that_stood_in_the_future_is_given_up_and_the_list_is_read_from_its_start(outside, make) -> None:
+    since, end = sweep(outside, make, orders=[order_row()], cursor="2026-12-02T09:00:00+00:00||")
 
     assert since == ["", ""]
     assert end["orders"] == "2026-11-02T08:00:00+00:00"
@@ -376,29 +376,29 @@ def test_a_cursor_that_stood_in_the_future_is_given_up_and_the_list_is_read_from
         ({"orders": [], "next": {}}, "no cursor"), ({"orders": [], "next": True}, "no cursor"), ({"orders": [], "next": "9" * 2001}, "no cursor"),
     ],
 )  # fmt: skip
-def test_an_answer_without_its_list_is_a_failed_answer(world, make, body, said) -> None:
-    world.get(f"{BASE}/orders").respond(json=body)
+def test_an_answer_without_its_list_is_a_failed_answer(outside, make, body, said) -> None:
+    outside.get(f"{BASE}/orders").respond(json=body)
     source, client = shop(make)
     with pytest.raises(Unavailable, match=said):
         list(source.fetch(client, Since(None)))
 
 
-def test_a_cursor_may_be_a_number(world, make) -> None:
+def test_a_cursor_may_be_a_number(outside, make) -> None:
     answers = iter([{"orders": [], "next": 2}, {"orders": [], "next": None}])
-    asked = world.get(f"{BASE}/orders").mock(side_effect=lambda _: httpx.Response(200, json=next(answers)))
-    world.get(f"{BASE}/checkouts").respond(json={"checkouts": []})
+    asked = outside.get(f"{BASE}/orders").mock(side_effect=lambda _: httpx.Response(200, json=next(answers)))
+    outside.get(f"{BASE}/checkouts").respond(json={"checkouts": []})
     source, client = shop(make)
     list(source.fetch(client, Since(None)))
 
     assert asked.calls[1].request.url.params["cursor"] == "2"
 
 
-def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(world, make) -> None:
+def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(outside, make) -> None:
     """The pages come first; then what went wrong is raised, so that the one is asked again."""
-    world.get(f"{BASE}/orders/odd").respond(500)
-    world.get(f"{BASE}/orders/bare").respond(json={"message": "oops"})
+    outside.get(f"{BASE}/orders/odd").respond(500)
+    outside.get(f"{BASE}/orders/bare").respond(json={"message": "oops"})
     for ref in ("R1", "R2", "R3"):
-        world.get(f"{BASE}/orders/{ref}").respond(json={"order": order_row(ref=ref)})
+        outside.get(f"{BASE}/orders/{ref}").respond(json={"order": order_row(ref=ref)})
     source, client = shop(make)
     pages = []
     with pytest.raises(Transient):
@@ -411,8 +411,8 @@ def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(world, mak
 @pytest.mark.parametrize(
     ("status", "kind"), [(402, Unavailable), (423, Unavailable), (430, Unavailable), (401, CredentialsRejected)]
 )
-def test_what_speaks_for_the_whole_shop_ends_a_read_at_once(world, make, status, kind) -> None:
-    asked = world.get(f"{BASE}/orders/R1").respond(status)
+def test_what_speaks_for_the_whole_shop_ends_a_read_at_once(outside, make, status, kind) -> None:
+    asked = outside.get(f"{BASE}/orders/R1").respond(status)
     source, client = shop(make)
     with pytest.raises(kind):
         list(source.fetch(client, Refs(("R1", "R1"))))
@@ -420,9 +420,9 @@ def test_what_speaks_for_the_whole_shop_ends_a_read_at_once(world, make, status,
     assert asked.call_count == 1
 
 
-def test_a_second_failure_in_a_row_ends_a_read_and_a_refusal_of_one_is_told_as_one(world, make) -> None:
-    world.get(f"{BASE}/orders/R1").respond(500)
-    refused = world.get(f"{BASE}/orders/R2").respond(422)
+def test_a_second_failure_in_a_row_ends_a_read_and_a_refusal_of_one_is_told_as_one(outside, make) -> None:
+    outside.get(f"{BASE}/orders/R1").respond(500)
+    refused = outside.get(f"{BASE}/orders/R2").respond(422)
     source, client = shop(make)
     with pytest.raises(Refused):
         list(source.fetch(client, Refs(("R1", "R2", "R2"))))
@@ -433,24 +433,24 @@ def test_a_second_failure_in_a_row_ends_a_read_and_a_refusal_of_one_is_told_as_o
 
 
 @pytest.mark.parametrize("path", ["status", "notes"])
-def test_a_write_whose_answer_shows_nothing_may_have_been_done(world, make, path) -> None:
-    world.put(f"{BASE}/orders/R%2F1/status").respond(json={"message": "oops"})
-    world.post(f"{BASE}/orders/R%2F1/notes").respond(200, json=[])
+def test_a_write_whose_answer_shows_nothing_may_have_been_done(outside, make, path) -> None:
+    outside.put(f"{BASE}/orders/R%2F1/status").respond(json={"message": "oops"})
+    outside.post(f"{BASE}/orders/R%2F1/notes").respond(200, json=[])
     source, client = shop(make)
     with pytest.raises(Transient, match=path):
         source.push(client, ACTION if path == "status" else Action("order_note", "k", "s", "R/1", text="x"), BEFORE)
 
 
-def test_orders_are_read_one_by_one_and_one_that_is_gone_hides_nobody(world, make) -> None:
-    world.get(f"{BASE}/orders/gone").respond(404)
-    world.get(f"{BASE}/orders/R%2F1").respond(json={"order": order_row()})
+def test_orders_are_read_one_by_one_and_one_that_is_gone_hides_nobody(outside, make) -> None:
+    outside.get(f"{BASE}/orders/gone").respond(404)
+    outside.get(f"{BASE}/orders/R%2F1").respond(json={"order": order_row()})
     source, client = shop(make)
 
     assert len(list(source.fetch(client, Refs(("gone", "R/1"))))) == 1
 
 
-def test_a_status_is_set_once_with_what_the_document_allows(world, make) -> None:
-    asked = world.put(f"{BASE}/orders/R%2F1/status").respond(json={"order": order_row(status="Dispatched/Shipped")})
+def test_a_status_is_set_once_with_what_the_document_allows(outside, make) -> None:
+    asked = outside.put(f"{BASE}/orders/R%2F1/status").respond(json={"order": order_row(status="Dispatched/Shipped")})
     source, client = shop(make)
 
     receipt = source.push(client, ACTION, BEFORE)
@@ -473,8 +473,8 @@ def test_a_status_that_stands_there_is_not_written_again(make) -> None:
     assert source.push(client, ACTION, there).already_there
 
 
-def test_a_note_is_attached(world, make) -> None:
-    asked = world.post(f"{BASE}/orders/R%2F1/notes").respond(201, json={"id": "N1"})
+def test_a_note_is_attached(outside, make) -> None:
+    asked = outside.post(f"{BASE}/orders/R%2F1/notes").respond(201, json={"id": "N1"})
     source, client = shop(make)
 
     receipt = source.push(client, Action("order_note", "k", "s", "R/1", text="fragile"), BEFORE)
@@ -492,16 +492,16 @@ def test_a_note_is_attached(world, make) -> None:
         (httpx.Response(400, text="nginx"), "HTTP 400"),
     ],
 )
-def test_a_refusal_is_told_in_the_shops_words(world, make, answer, said) -> None:
-    world.put(f"{BASE}/orders/R%2F1/status").mock(return_value=answer)
+def test_a_refusal_is_told_in_the_shops_words(outside, make, answer, said) -> None:
+    outside.put(f"{BASE}/orders/R%2F1/status").mock(return_value=answer)
     source, client = shop(make)
 
     with pytest.raises(Refused, match=said):
         source.push(client, ACTION, BEFORE)
 
 
-def test_a_ping_asks_whether_the_token_is_known(world, make) -> None:
-    asked = world.get(f"{BASE}/ping").respond(json={})
+def test_a_ping_asks_whether_the_token_is_known(outside, make) -> None:
+    asked = outside.get(f"{BASE}/ping").respond(json={})
     source, client = shop(make)
     source.ping(client)
 

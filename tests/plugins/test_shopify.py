@@ -20,10 +20,10 @@ from tracker.domain.errors import (
     Unavailable,
     WebhookRejected,
 )
-from tracker.domain.facts import Action, Hint, Order, Payload, Place, Refs, Since, Unread
+from tracker.domain.facts import Action, ChangeNotice, Order, Payload, Place, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
 from tracker.plugin.conformance import AT, for_platform
-from tracker.plugin.contracts import Answer
+from tracker.plugin.contracts import Response
 
 TestConformance = for_platform("adapters.shopify", fixtures=Path(__file__).parents[1] / "fixtures" / "shopify")
 SHOP = "acme.myshopify.com"
@@ -64,11 +64,11 @@ def page(nodes: list[dict], *, more: bool = False, cursor: str | None = "c1") ->
     return {"data": {"orders": {"pageInfo": {"hasNextPage": more, "endCursor": cursor}, "nodes": nodes}}}
 
 
-def test_a_sweep_goes_on_from_the_newest_change_with_an_overlap(world, make) -> None:
+def test_a_sweep_goes_on_from_the_newest_change_with_an_overlap(outside, make) -> None:
     pages = iter(
         [page([{"updatedAt": "2026-11-02T09:00:00Z"}], more=True), page([{"updatedAt": "2026-11-02T10:00:00Z"}])]
     )
-    asked = world.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=next(pages)))
+    asked = outside.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=next(pages)))
     source, client = shop(make)
 
     found = list(source.fetch(client, Since("2026-11-02T08:00:00+00:00|")))
@@ -80,8 +80,8 @@ def test_a_sweep_goes_on_from_the_newest_change_with_an_overlap(world, make) -> 
     assert asked.calls[0].request.headers["x-shopify-access-token"] == "canary-access_token"
 
 
-def test_a_first_sync_reads_open_orders_and_resumes_at_its_page(world, make) -> None:
-    asked = world.post(URL).respond(json=page([], cursor=None))
+def test_a_first_sync_reads_open_orders_and_resumes_at_its_page(outside, make) -> None:
+    asked = outside.post(URL).respond(json=page([], cursor=None))
     source, client = shop(make)
 
     (only,) = source.fetch(client, Since("|c7", open_only=True))
@@ -91,8 +91,8 @@ def test_a_first_sync_reads_open_orders_and_resumes_at_its_page(world, make) -> 
     assert only.next_cursor == "|"
 
 
-def test_orders_are_read_fifty_at_a_time(world, make) -> None:
-    asked = world.post(URL).respond(json={"data": {"nodes": []}})
+def test_orders_are_read_fifty_at_a_time(outside, make) -> None:
+    asked = outside.post(URL).respond(json={"data": {"nodes": []}})
     source, client = shop(make)
 
     ids = (*(f"{GID}{i}" for i in range(51)), "R1", "gid://shopify/Order/1/..", "..", "gid://shopify/Fulfillment/1")
@@ -122,20 +122,20 @@ def by_id(*found: dict) -> dict:
     return {"data": {"nodes": list(found)}}
 
 
-def answering(world, answer):
+def answering(outside, answer):
     """Have the shop answer each call by its operation and variables."""
 
     def respond(request: httpx.Request) -> httpx.Response:
         asked = json.loads(request.content)
         return httpx.Response(200, json=answer(asked["query"].split()[1].partition("(")[0], asked["variables"]))
 
-    return world.post(URL).mock(side_effect=respond)
+    return outside.post(URL).mock(side_effect=respond)
 
 
-def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(world, make) -> None:
+def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(outside, make) -> None:
     """Where a call of several fails they are asked one by one; then what went wrong is raised."""
     answering(
-        world, lambda _, v: odd() if f"{GID}2" in v["ids"] else by_id(*(node(int(i[len(GID) :])) for i in v["ids"]))
+        outside, lambda _, v: odd() if f"{GID}2" in v["ids"] else by_id(*(node(int(i[len(GID) :])) for i in v["ids"]))
     )
     source, client = shop(make)
     pages = []
@@ -147,16 +147,16 @@ def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(world, mak
     assert read == [f"{GID}1", f"{GID}3"]
 
 
-def test_several_that_cannot_be_read_in_one_call_are_read_one_by_one(world, make) -> None:
-    answering(world, lambda _, v: odd("MAX_COST_EXCEEDED") if len(v["ids"]) > 1 else by_id(node(1)))
+def test_several_that_cannot_be_read_in_one_call_are_read_one_by_one(outside, make) -> None:
+    answering(outside, lambda _, v: odd("MAX_COST_EXCEEDED") if len(v["ids"]) > 1 else by_id(node(1)))
     source, client = shop(make)
 
     assert len(list(source.fetch(client, Refs((f"{GID}1", f"{GID}2"))))) == 2
 
 
 @pytest.mark.parametrize("ids", [1, 9])
-def test_a_shop_that_answers_nothing_is_not_asked_for_each_order(world, make, ids) -> None:
-    asked = world.post(URL).respond(json=odd())
+def test_a_shop_that_answers_nothing_is_not_asked_for_each_order(outside, make, ids) -> None:
+    asked = outside.post(URL).respond(json=odd())
     source, client = shop(make)
     with pytest.raises(Transient):
         list(source.fetch(client, Refs(tuple(f"{GID}{i}" for i in range(ids)))))
@@ -176,7 +176,7 @@ def full(count: int, first: int = 0) -> list[dict]:
     ("there", "asked_for", "came", "rest"),
     [(19, [], 19, False), (20, [100], 20, False), (25, [100], 25, False), (130, [100, 250], 130, False), (300, [100, 250], 250, True)],
 )  # fmt: skip
-def test_a_full_list_of_fulfilments_is_asked_on(world, make, kind, there, asked_for, came, rest) -> None:
+def test_a_full_list_of_fulfilments_is_asked_on(outside, make, kind, there, asked_for, came, rest) -> None:
     asked = []
 
     def answer(operation, variables):
@@ -186,7 +186,7 @@ def test_a_full_list_of_fulfilments_is_asked_on(world, make, kind, there, asked_
         first, second = node(1, fulfillments=full(min(there, 20))), node(2, fulfillments=full(1))
         return by_id(first, second) if operation == "Read" else page([first, second])
 
-    answering(world, answer)
+    answering(outside, answer)
     source, client = shop(make)
     ask = Refs((f"{GID}1", f"{GID}2")) if kind == "read" else Since(None)
     (found,) = source.fetch(client, ask)
@@ -202,7 +202,7 @@ def test_a_full_list_of_fulfilments_is_asked_on(world, make, kind, there, asked_
     )  # fmt: skip
 
 
-def test_a_fulfilment_with_a_full_list_of_numbers_is_asked_on(world, make) -> None:
+def test_a_fulfilment_with_a_full_list_of_numbers_is_asked_on(outside, make) -> None:
     numbers = [f"N{i}" for i in range(23)]
 
     def answer(operation, variables):
@@ -213,7 +213,7 @@ def test_a_fulfilment_with_a_full_list_of_numbers_is_asked_on(world, make) -> No
             else by_id(node(1, fulfillments=here))
         )
 
-    answering(world, answer)
+    answering(outside, answer)
     source, client = shop(make)
     (found,) = source.fetch(client, Refs((f"{GID}1",)))
     (one,) = source.normalize(Payload("s", "read", found.parts, AT))
@@ -222,21 +222,23 @@ def test_a_fulfilment_with_a_full_list_of_numbers_is_asked_on(world, make) -> No
 
 
 @pytest.mark.parametrize("failure", [odd("MAX_COST_EXCEEDED"), odd(), {"data": None}, {"data": {"order": None}}])
-def test_what_cannot_be_had_whole_is_told_and_in_a_sweep_asked_again_alone(world, make, failure) -> None:
+def test_what_cannot_be_had_whole_is_told_and_in_a_sweep_asked_again_alone(outside, make, failure) -> None:
     answering(
-        world, lambda operation, _: failure if operation == "Whole" else page([node(1, fulfillments=full(20)), node(2)])
+        outside,
+        lambda operation, _: failure if operation == "Whole" else page([node(1, fulfillments=full(20)), node(2)]),
     )
     source, client = shop(make)
     (found,) = source.fetch(client, Since(None))
     one, other, hint, unread = source.normalize(Payload("s", "sweep", found.parts, AT))
 
-    assert (len(one.fulfilments), one.partial, other.partial, hint) == (20, True, False, Hint(f"{GID}1"))
+    assert (len(one.fulfilments), one.partial, other.partial, hint) == (20, True, False, ChangeNotice(f"{GID}1"))
     assert (unread.subject, unread.lacks) == (f"{GID}1", "rest")
 
 
-def test_a_throttle_while_a_list_is_asked_on_keeps_the_page_from_being_stored(world, make) -> None:
+def test_a_throttle_while_a_list_is_asked_on_keeps_the_page_from_being_stored(outside, make) -> None:
     answering(
-        world, lambda operation, _: odd("THROTTLED") if operation == "Whole" else page([node(1, fulfillments=full(20))])
+        outside,
+        lambda operation, _: odd("THROTTLED") if operation == "Whole" else page([node(1, fulfillments=full(20))]),
     )
     source, client = shop(make)
     with pytest.raises(RateLimited):
@@ -337,15 +339,15 @@ def test_a_payload_of_which_nothing_can_be_told_is_a_bad_payload(make, body) -> 
     ],
     ids=str,
 )  # fmt: skip
-def test_an_answer_without_its_orders_is_a_failed_answer(world, make, body) -> None:
-    world.post(URL).respond(json=body)
+def test_an_answer_without_its_orders_is_a_failed_answer(outside, make, body) -> None:
+    outside.post(URL).respond(json=body)
     source, client = shop(make)
     with pytest.raises(Unavailable):
         list(source.fetch(client, Since(None)))
 
 
-def test_a_read_without_its_orders_is_a_failed_answer(world, make) -> None:
-    world.post(URL).respond(json={"data": {}})
+def test_a_read_without_its_orders_is_a_failed_answer(outside, make) -> None:
+    outside.post(URL).respond(json={"data": {}})
     source, client = shop(make)
     with pytest.raises(Unavailable):
         list(source.fetch(client, Refs((f"{GID}1", f"{GID}2"))))
@@ -354,16 +356,16 @@ def test_a_read_without_its_orders_is_a_failed_answer(world, make) -> None:
 @pytest.mark.parametrize(("at", "mark"), [("2026-12-02T09:00:00Z", "2026-11-02T12:00:00+00:00|"), ("9998-12-31T23:59:59-14:00", "2026-11-02T12:00:00+00:00|"),
                                           ("soon", "2026-11-02T08:00:00+00:00|"), ("2026-11-02T11:00:00", "2026-11-02T08:00:00+00:00|"),
                                           ("9999-12-31T23:59:59-14:00", "2026-11-02T08:00:00+00:00|"), ("2026-11-02T09:00:00Z", "2026-11-02T09:00:00+00:00|")])  # fmt: skip
-def test_a_cursor_never_passes_our_own_clock_and_an_odd_time_moves_none(world, make, at, mark) -> None:
-    world.post(URL).respond(json=page([node(1, updatedAt=at), None]))
+def test_a_cursor_never_passes_our_own_clock_and_an_odd_time_moves_none(outside, make, at, mark) -> None:
+    outside.post(URL).respond(json=page([node(1, updatedAt=at), None]))
     source, client = shop(make)
     (found,) = source.fetch(client, Since("2026-11-02T08:00:00+00:00|"))
 
     assert found.next_cursor == mark
 
 
-def test_a_cursor_that_stood_in_the_future_is_given_up_and_everything_is_read_again(world, make) -> None:
-    asked = world.post(URL).respond(json=page([node(1)]))
+def test_a_cursor_that_stood_in_the_future_is_given_up_and_everything_is_read_again(outside, make) -> None:
+    asked = outside.post(URL).respond(json=page([node(1)]))
     source, client = shop(make)
     (found,) = source.fetch(client, Since("2026-12-02T09:00:00+00:00|c7"))
 
@@ -387,11 +389,11 @@ def test_a_cursor_that_stood_in_the_future_is_given_up_and_everything_is_read_ag
 def test_an_answer_that_is_none_is_judged_by_what_a_person_should_read(make, status, body, error, said) -> None:
     source, _ = shop(make)
     with pytest.raises(error, match=said):
-        source.judge(Answer(status, {}, b"" if body is None else json.dumps(body).encode(), AT))
+        source.raise_for_status(Response(status, {}, b"" if body is None else json.dumps(body).encode(), AT))
 
 
 def test_an_answer_that_mentions_errors_and_cannot_be_read_is_no_answer_to_judge(make) -> None:
-    shop(make)[0].judge(Answer(200, {}, b'{"errors"', AT))
+    shop(make)[0].raise_for_status(Response(200, {}, b'{"errors"', AT))
 
 
 def test_orders_older_than_sixty_days_are_out_of_sight_without_the_right_to_read_all(make) -> None:
@@ -403,9 +405,9 @@ def events(*nodes: dict) -> dict:
     return {"data": {"fulfillment": {"id": "f", "status": "SUCCESS", "events": {"nodes": list(nodes)}}}}
 
 
-def test_a_push_looks_before_it_writes(world, make) -> None:
+def test_a_push_looks_before_it_writes(outside, make) -> None:
     there = {"id": "e1", "status": "DELIVERED", "happenedAt": "2026-11-02T08:02:00Z"}
-    asked = world.post(URL).respond(
+    asked = outside.post(URL).respond(
         json=events({"id": "e0", "status": "IN_TRANSIT", "happenedAt": "2026-11-02T08:00:00Z"}, there)
     )
     source, client = shop(make)
@@ -416,11 +418,11 @@ def test_a_push_looks_before_it_writes(world, make) -> None:
     assert asked.call_count == 1
 
 
-def test_a_push_writes_the_event_with_place_and_time(world, make) -> None:
+def test_a_push_writes_the_event_with_place_and_time(outside, make) -> None:
     made = {"fulfillmentEventCreate": {"fulfillmentEvent": {"id": "e2", "status": "DELIVERED"}, "userErrors": []}}
     old = {"id": "e1", "status": "DELIVERED", "happenedAt": "2026-11-01T08:02:00Z"}
     answers = iter([events(old), {"data": made}])
-    asked = world.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=next(answers)))
+    asked = outside.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=next(answers)))
     source, client = shop(make)
 
     receipt = source.push(client, ACTION, ORDER)
@@ -432,18 +434,18 @@ def test_a_push_writes_the_event_with_place_and_time(world, make) -> None:
     }  # fmt: skip
 
 
-def test_a_user_error_is_final(world, make) -> None:
+def test_a_user_error_is_final(outside, make) -> None:
     refusal = {"fulfillmentEventCreate": {"fulfillmentEvent": None, "userErrors": [{"field": [], "message": "no"}]}}
     answers = iter([events(), {"data": refusal}])
-    world.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=next(answers)))
+    outside.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=next(answers)))
     source, client = shop(make)
 
     with pytest.raises(Refused, match="no"):
         source.push(client, ACTION, ORDER)
 
 
-def test_a_fulfilment_that_is_gone_cannot_be_written(world, make) -> None:
-    world.post(URL).respond(json={"data": {"fulfillment": None}})
+def test_a_fulfilment_that_is_gone_cannot_be_written(outside, make) -> None:
+    outside.post(URL).respond(json={"data": {"fulfillment": None}})
     source, client = shop(make)
 
     with pytest.raises(Transient, match="not there"):
@@ -468,13 +470,13 @@ def test_errors_inside_http_200_are_judged(make, body: dict, error: type[Excepti
     source, _ = shop(make)
 
     with pytest.raises(error):
-        source.judge(Answer(200, {}, json.dumps(body).encode(), AT))
+        source.raise_for_status(Response(200, {}, json.dumps(body).encode(), AT))
 
 
 def test_an_empty_list_of_errors_is_no_error(make) -> None:
     source, _ = shop(make)
 
-    source.judge(Answer(200, {}, b'{"errors": [], "data": {}}', AT))
+    source.raise_for_status(Response(200, {}, b'{"errors": [], "data": {}}', AT))
 
 
 @pytest.mark.parametrize(
@@ -491,14 +493,14 @@ def test_an_empty_list_of_errors_is_no_error(make) -> None:
 def test_the_account_rests_until_its_bucket_holds_the_largest_call(make, body: dict, rest: timedelta | None) -> None:
     source, _ = shop(make)
 
-    assert source.pace(Answer(200, {}, json.dumps(body).encode(), AT)) == rest
+    assert source.throttle_delay(Response(200, {}, json.dumps(body).encode(), AT)) == rest
 
 
-def test_client_credentials_are_exchanged_for_a_token(world, make) -> None:
-    grant = world.post(f"https://{SHOP}/admin/oauth/access_token").respond(
+def test_client_credentials_are_exchanged_for_a_token(outside, make) -> None:
+    grant = outside.post(f"https://{SHOP}/admin/oauth/access_token").respond(
         json={"access_token": "t", "expires_in": 86399}
     )
-    asked = world.post(URL).respond(json={"data": {"shop": {"name": "x"}}})
+    asked = outside.post(URL).respond(json={"data": {"shop": {"name": "x"}}})
     source, client = shop(make, access_token=None, client_id="id", client_secret="secret", refresh_token=None)
 
     source.ping(client)
@@ -518,16 +520,16 @@ class Vault:
         self.value = value
 
 
-def test_a_refresh_token_rotates_and_is_stored_before_it_is_used(world, make) -> None:
+def test_a_refresh_token_rotates_and_is_stored_before_it_is_used(outside, make) -> None:
     import httpx
 
     tokens = iter(["r1", "r2"])
-    grant = world.post(f"https://{SHOP}/admin/oauth/access_token").mock(
+    grant = outside.post(f"https://{SHOP}/admin/oauth/access_token").mock(
         side_effect=lambda _: httpx.Response(
             200, json={"access_token": "t", "expires_in": 60, "refresh_token": next(tokens)}
         )
     )
-    world.post(URL).respond(json={"data": {"shop": {"name": "x"}}})
+    outside.post(URL).respond(json={"data": {"shop": {"name": "x"}}})
     source, client = shop(make, access_token=None, client_id="id", client_secret="secret", refresh_token="first")
     client.vault = Vault()
 
@@ -553,8 +555,8 @@ def test_without_any_credentials_it_says_so(make) -> None:
 def test_words_can_be_changed_and_taken_away(make) -> None:
     source, _ = shop(make, words={"returning": "IN_TRANSIT", "pre_transit": None})
 
-    assert source.words()[ShippingStatus.RETURNING] == "IN_TRANSIT"
-    assert ShippingStatus.PRE_TRANSIT not in source.words()
+    assert source.status_map()[ShippingStatus.RETURNING] == "IN_TRANSIT"
+    assert ShippingStatus.PRE_TRANSIT not in source.status_map()
 
 
 def heard(make, topic: str, body: dict) -> list:
@@ -576,7 +578,7 @@ def heard(make, topic: str, body: dict) -> list:
     ],
 )  # fmt: skip
 def test_the_topic_says_where_a_webhook_names_its_order(make, topic, body) -> None:
-    assert heard(make, topic, body) == [Hint(f"{GID}1001")]
+    assert heard(make, topic, body) == [ChangeNotice(f"{GID}1001")]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, 
 from tracker.domain.facts import Parcel, Parcels, Payload, Report, Unread
 from tracker.domain.vocabulary import Precision
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Answer
+from tracker.plugin.contracts import Response
 
 from .conftest import NOW
 
@@ -26,9 +26,9 @@ def ask(*numbers: str) -> Parcels:
     return Parcels(tuple(Parcel("ups", n) for n in numbers))
 
 
-def test_a_poll_asks_for_a_token_once_and_for_each_number(world, make) -> None:
-    token = world.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
-    track = world.get(url__startswith=f"{HOST}/api/track/v1/details/").respond(json={"trackResponse": {}})
+def test_a_poll_asks_for_a_token_once_and_for_each_number(outside, make) -> None:
+    token = outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+    track = outside.get(url__startswith=f"{HOST}/api/track/v1/details/").respond(json={"trackResponse": {}})
     source, client = make("carriers.ups", merchant_id="123456")
 
     assert len(list(source.fetch(client, ask("1Z204W4R0308071865", "1z 999")))) == 2
@@ -46,29 +46,29 @@ def test_a_poll_asks_for_a_token_once_and_for_each_number(world, make) -> None:
     assert track.calls[0].request.headers["transid"] != track.calls[1].request.headers["transid"]
 
 
-def test_an_expired_token_is_renewed_once(world, make) -> None:
+def test_an_expired_token_is_renewed_once(outside, make) -> None:
     tokens = iter(["t1", "t2"])
-    world.post(f"{HOST}/security/v1/oauth/token").mock(
+    outside.post(f"{HOST}/security/v1/oauth/token").mock(
         side_effect=lambda _: httpx.Response(200, json={**TOKEN, "access_token": next(tokens)})
     )
-    world.get(url__startswith=HOST, headers={"authorization": "Bearer t1"}).respond(401)
-    world.get(url__startswith=HOST, headers={"authorization": "Bearer t2"}).respond(json={"trackResponse": {}})
+    outside.get(url__startswith=HOST, headers={"authorization": "Bearer t1"}).respond(401)
+    outside.get(url__startswith=HOST, headers={"authorization": "Bearer t2"}).respond(json={"trackResponse": {}})
     source, client = make("carriers.ups")
 
     assert len(list(source.fetch(client, ask("1Z204W4R0308071865")))) == 1
 
 
-def test_a_token_that_is_refused_twice_parks_the_account(world, make) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
-    world.get(url__startswith=HOST).respond(401)
+def test_a_token_that_is_refused_twice_parks_the_account(outside, make) -> None:
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+    outside.get(url__startswith=HOST).respond(401)
     source, client = make("carriers.ups")
 
     with pytest.raises(CredentialsRejected):
         list(source.fetch(client, ask("1Z204W4R0308071865")))
 
 
-def test_a_wrong_client_secret_is_told_as_such(world, make) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(400, json={"response": {"errors": [{"code": "10400"}]}})
+def test_a_wrong_client_secret_is_told_as_such(outside, make) -> None:
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(400, json={"response": {"errors": [{"code": "10400"}]}})
     source, client = make("carriers.ups")
 
     with pytest.raises(CredentialsRejected):
@@ -81,18 +81,18 @@ def test_a_wrong_client_secret_is_told_as_such(world, make) -> None:
      ({"access_token": "x", "expires_in": "soon"}, BadPayload)],
 )  # fmt: skip
 def test_a_token_answer_without_its_token_may_pass_and_one_that_cannot_be_read_is_told(
-    world, make, body, error
+    outside, make, body, error
 ) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(json=body)
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=body)
     source, client = make("carriers.ups")
 
     with pytest.raises(error):
         source.ping(client)
 
 
-def test_throttling_says_how_long(world, make) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
-    world.get(url__startswith=HOST).respond(429, headers={"Retry-After": "7"})
+def test_throttling_says_how_long(outside, make) -> None:
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+    outside.get(url__startswith=HOST).respond(429, headers={"Retry-After": "7"})
     source, client = make("carriers.ups")
 
     with pytest.raises(RateLimited) as error:
@@ -100,10 +100,10 @@ def test_throttling_says_how_long(world, make) -> None:
     assert error.value.after == timedelta(seconds=7)
 
 
-def test_registering_splits_what_ups_takes_from_what_it_refuses(world, make) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+def test_registering_splits_what_ups_takes_from_what_it_refuses(outside, make) -> None:
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
     good, bad = "1Z204W4R0308071865", "1Z204W4R0308071866"
-    subscribe = world.post(f"{HOST}/api/track/v2/subscription/standard/package").respond(
+    subscribe = outside.post(f"{HOST}/api/track/v2/subscription/standard/package").respond(
         json={"validTrackingNumbers": [good], "invalidTrackingNumbers": [bad]}
     )
     source, client = make("carriers.ups")
@@ -119,25 +119,25 @@ def test_registering_splits_what_ups_takes_from_what_it_refuses(world, make) -> 
     assert "1Z and 1R" in answers["K1506235620"].refused
 
 
-def test_registering_only_what_ups_never_takes_asks_nobody(world, make) -> None:
+def test_registering_only_what_ups_never_takes_asks_nobody(outside, make) -> None:
     source, client = make("carriers.ups")
 
     assert [bool(a.refused) for a in source.register(client, ask("K1506235620"))] == [True]
 
 
-def test_a_subscription_refused_for_all_numbers_is_an_answer_about_each(world, make) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+def test_a_subscription_refused_for_all_numbers_is_an_answer_about_each(outside, make) -> None:
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
     number = "1Z204W4R0308071866"
-    world.post(url__regex=".*/subscription/.*").respond(400, json={"invalidTrackingNumbers": [number]})
+    outside.post(url__regex=".*/subscription/.*").respond(400, json={"invalidTrackingNumbers": [number]})
     source, client = make("carriers.ups")
 
     (answer,) = source.register(client, ask(number))
     assert answer.refused
 
 
-def test_a_subscription_refused_as_a_whole_is_refused(world, make) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
-    world.post(url__regex=".*/subscription/.*").respond(400, json={"response": {"errors": []}})
+def test_a_subscription_refused_as_a_whole_is_refused(outside, make) -> None:
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+    outside.post(url__regex=".*/subscription/.*").respond(400, json={"response": {"errors": []}})
     source, client = make("carriers.ups")
 
     with pytest.raises(Refused):
@@ -336,9 +336,9 @@ def test_a_head_makes_a_scan_only_where_it_tells_more_than_the_scans(make, curre
     assert [scan.code.code for scan in report.scans] == codes
 
 
-def test_a_number_with_a_path_in_it_is_one_segment_or_nothing(world, make) -> None:
-    world.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
-    track = world.get(url__startswith=f"{HOST}/api/track/v1/details/").respond(json={"trackResponse": {}})
+def test_a_number_with_a_path_in_it_is_one_segment_or_nothing(outside, make) -> None:
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+    track = outside.get(url__startswith=f"{HOST}/api/track/v1/details/").respond(json={"trackResponse": {}})
     source, client = make("carriers.ups")
 
     list(source.fetch(client, ask("a/b?c")))
@@ -356,4 +356,4 @@ def test_an_error_that_comes_with_200_is_an_error(make, body) -> None:
     source, _ = make("carriers.ups")
 
     with pytest.raises(Transient, match="HTTP 200"):
-        source.judge(Answer(200, {}, body, AT))
+        source.raise_for_status(Response(200, {}, body, AT))

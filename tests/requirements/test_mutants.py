@@ -10,9 +10,9 @@ import yaml
 
 from tests.mutating import mutated, stands_once
 from tests.requirements.test_requirements import FOLDER, IDS
-from tracker.daemon import play_run
-from tracker.daemon.play import Player, load_scenario
 from tracker.domain.errors import TrackerError
+from tracker.sandbox.player import course
+from tracker.sandbox.player.player import Player, load_scenario
 
 MUTANTS: dict[str, dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parent / "mutants.yaml").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_each_statement_has_a_mutant() -> None:
 @pytest.mark.mutants
 @pytest.mark.parametrize("id_", IDS)
 def test_without_its_rule_the_statement_fails(id_: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(play_run, "PATIENCE", 8.0)  # a mutant may never settle: that is red too
+    monkeypatch.setattr(course, "PATIENCE", 8.0)  # a mutant may never settle: that is red too
     scenario = load_scenario(FOLDER / f"{id_}.yaml")
     mutant = MUTANTS[id_]
     if "policy" in mutant:

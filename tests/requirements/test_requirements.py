@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tracker.daemon.play import Player, load_scenario
 from tracker.domain.notices import TEMPLATES, render
 from tracker.domain.vocabulary import NoticeClass
+from tracker.sandbox.player.player import Player, load_scenario
 
 FOLDER = Path(__file__).parents[1] / "scenarios" / "requirements"
 IDS = [f"{group}-{n:02}" for group, last in (("KE", 22), ("KR", 8), ("MG", 13), ("WS", 12)) for n in range(1, last + 1)]

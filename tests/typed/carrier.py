@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from tracker.domain.errors import Refused
 from tracker.domain.facts import (
     UNMAPPED,
-    Ask,
     Code,
     Edd,
     Link,
@@ -22,6 +21,7 @@ from tracker.domain.facts import (
     Payload,
     Place,
     Proof,
+    Query,
     Refs,
     Registered,
     Report,
@@ -31,7 +31,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, holding, judge_json, read_codes, segment
+from tracker.plugin.contracts import Client, Request, Response, Secrets, holding, raise_unless_json, read_codes, segment
 from tracker.plugin.payloads import decode, moment, pieces, told, word
 from tracker.plugin.signatures import hmac_hex
 
@@ -60,7 +60,7 @@ class Acme(contracts.Carrier):
     webhooks = True
     registers = True
     batch = 10
-    answer_keys = ("parcels",)
+    response_keys = ("parcels",)
     codes = CODES
     Settings = AcmeSettings
     settings: AcmeSettings  # so that its keys are typed
@@ -85,25 +85,25 @@ class Acme(contracts.Carrier):
         unread: list[Unread] = []
         return told(pieces(decode(payload.body)["parcels"], "$.parcels", _report, unread), unread)
 
-    def judge(self, answer: Answer) -> None:
-        judge_json(answer, errors=("error",))
+    def raise_for_status(self, response: Response) -> None:
+        raise_unless_json(response, errors=("error",))
 
-    def pace(self, answer: Answer) -> timedelta | None:
-        return timedelta(seconds=1) if answer.status == 429 else None
+    def throttle_delay(self, response: Response) -> timedelta | None:
+        return timedelta(seconds=1) if response.status == 429 else None
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
-        assert_type(ask, Parcels | Refs | Since)
-        if isinstance(ask, Since):
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
+        assert_type(query, Parcels | Refs | Since)
+        if isinstance(query, Since):
             raise Refused("acme has no list of changes")
-        numbers = [one.number for one in ask.parcels] if isinstance(ask, Parcels) else ask.refs
+        numbers = [one.number for one in query.parcels] if isinstance(query, Parcels) else query.refs
         for number in numbers:
-            answer = client.send(Request("GET", f"{self.settings.base_url}/{segment(number)}", headers=self._key()))
-            assert_type(answer, Answer)
-            yield Page((holding(answer.body, "parcels"),))
+            response = client.send(Request("GET", f"{self.settings.base_url}/{segment(number)}", headers=self._key()))
+            assert_type(response, Response)
+            yield Page((holding(response.body, "parcels"),))
 
-    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
-        assert isinstance(ask, Parcels)
-        return [Registered(parcel.number, until=client.now() + timedelta(days=30)) for parcel in ask.parcels]
+    def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
+        assert isinstance(query, Parcels)
+        return [Registered(parcel.number, until=client.now() + timedelta(days=30)) for parcel in query.parcels]
 
     def ping(self, client: Client) -> None:
         client.send(Request("GET", self.settings.base_url, headers=self._key()))
@@ -151,5 +151,5 @@ class Mistaken(contracts.Carrier):
     def normalize(self, payload: Payload) -> list[str]:  # type: ignore[override]  # statuses are not facts
         return ["delivered"]
 
-    def fetch(self, client: Client, ask: Parcels) -> Iterator[Page]:  # type: ignore[override]  # it is asked by refs too
+    def fetch(self, client: Client, query: Parcels) -> Iterator[Page]:  # type: ignore[override]  # it is asked by refs too
         yield Page((b"",))

@@ -11,16 +11,16 @@ from pydantic import SecretStr
 from tracker.domain.errors import RateLimited, Refused, SourceError, Transient
 from tracker.domain.facts import (
     Action,
-    Ask,
+    ChangeNotice,
     Checkout,
     Fulfilment,
-    Hint,
     Item,
     Order,
     Page,
     Parcel,
     Payload,
     Published,
+    Query,
     Receipt,
     Refs,
     Since,
@@ -28,7 +28,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Answer, Client, Request, Secrets, judge_by_status, not_html, retry_after, segment
+from tracker.plugin.contracts import Client, Request, Response, Secrets, not_html, raise_by_status, retry_after, segment
 from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.payloads import decode, moment, word
 from tracker.plugin.signatures import hmac_hex
@@ -66,12 +66,12 @@ class Corner(contracts.Platform):
     def verify(self, payload: Payload) -> int:
         return hmac_hex(self.settings.webhook_secrets, payload.body, payload.headers.get("x-corner"), name="x-corner")
 
-    def normalize(self, payload: Payload) -> Iterable[Order | Hint | Checkout | Unread]:
+    def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Checkout | Unread]:
         for part in payload.parts:
             body = decode(part)
             assert_type(body, dict[str, Any])
             if payload.kind == "webhook":
-                yield Hint(word(body.get("order"), "$.order"))
+                yield ChangeNotice(word(body.get("order"), "$.order"))
             elif body.get("left"):
                 at = moment(body["left"], "$.left")
                 yield Checkout(self.account, word(body.get("id"), "$.id"), at, at, contact=True)
@@ -80,27 +80,27 @@ class Corner(contracts.Platform):
             else:
                 yield Unread("$.status", "is missing", subject=word(body.get("id"), "$.id"), lacks="all")
 
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
-        if isinstance(ask, Refs):
-            for ref in ask.refs:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
+        if isinstance(query, Refs):
+            for ref in query.refs:
                 yield Page((client.send(self._request("GET", segment(ref))).body,))
-        elif isinstance(ask, Since):
-            assert_type(ask.cursor, str | None)
-            answer = client.send(self._request("GET", f"?since={ask.cursor or ''}&open={ask.open_only}"))
-            yield Page((answer.body,), next_cursor=client.now().isoformat(), total=1)
+        elif isinstance(query, Since):
+            assert_type(query.cursor, str | None)
+            response = client.send(self._request("GET", f"?since={query.cursor or ''}&open={query.open_only}"))
+            yield Page((response.body,), next_cursor=client.now().isoformat(), total=1)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         if action.kind != "order_status" or action.target is None:
             raise Refused(f"the shop shows no {action.kind}")
         if before.status is action.target:
             return Receipt(before.ref, already_there=True)
-        answer = client.send(self._request("PUT", segment(action.order), b'{"status": "sent"}'))
-        return Receipt(before.ref, proof=answer.body.decode("utf-8", "replace"))
+        response = client.send(self._request("PUT", segment(action.order), b'{"status": "sent"}'))
+        return Receipt(before.ref, proof=response.body.decode("utf-8", "replace"))
 
-    def words(self) -> dict[ShippingStatus, str]:
+    def status_map(self) -> dict[ShippingStatus, str]:
         return {ShippingStatus.DELIVERED: "arrived"}
 
-    def order_words(self) -> dict[OrderStatus, str]:
+    def order_status_map(self) -> dict[OrderStatus, str]:
         return {OrderStatus.SHIPPED: "sent"}
 
     def says(self) -> frozenset[OrderStatus]:
@@ -109,17 +109,17 @@ class Corner(contracts.Platform):
     def reads_back(self) -> timedelta | None:
         return timedelta(days=60)
 
-    def judge(self, answer: Answer) -> None:
-        not_html(answer)
-        if answer.status == 420:
-            raise RateLimited("HTTP 420", retry_after(answer))
-        judge_by_status(answer)
+    def raise_for_status(self, response: Response) -> None:
+        not_html(response)
+        if response.status == 420:
+            raise RateLimited("HTTP 420", retry_after(response))
+        raise_by_status(response)
 
     def _grant(self, client: Client) -> Token:
-        answer = client.send(Request("POST", f"https://{self.settings.shop}/token", idempotent=False))
-        if not answer.body:
+        response = client.send(Request("POST", f"https://{self.settings.shop}/token", idempotent=False))
+        if not response.body:
             raise Transient("an answer without a token")
-        return Token(answer.body.decode(), answer.received_at + timedelta(hours=1))
+        return Token(response.body.decode(), response.received_at + timedelta(hours=1))
 
     def _request(self, method: str, path: str, content: bytes | None = None) -> Request:
         return Request(method, f"https://{self.settings.shop}/orders/{path}", content=content, idempotent=False)
@@ -138,12 +138,12 @@ class Corner(contracts.Platform):
         )  # fmt: skip
 
 
-def what_an_author_gets(answer: Answer, error: RateLimited) -> SourceError:
+def what_an_author_gets(response: Response, error: RateLimited) -> SourceError:
     corner = Corner("shop", CornerSettings(shop="corner.example", token=SecretStr("of nobody")))
     assert_type(corner.settings.token, SecretStr)
     assert_type(corner.carrier_of("Acme Parcels"), str | None)
     assert_type(corner.says(), frozenset[OrderStatus])
-    assert_type(retry_after(answer), timedelta | None)
+    assert_type(retry_after(response), timedelta | None)
     assert_type(error.after, timedelta | None)
     return error  # one of the tree
 
@@ -166,5 +166,5 @@ class Mistaken(contracts.Platform):
     def push(self, client: Client, action: Action) -> Receipt:  # type: ignore[override]  # without looking first
         return Receipt(action.order)
 
-    def order_words(self) -> dict[ShippingStatus, str]:  # type: ignore[override]  # two vocabularies, never one
+    def order_status_map(self) -> dict[ShippingStatus, str]:  # type: ignore[override]  # two vocabularies, never one
         return {ShippingStatus.DELIVERED: "arrived"}

@@ -7,18 +7,18 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import ROW, all_of, config_option, open_world, read_config
-from tracker.pipeline import heal as heal_
-from tracker.pipeline import replay as replay_
-from tracker.pipeline.world import World
+from tracker.cli.common import ROW, all_of, config_option, open_context, read_config
+from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.tables import accounts, orders
+from tracker.upkeep import maintenance
+from tracker.upkeep import replay as replays
 
 write_option = click.option("--write", is_flag=True, help="Let what changes cause writes to the shop too.")
 
 
-def _stores(world: World, store: str | None) -> list[str]:
-    known = [account.name for account in world.config.store_accounts()]
+def _stores(ctx: AppContext, store: str | None) -> list[str]:
+    known = [account.name for account in ctx.config.store_accounts()]
     if store is not None and store not in known:
         raise click.UsageError(f"no store {store!r}: {', '.join(known) or 'none is configured'}")
     return [store] if store else known
@@ -29,13 +29,13 @@ def _stores(world: World, store: str | None) -> list[str]:
 @config_option
 def pause(store: str | None, file: Path) -> None:
     """Stop all writes to STORE (or to every store) within 5 seconds. Receiving and deciding go on."""
-    world = open_world(read_config(file))
-    names = _stores(world, store)
-    with world.store.write() as connection:
+    ctx = open_context(read_config(file))
+    names = _stores(ctx, store)
+    with ctx.store.write() as connection:
         connection.execute(
             accounts.update()
             .where(accounts.c.name.in_(names), accounts.c.paused_at.is_(None))
-            .values(paused_at=world.now())
+            .values(paused_at=ctx.now())
         )
     click.echo(f"paused: {', '.join(names)}; `tracker resume` goes on")
 
@@ -45,11 +45,11 @@ def pause(store: str | None, file: Path) -> None:
 @config_option
 def resume(store: str | None, file: Path) -> None:
     """Let writes go on; every order of the store is looked at again first."""
-    world = open_world(read_config(file))
-    names = _stores(world, store)
-    with world.store.write() as connection:
+    ctx = open_context(read_config(file))
+    names = _stores(ctx, store)
+    with ctx.store.write() as connection:
         connection.execute(accounts.update().where(accounts.c.name.in_(names)).values(paused_at=None))
-        queries.decide_now(connection, orders.c.store.in_(names), world.now())
+        queries.decide_now(connection, orders.c.store.in_(names), ctx.now())
     click.echo(f"resumed: {', '.join(names)}")
 
 
@@ -67,8 +67,8 @@ def replay(ids: tuple[int, ...], file: Path, state: str | None, partly: bool, ac
     """
     if not ids and not state and not partly:
         raise click.UsageError("name payloads by id, or all of a --state, or --partly")
-    world = open_world(read_config(file))
-    count = replay_.replay(world, ids=ids, state=state, account=account, partly=partly, write=write)
+    ctx = open_context(read_config(file))
+    count = replays.replay(ctx, ids=ids, state=state, account=account, partly=partly, write=write)
     click.echo(f"{count} payloads are due again{'' if write else '; nothing they change is written (--write)'}")
     all_of(ids, count)
 
@@ -80,16 +80,16 @@ def replay(ids: tuple[int, ...], file: Path, state: str | None, partly: bool, ac
 @write_option
 def remap(account: str, file: Path, code: str | None, write: bool) -> None:
     """Give stored scans of ACCOUNT the meaning that their codes have now. No bodies are needed."""
-    world = open_world(read_config(file))
-    if world.account(account) is None:
-        raise click.UsageError(f"no account {account!r}: {', '.join(sorted(world.config.accounts))}")
+    ctx = open_context(read_config(file))
+    if ctx.account(account) is None:
+        raise click.UsageError(f"no account {account!r}: {', '.join(sorted(ctx.config.accounts))}")
     pair = None
     if code is not None:
         space, slash, name = code.rpartition("/")
         if not slash:
             raise click.UsageError("--code must be space/code")
         pair = (space, name)
-    count = replay_.remap(world, account, code=pair, write=write)
+    count = replays.remap(ctx, account, code=pair, write=write)
     click.echo(f"{count} parcels are read again{'' if write else '; nothing they change is written (--write)'}")
 
 
@@ -98,17 +98,17 @@ def remap(account: str, file: Path, code: str | None, write: bool) -> None:
 @click.option("--backfill", metavar="STORE", help="Let what happened before STORE was connected cause writes too.")
 def heal(file: Path, backfill: str | None) -> None:
     """Find what silence hid, now: ask who rests, sweep every store, expire what says nothing, drop what is past its retention."""
-    world = open_world(read_config(file))
+    ctx = open_context(read_config(file))
     if backfill is not None:
-        _stores(world, backfill)
-        click.echo(f"{heal_.backfill(world, backfill)} orders of {backfill} are looked at again")
+        _stores(ctx, backfill)
+        click.echo(f"{maintenance.backfill(ctx, backfill)} orders of {backfill} are looked at again")
         return
-    with world.store.write() as connection:
-        swept = queries.sweep_now(connection, sa.true(), world.now())
+    with ctx.store.write() as connection:
+        swept = queries.sweep_now(connection, sa.true(), ctx.now())
         connection.execute(accounts.update().where(accounts.c.rests_until.isnot(None)).values(rests_until=None))
-    expired, dropped = heal_.expire(world), heal_.prune(world)
+    expired, dropped = maintenance.expire(ctx), maintenance.prune(ctx)
     click.echo(
-        f"{swept} stores will be swept now; {expired} trackings expired; dropped: {dropped['bodies']} bodies, "
+        f"{swept} stores will be swept now; {expired} watches expired; dropped: {dropped['bodies']} bodies, "
         f"{dropped['rows']} inbox rows, {dropped['unmatched']} parcels without an order"
     )
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 from ruamel.yaml import YAML
 
-from tracker.cli.common import open_world, read_config
+from tracker.cli.common import open_context, read_config
 from tracker.cli.listing import Listing, listing
 from tracker.config.files import write_private
 from tracker.config.load import load_config
 from tracker.domain.errors import ConfigError
 from tracker.domain.vocabulary import Reason, ShippingStatus
-from tracker.pipeline import ops
+from tracker.support import lists
 
 TITLE, NONE = "codes without a meaning", "every code that was told has a meaning"
 
@@ -42,14 +42,14 @@ def codes(page: Listing, suggest: bool, accept: str | None, account: str | None)
             ("carrier", "carrier"), ("account", "account"), ("code", "code_key"), ("scans", "count"), ("carrier's words", "text"),
             ("suggested", "suggested"), ("why", "why"),
         )  # fmt: skip
-        page.show(lambda w: ops.suggest(w, limit=page.limit), TITLE, suggested, NONE)
+        page.show(lambda w: lists.suggest(w, limit=page.limit), TITLE, suggested, NONE)
         _tell_mapped(page)
         return
     columns = (
         ("carrier", "carrier"), ("account", "account"), ("code", "code_key"), ("carrier's words", "text"), ("scans", "count"),
         ("first seen", "first_seen_at"), ("last seen", "last_seen_at"), ("sample payload", "sample"),
     )  # fmt: skip
-    page.show(lambda w: ops.list_codes(w, limit=page.limit), TITLE, columns, NONE)
+    page.show(lambda w: lists.list_codes(w, limit=page.limit), TITLE, columns, NONE)
     _tell_mapped(page)
 
 
@@ -57,7 +57,7 @@ def _tell_mapped(page: Listing) -> None:
     """Say which codes have a meaning by now that their stored scans do not have yet."""
     if page.as_json:
         return
-    for row in ops.list_codes(open_world(read_config(page.file)), limit=10_000, mapped=True):
+    for row in lists.list_codes(open_context(read_config(page.file)), limit=10_000, mapped=True):
         what, name = row["code_key"], row["account"]
         click.echo(
             f"{what} has a meaning now; {row['count']} stored scans wait for it: tracker remap {name} --code {what}"
@@ -67,14 +67,14 @@ def _tell_mapped(page: Listing) -> None:
 def _accept(file: Path, accept: str, account: str | None) -> str:
     """Write one meaning into the YAML, comments kept; the file is checked before it replaces the old one."""
     key, _, meaning = accept.partition("=")
-    world = open_world(read_config(file))
-    known = [row for row in ops.suggest(world, limit=10_000) if row["code_key"] == key]
+    ctx = open_context(read_config(file))
+    known = [row for row in lists.suggest(ctx, limit=10_000) if row["code_key"] == key]
     if account is None:
         owners = sorted({row["account"] for row in known if row["account"]})
         if len(owners) != 1:
             raise click.UsageError(f"{key} was told by {', '.join(owners) or 'nobody'}: say --account")
         account = owners[0]
-    found = world.account(account)
+    found = ctx.account(account)
     if found is None or found.is_store:
         raise click.UsageError(f"no carrier account {account!r}")
     value: dict[str, str] | None = None

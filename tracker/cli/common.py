@@ -18,13 +18,13 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from tracker.app.client import Clients, NoVault
 from tracker.clock import PLAYED, moment, played, system_now
 from tracker.config.load import load_config
 from tracker.config.model import Config
-from tracker.daemon.http import Clients, NoVault
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import mask
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 from tracker.store.engine import Store
 
 WIDE = 160  # where nobody sees a terminal, lines need not be folded
@@ -81,7 +81,7 @@ def read_config(file: Path) -> Config:
     return _READ[-1]
 
 
-def open_world(config: Config) -> World:
+def open_context(config: Config) -> AppContext:
     """Return a world for commands: it reads and marks rows; the daemon does the work."""
     handed = played()
     if handed is None:
@@ -96,23 +96,23 @@ def open_world(config: Config) -> World:
         now=system_now,
         vault=lambda _account: NoVault(),
     )
-    return World(
+    return AppContext(
         store=store,
         config=config,
         now=now,
-        ring=lambda _queue: None,
+        notify=lambda _queue: None,
         client=clients,
         log=structlog.get_logger(),
         pool=ThreadPoolExecutor(1),
     )
 
 
-def close_world(world: World) -> None:
+def close_world(ctx: AppContext) -> None:
     """Close what a command opened."""
-    if isinstance(world.client, Clients):
-        world.client.close()
-    world.pool.shutdown()
-    world.store.close()
+    if isinstance(ctx.client, Clients):
+        ctx.client.close()
+    ctx.pool.shutdown()
+    ctx.store.close()
 
 
 def all_of(ids: Sequence[int], done: int) -> None:

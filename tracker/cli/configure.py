@@ -18,7 +18,7 @@ from tracker.cli.common import (
     close_world,
     config_option,
     json_option,
-    open_world,
+    open_context,
     print_json,
     read_config,
 )
@@ -28,12 +28,12 @@ from tracker.config.plugins import load, names
 from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
-from tracker.pipeline import covered
-from tracker.pipeline.explain import first_writes
-from tracker.pipeline.world import World
+from tracker.pipeline import unwatched
+from tracker.pipeline.context import AppContext
 from tracker.plugin.contracts import Platform, Secrets
 from tracker.store.migrate import current, head
 from tracker.store.tables import accounts
+from tracker.support.explain import first_writes
 
 
 @click.command()
@@ -62,14 +62,14 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
                 f"{name}: {config.accounts[name].uses} has no word for {', '.join(sorted(missing))}; these are never "
                 "written (tracker policy coverage)"
             )
-    report["notes"] += covered.named(config)
+    report["notes"] += unwatched.named(config)
     if not offline:
-        world = open_world(config)
-        _database(world, report)
+        ctx = open_context(config)
+        _database(ctx, report)
         _broker(config.root.broker, report)
         for account in config.accounts.values():
-            _ping(world, account, report)
-        close_world(world)
+            _ping(ctx, account, report)
+        close_world(ctx)
     report["config"] = masked(config)
     if as_json:
         print_json(report)
@@ -79,34 +79,34 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
         click.get_current_context().exit(1)
 
 
-def _database(world: World, report: dict[str, Any]) -> None:
-    where = mask(world.config.root.database)
+def _database(ctx: AppContext, report: dict[str, Any]) -> None:
+    where = mask(ctx.config.root.database)
     try:
-        if world.store.sqlite and not Path(world.store.url.database or "").exists():
+        if ctx.store.sqlite and not Path(ctx.store.url.database or "").exists():
             report["notes"].append(f"database {where}: will be made by `tracker up`")
             return
-        revision = current(world.store)
+        revision = current(ctx.store)
         if revision != head():
             report["notes"].append(
                 f"database {where}: at {revision or 'nothing'}, `tracker up` will bring it to {head()}"
             )
             if revision is None:
                 return
-        with world.store.read() as connection:
+        with ctx.store.read() as connection:
             modes = dict(
                 connection.execute(sa.select(accounts.c.name, accounts.c.mode).where(accounts.c.kind == "store")).all()
             )
             if revision == head():
-                report["notes"] += covered.left(world, connection)
+                report["notes"] += unwatched.left(ctx, connection)
     except SQLAlchemyError as error:
         origin = getattr(error, "orig", None)
         said = str(origin).strip().splitlines()[0] if origin else type(error).__name__
         report["problems"].append(f"database {where}: {said}")
         return
     report["notes"].append(f"database {where}: fine")
-    for account in world.config.store_accounts():
+    for account in ctx.config.store_accounts():
         if account.mode == "write" and modes.get(account.name, "observe") == "observe":
-            count, first = first_writes(world, account.name)
+            count, first = first_writes(ctx, account.name)
             report["previews"][account.name] = {"writes": count, "first": first}
 
 
@@ -122,12 +122,12 @@ def _broker(broker: str, report: dict[str, Any]) -> None:
         client.close()
         report["notes"].append(f"broker {host}: fine")
     except (redis.RedisError, OSError) as error:
-        report["problems"].append(f"broker {host}: {type(error).__name__}: work goes on without bells, more slowly")
+        report["problems"].append(f"broker {host}: {type(error).__name__}: work goes on without wake-ups, more slowly")
 
 
-def _ping(world: World, account: Account, report: dict[str, Any]) -> None:
+def _ping(ctx: AppContext, account: Account, report: dict[str, Any]) -> None:
     try:
-        account.source.ping(world.client(account))
+        account.source.ping(ctx.client(account))
         report["notes"].append(f"{account.name} ({account.uses}): fine")
     except (Transient, NotFound) as error:
         report["problems"].append(f"{account.name} ({account.uses}): not reached: {error}")

@@ -18,15 +18,15 @@ from tracker.cli.common import (
     config_option,
     json_option,
     limit_option,
-    open_world,
+    open_context,
     out,
     print_json,
     read_config,
     show_table,
 )
-from tracker.pipeline.knowledge import knowledge
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 from tracker.store.tables import accounts
+from tracker.support.knowledge import knowledge
 
 WATCH_EVERY = 2.0
 OPTIONS: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
@@ -50,7 +50,7 @@ class Listing:
 
     def show(
         self,
-        ask: Callable[[World], list[dict[str, Any]]],
+        ask: Callable[[AppContext], list[dict[str, Any]]],
         title: str,
         columns: Sequence[tuple[str, str]],
         empty: str,
@@ -63,11 +63,11 @@ class Listing:
         where the list is empty.
         Returns whether nothing is listed and all is known.
         """
-        world = open_world(read_config(self.file))
-        refuse_unknown(world, self.store)
+        ctx = open_context(read_config(self.file))
+        refuse_unknown(ctx, self.store)
         while True:
-            rows = ask(world)
-            known = knowledge(world, store=self.store) if knows else None
+            rows = ask(ctx)
+            known = knowledge(ctx, store=self.store) if knows else None
             if self.watch:
                 click.clear()
             if self.as_json:
@@ -105,12 +105,12 @@ def listing(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     return shared
 
 
-def refuse_unknown(world: World, store: str | None) -> None:
+def refuse_unknown(ctx: AppContext, store: str | None) -> None:
     """Refuse a store that is not configured and never was: of one that nobody knows, nothing is fine. Raises UsageError."""
-    if store is None or store in {account.name for account in world.config.store_accounts()}:
+    if store is None or store in {account.name for account in ctx.config.store_accounts()}:
         return
     a = accounts.c
-    with world.store.read() as connection:
+    with ctx.store.read() as connection:
         names = connection.execute(sa.select(a.name).where(a.kind == "store").order_by(a.name)).scalars().all()
     if store not in names:
         raise click.UsageError(f"no store {store!r}: {', '.join(names) or 'none is known'}")

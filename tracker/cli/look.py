@@ -11,7 +11,7 @@ from tracker.cli.common import (
     as_of,
     config_option,
     json_option,
-    open_world,
+    open_context,
     out,
     print_json,
     read_config,
@@ -20,9 +20,9 @@ from tracker.cli.common import (
 from tracker.cli.common import cell as show
 from tracker.config.plugins import load, names
 from tracker.domain.errors import TrackerError
-from tracker.pipeline.evidence import pack
-from tracker.pipeline.explain import explanation, overview
 from tracker.plugin.contracts import Carrier, Platform
+from tracker.support.evidence import pack
+from tracker.support.explain import explanation, overview
 
 
 @click.command("show")
@@ -34,7 +34,7 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 
     ORDER is the shop's number (#1001 or 1001) or its id; NUMBER a tracking number.
     """
-    told = overview(open_world(read_config(file)), what)
+    told = overview(open_context(read_config(file)), what)
     if as_json:
         print_json(told)
     _require(told, what)
@@ -56,7 +56,7 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 )
 def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
     """Explain why: scans, their meanings, the rules that fired, writes with receipts, what would be written now."""
-    told = explanation(open_world(read_config(file)), what, at=as_of(at))
+    told = explanation(open_context(read_config(file)), what, at=as_of(at))
     if as_json:
         print_json(told)
     _require(told, what)
@@ -95,7 +95,7 @@ def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
 @click.option("--at", "at", metavar="MOMENT", help="As of a moment.")
 def evidence(order: str, file: Path, output: Path, at: str | None) -> None:
     """Pack what proves an order's story: JSON, one readable page, the raw payloads, proof links, and their hashes."""
-    count = pack(open_world(read_config(file)), order, output, at=as_of(at))
+    count = pack(open_context(read_config(file)), order, output, at=as_of(at))
     click.echo(f"{output}: evidence.json, index.html, {count} raw payloads, SHA256SUMS")
 
 

@@ -13,9 +13,9 @@ from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tracker import __version__
+from tracker.app.daemon import EXIT_DATABASE, DatabaseAway
 from tracker.cli.common import masked_output
 from tracker.config.plugins import guard_names
-from tracker.daemon.app import EXIT_DATABASE, DatabaseAway
 from tracker.domain.errors import ConfigError, TrackerError
 
 EXIT_DIFFERS = 1
@@ -64,7 +64,7 @@ CODES: dict[str, dict[int, str]] = {
 class _Modules(click.Group):
     """The commands of the modules, each imported when it is asked for a name that those before it lack: roles start fast."""
 
-    modules = ("run", "look", "configure", "ops", "queues", "codes", "people", "policy", "act", "play", "new")
+    modules = ("run", "look", "configure", "ops", "queues", "codes", "people", "policies", "act", "play", "new")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises UsageError for one that is no text: no database could be asked for it."""

@@ -10,17 +10,17 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import DEFAULT_FILE, open_world, read_config
+from tracker.cli.common import DEFAULT_FILE, open_context, read_config
 from tracker.cli.listing import Listing, listing
 from tracker.domain.vocabulary import FindingKind
-from tracker.pipeline import ops
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 from tracker.store.tables import findings as findings_table
+from tracker.support import lists
 
 
 @click.command()
 @listing("limit", "after", "watch", "store")
-@click.option("--kind", type=click.Choice([str(kind) for kind in ops.DRIFT]), help="Only this kind of difference.")
+@click.option("--kind", type=click.Choice([str(kind) for kind in lists.DRIFT]), help="Only this kind of difference.")
 def drift(page: Listing, kind: str | None) -> None:
     """List where shop and carrier disagree: both statuses, since when, who caused it, and what would heal it.
 
@@ -33,7 +33,7 @@ def drift(page: Listing, kind: str | None) -> None:
     )  # fmt: skip
     none = "no more drift" if page.after else f"no drift of the kind {kind}" if kind else "no drift"
     fine = page.show(
-        lambda w: ops.drift(
+        lambda w: lists.drift(
             w, store=page.store, kind=kind, after=page.after, limit=page.limit, config=_flag(page.file)
         ),
         "drift", columns, none, knows=page.after is None,
@@ -76,7 +76,7 @@ def findings_(
     What a store's first sync found in its past is one line at the end (--digest lists it).
     """
     page.show(
-        lambda w: ops.list_findings(
+        lambda w: lists.list_findings(
             w, kinds=kinds, store=page.store, severity=severity, closed=closed, snoozed=snoozed, digest=digest,
             after=page.after, limit=page.limit,
         ),
@@ -85,7 +85,7 @@ def findings_(
     if page.as_json or digest:
         return
     f = findings_table.c
-    with open_world(read_config(page.file)).store.read() as connection:
+    with open_context(read_config(page.file)).store.read() as connection:
         past = connection.execute(
             sa.select(sa.func.count()).select_from(findings_table).where(f.digest.is_(True), f.closed_at.is_(None))
         ).scalar_one()
@@ -99,8 +99,8 @@ def checkouts(page: Listing) -> None:
     """List checkouts that were left: no orders, never tracked; `contact` says whether the customer left a way to ask."""
     kinds = [str(FindingKind.ABANDONED_CHECKOUT)]
 
-    def ask(world: World) -> list[dict[str, Any]]:
-        rows = ops.list_findings(world, kinds=kinds, after=page.after, limit=page.limit)
+    def ask(ctx: AppContext) -> list[dict[str, Any]]:
+        rows = lists.list_findings(ctx, kinds=kinds, after=page.after, limit=page.limit)
         mine = [row for row in rows if page.store in (None, row["evidence"].get("store"))]
         return [{"id": row["id"], **row["evidence"], "seen": row["opened_at"]} for row in mine]
 
@@ -120,7 +120,7 @@ def outages(page: Listing, scans: bool) -> None:
     else:
         columns = (("id", "id"), ("from", "from"), ("until", "until"), ("state", "state"), ("parcels asked", "asked"),
                    ("scans recovered", "recovered"))  # fmt: skip
-    page.show(lambda w: ops.outages(w, limit=page.limit, scans=scans), "outages", columns, "no outage of ours")
+    page.show(lambda w: lists.outages(w, limit=page.limit, scans=scans), "outages", columns, "no outage of ours")
 
 
 @click.command()
@@ -133,7 +133,7 @@ def stuck(page: Listing, carrier: str | None) -> None:
         ("last place", "last_place"), ("since", "since"), ("for", "for"), ("action", "act"),
     )  # fmt: skip
     page.show(
-        lambda w: ops.stuck(w, store=page.store, carrier=carrier, after=page.after, limit=page.limit), "stuck", columns,
+        lambda w: lists.stuck(w, store=page.store, carrier=carrier, after=page.after, limit=page.limit), "stuck", columns,
         "nothing is stuck", knows=page.after is None,
     )  # fmt: skip
 
@@ -146,7 +146,7 @@ def freshness(page: Listing) -> None:
         ("account", "account"), ("open parcels", "open"), ("1h %", "within_1h"), ("3h %", "within_3h"), ("6h %", "within_6h"),
         ("12h %", "within_12h"), ("24h %", "within_24h"), ("oldest check", "oldest_check"),
     )  # fmt: skip
-    page.show(ops.freshness, "freshness of open parcels", columns, "no parcel is asked about", knows=True)
+    page.show(lists.freshness, "freshness of open parcels", columns, "no parcel is asked about", knows=True)
 
 
 COMMANDS = (drift, findings_, checkouts, outages, stuck, freshness)

@@ -15,16 +15,15 @@ from tracker.cli.common import (
     cell,
     config_option,
     json_option,
-    open_world,
+    open_context,
     out,
     print_json,
     read_config,
 )
-from tracker.config.policy import duration
+from tracker.config.presets import duration
 from tracker.domain.gates import into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
-from tracker.pipeline import ops
-from tracker.pipeline import say as say_
+from tracker.support import lists, statements
 
 store_option = click.option("--store", help="The store, where several have an order of this number.")
 by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says it; it is kept.")
@@ -40,22 +39,22 @@ STATUSES = [str(status) for status in OrderStatus if status is not OrderStatus.U
 @click.option("--to-shop", is_flag=True, help="Attach it to the order in the shop too, where the platform takes notes.")
 def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop: bool) -> None:
     """Attach an internal note to ORDER."""
-    world = open_world(read_config(file))
-    say_.say(world, say_.find_one(world, order, store), StatementKind.NOTE, text, by, to_shop=to_shop)
+    ctx = open_context(read_config(file))
+    statements.say(ctx, statements.find_one(ctx, order, store), StatementKind.NOTE, text, by, to_shop=to_shop)
     click.echo(f"noted at {order}")
 
 
 @click.command()
 @click.argument("order")
-@click.argument("what", type=click.Choice([str(kind) for kind in say_.RECORDS]))
+@click.argument("what", type=click.Choice([str(kind) for kind in statements.RECORDS]))
 @config_option
 @store_option
 @by_option
 @click.option("--text", default="", help="What there is to say of it: who was called, where the proof lies.")
 def record(order: str, what: str, file: Path, store: str | None, by: str, text: str) -> None:
     """Record what was done about ORDER: verified, inspected, handed_over, proof; accepted: a difference stays as it is."""
-    world = open_world(read_config(file))
-    say_.say(world, say_.find_one(world, order, store), StatementKind(what), text, by)
+    ctx = open_context(read_config(file))
+    statements.say(ctx, statements.find_one(ctx, order, store), StatementKind(what), text, by)
     click.echo(f"recorded at {order}: {what} by {by}")
 
 
@@ -69,14 +68,14 @@ def record(order: str, what: str, file: Path, store: str | None, by: str, text: 
 @click.option("--override", is_flag=True, help="Past a gate that says no. Never out of cancelled, held or refunded.")
 def correct(order: str, status: str, file: Path, store: str | None, by: str, reason: str, override: bool) -> None:
     """Correct the order status of ORDER to STATUS, with its trace: the worker writes it."""
-    world = open_world(read_config(file))
-    row = say_.find_one(world, order, store)
-    account = world.account(row.store)
+    ctx = open_context(read_config(file))
+    row = statements.find_one(ctx, order, store)
+    account = ctx.account(row.store)
     if account is not None and OrderStatus(status) not in account.policy.order_words:
         words = ", ".join(sorted(account.policy.order_words)) or "none"
         raise click.ClickException(f"{row.store} has no word for {status} that may be written; it has: {words}")
-    gate = say_.may(world, row, OrderStatus(status), reason=reason)
-    if account is not None and into_processing(say_.read(world, row), account.policy, OrderStatus(status)):
+    gate = statements.may(ctx, row, OrderStatus(status), reason=reason)
+    if account is not None and into_processing(statements.read(ctx, row), account.policy, OrderStatus(status)):
         raise click.ClickException(
             f"{order} is not written into Processing: that deducts stock in the shop (MG-08); do it there"
         )
@@ -84,8 +83,8 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
     if not gate.allowed and (final or not override):
         hint = "nothing is written out of it" if final else "--override goes past it"
         raise click.ClickException(f"{order} may not go to {status}: {gate.rule} ({gate.needs}); {hint}")
-    say_.say(
-        world, row, StatementKind.CORRECTION, reason, by, status=OrderStatus(status), override=override
+    statements.say(
+        ctx, row, StatementKind.CORRECTION, reason, by, status=OrderStatus(status), override=override
     )  # fmt: skip
     how = (
         "will be written"
@@ -108,9 +107,9 @@ def may(
     order: str, status: str, file: Path, as_json: bool, store: str | None, by: str, reason: str, at: str | None
 ) -> None:
     """Ask the gate: may ORDER go to STATUS? Answers yes (exit 0) or no (exit 1), with the rule and the evidence."""
-    world = open_world(read_config(file))
-    row = say_.find_one(world, order, store)
-    gate = say_.may(world, row, OrderStatus(status), reason=reason, by=by, at=as_of(at))
+    ctx = open_context(read_config(file))
+    row = statements.find_one(ctx, order, store)
+    gate = statements.may(ctx, row, OrderStatus(status), reason=reason, by=by, at=as_of(at))
     answer: dict[str, Any] = {
         "order": order, "to": status, "allowed": gate.allowed, "rule": gate.rule, "evidence": dict(gate.evidence),
         "needs": gate.needs or None,
@@ -134,7 +133,7 @@ def may(
 @click.option("--reason", required=True, help="Why it needs no more attention.")
 def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str) -> None:
     """Close findings by id; each stays closed until its evidence changes."""
-    closed = ops.close(open_world(read_config(file)), ids, by=by, reason=reason)
+    closed = lists.close(open_context(read_config(file)), ids, by=by, reason=reason)
     click.echo(f"{closed} of {len(set(ids))} findings dismissed")
     all_of(ids, closed)
 
@@ -149,7 +148,7 @@ def snooze(ids: tuple[int, ...], file: Path, span: str) -> None:
         length = duration(span)
     except ValueError as error:
         raise click.UsageError(f"--for {span!r}: {error}") from None
-    hidden = ops.snooze(open_world(read_config(file)), ids, length)
+    hidden = lists.snooze(open_context(read_config(file)), ids, length)
     click.echo(f"{hidden} of {len(set(ids))} findings snoozed for {span}")
     all_of(ids, hidden)
 

@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tracker.app.telemetry import logs_to
 from tracker.cli.common import WIDE, cell, json_option, print_json
-from tracker.daemon.play import Player, Result, load_scenario
-from tracker.daemon.telemetry import logs_to
+from tracker.sandbox.player.player import Player, Result, load_scenario
 from tracker.sandbox.scenario import Scenario
 from tracker.store.tables import findings, fulfilment_shipments, fulfilments, orders, outbox, shipments
 

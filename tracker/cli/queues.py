@@ -7,13 +7,13 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import ROW, all_of, open_world, read_config
+from tracker.cli.common import ROW, all_of, open_context, read_config
 from tracker.cli.listing import Listing, listing, refuse_unknown
 from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
-from tracker.pipeline import ops
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 from tracker.store.tables import inbox as inbox_table
+from tracker.support import lists
 
 STATES = ["pending", "sent", "refused", "dead", "superseded", "observed"]
 
@@ -38,9 +38,9 @@ def outbox(
     if verb == "retry":
         if not ids and not all_:
             raise click.UsageError("name writes by id, or say --all")
-        world = open_world(read_config(page.file))
-        refuse_unknown(world, page.store)
-        count = ops.retry(world, ids=ids, state=state, store=page.store)
+        ctx = open_context(read_config(page.file))
+        refuse_unknown(ctx, page.store)
+        count = lists.retry(ctx, ids=ids, state=state, store=page.store)
         click.echo(f"{count} writes are due again")
         all_of(ids, count)
         return
@@ -49,7 +49,7 @@ def outbox(
         ("created", "created_at"), ("due", "due_at"), ("tried", "attempted_at"),
     )  # fmt: skip
     page.show(
-        lambda w: ops.list_outbox(w, state=state, store=page.store, after=page.after, limit=page.limit), "outbox", columns,
+        lambda w: lists.list_outbox(w, state=state, store=page.store, after=page.after, limit=page.limit), "outbox", columns,
         "no such write",
     )  # fmt: skip
 
@@ -74,7 +74,7 @@ def inbox(
     `--partly` are those of which pieces could not be read, a line a piece; `tracker replay --partly` reads them again.
     """
     if row_id is not None:
-        with open_world(read_config(page.file)).store.read() as connection:
+        with open_context(read_config(page.file)).store.read() as connection:
             body = connection.execute(
                 sa.select(inbox_table.c.body).where(inbox_table.c.id == row_id)
             ).scalar_one_or_none()
@@ -94,8 +94,8 @@ def inbox(
         )  # fmt: skip
         empty = "every payload was read whole"
 
-    def ask(world: World) -> list[dict[str, Any]]:
-        rows = ops.list_inbox(world, state=state, account=account, partly=partly, after=page.after, limit=page.limit)
+    def ask(ctx: AppContext) -> list[dict[str, Any]]:
+        rows = lists.list_inbox(ctx, state=state, account=account, partly=partly, after=page.after, limit=page.limit)
         return [{**row, **piece} for row in rows for piece in row["unread"]] if partly and not page.as_json else rows
 
     page.show(ask, "inbox", columns, empty)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from tracker.app.daemon import ROLES, Daemon
+from tracker.app.telemetry import configure_logs, tell_threads
 from tracker.cli.common import config_option, read_config
-from tracker.daemon.app import ROLES, Daemon
-from tracker.daemon.telemetry import configure_logs, tell_threads
 from tracker.domain.errors import ConfigError
 from tracker.store.engine import Store
 from tracker.store.migrate import current, migrate
@@ -60,7 +60,7 @@ def worker(file: Path) -> None:
 @click.command()
 @config_option
 def scheduler(file: Path) -> None:
-    """Run a scheduler: it rings while rows are due, and heals. Two are fine: one more bell changes nothing."""
+    """Run a scheduler: it wakes the workers while rows are due, and maintains. Two are fine: one more wake-up changes nothing."""
     _run(file, frozenset({"scheduler"}))
 
 

@@ -25,7 +25,7 @@ from tracker.config.model import (
     StorePart,
 )
 from tracker.config.plugins import companies, load, names
-from tracker.config.policy import bind, policy_values, spell
+from tracker.config.presets import bind, policy_values, spell
 from tracker.config.yamlfile import Document, Path_, parse, quoted, read
 from tracker.domain.cadence import Cadence, looks_after
 from tracker.domain.errors import ConfigError

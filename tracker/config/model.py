@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from tracker.config.policy import Duration, PolicyPart
+from tracker.config.presets import Duration, PolicyPart
 from tracker.domain.cadence import Cadence
 from tracker.domain.facts import Meaning
 from tracker.domain.masking import Hidden

@@ -201,7 +201,7 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class ChangeNotice:
     """Something changed there: ask. Hints coalesce, one pending re-read a ref."""
 
     ref: str
@@ -240,7 +240,7 @@ class Since:
     open_only: bool = False
 
 
-Ask = Parcels | Refs | Since
+Query = Parcels | Refs | Since
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ class Registered:
 
 
 @fact
-class Told:
+class StoredScan:
     """A stored scan as the summary reads it: its meaning and its place in time."""
 
     fingerprint: str
@@ -290,7 +290,7 @@ class TakenBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """How far a summary has read, and what a later scan must know of those before it."""
 
     last: tuple[datetime, int, str, str, str]  # the key of the last scan read
@@ -328,7 +328,7 @@ class Summary:
     neared: bool = False  # it was out for delivery, tried or ready to be collected: it may be at a depot again
     scans: int = 0
     origin: str = ""  # country of the first custody scan
-    mark: Mark | None = field(default=None, compare=False, repr=False)
+    checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +383,7 @@ class Fulfilment:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class StatusSnapshot:
     """What an order said from `at` on; it still said something else at `read_before` (None: the first read)."""
 
     at: datetime
@@ -438,7 +438,7 @@ class Order:
     locale: str = ""  # of the customer, such as en or de
     gone: str = ""  # deleted | not_found | out_of_sight: the shop holds it no more, or lets us read it no more
     partial: bool = False  # a line, a fulfilment or a number of it could not be read: nothing is true of "all" of it
-    history: tuple[Stand, ...] = ()  # filled from the order's versions, oldest first; not part of a read
+    history: tuple[StatusSnapshot, ...] = ()  # filled from the order's versions, oldest first; not part of a read
     statements: tuple[Statement, ...] = ()  # filled from what people said, oldest first; not part of a read
 
 

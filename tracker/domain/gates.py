@@ -163,7 +163,7 @@ def verified(order: Order) -> bool:
         order.verified
         or order.payment in PAID
         or any(s.kind is StatementKind.VERIFIED for s in order.statements)
-        or any(stand.status is O.CONFIRMED for stand in order.history)
+        or any(snapshot.status is O.CONFIRMED for snapshot in order.history)
         or order.status is O.CONFIRMED
     )
 

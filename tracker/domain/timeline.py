@@ -13,7 +13,7 @@ from functools import cache
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from tracker.domain.facts import EPOCH, NOWHERE, Mark, Meaning, Place, Scan, Summary, TakenBack, Told
+from tracker.domain.facts import EPOCH, NOWHERE, Checkpoint, Meaning, Place, Scan, StoredScan, Summary, TakenBack
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
@@ -29,7 +29,7 @@ _NEAR = frozenset({S.OUT_FOR_DELIVERY, S.DELIVERY_ATTEMPTED, S.AVAILABLE_FOR_PIC
 _LEFT_AT_ONCE = frozenset({S.LOST, S.CANCELLED})  # by one custody scan
 _ENDS = frozenset({S.DELIVERED, S.RETURNED, S.DESTROYED})  # what must not be taken back unnoticed; lost may reappear
 _TO_THE_SENDER = frozenset({S.RETURNING, S.RETURNED})
-_UNREAD = Mark((EPOCH, 0, "", "", ""), None, False, False, None, RULES)  # of a summary that has read nothing
+_UNREAD = Checkpoint((EPOCH, 0, "", "", ""), None, False, False, None, RULES)  # of a summary that has read nothing
 
 _ZONES = {  # countries with one zone; the larger ones need a region
     "AT": "Europe/Vienna", "BE": "Europe/Brussels", "CH": "Europe/Zurich", "CN": "Asia/Shanghai",
@@ -144,7 +144,7 @@ _ON_RETURN = {
 }
 
 
-def _key(told: Told) -> tuple[datetime, int, str, str, str]:
+def _key(told: StoredScan) -> tuple[datetime, int, str, str, str]:
     status = told.meaning.status
     return (told.instant, status.rank if status else 0, told.space, told.code, told.fingerprint)
 
@@ -157,7 +157,7 @@ def _read(meaning: Meaning, returning: bool) -> tuple[ShippingStatus, Reason | N
     return status, meaning.reason
 
 
-def summarize(scans: Iterable[Told]) -> Summary:
+def summarize(scans: Iterable[StoredScan]) -> Summary:
     """Fold a set of scans into where the parcel is.
 
     Every move is legal but two: back to `pre_transit`, and out of a terminal status without a correction. A correction
@@ -169,7 +169,7 @@ def summarize(scans: Iterable[Told]) -> Summary:
     return _fold(Summary(), sorted({told.fingerprint: told for told in scans}.values(), key=_key))
 
 
-def read_on(summary: Summary, more: Iterable[Told]) -> Summary | None:
+def read_on(summary: Summary, more: Iterable[StoredScan]) -> Summary | None:
     """Return the summary of the scans that `summary` was made of and of more, none of which it has read.
 
     None where it must be made from all scans: one of the new is not later than all that were read, or another version
@@ -178,18 +178,18 @@ def read_on(summary: Summary, more: Iterable[Told]) -> Summary | None:
     ordered = sorted(more, key=_key)
     if not ordered:
         return summary
-    mark = summary.mark
-    if mark is None:
+    checkpoint = summary.checkpoint
+    if checkpoint is None:
         if summary.scans:
             return None
-    elif mark.rules != RULES or _key(ordered[0]) <= mark.last:
+    elif checkpoint.rules != RULES or _key(ordered[0]) <= checkpoint.last:
         return None
     if summary.scans + len(ordered) > MOST_SCANS:
         return None
     return _fold(summary, ordered)
 
 
-def _fold(summary: Summary, ordered: Sequence[Told]) -> Summary:
+def _fold(summary: Summary, ordered: Sequence[StoredScan]) -> Summary:
     """Read scans, sorted by their keys, after those that a summary has read."""
     if not ordered:
         return summary
@@ -220,11 +220,15 @@ class _Reading:
         self.taken_back, self.doubted_at = before.taken_back, before.doubted_at
         self.unmapped, self.unusual, self.refused = before.unmapped, before.unusual, before.refused
         self.attempts, self.scans = before.attempts, before.scans
-        mark = before.mark or _UNREAD
-        self.head_at, self.head_unsure, self.returning = mark.head_at, mark.head_unsure, mark.returning
-        self.delivered_at, self.undoubted = mark.delivered_at, mark.undoubted
+        checkpoint = before.checkpoint or _UNREAD
+        self.head_at, self.head_unsure, self.returning = (
+            checkpoint.head_at,
+            checkpoint.head_unsure,
+            checkpoint.returning,
+        )
+        self.delivered_at, self.undoubted = checkpoint.delivered_at, checkpoint.undoubted
 
-    def summary(self, last: Told) -> Summary:
+    def summary(self, last: StoredScan) -> Summary:
         """Return what was read, up to and with the last scan."""
         return Summary(
             status=self.status,
@@ -249,12 +253,12 @@ class _Reading:
             neared=self.neared,
             scans=self.scans,
             origin=self.origin,
-            mark=Mark(
+            checkpoint=Checkpoint(
                 _key(last), self.head_at, self.head_unsure, self.returning, self.delivered_at, RULES, self.undoubted
             ),
         )
 
-    def gone(self, told: Told, since: datetime) -> None:
+    def gone(self, told: StoredScan, since: datetime) -> None:
         """Read a scan that is gone since then: it moves nothing, but an end that it told is taken back."""
         to = _ended(told, self.returning, self.delivered_at)
         left = not self.status.terminal or told.meaning.correction or self.status in _LEFT_AT_ONCE
@@ -264,7 +268,7 @@ class _Reading:
             self.taken_back, self.undoubted = TakenBack(to, told.instant, since), self.doubted_at
         self.corrected, self.doubted_at = not self.status.terminal, _later(self.doubted_at, since)
 
-    def scan(self, told: Told) -> None:
+    def scan(self, told: StoredScan) -> None:
         """Read a scan: what it says whatever its status, then what it says of the head."""
         meaning, place = told.meaning, told.place
         self.scans += 1
@@ -297,13 +301,13 @@ class _Reading:
         if to is S.DELIVERY_ATTEMPTED:
             self.attempts += 1
 
-    def _out_of_order(self, to: ShippingStatus, told: Told, unsure: bool, head_at: datetime) -> bool:
+    def _out_of_order(self, to: ShippingStatus, told: StoredScan, unsure: bool, head_at: datetime) -> bool:
         """Say whether a status may lie before the head: a label does; a lower rank may, nearer than two zones are apart."""
         if to is S.PRE_TRANSIT:
             return True
         return (unsure or self.head_unsure) and to.rank < self.status.rank and told.instant - head_at < VETO
 
-    def _end_stands(self, to: ShippingStatus, told: Told) -> bool:
+    def _end_stands(self, to: ShippingStatus, told: StoredScan) -> bool:
         """Say whether the head is an end and this scan does not get past it; the first that contradicts it disputes it."""
         if not self.status.terminal or told.meaning.correction:
             return False
@@ -315,14 +319,14 @@ class _Reading:
         self.disputed = True
         return True
 
-    def _leave(self, to: ShippingStatus, told: Told) -> None:
+    def _leave(self, to: ShippingStatus, told: StoredScan) -> None:
         """Leave the head for another status: an end is taken back by it."""
         if self.status in _ENDS and self.since is not None:
             self.taken_back = TakenBack(self.status, self.since, by=to, by_at=told.instant)
             self.doubted_at = _later(self.doubted_at, told.instant)
         self.unusual += to not in _USUAL[self.status]
 
-    def _begin(self, to: ShippingStatus, why: Reason | None, told: Told) -> None:
+    def _begin(self, to: ShippingStatus, why: Reason | None, told: StoredScan) -> None:
         """Begin a run: the head's status is told for the first time."""
         meaning, back = told.meaning, to in _TO_THE_SENDER
         self.corrected = (self.corrected or self.status in _ENDS) and not to.terminal
@@ -339,7 +343,7 @@ class _Reading:
             self.taken_back = None
 
 
-def _ended(told: Told, returning: bool, delivered_at: datetime | None) -> ShippingStatus | None:
+def _ended(told: StoredScan, returning: bool, delivered_at: datetime | None) -> ShippingStatus | None:
     """Return the end of a journey that a scan tells, if it tells one and somebody vouches for it."""
     meaning = told.meaning
     if not told.confirmed or (meaning.leg is Leg.CUSTOMER_RETURN and delivered_at is not None):
@@ -348,7 +352,7 @@ def _ended(told: Told, returning: bool, delivered_at: datetime | None) -> Shippi
     return status if status in _ENDS else None
 
 
-def _same(gone: TakenBack | None, to: ShippingStatus, told: Told) -> bool:
+def _same(gone: TakenBack | None, to: ShippingStatus, told: StoredScan) -> bool:
     """Say whether a scan tells the end that disappeared: the same status, before anybody saw that it was gone."""
     return gone is not None and gone.gone_since is not None and gone.status is to and told.instant <= gone.gone_since
 
@@ -357,7 +361,7 @@ def _later(one: datetime | None, other: datetime) -> datetime:
     return other if one is None or other > one else one
 
 
-def _contradicts(status: ShippingStatus, to: ShippingStatus, told: Told) -> bool:
+def _contradicts(status: ShippingStatus, to: ShippingStatus, told: StoredScan) -> bool:
     """Say whether a scan speaks against a terminal status: of `lost` and `cancelled` any custody scan does, of others a sure one."""
     if not to.custody:
         return False
@@ -367,7 +371,7 @@ def _contradicts(status: ShippingStatus, to: ShippingStatus, told: Told) -> bool
 # one number, several journeys
 
 
-def begins_anew(before: Summary, told: Told) -> bool:
+def begins_anew(before: Summary, told: StoredScan) -> bool:
     """Say whether a scan shows that an ended journey's number was given to another parcel.
 
     `before`: the summary of all scans before it. A label (pre-transit) or a pick-up shows it, ANEW_AFTER or more after the
@@ -375,13 +379,15 @@ def begins_anew(before: Summary, told: Told) -> bool:
     correction, one whose day is not known, or a pick-up where the parcel was delivered: that may be a return. A void label
     may be used anyway and what was lost may reappear: only LONG_AFTER shows more.
     """
-    meaning, mark = told.meaning, before.mark
+    meaning, checkpoint = told.meaning, before.checkpoint
     status = meaning.status
-    if not before.status.terminal or mark is None or mark.head_at is None or status is None:
+    if not before.status.terminal or checkpoint is None or checkpoint.head_at is None or status is None:
         return False
     if meaning.leg is not Leg.OUTBOUND or meaning.correction or told.zone in (Zone.UNKNOWN, Zone.FUTURE):
         return False
-    quiet = told.instant - (mark.head_at if before.doubted_at is None else max(mark.head_at, before.doubted_at))
+    quiet = told.instant - (
+        checkpoint.head_at if before.doubted_at is None else max(checkpoint.head_at, before.doubted_at)
+    )
     if quiet > LONG_AFTER:
         return status.custody
     if quiet < ANEW_AFTER or before.status not in _ENDS:

@@ -17,14 +17,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
+from tracker.domain.drift import Compared, compare
 from tracker.domain.facts import Action, Decision, Finding, Order
 from tracker.domain.hashing import digest
-from tracker.domain.ledger import Compared, compare
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import ledger, state, tell
+from tracker.pipeline import drifts, state, tell
+from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import ACTION, FINDING, dump
 from tracker.store.engine import database_now
@@ -48,38 +48,38 @@ class Decided:
     compared: Compared
 
 
-def run(world: World) -> int:
+def run(ctx: AppContext) -> int:
     """Decide for one batch of due orders; where one makes it fail, for each order apart. Returns how many."""
     try:
-        return _decide(world)
+        return _decide(ctx)
     except Exception as error:  # whatever it was: find the order that did it
-        with world.store.read() as connection:
-            due = queries.oldest(connection, _due(True), {"now": world.now(), "most": world.store.batch})
+        with ctx.store.read() as connection:
+            due = queries.oldest(connection, _due(True), {"now": ctx.now(), "most": ctx.store.batch})
             ids = [row.id for row in due]
         if not ids:
             raise error
         for order_id in ids:
-            _apart(world, order_id)
-        world.ring("push")
+            _apart(ctx, order_id)
+        ctx.notify("push")
         return len(ids)
 
 
-def _apart(world: World, order_id: int) -> None:
+def _apart(ctx: AppContext, order_id: int) -> None:
     """Decide for one order; what it raises is told of it, and it is tried again later."""
     try:
-        _decide(world, orders.c.id == order_id)
+        _decide(ctx, orders.c.id == order_id)
     except Exception as error:
-        with world.store.write() as connection:
+        with ctx.store.write() as connection:
             select = queries.locked(connection, sa.select(orders).where(orders.c.id == order_id))
             for row in connection.execute(select).all():
-                _report_broken(world, connection, row, type(error).__name__, world.now())
+                _report_broken(ctx, connection, row, type(error).__name__, ctx.now())
 
 
-def _decide(world: World, *only: sa.ColumnElement[bool]) -> int:
-    with world.store.write() as connection:
-        now = world.now()
-        due = _due(world.store.sqlite).where(*only) if only else _due(world.store.sqlite)
-        found = queries.oldest(connection, due, {"now": now, "most": world.store.batch})
+def _decide(ctx: AppContext, *only: sa.ColumnElement[bool]) -> int:
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        due = _due(ctx.store.sqlite).where(*only) if only else _due(ctx.store.sqlite)
+        found = queries.oldest(connection, due, {"now": now, "most": ctx.store.batch})
         rows = sorted(found, key=lambda row: row.id)
         if not rows:
             return 0
@@ -89,7 +89,7 @@ def _decide(world: World, *only: sa.ColumnElement[bool]) -> int:
         decided: list[Decided] = []
         broken: list[tuple[Row[Any], str]] = []
         for row in rows:
-            account = world.account(row.store)
+            account = ctx.account(row.store)
             if account is None:
                 connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=None))
                 continue
@@ -102,17 +102,17 @@ def _decide(world: World, *only: sa.ColumnElement[bool]) -> int:
             except Exception as error:  # ours, whatever it is: it must not stop the others
                 broken.append((row, type(error).__name__))
         for row, said in broken:
-            _report_broken(world, connection, row, said, now)
-        ask = keep(world, connection, decided, states, now) if decided else []
+            _report_broken(ctx, connection, row, said, now)
+        ask = keep(ctx, connection, decided, states, now) if decided else []
         crash_at("reconcile_before_commit")
     crash_at("reconcile_after_commit")
-    ledger.ask_at_once(world, ask)
-    world.ring("push")
+    drifts.ask_at_once(ctx, ask)
+    ctx.notify("push")
     return len(rows)
 
 
 def keep(
-    world: World, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
+    ctx: AppContext, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
 ) -> list[str]:
     """Write decisions, the ledger, findings and the outbox of a batch. Returns the numbers to ask carriers about at once."""
     fresh, updates, entries = [], [], []
@@ -135,7 +135,7 @@ def keep(
                 }
             )
         worst = max((f.severity for f in decision.findings), key=lambda s: s.rank, default=None)
-        entry = ledger.entry(one.row, one.compared, now)
+        entry = drifts.entry(one.row, one.compared, now)
         entries.append((one.row, entry))
         again = [at for at in (decision.look_again_at, entry.look_again_at) if at is not None]
         updates.append(
@@ -149,19 +149,19 @@ def keep(
             }
         )
     queries.put(connection, decisions, fresh)
-    ledger.keep(connection, entries)
+    drifts.keep(connection, entries)
     queries.change(connection, orders, updates)
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]
     if moved:
-        _outbox(world, connection, moved, now)
-        _findings(world, connection, moved, states, now)
+        _outbox(ctx, connection, moved, now)
+        _findings(ctx, connection, moved, states, now)
     for store, count in Counter(one.order.store for one in moved).items():
-        world.count("tracker_decisions_total", count, store=store)
+        ctx.count("tracker_decisions_total", count, store=store)
     return [number for _, entry in entries for number in entry.ask]
 
 
-def _outbox(world: World, connection: Connection, decided: Sequence[Decided], now: datetime) -> None:
+def _outbox(ctx: AppContext, connection: Connection, decided: Sequence[Decided], now: datetime) -> None:
     known = connection.execute(_written(queries.is_sqlite(connection)), {"ids": [one.row.id for one in decided]})
     by_order: dict[int, list[Any]] = defaultdict(list)
     for held_row in known:
@@ -171,7 +171,7 @@ def _outbox(world: World, connection: Connection, decided: Sequence[Decided], no
     for one in decided:
         held = by_order[one.row.id]
         pending = {row.key for row in held if row.state == "pending"}
-        sink = world.config.root.notices.file is not None
+        sink = ctx.config.root.notices.file is not None
         wanted: dict[str, tuple[Action, str]] = {}
         for action in one.decision.actions:
             notice = action.kind == "notice"
@@ -211,7 +211,7 @@ def _outbox(world: World, connection: Connection, decided: Sequence[Decided], no
 
 
 def _findings(
-    world: World, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
+    ctx: AppContext, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
 ) -> None:
     wanted: list[tuple[int | None, Finding]] = []
     before: dict[int, datetime] = {}
@@ -226,7 +226,7 @@ def _findings(
     over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id] and row.kind not in STAYS]
     if over:
         queries.close_findings(connection, findings.c.id.in_(over), now, "decision")
-    tell.open_findings(world, connection, wanted, now, by="decision", digest_before=before)
+    tell.open_findings(ctx, connection, wanted, now, by="decision", digest_before=before)
 
 
 # Statements that every batch says are made once.
@@ -258,13 +258,13 @@ def _opened(sqlite: bool) -> sa.Select[Any]:
     return sa.select(f.id, f.order_id, f.subject, f.kind).where(here, f.closed_at.is_(None), by)
 
 
-def _report_broken(world: World, connection: Connection, row: Row[Any], error: str, now: datetime) -> None:
-    world.log.warning("reconcile_failed", store=row.store, order=row.number, error=error)
+def _report_broken(ctx: AppContext, connection: Connection, row: Row[Any], error: str, now: datetime) -> None:
+    ctx.log.warning("reconcile_failed", store=row.store, order=row.number, error=error)
     finding = Finding(
         FindingKind.RECONCILE_FAILED, f"{row.store}/{row.number}", Severity.URGENT, Act.ACT,
         {"order": row.number, "error": error},
     )  # fmt: skip
-    tell.open_findings(world, connection, [(row.id, finding)], now, by=BROKEN)
+    tell.open_findings(ctx, connection, [(row.id, finding)], now, by=BROKEN)
     again = {
         "reconcile_at": now + AGAIN_AFTER_ERROR,
         "decision_hash": None,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tracker.pipeline import decide, poll, push
+from tracker.pipeline import decide, push
+from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest import step as ingest
-from tracker.pipeline.world import World
+from tracker.pipeline.poll import step as poll
 
-STEPS: dict[str, Callable[[World], int]] = {
-    "inbox": ingest.run,
-    "reconcile": decide.run,
+STEPS: dict[str, Callable[[AppContext], int]] = {
+    "ingest": ingest.run,
+    "decide": decide.run,
     "poll": poll.run,
     "push": push.run,
 }
@@ -19,8 +20,8 @@ MOST_BATCHES = 20
 MOST_SECONDS = 10.0
 
 
-def drain(world: World, queue: str, stop: Callable[[], bool]) -> int:
-    """Drain a queue; returns how many rows were worked. Rings again when it ends with work left.
+def drain(ctx: AppContext, queue: str, stop: Callable[[], bool]) -> int:
+    """Drain a queue; returns how many rows were worked. Notifies again when it ends with work left.
 
     Looks at `stop` between batches: after it says so nothing is claimed any more.
     """
@@ -28,11 +29,11 @@ def drain(world: World, queue: str, stop: Callable[[], bool]) -> int:
     for _ in range(MOST_BATCHES):
         if stop():
             return total
-        worked = step(world)
+        worked = step(ctx)
         total += worked
         if not worked:
             return total
         if time.monotonic() > until:
             break
-    world.ring(queue)
+    ctx.notify(queue)
     return total

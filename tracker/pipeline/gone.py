@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
+from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.versions import save
-from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import ORDER
-from tracker.store.tables import accounts, orders, rereads
+from tracker.store.tables import accounts, change_notices, orders
 
 LOOK_AGAIN = timedelta(minutes=10)  # after a read that did not find an order
 APART = timedelta(minutes=5)  # the two reads, at least
@@ -42,17 +42,17 @@ def answers_since(connection: Connection, store: str, since: datetime) -> bool:
 
 def miss(connection: Connection, store: str, ref: str, now: datetime, business: datetime) -> None:
     """Note that a read did not find an order, and have it looked for once more (`now`: the database's time)."""
-    insert = queries.upsert(connection, rereads)
+    insert = queries.upsert(connection, change_notices)
     row = {
-        "account": store, "ref": ref, "hinted_at": now, "due_at": now, "attempts": 0, "missed_at": business,
+        "account": store, "ref": ref, "noticed_at": now, "due_at": now, "attempts": 0, "missed_at": business,
         "not_before": business + LOOK_AGAIN,
     }  # fmt: skip
-    first = sa.func.coalesce(rereads.c.missed_at, insert.excluded.missed_at)
+    first = sa.func.coalesce(change_notices.c.missed_at, insert.excluded.missed_at)
     values = {"missed_at": first, "not_before": insert.excluded.not_before}
     connection.execute(insert.on_conflict_do_update(index_elements=["account", "ref"], set_=values), row)
 
 
-def leave(world: World, connection: Connection, account: Account, row: Row[Any], business: datetime) -> None:
+def leave(ctx: AppContext, connection: Connection, account: Account, row: Row[Any], business: datetime) -> None:
     """Take an order, locked, as gone: a version of its own, decided again.
 
     What lies further back than the shop's permission lets us read is out of sight, not gone.
@@ -63,8 +63,8 @@ def leave(world: World, connection: Connection, account: Account, row: Row[Any],
     why = "out_of_sight" if reach is not None and business - row.placed_at > reach else "not_found"
     order = replace(ORDER.validate_python(row.facts), gone=why)
     save(connection, row, order, business, decide=True)
-    world.log.info("order_gone", store=account.name, order=row.number, why=why)
-    world.ring("reconcile")
+    ctx.log.info("order_gone", store=account.name, order=row.number, why=why)
+    ctx.notify("decide")
 
 
 def found(connection: Connection, row: Row[Any], business: datetime) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tracker.domain.facts import Finding, Report, Scan, Told
+from tracker.domain.facts import Finding, Report, Scan, StoredScan
 from tracker.domain.numbers import clean
 from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import Act, FindingKind, Severity, ShippingStatus
@@ -44,9 +44,9 @@ class Named(NamedTuple):
     words: frozenset[str]
 
 
-def apart(reports: Iterable[Report], read: Callable[[Scan], Told]) -> list[Journey]:
+def apart(reports: Iterable[Report], read: Callable[[Scan], StoredScan]) -> list[Journey]:
     """Tell the journeys of one number apart: reports that share a scan are of one."""
-    found: list[tuple[list[Report], dict[str, Told]]] = []
+    found: list[tuple[list[Report], dict[str, StoredScan]]] = []
     for report in reports:
         told = {one.fingerprint: one for one in map(read, report.scans)}
         mine = next((some for some in found if some[1].keys() & told.keys()), None)
@@ -58,7 +58,7 @@ def apart(reports: Iterable[Report], read: Callable[[Scan], Told]) -> list[Journ
     return [_journey(some, told) for some, told in found]
 
 
-def _journey(reports: Sequence[Report], told: dict[str, Told]) -> Journey:
+def _journey(reports: Sequence[Report], told: dict[str, StoredScan]) -> Journey:
     instants = sorted(one.instant for one in told.values())
     piece = next((report.piece for report in reports if report.piece), "")
     return Journey(

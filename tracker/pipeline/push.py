@@ -26,11 +26,11 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs, Unread
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import gone, rests, state, tell
+from tracker.pipeline import backoff, gone, state, tell
+from tracker.pipeline.context import AppContext
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import US, as_taken, save
-from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import ACTION, RECEIPT, dump
 from tracker.store.engine import database_now
@@ -43,73 +43,73 @@ _FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
 MOST_DEAD = 500  # dead writes, the newest, that are told one by one
 
 
-def run(world: World) -> int:
+def run(ctx: AppContext) -> int:
     """Push one batch. Returns how many writes were taken up."""
-    told = tell.alert(world)
-    rows = _claim(world)
+    told = tell.alert(ctx)
+    rows = _claim(ctx)
     if not rows:
         return told
     crash_at("push_claimed")
-    with world.held.holding(outbox, {row.id: row.attempts for row in rows}):
-        _work(world, rows)
+    with ctx.leases.holding(outbox, {row.id: row.attempts for row in rows}):
+        _work(ctx, rows)
     return len(rows) + told
 
 
-def _work(world: World, rows: Sequence[Row[Any]]) -> None:
+def _work(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
     down = False
     for row in rows:  # of one store
         if down:  # who is down takes nobody's turn
-            _hand_back(world, row, "the store is away")
+            _hand_back(ctx, row, "the store is away")
             continue
-        account = world.account(row.store)
-        with world.store.write() as connection:
+        account = ctx.account(row.store)
+        with ctx.store.write() as connection:
             ours = queries.renew(connection, outbox, row, queries.LEASE)
         if not ours:
             continue
-        if account is None or _stopped(world, row.store):
-            _hand_back(world, row, "the store is paused")
+        if account is None or _stopped(ctx, row.store):
+            _hand_back(ctx, row, "the store is paused")
             continue
         try:
-            if not _push(world, account, row):
+            if not _push(ctx, account, row):
                 down = True
         except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
-            world.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
-            with world.store.write() as connection:
+            ctx.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
+            with ctx.store.write() as connection:
                 now = database_now(connection)
                 due = now + queries.backoff(row.attempts)
                 queries.release(connection, outbox, row, due, type(error).__name__, crashed=True)
 
 
-def _hand_back(world: World, row: Row[Any], why: str) -> None:
-    with world.store.write() as connection:
+def _hand_back(ctx: AppContext, row: Row[Any], why: str) -> None:
+    with ctx.store.write() as connection:
         due = database_now(connection) + timedelta(seconds=5)
         queries.release(connection, outbox, row, due, why, crashed=False)
 
 
-def _claim(world: World) -> list[Row[Any]]:
+def _claim(ctx: AppContext) -> list[Row[Any]]:
     """Claim the oldest pending write of each order of the store whose turn it is, within its hourly budget.
 
     A transaction a store: who waits for a store's row holds no other's.
     """
-    with world.store.read() as connection:
+    with ctx.store.read() as connection:
         stores = (
-            connection.execute(queries.in_turn(), {"now": database_now(connection), "business": world.now()})
+            connection.execute(queries.in_turn(), {"now": database_now(connection), "business": ctx.now()})
             .scalars()
             .all()
         )
     for name in stores:
-        account = world.account(name)
+        account = ctx.account(name)
         if account is None or account.mode != "write":
             continue
-        with world.store.write() as connection:
-            if rows := _take_turn(world, connection, account):
+        with ctx.store.write() as connection:
+            if rows := _take_turn(ctx, connection, account):
                 return rows
     return []
 
 
-def _take_turn(world: World, connection: Connection, account: Account) -> list[Row[Any]]:
+def _take_turn(ctx: AppContext, connection: Connection, account: Account) -> list[Row[Any]]:
     now = database_now(connection)
-    left = _writes_left(world, connection, account, now, world.now())
+    left = _writes_left(ctx, connection, account, now, ctx.now())
     if not left:
         return []
     older = outbox.alias("older")
@@ -121,7 +121,7 @@ def _take_turn(world: World, connection: Connection, account: Account) -> list[R
     )
     kept = []
     mine = (outbox.c.store == account.name, first)
-    for row in queries.claim(connection, outbox, AT_ONCE, *mine, died=lambda rows: _died(world, connection, rows)):
+    for row in queries.claim(connection, outbox, AT_ONCE, *mine, died=lambda rows: _died(ctx, connection, rows)):
         if row.kind == NOTICE:
             kept.append(row)
         elif left > 0:
@@ -134,26 +134,26 @@ def _take_turn(world: World, connection: Connection, account: Account) -> list[R
     return kept
 
 
-def _died(world: World, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+def _died(ctx: AppContext, connection: Connection, rows: Sequence[Row[Any]]) -> None:
     """Tell of writes that crashed too often."""
     for row in rows:
-        world.count("tracker_writes_total", store=row.store, state="dead")
-    _tell_dead(world, connection, rows)
+        ctx.count("tracker_writes_total", store=row.store, state="dead")
+    _tell_dead(ctx, connection, rows)
 
 
-def look_for_dead(world: World, connection: Connection) -> None:
+def look_for_dead(ctx: AppContext, connection: Connection) -> None:
     """Tell of every write that is dead; close the finding of one that is tried again."""
     o, f = outbox.c, findings.c
     rows = connection.execute(sa.select(outbox).where(o.state == "dead").order_by(o.id.desc()).limit(MOST_DEAD)).all()
-    told = _tell_dead(world, connection, rows)
+    told = _tell_dead(ctx, connection, rows)
     held = sa.select(f.id, f.subject, f.evidence).where(f.kind == FindingKind.WRITE_DEAD, f.closed_at.is_(None))
     open_now = {int(row.evidence["write"]): row for row in connection.execute(held) if row.subject not in told}
     still = sa.select(o.id).where(queries.among(connection, o.id, sorted(open_now)), o.state == "dead")
     if over := [open_now[i].id for i in open_now.keys() - set(connection.execute(still).scalars())]:
-        queries.close_findings(connection, queries.among(connection, f.id, over), world.now(), "watch", "tried again")
+        queries.close_findings(connection, queries.among(connection, f.id, over), ctx.now(), "watch", "tried again")
 
 
-def _tell_dead(world: World, connection: Connection, rows: Sequence[Row[Any]]) -> set[str]:
+def _tell_dead(ctx: AppContext, connection: Connection, rows: Sequence[Row[Any]]) -> set[str]:
     """Open a finding for each order and kind of write; returns their subjects. The action may be what raises: it is not read."""
     of_them = queries.among(connection, orders.c.id, sorted({row.order_id for row in rows}))
     numbers = {row.id: row.number for row in connection.execute(sa.select(orders.c.id, orders.c.number).where(of_them))}
@@ -171,15 +171,20 @@ def _tell_dead(world: World, connection: Connection, rows: Sequence[Row[Any]]) -
             f"once its cause is mended: tracker outbox retry {row.id}",
         )  # fmt: skip
         found[subject] = row.order_id, finding
-    tell.open_findings(world, connection, list(found.values()), world.now(), by="push")
+    tell.open_findings(ctx, connection, list(found.values()), ctx.now(), by="push")
     return set(found)
 
 
-def _writes_left(world: World, connection: Connection, account: Account, now: datetime, business: datetime) -> int:
+def _writes_left(ctx: AppContext, connection: Connection, account: Account, now: datetime, business: datetime) -> int:
     state = connection.execute(
         queries.locked(connection, sa.select(accounts).where(accounts.c.name == account.name))
     ).one_or_none()
-    if state is None or state.paused_at or state.parked_reason or (state.blocked_until and state.blocked_until > now):
+    if (
+        state is None
+        or state.paused_at
+        or state.suspended_reason
+        or (state.blocked_until and state.blocked_until > now)
+    ):
         return 0
     if state.rests_until and state.rests_until > business:
         return 0
@@ -203,90 +208,90 @@ def _writes_left(world: World, connection: Connection, account: Account, now: da
             FindingKind.WRITES_HELD, f"store/{account.name}", Severity.WARNING, Act.ACT,
             {"store": account.name, "writes_per_hour": str(account.writes_per_hour)},
         )  # fmt: skip
-        tell.open_findings(world, connection, [(None, finding)], business, by="push")
+        tell.open_findings(ctx, connection, [(None, finding)], business, by="push")
         return 0
     return int(left)
 
 
-def _stopped(world: World, store: str) -> bool:
+def _stopped(ctx: AppContext, store: str) -> bool:
     """Look once more before each write: a pause takes hold within one call."""
-    with world.store.read() as connection:
+    with ctx.store.read() as connection:
         state = connection.execute(
-            sa.select(accounts.c.paused_at, accounts.c.parked_reason).where(accounts.c.name == store)
+            sa.select(accounts.c.paused_at, accounts.c.suspended_reason).where(accounts.c.name == store)
         ).one_or_none()
-    return state is None or state.paused_at is not None or state.parked_reason is not None
+    return state is None or state.paused_at is not None or state.suspended_reason is not None
 
 
-def _push(world: World, account: Account, row: Row[Any]) -> bool:
+def _push(ctx: AppContext, account: Account, row: Row[Any]) -> bool:
     """Do one write. False: the store's wire failed."""
     action = ACTION.validate_python(row.action)
     if action.kind == NOTICE:
-        _notify(world, account, row, action)
+        _notify(ctx, account, row, action)
         return True
-    client = world.client(account)
+    client = ctx.client(account)
     try:
         try:
-            before = _read(world, account, action)
+            before = _read(ctx, account, action)
         except NotFound:
-            _missed(world, account, row, action)
+            _missed(ctx, account, row, action)
             return True
         except Refused as error:  # to tell of the order, not to take the write
-            _later(world, account, row, error)
+            _later(ctx, account, row, error)
             return True
-        if action.kind != BY_HAND and not _still_fits(world, account, row, before, action):
-            _finish(world, row, "superseded", error="the order moved on")
+        if action.kind != BY_HAND and not _still_fits(ctx, account, row, before, action):
+            _finish(ctx, row, "superseded", error="the order moved on")
             return True
         crash_at("push_before_call")
-        if not _attempted(world, row):
-            _hand_back(world, row, "write budget")
+        if not _attempted(ctx, row):
+            _hand_back(ctx, row, "write budget")
             return True
         receipt = account.platform.push(client, action, before)
         crash_at("push_after_call")
     except Refused as error:
-        _refused(world, account, row, action, str(error))
+        _refused(ctx, account, row, action, str(error))
     except NotFound:
-        _refused(world, account, row, action, "what was to be written to is not there")
+        _refused(ctx, account, row, action, "what was to be written to is not there")
     except (SourceError, BadPayload) as error:
-        _later(world, account, row, error)
+        _later(ctx, account, row, error)
         return not isinstance(error, Transient)
     else:
-        _sent(world, account, row, action, before, receipt)
+        _sent(ctx, account, row, action, before, receipt)
         crash_at("push_after_commit")
     return True
 
 
-def _missed(world: World, account: Account, row: Row[Any], action: Action) -> None:
+def _missed(ctx: AppContext, account: Account, row: Row[Any], action: Action) -> None:
     """Take back a write to an order that was not found: it is looked for once more, and then it is decided again.
 
     What a person asked for is told at once.
     """
     if action.kind == BY_HAND:
-        _refused(world, account, row, action, "the order is not there")
-    with world.store.write() as connection:
+        _refused(ctx, account, row, action, "the order is not there")
+    with ctx.store.write() as connection:
         if row.id in queries.still_ours(connection, outbox, [row]) and action.kind != BY_HAND:
             why = "the order was not there: it is read again"
             queries.end(connection, outbox, [row.id], "superseded", database_now(connection), why)
-        gone.miss(connection, account.name, action.order, database_now(connection), world.now())
-    world.count("tracker_writes_total", store=row.store, state="superseded")
+        gone.miss(connection, account.name, action.order, database_now(connection), ctx.now())
+    ctx.count("tracker_writes_total", store=row.store, state="superseded")
 
 
-def _notify(world: World, account: Account, row: Row[Any], action: Action) -> None:
+def _notify(ctx: AppContext, account: Account, row: Row[Any], action: Action) -> None:
     """Tell a customer; a crash between the line and the commit tells twice, with one key."""
     try:
-        said = tell.notify(world, account, action)
+        said = tell.notify(ctx, account, action)
     except SourceError as error:
-        return _later(world, account, row, error)
-    return _finish(world, row, "sent", receipt={"ref": action.key, "already_there": False, "proof": said})
+        return _later(ctx, account, row, error)
+    return _finish(ctx, row, "sent", receipt={"ref": action.key, "already_there": False, "proof": said})
 
 
-def _attempted(world: World, row: Row[Any]) -> bool:
+def _attempted(ctx: AppContext, row: Row[Any]) -> bool:
     """Take one write from the hour's budget and note the attempt before the call. False: nothing is left of the budget.
 
     A change seen soon after an attempt is ours, whatever becomes of the answer (echo). What is handed back before its
     call takes nothing: a shop that throttles would use up its hour without a write.
     """
     left = accounts.c.writes_left
-    with world.store.write() as connection:
+    with ctx.store.write() as connection:
         taken = connection.execute(
             accounts.update().where(accounts.c.name == row.store, left > 0).values(writes_left=left - 1)
         )
@@ -298,21 +303,21 @@ def _attempted(world: World, row: Row[Any]) -> bool:
     return True
 
 
-def _read(world: World, account: Account, action: Action) -> Order:
+def _read(ctx: AppContext, account: Account, action: Action) -> Order:
     """Read the order again; the answer is stored like any other.
 
     Raises NotFound where it is not there, Refused where it is there and cannot be read: then the write waits.
     """
-    with world.store.read() as connection:
+    with ctx.store.read() as connection:
         asked_at = database_now(connection)
-    pages = list(account.platform.fetch(world.client(account), Refs((action.order,))))
-    now = world.now()
-    with world.store.write() as connection:
+    pages = list(account.platform.fetch(ctx.client(account), Refs((action.order,))))
+    now = ctx.now()
+    with ctx.store.write() as connection:
         rows = [
             queries.payload_row(account.name, "read", page.parts, now, asked_at, asked_at=asked_at) for page in pages
         ]
         queries.store_payloads(connection, rows)
-    world.ring("inbox")
+    ctx.notify("ingest")
     unread = ""
     for page in pages:
         for item in account.platform.normalize(Payload(account.name, "read", page.parts, now)):
@@ -325,9 +330,9 @@ def _read(world: World, account: Account, action: Action) -> Order:
     raise NotFound(action.order)
 
 
-def _still_fits(world: World, account: Account, row: Row[Any], before: Order, action: Action) -> bool:
+def _still_fits(ctx: AppContext, account: Account, row: Row[Any], before: Order, action: Action) -> bool:
     """Decide again on the order as it was just read: the write must still be wanted, whatever its key is now."""
-    with world.store.read() as connection:
+    with ctx.store.read() as connection:
         parcels = state.shipments_of(connection, [row.order_id])[row.order_id]
         order = connection.execute(sa.select(orders).where(orders.c.id == row.order_id)).one()
         known = state.orders_of(connection, [order])[order.id]
@@ -336,33 +341,33 @@ def _still_fits(world: World, account: Account, row: Row[Any], before: Order, ac
         return False  # it changed meanwhile: stage A takes the read, and a new decision says what is wanted then
     before = replace(as_taken(before, order), history=known.history, statements=known.statements, actor=known.actor)
     quiet = state.quiet_until(states, order)
-    decision = reconcile(before, parcels, account.policy, world.now(), connected_at=quiet)
+    decision = reconcile(before, parcels, account.policy, ctx.now(), connected_at=quiet)
     return any(wanted.key == action.key for wanted in decision.actions)
 
 
 def _finish(
-    world: World, row: Row[Any], state: str, *, error: str | None = None, receipt: dict[str, Any] | None = None
+    ctx: AppContext, row: Row[Any], state: str, *, error: str | None = None, receipt: dict[str, Any] | None = None
 ) -> None:
-    with world.store.write() as connection:
+    with ctx.store.write() as connection:
         if row.id in queries.still_ours(connection, outbox, [row]):
             now = database_now(connection)
             queries.end(connection, outbox, [row.id], state, now, error)
             connection.execute(outbox.update().where(outbox.c.id == row.id).values(receipt=receipt, attempted_at=now))
-    world.count("tracker_writes_total", store=row.store, state=state)
+    ctx.count("tracker_writes_total", store=row.store, state=state)
 
 
-def _sent(world: World, account: Account, row: Row[Any], action: Action, before: Order, receipt: Receipt) -> None:
+def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, before: Order, receipt: Receipt) -> None:
     """Keep the receipt, and the order as the receipt proves it is now."""
     policy = account.policy
     word = policy.order_words.get(action.target, "") if action.target else policy.words.get(action.status, "")
-    with world.store.write() as connection:
+    with ctx.store.write() as connection:
         # lock order everywhere: orders before outbox
         order = connection.execute(
             queries.locked(connection, sa.select(orders).where(orders.c.id == row.order_id))
         ).one()
         if row.id not in queries.still_ours(connection, outbox, [row]):
             return  # our claim ended while we wrote: whoever has it now looks before it writes
-        now, database = world.now(), database_now(connection)
+        now, database = ctx.now(), database_now(connection)
         after = apply(before, action, word)
         if action.kind == "order_status":
             after = replace(after, status_at=max(now, before.status_at or now))
@@ -379,22 +384,22 @@ def _sent(world: World, account: Account, row: Row[Any], action: Action, before:
         # The order is read again: that a shop took a write does not say what it shows now. Its own rules, another app or a person may
         # have changed it since, and what else differed in `before` is not known yet: that read was asked for before this write, so
         # stage A drops it as too old. The read-back is the first that tells both, and the one in which our own write is recognised.
-        queries.hint(connection, account.name, [action.order], database)
-    world.log.info(
+        queries.note_changes(connection, account.name, [action.order], database)
+    ctx.log.info(
         "written", store=row.store, order=order.number, status=action.target or action.status,
         already=receipt.already_there,
     )  # fmt: skip
-    world.count("tracker_writes_total", store=row.store, state="sent")
-    world.ring("reconcile")
-    world.ring("poll")
+    ctx.count("tracker_writes_total", store=row.store, state="sent")
+    ctx.notify("decide")
+    ctx.notify("poll")
 
 
 def _subject(store: str, number: str, action: Action) -> str:
     return f"{store}/{number}/{action.fulfilment or action.target or action.kind}"
 
 
-def _refused(world: World, account: Account, row: Row[Any], action: Action, said: str) -> None:
-    with world.store.write() as connection:
+def _refused(ctx: AppContext, account: Account, row: Row[Any], action: Action, said: str) -> None:
+    with ctx.store.write() as connection:
         if row.id not in queries.still_ours(connection, outbox, [row]):
             return
         now = database_now(connection)
@@ -405,12 +410,12 @@ def _refused(world: World, account: Account, row: Row[Any], action: Action, said
             {"order": number, "status": str(action.target or action.status), "said": said[:200]},
             proposal=f"once its cause is mended: tracker outbox retry {row.id}",
         )  # fmt: skip
-        tell.open_findings(world, connection, [(row.order_id, finding)], world.now(), by="push")
-    world.count("tracker_writes_total", store=row.store, state="refused")
+        tell.open_findings(ctx, connection, [(row.order_id, finding)], ctx.now(), by="push")
+    ctx.count("tracker_writes_total", store=row.store, state="refused")
 
 
-def _later(world: World, account: Account, row: Row[Any], error: SourceError) -> None:
-    with world.store.write() as connection:
+def _later(ctx: AppContext, account: Account, row: Row[Any], error: SourceError) -> None:
+    with ctx.store.write() as connection:
         now = database_now(connection)
         due = now + queries.backoff(row.attempts)
         if isinstance(error, RateLimited) and error.after:
@@ -419,7 +424,7 @@ def _later(world: World, account: Account, row: Row[Any], error: SourceError) ->
             due = now  # its account rests
         queries.release(connection, outbox, row, due, f"{type(error).__name__}: {error}", crashed=False)
         if isinstance(error, Refused):
-            queries.hint(connection, account.name, [row.action["order"]], now)  # the re-read tells of it
+            queries.note_changes(connection, account.name, [row.action["order"]], now)  # the re-read tells of it
         if row.kind != NOTICE:  # a sink that is away says nothing of the store
-            rests.hear(world, connection, account, [error], now, world.now())
-    world.log.info("push_later", store=account.name, outbox=row.id, error=type(error).__name__)
+            backoff.hear(ctx, connection, account, [error], now, ctx.now())
+    ctx.log.info("push_later", store=account.name, outbox=row.id, error=type(error).__name__)

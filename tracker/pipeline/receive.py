@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from tracker.config.model import Account
 from tracker.domain.errors import WebhookRejected
 from tracker.domain.facts import Payload
+from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.codec import plain
 from tracker.store.tables import accounts
@@ -60,32 +60,32 @@ def _key(account: Account, payload: Payload) -> str:
         return hashlib.sha256(payload.body).hexdigest()
 
 
-def _note(world: World, connection: sa.Connection, heard: Mapping[str, datetime]) -> None:
+def _note(ctx: AppContext, connection: sa.Connection, heard: Mapping[str, datetime]) -> None:
     """Note when each account's webhooks were last heard, at most every NOTE_EVERY: it is a sign of life, no log."""
     for name in sorted(heard):
-        noted = world.heard.get(name)
+        noted = ctx.heard.get(name)
         if noted is not None and heard[name] - noted < NOTE_EVERY:
             continue
-        world.heard[name] = heard[name]
+        ctx.heard[name] = heard[name]
         connection.execute(
             accounts.update().where(accounts.c.name == name).values(last_webhook_at=heard[name], poll_news=0)
         )
 
 
-def commit(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
+def commit(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None:
     """Store a group of verified payloads in one transaction; those that were stored before change nothing."""
     try:
-        _store(world, payloads)
+        _store(ctx, payloads)
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
         _store(
-            world, payloads
+            ctx, payloads
         )  # the server was restarted since: on a new connection; what was stored is known by its key
 
 
-def _store(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
-    with world.store.write(first=True) as connection:
+def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None:
+    with ctx.store.write(first=True) as connection:
         rows: list[dict[str, Any]] = [
             queries.payload_row(
                 account.name,
@@ -99,6 +99,6 @@ def _store(world: World, payloads: Sequence[tuple[Account, Payload]]) -> None:
             for account, payload in payloads
         ]
         queries.store_payloads(connection, rows)
-        _note(world, connection, {account.name: payload.received_at for account, payload in payloads})
+        _note(ctx, connection, {account.name: payload.received_at for account, payload in payloads})
         crash_at("receive_before_commit")
     crash_at("receive_after_commit")

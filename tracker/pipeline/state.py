@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.domain.facts import ALWAYS, Edd, Meaning, Order, Shipment, Stand, Statement, Summary, Told
+from tracker.domain.facts import ALWAYS, Edd, Meaning, Order, Shipment, Statement, StatusSnapshot, StoredScan, Summary
 from tracker.domain.policy import Policy
 from tracker.domain.timeline import MOST_SCANS, summarize
 from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
-from tracker.pipeline.ingest.scans import TOLD, told_of
+from tracker.pipeline.ingest.scans import STORED_SCAN, stored_scan
 from tracker.store import queries
 from tracker.store.codec import EXACT, ORDER, POLICY, SUMMARY
 from tracker.store.tables import (
@@ -36,10 +36,10 @@ from tracker.store.tables import (
     scans,
     shipments,
     statements,
-    trackings,
+    watches,
 )
 
-MOST_STANDS = 200
+MOST_SNAPSHOTS = 200
 
 
 def orders_of(
@@ -52,7 +52,7 @@ def orders_of(
     Two queries for all rows. With `until`, an order that was not seen by then is missing.
     """
     ids = [row.id for row in rows]
-    stands: dict[int, list[Stand]] = defaultdict(list)
+    snapshots: dict[int, list[StatusSnapshot]] = defaultdict(list)
     facts: dict[int, Any] = {}
     v = order_versions.c
     select = _versions(queries.is_sqlite(connection))
@@ -65,14 +65,18 @@ def orders_of(
             facts[row.order_id] = row.facts
         if row.status is None:
             continue  # written before stands were kept
-        known = stands[row.order_id]
-        stand = Stand(
+        known = snapshots[row.order_id]
+        snapshot = StatusSnapshot(
             row.seen_at, OrderStatus(row.status), row.raw_status, PaymentStatus(row.payment), row.actor,
             row.previous_read_at, tuple(row.numbers or ()),
         )  # fmt: skip
-        if known and (known[-1].status, known[-1].payment, known[-1].raw) == (stand.status, stand.payment, stand.raw):
+        if known and (known[-1].status, known[-1].payment, known[-1].raw) == (
+            snapshot.status,
+            snapshot.payment,
+            snapshot.raw,
+        ):
             continue
-        known.append(stand)
+        known.append(snapshot)
     said: dict[int, list[Statement]] = defaultdict(list)
     spoken = _spoken(queries.is_sqlite(connection))
     if until is not None:
@@ -85,7 +89,7 @@ def orders_of(
         told = row.facts if until is None else facts.get(row.id)
         if told is not None:
             order = ORDER.validate_python(told)
-            history = tuple(stands[row.id][-MOST_STANDS:])
+            history = tuple(snapshots[row.id][-MOST_SNAPSHOTS:])
             found[row.id] = replace(order, history=history, statements=tuple(said[row.id]))
     return found
 
@@ -102,9 +106,9 @@ def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, 
     slow = slow_carriers(connection)
     rows = connection.execute(_parcels(queries.is_sqlite(connection)), {"ids": list(order_ids)}).all()
     for (order_id, shipment_id), some in groupby(rows, key=lambda row: (row.order_id, row.id)):  # an account each
-        watches = list(some)
-        row = watches[0]
-        states = [watch.tracking_state for watch in watches if watch.tracking_state]
+        told = list(some)
+        row = told[0]
+        states = [watch.tracking_state for watch in told if watch.tracking_state]
         summary = SUMMARY.validate_python(row.summary)
         found[order_id][shipment_id] = Shipment(
             carrier=row.carrier,
@@ -115,17 +119,17 @@ def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, 
             edd=Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None,
             linked_at=row.linked_at,
             slow=row.carrier in slow,
-            asked_until=_asked_until(summary, watches),
+            asked_until=_asked_until(summary, told),
         )
     return {order_id: list(found[order_id].values()) for order_id in order_ids}
 
 
-def _asked_until(summary: Summary, watches: Sequence[Row[Any]]) -> datetime | None:
+def _asked_until(summary: Summary, told: Sequence[Row[Any]]) -> datetime | None:
     """Return until when accounts asked about a parcel: ALWAYS where one still does, None where none ever did or told."""
-    asked = [at for w in watches for at in (w.checked_at, w.as_of) if at is not None]
+    asked = [at for w in told for at in (w.checked_at, w.as_of) if at is not None]
     if summary.last_scan_at is not None:
         asked.append(summary.last_scan_at)
-    if asked and any(w.next_poll_at and not w.parked_reason and not w.overdue_since for w in watches):
+    if asked and any(w.next_poll_at and not w.suspended_reason and not w.overdue_since for w in told):
         return ALWAYS
     return max(asked, default=None)
 
@@ -207,7 +211,7 @@ def shipments_at(
     ).all()
     ids = {row.id for row in rows}
     told = _told(connection, ids, until, reading)
-    watched = sa.select(trackings.c.shipment_id).where(trackings.c.shipment_id.in_(list(ids)))
+    watched = sa.select(watches.c.shipment_id).where(watches.c.shipment_id.in_(list(ids)))
     asked = set(connection.execute(watched).scalars())
     for row in rows:
         summary = summarize(told[row.id])
@@ -226,11 +230,11 @@ def shipments_at(
 
 def _told(
     connection: Connection, ids: Iterable[int], until: datetime, reading: Reading | None
-) -> Mapping[int, list[Told]]:
-    found: dict[int, list[Told]] = defaultdict(list)
+) -> Mapping[int, list[StoredScan]]:
+    found: dict[int, list[StoredScan]] = defaultdict(list)
     s = scans.c
     select: sa.Select[Any] = (
-        sa.select(*TOLD, s.account, s.text, s.withdrawn_at, s.missing_since)
+        sa.select(*STORED_SCAN, s.account, s.text, s.withdrawn_at, s.missing_since)
         .where(s.shipment_id.in_(list(ids)), s.first_seen_at <= until)
         .order_by(s.shipment_id, s.instant.desc())
     )  # fmt: skip
@@ -238,7 +242,7 @@ def _told(
         if len(found[row.shipment_id]) >= MOST_SCANS:
             continue
         withdrawn = row.withdrawn_at is not None and row.withdrawn_at <= until
-        one = told_of(row, (row.missing_since or row.withdrawn_at) if withdrawn else None)
+        one = stored_scan(row, (row.missing_since or row.withdrawn_at) if withdrawn else None)
         confirmed = row.confirmed_at is not None and row.confirmed_at <= until
         if reading is not None:
             from tracker.domain.facts import UNMAPPED
@@ -294,14 +298,14 @@ def _spoken(sqlite: bool) -> sa.Select[Any]:
 def _parcels(sqlite: bool) -> sa.Select[Any]:
     """Select the shipments of orders, each once for every account that watches it."""
     here = queries.one_of(sqlite, fulfilments.c.order_id, "ids")
-    s, t = shipments.c, trackings.c
+    s, t = shipments.c, watches.c
     columns = (s.id, s.carrier, s.number, s.generation, s.summary, s.edd_begins, s.edd_ends)
-    watch = (t.tracking_state, t.next_poll_at, t.checked_at, t.as_of, t.overdue_since, accounts.c.parked_reason)
+    watch = (t.tracking_state, t.next_poll_at, t.checked_at, t.as_of, t.overdue_since, accounts.c.suspended_reason)
     return (
         sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, *columns, *watch)
         .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
         .join(shipments, s.id == fulfilment_shipments.c.shipment_id)
-        .outerjoin(trackings, t.shipment_id == s.id)
+        .outerjoin(watches, t.shipment_id == s.id)
         .outerjoin(accounts, accounts.c.name == t.account)
         .where(here)
         .order_by(fulfilments.c.order_id, s.carrier, s.number, s.generation, s.id)

@@ -18,7 +18,7 @@ from tracker.domain.facts import Action, Finding
 from tracker.domain.masking import mask_bytes
 from tracker.domain.notices import render
 from tracker.domain.vocabulary import Severity
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 from tracker.plugin.contracts import Request
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -29,7 +29,7 @@ LEASE = timedelta(seconds=60)
 
 
 def open_findings(
-    world: World,
+    ctx: AppContext,
     connection: Connection,
     wanted: Sequence[tuple[int | None, Finding]],
     now: datetime,
@@ -39,7 +39,7 @@ def open_findings(
     stores: Mapping[int, str] | None = None,
 ) -> None:
     """Open findings (see `queries.open_findings`); those that are severe enough are due at the alert address."""
-    notices = world.config.root.notices
+    notices = ctx.config.root.notices
     alert_at = database_now(connection) if notices.alert_url else None
     queries.open_findings(
         connection, wanted, now, by=by, digest_before=digest_before, alert_at=alert_at,
@@ -47,9 +47,9 @@ def open_findings(
     )  # fmt: skip
 
 
-def notify(world: World, account: Account, action: Action) -> str:
+def notify(ctx: AppContext, account: Account, action: Action) -> str:
     """Append a notice to the sink, with its text; one line, durable. Returns the text. Raises Transient."""
-    path = world.config.root.notices.file
+    path = ctx.config.root.notices.file
     if path is None:
         raise Transient("no sink is configured: notices.file")
     policy = account.policy
@@ -58,7 +58,7 @@ def notify(world: World, account: Account, action: Action) -> str:
         "key": action.key, "notice": action.notice, "store": action.store, "order": action.number,
         "parcels": [{"carrier": p.carrier or p.company, "number": p.number} for p in action.parcels],
         "status": action.status, "happened_at": action.happened_at, "estimate": action.edd, "language": policy.language,
-        "text": said, "rules": list(action.rules), "at": world.now(),
+        "text": said, "rules": list(action.rules), "at": ctx.now(),
     }  # fmt: skip
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,12 +75,12 @@ def notify(world: World, account: Account, action: Action) -> str:
     return said
 
 
-def alert(world: World) -> int:
+def alert(ctx: AppContext) -> int:
     """Post findings that nobody told of yet to the alert address. Returns how many were tried."""
-    url = world.config.root.notices.alert_url
-    if url is None or world.poster is None:
+    url = ctx.config.root.notices.alert_url
+    if url is None or ctx.poster is None:
         return 0
-    with world.store.write() as connection:
+    with ctx.store.write() as connection:
         now = database_now(connection)
         f = findings.c
         due = sa.select(findings).where(f.alert_due_at <= now, f.closed_at.is_(None)).order_by(f.alert_due_at, f.id)
@@ -104,12 +104,12 @@ def alert(world: World) -> int:
         content = mask_bytes(orjson.dumps(body, option=orjson.OPT_UTC_Z))
         request = Request("POST", url, headers={"Content-Type": "application/json"}, content=content)
         try:
-            world.poster(request)
+            ctx.poster(request)
             told.append(row.id)
         except SourceError as error:
-            world.log.warning("alert_failed", finding=row.id, error=type(error).__name__)
+            ctx.log.warning("alert_failed", finding=row.id, error=type(error).__name__)
     if told:
-        with world.store.write() as connection:
+        with ctx.store.write() as connection:
             connection.execute(findings.update().where(findings.c.id.in_(told)).values(alert_due_at=None))
-    world.count("tracker_alerts_total", len(told))
+    ctx.count("tracker_alerts_total", len(told))
     return len(rows)

@@ -22,7 +22,7 @@ from tracker.domain.facts import Finding, Order, Report, Unread
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.codec import plain
 from tracker.store.tables import (
@@ -33,8 +33,8 @@ from tracker.store.tables import (
     inbox,
     orders,
     shipments,
-    trackings,
     unread_paths,
+    watches,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Lost(NamedTuple):
 Key = tuple[FindingKind, str]
 
 
-def told(world: World, connection: Connection, parsed: Sequence[Parsed], now: datetime, database: datetime) -> None:
+def told(ctx: AppContext, connection: Connection, parsed: Sequence[Parsed], now: datetime, database: datetime) -> None:
     """Open a finding for each order and parcel that its payload did not tell; close those of what is told by now."""
     if not any(p.unread for p in parsed) and connection.execute(_any_open()).first() is None:
         return
@@ -117,10 +117,10 @@ def told(world: World, connection: Connection, parsed: Sequence[Parsed], now: da
     over = [row.id for row in connection.execute(stands) if last.get((FindingKind(row.kind), row.subject), ()) is None]
     if over:
         here = queries.among(connection, f.id, over)
-        queries.close_findings(connection, here, now, "facts", "a later answer could be read")
+        queries.close_findings(connection, here, now, "ingest", "a later answer could be read")
     lost = {key: found for key, found in last.items() if found is not None}
     if lost := {key: found for key, found in lost.items() if key not in _known_later(connection, lost)}:
-        _open(world, connection, lost, now, database)
+        _open(ctx, connection, lost, now, database)
 
 
 def _outcome(p: Parsed) -> dict[Key, _Lost | None]:
@@ -155,7 +155,9 @@ def _subject(p: Parsed, name: str) -> str:
     return f"{p.row.account}/ref/{name}" if p.account.is_store else f"parcel/{p.row.account}/{name}"
 
 
-def _open(world: World, connection: Connection, lost: Mapping[Key, _Lost], now: datetime, database: datetime) -> None:
+def _open(
+    ctx: AppContext, connection: Connection, lost: Mapping[Key, _Lost], now: datetime, database: datetime
+) -> None:
     """Open the findings; have each order that could not be read asked for again alone, with growing pauses."""
     f = findings.c
     by_people = sa.or_(f.closed_at.is_(None), f.closed_by.startswith("person"))
@@ -180,8 +182,8 @@ def _open(world: World, connection: Connection, lost: Mapping[Key, _Lost], now: 
             if before is not None:
                 later = now + min(max(2 * (now - before.opened_at), FIRST_PAUSE), LONGEST_PAUSE)
             queries.ask_alone(connection, one.p.row.account, one.piece.subject, database, later, one.piece.problem)
-            world.ring("poll")
-    tell.open_findings(world, connection, wanted, now, by="facts", stores=stores)
+            ctx.notify("poll")
+    tell.open_findings(ctx, connection, wanted, now, by="ingest", stores=stores)
 
 
 def left(connection: Connection, store: str, ref: str, now: datetime) -> bool:
@@ -193,7 +195,7 @@ def left(connection: Connection, store: str, ref: str, now: datetime) -> bool:
 
 def _known_later(connection: Connection, lost: Mapping[Key, _Lost]) -> set[Key]:
     """Return what an answer told that was asked for later: an old payload that is read again says nothing of it."""
-    o, s, t = orders.c, shipments.c, trackings.c
+    o, s, t = orders.c, shipments.c, watches.c
     found: set[Key] = set()
     for (kind, subject), (p, piece, _) in lost.items():
         if kind in OF_ORDERS:
@@ -257,7 +259,7 @@ def _same(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
 # counters
 
 
-def count(world: World, connection: Connection, parsed: Sequence[Parsed]) -> None:
+def count(ctx: AppContext, connection: Connection, parsed: Sequence[Parsed]) -> None:
     """Count payloads by account and day, and those in which a path could not be read. A replay counts none again."""
     days: dict[tuple[str, str], dict[str, int]] = {}
     paths: dict[tuple[str, str, str], list[Any]] = {}  # account, path, day: how many more, problem, sample
@@ -273,7 +275,7 @@ def count(world: World, connection: Connection, parsed: Sequence[Parsed]) -> Non
         if not p.unread and not row.unread:
             continue
         if fresh:
-            world.count("tracker_unread_total", len(p.unread), account=row.account)
+            ctx.count("tracker_unread_total", len(p.unread), account=row.account)
         now = {path_of(one.where): one.problem for one in kept(p.unread)}
         before = {path_of(where) for where, _, _ in row.unread or () if where != MORE}
         for path in now.keys() | before:
@@ -306,13 +308,13 @@ def _one_more(insert: Any) -> Any:
 # what nobody sees in one payload
 
 
-def look(world: World, connection: Connection, now: datetime) -> None:
+def look(ctx: AppContext, connection: Connection, now: datetime) -> None:
     """Find answers that changed their shape and count dead payloads; close what stands no more."""
-    _changed_shapes(world, connection, now)
-    count_dead(world, connection, now)
+    _changed_shapes(ctx, connection, now)
+    count_dead(ctx, connection, now)
 
 
-def _changed_shapes(world: World, connection: Connection, now: datetime) -> None:
+def _changed_shapes(ctx: AppContext, connection: Connection, now: datetime) -> None:
     """Tell of paths that are new and frequent; a path that did not stand for a day is over."""
     u, d, f = unread_paths.c, account_days.c, findings.c
     today, yesterday = _day(now), _day(now - DAY)
@@ -351,7 +353,7 @@ def _changed_shapes(world: World, connection: Connection, now: datetime) -> None
         )
     } if told else set()  # fmt: skip
     fresh = [(None, one) for one in told if (one.subject, one.evidence["since"]) not in dismissed]
-    tell.open_findings(world, connection, fresh, now, by="watch")
+    tell.open_findings(ctx, connection, fresh, now, by="watch")
 
 
 def _changed(row: Any, payloads: int, start: datetime) -> Finding:
@@ -402,7 +404,7 @@ class _Dead:
         )  # fmt: skip
 
 
-def died(world: World, connection: Connection, rows: Iterable[tuple[Row[Any], str]], now: datetime) -> None:
+def died(ctx: AppContext, connection: Connection, rows: Iterable[tuple[Row[Any], str]], now: datetime) -> None:
     """Open the finding of payloads that just died, each with its reason, or count them to it."""
     groups: dict[str, _Dead] = {}
     for row, reason in rows:
@@ -425,10 +427,10 @@ def died(world: World, connection: Connection, rows: Iterable[tuple[Row[Any], st
                 told["reason"],
             ),
         )
-    _tell_dead(world, connection, groups, now)
+    _tell_dead(ctx, connection, groups, now)
 
 
-def count_dead(world: World, connection: Connection, now: datetime) -> None:
+def count_dead(ctx: AppContext, connection: Connection, now: datetime) -> None:
     """Count the dead payloads, as they are; a finding of which none is dead any more is closed."""
     t, f = inbox.c, findings.c
     least, most = sa.func.min(t.received_at), sa.func.max(t.received_at)
@@ -443,7 +445,7 @@ def count_dead(world: World, connection: Connection, now: datetime) -> None:
     held = connection.execute(sa.select(f.id, f.subject).where(f.kind == K.PAYLOAD_DEAD, _OPEN))
     if over := [row.id for row in held if row.subject not in groups]:
         queries.close_findings(connection, queries.among(connection, f.id, over), now, "watch", "none is dead any more")
-    _tell_dead(world, connection, groups, now)
+    _tell_dead(ctx, connection, groups, now)
 
 
 def _gather(groups: dict[str, _Dead], one: _Dead) -> None:
@@ -457,7 +459,7 @@ def _minute(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}Z"
 
 
-def _tell_dead(world: World, connection: Connection, groups: Mapping[str, _Dead], now: datetime) -> None:
+def _tell_dead(ctx: AppContext, connection: Connection, groups: Mapping[str, _Dead], now: datetime) -> None:
     wanted: list[tuple[int | None, Finding]] = []
     for subject, one in sorted(groups.items()):
         evidence = {
@@ -470,7 +472,7 @@ def _tell_dead(world: World, connection: Connection, groups: Mapping[str, _Dead]
         )
         since = datetime.fromisoformat(one.first)
         wanted.append((None, Finding(K.PAYLOAD_DEAD, subject, Severity.WARNING, Act.ACT, evidence, since, proposal)))
-    tell.open_findings(world, connection, wanted, now, by="inbox")
+    tell.open_findings(ctx, connection, wanted, now, by="inbox")
 
 
 # Statements that every batch says are made once.

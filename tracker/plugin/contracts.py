@@ -32,15 +32,15 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import (
     Action,
-    Ask,
+    ChangeNotice,
     Checkout,
     Code,
-    Hint,
     Meaning,
     Order,
     Page,
     Parcels,
     Payload,
+    Query,
     Receipt,
     Refs,
     Registered,
@@ -81,7 +81,7 @@ def segment(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back: headers in lower case, the whole body. `received_at` is wall time, aware."""
 
     status: int
@@ -105,7 +105,7 @@ class Client(Protocol):
 
     vault: Vault
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         """Send one request; raises what `judge` raises, and Transient when the wire fails."""
 
     def now(self) -> datetime:
@@ -124,7 +124,7 @@ class Source(ABC):
     docs: ClassVar[str]
     contract: ClassVar[int] = CONTRACT  # the version it was made for; a plugin of another package names it
     trust: ClassVar[Trust] = Trust.SIGNED
-    asks: ClassVar[frozenset[type[Ask]]] = frozenset()
+    asks: ClassVar[frozenset[type[Query]]] = frozenset()
     webhooks: ClassVar[bool] = False
     max_body: ClassVar[int] = 1 << 20
     budget: ClassVar[tuple[int, timedelta] | None] = None  # calls, and in what time, unless the YAML says otherwise
@@ -152,29 +152,29 @@ class Source(ABC):
         return hashlib.sha256(payload.body).hexdigest()
 
     @abstractmethod
-    def normalize(self, payload: Payload) -> Iterable[Report | Order | Hint | Checkout | Unread]:
+    def normalize(self, payload: Payload) -> Iterable[Report | Order | ChangeNotice | Checkout | Unread]:
         """Turn bytes into facts, and tell what could not be read (`Unread`): a piece costs itself only. Pure; never guesses.
 
         Raises BadPayload with the path where nothing of the payload can be read.
         """
 
     @abstractmethod
-    def fetch(self, client: Client, ask: Ask) -> Iterator[Page]:
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """Ask, and yield each answer as it came."""
 
     def ping(self, client: Client) -> None:
         """Prove that the credentials work, by the cheapest call there is. Raises from the error tree."""
         raise Refused("this plugin cannot be pinged")
 
-    def judge(self, answer: Answer) -> None:
+    def raise_for_status(self, response: Response) -> None:
         """Raise from the error tree unless the answer is what was asked for. By HTTP status; override for oddities.
 
         A page of HTML is never an answer, whatever its status. See `judge_json` for sources that speak nothing but JSON.
         """
-        not_html(answer)
-        judge_by_status(answer)
+        not_html(response)
+        raise_by_status(response)
 
-    def pace(self, answer: Answer) -> timedelta | None:
+    def throttle_delay(self, response: Response) -> timedelta | None:
         """Answer how long the account should rest before its next call, where the answer tells; None is no rest."""
         return None
 
@@ -182,9 +182,9 @@ class Source(ABC):
 AWAY = {402: "frozen or unpaid", 423: "locked", 430: "shut out for a while"}  # an account, as a whole
 
 
-def judge_by_status(answer: Answer) -> None:
+def raise_by_status(response: Response) -> None:
     """Raise from the error tree by HTTP status (RFC 9110; 429: RFC 6585)."""
-    status = answer.status
+    status = response.status
     if 200 <= status < 300:
         return
     said = f"HTTP {status}"
@@ -193,11 +193,11 @@ def judge_by_status(answer: Answer) -> None:
     if status == 404:
         raise NotFound(said)
     if status in AWAY:
-        raise Unavailable(f"{said}: {AWAY[status]}", retry_after(answer))
+        raise Unavailable(f"{said}: {AWAY[status]}", retry_after(response))
     if status == 429:
-        raise RateLimited(said, retry_after(answer))
+        raise RateLimited(said, retry_after(response))
     if status in (408, 425) or status >= 500:
-        after = retry_after(answer)
+        after = retry_after(response)
         raise RateLimited(said, after) if after else Transient(said)
     raise Refused(said)
 
@@ -205,17 +205,17 @@ def judge_by_status(answer: Answer) -> None:
 _BY_STATUS = (401, 408, 414, 425, 429, 431, *range(500, 600))  # say enough, whatever comes with them
 
 
-def not_html(answer: Answer) -> None:
+def not_html(response: Response) -> None:
     """Raise Transient where a page of HTML came: of a proxy, a firewall, a shop under repair. It is no answer to us.
 
     Where an answer was due (2xx) it is Unavailable: all of them get that page. So a page with 200 is never "no news", one
     with 404 never "no such parcel", one with 403 never "the key is wrong". 401, 429 and failures of the server keep what
     they say.
     """
-    page = answer.body[:1000].removeprefix(BOM).lstrip().lower()
-    if page[:1] == b"<" and (b"<html" in page or b"<!doctype html" in page) and answer.status not in _BY_STATUS:
-        error = Unavailable if 200 <= answer.status < 300 else Transient
-        raise error(f"HTTP {answer.status} with a page of HTML instead of an answer")
+    page = response.body[:1000].removeprefix(BOM).lstrip().lower()
+    if page[:1] == b"<" and (b"<html" in page or b"<!doctype html" in page) and response.status not in _BY_STATUS:
+        error = Unavailable if 200 <= response.status < 300 else Transient
+        raise error(f"HTTP {response.status} with a page of HTML instead of an answer")
 
 
 def holding(body: bytes, *names: str) -> bytes:
@@ -229,17 +229,17 @@ def holding(body: bytes, *names: str) -> bytes:
     return body
 
 
-def judge_json(answer: Answer, errors: Sequence[str] = ()) -> None:
+def raise_unless_json(response: Response, errors: Sequence[str] = ()) -> None:
     """Judge the answer of a source that speaks nothing but JSON: by HTTP status, and by what came.
 
     Raises Transient for a body that is no JSON at all, and for an error body that comes with a good status: one that has
     something at the path `errors`. An empty body is fine here: `holding` refuses it where it must not be.
     """
-    not_html(answer)
-    judge_by_status(answer)
-    body = answer.body.removeprefix(BOM).lstrip()
+    not_html(response)
+    raise_by_status(response)
+    body = response.body.removeprefix(BOM).lstrip()
     if body and body[:1] not in (b"{", b"["):
-        raise Transient(f"HTTP {answer.status} with something that is no JSON")
+        raise Transient(f"HTTP {response.status} with something that is no JSON")
     if errors and f'"{errors[-1]}"'.encode() in body:
         try:
             said: Any = document(body)
@@ -248,7 +248,7 @@ def judge_json(answer: Answer, errors: Sequence[str] = ()) -> None:
         for name in errors:
             said = said.get(name) if isinstance(said, dict) else None
         if said:
-            raise Transient(f"HTTP {answer.status} with an error: {_words(said) or 'no reason given'}")
+            raise Transient(f"HTTP {response.status} with an error: {_words(said) or 'no reason given'}")
 
 
 def _is_json(body: bytes) -> bool:
@@ -280,14 +280,14 @@ def _words(error: Any) -> str:
     return ": ".join(filter(None, parts))[:200]
 
 
-def retry_after(answer: Answer, most: timedelta = timedelta(hours=1)) -> timedelta | None:
+def retry_after(response: Response, most: timedelta = timedelta(hours=1)) -> timedelta | None:
     """Read Retry-After (seconds or HTTP date, RFC 9110 10.2.3), capped at `most`; None where it says nothing usable."""
-    value = answer.headers.get("retry-after", "").strip()
+    value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(timedelta(seconds=min(int(value[:9]), 10**6)), most)
     try:
         at = parsedate_to_datetime(value)
-        return max(timedelta(0), min(at - answer.received_at, most))
+        return max(timedelta(0), min(at - response.received_at, most))
     except (ValueError, TypeError):
         return None
 
@@ -304,13 +304,13 @@ class Carrier(Source):
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False
     register_batch: ClassVar[int] = 1  # numbers that one `register` settles in one request
-    answer_keys: ClassVar[tuple[str, ...]] = ()  # a poll's answer holds one of these; one with none is an error body
+    response_keys: ClassVar[tuple[str, ...]] = ()  # a poll's answer holds one of these; one with none is an error body
 
     def meaning(self, code: Code) -> Meaning | None:
         """Say what a code means; None is UNKNOWN: stored, counted, shown, and it moves nothing."""
         return self.codes.get((code.space, code.code))
 
-    def register(self, client: Client, ask: Parcels | Refs) -> list[Registered]:
+    def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
         """Ask the source to push news of these parcels, or answer its handshakes. "Already there" is success."""
         raise NotImplementedError
 
@@ -329,17 +329,17 @@ class Platform(Source):
         word = company.lower()
         return own.get(company) or self.companies.get(word) or self.known.get(word)
 
-    def words(self) -> Mapping[ShippingStatus, str]:
+    def status_map(self) -> Mapping[ShippingStatus, str]:
         """Say which word of the platform shows each shipping status; what is missing cannot be shown."""
         return {}
 
-    def order_words(self) -> Mapping[OrderStatus, str]:
+    def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Say which word of the platform an order status is written in; what is missing is never written."""
         return {}
 
     def says(self) -> frozenset[OrderStatus]:
         """Say which order statuses the platform has words for: what it can be read to say, and what may be written."""
-        return frozenset({*self.statuses.values(), *self.order_words()})
+        return frozenset({*self.statuses.values(), *self.order_status_map()})
 
     def reads_back(self) -> timedelta | None:
         """Say how old an order may be and still be read; None is no such limit. One beyond it is out of sight, not gone."""

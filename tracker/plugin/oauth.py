@@ -10,7 +10,7 @@ from typing import Any
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused
 from tracker.domain.masking import Hidden, hide
-from tracker.plugin.contracts import Answer, Client, Request, holding
+from tracker.plugin.contracts import Client, Request, Response, holding
 from tracker.plugin.payloads import decode
 
 MARGIN = timedelta(minutes=2)
@@ -49,7 +49,7 @@ class Tokens:
             if self._token is not None and self._token.value == value:
                 self._token = None
 
-    def send(self, client: Client, request: Request, header: Callable[[str], Mapping[str, str]]) -> Answer:
+    def send(self, client: Client, request: Request, header: Callable[[str], Mapping[str, str]]) -> Response:
         """Send with the token; a refused token is renewed once. Raises what the client raises."""
         value = self.get(client)
         try:
@@ -74,10 +74,10 @@ def ask_token(client: Client, request: Request) -> tuple[Token, dict[str, Any]]:
     is wrong, whatever status says so.
     """
     try:
-        answer = client.send(request)
+        response = client.send(request)
     except Refused as error:
         raise CredentialsRejected(f"token endpoint: {error}") from None
-    body = decode(holding(answer.body, "access_token"))
+    body = decode(holding(response.body, "access_token"))
     value = body.get("access_token")
     if not isinstance(value, str) or not value:
         raise BadPayload("$.access_token", "is missing")

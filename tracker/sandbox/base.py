@@ -54,7 +54,7 @@ class Outgoing:
 
 
 @dataclass
-class Told:
+class FaultyResponse:
     """A whole answer that a server gives instead of its own (`hang`: none), so often or until then."""
 
     left: int | None = None
@@ -80,7 +80,7 @@ class Faults:
         self._clock = clock
         self.left: dict[str, int] = defaultdict(int)
         self.until: dict[str, datetime] = {}
-        self.told: list[Told] = []
+        self.told: list[FaultyResponse] = []
 
     def take(self, kind: str) -> bool:
         """Use up one occurrence of a fault; one that lasts is not used up."""
@@ -91,7 +91,7 @@ class Faults:
         self.left[kind] -= 1
         return True
 
-    def met(self, path: str) -> Told | None:
+    def met(self, path: str) -> FaultyResponse | None:
         """Return the answer that a call gets instead of the server's own, and use it up."""
         found = next((told for told in self.told if told.meets(path, self._clock())), None)
         if found is not None and found.left is not None:
@@ -103,13 +103,15 @@ class Faults:
         left = None if action.lasts is not None else action.times or 1
         until = at + action.lasts if action.lasts is not None else None
         if action.kind == "hang":
-            self.told.append(Told(left, until, hang=True, path=action.path, status=503))
+            self.told.append(FaultyResponse(left, until, hang=True, path=action.path, status=503))
         elif action.kind == "html":
-            self.told.append(Told(left, until, path=action.path, body=PAGE, kind="text/html"))
+            self.told.append(FaultyResponse(left, until, path=action.path, body=PAGE, kind="text/html"))
         elif action.kind == "answer":
             body = action.body.encode() if isinstance(action.body, str) else orjson.dumps(action.body)
             kind = "text/html" if body.lstrip().startswith(b"<") else "application/json"
-            self.told.append(Told(left, until, False, action.path, action.status, body, kind, dict(action.headers)))
+            self.told.append(
+                FaultyResponse(left, until, False, action.path, action.status, body, kind, dict(action.headers))
+            )
         elif until is not None:
             self.until[action.kind] = max(until, self.until.get(action.kind, until))
         else:

@@ -269,17 +269,17 @@ class FulfilmentShipments(SQLModel, table=True):
     unwatched: str | None = None  # store/carrier, where no account watches the parcel
 
 
-class Trackings(SQLModel, table=True):
+class Watches(SQLModel, table=True):
     """One account watching one shipment."""
 
-    __tablename__ = "trackings"
+    __tablename__ = "watches"
     __table_args__ = (
         sa.UniqueConstraint("shipment_id", "account"),
-        sa.Index("trackings_poll", "next_poll_at", "id", **_where("next_poll_at IS NOT NULL")),
-        sa.Index("trackings_register", "register_at", "id", **_where("register_at IS NOT NULL")),
-        sa.Index("trackings_account", "account", "checked_at", **_where("next_poll_at IS NOT NULL")),
-        sa.Index("trackings_overdue", "account", "overdue_since", **_where(OVERDUE)),
-        sa.Index("trackings_given_up", "account", **_where(GIVEN_UP)),
+        sa.Index("watches_poll", "next_poll_at", "id", **_where("next_poll_at IS NOT NULL")),
+        sa.Index("watches_register", "register_at", "id", **_where("register_at IS NOT NULL")),
+        sa.Index("watches_account", "account", "checked_at", **_where("next_poll_at IS NOT NULL")),
+        sa.Index("watches_overdue", "account", "overdue_since", **_where(OVERDUE)),
+        sa.Index("watches_given_up", "account", **_where(GIVEN_UP)),
     )
     id: int | None = _id()
     shipment_id: int = _ref("shipments.id")
@@ -297,7 +297,7 @@ class Trackings(SQLModel, table=True):
     checked_at: datetime | None = _at()
     looked_since: datetime | None = _at()  # when a look was first answered: what came later happened while we watched
     overdue_since: datetime | None = _at()  # when it ought to have been asked: its budget is spent, or its polls fail
-    answer_hash: str | None = None
+    response_hash: str | None = None
     as_of: datetime | None = _at()
 
 
@@ -497,7 +497,7 @@ class Accounts(SQLModel, table=True):
     writes_left: int | None = None
     writes_reset_at: datetime | None = _at()
     turn_at: datetime | None = _at()  # when writes of this store were last claimed
-    parked_reason: str | None = None
+    suspended_reason: str | None = None
     paused_at: datetime | None = _at()
     last_webhook_at: datetime | None = _at()
     poll_news: int | None = None  # parcels of which a poll told first, since the last webhook
@@ -524,35 +524,21 @@ class Heartbeats(SQLModel, table=True):
     at: datetime = _at(null=False)
 
 
-class Rereads(SQLModel, table=True):
+class ChangeNotices(SQLModel, table=True):
     """Hints that wait to be asked about, one a ref."""
 
-    __tablename__ = "rereads"
-    __table_args__ = (sa.UniqueConstraint("account", "ref"), sa.Index("rereads_due", "due_at"))
+    __tablename__ = "change_notices"
+    __table_args__ = (sa.UniqueConstraint("account", "ref"), sa.Index("change_notices_due", "due_at"))
     id: int | None = _id()
     account: str
     ref: str
-    hinted_at: datetime = _at(null=False)
+    noticed_at: datetime = _at(null=False)
     due_at: datetime = _at(null=False)
     claimed_until: datetime | None = _at()
     attempts: int = 0
     error: str | None = None  # why the last read of it failed: it is asked alone
     not_before: datetime | None = _at()  # business time, as missed_at: it was not there, and is looked for once more
     missed_at: datetime | None = _at()  # the first read that did not find it while others of the account answered
-
-
-class UnmappedCodes(SQLModel, table=True):
-    """Codes without a meaning as versions before 0005 counted them; nobody reads it any more, a later schema drops it."""
-
-    __tablename__ = "unmapped_codes"
-    carrier: str = Field(primary_key=True)
-    space: str = Field(primary_key=True)
-    code: str = Field(primary_key=True)
-    text: str
-    first_seen_at: datetime = _at(null=False)
-    last_seen_at: datetime = _at(null=False)
-    count: int
-    sample: int | None = Field(default=None, sa_type=Big)
 
 
 def table(model: type[SQLModel]) -> sa.Table:
@@ -563,10 +549,10 @@ def table(model: type[SQLModel]) -> sa.Table:
 
 inbox, orders, order_versions = table(Inbox), table(Orders), table(OrderVersions)
 fulfilments, shipments, shipment_links = table(Fulfilments), table(Shipments), table(ShipmentLinks)
-fulfilment_shipments, trackings, scans = table(FulfilmentShipments), table(Trackings), table(Scans)
+fulfilment_shipments, watches, scans = table(FulfilmentShipments), table(Watches), table(Scans)
 decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
-rereads, unmapped_codes, heartbeats = table(Rereads), table(UnmappedCodes), table(Heartbeats)
+change_notices, heartbeats = table(ChangeNotices), table(Heartbeats)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 drifts = table(Drifts)
 METADATA = SQLModel.metadata

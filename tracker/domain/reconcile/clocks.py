@@ -35,11 +35,11 @@ def deadlines(case: Case) -> Iterator[Finding | datetime]:
 
 def _reached(order: Order, status: OrderStatus) -> datetime | None:
     """Return when the order first stood at a status or past it."""
-    for stand in order.history:
-        if stand.status.reaches(status):
-            current = stand is order.history[-1] and stand.status is order.status
+    for snapshot in order.history:
+        if snapshot.status.reaches(status):
+            current = snapshot is order.history[-1] and snapshot.status is order.status
             told = order.status_at if current else None
-            return min(told, stand.at) if told else stand.at
+            return min(told, snapshot.at) if told else snapshot.at
     if order.status.reaches(status):
         return began(order)
     return None

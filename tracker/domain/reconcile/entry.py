@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from tracker.domain.facts import Action, Decision, Finding, Order, Published, Shipment, Stand
+from tracker.domain.facts import Action, Decision, Finding, Order, Published, Shipment, StatusSnapshot
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile.case import INFO, US, WARNING, Case, K, Said
 from tracker.domain.reconcile.clocks import deadlines
@@ -87,12 +87,12 @@ def _gone(case: Case) -> Iterator[str | Finding]:
     evidence = {"why": order.gone, "shop": order.raw_status, "under_way": ", ".join(moving)}
     if order.gone == "out_of_sight":
         yield "order_out_of_sight"
-        heal = "give the app the shop's permission to read all orders"
-        yield finding(case, K.ORDER_OUT_OF_SIGHT, INFO, Act.ACT, evidence, proposal=heal)
+        remedy = "give the app the shop's permission to read all orders"
+        yield finding(case, K.ORDER_OUT_OF_SIGHT, INFO, Act.ACT, evidence, proposal=remedy)
         return
     yield "order_gone"
-    heal = "a person decides: restore the order in the shop, or have its parcels come back" if moving else ""
-    yield finding(case, K.ORDER_GONE, WARNING if moving else INFO, Act.ACT, evidence, proposal=heal)
+    remedy = "a person decides: restore the order in the shop, or have its parcels come back" if moving else ""
+    yield finding(case, K.ORDER_GONE, WARNING if moving else INFO, Act.ACT, evidence, proposal=remedy)
 
 
 def apply(order: Order, action: Action, word: str) -> Order:
@@ -102,9 +102,9 @@ def apply(order: Order, action: Action, word: str) -> Order:
         at = max(
             before, action.happened_at, *(said.at for said in order.statements)
         )  # a write comes after all of these
-        stand = Stand(at, action.target, word, order.payment, US, before)
+        snapshot = StatusSnapshot(at, action.target, word, order.payment, US, before)
         return replace(
-            order, status=action.target, raw_status=word, actor=US, status_at=at, history=(*order.history, stand)
+            order, status=action.target, raw_status=word, actor=US, status_at=at, history=(*order.history, snapshot)
         )
     if action.kind != "fulfilment_event":
         return order

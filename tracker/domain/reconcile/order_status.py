@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 
 from tracker.domain import gates
-from tracker.domain.facts import NOWHERE, Action, Order, Shipment, Stand
+from tracker.domain.facts import NOWHERE, Action, Order, Shipment, StatusSnapshot
 from tracker.domain.gates import HELD
 from tracker.domain.reconcile.case import SHIPPED, SHIPPING, US, WARNING, Case, K, O, S, Said, estimate
 from tracker.domain.reconcile.findings import finding, minute
@@ -90,7 +90,7 @@ def _correct(case: Case, goal: Goal) -> Spoke:
     said = case.said(StatementKind.CORRECTION)
     if said is None or said.status is None or said.status is case.order.status:
         return False
-    if any(stand.at >= said.at for stand in case.order.history):
+    if any(snapshot.at >= said.at for snapshot in case.order.history):
         return False  # the order moved since: it was done, or somebody's newer word stands
     if said.status not in case.policy.order_words:
         yield f"status_not_expressible:{said.status}"
@@ -153,7 +153,7 @@ def _restore(case: Case, goal: Goal) -> Spoke:
     return True
 
 
-def _edit(order: Order) -> tuple[Stand | None, list[Stand]]:
+def _edit(order: Order) -> tuple[StatusSnapshot | None, list[StatusSnapshot]]:
     """Return where the order's present status was first read of its actor, and the stands before; None: it was never another."""
     before = list(order.history)
     if len(before) < 2:
@@ -166,7 +166,7 @@ def _edit(order: Order) -> tuple[Stand | None, list[Stand]]:
     return current, before
 
 
-def _left_so(case: Case, before: list[Stand], last: Stand | None, edited_at: datetime) -> str:
+def _left_so(case: Case, before: list[StatusSnapshot], last: StatusSnapshot | None, edited_at: datetime) -> str:
     """Name the rule by which an edit is not undone, though the policy restores; empty where the last status is put back."""
     newer = before[before.index(last) + 1 :] if last else before
     if last is None or any(s.status in HELD for s in newer):
@@ -285,8 +285,11 @@ def _bounces(case: Case, status: OrderStatus) -> Spoke:
     history = case.order.history
     ours = [
         i
-        for i, stand in enumerate(history)
-        if stand.actor == US and stand.status is status and case.now - stand.at < A_DAY and i + 1 < len(history)
+        for i, snapshot in enumerate(history)
+        if snapshot.actor == US
+        and snapshot.status is status
+        and case.now - snapshot.at < A_DAY
+        and i + 1 < len(history)
     ]
     if len(ours) < BOUNCES:
         return False

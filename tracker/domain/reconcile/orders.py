@@ -74,8 +74,8 @@ def began(order: Order) -> datetime:
     if order.status_at is not None:
         return order.status_at
     at = order.placed_at
-    for stand in reversed(order.history):
-        if stand.status is not order.status:
+    for snapshot in reversed(order.history):
+        if snapshot.status is not order.status:
             break
-        at = stand.at
+        at = snapshot.at
     return at

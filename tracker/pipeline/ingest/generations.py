@@ -8,10 +8,10 @@ from tracker.domain.facts import Finding, Order
 from tracker.domain.timeline import ANEW_AFTER, first_of
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
-from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Watches
+from tracker.pipeline.unwatched import UNIDENTIFIED
 
 
 def home(
@@ -47,7 +47,7 @@ def _adopt(tx: Transaction, shipments: Shipments, watches: Watches, carrier: str
             FindingKind.SOURCES_DISAGREE, subject, Severity.WARNING, Act.ACT,
             {"number": number, "orders": ", ".join(sorted(p.carrier.removeprefix(UNIDENTIFIED) for p in nameless))},
         )  # fmt: skip
-        tell.open_findings(tx.world, tx.connection, [(None, finding)], tx.now, by="facts")
+        tell.open_findings(tx.ctx, tx.connection, [(None, finding)], tx.now, by="ingest")
         return None
     if not nameless:
         return None

@@ -114,7 +114,7 @@ def withdraw(tx: Transaction, histories: Histories) -> Withdrawn:
     if ids:
         here = queries.among(tx.connection, scans.c.id, ids)
         tx.connection.execute(scans.update().where(here).values(withdrawn_at=tx.now))
-        tx.world.count("tracker_scans_withdrawn_total", len(ids))
+        tx.ctx.count("tracker_scans_withdrawn_total", len(ids))
     return done
 
 

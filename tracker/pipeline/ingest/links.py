@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tracker.domain.facts import Finding, Fulfilment, Order, Parcel
 from tracker.domain.numbers import candidates, clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import covered, tell
+from tracker.pipeline import tell, unwatched
 from tracker.pipeline.ingest.generations import ordered
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
@@ -26,19 +26,19 @@ class _Linked(NamedTuple):
 
     named: set[int]
     gone: set[int]
-    unwatched: set[str]
+    loose: set[str]
 
 
 def keep(tx: Transaction, shipments: Shipments, watches: Watches, order_id: int, order: Order) -> set[str]:
     """Keep the fulfilments of an order and link their numbers to shipments.
 
-    Returns the marks of carriers that nobody watches (see `covered.mark`).
+    Returns the marks of carriers that nobody watches (see `unwatched.mark`).
     """
     here = sa.select(fulfilments).where(fulfilments.c.order_id == order_id)
     known = {row.ref: row for row in tx.connection.execute(here)}
     gone: set[int] = set()
     named: set[int] = set()
-    unwatched: set[str] = set()
+    loose: set[str] = set()
     for fulfilment in order.fulfilments:
         row = known.get(fulfilment.ref)
         if row is None:
@@ -59,9 +59,9 @@ def keep(tx: Transaction, shipments: Shipments, watches: Watches, order_id: int,
         linked = _link(tx, shipments, watches, fulfilment_id, order, began, fulfilment.parcels)
         gone |= linked.gone
         named |= linked.named
-        unwatched |= linked.unwatched
+        loose |= linked.loose
     _replaced(tx, shipments, order_id, order, gone - named)
-    return unwatched
+    return loose
 
 
 def _began(order: Order, fulfilment: Fulfilment, now: datetime) -> datetime:
@@ -100,28 +100,28 @@ def _link(
         here = (fs.fulfilment_id == fulfilment_id, fs.shipment_id.in_(gone))
         tx.connection.execute(fulfilment_shipments.delete().where(*here))
     fresh = {i: company for i, company in wanted.items() if i not in linked}
-    unwatched = _insert(tx, shipments, watches, fulfilment_id, order, fresh) if fresh else set()
-    return _Linked(set(wanted), gone, unwatched)
+    loose = _insert(tx, shipments, watches, fulfilment_id, order, fresh) if fresh else set()
+    return _Linked(set(wanted), gone, loose)
 
 
 def _insert(
     tx: Transaction, shipments: Shipments, watches: Watches, fulfilment_id: int, order: Order, fresh: dict[int, str]
 ) -> set[str]:
     """Link shipments, with the shop's word for their carriers; from now on they are watched."""
-    rows, unwatched = [], set()
+    rows, loose = [], set()
     for i, company in fresh.items():
         parcel = shipments[i]
         if not parcel.linked:
             shipments.change(parcel, linked=True)
-        nobody = None if watches.begin(parcel) else covered.mark(order.store, parcel.carrier, company)
+        nobody = None if watches.begin(parcel) else unwatched.mark(order.store, parcel.carrier, company)
         if nobody is not None:
-            unwatched.add(nobody)
+            loose.add(nobody)
         row = {"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": tx.now, "unwatched": nobody}
         rows.append(row)
     insert = queries.upsert(tx.connection, fulfilment_shipments).on_conflict_do_nothing()
     tx.connection.execute(insert, rows)
-    tx.world.ring("poll")
-    return unwatched
+    tx.ctx.notify("poll")
+    return loose
 
 
 def _replaced(tx: Transaction, shipments: Shipments, order_id: int, order: Order, gone: Iterable[int]) -> None:
@@ -137,4 +137,4 @@ def _replaced(tx: Transaction, shipments: Shipments, order_id: int, order: Order
             subject = f"{order.store}/{order.number}/{parcel.carrier}/{parcel.number}"
             finding = Finding(FindingKind.TRACKING_CHANGED, subject, Severity.WARNING, Act.FOLLOW_UP, evidence)
             told.append((order_id, finding))
-    tell.open_findings(tx.world, tx.connection, told, tx.now, by="facts")
+    tell.open_findings(tx.ctx, tx.connection, told, tx.now, by="ingest")

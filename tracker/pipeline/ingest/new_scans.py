@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tracker.domain.facts import UNMAPPED, Report, Scan, Told
+from tracker.domain.facts import UNMAPPED, Report, Scan, StoredScan
 from tracker.domain.timeline import ANEW_AFTER, MOST_SCANS, begins_anew, summarize
 from tracker.domain.vocabulary import Reason, ShippingStatus, Trust, Zone
 from tracker.pipeline.ingest.generations import home
 from tracker.pipeline.ingest.histories import Histories
 from tracker.pipeline.ingest.parse import Parsed
-from tracker.pipeline.ingest.scans import TOLD, look_up, told_all, told_of, told_of_shipments
+from tracker.pipeline.ingest.scans import STORED_SCAN, look_up, select_stored_scans, stored_scan, stored_scan_whole
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Key, Watches
 from tracker.store import queries
 from tracker.store.tables import scans
 
-_WRITTEN = (*TOLD, scans.c.inbox_id)
+_WRITTEN = (*STORED_SCAN, scans.c.inbox_id)
 Prints = dict[int, set[str]]  # fingerprints of what one report tells, by shipment
 
 
@@ -39,7 +39,7 @@ class Placed(NamedTuple):
 class Written(NamedTuple):
     """The scans that were not stored before, by shipment, and who tells by webhook those that were, by their keys."""
 
-    fresh: dict[int, list[Told]]
+    fresh: dict[int, list[StoredScan]]
     pushed: Mapping[tuple[int, str], str]
 
 
@@ -72,16 +72,16 @@ class NewScans:
     def store(self) -> Written:
         """Store them; those that are there are confirmed."""
         tx, rows = self._tx, self._rows
-        fresh: dict[int, list[Told]] = defaultdict(list)
+        fresh: dict[int, list[StoredScan]] = defaultdict(list)
         pushed = {key: row["account"] for key, row in rows.items() if row["pushed_at"] is not None}
         for written in queries.put(tx.connection, scans, list(rows.values()), _told_again, returning=_WRITTEN):
-            new = told_of(written)
+            new = stored_scan(written)
             fresh[written[0]].append(new)
             key = (written[0], new.fingerprint)
             if written[-1] == rows[key]["inbox_id"]:  # it was not told before
                 pushed.pop(key, None)
                 if new.meaning.reason is Reason.UNMAPPED:
-                    tx.world.count("tracker_unmapped_codes_total", carrier=self._shipments[written[0]].carrier)
+                    tx.ctx.count("tracker_unmapped_codes_total", carrier=self._shipments[written[0]].carrier)
         return Written(fresh, pushed)
 
     def _row(self, p: Parsed, report: Report, number: str, one: Placed, prints: Prints) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class NewScans:
             meaning = replace(meaning, leg=scan.leg)
         shared = payload.kind == "webhook" and account.carrier.trust is Trust.SHARED
         if meaning.status is not None and meaning.status is not ShippingStatus.UNKNOWN:
-            told = Told(printed, code.space, code.code, meaning, instant, zone, scan.precision, place, not shared)
+            told = StoredScan(printed, code.space, code.code, meaning, instant, zone, scan.precision, place, not shared)
             parcel = self._next_generation(parcel, told, prints)
         self.touched.add(parcel.id)
         if shared:
@@ -126,7 +126,7 @@ class NewScans:
             "confirmed_at": None if shared else min(payload.received_at, self._tx.now),
         }
 
-    def _next_generation(self, parcel: LockedShipment, told: Told, prints: Prints) -> LockedShipment:
+    def _next_generation(self, parcel: LockedShipment, told: StoredScan, prints: Prints) -> LockedShipment:
         """Open a generation where a scan shows that an ended journey's number was given to another parcel."""
         status, summary = told.meaning.status, parcel.summary
         assert status is not None
@@ -145,12 +145,12 @@ class NewScans:
         later = [p for p in generations if p.generation > parcel.generation]
         return later[-1] if later else self._begin_anew(parcel, told.instant, prints)
 
-    def _told_before(self, parcel: LockedShipment, instant: datetime) -> list[Told]:
+    def _told_before(self, parcel: LockedShipment, instant: datetime) -> list[StoredScan]:
         """Return what was told of a parcel that happened before a moment, in this batch too."""
-        rows = self._tx.connection.execute(told_of_shipments(self._tx.sqlite), {"ids": [parcel.id]})
-        stored = [one for row in rows if (one := told_all(row)).instant < instant]
+        rows = self._tx.connection.execute(select_stored_scans(self._tx.sqlite), {"ids": [parcel.id]})
+        stored = [one for row in rows if (one := stored_scan_whole(row)).instant < instant]
         fresh = [
-            told_of([row.get(column.name, parcel.id) for column in TOLD])
+            stored_scan([row.get(column.name, parcel.id) for column in STORED_SCAN])
             for (shipment_id, _), row in self._rows.items()
             if shipment_id == parcel.id and row["instant"] < instant
         ]

@@ -51,8 +51,8 @@ def _take(tx: Transaction, shipments: Shipments, watches: Watches, taken: Taken,
     where = sa.and_(orders.c.store == order.store, orders.c.ref == order.ref)
     known = tx.connection.execute(queries.locked(tx.connection, sa.select(orders).where(where))).one_or_none()
     if known is not None and asked_at < known.read_at:
-        queries.hint(tx.connection, order.store, [order.ref], tx.database)
-        tx.world.ring("poll")
+        queries.note_changes(tx.connection, order.store, [order.ref], tx.database)
+        tx.ctx.notify("poll")
         return None
     order = _whose(tx, as_taken(order, known), known)
     saved = save(tx.connection, known, order, tx.now, inbox_id=p.row.id, read_at=asked_at)
@@ -101,7 +101,7 @@ class _Clocks:
         if ahead <= AHEAD:
             if order_id in self._wrong:
                 over = sa.and_(f.order_id == order_id, f.kind == kind)
-                queries.close_findings(connection, over, now, "facts", "a later read is right")
+                queries.close_findings(connection, over, now, "ingest", "a later read is right")
             return
         said = order.updated_at.isoformat()
         told = connection.execute(
@@ -111,7 +111,7 @@ class _Clocks:
             told = {"order": order.number, "updated_at": said, "ahead": _roughly(ahead)}
         subject = f"{order.store}/{order.number}"
         finding = Finding(kind, subject, Severity.WARNING, Act.ACT, told, proposal="set the shop's clock right")
-        tell.open_findings(self._tx.world, connection, [(order_id, finding)], now, by="facts")
+        tell.open_findings(self._tx.ctx, connection, [(order_id, finding)], now, by="ingest")
         self._wrong.add(order_id)
 
     @cached_property
@@ -135,7 +135,7 @@ def checkout(tx: Transaction, checkout: Checkout) -> None:
     finding = Finding(
         FindingKind.ABANDONED_CHECKOUT, subject, Severity.INFO, Act.FOLLOW_UP, evidence, checkout.began_at
     )
-    tell.open_findings(tx.world, tx.connection, [(None, finding)], tx.now, by="checkout")
+    tell.open_findings(tx.ctx, tx.connection, [(None, finding)], tx.now, by="checkout")
 
 
 def mark(tx: Transaction, changed: set[int], touched: set[int], quiet: set[int]) -> None:

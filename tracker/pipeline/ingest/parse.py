@@ -11,14 +11,14 @@ from sqlalchemy.engine import Row
 
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload
-from tracker.domain.facts import Checkout, Hint, Order, Payload, Report, Unread
+from tracker.domain.facts import ChangeNotice, Checkout, Order, Payload, Report, Unread
 from tracker.pipeline import unread
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 from tracker.plugin.payloads import mapping
 from tracker.store.codec import plain
 
 REMAP = "remap"  # an inbox row of ours: read these shipments' codes again
-_ITEMS = (Report, Order, Hint, Checkout)
+_ITEMS = (Report, Order, ChangeNotice, Checkout)
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Parsed:
     row: Row[Any]
     account: Account | None
     payload: Payload | None = None
-    items: list[Report | Order | Hint | Checkout] = field(default_factory=list)
+    items: list[Report | Order | ChangeNotice | Checkout] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     dead: str | None = None
     failed: Exception | None = None  # not by what it says: it is tried again
@@ -36,13 +36,13 @@ class Parsed:
     doubtful: set[str] = field(default_factory=set)  # numbers under which several shipments stand
 
 
-def parse(world: World, row: Row[Any]) -> Parsed:
+def parse(ctx: AppContext, row: Row[Any]) -> Parsed:
     """Read one payload with its plugin; raises nothing: what goes wrong is this row's alone.
 
     A BadPayload ends the row `dead` with its path, any other exception with the place where it was raised: a parser is pure
     and fails the same way each time, so trying again is in vain. Both can be replayed.
     """
-    account = world.account(row.account)
+    account = ctx.account(row.account)
     if account is None:
         return Parsed(row, None, dead=f"no account {row.account!r} in the configuration")
     if row.body is None:
@@ -70,8 +70,8 @@ def parse(world: World, row: Row[Any]) -> Parsed:
         parsed.failed = error
     except Exception as error:
         parsed.dead = f"parser_failed: {fault(error, type(account.source).__module__)}"
-        world.log.warning("parser_failed", inbox=row.id, account=row.account, error=parsed.dead)
-        world.count("tracker_inbox_failures_total", account=row.account)
+        ctx.log.warning("parser_failed", inbox=row.id, account=row.account, error=parsed.dead)
+        ctx.count("tracker_inbox_failures_total", account=row.account)
     lost = [one for one in parsed.unread if one.lacks != "nothing"]
     if lost and not parsed.items and parsed.dead is None:  # nothing of it was read
         parsed.dead = f"unread: {lost[0].where}: {lost[0].problem}"

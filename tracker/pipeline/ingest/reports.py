@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracker.domain.facts import Report, Told, fingerprint
+from tracker.domain.facts import Report, StoredScan, fingerprint
 from tracker.domain.numbers import clean
 from tracker.domain.timeline import place_in_time
 from tracker.pipeline.ingest.histories import Full, Histories, recall
@@ -36,7 +36,7 @@ class Heard:
     touched: set[int]
     loud: set[int]  # by something that is not replayed
     anew: set[int]  # their stored scans changed: their summaries are made from all of them
-    fresh: Mapping[int, Sequence[Told]]  # scans that were not stored before
+    fresh: Mapping[int, Sequence[StoredScan]]  # scans that were not stored before
     poll_now: set[Key]
     ask_again: dict[Key, datetime | None]  # whose next answer counts even if it is the same
     histories: Histories

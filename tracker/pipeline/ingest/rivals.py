@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
-from tracker.domain.facts import UNMAPPED, Finding, Report, Scan, Told, fingerprint
+from tracker.domain.facts import UNMAPPED, Finding, Report, Scan, StoredScan, fingerprint
 from tracker.domain.numbers import clean
 from tracker.domain.timeline import ANEW_AFTER, place_in_time
 from tracker.pipeline import journeys, tell
-from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.ingest.generations import ended_before
 from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.scans import look_up
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Key
+from tracker.pipeline.unwatched import UNIDENTIFIED
 from tracker.store import queries
 from tracker.store.tables import scans
 
@@ -131,14 +131,14 @@ def _doubt(tx: Transaction, p: Parsed, number: str, finding: Finding, order: jou
     p.doubtful.add(number)
     stores = {order.id: order.store} if order else {}
     wanted = [(order.id if order else None, finding)]
-    tell.open_findings(tx.world, tx.connection, wanted, tx.now, by="facts", stores=stores)
+    tell.open_findings(tx.ctx, tx.connection, wanted, tx.now, by="ingest", stores=stores)
 
 
-def _as_told(p: Parsed, scan: Scan) -> Told:
+def _as_told(p: Parsed, scan: Scan) -> StoredScan:
     """Read a scan as the summary would read it, before it is stored."""
     assert p.account is not None and p.payload is not None
     source, code = p.account.carrier, scan.code
     instant, zone = place_in_time(scan, source.default_zone, p.payload.received_at)
     meaning = look_up(p.account, code) or UNMAPPED
     printed = fingerprint(scan, text_matters=source.text_matters)
-    return Told(printed, code.space, code.code, meaning, instant, zone, scan.precision, scan.place)
+    return StoredScan(printed, code.space, code.code, meaning, instant, zone, scan.precision, scan.place)

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tracker.config.model import Account
-from tracker.domain.facts import UNMAPPED, Code, Meaning, Place, Told
+from tracker.domain.facts import UNMAPPED, Code, Meaning, Place, StoredScan
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
@@ -18,7 +18,7 @@ from tracker.store import queries
 from tracker.store.tables import scans
 from tracker.store.tables import shipments as table
 
-TOLD = tuple(
+STORED_SCAN = tuple(
     scans.c[name]
     for name in (
         "shipment_id", "fingerprint", "space", "code", "status", "reason", "leg", "correction", "instant", "zone", "precision",
@@ -40,28 +40,28 @@ def look_up(account: Account, code: Code) -> Meaning | None:
     return account.codes.get((code.space, code.code)) or account.carrier.meaning(code)
 
 
-def told_of(row: Any, gone: datetime | None = None) -> Told:
+def stored_scan(row: Any, gone: datetime | None = None) -> StoredScan:
     """Read a stored scan, whose first columns are TOLD, as the summary needs it; `gone`: since when it is withdrawn."""
     # by place: a look-up by name takes 0.1 us, and an event reads some ten scans of 16 columns
     (_, fingerprint, space, code, status, reason, leg, correction, instant, zone, precision, city, region, postcode, country,
      confirmed_at, *_) = row  # fmt: skip
-    return Told(
+    return StoredScan(
         fingerprint, space, code, _meaning(status, reason, leg, correction), instant, _ZONES[zone], _PRECISIONS[precision],
         _place(city, region, postcode, country), confirmed_at is not None, gone,
     )  # fmt: skip
 
 
-def told_all(row: Any) -> Told:
+def stored_scan_whole(row: Any) -> StoredScan:
     """Read a stored scan of `told_of_shipments`."""
     withdrawn_at, missing_since = row[-2:]
-    return told_of(row, withdrawn_at and (missing_since or withdrawn_at))
+    return stored_scan(row, withdrawn_at and (missing_since or withdrawn_at))
 
 
 @cache
-def told_of_shipments(sqlite: bool) -> sa.Select[Any]:
+def select_stored_scans(sqlite: bool) -> sa.Select[Any]:
     """Select all scans of shipments, newest first, and since when those are gone that are."""
     s = scans.c
-    columns = (*TOLD, s.withdrawn_at, s.missing_since)
+    columns = (*STORED_SCAN, s.withdrawn_at, s.missing_since)
     return (
         sa.select(*columns)
         .where(queries.one_of(sqlite, s.shipment_id, "ids"))
@@ -79,7 +79,7 @@ def remap(tx: Transaction, shipments: Shipments, shipment_ids: Sequence[int]) ->
     shipments.load({row.number for row in rows})
     updates, touched = [], set()
     for row in rows:
-        account = tx.world.account(row.account)
+        account = tx.ctx.account(row.account)
         if account is None or account.is_store:
             continue
         meaning = look_up(account, Code(row.space, row.code, row.text)) or UNMAPPED

@@ -16,7 +16,7 @@ from tracker.domain.facts import Edd, Summary
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.store import queries
 from tracker.store.codec import SUMMARY, dump
-from tracker.store.tables import shipments, trackings
+from tracker.store.tables import shipments, watches
 
 _EMPTY = dump(SUMMARY, Summary())
 
@@ -53,7 +53,7 @@ class Shipments:
             return
         self._loaded |= set(wanted)
         connection = self._tx.connection
-        if not self._tx.sqlite:  # lock order: trackings by id, then shipments by key
+        if not self._tx.sqlite:  # lock order: watches by id, then shipments by key
             ids = connection.execute(_numbered(), {"numbers": wanted}).scalars().all()
             connection.execute(_tracked(), {"ids": ids}).all()
         for row in connection.execute(_shipped(self._tx.sqlite), {"numbers": wanted}).all():
@@ -121,8 +121,8 @@ def _numbered() -> sa.Select[Any]:
 
 @cache
 def _tracked() -> sa.Select[Any]:
-    here = queries.one_of(False, trackings.c.shipment_id, "ids")
-    return sa.select(trackings.c.id).where(here).order_by(trackings.c.id).with_for_update()
+    here = queries.one_of(False, watches.c.shipment_id, "ids")
+    return sa.select(watches.c.id).where(here).order_by(watches.c.id).with_for_update()
 
 
 @cache

@@ -13,77 +13,77 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tracker.domain.facts import Checkout, Hint, Order, Report
+from tracker.domain.facts import ChangeNotice, Checkout, Order, Report
 from tracker.domain.numbers import clean
-from tracker.pipeline import covered, unread
+from tracker.pipeline import unread, unwatched
+from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest import histories, orders, reports, scans, summaries
 from tracker.pipeline.ingest.parse import Parsed, fault, parse
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Watches
-from tracker.pipeline.world import World
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, inbox
 
 
-def run(world: World) -> int:
+def run(ctx: AppContext) -> int:
     """Work one batch of the inbox. Returns how many rows were taken."""
-    with world.store.write() as connection:
-        rows = queries.claim(connection, inbox, world.store.batch, died=lambda dead: _died(world, connection, dead))
+    with ctx.store.write() as connection:
+        rows = queries.claim(connection, inbox, ctx.store.batch, died=lambda dead: _died(ctx, connection, dead))
     if not rows:
         return 0
     crash_at("inbox_claimed")
-    with world.held.reading():
-        parsed = [parse(world, row) for row in rows]
+    with ctx.leases.reading():
+        parsed = [parse(ctx, row) for row in rows]
     for one in parsed:
         if one.failed is not None:
-            _failed(world, one, one.failed)
-    _work(world, [one for one in parsed if one.failed is None])
-    world.ring("reconcile")
+            _failed(ctx, one, one.failed)
+    _work(ctx, [one for one in parsed if one.failed is None])
+    ctx.notify("decide")
     return len(rows)
 
 
-def _work(world: World, parsed: Sequence[Parsed]) -> None:
+def _work(ctx: AppContext, parsed: Sequence[Parsed]) -> None:
     """Commit what payloads say; where that fails, in halves, until the row that did it stands alone: it costs itself only."""
     if not parsed:
         return
     try:
-        _commit(world, parsed)
+        _commit(ctx, parsed)
     except Exception as error:  # whatever it was
         if len(parsed) == 1:
-            _failed(world, parsed[0], error)
+            _failed(ctx, parsed[0], error)
             return
         middle = len(parsed) // 2
-        _work(world, parsed[:middle])
-        _work(world, parsed[middle:])
+        _work(ctx, parsed[:middle])
+        _work(ctx, parsed[middle:])
 
 
-def _died(world: World, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+def _died(ctx: AppContext, connection: Connection, rows: Sequence[Row[Any]]) -> None:
     """Tell of rows that crashed too often."""
     for row in rows:
-        world.count("tracker_inbox_dead_total", account=row.account)
-    unread.died(world, connection, [(row, row.reason) for row in rows], world.now())
+        ctx.count("tracker_inbox_dead_total", account=row.account)
+    unread.died(ctx, connection, [(row, row.reason) for row in rows], ctx.now())
 
 
-def _failed(world: World, parsed: Parsed, error: Exception) -> None:
+def _failed(ctx: AppContext, parsed: Parsed, error: Exception) -> None:
     said = fault(error)
-    world.log.warning("inbox_row_failed", inbox=parsed.row.id, account=parsed.row.account, error=said)
-    world.count("tracker_inbox_failures_total", account=parsed.row.account)
-    with world.store.write() as connection:
+    ctx.log.warning("inbox_row_failed", inbox=parsed.row.id, account=parsed.row.account, error=said)
+    ctx.count("tracker_inbox_failures_total", account=parsed.row.account)
+    with ctx.store.write() as connection:
         now = database_now(connection)
         due_at = now + queries.backoff(parsed.row.attempts)
         queries.release(connection, inbox, parsed.row, due_at, said, crashed=True)
 
 
-def _commit(world: World, parsed: Sequence[Parsed]) -> None:
-    with world.store.write() as connection:
-        now = world.now()
+def _commit(ctx: AppContext, parsed: Sequence[Parsed]) -> None:
+    with ctx.store.write() as connection:
+        now = ctx.now()
         database = database_now(connection)
         ours = queries.still_ours(connection, inbox, [p.row for p in parsed])
         mine = [p for p in parsed if p.row.id in ours]
-        _take(Transaction(world, connection, now, database), mine)
+        _take(Transaction(ctx, connection, now, database), mine)
         crash_at("inbox_before_commit")
     crash_at("inbox_after_commit")
 
@@ -111,15 +111,15 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
         watches.store(shipments, touched, heard.poll_now, heard.ask_again | gone.ask_again)
     orders.mark(tx, taken.changed, touched, moved - heard.loud - loud)
     if taken.unwatched:
-        covered.tell_at_once(tx.world, tx.connection, taken.unwatched, tx.now)
+        unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)
     for p in parsed:
-        refs = [item.ref for item in p.items if isinstance(item, Hint)]
-        queries.hint(tx.connection, p.row.account, refs, tx.database)
+        refs = [item.ref for item in p.items if isinstance(item, ChangeNotice)]
+        queries.note_changes(tx.connection, p.row.account, refs, tx.database)
         if refs:
-            tx.world.ring("poll")
-    unread.told(tx.world, tx.connection, parsed, tx.now, tx.database)
+            tx.ctx.notify("poll")
+    unread.told(tx.ctx, tx.connection, parsed, tx.now, tx.database)
     _end(tx, parsed)
-    unread.count(tx.world, tx.connection, parsed)  # counters are locked last, everywhere
+    unread.count(tx.ctx, tx.connection, parsed)  # counters are locked last, everywhere
     _count_news(tx, heard.news)
 
 
@@ -136,7 +136,7 @@ def _end(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     for p in parsed:
         if p.dead:
             groups["dead", p.dead].append(p.row.id)
-            tx.world.count("tracker_inbox_dead_total", account=p.row.account)
+            tx.ctx.count("tracker_inbox_dead_total", account=p.row.account)
             if not p.unread:  # what those lack is told piece by piece
                 dead.append((p.row, p.dead))
         elif not p.items and not p.remap:
@@ -148,4 +148,4 @@ def _end(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     for (state, reason), ids in groups.items():
         queries.end(tx.connection, inbox, ids, state, tx.database, reason)
     unread.keep(tx.connection, parsed)
-    unread.died(tx.world, tx.connection, dead, tx.now)
+    unread.died(tx.ctx, tx.connection, dead, tx.now)

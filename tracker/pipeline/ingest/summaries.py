@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tracker.domain.facts import Summary, Told
+from tracker.domain.facts import StoredScan, Summary
 from tracker.domain.timeline import MOST_SCANS, read_on, summarize
-from tracker.pipeline.ingest.scans import told_all, told_of_shipments
+from tracker.pipeline.ingest.scans import select_stored_scans, stored_scan_whole
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.store import queries
@@ -15,7 +15,7 @@ from tracker.store.tables import shipments as table
 
 
 def keep(
-    tx: Transaction, shipments: Shipments, touched: set[int], anew: set[int], fresh: Mapping[int, Sequence[Told]]
+    tx: Transaction, shipments: Shipments, touched: set[int], anew: set[int], fresh: Mapping[int, Sequence[StoredScan]]
 ) -> set[int]:
     """Read on in the summary of every touched shipment; where that cannot be, make it from all its scans.
 
@@ -36,7 +36,7 @@ def keep(
         before, parcel.summary = parcel.summary, summary
         if summary != before:
             moved.add(shipment_id)
-        elif summary.mark == before.mark:
+        elif summary.checkpoint == before.checkpoint:
             continue
         ended = summary.status.terminal and not summary.disputed
         changed.append(
@@ -51,9 +51,9 @@ def keep(
 def _made_anew(tx: Transaction, shipment_ids: set[int]) -> dict[int, Summary]:
     if not shipment_ids:
         return {}
-    told: dict[int, list[Told]] = {shipment_id: [] for shipment_id in shipment_ids}
-    rows = tx.connection.execute(told_of_shipments(tx.sqlite), {"ids": list(shipment_ids)})
+    told: dict[int, list[StoredScan]] = {shipment_id: [] for shipment_id in shipment_ids}
+    rows = tx.connection.execute(select_stored_scans(tx.sqlite), {"ids": list(shipment_ids)})
     for row in (row for part in rows.partitions(500) for row in part):
         if len(known := told[row[0]]) < MOST_SCANS:
-            known.append(told_all(row))
+            known.append(stored_scan_whole(row))
     return {shipment_id: summarize(known) for shipment_id, known in told.items()}

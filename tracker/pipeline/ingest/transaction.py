@@ -7,14 +7,14 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from tracker.pipeline.world import World
+from tracker.pipeline.context import AppContext
 
 
 @dataclass(frozen=True)
 class Transaction:
     """Where a batch reads and writes, and what time it is there: business time, and the database's."""
 
-    world: World
+    ctx: AppContext
     connection: Connection
     now: datetime
     database: datetime
@@ -22,4 +22,4 @@ class Transaction:
     @property
     def sqlite(self) -> bool:
         """Whether there is one writer at a time; elsewhere rows are locked."""
-        return self.world.store.sqlite
+        return self.ctx.store.sqlite

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from tracker.domain.cadence import next_poll
 from tracker.domain.facts import Report
 from tracker.domain.vocabulary import TrackingState
-from tracker.pipeline.covered import UNIDENTIFIED
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
+from tracker.pipeline.unwatched import UNIDENTIFIED
 from tracker.store import queries
-from tracker.store.tables import fulfilment_shipments, trackings
+from tracker.store.tables import fulfilment_shipments, watches
 
 Key = tuple[int, str]  # a shipment and an account
 
@@ -43,7 +43,7 @@ class Watches:
     def begin(self, parcel: LockedShipment) -> bool:
         """Let every account that speaks for the carrier watch this shipment, at once. Returns whether there is one."""
         carrier = None if parcel.carrier.startswith(UNIDENTIFIED) else parcel.carrier
-        watchers = self._tx.world.config.watchers(carrier)
+        watchers = self._tx.ctx.config.watchers(carrier)
         rows = [
             queries.polled_now(parcel.id, account.name, self._tx.now, registers=account.carrier.registers)
             for account in watchers
@@ -51,7 +51,7 @@ class Watches:
         ]
         if rows:
             connection = self._tx.connection
-            connection.execute(queries.upsert(connection, trackings).on_conflict_do_nothing(), rows)
+            connection.execute(queries.upsert(connection, watches).on_conflict_do_nothing(), rows)
         return bool(watchers)
 
     def read(self, shipment_ids: Iterable[int]) -> None:
@@ -107,18 +107,18 @@ class Watches:
             else:
                 changed.append({"b_id": watch.id, **values})
         connection = self._tx.connection
-        queries.put(connection, trackings, fresh)
-        queries.change(connection, trackings, changed)
+        queries.put(connection, watches, fresh)
+        queries.change(connection, watches, changed)
         if told:
             fs = fulfilment_shipments.c
             here = sa.and_(queries.among(connection, fs.shipment_id, told), fs.unwatched.isnot(None))
             connection.execute(fulfilment_shipments.update().where(here).values(unwatched=None))
         if ask_again:  # an answer that is the same as the last one is not stored: this one must be
             again = [watch.id for key, watch in self._known.items() if key in ask_again and watch.id is not None]
-            here = queries.among(connection, trackings.c.id, again)
-            connection.execute(trackings.update().where(here).values(answer_hash=None))
+            here = queries.among(connection, watches.c.id, again)
+            connection.execute(watches.update().where(here).values(response_hash=None))
         if poll_now:
-            self._tx.world.ring("poll")
+            self._tx.ctx.notify("poll")
 
     def _next_poll(
         self, parcel: LockedShipment, watch: _Watch, *, at_once: bool, soon: datetime | None
@@ -127,7 +127,7 @@ class Watches:
             at: datetime | None = self._tx.now
         else:
             at = next_poll(
-                parcel.summary, TrackingState(watch.state), self._tx.world.config.cadence, self._tx.now,
+                parcel.summary, TrackingState(watch.state), self._tx.ctx.config.cadence, self._tx.now,
                 number=parcel.number, began=parcel.starts_at, edd=parcel.edd,
             )  # fmt: skip
         return min(at or soon, soon) if soon is not None else at
@@ -135,6 +135,6 @@ class Watches:
 
 @cache
 def _watching(sqlite: bool) -> sa.Select[Any]:
-    t = trackings.c
+    t = watches.c
     here = queries.one_of(sqlite, t.shipment_id, "ids")
     return sa.select(t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at).where(here)

@@ -62,7 +62,7 @@ def _some(pages: Iterator[Any]) -> None:
 def _write(source: Platform, kind: str, value: str) -> tuple[Action, Order]:
     parcel = Parcel(None, value, value)
     fulfilment = Fulfilment(value, "open", (parcel,), published=Published(None, value, AT))
-    words = source.order_words()
+    words = source.order_status_map()
     raw = words.get(OrderStatus.PROCESSING) or words.get(OrderStatus.PARTIALLY_SHIPPED, "processing")
     paid = PaymentStatus.PAID
     before = Order("s", value, value, OrderStatus.PROCESSING, raw, paid, "paid", AT, AT, fulfilments=(fulfilment,))
@@ -73,14 +73,14 @@ def _write(source: Platform, kind: str, value: str) -> tuple[Action, Order]:
     return action, before
 
 
-def sent_by(plugin: Source, ask: Callable[[Any, Recorder, str], Any], value: str) -> list[Request]:
+def sent_by(plugin: Source, query: Callable[[Any, Recorder, str], Any], value: str) -> list[Request]:
     """Return what is sent. A source that cannot be asked so, or refuses the value, or an answer of ours, sends less."""
     sent: list[Request] = []
     for bodies in ANSWERS:
         client = Recorder(*bodies)
         fresh = type(plugin)("account", plugin.settings)  # without the token of another ask
         with suppress(SourceError, AssertionError, NotImplementedError, KeyError, ValueError, TypeError):
-            ask(fresh, client, value)
+            query(fresh, client, value)
         sent += client.sent
     return sent
 

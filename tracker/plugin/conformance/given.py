@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from tracker.domain.facts import Payload
-from tracker.plugin.contracts import Answer, Carrier, Platform, Request, Source, Vault, defined_in
+from tracker.plugin.contracts import Carrier, Platform, Request, Response, Source, Vault, defined_in
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 KINDS = ("webhook", "poll", "read", "sweep")
@@ -50,10 +50,10 @@ class Recorder:
         self.vault: Vault = _Forgetful()
         self._bodies = bodies or (TOKEN,)
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         """Keep the request."""
         self.sent.append(request)
-        return Answer(200, {}, self._bodies[min(len(self.sent), len(self._bodies)) - 1], AT)
+        return Response(200, {}, self._bodies[min(len(self.sent), len(self._bodies)) - 1], AT)
 
     def now(self) -> datetime:
         """Return the moment that all fixtures are read at."""

@@ -10,20 +10,31 @@ import orjson
 from pydantic import TypeAdapter
 
 from tracker.domain.cadence import DEFAULT, next_poll
-from tracker.domain.facts import UNMAPPED, Checkout, Hint, Order, Report, Scan, Summary, Told, Unread, fingerprint
+from tracker.domain.facts import (
+    UNMAPPED,
+    ChangeNotice,
+    Checkout,
+    Order,
+    Report,
+    Scan,
+    StoredScan,
+    Summary,
+    Unread,
+    fingerprint,
+)
 from tracker.domain.timeline import place_in_time, summarize
 from tracker.plugin.conformance.given import AT
 from tracker.plugin.contracts import Carrier, Source
 
 
-def facts(items: list[Report | Order | Hint | Checkout | Unread], plugin: Source) -> list[dict[str, Any]]:
+def facts(items: list[Report | Order | ChangeNotice | Checkout | Unread], plugin: Source) -> list[dict[str, Any]]:
     """Put facts into the plain form that expected files are written in: what is empty or default is left out."""
     found: list[dict[str, Any]] = []
     for item in items:
         if isinstance(item, Unread):
             said = {"unread": item.where, "problem": item.problem, "subject": item.subject, "lacks": item.lacks}
             found.append({name: value for name, value in said.items() if value})
-        elif isinstance(item, Hint):
+        elif isinstance(item, ChangeNotice):
             found.append({"hint": item.ref})
         elif isinstance(item, Checkout):
             found.append({"checkout": item.ref, "contact": item.contact, "recovered": item.recovered})
@@ -126,7 +137,9 @@ def go_on(plugin: Source, items: list[Any]) -> None:
                 meaning = plugin.meaning(scan.code) or UNMAPPED
                 printed = fingerprint(scan, text_matters=plugin.text_matters)
                 told.append(
-                    Told(printed, scan.code.space, scan.code.code, meaning, instant, zone, scan.precision, scan.place)
+                    StoredScan(
+                        printed, scan.code.space, scan.code.code, meaning, instant, zone, scan.precision, scan.place
+                    )
                 )
                 _storable(instant.astimezone(UTC).isoformat())
             summary = summarize(told)
@@ -138,7 +151,9 @@ def go_on(plugin: Source, items: list[Any]) -> None:
 
 
 _SUMMARY: TypeAdapter[Summary] = TypeAdapter(Summary)
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {one: TypeAdapter(one) for one in (Report, Order, Hint, Checkout, Unread)}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {
+    one: TypeAdapter(one) for one in (Report, Order, ChangeNotice, Checkout, Unread)
+}
 
 
 def _storable(value: Any) -> None:

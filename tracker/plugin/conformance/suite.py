@@ -29,7 +29,7 @@ from tracker.plugin.conformance.given import (
     plugin_of,
 )
 from tracker.plugin.conformance.shown import differences, facts, go_on, size
-from tracker.plugin.contracts import CONTRACT, Answer, Carrier, Platform, Source, holding
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Response, Source, holding
 from tracker.plugin.payloads import BOM
 
 
@@ -56,7 +56,7 @@ class _PluginSuite:
         assert plugin.docs.startswith("https://")
         assert plugin.contract == CONTRACT
         assert plugin.asks
-        assert all(isinstance(ask, type) for ask in plugin.asks)
+        assert all(isinstance(query, type) for query in plugin.asks)
         assert inspect.getdoc(importlib.import_module(self.module))
         assert not inspect.isabstract(type(plugin))
 
@@ -105,10 +105,10 @@ class _PluginSuite:
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500, 502, 503])
     def test_a_failure_becomes_an_error_of_the_tree(self, plugin: Source, status: int) -> None:
         with pytest.raises(SourceError):
-            plugin.judge(Answer(status, {}, b"{}", AT))
+            plugin.raise_for_status(Response(status, {}, b"{}", AT))
 
     def test_a_good_answer_is_judged_good(self, plugin: Source) -> None:
-        plugin.judge(Answer(200, {}, b"{}", AT))
+        plugin.raise_for_status(Response(200, {}, b"{}", AT))
 
     def test_every_fixture_reads_as_the_documentation_says(self, plugin: Source) -> None:
         found = list(cases(self.fixtures))
@@ -177,11 +177,11 @@ class _PluginSuite:
 
     def test_what_somebody_else_wrote_leaves_the_address_where_it_is(self, plugin: Source) -> None:
         asks = asks_of(type(plugin))
-        plain = [request for ask in asks.values() for value in BENIGN for request in sent_by(plugin, ask, value)]
+        plain = [request for query in asks.values() for value in BENIGN for request in sent_by(plugin, query, value)]
         assert plain, "no request was recorded: the test asks wrongly"
-        for name, ask in asks.items():
+        for name, query in asks.items():
             for hostile in HOSTILE:
-                for one in sent_by(plugin, ask, hostile):
+                for one in sent_by(plugin, query, hostile):
                     what = f"{name} {hostile!r:.30}: {one.url!r:.200}"
                     assert any(only_a_segment_differs(one, other) for other in plain), what
                     assert all(value.isprintable() and value.isascii() for value in one.headers.values()), what
@@ -190,7 +190,7 @@ class _PluginSuite:
     @pytest.mark.parametrize("body", PAGES)
     def test_a_page_of_html_is_no_answer_whatever_its_status(self, plugin: Source, status: int, body: bytes) -> None:
         with pytest.raises(Transient):
-            plugin.judge(Answer(status, {"content-type": "text/html"}, body, AT))
+            plugin.raise_for_status(Response(status, {"content-type": "text/html"}, body, AT))
 
 
 def _twisted(raw: bytes) -> list[bytes]:
@@ -240,7 +240,7 @@ class CarrierSuite(_PluginSuite):
         for part in [
             part for _, kind, file in cases(self.fixtures) if kind == "poll" for part in payload_of(kind, file).parts
         ]:
-            assert holding(part, *plugin.answer_keys) == part
+            assert holding(part, *plugin.response_keys) == part
 
     def test_a_code_nobody_knows_has_no_meaning(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)

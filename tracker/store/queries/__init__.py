@@ -1,7 +1,8 @@
 """The statements that several parts of the pipeline share, one idea a module; said as `queries.claim(...)` by those who use them."""
 
-from tracker.store.queries.accounts import block, count_days, park
+from tracker.store.queries.accounts import block, count_days, suspend
 from tracker.store.queries.at_once import decide_now, poll_now, polled_now, sweep_now
+from tracker.store.queries.change_notices import ask_alone, note_changes
 from tracker.store.queries.claims import (
     LEASE,
     MOST_BYTES,
@@ -18,7 +19,6 @@ from tracker.store.queries.dialect import among, is_sqlite, locked, oldest, one_
 from tracker.store.queries.findings import close_findings, open_findings
 from tracker.store.queries.payloads import payload_row, store_payloads
 from tracker.store.queries.reads import counts, orders_of, recovered
-from tracker.store.queries.rereads import ask_alone, hint
 from tracker.store.queries.rows import change, put
 
 __all__ = [
@@ -36,15 +36,14 @@ __all__ = [
     "counts",
     "decide_now",
     "end",
-    "hint",
     "in_turn",
     "is_sqlite",
     "locked",
+    "note_changes",
     "oldest",
     "one_of",
     "open_findings",
     "orders_of",
-    "park",
     "payload_row",
     "poll_now",
     "polled_now",
@@ -55,6 +54,7 @@ __all__ = [
     "skip_locked",
     "still_ours",
     "store_payloads",
+    "suspend",
     "sweep_now",
     "upsert",
 ]

@@ -40,6 +40,6 @@ def block(connection: Connection, account: str, until: datetime) -> None:
     )
 
 
-def park(connection: Connection, account: str, reason: str) -> None:
+def suspend(connection: Connection, account: str, reason: str) -> None:
     """Stop using an account until its credentials change."""
-    connection.execute(accounts.update().where(accounts.c.name == account).values(parked_reason=reason[:300]))
+    connection.execute(accounts.update().where(accounts.c.name == account).values(suspended_reason=reason[:300]))

@@ -1,7 +1,7 @@
 """What shall be looked at now, not when its time comes: a parcel, an order, a store. The only calls that say "now".
 
-All moments are business time. Who calls rings the bell: of `poll` for parcels and sweeps, of `reconcile` for orders. An order that
-shall be read again is a hint (`rereads.hint`).
+All moments are business time. Who calls rings the wake-up: of `poll` for parcels and sweeps, of `reconcile` for orders. An order that
+shall be read again is a hint (`change_notices.hint`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from sqlalchemy.engine import Connection
 
 from tracker.domain.vocabulary import TrackingState
 from tracker.store.queries.dialect import is_sqlite
-from tracker.store.tables import accounts, orders, trackings
+from tracker.store.tables import accounts, orders, watches
 
 
 def poll_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime) -> int:
-    """Have carriers asked at once about some trackings. Returns how many.
+    """Have carriers asked at once about some watches. Returns how many.
 
     Left alone is what nobody asks about any more, what is due already, and what was asked about at this very moment.
     """
-    t = trackings.c
+    t = watches.c
     just_asked = sa.and_(t.checked_at.isnot(None), t.checked_at >= now)
     later = _in_order(connection, t.id, sa.and_(which, t.next_poll_at > now, ~just_asked))
-    return connection.execute(trackings.update().where(later).values(next_poll_at=now)).rowcount
+    return connection.execute(watches.update().where(later).values(next_poll_at=now)).rowcount
 
 
 def polled_now(shipment_id: int, account: str, now: datetime, *, registers: bool) -> dict[str, Any]:

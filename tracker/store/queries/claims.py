@@ -121,7 +121,7 @@ def in_turn() -> sa.Select[Any]:
     )
     return (
         sa.select(a.name)
-        .where(a.kind == "store", a.paused_at.is_(None), a.parked_reason.is_(None), rested, one_waits)
+        .where(a.kind == "store", a.paused_at.is_(None), a.suspended_reason.is_(None), rested, one_waits)
         .order_by(sa.nulls_first(a.turn_at), a.name)
     )
 

@@ -10,7 +10,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tracker.store.queries.dialect import among
-from tracker.store.tables import findings, fulfilment_shipments, fulfilments, inbox, outbox, rereads, scans, shipments
+from tracker.store.tables import (
+    change_notices,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    inbox,
+    outbox,
+    scans,
+    shipments,
+)
 
 
 def orders_of(connection: Connection, shipment_ids: Iterable[int]) -> sa.Select[tuple[int]]:
@@ -45,7 +54,7 @@ def counts(connection: Connection) -> dict[str, int]:
             .group_by(table.c.state)
         )
         found.update({f"{name}_{state}": count for state, count in rows})
-    found["rereads"] = connection.execute(sa.select(sa.func.count()).select_from(rereads)).scalar_one()
+    found["change_notices"] = connection.execute(sa.select(sa.func.count()).select_from(change_notices)).scalar_one()
     found["findings_open"] = connection.execute(
         sa.select(sa.func.count()).select_from(findings).where(findings.c.closed_at.is_(None))
     ).scalar_one()

@@ -1,0 +1,1 @@
+"""The process: composition root, receiver, wake-ups, scheduler, outgoing HTTP, telemetry."""

@@ -1,0 +1,237 @@
+"""The read API: what the command line tells of the whole installation, as JSON. Own port, one token, off by default.
+
+It writes nothing. Beside a list the header `Trackwright-All-Known` says whether an empty one means that all is well; what is
+not known, and why, is at `/knowledge`. `GET /openapi.json` describes it; the document is made from the same table as the routes.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from tracker import __version__
+from tracker.app.private import Asked, Refusal, Reply, only_reads
+from tracker.clock import moment
+from tracker.domain.errors import TrackerError
+from tracker.domain.vocabulary import FindingKind, OrderStatus
+from tracker.pipeline.context import AppContext
+from tracker.support import lists, statements
+from tracker.support.explain import explanation
+from tracker.support.gaps import Knowledge
+from tracker.support.knowledge import knowledge
+
+MOST = 1000
+
+
+class Wrong(TrackerError):
+    """A query that cannot be answered: what is wrong with it, and what would be right."""
+
+
+Handler = Callable[[AppContext, dict[str, str]], Any]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A list beside what is known: an empty one says that all is well only where all is known."""
+
+    rows: Any
+    known: Knowledge
+
+    def headers(self) -> dict[str, str]:
+        """Return what is known in short; `/knowledge` tells it whole."""
+        as_of = {"Trackwright-Known-As-Of": self.known.as_of.isoformat()} if self.known.as_of else {}
+        return {"Trackwright-All-Known": str(self.known.whole).lower(), **as_of}
+
+
+def _beside(ask: Handler) -> Handler:
+    return lambda ctx, query: _Told(ask(ctx, query), knowledge(ctx, store=query.get("store")))
+
+
+def _limit(query: dict[str, str]) -> int:
+    return min(_number(query, "limit") or 50, MOST)
+
+
+def _number(query: dict[str, str], name: str) -> int | None:
+    value = query.get(name)
+    if value is None:
+        return None
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise Wrong(f"{name}: must be a whole number")
+    return int(value)
+
+
+def _one_of(query: dict[str, str], name: str, choices: list[str]) -> str | None:
+    value = query.get(name)
+    if value is not None and value not in choices:
+        raise Wrong(f"{name}: must be one of {', '.join(choices)}")
+    return value
+
+
+def _page(query: dict[str, str]) -> dict[str, Any]:
+    return {"after": _number(query, "after"), "limit": _limit(query)}
+
+
+def _drift(ctx: AppContext, query: dict[str, str]) -> Any:
+    kind = _one_of(query, "kind", [str(k) for k in lists.DRIFT])
+    return lists.drift(ctx, store=query.get("store"), kind=kind, **_page(query))
+
+
+def _findings(ctx: AppContext, query: dict[str, str]) -> Any:
+    kind = _one_of(query, "kind", [str(k) for k in FindingKind])
+    return lists.list_findings(
+        ctx, kinds=[kind] if kind else (), store=query.get("store"), closed=query.get("closed") == "true",
+        severity=_one_of(query, "severity", ["urgent", "warning", "info"]), snoozed=query.get("snoozed") == "true",
+        **_page(query),
+    )  # fmt: skip
+
+
+def _at(query: dict[str, str]) -> datetime | None:
+    try:
+        return moment(query["at"]) if "at" in query else None
+    except ValueError as error:
+        raise Wrong(f"at: {error}") from None
+
+
+def _order(ctx: AppContext, query: dict[str, str]) -> Any:
+    row = statements.find_one(ctx, query["ref"], query["store"])
+    told = explanation(ctx, row.number, at=_at(query))
+    return next((order for order in told["orders"] if order["id"] == row.id), None)
+
+
+def _gate(ctx: AppContext, query: dict[str, str]) -> Any:
+    to = _one_of(query, "to", [str(s) for s in OrderStatus])
+    if to is None:
+        raise Wrong("to: name the status that is asked for")
+    row = statements.find_one(ctx, query["ref"], query["store"])
+    gate = statements.may(ctx, row, OrderStatus(to), reason=query.get("reason", ""), at=_at(query))
+    return {
+        "order": row.number, "store": row.store, "to": to, "allowed": gate.allowed, "rule": gate.rule,
+        "evidence": dict(gate.evidence), "needs": gate.needs or None,
+    }  # fmt: skip
+
+
+# path -> (what it answers, query parameters, how)
+PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
+    "/drift": (
+        "Where shop and carrier disagree", {"store": "", "kind": "", "after": "id of the last row seen", "limit": ""},
+        _beside(_drift),
+    ),
+    "/knowledge": (
+        "What is known, as of when, and what is not: of how many orders, parcels, payloads and writes, why, since when",
+        {"store": ""}, lambda w, q: knowledge(w, store=q.get("store")).row(),
+    ),
+    "/findings": (
+        "What a person must look at",
+        {"store": "", "kind": "", "severity": "", "closed": "true: closed ones too", "snoozed": "", "after": "", "limit": ""},
+        _beside(_findings),
+    ),
+    "/stuck": (
+        "What does not move", {"store": "", "carrier": "", "after": "", "limit": ""},
+        _beside(lambda w, q: lists.stuck(w, store=q.get("store"), carrier=q.get("carrier"), **_page(q))),
+    ),
+    "/freshness": ("What share of open parcels was checked lately", {}, _beside(lambda w, _q: lists.freshness(w))),
+    "/outbox": (
+        "Writes and notices", {"store": "", "state": "", "after": "", "limit": ""},
+        lambda w, q: lists.list_outbox(w, state=q.get("state"), store=q.get("store"), **_page(q)),
+    ),
+    "/inbox": (
+        "Payloads",
+        {
+            "account": "", "state": "", "after": "", "limit": "",
+            "partly": "true: those of which something could not be read; `unread` has path, problem and subject of each piece",
+        },
+        lambda w, q: lists.list_inbox(
+            w, state=q.get("state"), account=q.get("account"), partly=q.get("partly") == "true", **_page(q)
+        ),
+    ),
+    "/codes": ("Codes without a meaning", {"limit": ""}, lambda w, q: lists.suggest(w, limit=_limit(q))),
+    "/orders/{store}/{ref}": ("An order and why it stands so", {"at": "as of a moment"}, _order),
+    "/orders/{store}/{ref}/gate": (
+        "May the order go to a status?",
+        {"to": "the status", "reason": "why it is asked", "at": "as of a moment"}, _gate,
+    ),
+}  # fmt: skip
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return int(value.total_seconds())
+    return str(value)
+
+
+def _json(value: Any) -> Reply:
+    more: dict[str, str] = {}
+    if isinstance(value, _Told):
+        value, more = value.rows, value.headers()
+    body = orjson.dumps(value, default=_default, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+    return Reply(200, body, headers=more)
+
+
+def make(ctx: AppContext) -> Callable[[Asked], Reply]:
+    """Return what answers the read API: to nobody without the token, whatever is asked."""
+
+    def answer(asked: Asked) -> Reply:
+        token = ctx.config.root.api.token
+        right = f"Bearer {token.get_secret_value()}".encode() if token is not None else b""
+        given = asked.headers.get("authorization", "").encode("utf-8", "replace")
+        if token is None or not hmac.compare_digest(given, right):
+            raise Refusal(401, "the token is missing or wrong", www_authenticate="Bearer")
+        path = asked.path()
+        ask, inside = _route(path)
+        only_reads(asked)
+        try:
+            return _json(ask(ctx, {**asked.query(), **inside}))
+        except Wrong as error:
+            raise Refusal(400, str(error)) from None
+        except TrackerError as error:
+            raise Refusal(404, str(error)) from None
+
+    return answer
+
+
+def _route(path: tuple[str, ...]) -> tuple[Handler, dict[str, str]]:
+    """Return what answers a path, and the parts of the path that have a name."""
+    for shape, ask in ROUTES:
+        if len(shape) == len(path) and all(path):
+            pairs = list(zip(shape, path, strict=True))
+            if all(part == given or part.startswith("{") for part, given in pairs):
+                return ask, {part[1:-1]: given for part, given in pairs if part.startswith("{")}
+    raise Refusal(404, "there is no such path: /openapi.json lists them")
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI document of the read API."""
+    paths = {}
+    for path, (summary, query, _) in PATHS.items():
+        inside = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+        parameters = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in inside]
+        parameters += [
+            {"name": n, "in": "query", "required": n == "to", "schema": {"type": "string"}, "description": said}
+            for n, said in query.items()
+        ]
+        answers = {
+            "200": {"description": summary, "content": {"application/json": {"schema": {}}}},
+            "400": {"description": "a parameter is wrong; `error` says which"},
+            "401": {"description": "the token is missing or wrong"},
+            "404": {"description": "no such order"},
+            "503": {"description": "the database is away"},
+        }
+        paths[path] = {"get": {"summary": summary, "parameters": parameters, "responses": answers}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Trackwright read API", "version": __version__},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}],
+        "paths": paths,
+    }
+
+
+ROUTES: list[tuple[list[str], Handler]] = [
+    *((path.split("/")[1:], ask) for path, (_, _, ask) in PATHS.items()),
+    (["openapi.json"], lambda _world, _query: openapi()),
+]

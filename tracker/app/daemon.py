@@ -1,0 +1,388 @@
+"""The composition root: the only place where everything meets."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+import structlog
+from cryptography.fernet import Fernet, InvalidToken
+from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
+
+from tracker import GARBAGE, __version__
+from tracker.app.client import Clients, NoVault
+from tracker.app.notifier import Notifier, make_notifier
+from tracker.app.telemetry import Metrics, place
+from tracker.clock import SharedClock
+from tracker.config.load import coverage, loose_files
+from tracker.config.model import Config
+from tracker.domain.errors import ConfigError, TrackerError
+from tracker.domain.masking import Hidden, hide, mask
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.drain import drain
+from tracker.pipeline.leases import EVERY
+from tracker.plugin.contracts import Vault
+from tracker.store.engine import Store, database_now
+from tracker.store.migrate import current, head, migrate
+from tracker.store.queries import counts
+from tracker.store.tables import accounts
+from tracker.support.knowledge import gaps
+from tracker.upkeep import maintenance
+
+if TYPE_CHECKING:
+    from tracker.app.servers import Servers
+
+log = structlog.get_logger()
+ROLES = frozenset({"web", "worker", "scheduler"})
+TICK = 1.0
+HEAL_EVERY = 60.0
+LOOK_EVERY = 10.0  # how old what /readyz says of unknown things may be
+EXIT_DATABASE = 3
+EXIT_STUCK = EXIT_DEFECT = 70
+WATCH_EVERY = 2.0
+
+
+def rest_memory() -> None:
+    """Keep what start-up made out of garbage collection, and collect seldom: its pauses are the tail of the receiver's answers."""
+    gc.freeze()  # without a collection before it: that holds up the first event for 55 ms, and frees little
+    gc.set_threshold(*GARBAGE)
+
+
+class DatabaseAway(TrackerError):
+    """The database could not be reached for as long as the configuration says to try."""
+
+
+class DatabaseVault:
+    """Keeps an account's rotating token in its row, encrypted with the configured key."""
+
+    def __init__(self, store: Store, account: str, key: str) -> None:
+        """Bind an account. Raises ConfigError for a key that is none."""
+        self._store, self._account = store, account
+        self._hidden: list[Hidden] = []
+        try:
+            self._fernet = Fernet(key.encode())
+        except ValueError:
+            raise ConfigError("vault_key: is no Fernet key: 32 random bytes in base64url") from None
+
+    def load(self) -> str | None:
+        """Return the token that was stored last."""
+        with self._store.read() as connection:
+            value = connection.execute(
+                sa.select(accounts.c.token).where(accounts.c.name == self._account)
+            ).scalar_one_or_none()
+        if value is None:
+            return None
+        try:
+            return self._hide(self._fernet.decrypt(value.encode()).decode())
+        except InvalidToken:
+            return None  # another key wrote it: it must be obtained anew
+
+    def store(self, value: str) -> None:
+        """Store a token, committed before it returns."""
+        with self._store.write() as connection:
+            connection.execute(
+                accounts.update()
+                .where(accounts.c.name == self._account)
+                .values(token=self._fernet.encrypt(self._hide(value).encode()).decode())
+            )
+
+    def _hide(self, value: str) -> str:
+        self._hidden = [*self._hidden[-1:], hide(value)]  # an error may still speak of the one before
+        return value
+
+
+class Daemon:
+    """One process in one or more roles."""
+
+    def __init__(
+        self,
+        config: Config,
+        roles: frozenset[str] = ROLES,
+        *,
+        now: Callable[[], datetime] | None = None,
+        ahead: Callable[[], timedelta] | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """Compose; nothing runs yet and nothing is connected.
+
+        `now`: business time, where it is not the real one; `ahead`: how far the database's clock counts as ahead (plays).
+        """
+        root = config.root
+        self.clock = SharedClock()
+        self.roles = roles
+        self.metrics = Metrics()
+        self.notifier = notifier or make_notifier(root.broker, threads=root.threads)
+        self.store = Store(root.database, pool_size=max(10, root.threads + 4), ahead=ahead)
+        self._played = ahead is not None
+        key = root.vault_key.get_secret_value() if root.vault_key else None
+
+        def vault(account: str) -> Vault:
+            return DatabaseVault(self.store, account, key) if key else NoVault()
+
+        self.clients = Clients(
+            allow=root.network.allow,
+            timeout=root.network.timeout.total_seconds(),
+            now=self.clock if ahead is None else lambda: self.clock() + ahead(),
+            elapsed=time.monotonic if ahead is None else lambda: time.monotonic() + ahead().total_seconds(),
+            vault=vault,
+        )
+        self.ctx = AppContext(
+            store=self.store,
+            config=config,
+            now=now or self.clock,
+            notify=self.notifier.notify,
+            client=self.clients,
+            log=log,
+            pool=ThreadPoolExecutor(root.poll_threads, "poll"),
+            count=self.metrics.count,
+            poster=self.clients.post,
+        )
+        self.servers: Servers | None = None
+        self._kept: str | None = None  # why the newest configuration was not taken
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._looked, self._gaps = float("-inf"), list[str]()
+
+    def connect(self) -> None:
+        """Wait for the database (as long as `database_wait`), bring its schema up to date, settle the accounts.
+
+        Raises DatabaseAway, and ConfigError where the schema is too old and the database role may not change it.
+        """
+        wait = self.ctx.config.root.database_wait.total_seconds()
+        until = time.monotonic() + wait
+        told = False
+        while True:
+            try:
+                if current(self.store) != head() and (found := migrate(self.store)) != head():
+                    log.warning("schema_is_newer", revision=found, version=__version__)
+                break
+            except ProgrammingError as error:
+                # a role without DDL, as it should be, and a schema that is older
+                raise ConfigError(
+                    f"database: the schema is at {current(self.store) or 'nothing'}, this version needs {head()}, and the "
+                    "database role may not change it: run `tracker migrate` as the role that owns the schema (deploy/roles.sql)"
+                ) from error
+            except OperationalError as error:
+                said = mask(str(error.orig)).strip().splitlines()[0][:200] if error.orig else "cannot be reached"
+                where = mask(self.ctx.config.root.database)
+                if not told:
+                    log.warning("database_away", database=where, said=said)
+                    told = True
+                if time.monotonic() >= until:
+                    raise DatabaseAway(f"the database {where} could not be reached for {wait:g} s: {said}") from None
+                self._stopping.wait(min(1.0, max(0.05, until - time.monotonic())))
+        if self.store.sqlite and self.roles == ROLES:
+            maintenance.release_claims(self.ctx)
+        self._set_clock()
+        maintenance.settle_accounts(self.ctx)
+        for said, _ in loose_files(self.ctx.config):
+            log.warning("open_to_others", said=said)
+
+    def start(self) -> None:
+        """Start the roles. The database must be connected."""
+        if "web" in self.roles:
+            from tracker.app.servers import Servers  # a worker has no HTTP to serve
+
+            self.servers = Servers(self.ctx, self.not_ready, lambda: self.metrics.render(self.gauges()))
+            self._spawn("web", self.servers.run)
+            if not self.servers.started():
+                raise ConfigError(self.servers.problem or "web: nothing listens after 10 s")
+        if "worker" in self.roles:
+            self.notifier.start(lambda queue, stop: drain(self.ctx, queue, stop))
+        self._spawn("keeper", self._keep)
+        if "scheduler" in self.roles:
+            self._spawn("scheduler", self._schedule)
+        if "scheduler" in self.roles:
+            for store, words in coverage(self.ctx.config).items():
+                missing = [status for status, word in words.items() if word is None and status != "unknown"]
+                if missing:
+                    log.info("statuses_without_a_word", store=store, statuses=", ".join(missing))
+        log.info("started", role=",".join(sorted(self.roles)), version=__version__)
+
+    def stop(self) -> None:
+        """Finish or hand back what is held, within 25 s."""
+        self._stopping.set()
+        if self.servers is not None:
+            self.servers.stop()
+        self.notifier.stop()
+        for thread in self._threads:
+            thread.join(5)
+        self.ctx.pool.shutdown(wait=True, cancel_futures=True)
+        self.clients.close()
+        self.store.close()
+        log.info("stopped", role=",".join(sorted(self.roles)))
+
+    def run(self, *, reload: Callable[[], Config] | None = None) -> int:
+        """Run until SIGTERM or SIGINT; SIGHUP reloads, and keeps the old configuration where the new one is wrong.
+
+        Returns the exit code: EXIT_DEFECT where what listens ended by itself.
+        """
+        done = threading.Event()
+        again = threading.Event()
+
+        def on_stop(_number: int, _frame: FrameType | None) -> None:
+            done.set()
+
+        def on_reload(_number: int, _frame: FrameType | None) -> None:
+            again.set()
+
+        signal.signal(signal.SIGTERM, on_stop)
+        signal.signal(signal.SIGINT, on_stop)
+        signal.signal(signal.SIGHUP, on_reload)
+        self._watch()
+        self.start()
+        rest_memory()
+        watched = time.monotonic()
+        code = 0
+        while not done.wait(0.2):
+            if time.monotonic() - watched >= WATCH_EVERY:
+                watched = time.monotonic()
+                self._watch()
+            if again.is_set() and reload is not None:
+                again.clear()
+                self.reload(reload)
+            if self.servers is not None and self.servers.ended:
+                code = EXIT_DEFECT  # alive and deaf would be worse: whoever supervises starts another
+                done.set()
+        faulthandler.cancel_dump_traceback_later()
+        self.stop()
+        return code
+
+    def _watch(self) -> None:
+        """End this process where a payload is read for too long; the traces of its threads go to standard error.
+
+        Claims count attempts before they run, so such a payload ends `dead` after a few starts. The timer of faulthandler is a
+        thread of C: it also ends a process whose interpreter stands still (a regular expression without end).
+        """
+        limit = self.ctx.config.root.stuck_after.total_seconds()
+        took = self.ctx.leases.reading_for()
+        if took > limit:
+            log.error("stuck", seconds=round(took))
+            faulthandler.dump_traceback()
+            os._exit(EXIT_STUCK)
+        faulthandler.dump_traceback_later(limit + WATCH_EVERY, exit=True)
+
+    def reload(self, read: Callable[[], Config]) -> bool:
+        """Take a new configuration, as a whole or not at all; whatever goes wrong, the old one goes on. Returns whether it was taken.
+
+        Accounts, stores and policies change at once; ports, database and broker need a restart.
+        """
+        try:
+            config = read()
+            maintenance.settle_accounts(replace(self.ctx, config=config))
+        except (Exception, SystemExit) as error:  # a plugin may raise anything
+            problems = (
+                error.problems if isinstance(error, ConfigError) else (f"{type(error).__name__} at {place(error)}",)
+            )
+            self._kept = (
+                f"configuration not taken at {self.clock():%Y-%m-%d %H:%M}Z, the one before goes on: {problems[0]}"
+            )
+            log.warning("config_kept", problems=len(problems), said=problems[0])
+            return False
+        self.ctx.config = config
+        self._kept = None
+        log.info("config_reloaded", file=config.file)
+        return True
+
+    def not_ready(self) -> list[str]:
+        """Say why this process is not ready, or degraded; an empty list is ready."""
+        why = []
+        try:
+            with self.store.read() as connection:
+                suspended = list(
+                    connection.execute(
+                        sa.select(accounts.c.name)
+                        .where(accounts.c.suspended_reason.isnot(None))
+                        .order_by(accounts.c.name)
+                    ).scalars()
+                )
+            why += [f"account {name} is parked: its credentials are refused" for name in suspended]
+            why += self._unknown()
+        except SQLAlchemyError:
+            why.append("database away")
+        if self.clock.off:
+            seconds = self.clock.off.total_seconds()
+            why.append(
+                f"this machine's clock is off by {seconds:+.0f} s: the database's is used; mend its time service"
+            )
+        if problem := self.notifier.problem():
+            why.append(f"broker away ({problem}): working without wake-ups")
+        if self._kept is not None:
+            why.append(self._kept)
+        return why
+
+    def _unknown(self) -> list[str]:
+        """Say what nobody knows, as of some seconds ago: health checks are many, and this is no reason to take us away."""
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            self._looked = time.monotonic()
+            told = [gap for gap in gaps(self.ctx) if not gap.told and gap.what not in ("first_sync", "store_parked")]
+            self._gaps = [str(gap) for gap in told]
+        return self._gaps
+
+    def gauges(self) -> dict[str, int]:
+        """Read what /metrics shows of the tables."""
+        with self.store.read() as connection:
+            return counts(connection)
+
+    def _spawn(self, name: str, body: Callable[[], None]) -> None:
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _do(self, *steps: tuple[str, Callable[[], object]]) -> None:
+        """Do what a thread of ours does again and again: a step that fails says so, and ends neither the others nor the thread."""
+        for name, step in steps:
+            if self._stopping.is_set():
+                return
+            try:
+                step()
+            except Exception as error:
+                away = isinstance(error, SQLAlchemyError)
+                (log.warning if away else log.error)(
+                    "step_failed", step=name, error=type(error).__name__, at=place(error)
+                )
+                if away:
+                    with suppress(SQLAlchemyError):
+                        self.store.engine.dispose()
+
+    def _keep(self) -> None:
+        """Prolong the claims that are being worked; keep the clock right."""
+        while not self._stopping.wait(EVERY.total_seconds()):
+            self._do(("renew", lambda: self.ctx.leases.renew(self.store)), ("clock", self._set_clock))
+
+    def _set_clock(self) -> None:
+        if self._played:  # its clocks are driven
+            return
+        before = self.clock.off
+        with self.store.read() as connection:
+            self.clock.settle(lambda: database_now(connection))
+        if self.clock.off and not before:
+            log.warning("clock_off", seconds=round(self.clock.off.total_seconds()))
+
+    def _schedule(self) -> None:
+        """Notify while rows are due; maintain once a minute."""
+        healed = float("-inf")
+        while not self._stopping.wait(TICK):
+            self._do(("notify", self._notify_due))
+            if time.monotonic() - healed >= HEAL_EVERY:
+                healed = time.monotonic()
+                self._do(
+                    ("heartbeat", lambda: maintenance.heartbeat(self.ctx, self.clock())), ("expire", lambda: maintenance.expire(self.ctx)),
+                    ("run_monitors", lambda: maintenance.run_monitors(self.ctx)), ("prune", lambda: maintenance.prune(self.ctx)),
+                )  # fmt: skip
+
+    def _notify_due(self) -> None:
+        for queue in maintenance.due_queues(self.ctx):
+            self.notifier.notify(queue)

@@ -1,0 +1,171 @@
+"""The receiver: `POST /webhooks/{account}[/{token}]`, `/livez`, `/readyz`.
+
+Group commit without a timer: requests that arrive while a commit runs share the next one. Exactly 200, after the commit;
+503 when the database is away; 401 with one body for unknown account, wrong token and wrong signature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from tracker.app import wire
+from tracker.app.telemetry import place
+from tracker.app.wire import Listener, Request
+from tracker.config.model import Account
+from tracker.domain.errors import WebhookRejected
+from tracker.domain.facts import Payload
+from tracker.domain.masking import mask
+from tracker.pipeline import receive
+from tracker.pipeline.context import AppContext
+
+log = structlog.get_logger()
+MOST_GROUP = 200
+_REJECTED = b'{"error":"unauthorized"}'
+
+
+class Receiver(Listener):
+    """What all senders share: the world and the group commit."""
+
+    def __init__(self, ctx: AppContext, ready: Callable[[], list[str]]) -> None:
+        """`ready` says why not; an empty list is ready."""
+        super().__init__(lambda: ctx.config.root.web, lambda loop: Connection(self, loop))
+        self.ctx, self.ready = ctx, ready
+        self._waiting: list[tuple[Account, Payload, Connection]] = []
+        self._committing = False
+        self._writer = ThreadPoolExecutor(1, "receiver")
+
+    async def close(self, within: float = 4.0) -> None:
+        """Let those who wait have their answers, and end the writer."""
+        await super().close(within)
+        self._writer.shutdown(wait=False)
+
+    def store(self, account: Account, payload: Payload, connection: Connection) -> None:
+        """Commit a payload with others, and then tell its connection."""
+        self._waiting.append((account, payload, connection))
+        if not self._committing:
+            self._commit(asyncio.get_running_loop())
+
+    def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
+        group, self._waiting = self._waiting[:MOST_GROUP], self._waiting[MOST_GROUP:]
+        self._committing = bool(group)
+        if not group:
+            return
+        payloads = [(account, payload) for account, payload, _ in group]
+
+        def work() -> None:
+            try:
+                receive.commit(self.ctx, payloads)
+            except Exception as error:
+                loop.call_soon_threadsafe(done, error)
+            else:
+                loop.call_soon_threadsafe(done, None)
+
+        def done(error: Exception | None) -> None:
+            self._commit(loop)
+            if error is None:
+                self.ctx.notify("ingest")
+                for name, count in Counter(account.name for account, _ in payloads).items():
+                    self.count(name, "stored", count)
+            for account, payload, connection in group:
+                try:
+                    connection.stored(account, payload, error)
+                except Exception as problem:  # one that cannot be answered holds back no other answer
+                    log.error("request_failed", error=type(problem).__name__, at=place(problem))
+
+        self._writer.submit(work)
+
+    def account(self, path: str) -> tuple[Account | None, str, str]:
+        """Return the account that a path addresses, the name it is counted by, and the token in the address."""
+        name, _, token = path.removeprefix("/webhooks/").partition("/")
+        account = self.ctx.account(name)
+        return account, name if account is not None else "unknown", token
+
+    def count(self, account: str, result: str, count: int = 1) -> None:
+        """Count webhooks by how they ended."""
+        self.ctx.count("tracker_webhooks_total", count, account=account, result=result)
+
+
+class Connection(wire.Connection):
+    """One sender of webhooks."""
+
+    _of: Receiver
+
+    def __init__(self, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing is connected yet."""
+        super().__init__(receiver, loop)
+        self._aged = False  # the current one was proved by a secret that is not the newest
+
+    def most_body(self, path: str) -> int:
+        """Return how large a body may be: an account that sends larger ones may."""
+        account, most = self._of.account(path)[0], self._of.web().max_body
+        return most if account is None else max(most, account.source.max_body)
+
+    def work(self, request: Request) -> None:
+        """Take a webhook in, or say how we are."""
+        path = request.path
+        if request.refused is not None:
+            status, result = request.refused
+            self._of.count(self._of.account(path)[1], result)
+            self.say(status)
+        elif path.startswith("/webhooks/"):
+            if request.method == "POST":
+                self._webhook(request)
+            else:
+                self.say(200 if request.method == "HEAD" else 405)  # some senders probe with HEAD
+        elif path == "/livez":
+            self.say(200, b"ok")
+        elif path == "/readyz":
+            self._loop.run_in_executor(None, self._readiness).add_done_callback(self._ready)
+        else:
+            self.say(404)
+
+    def _readiness(self) -> tuple[int, bytes]:
+        try:
+            why = self._of.ready()
+        except SQLAlchemyError:
+            why = ["database away"]
+        fatal = "database away" in why  # we cannot store; a shop that hangs or is parked takes nobody's webhooks away
+        return 503 if fatal else 200, mask("\n".join(why) or "ready").encode()
+
+    def _ready(self, told: asyncio.Future[tuple[int, bytes]]) -> None:
+        error = None if told.cancelled() else told.exception()
+        if error is not None:
+            log.error("request_failed", error=type(error).__name__, at=place(error))
+        self.say(*((503, b"") if error is not None or told.cancelled() else told.result()))
+        self.go_on()
+
+    def _webhook(self, request: Request) -> None:
+        ctx = self._of.ctx
+        account, label, token = self._of.account(request.path)
+        try:
+            payload, self._aged = receive.check(account, token, request.headers, request.body, ctx.now())
+            assert account is not None
+        except WebhookRejected as error:
+            self._of.tell("webhook_rejected", label, account=label, reason=str(error))
+            self._of.count(label, "rejected")
+            self.say(401, _REJECTED)
+            return
+        self._of.store(account, payload, self)
+
+    def stored(self, account: Account, payload: Payload, error: Exception | None) -> None:
+        """Answer the current request: its payload is committed; or it is not, and we never say 200."""
+        if error is not None:
+            log.warning("webhook_not_stored", account=account.name, error=type(error).__name__)
+            self._of.count(account.name, "not_stored")
+            self.say(503)
+        else:
+            if self._aged:
+                self._of.ctx.count("tracker_webhooks_old_secret_total", account=account.name)
+            try:
+                reply = account.source.reply(payload) or b""
+            except Exception as problem:  # a plugin's defect: it is stored, and others wait for their answers
+                log.error("request_failed", error=type(problem).__name__, at=place(problem))
+                reply = b""
+            self.say(200, reply)
+        self.go_on()

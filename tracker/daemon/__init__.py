@@ -1,1 +1,0 @@
-"""The process: composition root, receiver, bells, scheduler, outgoing HTTP, telemetry."""

@@ -1,0 +1,63 @@
+"""What every use case works with: made once by the daemon, handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from tracker.config.model import Account, Config
+from tracker.pipeline.leases import Leases
+from tracker.plugin.contracts import Client, Request
+from tracker.store.engine import Store
+
+QUEUES = ("ingest", "decide", "poll", "push")
+
+
+class Log(Protocol):
+    """Structured lines: short snake_case facts with bound keys."""
+
+    def info(self, event: str, **values: object) -> object:
+        """Tell."""
+
+    def warning(self, event: str, **values: object) -> object:
+        """Warn."""
+
+
+class Counter(Protocol):
+    """A metric that only grows."""
+
+    def __call__(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+
+
+def _uncounted(name: str, amount: float = 1, **labels: str) -> None:
+    """Count nothing."""
+
+
+@dataclass
+class AppContext:
+    """The store, the configuration in force, the business clock, the wake-ups and the way out.
+
+    `config` is replaced as a whole on reload. `client(account)` returns this thread's client for it; `pool` runs
+    polls side by side.
+    """
+
+    store: Store
+    config: Config
+    now: Callable[[], datetime]
+    notify: Callable[[str], None]
+    client: Callable[[Account], Client]
+    log: Log
+    pool: Executor
+    count: Counter = field(default=_uncounted)
+    leases: Leases = field(default_factory=Leases)
+    poster: Callable[[Request], object] | None = None  # posts to the alert address
+    heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
+    newest_order: tuple[int, datetime] | None = None  # the newest order's id, and when (database time) it was that
+
+    def account(self, name: str) -> Account | None:
+        """Return a configured account, None where the configuration lost it."""
+        return self.config.accounts.get(name)

@@ -1,0 +1,226 @@
+"""Reading orders again that somebody hinted at: several in a call, each alone once it failed; and handshakes of carriers.
+
+An order that is not found is looked for once more, and is gone where both reads miss it while the shop tells of others.
+What cannot be read is put off and told, and takes no other's read with it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.config.model import Account
+from tracker.domain.errors import CredentialsRejected, NotFound, Refused, SourceError, Transient, Unavailable
+from tracker.domain.facts import Finding, Page, Payload, Refs, Unread
+from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.pipeline import gone, tell, unread
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.poll.calls import Call, chunks, fenced, hold
+from tracker.store import queries
+from tracker.store.tables import change_notices, orders
+
+REFS_A_CALL = 50
+NEVER_FOUND = (
+    "see in the shop whether it was deleted at once, or the key may not read it; the next hook or sweep reads it"
+)
+UNREADABLE_AGAIN = timedelta(hours=1)  # an order that a shop refuses to tell
+LONG_TRIED, LATELY = 9, timedelta(minutes=15)  # so many tries take a quarter of an hour
+
+
+def claim(
+    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+) -> list[Call]:
+    """Claim orders that shall be read again."""
+    due = (
+        sa.select(change_notices)
+        .where(
+            change_notices.c.due_at <= now,
+            sa.or_(change_notices.c.not_before.is_(None), change_notices.c.not_before <= business),
+            sa.or_(change_notices.c.claimed_until.is_(None), change_notices.c.claimed_until < now),
+            change_notices.c.account.in_(list(ready)),
+        )
+        .order_by(change_notices.c.due_at, change_notices.c.id)
+        .limit(REFS_A_CALL * 4)
+    )
+    rows = queries.oldest(connection, queries.skip_locked(connection, due)).all()
+    hold(connection, change_notices, rows, now)
+    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
+    calls = []
+    for row in rows:
+        if row.error is None:
+            by_account[row.account].append(row)
+        else:  # alone: it takes no other's read with it
+            calls.append(_read_call(ctx, ctx.config.accounts[row.account], [row]))
+    for name, mine in by_account.items():
+        calls += [_read_call(ctx, ctx.config.accounts[name], chunk) for chunk in chunks(mine, REFS_A_CALL)]
+    return calls
+
+
+def _read_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]]) -> Call:
+    ask = Refs(tuple(row.ref for row in rows))
+    if account.is_store:
+        return Call(account, rows, lambda: _read(ctx, account, ask))
+    return Call(account, rows, lambda: account.carrier.register(ctx.client(account), ask))
+
+
+@dataclass
+class Read:
+    """Orders as they were read, and which of them these were (None: nobody can say); `error` is why there are no more."""
+
+    pages: list[Page]
+    found: set[str] | None
+    error: SourceError | None = None
+
+
+def _read(ctx: AppContext, account: Account, ask: Refs) -> Read:
+    found: set[str] = set()
+    read = Read([], found)
+    try:
+        for page in account.source.fetch(ctx.client(account), ask):
+            read.pages.append(page)
+    except SourceError as error:
+        read.error = error
+    try:
+        with ctx.leases.reading():
+            for page in read.pages:
+                for item in account.source.normalize(Payload(account.name, "read", page.parts, ctx.now())):
+                    ref = item.subject if isinstance(item, Unread) else getattr(item, "ref", "")
+                    if not ref:
+                        read.found = None
+                        return read
+                    found.add(ref)
+    except Exception:  # stage A meets it again, where one row's trouble is that row's
+        read.found = None
+    return read
+
+
+def store(
+    ctx: AppContext, connection: Connection, call: Call, now: datetime, business: datetime, asked_at: datetime
+) -> None:
+    """T2 of re-reads: keep what was read, look once more for what was not there, put off what could not be read."""
+    account = call.account
+    if not account.is_store:
+        _store_handshakes(connection, call, now)
+        return
+    read = call.result or Read([], set(), call.error)
+    error, found = read.error, read.found
+    if isinstance(error, NotFound) and len(call.rows) == 1:
+        error = None  # said of the one order that was asked about
+    missing = {row.ref for row in call.rows if error is None and found is not None and row.ref not in found}
+    left = {row.ref for row in call.rows if error is not None and row.ref not in (found or ())}
+    doubted = [row.ref for row in call.rows if row.ref in missing or (row.missed_at and row.ref not in left)]
+    known = gone.locked(connection, account.name, doubted) if doubted else {}
+    ours = fenced(connection, change_notices, call.rows)
+    queries.store_payloads(
+        connection,
+        [
+            queries.payload_row(account.name, "read", page.parts, business, now, asked_at=asked_at)
+            for page in read.pages
+        ],
+    )
+    for row in call.rows:
+        if row.id not in ours:
+            continue
+        order = known.get(row.ref)
+        if error is not None and row.ref in left:
+            _put_off(ctx, connection, call, row, error, now, business)
+        elif row.ref in missing and not _is_gone(connection, account, row, read, business):
+            connection.execute(
+                change_notices.update()
+                .where(change_notices.c.id == row.id)
+                .values(claimed_until=None, missed_at=row.missed_at or business, not_before=business + gone.LOOK_AGAIN)
+            )
+        else:
+            was_told = row.ref in missing and unread.left(connection, account.name, row.ref, business)
+            if order is not None and row.ref in missing:
+                gone.leave(ctx, connection, account, order, business)
+            elif order is not None:
+                gone.found(connection, order, business)
+            elif row.ref in missing and not was_told:
+                said = f"a hook named it, and two reads did not find it, the first at {row.missed_at:%Y-%m-%d %H:%M}Z"
+                _unreadable(ctx, connection, account, row, said, business, NEVER_FOUND)
+            _done(connection, row)
+
+
+def _is_gone(connection: Connection, account: Account, row: Row[Any], read: Read, business: datetime) -> bool:
+    """Say whether an order that was not found now was not found before either, while the shop told of others."""
+    since: datetime | None = row.missed_at
+    if since is None or business - since < gone.APART:
+        return False
+    return bool(read.found) or gone.answers_since(connection, account.name, since)
+
+
+def _put_off(
+    ctx: AppContext,
+    connection: Connection,
+    call: Call,
+    row: Row[Any],
+    error: SourceError,
+    now: datetime,
+    business: datetime,
+) -> None:
+    """Have a re-read that failed asked again.
+
+    What a shop refuses, or what cannot be read, may be one order's fault: each is asked alone then, and told.
+    """
+    values: dict[str, Any] = {"claimed_until": None, "due_at": now + queries.backoff(row.attempts + 1)}
+    if isinstance(error, Unavailable):
+        values["due_at"] = now  # its account rests
+    elif not isinstance(error, Transient | CredentialsRejected):
+        values |= {"error": str(error)[:200], "due_at": now}
+        if len(call.rows) == 1:
+            values["not_before"] = business + UNREADABLE_AGAIN
+            _unreadable(ctx, connection, call.account, row, str(error), business)
+    elif call.result is not None and call.result.pages:
+        values["error"] = str(error)[:200]  # others were read: it alone was not
+    elif isinstance(error, Transient) and row.attempts >= LONG_TRIED:
+        if gone.answers_since(connection, call.account.name, business - LATELY):  # it fails alone
+            values["not_before"] = business + UNREADABLE_AGAIN
+            _unreadable(ctx, connection, call.account, row, str(error), business)
+    connection.execute(change_notices.update().where(change_notices.c.id == row.id).values(**values))
+
+
+def _store_handshakes(connection: Connection, call: Call, now: datetime) -> None:
+    ours = fenced(connection, change_notices, call.rows)
+    for row in call.rows:
+        if row.id in ours and (call.error is None or isinstance(call.error, NotFound | Refused)):
+            _done(connection, row)
+        elif row.id in ours:
+            due = now if isinstance(call.error, Unavailable) else now + queries.backoff(row.attempts + 1)
+            connection.execute(
+                change_notices.update().where(change_notices.c.id == row.id).values(claimed_until=None, due_at=due)
+            )
+
+
+def _done(connection: Connection, row: Row[Any]) -> None:
+    """End a re-read; a hint that came meanwhile keeps its row."""
+    r = change_notices.c
+    if not connection.execute(change_notices.delete().where(r.id == row.id, r.noticed_at == row.noticed_at)).rowcount:
+        values = {"claimed_until": None, "error": None, "missed_at": None, "not_before": None}
+        connection.execute(change_notices.update().where(r.id == row.id).values(**values))
+
+
+def _unreadable(
+    ctx: AppContext,
+    connection: Connection,
+    account: Account,
+    row: Row[Any],
+    said: str,
+    business: datetime,
+    proposal: str = "it is asked for again every hour",
+) -> None:
+    """Tell of an order that a shop does not tell; stage A closes it once the order is read."""
+    o = orders.c
+    known = connection.execute(sa.select(o.id, o.number).where(o.store == account.name, o.ref == row.ref)).one_or_none()
+    finding = Finding(
+        FindingKind.ORDER_UNREADABLE, f"{account.name}/ref/{row.ref}", Severity.WARNING, Act.ACT,
+        {"order": known.number if known else row.ref, "problem": said[:200]},
+        proposal=proposal,
+    )  # fmt: skip
+    tell.open_findings(ctx, connection, [(known.id if known else None, finding)], business, by="read")

@@ -1,0 +1,1 @@
+"""Plays a scenario: `player` from its beginning to its checks; the other modules are its parts."""

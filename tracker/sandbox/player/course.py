@@ -1,0 +1,166 @@
+"""The course of a play: its clock, what is planned, and when everything that is due has been worked."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from tracker.app.daemon import Daemon
+from tracker.clock import PlayClock
+from tracker.config.load import load_config
+from tracker.domain.errors import TrackerError
+from tracker.pipeline.context import QUEUES
+from tracker.sandbox.base import Outgoing
+from tracker.sandbox.player.due import due_work
+from tracker.sandbox.player.stage import Stage
+from tracker.sandbox.scenario import Scenario
+from tracker.store.engine import database_now
+from tracker.upkeep import maintenance
+
+PATIENCE = 60.0
+WAITS = timedelta(minutes=2)  # by the database's clock, at one moment of the play: tries that follow each other
+TICK = timedelta(seconds=1)
+GIVE_UP = timedelta(milliseconds=400)  # after which a call that hangs is given up: a play takes no minutes
+AGAIN = 0.05  # seconds after which a role that is still busy is notified once more
+
+
+@dataclass
+class Result:
+    """What came of a play."""
+
+    differences: list[str] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    webhooks: int = 0
+    rejected: int = 0
+    polls: int = 0
+    seconds: float = 0.0
+
+
+class Course:
+    """A play while it runs. `seed` shuffles: copies of webhooks and their delays (None: exactly as written)."""
+
+    daemon: Daemon
+
+    def __init__(self, scenario: Scenario, *, seed: int | None, database: str | None, broker: str) -> None:
+        """Prepare; nothing runs yet."""
+        self.scenario = scenario
+        self.result = Result()
+        self.clock = PlayClock(scenario.start)
+        self.stage = Stage(scenario, self.clock, database=database, broker=broker)
+        self.random = random.Random(seed) if seed is not None else None
+        self._waited = timedelta(0)
+        self._planned: list[tuple[datetime, bool, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self._http = httpx.Client(timeout=30, trust_env=False)
+
+    def open(self, stack: ExitStack) -> None:
+        """Open the stage and bring up the daemon, which does not work yet; what must be closed goes onto the stack."""
+        stack.callback(self.stage.close)
+        stack.callback(self._http.close)
+        self.stage.open()
+        config = load_config(self.stage.path)
+        if any(step.fault is not None and step.fault.kind == "hang" for step in self.scenario.steps):
+            network = config.root.network.model_copy(update={"timeout": GIVE_UP})
+            config = replace(config, root=config.root.model_copy(update={"network": network}))
+        self.daemon = Daemon(config, now=self.clock, ahead=self.ahead)
+        stack.callback(self.daemon.stop)
+        self.daemon.connect()
+
+    def plan(self, when: datetime, action: Callable[[], object], *, last: bool = False) -> None:
+        """Plan something; `last`: after everything else of that moment, webhooks included (expectations)."""
+        heapq.heappush(self._planned, (when, last, next(self._order), action))
+
+    def ahead(self) -> timedelta:
+        """How far the database's clock counts as ahead: as far as the play went, and a little more where it waited."""
+        return max(self.clock() - self.scenario.start, self._waited)
+
+    def run(self, end: datetime, watch: Callable[[], None] | None = None) -> None:
+        """Jump from moment to moment until `end`; `watch` is called after each."""
+        while True:
+            now = self.clock()
+            due = min(filter(None, (maintenance.next_business_time(self.daemon.ctx), self._rested())), default=None)
+            happens = self._planned[0][0] if self._planned else None
+            moments = [m for m in (due, happens) if m is not None and m > now]
+            if happens is not None and happens <= now:
+                moments = [now]
+            target = min(moments, default=end)
+            if target >= end and not (happens is not None and happens <= end):
+                self.clock.move_to(end)
+                self.settle()
+                return
+            self.clock.move_to(target)
+            while self._planned and self._planned[0][0] <= target:
+                heapq.heappop(self._planned)[3]()
+            maintenance.expire(self.daemon.ctx)
+            maintenance.run_monitors(self.daemon.ctx)
+            self.settle()
+            if watch is not None:
+                watch()
+
+    def settle(self) -> None:
+        """Wait until everything that is due at this moment has been worked.
+
+        What waits a little by the database's clock (a call is tried again, an account rests) is waited for by moving that
+        clock; what waits longer waits for the play.
+        """
+        until = time.monotonic() + PATIENCE
+        for queue in QUEUES:
+            self.daemon.notifier.notify(queue)
+        calm, notified, rung_at = 0, "", 0.0
+        while calm < 2:
+            sent = self._flush()
+            why, waits = due_work(self.daemon.store, self.clock())
+            calm = 0 if why or sent else calm + 1
+            if time.monotonic() > until:
+                raise TrackerError(f"the play does not settle at {self.clock():%Y-%m-%d %H:%M}: {why}")
+            if why or sent:  # who was notified works until nothing is left: again only where that takes long
+                if sent or why != notified or time.monotonic() - rung_at > AGAIN:
+                    notified, rung_at = why or "ingest", time.monotonic()
+                    self.daemon.notifier.notify(notified)
+            elif waits is not None:
+                with self.daemon.store.read() as connection:
+                    wait = waits - database_now(connection)
+                if self.ahead() + wait <= self.clock() - self.scenario.start + WAITS:
+                    self._waited, calm = self.ahead() + max(wait, timedelta(0)), 0
+            time.sleep(0.002)
+
+    def _rested(self) -> datetime | None:
+        """Return the moment at which the database's clock alone makes something due."""
+        waits = due_work(self.daemon.store, self.clock())[1]
+        if waits is None:
+            return None
+        with self.daemon.store.read() as connection:
+            wait = waits - database_now(connection)
+        return max(self.scenario.start + self.ahead() + wait, self.clock() + TICK)
+
+    def post(self, outgoing: Outgoing) -> int:
+        """Post a webhook as its sender does: again until it is taken, three times."""
+        assert self.daemon.servers is not None
+        port = self.daemon.servers.ports()[0]
+        url = f"http://127.0.0.1:{port}/webhooks/{outgoing.account}/{self.stage.tokens[outgoing.account]}"
+        status = 0
+        for _ in range(3):
+            status = self._http.post(url, content=outgoing.body, headers=outgoing.headers).status_code
+            if status < 500:
+                break
+        self.result.webhooks += 1
+        self.result.rejected += status == 401
+        return status
+
+    def _flush(self) -> bool:
+        """Send what the servers have to say of their own; returns whether there was anything."""
+        sent = False
+        for server in self.stage.servers.values():
+            while server.outgoing:
+                self.post(server.outgoing.pop(0))
+                sent = True
+        return sent

@@ -1,0 +1,111 @@
+"""The world around a play: fake servers, and a configuration of ours that points to them."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+from cryptography.fernet import Fernet
+
+from tracker.clock import PlayClock
+from tracker.sandbox import find
+from tracker.sandbox.base import Carrier
+from tracker.sandbox.generic import GenericCarrier
+from tracker.sandbox.scenario import Scenario
+from tracker.sandbox.servers import FakeServers
+from tracker.sandbox.shop import Shop
+
+
+class Stage:
+    """The fake servers of a scenario on a port of loopback, our YAML, and the folder of both."""
+
+    def __init__(self, scenario: Scenario, clock: PlayClock, *, database: str | None, broker: str) -> None:
+        """Put up the servers; nothing listens yet."""
+        self._scenario, self._broker = scenario, broker
+        self._temporary = tempfile.TemporaryDirectory(prefix="trackwright-")
+        self.folder = Path(self._temporary.name)
+        self.notices_file = self.folder / "notices.jsonl"
+        self.path = self.folder / "tracker.yaml"
+        self._database = database or f"sqlite:///{self.folder}/play.db"
+        self.tokens = {name: secrets.token_urlsafe(24) for name in (*scenario.accounts, *scenario.stores)}
+        self._hooks = {name: secrets.token_urlsafe(24) for name in self.tokens}
+        fakes = find.fakes()
+        self.carriers: dict[str, Carrier] = {
+            name: fakes[used.uses](name, clock, hook=self._hooks[name])
+            if used.serves is None
+            else GenericCarrier(name, clock, used.serves)
+            for name, used in scenario.accounts.items()
+        }
+        self.shops: dict[str, Shop] = {
+            name: fakes[used.uses](name, clock, hook=self._hooks[name], used=used)
+            for name, used in scenario.stores.items()
+        }
+        self.servers: dict[str, Carrier | Shop] = {**self.carriers, **self.shops}
+        self._fake_servers = FakeServers([*self.carriers.values(), *self.shops.values()])
+
+    def open(self) -> None:
+        """Listen, and write our YAML."""
+        document = self._document(self._fake_servers.start())
+        self.path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))  # JSON is YAML
+
+    def close(self) -> None:
+        """Stop listening; the folder is gone afterwards."""
+        self._fake_servers.stop()
+        self._temporary.cleanup()
+
+    def platform_log(self) -> list[dict[str, Any]]:
+        """Return what the shops were told, as they logged it, in their order."""
+        return sorted((entry for shop in self.shops.values() for entry in shop.log), key=lambda e: e["at"])
+
+    def _secret(self, name: str, value: str) -> str:
+        """Put a secret into a file only we can read; returns the reference to it."""
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(value)
+        return f"${{file:{path}}}"
+
+    def _document(self, port: int) -> dict[str, Any]:
+        base = f"http://127.0.0.1:{port}"
+        return {
+            "database": self._database,
+            "database_wait": "2s",
+            "broker": self._broker,
+            "vault_key": self._secret("vault", Fernet.generate_key().decode()),
+            "web": {"port": 0, "ops_port": 0},
+            "network": {"allow": ["127.0.0.1"]},
+            "accounts": {name: self._account(name, f"{base}/{name}") for name in self.carriers},
+            "stores": {name: self._store(name, f"{base}/{name}") for name in self.shops},
+            "notices": {"file": str(self.notices_file)},
+            **({"watch": self._scenario.watch} if self._scenario.watch else {}),
+        }
+
+    def _account(self, name: str, base_url: str) -> dict[str, Any]:
+        """Return the section of a carrier in our YAML."""
+        used, carrier = self._scenario.accounts[name], self.carriers[name]
+        section: dict[str, Any] = {"uses": used.uses}
+        hook = None
+        if carrier.pushes:
+            section["webhook_token"] = self._secret(f"{name}.token", self.tokens[name])
+            if used.webhooks:
+                section["webhook_secrets"] = hook = self._secret(f"{name}.hook", self._hooks[name])
+        return section | carrier.settings(base_url, self._secret(f"{name}.key", used.secret), hook)
+
+    def _store(self, name: str, base_url: str) -> dict[str, Any]:
+        """Return the section of a store in our YAML."""
+        store = self._scenario.stores[name]
+        hook = self._secret(f"{name}.hook", self._hooks[name])
+        return {
+            "uses": store.uses,
+            **self.shops[name].settings(base_url, self._secret(f"{name}.key", store.secret), hook),
+            **({"statuses": store.statuses} if store.statuses else {}),
+            **store.settings,
+            "webhook_secrets": hook,
+            "webhook_token": self._secret(f"{name}.token", self.tokens[name]),
+            "mode": store.mode,
+            "sweep_every": store.sweep_every,
+            "writes_per_hour": store.writes_per_hour,
+            **({"policy": store.policy} if store.policy else {}),
+        }

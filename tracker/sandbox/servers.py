@@ -1,0 +1,80 @@
+"""All fake servers of a play on one port of loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker.sandbox.base import Server
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class FakeServers:
+    """All servers on one port of loopback, each under its account's name."""
+
+    def __init__(self, servers: list[Server]) -> None:
+        """Mount them; nothing listens yet."""
+        self.servers = {server.account: server for server in servers}
+        self._stopping = False
+        routes = [
+            Route(
+                f"/{server.account}{route.path}",
+                self._faulty(server, route.endpoint),
+                methods=sorted(route.methods or {"GET"}),
+            )
+            for server in servers
+            for route in server.routes()
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes),
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    def _faulty(self, server: Server, endpoint: Endpoint) -> Endpoint:
+        """Answer as the server's faults say, else as it would."""
+
+        async def answer(request: Request) -> Response:
+            told = server.faults.met(request.url.path)
+            if told is None:
+                return await endpoint(request)
+            server.calls["hang" if told.hang else "answer"] += 1
+            while told.hang and not self._stopping and not await request.is_disconnected():
+                await asyncio.sleep(0.01)
+            return Response(told.body, told.status, told.headers, told.kind)
+
+        return answer
+
+    def start(self) -> int:
+        """Listen, in a thread; returns the port."""
+        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), name="sandbox", daemon=True)
+        self._thread.start()
+        until = time.monotonic() + 10
+        while not self._server.started:
+            if time.monotonic() > until:
+                raise RuntimeError("the sandbox did not start")
+            time.sleep(0.005)
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._stopping = self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(5)

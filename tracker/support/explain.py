@@ -1,0 +1,383 @@
+"""Read what is known of an order or a number, and why: scans, meanings, summary, rules, writes, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.drift import compare
+from tracker.domain.facts import Action, Order, Shipment
+from tracker.domain.numbers import candidates, clean, doubtful
+from tracker.domain.reconcile import US, reconcile
+from tracker.pipeline import state
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.state import InForce
+from tracker.pipeline.unwatched import UNIDENTIFIED
+from tracker.store.codec import ACTION, ORDER, dump
+from tracker.store.tables import (
+    accounts,
+    decisions,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    order_versions,
+    orders,
+    outbox,
+    scans,
+    shipments,
+    statements,
+    watches,
+)
+from tracker.support.knowledge import of_order
+
+MOST = 20
+
+
+def find(connection: Connection, what: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Find orders by number, ref or tracking number, and the shipments of a tracking number."""
+    names = {what, f"#{what.lstrip('#')}"}
+    found = list(connection.execute(sa.select(orders).where(sa.or_(orders.c.number.in_(names), orders.c.ref == what))))
+    parcels = list(connection.execute(sa.select(shipments).where(shipments.c.number == clean(what))))
+    if parcels and not found:
+        linked = (
+            sa.select(orders)
+            .join(fulfilments, fulfilments.c.order_id == orders.c.id)
+            .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+            .where(fulfilment_shipments.c.shipment_id.in_([p.id for p in parcels]))
+            .distinct()
+        )
+        found = list(connection.execute(linked))
+    return found, parcels
+
+
+def overview(ctx: AppContext, what: str) -> dict[str, Any]:
+    """Return everything an operator asks first about an order or number; empty lists where nothing is known."""
+    with ctx.store.read() as connection:
+        found, parcels = find(connection, what)
+        shown = [_order(ctx, connection, row) for row in found]
+        linked = {parcel["id"] for order in shown for parcel in order["parcels"]}
+        loose = [_parcel(connection, row) for row in parcels if row.id not in linked]
+    return {"asked": what, "orders": shown, "parcels_without_order": loose, "could_be": list(candidates(what))}
+
+
+def explanation(ctx: AppContext, what: str, *, at: datetime | None = None) -> dict[str, Any]:
+    """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history.
+
+    `at`: as of an earlier moment, from what was known by then: what was told later, decided later or done later is left
+    out, and the rules are those that fire on the state of then, under the policy and mode of then.
+    """
+    told = overview(ctx, what)
+    with ctx.store.read() as connection:
+        states = state.account_rows(connection)
+        past = state.Past(connection)
+        for order in told["orders"]:
+            row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
+            order |= _history(connection, row, at)
+            account = ctx.account(row.store)
+            known = state.orders_of(connection, [row], until=at).get(row.id)
+            then = None
+            if account is not None:
+                then = (
+                    past.in_force(account, at)
+                    if at is not None
+                    else InForce(account.policy, account.policy_hash, account.mode)
+                )
+            if at is None:
+                parcels = state.shipments_of(connection, [row.id])[row.id]
+            else:
+                parcels = state.shipments_at(connection, [row.id], at)[row.id]
+                _as_of(order, known, parcels, at)
+                if known is not None and then is not None:
+                    order["owner"] = str(then.policy.owner_of(known)[0])
+                last = connection.execute(_decided(row, at).limit(1)).first()
+                _findings_of(order["findings"], last.findings if last else ())
+            if then is not None and known is not None:
+                quiet = state.quiet_until(states, row)
+                moment = at or ctx.now()
+                decision = reconcile(known, parcels, then.policy, moment, connected_at=quiet)
+                order["now"] = {
+                    "because": list(decision.because),
+                    "would_write": [_what(a) for a in decision.actions],
+                    "drift": [
+                        {"drift": d.kind, "shop": d.shop, "carrier": d.carrier, "since": d.since, "caused_by": d.caused_by}
+                        for d in compare(known, parcels, then.policy, moment).drifts
+                    ],
+                    "look_again_at": decision.look_again_at,
+                    "mode": then.mode,
+                    "policy": f"{then.policy.name} {then.hash[:8]}",
+                    "policy_kept": then.kept,
+                }  # fmt: skip
+    if at is not None:
+        told["at"] = at
+        told["orders"] = [order for order in told["orders"] if order["placed_at"] <= at]
+    return told
+
+
+def _decided(row: Row[Any], at: datetime | None) -> sa.Select[Any]:
+    """Select what was decided of an order until a moment, the newest first."""
+    decided = sa.select(decisions).where(decisions.c.order_id == row.id).order_by(decisions.c.id.desc())
+    return decided if at is None else decided.where(decisions.c.at <= at)
+
+
+def _history(connection: Connection, row: Row[Any], at: datetime | None) -> dict[str, Any]:
+    """Return what was decided of an order until a moment, and what it said."""
+    seen = sa.select(order_versions).where(order_versions.c.order_id == row.id)
+    if at is not None:
+        seen = seen.where(order_versions.c.seen_at <= at)
+    return {
+        "decisions": [
+            {
+                "at": d.at, "order_version": d.order_version, "policy": d.policy_hash[:8], "because": d.because,
+                "writes": [_what(ACTION.validate_python(a)) for a in d.actions],
+                "findings": [f["kind"] for f in d.findings],
+            }
+            for d in connection.execute(_decided(row, at).limit(MOST))
+        ],
+        "versions": [
+            {"version": v.version, "seen_at": v.seen_at, "previous_read_at": v.previous_read_at, "actor": v.actor,
+             "status": v.status, "raw_status": v.raw_status, "payment": v.payment}
+            for v in connection.execute(seen.order_by(order_versions.c.version.desc()).limit(MOST))
+        ],
+    }  # fmt: skip
+
+
+def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipment], at: datetime) -> None:
+    """Take out of an overview what was not known at a moment, and what is known by now."""
+    del order["known"]
+    order["gone"] = order["gone"] if order["gone"] and order["gone"]["since"] <= at else None
+    if known is not None:
+        order |= {
+            "status": known.status, "raw_status": known.raw_status, "payment": known.payment, "actor": known.actor,
+            "raw_payment": known.raw_payment, **_facts(dump(ORDER, known)),
+        }  # fmt: skip
+    seen = [version for version in order["versions"] if version["seen_at"] <= at]
+    order |= {"read_at": None, "version": seen[0]["version"] if seen else None, "urgent": None}
+    then = {(p.carrier, p.number, p.generation): p for p in parcels}
+    kept = []
+    for parcel in order["parcels"]:
+        shipment = then.get((parcel["carrier"], parcel["number"], parcel["generation"]))
+        if shipment is None:
+            continue
+        summary = shipment.summary
+        parcel |= {
+            "status": summary.status, "reason": summary.reason, "since": summary.since, "place": str(summary.place),
+            "last_scan_at": summary.last_scan_at, "disputed": summary.disputed,
+            "edd": shipment.edd.ends if shipment.edd else None,
+            "proof": parcel["proof"] if summary.delivered_at is not None else None,
+            "scans": [_scan_of(s, at) for s in parcel["scans"] if s["first_seen_at"] <= at],
+            "watched_by": [],  # what accounts knew of it then is not kept
+        }  # fmt: skip
+        kept.append(parcel)
+    order["parcels"] = kept
+    order["findings"] = [f for f in order["findings"] if f["opened_at"] <= at]
+    for finding in order["findings"]:
+        finding["snoozed_until"] = None
+        if finding["closed_at"] is not None and finding["closed_at"] > at:
+            finding |= {"closed_at": None, "closed_by": None, "closed_reason": None}
+    ours = [version["seen_at"] for version in seen if version["actor"] == US]
+    order["writes"] = [_write_of(w, at, ours) for w in order["writes"] if w["created_at"] <= at]
+    order["statements"] = [s for s in order["statements"] if s["at"] <= at]
+
+
+def _scan_of(scan: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """Return a scan as it was known at a moment: confirmed and withdrawn only where it was so by then."""
+    confirmed, withdrawn = scan["confirmed_at"], scan["withdrawn_at"]
+    return scan | {
+        "confirmed": confirmed is not None and confirmed <= at,
+        "withdrawn": withdrawn is not None and withdrawn <= at,
+        "confirmed_at": confirmed if confirmed is not None and confirmed <= at else None,
+        "withdrawn_at": withdrawn if withdrawn is not None and withdrawn <= at else None,
+    }
+
+
+def _write_of(write: dict[str, Any], at: datetime, ours: Sequence[datetime]) -> dict[str, Any]:
+    """Return a write as it stood at a moment: what was done later had not been done.
+
+    `ours`: when an order was seen as we wrote it; a write ends by the database's clock, and that need not be this one.
+    """
+    done = any(write["created_at"] <= seen for seen in ours)
+    if write["ended_at"] is None or write["ended_at"] <= at or done:
+        return write
+    waited = write["state"] not in ("observed", "superseded")
+    return write | {"state": "pending" if waited else write["state"], "receipt": None, "error": None, "ended_at": None}
+
+
+def _findings_of(told: Sequence[dict[str, Any]], decided: Sequence[dict[str, Any]]) -> None:
+    """Give findings the words that the last decision of then had for them: they are refreshed while they are open."""
+    words = {(f["subject"], f["kind"]): f for f in decided}
+    for finding in told:
+        then = words.get((finding["subject"], finding["kind"]))
+        if then is not None:
+            finding |= {key: then[key] for key in ("severity", "act", "evidence")}
+            finding["proposal"] = then["proposal"] or None
+
+
+def first_writes(ctx: AppContext, store: str, limit: int = MOST) -> tuple[int, list[dict[str, Any]]]:
+    """Preview what a store would write first, were it allowed to: how many, and the first of them."""
+    account = ctx.config.accounts[store]
+    shown: list[dict[str, Any]] = []
+    total = last = 0
+    while True:
+        with ctx.store.read() as connection:
+            rows = list(
+                connection.execute(
+                    sa.select(orders)
+                    .where(orders.c.store == store, orders.c.id > last)
+                    .order_by(orders.c.id)
+                    .limit(200)
+                )
+            )
+            if not rows:
+                return total, shown
+            known = state.orders_of(connection, rows)
+            parcels = state.shipments_of(connection, [row.id for row in rows])
+            states = state.account_rows(connection)
+        for row in rows:
+            decision = reconcile(
+                known[row.id], parcels[row.id], account.policy, ctx.now(),
+                connected_at=state.quiet_until(states, row),
+            )  # fmt: skip
+            for action in decision.actions:
+                total += 1
+                if len(shown) < limit:
+                    shown.append({"order": row.number, "status": _what(action), "happened_at": action.happened_at})
+        last = rows[-1].id
+
+
+def _what(action: Action) -> str:
+    """Say a write in one word: the status it shows or sets, or the notice it is."""
+    return str(action.target or action.notice or (action.kind if action.kind == "order_note" else action.status))
+
+
+def _order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    parcels = connection.execute(
+        sa.select(shipments, fulfilments.c.ref.label("fulfilment"))
+        .join(fulfilment_shipments, fulfilment_shipments.c.shipment_id == shipments.c.id)
+        .join(fulfilments, fulfilments.c.id == fulfilment_shipments.c.fulfilment_id)
+        .where(fulfilments.c.order_id == row.id)
+        .order_by(shipments.c.id)
+    ).all()
+    typed = {p["number"]: p["typed"] for f in row.facts["fulfilments"] for p in f["parcels"] if p.get("typed")}
+    return {
+        "id": row.id,
+        "store": row.store,
+        "number": row.number,
+        "ref": row.ref,
+        "status": row.status,
+        "raw_status": row.raw_status,
+        "payment": row.payment,
+        "raw_payment": row.raw_payment,
+        "owner": _owner(ctx, connection, row),
+        "placed_at": row.placed_at,
+        "read_at": row.read_at,
+        "known": of_order(ctx, connection, row),
+        "gone": {"since": row.gone_at, "why": row.gone_why} if row.gone_at else None,
+        "version": row.version,
+        "urgent": row.urgent,
+        "actor": row.facts.get("actor"),
+        **_facts(row.facts),
+        "statements": [
+            {"kind": s.kind, "text": s.text, "by": s.by, "at": s.at, "status": s.status, "override": s.override}
+            for s in connection.execute(
+                sa.select(statements).where(statements.c.order_id == row.id).order_by(statements.c.id)
+            )
+        ],
+        "parcels": [_parcel(connection, parcel, typed.get(parcel.number)) for parcel in parcels],
+        "findings": [_finding(f) for f in _findings(connection, row.id)],
+        "writes": [
+            {
+                "status": _what(ACTION.validate_python(w.action)), "kind": w.kind, "id": w.id, "created_at": w.created_at, "state": w.state, "happened_at": w.action["happened_at"],
+                "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules, "ended_at": w.ended_at,
+            }
+            for w in connection.execute(
+                sa.select(outbox).where(outbox.c.order_id == row.id).order_by(outbox.c.id.desc()).limit(MOST)
+            )
+        ],
+    }  # fmt: skip
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of an order's facts beside its statuses."""
+    return {
+        **{name: facts.get(name) or None for name in ("status_reason", "method", "service", "address", "pays_by")},
+        "items": [
+            {k: item.get(k) for k in ("ref", "name", "ordered", "removed", "shippable", "short")} for item in facts["items"]
+        ],
+        "fulfilments": [
+            {"ref": f["ref"], "status": f["status"], "shown": (f["published"] or {}).get("raw"),
+             "pieces": dict(f.get("quantities") or ()), "unreadable": f.get("unreadable") or []}
+            for f in facts["fulfilments"]
+        ],
+    }  # fmt: skip
+
+
+def _owner(ctx: AppContext, connection: Connection, row: Row[Any]) -> str:
+    """Say who dispatches, by the policy in force."""
+    account = ctx.account(row.store)
+    return str(account.policy.owner_of(state.orders_of(connection, [row])[row.id])[0]) if account else row.owner
+
+
+def _findings(connection: Connection, order_id: int) -> Sequence[Row[Any]]:
+    return connection.execute(
+        sa.select(findings).where(findings.c.order_id == order_id).order_by(findings.c.id.desc()).limit(MOST)
+    ).all()
+
+
+def _finding(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id, "kind": row.kind, "subject": row.subject, "severity": row.severity, "act": row.act, "opened_at": row.opened_at,
+        "proposal": row.proposal or None, "snoozed_until": row.snoozed_until, "closed_reason": row.closed_reason,
+        "closed_at": row.closed_at, "closed_by": row.closed_by, "evidence": row.evidence,
+    }  # fmt: skip
+
+
+def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> dict[str, Any]:
+    told = connection.execute(
+        sa.select(scans).where(scans.c.shipment_id == row.id).order_by(scans.c.instant, scans.c.id).limit(500)
+    )
+    watched = connection.execute(
+        sa.select(watches, accounts.c.suspended_reason)
+        .outerjoin(accounts, accounts.c.name == watches.c.account)
+        .where(watches.c.shipment_id == row.id)
+        .order_by(watches.c.account)
+    )
+    unknown = row.carrier.startswith(UNIDENTIFIED)
+    return {
+        "id": row.id,
+        "carrier": row.carrier,
+        "number": row.number,
+        "typed": typed,
+        "doubtful": doubtful(None if unknown else row.carrier, row.number),
+        "generation": row.generation,
+        "status": row.status,
+        "reason": row.summary["reason"],
+        "since": row.summary["since"],
+        "last_scan_at": row.summary["last_scan_at"],
+        "place": ", ".join(p for p in (row.summary["place"][k] for k in ("city", "region", "country")) if p),
+        "edd": row.edd_ends,
+        "proof": row.proof,
+        "disputed": row.summary["disputed"],
+        "scans": [
+            {
+                "at": s.instant, "local": s.local, "zone": s.zone, "space": s.space, "code": s.code, "text": s.text,
+                "status": s.status, "reason": s.reason, "leg": s.leg,
+                "place": ", ".join(p for p in (s.city, s.region, s.country) if p),
+                "account": s.account, "inbox": s.inbox_id, "first_seen_at": s.first_seen_at,
+                "confirmed": s.confirmed_at is not None, "withdrawn": s.withdrawn_at is not None,
+                "confirmed_at": s.confirmed_at, "withdrawn_at": s.withdrawn_at,
+            }
+            for s in told
+        ],
+        "watched_by": [
+            {
+                "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
+                "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
+                "suspended": t.suspended_reason,
+            }
+            for t in watched
+        ],
+    }  # fmt: skip

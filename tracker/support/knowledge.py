@@ -1,0 +1,415 @@
+"""Find what is known, as of when, and what is not: each gap by an index, counted exactly up to `MOST`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.vocabulary import FindingKind
+from tracker.pipeline import state
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.unwatched import how_to_cover, uncovered
+from tracker.store.engine import ahead, database_now
+from tracker.store.tables import (
+    GIVEN_UP,
+    OVERDUE,
+    change_notices,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    heartbeats,
+    inbox,
+    orders,
+    outbox,
+    shipments,
+    watches,
+)
+from tracker.support.gaps import MOST, Gap, Knowledge
+
+K = FindingKind
+LATE = timedelta(minutes=15)  # what is due for longer does not happen by itself
+_OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"watches.{GIVEN_UP}"  # as the indexes say it
+# Findings that say: of this we do not know how it stands. What would end it, in a few words.
+UNKNOWN: dict[FindingKind, tuple[str, str]] = {
+    K.TRACKING_NUMBER_UNREADABLE: ("orders", "a tracking number in the shop"),
+    K.TRACKING_NUMBER_DOUBTFUL: ("parcels", "the right number in the shop"),
+    K.TRACKING_EXPIRED: ("parcels", "news of the carrier; `tracker dismiss` where none is wanted"),
+    K.ORDER_UNREADABLE: ("orders", "a mended parser, then `tracker replay`"),
+    K.PARCEL_UNREADABLE: ("parcels", "a mended parser, then `tracker replay`"),
+    K.ORDER_INCOMPLETE: ("orders", "the rest of it, which the shop does not let us read"),
+    K.ORDER_OUT_OF_SIGHT: ("orders", "the right to read older orders"),
+    K.PAYLOAD_DEAD: ("payloads", "`tracker inbox --state dead`, then `tracker replay`"),
+    K.RECONCILE_FAILED: ("orders", "a newer version: it is an error of ours"),
+    K.UNKNOWN_ORDER_STATUS: ("orders", "a translation of the shop's word (`statuses:`)"),
+    K.UNMAPPED_CODE: ("parcels", "a meaning for the code (`tracker codes --suggest`)"),
+    K.SWEEP_ENDED: ("stores", "a list in the shop that comes to its end"),
+}
+
+
+def knowledge(ctx: AppContext, *, store: str | None = None) -> Knowledge:
+    """Say what is known of all orders, or of one store's."""
+    with ctx.store.read() as connection:
+        return _Look(ctx, connection, store).all()
+
+
+def gaps(ctx: AppContext) -> list[Gap]:
+    """Return what nobody knows, without counting orders: for health checks."""
+    with ctx.store.read() as connection:
+        return list(_Look(ctx, connection, None).gaps())
+
+
+class _Look:
+    """One look at what is known."""
+
+    def __init__(self, ctx: AppContext, connection: Connection, store: str | None) -> None:
+        self.ctx, self.connection, self.store = ctx, connection, store
+        self.now, self.database = ctx.now(), database_now(connection)
+        self.states = state.account_rows(connection)
+        self.stores = [row for row in self.states.values() if row.kind == "store" and store in (None, row.name)]
+        self.dark: list[str] = []  # stores of which nothing is known
+        self.waits: dict[tuple[str, str], tuple[int, datetime | None]] = {}
+        self._counts: dict[str, int] | None = None
+
+    def all(self) -> Knowledge:
+        told = Knowledge(gaps=list(self.gaps()))
+        told.orders = sum(self.counts().values())
+        told.as_of = self.as_of()
+        if not told.whole:
+            told.unknown = min(self.unknown(told.gaps), told.orders)
+        return told
+
+    def counts(self) -> Mapping[str, int]:
+        """Count each store's orders: those counted before, and the newer ones."""
+        if self._counts is None:
+            o = orders.c
+            newer = [
+                sa.select(sa.literal(row.name).label("name"), sa.func.count().label("many")).where(
+                    o.store == row.name, o.id > (row.orders_counted_to or 0)
+                )
+                for row in self.stores
+            ]
+            told = self.connection.execute(sa.union_all(*newer)).all() if newer else []
+            more = {row.name: int(row.many) for row in told}
+            self._counts = {row.name: (row.orders_counted or 0) + more[row.name] for row in self.stores}
+        return self._counts
+
+    def as_of(self) -> datetime | None:
+        """Return the oldest moment of which something is known: a store's last sweep, a parcel's last look."""
+        t = watches.c
+        moments = [row.swept_at for row in self.stores if row.name not in self.dark]
+        looks = [
+            sa.select(sa.func.min(t.checked_at)).where(t.account == row.name, t.next_poll_at.isnot(None))
+            for row in self.states.values()
+            if row.kind == "carrier"
+        ]
+        if looks:
+            moments += self.connection.execute(sa.union_all(*looks)).scalars()
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    # the gaps, one kind after the other
+
+    def gaps(self) -> Iterable[Gap]:
+        self.look()
+        for row in sorted(self.stores, key=lambda row: row.name):
+            yield from self.of_store(row)
+        yield from self.waiting()
+        yield from self.parcels()
+        yield from self.found()
+
+    def look(self) -> None:
+        """Count all that may wait, and its oldest moment, in one statement: each of its parts walks an index."""
+        o, i, r, f, late = outbox.c, inbox.c, change_notices.c, findings.c, self.database - LATE
+        mine = [f.store == self.store] if self.store is not None else []
+        parts: dict[tuple[str, str], sa.Select[Any]] = {
+            ("payloads", ""): sa.select(i.received_at.label("at")).where(i.state == "pending", i.due_at < late),
+            ("orders", ""): self.uncompared(),
+        }
+        for row in self.stores:
+            pending = sa.select(o.created_at.label("at")).where(o.state == "pending", o.store == row.name)
+            old = pending if row.paused_at is not None else pending.where(o.created_at < self.now - LATE)
+            parts["writes", row.name] = old
+            parts["hints", row.name] = sa.select(r.noticed_at.label("at")).where(
+                r.account == row.name, r.noticed_at < late
+            )
+        for row in self.states.values():
+            if row.kind == "carrier":
+                parts["parcels", row.name] = self.overdue(row.name)
+        for kind in UNKNOWN:
+            parts["found", kind] = sa.select(f.opened_at.label("at")).where(
+                f.kind == kind, f.closed_at.is_(None), *mine
+            )
+        asked = []
+        for number, part in enumerate(parts.values()):
+            some = part.limit(MOST).subquery()
+            counted = sa.func.count().label("many"), sa.func.min(some.c.at).label("at")
+            asked.append(sa.select(sa.literal(number).label("part"), *counted).select_from(some))
+        keys = list(parts)
+        told = self.connection.execute(sa.union_all(*asked))
+        self.waits = {keys[row.part]: (int(row.many), row.at) for row in told if row.many}
+
+    def dark_for(self, row: Row[Any]) -> tuple[str, str, datetime | None, str]:
+        """Say why nothing is known of a store's orders, since when, and what would end it; empty where they are known."""
+        name, account, what = row.name, self.ctx.account(row.name), "store_unknown"
+        why, since, until = "", row.swept_at, f"`tracker heal` once {name} answers"
+        if account is None:
+            why, until = "the store is not in the configuration", "the store in the configuration again"
+        elif row.suspended_reason is not None:
+            what, until = "store_parked", f"new credentials of {name}"
+            why = f"the shop refuses our credentials ({row.suspended_reason})"
+        elif row.failing_since is not None or row.sweep_failing_since is not None:
+            since = min(at for at in (row.failing_since, row.sweep_failing_since) if at is not None)
+            why = f"the shop does not answer ({row.failing_why or 'its list of orders fails'})"
+        elif row.swept_at is None:
+            what, since, until = "first_sync", row.connected_at, "the end of the first sync"
+            why = "its orders are read for the first time"
+        elif row.next_sweep_at is not None and row.next_sweep_at < self.now - LATE:
+            why = f"a sweep was due at {row.next_sweep_at:%Y-%m-%d %H:%M}Z and nobody made it"
+            until = "a running worker and scheduler (`tracker up`)"
+        return what, why, since, until
+
+    def of_store(self, row: Row[Any]) -> Iterable[Gap]:
+        name = row.name
+        what, why, since, until = self.dark_for(row)
+        if why:
+            self.dark.append(name)
+            yield Gap(what, name, self.counts()[name], "orders", why, since, until)
+        waits, oldest = self.waits.get(("writes", name), (0, None))
+        if row.paused_at is not None:
+            yield Gap(
+                "store_paused", name, waits, "writes", "the store is paused", row.paused_at, f"`tracker resume {name}`"
+            )
+        elif waits:
+            o = outbox.c
+            old = sa.and_(o.state == "pending", o.store == name, o.created_at < self.now - LATE)
+            said = sa.select(o.error).where(old).order_by(o.due_at).limit(1)
+            why = self.connection.execute(said).scalar() or "they wait for their turn"
+            yield Gap("writes_wait", name, waits, "writes", why, oldest, self.rest(row))
+
+    def rest(self, row: Row[Any]) -> str:
+        """Say when an account that rests is asked again."""
+        if row.suspended_reason is not None:
+            return f"new credentials of {row.name}"
+        if row.rests_until is not None and row.rests_until > self.now:
+            return f"the end of its rest at {row.rests_until:%Y-%m-%d %H:%M}Z"
+        if row.blocked_until is not None and row.blocked_until > self.database:
+            return f"the end of its rest at {row.blocked_until:%Y-%m-%d %H:%M}Z"
+        return "a running worker (`tracker up`)"
+
+    def waiting(self) -> Iterable[Gap]:
+        """Find what arrived and was not read, what was hinted at and not asked, what was read and not compared."""
+        r, late = change_notices.c, self.database - LATE
+        count, since = self.waits.get(("payloads", ""), (0, None))
+        if count:
+            yield Gap("payloads_wait", "inbox", count, "payloads", "they were not read yet", since, "a running worker")
+        for row in self.stores:
+            count, since = self.waits.get(("hints", row.name), (0, None))
+            if count and row.name not in self.dark:
+                said = sa.select(r.error).where(r.account == row.name, r.error.isnot(None)).limit(1)
+                why = self.connection.execute(said).scalar()
+                why = "they changed in the shop and were not read again" + (f" ({why})" if why else "")
+                yield Gap("orders_unread", row.name, count, "orders", why, since, self.rest(row))
+        heartbeat = self.connection.execute(
+            sa.select(heartbeats.c.at).order_by(heartbeats.c.at.desc()).limit(1)
+        ).scalar()
+        if heartbeat is not None and heartbeat < late - ahead(self.connection):  # a play that jumps a day is no outage
+            why = "it was not heard of since: nothing is asked, read or written by itself"
+            yield Gap("nobody_works", "worker", 1, "scheduler", why, heartbeat, "`tracker up`, or `tracker scheduler`")
+        count, since = self.waits.get(("orders", ""), (0, None))
+        if count:
+            yield Gap("orders_wait", "ledger", count, "orders", "nobody compared them yet", since, "a running worker")
+
+    def uncompared(self) -> sa.Select[Any]:
+        """Select the orders that wait to be compared, with the moment since when."""
+        o, late = orders.c, self.now - LATE
+        mine = [o.store == self.store] if self.store is not None else []
+        never = sa.select(o.id, o.reconcile_at.label("at")).where(
+            o.drift.is_(None), sa.or_(o.reconcile_at.is_(None), o.reconcile_at < late), *mine
+        )
+        due = sa.select(o.id, o.reconcile_at.label("at")).where(o.reconcile_at < late, o.drift.isnot(None), *mine)
+        return _either(never, due)
+
+    def parcels(self) -> Iterable[Gap]:
+        """Find parcels that an account ought to have asked about, and those that nobody asks about any more."""
+        t = watches.c
+        for row in sorted(self.states.values(), key=lambda row: row.name):
+            count, since = self.waits.get(("parcels", row.name), (0, None))
+            if not count:
+                continue
+            account = self.ctx.account(row.name)
+            until = self.rest(row)
+            if account is None:
+                why, until = "the account is not in the configuration", "the account in the configuration again"
+            elif row.suspended_reason is not None:
+                why = f"the carrier refuses our credentials ({row.suspended_reason})"
+            elif row.failing_since is not None:
+                why = f"the carrier does not answer ({row.failing_why})"
+            elif row.budget_left == 0:
+                why, until = "the account's budget is spent", "a larger `budget:`, or its next turn"
+            else:
+                why = "they are overdue to be asked about"
+            yield Gap("parcels_overdue", row.name, count, "parcels", why, since, until)
+        for told in self.connection.execute(
+            sa.select(t.account, t.tracking_state, sa.func.count().label("many"))
+            .where(t.id.in_(self.given_up()))
+            .group_by(t.account, t.tracking_state)
+            .order_by(t.account, t.tracking_state)
+        ):
+            why = f"the carrier says {told.tracking_state}: nobody asks any more"
+            yield Gap("parcels_given_up", told.account, told.many, "parcels", why, None, "the right number in the shop")
+
+    def overdue(self, account: str) -> sa.Select[Any]:
+        """Select an account's parcels that ought to have been asked about, with the moment since when."""
+        t, late = watches.c, self.now - LATE
+        held = sa.select(t.shipment_id, t.overdue_since.label("at")).where(
+            t.account == account, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
+        )
+        due = sa.select(t.shipment_id, t.next_poll_at.label("at")).where(
+            t.account == account, t.next_poll_at < late, t.overdue_since.is_(None), *self.of_mine(t.shipment_id)
+        )
+        return _either(held, due)
+
+    def of_mine(self, shipment_id: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
+        """Return the condition that a parcel is of the store that is asked about."""
+        if self.store is None:
+            return []
+        fs = fulfilment_shipments.c
+        linked = sa.exists().where(
+            fs.shipment_id == shipment_id, fulfilments.c.id == fs.fulfilment_id, orders.c.id == fulfilments.c.order_id,
+            orders.c.store == self.store,
+        )  # fmt: skip
+        return [linked]
+
+    def given_up(self) -> sa.Select[Any]:
+        """Select the watches whose carrier wants no more questions, of parcels that an order names and nobody else asks about."""
+        t, other = watches.c, watches.alias()
+        asked = sa.exists().where(other.c.shipment_id == t.shipment_id, other.c.next_poll_at.isnot(None))
+        named = sa.exists().where(fulfilment_shipments.c.shipment_id == t.shipment_id)
+        return (
+            sa.select(t.id)
+            .join(shipments, shipments.c.id == t.shipment_id)
+            .where(
+                sa.text(_GIVEN_UP),
+                shipments.c.closed_at.is_(None),
+                named,
+                ~asked,
+                *self.of_mine(t.shipment_id),
+            )
+            .limit(MOST)
+        )
+
+    def found(self) -> Iterable[Gap]:
+        """Find what nobody watches, and what open findings say is not known."""
+        for one in uncovered(self.ctx, self.connection, store=self.store):
+            why = f"no account covers {one.carrier if one.known else repr(one.carrier)}: they are watched by nobody"
+            ways = how_to_cover(self.ctx.config, one)
+            yield Gap(str(K.CARRIER_NOT_COVERED), one.store, one.parcels, "parcels", why, one.since, ways)
+        for kind, (of, until) in UNKNOWN.items():
+            count, since = self.waits.get(("found", kind), (0, None))
+            if count:
+                said = kind.sentence.rstrip(".")
+                yield Gap(str(kind), "findings", count, of, said, since, until, told=kind is K.UNMAPPED_CODE)
+
+    # how many orders that concerns
+
+    def unknown(self, told: Sequence[Gap]) -> int:
+        """Count the orders that gaps concern: all of a store of which nothing is known, and others one by one."""
+        dark = sum(self.counts()[name] for name in self.dark)
+        fs, f = fulfilment_shipments, findings.c
+        linked = sa.select(fulfilments.c.order_id.label("id")).join(fs, fs.c.fulfilment_id == fulfilments.c.id)
+        kinds = {gap.what for gap in told}
+        parts: list[sa.Select[Any]] = []
+        if "orders_wait" in kinds:
+            parts.append(sa.select(self.uncompared().subquery().c.id))
+        for gap in told:
+            if gap.what == "parcels_overdue":
+                parts.append(
+                    linked.where(fs.c.shipment_id.in_(sa.select(self.overdue(gap.where).subquery().c.shipment_id)))
+                )
+        if "parcels_given_up" in kinds:
+            given_up = sa.select(watches.c.shipment_id).where(watches.c.id.in_(self.given_up()))
+            parts.append(linked.where(fs.c.shipment_id.in_(given_up)))
+        if str(K.CARRIER_NOT_COVERED) in kinds:
+            parts.append(linked.where(fs.c.unwatched.isnot(None)).limit(MOST))
+        if named := [kind for kind in UNKNOWN if kind in kinds and kind is not K.UNMAPPED_CODE]:
+            open_now = sa.and_(f.kind.in_(named), f.closed_at.is_(None), f.order_id.isnot(None))
+            parts.append(sa.select(f.order_id.label("id")).where(open_now).limit(MOST))
+        if "orders_unread" in kinds:
+            hinted = sa.select(change_notices.c.id).where(
+                change_notices.c.account == orders.c.store, change_notices.c.ref == orders.c.ref,
+                change_notices.c.noticed_at < self.database - LATE,
+            )  # fmt: skip
+            stores = [gap.where for gap in told if gap.what == "orders_unread"]
+            refs = sa.select(change_notices.c.ref).where(change_notices.c.account.in_(stores)).limit(MOST)
+            parts.append(
+                sa.select(orders.c.id).where(orders.c.store.in_(stores), orders.c.ref.in_(refs), hinted.exists())
+            )
+        if not parts:
+            return dark
+        any_of = sa.union(*(sa.select(part.subquery()) for part in parts)).subquery()
+        one_by_one = sa.select(sa.func.count()).select_from(any_of.join(orders, orders.c.id == any_of.c.id))
+        if self.dark:
+            one_by_one = one_by_one.where(orders.c.store.notin_(self.dark))
+        if self.store is not None:
+            one_by_one = one_by_one.where(orders.c.store == self.store)
+        return dark + int(self.connection.execute(one_by_one).scalar_one())
+
+
+def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """Say of one order as of when it is known, by shop and carriers, and what is not known of it."""
+    look = _Look(ctx, connection, row.store)
+    unknown: list[str] = []
+    shop_at = row.read_at
+    for store in look.stores:
+        _, why, since, _ = look.dark_for(store)
+        if why:
+            unknown.append(f"the shop's side{_since(since)}: {why}")
+        elif store.swept_at is not None:
+            shop_at = max(shop_at, store.swept_at)
+    if row.drift is None:
+        unknown.append("whether shop and carriers agree: nobody compared them yet")
+    elif row.reconcile_at is not None and row.reconcile_at < look.now - LATE:
+        unknown.append(f"whether shop and carriers still agree: that waits{_since(row.reconcile_at)}")
+    f, fs, t, s = findings.c, fulfilment_shipments.c, watches.c, shipments.c
+    for found in connection.execute(sa.select(f.kind, f.opened_at).where(f.order_id == row.id, f.closed_at.is_(None))):
+        if found.kind in UNKNOWN:
+            unknown.append(f"{K(found.kind).sentence.rstrip('.')}{_since(found.opened_at)}")
+    moments = [shop_at]
+    looks = connection.execute(
+        sa.select(s.carrier, s.number, t.account, t.tracking_state, t.checked_at, t.next_poll_at, t.overdue_since)
+        .join(fulfilment_shipments, fs.shipment_id == s.id)
+        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
+        .outerjoin(watches, t.shipment_id == s.id)
+        .where(fulfilments.c.order_id == row.id, s.closed_at.is_(None))
+        .order_by(s.id, t.account)
+    ).all()
+    by_parcel: dict[str, list[Any]] = {}
+    for one in looks:
+        by_parcel.setdefault(f"{one.carrier} {one.number}", []).append(one)
+    for parcel, told in by_parcel.items():
+        asking = [one for one in told if one.next_poll_at is not None]
+        late = look.now - LATE
+        on_time = [one for one in asking if (one.overdue_since or one.next_poll_at) >= late]
+        if not asking:
+            states = ", ".join(f"{one.account}: {one.tracking_state}" for one in told if one.account is not None)
+            unknown.append(f"{parcel}: nobody asks about it ({states or 'no account covers its carrier'})")
+        elif not on_time:
+            unknown.append(
+                f"{parcel}: it is overdue to be asked about{_since(asking[0].overdue_since or asking[0].next_poll_at)}"
+            )
+        moments += [max((one.checked_at for one in told if one.checked_at is not None), default=None)]
+    known = [moment for moment in moments if moment is not None]
+    return {"as_of": min(known, default=None), "unknown": unknown}
+
+
+def _since(at: datetime | None) -> str:
+    return f" since {at:%Y-%m-%d %H:%M}Z" if at else ""
+
+
+def _either(one: sa.Select[Any], other: sa.Select[Any]) -> sa.Select[Any]:
+    """Select what either selects, MOST of each at most."""
+    parts = (sa.select(part.limit(MOST).subquery()) for part in (one, other))
+    return sa.select(sa.union_all(*parts).subquery())

@@ -1,0 +1,349 @@
+"""What operators ask of the whole installation: drift, findings, what is stuck, freshness, queues, codes.
+
+Each answers from an index, in pages (`after` is the id of the last row seen), as plain rows for a table, for JSON and
+for the read API. `tests/bench_data.py` measures them on a million orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tracker.domain.errors import TrackerError
+from tracker.domain.facts import Code
+from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
+from tracker.pipeline import drifts
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.ingest.scans import look_up
+from tracker.pipeline.unwatched import uncovered
+from tracker.store import queries
+from tracker.store.engine import database_now
+from tracker.store.tables import UNMAPPED_SCANS, findings, inbox, orders, outbox, scans, shipments, watches
+
+K = FindingKind
+DRIFT = tuple(DriftKind)
+drift = drifts.rows
+STUCK = (K.STUCK, K.LABEL_NEVER_SCANNED, K.DELIVERY_OVERDUE, K.PICKUP_EXPIRING, K.TRACKING_EXPIRED)
+AGES = (timedelta(hours=1), timedelta(hours=3), timedelta(hours=6), timedelta(hours=12), timedelta(days=1))
+NEWEST = 10_000  # payloads among which an account's are looked for
+
+
+def list_findings(
+    ctx: AppContext,
+    *,
+    kinds: Sequence[str] = (),
+    store: str | None = None,
+    severity: str | None = None,
+    carrier: str | None = None,
+    closed: bool = False,
+    snoozed: bool = False,
+    digest: bool | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Return findings, newest first. Checkouts stand apart: only by their own kind. Snoozed ones only when asked for."""
+    f = findings.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    if not closed:
+        conditions.append(f.closed_at.is_(None))
+    if store is not None:
+        conditions.append(f.store == store)
+    if severity is not None:
+        conditions.append(f.severity == severity)
+    if carrier is not None:  # a finding about a parcel is named store/order/carrier/number
+        conditions.append(f.subject.contains(f"/{carrier}/", autoescape=True))
+    if after is not None:
+        conditions.append(f.id < after)
+    if digest is not None:
+        conditions.append(f.digest.is_(digest))
+    if not snoozed:
+        conditions.append(sa.or_(f.snoozed_until.is_(None), f.snoozed_until <= ctx.now()))
+    with ctx.store.read() as connection:
+        rows: list[Any] = []
+        for kind in kinds or ("",):  # a few short index scans beat one long one
+            mine = [f.kind == kind] if kind else [f.kind != K.ABANDONED_CHECKOUT]
+            select = sa.select(findings).where(*conditions, *mine).order_by(f.id.desc()).limit(limit)
+            rows += connection.execute(select).all()
+        rows = sorted(rows, key=lambda row: -row.id)[:limit]
+        named = _orders(connection, {row.order_id for row in rows if row.order_id is not None})
+    return [
+        {
+            "id": row.id, "kind": row.kind, "severity": row.severity, "act": row.act, "store": row.store,
+            "order": named[row.order_id].number if row.order_id in named else None, "subject": row.subject,
+            "since": row.since, "opened_at": row.opened_at, "snoozed_until": row.snoozed_until,
+            "closed_at": row.closed_at, "closed_by": row.closed_by, "closed_reason": row.closed_reason,
+            "evidence": row.evidence, "proposal": row.proposal or None, "digest": row.digest,
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def stuck(
+    ctx: AppContext,
+    *,
+    store: str | None = None,
+    carrier: str | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Return what does not move: silent parcels, labels never scanned, overdue, expiring, expired."""
+    shown = []
+    for row in list_findings(ctx, kinds=STUCK, store=store, carrier=carrier, after=after, limit=limit):
+        since = row["since"] or row["opened_at"]
+        shown.append(
+            {
+                "id": row["id"], "store": row["store"], "order": row["order"], "why": row["kind"],
+                "parcel": row["evidence"].get("parcel", ""), "status": row["evidence"].get("status"),
+                "last_place": row["evidence"].get("last_place"), "since": since, "for": ctx.now() - since,
+                "act": row["act"],
+            }
+        )  # fmt: skip
+    return shown
+
+
+def freshness(ctx: AppContext) -> list[dict[str, Any]]:
+    """Return, by account, how many open parcels it watches and how many of them it checked within 1, 3, 6, 12, 24 h.
+
+    Those that nobody watches come last, by store and carrier.
+    """
+    t = watches.c
+    now = ctx.now()
+    within = [
+        sa.func.sum(sa.case((t.checked_at >= now - age, 1), else_=0)).label(f"w{i}") for i, age in enumerate(AGES)
+    ]
+    with ctx.store.read() as connection:
+        rows = connection.execute(
+            sa.select(t.account, sa.func.count().label("open"), *within, sa.func.min(t.checked_at).label("oldest"))
+            .where(t.next_poll_at.isnot(None))
+            .group_by(t.account)
+            .order_by(t.account)
+        ).all()
+        nobody = uncovered(ctx, connection)
+    shown = []
+    for row in rows:
+        shares = {
+            f"within_{int(age.total_seconds() // 3600)}h": round(100 * row[i + 2] / row.open, 1)
+            for i, age in enumerate(AGES)
+        }
+        shown.append({"account": row.account, "open": row.open, **shares, "oldest_check": row.oldest})
+    for one in nobody:
+        shares = {f"within_{int(age.total_seconds() // 3600)}h": 0.0 for age in AGES}
+        who = f"nobody ({one.store}: {one.carrier})"
+        shown.append({"account": who, "open": one.parcels, **shares, "oldest_check": None})
+    return shown
+
+
+def list_outbox(
+    ctx: AppContext, *, state: str | None = None, store: str | None = None, after: int | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Return writes and notices, newest first."""
+    o = outbox.c
+    select = sa.select(
+        o.id, o.store, o.kind, o.key, o.state, o.attempts, o.error, o.created_at, o.due_at, o.attempted_at, o.rules
+    )  # fmt: skip
+    for condition in (
+        o.state == state if state else None, o.store == store if store else None, o.id < after if after else None,
+    ):  # fmt: skip
+        if condition is not None:
+            select = select.where(condition)
+    with ctx.store.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(select.order_by(o.id.desc()).limit(limit))]
+
+
+def retry(ctx: AppContext, *, ids: Sequence[int] = (), state: str | None = None, store: str | None = None) -> int:
+    """Make refused or dead writes due again: some, or all in a state. Returns how many."""
+    o = outbox.c
+    conditions: list[sa.ColumnElement[bool]] = [o.state.in_(["refused", "dead"])]
+    if ids:
+        conditions.append(o.id.in_(list(ids)))
+    if state:
+        conditions.append(o.state == state)
+    if store:
+        conditions.append(o.store == store)
+    with ctx.store.write() as connection:
+        now = database_now(connection)
+        done = connection.execute(
+            outbox.update()
+            .where(*conditions)
+            .values(state="pending", crashes=0, due_at=now, ended_at=None, claimed_until=None)
+        ).rowcount
+    ctx.notify("push")
+    return int(done)
+
+
+def list_inbox(
+    ctx: AppContext,
+    *,
+    state: str | None = None,
+    account: str | None = None,
+    partly: bool = False,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Return payloads, newest first; those of one account among the newest 10,000 (of dead and partly read ones, among all).
+
+    `partly`: those of which something could not be read, each with its `unread`: path, problem and subject of each piece.
+    """
+    t = inbox.c
+    select = sa.select(t.id, t.account, t.kind, t.state, t.reason, t["size"], t.attempts, t.received_at, t.due_at)
+    with ctx.store.read() as connection:
+        if partly:
+            select = select.add_columns(t.unread).where(t.unread.is_not(sa.null()))
+        if state:
+            select = select.where(t.state == state)
+        if after:
+            select = select.where(t.id < after)
+        if account:
+            select = select.where(t.account == account)
+            if not partly and state != "dead":  # those have an index of their own
+                newest = after or connection.execute(sa.select(sa.func.max(t.id))).scalar() or 0
+                select = select.where(t.id > newest - NEWEST)
+        rows = [dict(row._mapping) for row in connection.execute(select.order_by(t.id.desc()).limit(limit))]
+    for row in rows if partly else ():
+        row["unread"] = [dict(zip(("path", "problem", "subject"), piece, strict=True)) for piece in row["unread"]]
+    return rows
+
+
+def list_codes(ctx: AppContext, *, limit: int = 50, mapped: bool = False) -> list[dict[str, Any]]:
+    """Return codes of stored scans that have no meaning now, most frequent first; a scan counts once, whoever tells it again.
+
+    What the YAML or a newer plugin maps is left out at once. `mapped`: those instead, as long as their scans wait for
+    `tracker remap`.
+    """
+    s = scans.c
+    with ctx.store.read() as connection:  # from an index that holds these scans alone: a few in a thousand
+        counted = connection.execute(
+            sa.select(s.account, s.space, s.code, sa.func.count(), sa.func.min(s.id), sa.func.max(s.id))
+            .where(sa.text(UNMAPPED_SCANS))
+            .group_by(s.account, s.space, s.code)
+        ).all()
+        ends = sorted({end for row in counted for end in row[4:]})
+        told = {
+            row.id: row
+            for row in connection.execute(
+                sa.select(s.id, s.text, s.first_seen_at, s.inbox_id, shipments.c.carrier)
+                .join(shipments, shipments.c.id == s.shipment_id)
+                .where(queries.among(connection, s.id, ends))
+            )
+        }
+    found = []
+    for account, space, code, number, first, last in counted:
+        newest, known, meaning = told[last], ctx.account(account), None
+        if known is not None and not known.is_store:
+            meaning = look_up(known, Code(space, code, newest.text))
+        if mapped == (meaning is not None):
+            found.append(
+                {
+                    "account": account, "carrier": newest.carrier, "space": space, "code": code,
+                    "code_key": f"{space}/{code}", "text": newest.text, "count": number,
+                    "first_seen_at": told[first].first_seen_at, "last_seen_at": newest.first_seen_at,
+                    "sample": newest.inbox_id,
+                }
+            )  # fmt: skip
+    return sorted(found, key=lambda row: (-row["count"], row["account"], row["code_key"]))[:limit]
+
+
+# wording -> meaning, most telling first; a suggestion is only that: a person accepts it
+_HINTS: tuple[tuple[tuple[str, ...], ShippingStatus, str | None], ...] = (
+    (("return", "sender"), ShippingStatus.RETURNING, "return_in_transit"),
+    (("out for delivery",), ShippingStatus.OUT_FOR_DELIVERY, None),
+    (("on vehicle",), ShippingStatus.OUT_FOR_DELIVERY, "on_vehicle"),
+    (("attempt",), ShippingStatus.DELIVERY_ATTEMPTED, None),
+    (("not home",), ShippingStatus.DELIVERY_ATTEMPTED, "recipient_unavailable"),
+    (("ready for", "pick"), ShippingStatus.AVAILABLE_FOR_PICKUP, None),
+    (("delivered",), ShippingStatus.DELIVERED, None),
+    (("customs",), ShippingStatus.ON_HOLD, "customs_hold"),
+    (("hold",), ShippingStatus.ON_HOLD, None),
+    (("delay",), ShippingStatus.DELAYED, None),
+    (("weather",), ShippingStatus.DELAYED, "weather"),
+    (("lost",), ShippingStatus.LOST, None),
+    (("address",), ShippingStatus.EXCEPTION, "address_incorrect"),
+    (("damag",), ShippingStatus.EXCEPTION, "damaged"),
+    (("label",), ShippingStatus.PRE_TRANSIT, "label_created"),
+    (("picked up",), ShippingStatus.PICKED_UP, "picked_up"),
+    (("accepted",), ShippingStatus.PICKED_UP, "accepted"),
+    (("depart",), ShippingStatus.IN_TRANSIT, "departed_facility"),
+    (("arriv",), ShippingStatus.IN_TRANSIT, "arrived_facility"),
+    (("handed",), ShippingStatus.IN_TRANSIT, "handed_to_partner"),
+    (("transit",), ShippingStatus.IN_TRANSIT, "moving"),
+)
+
+
+def suggest(ctx: AppContext, *, limit: int = 50) -> list[dict[str, Any]]:
+    """Return codes without a meaning, each with what its own words suggest, and why.
+
+    A suggestion is only that: it means nothing before a person accepts it (`tracker codes --accept`).
+    """
+    shown = []
+    for row in list_codes(ctx, limit=limit):
+        status, reason, why = _by_text(row["text"])
+        meaning = {"status": str(status), **({"reason": reason} if reason else {})} if status else None
+        shown.append({**row, "suggested": meaning, "why": why or "nothing to go by"})
+    return shown
+
+
+def outages(ctx: AppContext, *, limit: int = 50, scans: bool = False) -> list[dict[str, Any]]:
+    """Return our own outages, newest first, with how many scans were recovered after each; `scans`: those, one a row."""
+    shown: list[dict[str, Any]] = []
+    with ctx.store.read() as connection:
+        rows = connection.execute(
+            sa.select(findings).where(findings.c.kind == K.OUTAGE).order_by(findings.c.id.desc()).limit(limit)
+        ).all()
+        for row in rows:
+            since, until = (datetime.fromisoformat(row.evidence[name]) for name in ("from", "until"))
+            found = queries.recovered(connection, since, until)
+            if scans:
+                shown += [
+                    {"outage": row.id, "id": scan.id, "account": scan.account, "parcel": f"{scan.carrier} {scan.number}",
+                     "code": scan.code, "text": scan.text, "instant": scan.instant, "seen": scan.first_seen_at}
+                    for scan in found
+                ]  # fmt: skip
+            else:
+                state = "caught up" if row.closed_at else "asking"
+                shown.append({"id": row.id, "from": since, "until": until, "state": state,
+                              "asked": row.evidence["asked"], "recovered": len(found)})  # fmt: skip
+    return shown[:limit] if scans else shown
+
+
+def _by_text(text: str) -> tuple[ShippingStatus | None, str | None, str]:
+    words = text.casefold()
+    if "not delivered" in words or "undelivered" in words:
+        return None, None, ""
+    for needles, status, reason in _HINTS:
+        if all(needle in words for needle in needles):
+            return status, reason, f"its text says {' ... '.join(needles)!r}"
+    return None, None, ""
+
+
+def _orders(connection: Connection, ids: Iterable[int]) -> dict[int, Any]:
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    return {
+        row.id: row
+        for row in connection.execute(sa.select(orders.c.id, orders.c.number).where(orders.c.id.in_(wanted)))
+    }
+
+
+def close(ctx: AppContext, ids: Sequence[int], *, by: str, reason: str) -> int:
+    """Dismiss open findings; each stays closed until its evidence changes. Raises TrackerError without a reason."""
+    if not reason.strip():
+        raise TrackerError("say why: --reason")
+    with ctx.store.write() as connection:
+        return queries.close_findings(connection, findings.c.id.in_(list(ids)), ctx.now(), f"person: {by}", reason)
+
+
+def snooze(ctx: AppContext, ids: Sequence[int], span: timedelta) -> int:
+    """Hide open findings for a while; they stay open, and come back by themselves."""
+    with ctx.store.write() as connection:
+        return int(
+            connection.execute(
+                findings.update()
+                .where(findings.c.id.in_(list(ids)), findings.c.closed_at.is_(None))
+                .values(snoozed_until=ctx.now() + span)
+            ).rowcount
+        )

@@ -1,0 +1,1 @@
+"""What runs by the clock or by an operator's word: monitors, expiry, retention, replay."""

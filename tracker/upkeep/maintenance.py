@@ -1,0 +1,423 @@
+"""Find what silence hid, and keep the house: accounts as configured, due queues, expiries, retention."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tracker.config.model import Account
+from tracker.config.presets import policy_values
+from tracker.domain.facts import Finding
+from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
+from tracker.pipeline import push, tell, unread, unwatched
+from tracker.pipeline.context import AppContext
+from tracker.store import queries
+from tracker.store.codec import EXACT, dump_policy
+from tracker.store.engine import database_now
+from tracker.store.tables import (
+    accounts,
+    change_notices,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    heartbeats,
+    inbox,
+    orders,
+    outbox,
+    policies,
+    policy_uses,
+    scans,
+    shipment_links,
+    shipments,
+    watches,
+)
+from tracker.upkeep import webhooks
+from tracker.upkeep.order_counts import count_orders
+
+AT_ONCE = 500
+COMPARED_AT_ONCE = 5_000  # a minute: a million orders take three hours, beside everything else
+ALIVE = "scheduler"
+
+
+def release_claims(ctx: AppContext) -> None:
+    """Give back what a process that died held: only where this process is the only one (SQLite)."""
+    with ctx.store.write() as connection:
+        for table in (inbox, outbox, watches, change_notices, accounts):
+            connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
+
+
+def settle_accounts(ctx: AppContext) -> None:
+    """Bring the account rows in line with the configuration: at start, on reload, before each play.
+
+    Changed credentials unpark an account. Open parcels are watched by the accounts that cover them now. A new policy, or a store that may write now, has every order looked at again.
+    """
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        known = {row.name: row for row in connection.execute(sa.select(accounts))}
+        for account in sorted(ctx.config.accounts.values(), key=lambda a: a.name):
+            row = known.get(account.name)
+            kind = "store" if account.is_store else "carrier"
+            mode = account.mode if account.is_store else None
+            policy_hash = account.policy_hash or None
+            values = {
+                "kind": kind, "mode": mode, "credentials": account.credentials, "policy_hash": policy_hash,
+            }  # fmt: skip
+            if policy_hash:
+                body = {**policy_values(account.policy), EXACT: dump_policy(account.policy)}
+                known_as = queries.upsert(connection, policies)
+                connection.execute(
+                    known_as.on_conflict_do_update(index_elements=["hash"], set_={"body": known_as.excluded.body}),
+                    {"hash": policy_hash, "body": body, "first_seen_at": now},
+                )
+                _in_force(connection, account, row, now)
+            if row is None:
+                connection.execute(
+                    queries.upsert(connection, accounts).on_conflict_do_nothing(),
+                    {"name": account.name, "attempts": 0, **values},
+                )
+                continue
+            if row.credentials != account.credentials:
+                values["suspended_reason"] = None
+                subject = sa.and_(
+                    findings.c.subject == f"account/{account.name}", findings.c.kind == FindingKind.ACCOUNT_PARKED
+                )
+                queries.close_findings(connection, subject, now, "new credentials")
+            if (row.mode, row.policy_hash) != (mode, policy_hash):
+                queries.decide_now(connection, orders.c.store == account.name, now)
+            connection.execute(accounts.update().where(accounts.c.name == account.name).values(**values))
+        for account in ctx.config.store_accounts():
+            _not_expressible(ctx, connection, account, now)
+    unwatched.settle(ctx)
+    for queue in ("ingest", "decide", "poll", "push"):
+        ctx.notify(queue)
+
+
+def _in_force(connection: sa.Connection, account: Account, row: sa.Row[Any] | None, now: datetime) -> None:
+    """Note since when a store's policy and mode are in force, so that a look back finds those of then."""
+    u = policy_uses.c
+    last = connection.execute(sa.select(policy_uses).where(u.store == account.name).order_by(u.since.desc())).first()
+    if last is not None and (last.hash, last.mode) == (account.policy_hash, account.mode):
+        return
+    since = now
+    if (
+        last is None and row is not None and row.policy_hash == account.policy_hash
+    ):  # of a version before, which kept none
+        first = connection.execute(sa.select(policies.c.first_seen_at).where(policies.c.hash == account.policy_hash))
+        since = first.scalar() or now
+    use = {"store": account.name, "since": since, "hash": account.policy_hash, "mode": account.mode}
+    insert = queries.upsert(connection, policy_uses)
+    changed = {"hash": insert.excluded.hash, "mode": insert.excluded.mode}
+    connection.execute(insert.on_conflict_do_update(index_elements=["store", "since"], set_=changed), use)
+
+
+def unspoken(account: Account) -> list[str]:
+    """Return the order statuses that a store's policy writes and its platform has no word for."""
+    policy = account.policy
+    wanted = {status for statuses in policy.writes.values() for status in statuses}
+    return sorted(wanted - set(policy.order_words))
+
+
+def _not_expressible(ctx: AppContext, connection: sa.Connection, account: Account, now: datetime) -> None:
+    """Tell once a store what its platform cannot say; such a status is never written in another word (WS-07)."""
+    subject, kind = f"store/{account.name}", FindingKind.STATUS_NOT_EXPRESSIBLE
+    missing = unspoken(account)
+    if missing:
+        evidence = {"store": account.name, "statuses": ", ".join(missing), "policy": account.policy.name}
+        finding = Finding(kind, subject, Severity.INFO, Act.MONITOR, evidence)
+        tell.open_findings(ctx, connection, [(None, finding)], now, by="settle")
+    else:
+        gone = sa.and_(findings.c.subject == subject, findings.c.kind == kind)
+        queries.close_findings(connection, gone, now, "settle")
+
+
+def due_queues(ctx: AppContext) -> set[str]:
+    """Say which queues have something due: the scheduler notifies their workers."""
+    with ctx.store.read() as connection:
+        now, business = database_now(connection), ctx.now()
+        due: set[str] = set()
+        if _any(connection, sa.select(inbox.c.id).where(inbox.c.state == "pending", inbox.c.due_at <= now)):
+            due.add("ingest")
+        if connection.execute(queries.in_turn().limit(1), {"now": now, "business": business}).first():
+            due.add("push")
+        if ctx.config.root.notices.alert_url and _any(
+            connection, sa.select(findings.c.id).where(findings.c.alert_due_at <= now)
+        ):
+            due.add("push")  # it tells the alert address too
+        if _any(connection, sa.select(orders.c.id).where(orders.c.reconcile_at <= business)):
+            due.add("decide")
+        polls = (
+            sa.select(watches.c.id).where(watches.c.next_poll_at <= business),
+            sa.select(watches.c.id).where(watches.c.register_at <= business),
+            sa.select(change_notices.c.id).where(
+                change_notices.c.due_at <= now,
+                sa.or_(change_notices.c.not_before.is_(None), change_notices.c.not_before <= business),
+            ),
+            sa.select(accounts.c.name).where(
+                accounts.c.kind == "store",
+                sa.or_(accounts.c.next_sweep_at.is_(None), accounts.c.next_sweep_at <= business),
+            ),
+        )
+        if any(_any(connection, statement) for statement in polls):
+            due.add("poll")
+        return due
+
+
+def _any(connection: sa.Connection, statement: sa.Select[tuple[object]]) -> bool:
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+def next_business_time(ctx: AppContext) -> datetime | None:
+    """Return the next moment, after now, at which business time alone makes something due (the sandbox jumps there)."""
+    now = ctx.now()
+    with ctx.store.read() as connection:
+        moments = [
+            connection.execute(sa.select(sa.func.min(column)).where(column > now)).scalar()
+            for column in (
+                watches.c.next_poll_at,
+                watches.c.register_at,
+                orders.c.reconcile_at,
+                accounts.c.next_sweep_at,
+                accounts.c.rests_until,
+                change_notices.c.not_before,
+            )
+        ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def expire(ctx: AppContext) -> int:
+    """Stop tracking what said nothing for too long: state `expired`, status unchanged, the order looked at again."""
+    after = ctx.config.cadence.expired_after
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        rows = connection.execute(
+            sa.select(watches.c.id, watches.c.shipment_id)
+            .join(shipments, shipments.c.id == watches.c.shipment_id)
+            .where(
+                watches.c.next_poll_at.is_(None),
+                watches.c.tracking_state.in_(
+                    [TrackingState.ACTIVE, TrackingState.PENDING, TrackingState.NOT_FOUND, TrackingState.ERROR]
+                ),
+                shipments.c.closed_at.is_(None),
+                shipments.c.linked.is_(True),
+                shipments.c.starts_at <= now - after,
+            )
+            .limit(AT_ONCE)
+        ).all()
+        if not rows:
+            return 0
+        connection.execute(
+            watches.update()
+            .where(watches.c.id.in_([row.id for row in rows]))
+            .values(tracking_state=TrackingState.EXPIRED)
+        )
+        touched = queries.orders_of(connection, {row.shipment_id for row in rows})
+        queries.decide_now(connection, orders.c.id.in_(touched), now)
+    ctx.notify("decide")
+    return len(rows)
+
+
+def prune(ctx: AppContext) -> dict[str, int]:
+    """Drop what is past its retention, a bounded number at a time. Scans, orders and decisions are never dropped."""
+    keep = ctx.config.root.retention
+    done: dict[str, int] = {}
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        proving = (
+            sa.select(scans.c.inbox_id)
+            .where(scans.c.inbox_id == inbox.c.id, scans.c.status.in_(["delivered", "returned"]))
+            .exists()
+        )
+        ended = sa.text("inbox.body IS NOT NULL AND inbox.state IN ('done', 'ignored')")  # as the index says it
+        over = sa.or_(
+            inbox.c.received_at < now - keep.proof_bodies, sa.and_(inbox.c.received_at < now - keep.bodies, ~proving)
+        )
+        ids = sa.select(inbox.c.id).where(ended, over).order_by(inbox.c.received_at).limit(AT_ONCE)
+        done["bodies"] = connection.execute(
+            inbox.update().where(inbox.c.id.in_(ids.scalar_subquery())).values(body=None, part_sizes=None)
+        ).rowcount
+        over = inbox.c.received_at < now - keep.rows
+        old = sa.select(inbox.c.id).where(inbox.c.state.in_(["done", "ignored"]), inbox.c.body.is_(None), over)
+        done["rows"] = connection.execute(
+            inbox.delete().where(inbox.c.id.in_(old.limit(AT_ONCE).scalar_subquery()))
+        ).rowcount
+        unmatched = list(
+            connection.execute(
+                sa.select(shipments.c.id)
+                .where(shipments.c.linked.is_(False), shipments.c.starts_at < now - keep.unmatched)
+                .limit(AT_ONCE)
+            ).scalars()
+        )
+        if unmatched:
+            for table in (scans, shipment_links, watches, fulfilment_shipments):
+                connection.execute(table.delete().where(table.c.shipment_id.in_(unmatched)))
+            connection.execute(shipments.delete().where(shipments.c.id.in_(unmatched)))
+        done["unmatched"] = len(unmatched)
+        unread.prune(connection, now)
+    return done
+
+
+def backfill(ctx: AppContext, store: str) -> int:
+    """Let what happened before a store was connected cause writes too. Returns how many orders are looked at again."""
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        connection.execute(
+            accounts.update().where(accounts.c.name == store).values(connected_at=now - timedelta(days=3650))
+        )
+        return queries.decide_now(connection, orders.c.store == store, now)
+
+
+def run_monitors(ctx: AppContext) -> None:
+    """Find what no single order shows: silent or missing webhooks, a slow carrier, parcels without an order, changed answers, what died."""
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        webhooks.look(ctx, connection, now)
+        moved = _slow_carriers(ctx, connection, now)
+        _without_order(ctx, connection, now)
+        _caught_up(ctx, connection, now)
+        unread.look(ctx, connection, now)
+        push.look_for_dead(ctx, connection)
+        count_orders(ctx, connection)
+        moved = _not_compared(ctx, connection, now) or moved
+        left = unwatched.look(ctx, connection, now)
+    if left:  # an account covers what nobody watches: the configuration changed under a batch's feet
+        unwatched.watch(ctx)
+    if moved:
+        ctx.notify("decide")
+
+
+def _not_compared(ctx: AppContext, connection: sa.Connection, now: datetime) -> bool:
+    """Have orders that the ledger never saw, because a version before read them, looked at: a part of them at a time."""
+    o, stores = orders.c, [account.name for account in ctx.config.store_accounts()]
+    never = (
+        sa.select(o.id).where(o.drift.is_(None), o.reconcile_at.is_(None), o.store.in_(stores)).limit(COMPARED_AT_ONCE)
+    )
+    ids = connection.execute(never).scalars().all()
+    if ids:
+        queries.decide_now(connection, queries.among(connection, o.id, ids), now)
+    return bool(ids)
+
+
+def heartbeat(ctx: AppContext, alive: datetime) -> None:
+    """Say that we live, once a minute; after a gap, find the outage and have every open parcel asked about.
+
+    `alive` is the time of the machine, not the business time: a play that jumps a day is no outage.
+
+    Carriers retry for 15 minutes (FedEx) or 7 hours (DHL eCommerce) and then drop what they had to tell: what was missed
+    comes by polls only. An account whose plugin has no webhooks missed nothing that its own cadence does not bring.
+    """
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        last = connection.execute(sa.select(heartbeats.c.at).where(heartbeats.c.name == ALIVE)).scalar_one_or_none()
+        insert = queries.upsert(connection, heartbeats)
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["name"], set_={"at": insert.excluded.at}),
+            {"name": ALIVE, "at": alive},
+        )
+        if last is None or alive - last < ctx.config.root.watch.outage_after:
+            return
+        asked = queries.poll_now(connection, watches.c.account.in_(_told_by_webhooks(ctx)), now)
+        evidence = {"from": last.isoformat(), "until": alive.isoformat(), "asked": str(asked)}
+        finding = Finding(
+            FindingKind.OUTAGE, f"outage/{last:%Y-%m-%dT%H:%M}", Severity.WARNING, Act.MONITOR, evidence, last
+        )
+        tell.open_findings(ctx, connection, [(None, finding)], now, by="watch")
+        ctx.log.warning("outage_over", seconds=round((alive - last).total_seconds()), rows=asked)
+    ctx.notify("poll")
+
+
+def _caught_up(ctx: AppContext, connection: sa.Connection, now: datetime) -> None:
+    """Close an outage once every open parcel was asked about since."""
+    open_now = sa.and_(findings.c.kind == FindingKind.OUTAGE, findings.c.closed_at.is_(None))
+    for row in connection.execute(sa.select(findings).where(open_now)).all():
+        until = datetime.fromisoformat(row.evidence["until"])
+        left = (
+            sa.select(watches.c.id)
+            .where(
+                watches.c.account.in_(_told_by_webhooks(ctx)),
+                watches.c.next_poll_at.isnot(None),
+                sa.or_(watches.c.checked_at.is_(None), watches.c.checked_at < until),
+            )
+            .limit(1)
+        )
+        if connection.execute(left).first() is None:
+            queries.close_findings(
+                connection, findings.c.id == row.id, now, "watch", "every open parcel was asked about"
+            )
+
+
+def _told_by_webhooks(ctx: AppContext) -> list[str]:
+    return [account.name for account in ctx.config.carrier_accounts() if account.source.webhooks]
+
+
+def _slow_carriers(ctx: AppContext, connection: sa.Connection, now: datetime) -> bool:
+    """KE-14: many silent parcels of one carrier are one finding; their orders are looked at again when it changes."""
+    watch = ctx.config.root.watch
+    s = shipments.c
+    silent = sa.func.sum(sa.case((s.last_scan_at < now - watch.slow_after, 1), else_=0))
+    rows = connection.execute(
+        sa.select(s.carrier, sa.func.count().label("total"), silent.label("silent"))
+        .where(s.closed_at.is_(None), s.last_scan_at.isnot(None), s.linked.is_(True))
+        .group_by(s.carrier)
+    ).all()
+    known = {
+        row.subject.removeprefix("carrier/")
+        for row in connection.execute(
+            sa.select(findings.c.subject).where(
+                findings.c.kind == FindingKind.CARRIER_SLOWDOWN, findings.c.closed_at.is_(None)
+            )
+        )
+    }
+    slow = {r.carrier: r for r in rows if r.silent >= watch.slow_parcels and r.silent >= watch.slow_share * r.total}
+    for carrier in sorted(set(slow) - known):
+        row = slow[carrier]
+        evidence = {"carrier": carrier, "silent": str(row.silent), "open": str(row.total)}
+        finding = Finding(
+            FindingKind.CARRIER_SLOWDOWN, f"carrier/{carrier}", Severity.WARNING, Act.MONITOR, evidence, now
+        )
+        tell.open_findings(ctx, connection, [(None, finding)], now, by="watch")
+    for carrier in sorted(known - set(slow)):
+        over = sa.and_(findings.c.subject == f"carrier/{carrier}", findings.c.kind == FindingKind.CARRIER_SLOWDOWN)
+        queries.close_findings(connection, over, now, "watch")
+    for carrier in sorted(known ^ set(slow)):
+        open_ = sa.select(s.id).where(s.carrier == carrier, s.closed_at.is_(None))
+        touched = (
+            sa.select(fulfilments.c.order_id)
+            .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
+            .where(fulfilment_shipments.c.shipment_id.in_(open_))
+        )
+        queries.decide_now(connection, orders.c.id.in_(touched), now)
+    return bool(known ^ set(slow))
+
+
+def _without_order(ctx: AppContext, connection: sa.Connection, now: datetime) -> None:
+    """WS-11: parcels that webhooks tell of and no order names, one finding each after a while; closed once linked."""
+    after = ctx.config.root.watch.unmatched_after
+    s = shipments.c
+    rows = connection.execute(
+        sa.select(shipments)
+        .where(s.linked.is_(False), s.closed_at.is_(None), s.last_scan_at.isnot(None), s.starts_at < now - after)
+        .order_by(s.id.desc())
+        .limit(AT_ONCE)
+    ).all()
+    told = [
+        (None, Finding(
+            FindingKind.PARCEL_WITHOUT_ORDER, f"parcel/{row.carrier}/{row.number}", Severity.INFO, Act.MONITOR,
+            {"parcel": f"{row.carrier} {row.number}", "status": row.status}, row.starts_at,
+        ))
+        for row in rows
+    ]  # fmt: skip
+    tell.open_findings(ctx, connection, told, now, by="watch")
+    kind = sa.and_(findings.c.kind == FindingKind.PARCEL_WITHOUT_ORDER, findings.c.closed_at.is_(None))
+    other = shipments.alias()  # a number that is used again: its newer parcel may still have no order
+    same = sa.and_(other.c.carrier == s.carrier, other.c.number == s.number)
+    loose = sa.exists().where(same, other.c.linked.is_(False), other.c.closed_at.is_(None))
+    stands = sa.select(sa.literal("parcel/") + s.carrier + "/" + s.number).where(s.linked.is_(True), ~loose)
+    open_now = connection.execute(sa.select(findings.c.id, findings.c.subject).where(kind)).all()
+    if open_now:
+        numbers = {row.subject.rpartition("/")[2]: row.id for row in open_now}
+        linked = connection.execute(stands.where(s.number.in_(list(numbers)))).scalars().all()
+        over = [row.id for row in open_now if row.subject in set(linked)]
+        if over:
+            queries.close_findings(connection, findings.c.id.in_(over), now, "watch")
