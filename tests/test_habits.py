@@ -45,7 +45,7 @@ def test_nothing_beside_our_scripts_hides_a_module_of_the_standard_library() -> 
 
 TESTS = {
     Path("tests/plugins/test_ups.py"): "",
-    Path("tests/cli/test_ups.py"): "",
+    Path("tests/cli/test_ups_times.py"): "",
     Path("tests/pipeline/test_a.py"): "from tracker.pipeline import (\n    decide,\n    backoff,\n)\n",
     Path("tests/pipeline/test_b.py"): "from tracker.pipeline import decide, backoffs\n",
     Path("tests/pipeline/test_c.py"): "from tracker.pipeline.backoff import hear\n",
@@ -55,8 +55,9 @@ TESTS = {
 @pytest.mark.parametrize(
     ("changed", "tests"),
     [
-        ("carriers/ups.py", ["tests/plugins/test_ups.py", "tests/cli/test_ups.py"]),
-        ("carriers/ups.csv", ["tests/plugins/test_ups.py", "tests/cli/test_ups.py"]),
+        ("carriers/ups.py", ["tests/plugins/test_ups.py", "tests/cli/test_ups_times.py"]),
+        ("carriers/ups/reading.py", ["tests/plugins/test_ups.py", "tests/cli/test_ups_times.py"]),
+        ("carriers/ups.csv", ["tests/plugins/test_ups.py", "tests/cli/test_ups_times.py"]),
         ("tracker/pipeline/backoff.py", ["tests/pipeline/test_a.py", "tests/pipeline/test_c.py"]),
         ("tests/pipeline/test_b.py", ["tests/pipeline/test_b.py"]),
         ("tracker/pipeline/back.py", []),

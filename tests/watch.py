@@ -14,14 +14,17 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", 
 
 
 def belong(changed: Path, tests: Mapping[Path, str]) -> list[Path]:
-    """Return which tests (path and text) belong to a file: itself, those of its name, those that import it.
+    """Return which tests (path and text) belong to a file: itself, those of its name or its package's, those that import it.
 
-    A table beside a module belongs to the module. Paths are relative to the repository.
+    A table beside a module belongs to the module; `test_ups_times.py` has the name of `ups.py` too. Paths are relative to the
+    repository.
     """
     package, name = re.escape(".".join(changed.parent.parts)), re.escape(changed.stem)
     imports = re.compile(rf"\b{package}\.{name}\b|from {package} import (\([^)]*|[^\n(]*)\b{name}\b")
-    named = f"test_{changed.stem}.py"
-    return [test for test, text in tests.items() if test == changed or test.name == named or imports.search(text)]
+    named = re.compile(rf"test_({name}|{re.escape(changed.parent.name)})(_\w+)?\.py")
+    return [
+        test for test, text in tests.items() if test == changed or named.fullmatch(test.name) or imports.search(text)
+    ]
 
 
 def stamps() -> dict[Path, float]:

@@ -1,15 +1,16 @@
-"""Shopify: conformance, signature vectors, requests, and what is its own."""
+"""Shopify: conformance, signature vectors, what a webhook says, judging, writing and tokens."""
 
 from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.plugins.shopify import GID, SHOP, T0, URL, odd, shop
 from tests.plugins.signing import digest
 from tracker.domain.errors import (
     BadPayload,
@@ -20,29 +21,16 @@ from tracker.domain.errors import (
     Unavailable,
     WebhookRejected,
 )
-from tracker.domain.facts import Action, ChangeNotice, Order, Payload, Place, Refs, Since, Unread
+from tracker.domain.facts import Action, ChangeNotice, Order, Payload, Place, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
 from tracker.plugin.conformance import AT, for_platform
 from tracker.plugin.contracts import Response
 
 TestConformance = for_platform("adapters.shopify", fixtures=Path(__file__).parents[1] / "fixtures" / "shopify")
-SHOP = "acme.myshopify.com"
-GID = "gid://shopify/Order/"
-URL = f"https://{SHOP}/admin/api/2026-04/graphql.json"
-T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-ORDER = Order("s", "gid://shopify/Order/1", "#1", OrderStatus.SHIPPED, "FULFILLED", PaymentStatus.PAID, "PAID", T0, T0)
-ACTION = Action(
-    "fulfilment_event", "k", "s", "gid://shopify/Order/1", "gid://shopify/Fulfillment/9", ShippingStatus.DELIVERED,
-    Reason.DELIVERED, T0, Place("Austin", "TX", "78701", "US"), None,
-)  # fmt: skip
 
 
 def signed(body: bytes) -> dict[str, str]:
     return {"x-shopify-hmac-sha256": base64.b64encode(digest(body)).decode()}
-
-
-def shop(make, **more):
-    return make("adapters.shopify", shop=SHOP, **more)
 
 
 # the vector is computed by the rule of shopify.dev (base64 of HMAC-SHA256 over the raw body); secret invented
@@ -60,317 +48,7 @@ def test_the_signature_vector_verifies_and_a_reserialised_body_does_not(make) ->
     assert source.dedupe_key(Payload("s", "webhook", (SIGNED,), AT, headers)) == "w1"
 
 
-def page(nodes: list[dict], *, more: bool = False, cursor: str | None = "c1") -> dict:
-    return {"data": {"orders": {"pageInfo": {"hasNextPage": more, "endCursor": cursor}, "nodes": nodes}}}
-
-
-def test_a_sweep_goes_on_from_the_newest_change_with_an_overlap(outside, make) -> None:
-    pages = iter(
-        [page([{"updatedAt": "2026-11-02T09:00:00Z"}], more=True), page([{"updatedAt": "2026-11-02T10:00:00Z"}])]
-    )
-    asked = outside.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=next(pages)))
-    source, client = shop(make)
-
-    found = list(source.fetch(client, Since("2026-11-02T08:00:00+00:00|")))
-
-    variables = [json.loads(c.request.content)["variables"] for c in asked.calls]
-    assert variables[0]["q"] == "updated_at:>='2026-11-02T07:50:00Z'"
-    assert (variables[0]["after"], variables[1]["after"]) == (None, "c1")
-    assert [p.next_cursor for p in found] == ["2026-11-02T08:00:00+00:00|c1", "2026-11-02T10:00:00+00:00|"]
-    assert asked.calls[0].request.headers["x-shopify-access-token"] == "canary-access_token"
-
-
-def test_a_first_sync_reads_open_orders_and_resumes_at_its_page(outside, make) -> None:
-    asked = outside.post(URL).respond(json=page([], cursor=None))
-    source, client = shop(make)
-
-    (only,) = source.fetch(client, Since("|c7", open_only=True))
-
-    variables = json.loads(asked.calls[0].request.content)["variables"]
-    assert (variables["q"], variables["after"]) == ("status:open", "c7")
-    assert only.next_cursor == "|"
-
-
-def test_orders_are_read_fifty_at_a_time(outside, make) -> None:
-    asked = outside.post(URL).respond(json={"data": {"nodes": []}})
-    source, client = shop(make)
-
-    ids = (*(f"{GID}{i}" for i in range(51)), "R1", "gid://shopify/Order/1/..", "..", "gid://shopify/Fulfillment/1")
-    assert len(list(source.fetch(client, Refs(ids)))) == 2
-    assert [len(json.loads(call.request.content)["variables"]["ids"]) for call in asked.calls] == [50, 1]
-
-
-def odd(code: str = "", message: str = "Internal error. Looks like something went wrong on our end.") -> dict:
-    return {"errors": [{"message": message, **({"extensions": {"code": code}} if code else {})}]}
-
-
-def node(number: int, **more) -> dict:
-    return {
-        "id": f"{GID}{number}", "name": f"#{number}", "createdAt": "2026-11-01T10:00:00Z", "updatedAt": "2026-11-02T10:00:00Z",
-        "cancelledAt": None, "displayFulfillmentStatus": "FULFILLED", "displayFinancialStatus": "PAID", "fulfillments": [], **more,
-    }  # fmt: skip
-
-
-def part(number: int, *numbers: str, **more) -> dict:
-    return {
-        "id": f"gid://shopify/Fulfillment/{number}", "status": "SUCCESS", "createdAt": "2026-11-01T12:00:00Z",
-        "trackingInfo": [{"company": "UPS", "number": one} for one in numbers], "events": {"nodes": []}, **more,
-    }  # fmt: skip
-
-
-def by_id(*found: dict) -> dict:
-    return {"data": {"nodes": list(found)}}
-
-
-def answering(outside, answer):
-    """Have the shop answer each call by its operation and variables."""
-
-    def respond(request: httpx.Request) -> httpx.Response:
-        asked = json.loads(request.content)
-        return httpx.Response(200, json=answer(asked["query"].split()[1].partition("(")[0], asked["variables"]))
-
-    return outside.post(URL).mock(side_effect=respond)
-
-
-def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(outside, make) -> None:
-    """Where a call of several fails they are asked one by one; then what went wrong is raised."""
-    answering(
-        outside, lambda _, v: odd() if f"{GID}2" in v["ids"] else by_id(*(node(int(i[len(GID) :])) for i in v["ids"]))
-    )
-    source, client = shop(make)
-    pages = []
-    with pytest.raises(Transient, match="Internal error"):
-        for page_ in source.fetch(client, Refs(tuple(f"{GID}{i}" for i in (1, 2, 3)))):
-            pages.append(page_)
-
-    read = [one.ref for page_ in pages for one in source.normalize(Payload("s", "read", page_.parts, AT))]
-    assert read == [f"{GID}1", f"{GID}3"]
-
-
-def test_several_that_cannot_be_read_in_one_call_are_read_one_by_one(outside, make) -> None:
-    answering(outside, lambda _, v: odd("MAX_COST_EXCEEDED") if len(v["ids"]) > 1 else by_id(node(1)))
-    source, client = shop(make)
-
-    assert len(list(source.fetch(client, Refs((f"{GID}1", f"{GID}2"))))) == 2
-
-
-@pytest.mark.parametrize("ids", [1, 9])
-def test_a_shop_that_answers_nothing_is_not_asked_for_each_order(outside, make, ids) -> None:
-    asked = outside.post(URL).respond(json=odd())
-    source, client = shop(make)
-    with pytest.raises(Transient):
-        list(source.fetch(client, Refs(tuple(f"{GID}{i}" for i in range(ids)))))
-
-    assert asked.call_count == (1 if ids == 1 else 3)
-
-
-# lists that are full
-
-
-def full(count: int, first: int = 0) -> list[dict]:
-    return [part(i, f"X{i}") for i in range(first, first + count)]
-
-
-@pytest.mark.parametrize("kind", ["read", "sweep"])
-@pytest.mark.parametrize(
-    ("there", "asked_for", "came", "rest"),
-    [(19, [], 19, False), (20, [100], 20, False), (25, [100], 25, False), (130, [100, 250], 130, False), (300, [100, 250], 250, True)],
-)  # fmt: skip
-def test_a_full_list_of_fulfilments_is_asked_on(outside, make, kind, there, asked_for, came, rest) -> None:
-    asked = []
-
-    def answer(operation, variables):
-        if operation == "Whole":
-            asked.append(variables["most"])
-            return {"data": {"order": {"id": variables["id"], "fulfillments": full(min(there, variables["most"]))}}}
-        first, second = node(1, fulfillments=full(min(there, 20))), node(2, fulfillments=full(1))
-        return by_id(first, second) if operation == "Read" else page([first, second])
-
-    answering(outside, answer)
-    source, client = shop(make)
-    ask = Refs((f"{GID}1", f"{GID}2")) if kind == "read" else Since(None)
-    (found,) = source.fetch(client, ask)
-    items = list(source.normalize(Payload("s", kind, found.parts, AT)))
-
-    assert asked == asked_for
-    one, other = (item for item in items if isinstance(item, Order))
-    assert (len(one.fulfilments), len(other.fulfilments), one.partial, other.partial) == (came, 1, rest, False)
-    told = [item for item in items if not isinstance(item, Order)]
-    assert [(u.where, u.subject, u.lacks, u.problem.split(":")[0]) for u in told] == (
-        [("$.data.nodes[0].fulfillments" if kind == "read" else "$.data.orders.nodes[0].fulfillments", f"{GID}1", "rest", "incomplete")]
-        if rest else []
-    )  # fmt: skip
-
-
-def test_a_fulfilment_with_a_full_list_of_numbers_is_asked_on(outside, make) -> None:
-    numbers = [f"N{i}" for i in range(23)]
-
-    def answer(operation, variables):
-        here = [part(1, *numbers[: 20 if operation == "Read" else 100])]
-        return (
-            {"data": {"order": {"id": f"{GID}1", "fulfillments": here}}}
-            if operation == "Whole"
-            else by_id(node(1, fulfillments=here))
-        )
-
-    answering(outside, answer)
-    source, client = shop(make)
-    (found,) = source.fetch(client, Refs((f"{GID}1",)))
-    (one,) = source.normalize(Payload("s", "read", found.parts, AT))
-
-    assert [p.number for p in one.fulfilments[0].parcels] == numbers
-
-
-@pytest.mark.parametrize("failure", [odd("MAX_COST_EXCEEDED"), odd(), {"data": None}, {"data": {"order": None}}])
-def test_what_cannot_be_had_whole_is_told_and_in_a_sweep_asked_again_alone(outside, make, failure) -> None:
-    answering(
-        outside,
-        lambda operation, _: failure if operation == "Whole" else page([node(1, fulfillments=full(20)), node(2)]),
-    )
-    source, client = shop(make)
-    (found,) = source.fetch(client, Since(None))
-    one, other, hint, unread = source.normalize(Payload("s", "sweep", found.parts, AT))
-
-    assert (len(one.fulfilments), one.partial, other.partial, hint) == (20, True, False, ChangeNotice(f"{GID}1"))
-    assert (unread.subject, unread.lacks) == (f"{GID}1", "rest")
-
-
-def test_a_throttle_while_a_list_is_asked_on_keeps_the_page_from_being_stored(outside, make) -> None:
-    answering(
-        outside,
-        lambda operation, _: odd("THROTTLED") if operation == "Whole" else page([node(1, fulfillments=full(20))]),
-    )
-    source, client = shop(make)
-    with pytest.raises(RateLimited):
-        list(source.fetch(client, Since(None)))
-
-
-# odd pieces
-
-
-def told(source, *nodes, kind: str = "read") -> tuple[list[Order], list[Unread]]:
-    items = list(source.normalize(Payload("s", kind, (json.dumps(by_id(*nodes)).encode(),), AT)))
-    return [i for i in items if isinstance(i, Order)], [i for i in items if isinstance(i, Unread)]
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"name": None}, {"createdAt": 7}, {"updatedAt": "soon"}, {"cancelledAt": 7}, {"cancelledAt": ""},
-        {"displayFulfillmentStatus": None}, {"displayFulfillmentStatus": {}}, {"displayFinancialStatus": 7},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_an_order_is_not_told_without_what_a_write_depends_on_and_the_others_are(make, broken) -> None:
-    found, (unread,) = told(shop(make)[0], node(1), node(2, **broken), node(3))
-
-    assert [one.number for one in found] == ["#1", "#3"]
-    assert (unread.where, unread.subject) == (f"$.data.nodes[1].{next(iter(broken))}", f"{GID}2")
-
-
-@pytest.mark.parametrize(
-    ("broken", "where"),
-    [
-        ({"id": None}, ".id"), ({"status": None}, ".status"), ({"status": 7.5}, ".status"), ({"events": None}, ".events"),
-        ({"events": {"nodes": None}}, ".events.nodes"), ({"events": {"nodes": [None]}}, ".events.nodes[0]"),
-        ({"events": {"nodes": [{"status": "DELIVERED", "happenedAt": 7}]}}, ".events.nodes[0].happenedAt"),
-        ({"trackingInfo": 7}, ".trackingInfo"), ({"trackingInfo": [7]}, ".trackingInfo[0]"),
-    ],
-)  # fmt: skip
-def test_a_fulfilment_or_a_number_that_cannot_be_read_makes_the_order_partial(make, broken, where) -> None:
-    (one,), (unread,) = told(
-        shop(make)[0], node(1, fulfillments=[part(1, "X1"), part(2, "X2", **broken), part(3, "X3")])
-    )
-
-    assert one.partial
-    lost = {"X2"} if next(iter(broken)) in ("id", "status", "trackingInfo") else set()
-    assert {p.number for f in one.fulfilments for p in f.parcels} == {"X1", "X2", "X3"} - lost
-    assert (unread.where, unread.subject, unread.lacks) == (
-        f"$.data.nodes[0].fulfillments[1]{where}",
-        f"{GID}1",
-        "line",
-    )
-
-
-def test_a_detail_that_cannot_be_read_is_left_out_and_told(make) -> None:
-    here = part(1, "X1", createdAt="soon", trackingInfo=[{"company": 7, "number": "X1"}])
-    (one,), unread = told(shop(make)[0], node(1, fulfillments=[here]))
-
-    assert not one.partial
-    assert one.fulfilments[0].shipped_at is None
-    assert [u.where[len("$.data.nodes[0].fulfillments[0]") :] for u in unread] == [
-        ".trackingInfo[0].company",
-        ".createdAt",
-    ]
-
-
-def test_null_by_id_is_not_there_and_null_in_a_page_is_told(make) -> None:
-    source, _ = shop(make)
-    assert told(source, None, {}, node(3))[1] == []
-    items = list(source.normalize(Payload("s", "sweep", (json.dumps(page([None, node(2)])).encode(),), AT)))
-    assert [one.lacks for one in items if isinstance(one, Unread)] == ["all"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"data": None},
-        {"data": {}},
-        {"data": {"orders": None}},
-        {"data": {"nodes": None}},
-        {"data": {"nodes": {}}},
-        {"data": {"nodes": [7]}},
-    ],
-)
-def test_a_payload_of_which_nothing_can_be_told_is_a_bad_payload(make, body) -> None:
-    source, _ = shop(make)
-    with pytest.raises(BadPayload):
-        source.normalize(Payload("s", "read", (json.dumps(body).encode(),), AT))
-
-
-# answers that are none, and times that cannot be
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"data": None}, {}, {"data": {"orders": None}}, {"data": {"orders": {"nodes": None}}}, {"data": {"orders": {"nodes": []}}},
-        {"data": {"orders": {"nodes": [], "pageInfo": {"hasNextPage": "no"}}}}, page([], more=True, cursor=None), page([], more=True, cursor=""), [],
-    ],
-    ids=str,
-)  # fmt: skip
-def test_an_answer_without_its_orders_is_a_failed_answer(outside, make, body) -> None:
-    outside.post(URL).respond(json=body)
-    source, client = shop(make)
-    with pytest.raises(Unavailable):
-        list(source.fetch(client, Since(None)))
-
-
-def test_a_read_without_its_orders_is_a_failed_answer(outside, make) -> None:
-    outside.post(URL).respond(json={"data": {}})
-    source, client = shop(make)
-    with pytest.raises(Unavailable):
-        list(source.fetch(client, Refs((f"{GID}1", f"{GID}2"))))
-
-
-@pytest.mark.parametrize(("at", "mark"), [("2026-12-02T09:00:00Z", "2026-11-02T12:00:00+00:00|"), ("9998-12-31T23:59:59-14:00", "2026-11-02T12:00:00+00:00|"),
-                                          ("soon", "2026-11-02T08:00:00+00:00|"), ("2026-11-02T11:00:00", "2026-11-02T08:00:00+00:00|"),
-                                          ("9999-12-31T23:59:59-14:00", "2026-11-02T08:00:00+00:00|"), ("2026-11-02T09:00:00Z", "2026-11-02T09:00:00+00:00|")])  # fmt: skip
-def test_a_cursor_never_passes_our_own_clock_and_an_odd_time_moves_none(outside, make, at, mark) -> None:
-    outside.post(URL).respond(json=page([node(1, updatedAt=at), None]))
-    source, client = shop(make)
-    (found,) = source.fetch(client, Since("2026-11-02T08:00:00+00:00|"))
-
-    assert found.next_cursor == mark
-
-
-def test_a_cursor_that_stood_in_the_future_is_given_up_and_everything_is_read_again(outside, make) -> None:
-    asked = outside.post(URL).respond(json=page([node(1)]))
-    source, client = shop(make)
-    (found,) = source.fetch(client, Since("2026-12-02T09:00:00+00:00|c7"))
-
-    assert json.loads(asked.calls[0].request.content)["variables"] == {"first": 10, "after": None, "q": ""}
-    assert found.next_cursor == "2026-11-02T10:00:00+00:00|"
+# answers that are none
 
 
 @pytest.mark.parametrize(
@@ -396,9 +74,16 @@ def test_an_answer_that_mentions_errors_and_cannot_be_read_is_no_answer_to_judge
     shop(make)[0].raise_for_status(Response(200, {}, b'{"errors"', AT))
 
 
-def test_orders_older_than_sixty_days_are_out_of_sight_without_the_right_to_read_all(make) -> None:
-    assert shop(make)[0].reads_back() == timedelta(days=60)
-    assert shop(make, read_all_orders=True)[0].reads_back() is None
+ACTION = Action(
+    "fulfilment_event", "k", "s", "gid://shopify/Order/1", "gid://shopify/Fulfillment/9", ShippingStatus.DELIVERED,
+    Reason.DELIVERED, T0, Place("Austin", "TX", "78701", "US"), None,
+)  # fmt: skip
+
+
+ORDER = Order("s", "gid://shopify/Order/1", "#1", OrderStatus.SHIPPED, "FULFILLED", PaymentStatus.PAID, "PAID", T0, T0)
+
+
+# writes, what they cost, and tokens
 
 
 def events(*nodes: dict) -> dict:
