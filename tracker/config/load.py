@@ -33,7 +33,7 @@ from tracker.domain.facts import Meaning
 from tracker.domain.hashing import digest
 from tracker.domain.masking import LONG, MASK, mask
 from tracker.domain.vocabulary import ShippingStatus, Trust
-from tracker.plugin.contracts import CONTRACT, Carrier, Platform
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source
 
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
@@ -173,20 +173,8 @@ def _account(
     part: type[CarrierPart] | type[StorePart],
     document: Document,
 ) -> Account | None:
-    uses = entry.get("uses")
-    known = names(package)
-    if uses not in known:
-        near = difflib.get_close_matches(str(uses), known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        said = "is missing" if uses is None else f"no plugin {quoted(uses)}"
-        document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
-        return None
-    plugin = load(package, str(uses))
-    if plugin.contract != CONTRACT:
-        said = (
-            f"plugin {quoted(uses)} was made for contract {plugin.contract!r}; this version speaks contract {CONTRACT}"
-        )
-        document.problem((*path, "uses"), said)
+    plugin = _plugin(entry.get("uses"), path, package, document)
+    if plugin is None:
         return None
     common = {key: value for key, value in entry.items() if key in part.model_fields}
     own = {key: value for key, value in entry.items() if key not in part.model_fields}
@@ -198,31 +186,17 @@ def _account(
     source: Any = plugin(name, settings)
     if isinstance(source, Platform):
         source.known = companies()
-    tokens = base.webhook_token
-    for i, token in enumerate(tokens):
-        if 0 < len(token.get_secret_value()) < SHORTEST_TOKEN:
-            document.problem((*path, "webhook_token", i), f"must have {SHORTEST_TOKEN} or more random characters")
-    secrets = getattr(settings, "webhook_secrets", ())
-    if source.webhooks and source.trust is Trust.SHARED and secrets and not tokens:
-        document.problem(
-            (*path, "webhook_token"), "is required: this sender does not sign, so its address must be secret too"
-        )
+    _check_tokens(base, settings, source, path, document)
     common_values: dict[str, Any] = {
         "name": name,
-        "uses": uses,
+        "uses": entry["uses"],
         "source": source,
-        "webhook_tokens": tokens,
+        "webhook_tokens": base.webhook_token,
         "budget": base.budget or _default_budget(source),
         "credentials": digest(_plain(settings)),
     }
     if isinstance(base, CarrierPart):
-        codes = {}
-        for key, meaning in base.codes.items():
-            space, slash, code = key.rpartition("/")
-            if not slash:
-                document.problem((*path, "codes", key), "must be space/code, as `tracker codes` prints it")
-            codes[space, code] = Meaning(meaning.status, meaning.reason)
-        return Account(**common_values, tracks=base.tracks, codes=codes)
+        return Account(**common_values, tracks=base.tracks, codes=_codes(base, path, document))
     assert isinstance(base, StorePart)
     given = entry.get("policy")
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
@@ -238,6 +212,50 @@ def _account(
         sweep_every=base.sweep_every,
         writes_per_hour=base.writes_per_hour,
     )
+
+
+def _plugin(uses: Any, path: Path_, package: str, document: Document) -> type[Source] | None:
+    """Find the plugin that an entry uses. None, and a problem, where there is none or it was made for another contract."""
+    known = names(package)
+    if uses not in known:
+        near = difflib.get_close_matches(str(uses), known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        said = "is missing" if uses is None else f"no plugin {quoted(uses)}"
+        document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
+        return None
+    plugin = load(package, str(uses))
+    if plugin.contract != CONTRACT:
+        said = (
+            f"plugin {quoted(uses)} was made for contract {plugin.contract!r}; this version speaks contract {CONTRACT}"
+        )
+        document.problem((*path, "uses"), said)
+        return None
+    return plugin
+
+
+def _check_tokens(
+    base: CarrierPart | StorePart, settings: BaseModel, source: Source, path: Path_, document: Document
+) -> None:
+    """Refuse a token of a webhook's address that can be guessed, and none where the sender does not sign."""
+    for i, token in enumerate(base.webhook_token):
+        if 0 < len(token.get_secret_value()) < SHORTEST_TOKEN:
+            document.problem((*path, "webhook_token", i), f"must have {SHORTEST_TOKEN} or more random characters")
+    secrets = getattr(settings, "webhook_secrets", ())
+    if source.webhooks and source.trust is Trust.SHARED and secrets and not base.webhook_token:
+        document.problem(
+            (*path, "webhook_token"), "is required: this sender does not sign, so its address must be secret too"
+        )
+
+
+def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str, str], Meaning]:
+    """Read the merchant's own meanings of codes."""
+    codes = {}
+    for key, meaning in base.codes.items():
+        space, slash, code = key.rpartition("/")
+        if not slash:
+            document.problem((*path, "codes", key), "must be space/code, as `tracker codes` prints it")
+        codes[space, code] = Meaning(meaning.status, meaning.reason)
+    return codes
 
 
 def _default_budget(source: Carrier | Platform) -> Budget | None:
