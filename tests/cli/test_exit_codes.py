@@ -194,7 +194,7 @@ ELSEWHERE = {
     ("up", 0): "app/test_processes.py::test_SIGTERM_finishes_and_exits_with_0",
     **{(role, 0): "app/test_processes.py::test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing"
        for role in ("web", "worker", "scheduler")},
-    **{(role, 70): "chaos/test_drills.py::test_F24_a_payload_that_kills_or_hangs_its_process_ends_dead_and_holds_back_nobody"
+    **{(role, 70): "chaos/test_drills_of_ours.py::test_F24_a_payload_that_kills_or_hangs_its_process_ends_dead_and_holds_back_nobody"
        for role in ("up", "web", "worker", "scheduler")},
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.domain.test_reconcile import WORDS
-from tests.domain.test_whole import EXAMPLES, T0, D, H, cases, order, parcel, policy
+from tests.domain.whole import EXAMPLES, T0, D, H, cases, order, parcel, policy
 from tracker.config.presets import presets
 from tracker.domain.drift import AGREED, Drift, compare
 from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Published, Shipment, Statement

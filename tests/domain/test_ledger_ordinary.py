@@ -15,7 +15,7 @@ from functools import cache
 
 import pytest
 
-from tests.domain.test_whole import T0, H
+from tests.domain.whole import T0, H
 from tracker.config.load import load_text
 from tracker.config.presets import presets
 from tracker.domain.drift import compare

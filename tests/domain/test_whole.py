@@ -6,120 +6,39 @@ An exhaustive sweep of single-parcel orders, and Hypothesis over orders of sever
 from __future__ import annotations
 
 import itertools
-import os
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tracker.config.load import load_text
+from tests.domain.whole import (
+    ACTORS,
+    EXAMPLES,
+    HELD,
+    MONEY_BACK,
+    T0,
+    D,
+    H,
+    K,
+    O,
+    P,
+    S,
+    applied,
+    cases,
+    keys,
+    kinds,
+    order,
+    parcel,
+    policy,
+    written,
+)
 from tracker.config.presets import presets
-from tracker.domain.facts import (
-    Decision,
-    Edd,
-    Fulfilment,
-    Item,
-    Order,
-    Parcel,
-    Shipment,
-    Statement,
-    StatusSnapshot,
-    Summary,
-    TakenBack,
-)
+from tracker.domain.facts import Decision, Edd, Order, Shipment
 from tracker.domain.gates import may
-from tracker.domain.policy import Calendar, Owns, Policy, Silence, Span
-from tracker.domain.reconcile import TOLD_BY, apply, reconcile
-from tracker.domain.table import decision_table
-from tracker.domain.vocabulary import (
-    FindingKind,
-    Leg,
-    NoticeClass,
-    OrderStatus,
-    Owner,
-    PaymentStatus,
-    Reason,
-    ShippingStatus,
-    StatementKind,
-)
-
-S, K, O, P = ShippingStatus, FindingKind, OrderStatus, PaymentStatus
-T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-H, D = timedelta(hours=1), timedelta(days=1)
-EXAMPLES = int(os.environ.get("EXAMPLES", "600"))  # the same ones in each run; more for a hunt
-HELD = {O.CANCELLED, O.ON_HOLD}
-MONEY_BACK = {P.REFUNDED, P.DISPUTED}
-METHODS = {Owner.PLATFORM: "platform", Owner.SELLER: "seller", Owner.COURIER: "courier", Owner.UNKNOWN: "?"}
-ACTORS = ["system", "seller", "unknown", "trackwright"]
-
-
-@cache
-def policy(preset: str, platform: str = "own") -> Policy:
-    os.environ["TRACKWRIGHT_TEST_SECRET"] = "x" * 30
-    text = f"stores: {{s: {{uses: rest, base_url: 'https://x.example', api_token: '${{env:TRACKWRIGHT_TEST_SECRET}}', policy: {{preset: {preset}}}}}}}"
-    found = load_text(text).accounts["s"].policy
-    return found if platform == "own" else replace(found, order_words={O.SHIPPED: "Shipped"})
-
-
-def parcel(status: S, *, number: str = "N1", at: datetime = T0, **more: Any) -> Shipment:
-    known = status is not S.UNKNOWN
-    edd = more.pop("edd", None)
-    handed = status.custody or status in (S.LOST, S.DESTROYED)
-    values: dict[str, Any] = {
-        "status": status, "run": f"run-{number}" if known else "", "since": at if known else None,
-        "last_scan_at": at if known else None, "custody_at": at if handed else None,
-        "delivered_at": at if status is S.DELIVERED else None, "scans": int(known),
-        "leg": Leg.RETURN_TO_SENDER if status in (S.RETURNING, S.RETURNED) else Leg.OUTBOUND,
-    }  # fmt: skip
-    if more.get("corrected"):
-        values["taken_back"] = TakenBack(S.DELIVERED, at - timedelta(hours=1), by=status, by_at=at)
-    return Shipment("ups", number, 1, Summary(**{**values, **more}), edd=edd, linked_at=T0)
-
-
-def order(
-    status: O = O.PROCESSING,
-    *,
-    payment: P = P.PAID,
-    owner: Owner = Owner.COURIER,
-    actor: str = "system",
-    numbers: tuple[str, ...] = ("N1",),
-    before: tuple[tuple[O, str], ...] = ((O.PROCESSING, "system"),),
-    **more: Any,
-) -> Order:
-    stands = [
-        StatusSnapshot(T0 - D + i * H, s, str(s), payment, a, T0 - D + (i - 1) * H) for i, (s, a) in enumerate(before)
-    ]
-    if not stands or stands[-1].status is not status:
-        stands.append(StatusSnapshot(T0 - D + len(stands) * H, status, str(status), payment, actor, T0 - D))
-    values: dict[str, Any] = {
-        "fulfilments": tuple(Fulfilment(f"F{n}", "open", (Parcel("ups", n, "UPS"),)) for n in numbers),
-        "history": tuple(stands), "actor": stands[-1].actor, "method": METHODS[owner], "address": "confirmed",
-    }  # fmt: skip
-    return Order("s", "R1", "#1", status, str(status), payment, str(payment), T0 - 2 * D, T0, **{**values, **more})
-
-
-def keys(decision: Decision) -> set[str]:
-    return {action.key for action in decision.actions}
-
-
-def written(decision: Decision) -> list[O]:
-    return [a.target for a in decision.actions if a.kind == "order_status" and a.target is not None]
-
-
-def kinds(decision: Decision) -> set[K]:
-    return {finding.kind for finding in decision.findings}
-
-
-def applied(before: Order, decision: Decision, rules: Policy) -> Order:
-    after = before
-    for action in decision.actions:
-        word = rules.order_words.get(action.target, "") if action.target else ""
-        after = apply(after, action, word)
-    return after
+from tracker.domain.policy import Policy
+from tracker.domain.reconcile import TOLD_BY, reconcile
+from tracker.domain.vocabulary import NoticeClass, Owner, Reason, StatementKind
 
 
 def check(before: Order, parcels: list[Shipment], rules: Policy, now: datetime) -> Decision:
@@ -184,49 +103,6 @@ def test_the_sweep_of_corrections_disputes_and_custody(preset: str) -> None:
         decision = check(order(status, owner=owner), [one], rules, T0 + D)
         if disputed and written(decision):
             assert decision.actions[0].rules[0] == "restore"
-
-
-statuses = st.sampled_from(list(S))
-hours = st.integers(-72, 72)
-
-
-@st.composite
-def cases(draw: Any) -> tuple[Order, list[Shipment], Policy, datetime]:
-    rules = policy(draw(st.sampled_from(presets())))
-    count = draw(st.integers(0, 4))
-    parcels, fulfilments, items = [], [], []
-    for n in range(count):
-        at = T0 + draw(hours) * H
-        told = draw(statuses)
-        custody = at if told.custody else draw(st.sampled_from([None, at]))
-        parcels.append(
-            parcel(
-                told, number=f"N{n}", at=at, confirmed=draw(st.booleans()), disputed=draw(st.booleans()),
-                corrected=draw(st.booleans()), custody_at=custody, unmapped=draw(st.integers(0, 1)),
-                edd=draw(st.sampled_from([None, Edd(T0, T0 + D)])),
-            )
-        )  # fmt: skip
-        quantities = (((f"I{n}", draw(st.integers(0, 3))),)) if draw(st.booleans()) else ()
-        fulfilments.append(
-            Fulfilment(f"F{n}", "open", (Parcel("ups", f"N{n}", "UPS"),), quantities, live=draw(st.booleans()))
-        )
-        if draw(st.booleans()):
-            ordered = draw(st.integers(1, 3))
-            items.append(Item(f"I{n}", ordered, draw(st.integers(0, ordered)), draw(st.booleans())))
-    before = tuple(
-        (draw(st.sampled_from(list(O))), draw(st.sampled_from(ACTORS))) for _ in range(draw(st.integers(0, 4)))
-    )
-    said = tuple(
-        Statement(draw(st.sampled_from(list(StatementKind))), "why", "ann", T0 + draw(hours) * H,
-                  draw(st.sampled_from([None, *O])), draw(st.booleans()))
-        for _ in range(draw(st.integers(0, 2)))
-    )  # fmt: skip
-    one = order(
-        draw(st.sampled_from(list(O))), payment=draw(st.sampled_from(list(P))), owner=draw(st.sampled_from(list(Owner))),
-        actor=draw(st.sampled_from(ACTORS)), before=before, fulfilments=tuple(fulfilments), items=tuple(items),
-        statements=said, address=draw(st.sampled_from(["", "confirmed", "missing"])),
-    )  # fmt: skip
-    return one, parcels, rules, T0 + draw(st.integers(0, 40)) * D
 
 
 @given(cases())
@@ -303,299 +179,3 @@ def test_what_another_finding_tells_is_a_part_of_its_evidence(
 
     assert found[stands].evidence["also"] == also
     assert not {small for small in found if small in also.replace(" ", ",").split(",")}
-
-
-# each piece by itself
-
-
-def test_the_first_rule_of_ownership_that_fits_names_the_owner() -> None:
-    rules = Policy(
-        ownership=(
-            Owns("van", Owner.SELLER, method=("Own Van",), tag=("local",)), Owns("house", Owner.PLATFORM, location=("berlin",)),
-            Owns("by ups", Owner.COURIER, carrier=("ups",)), Owns("service", Owner.PLATFORM, service=("*",)),
-        )
-    )  # fmt: skip
-    one = order(method="", fulfilments=())
-
-    assert rules.owner_of(replace(one, method="own van", tags=("LOCAL",))) == (Owner.SELLER, "owner:van")
-    assert rules.owner_of(replace(one, method="own van", location="Berlin")) == (Owner.PLATFORM, "owner:house")
-    assert rules.owner_of(order(method="")) == (Owner.COURIER, "owner:by ups")
-    assert rules.owner_of(replace(one, service="acme")) == (Owner.PLATFORM, "owner:service")
-    assert rules.owner_of(one) == (Owner.UNKNOWN, "owner:otherwise")
-    assert rules.owner_of(replace(one, owner=Owner.SELLER)) == (Owner.SELLER, "owner:told_by_shop")
-
-
-@pytest.mark.parametrize(
-    ("began", "days", "end"),
-    [
-        ("2026-11-25T16:00:00+00:00", 1, "2026-11-28T05:00:00+00:00"),  # Thanksgiving: Friday is the first
-        ("2026-11-25T16:00:00+00:00", 2, "2026-12-01T05:00:00+00:00"),
-        ("2026-03-06T23:00:00+00:00", 1, "2026-03-10T04:00:00+00:00"),  # over the change to summer time
-        ("2026-10-31T02:00:00+00:00", 1, "2026-11-03T05:00:00+00:00"),  # Friday evening in New York; clocks go back on Sunday
-        ("2026-11-27T04:59:00+00:00", 1, "2026-11-28T05:00:00+00:00"),  # still Thursday there
-    ],
-)  # fmt: skip
-def test_a_business_day_ends_at_the_stores_own_midnight(began: str, days: int, end: str) -> None:
-    calendar = Calendar("America/New_York", holidays=frozenset({date(2026, 11, 26)}))
-
-    assert Span(business_days=days).end(datetime.fromisoformat(began), calendar) == datetime.fromisoformat(end)
-
-
-def test_silence_is_counted_by_carrier_service_and_lane_the_first_that_fits() -> None:
-    rules = Policy(
-        silence=(
-            Silence("sea", "dhl", "Sea", "US-DE", stuck_after=20 * D), Silence("dhl", carrier="dhl", unscanned_after=3 * D),
-        )
-    )  # fmt: skip
-
-    assert rules.silence_for("dhl", "sea", "US-DE").stuck_after == 20 * D
-    other = rules.silence_for("dhl", "air", "US-DE")
-    assert (other.name, other.stuck_after, other.unscanned_after) == ("dhl", rules.stuck_after, 3 * D)
-    assert rules.silence_for("ups", "", "-").name == "default"
-
-
-def test_a_status_that_does_not_stay_is_not_written_for_ever() -> None:
-    rules = policy("kingston-courier")
-    flips = tuple(pair for _ in range(3) for pair in ((O.PROCESSING, "system"), (O.SHIPPED, "trackwright")))
-    one = order(O.PROCESSING, before=(*flips, (O.PROCESSING, "system")))
-    decision = reconcile(one, [parcel(S.PICKED_UP)], rules, T0)
-
-    assert written(decision) == []
-    assert K.WRITE_REFUSED in kinds(decision)
-    assert decision.look_again_at is not None
-    assert written(reconcile(one, [parcel(S.PICKED_UP)], rules, T0 + 2 * D)) == [O.SHIPPED]
-
-
-def test_a_corrected_status_stands_until_the_carrier_says_something_newer() -> None:
-    rules = policy("kingston-courier")
-    said = Statement(StatementKind.CORRECTION, "it is not gone", "ann", T0 + H, O.PROCESSING, override=True)
-    one = order(O.PROCESSING, statements=(said,))
-
-    assert "corrected_by_person" in reconcile(one, [parcel(S.PICKED_UP)], rules, T0 + D).because
-    assert written(reconcile(one, [parcel(S.PICKED_UP, at=T0 + 2 * H)], rules, T0 + D)) == [O.SHIPPED]
-
-
-def test_what_a_person_stated_ends_order_ahead() -> None:
-    rules = policy("kingston-courier")
-    ahead = order(O.SHIPPED, before=((O.PROCESSING, "seller"),), actor="seller")
-    handed = replace(ahead, statements=(Statement(StatementKind.HANDED_OVER, "saw it", "ann", T0),))
-    proved = order(
-        O.DELIVERED, before=((O.SHIPPED, "seller"),), actor="seller",
-        statements=(Statement(StatementKind.PROOF, "photo 7", "ann", T0),),
-    )  # fmt: skip
-
-    assert K.ORDER_AHEAD in kinds(reconcile(ahead, [parcel(S.PRE_TRANSIT)], rules, T0 + D))
-    assert "stated_by_person" in reconcile(handed, [parcel(S.PRE_TRANSIT)], rules, T0 + D).because
-    assert K.ORDER_AHEAD not in kinds(reconcile(proved, [parcel(S.IN_TRANSIT)], rules, T0 + 3 * D))
-    gone = replace(proved, statements=(), fulfilments=())
-    assert K.SHIPPED_WITHOUT_TRACKING in kinds(reconcile(gone, [], rules, T0 + 3 * D))
-    assert K.SHIPPED_WITHOUT_TRACKING not in kinds(reconcile(replace(proved, fulfilments=()), [], rules, T0 + 3 * D))
-
-
-def test_a_carrier_that_takes_back_its_delivered_is_followed_only_where_the_policy_says_so() -> None:
-    one = order(O.DELIVERED, owner=Owner.PLATFORM, before=((O.SHIPPED, "trackwright"),), actor="trackwright")
-    back = [parcel(S.IN_TRANSIT, corrected=True)]
-    careful = replace(policy("kingston-dispatched"), corrections=False)
-
-    assert written(reconcile(one, back, policy("kingston-dispatched"), T0 + H)) == [O.IN_TRANSIT]
-    assert K.CORRECTION_AFTER_DELIVERED in kinds(reconcile(one, back, careful, T0 + H))
-    lost = order(O.DELIVERED, before=((O.SHIPPED, "trackwright"),), actor="trackwright")
-    label = [parcel(S.PRE_TRANSIT, corrected=True)]
-    assert K.CORRECTION_AFTER_DELIVERED in kinds(reconcile(lost, label, policy("kingston-courier"), T0 + D))
-
-
-@pytest.mark.parametrize(
-    ("before", "actor", "rule"),
-    [
-        (((O.CONFIRMED, "system"),), "seller", "no_restore_before_processing"),
-        (((O.PROCESSING, "customer"),), "seller", "no_system_value_to_restore"),
-        (((O.SHIPPED, "system"), (O.CANCELLED, "customer")), "seller", "no_system_value_to_restore"),
-        (((O.PARTIALLY_SHIPPED, "system"),), "seller", "status_not_expressible:partially_shipped"),
-    ],
-)
-def test_what_cannot_be_restored_is_found_and_says_why(before: Any, actor: str, rule: str) -> None:
-    rules = policy("kingston-dispatched")
-    rules = replace(rules, order_words={k: v for k, v in rules.order_words.items() if k is not O.PARTIALLY_SHIPPED})
-    decision = reconcile(
-        order(
-            O.SHIPPED if before[0][0] is not O.SHIPPED else O.DELIVERED,
-            owner=Owner.PLATFORM,
-            before=before,
-            actor=actor,
-        ),
-        [parcel(S.PRE_TRANSIT)],
-        rules,
-        T0,
-    )
-
-    assert written(decision) == []
-    assert rule in decision.because
-    assert K.SYSTEM_CONTROLLED_EDIT in kinds(decision)
-
-
-def test_an_edit_before_the_store_was_connected_is_found_and_not_restored() -> None:
-    one = order(O.DELIVERED, owner=Owner.PLATFORM, before=((O.SHIPPED, "system"),), actor="seller")
-    decision = reconcile(one, [parcel(S.IN_TRANSIT)], policy("kingston-dispatched"), T0, connected_at=T0)
-
-    assert written(decision) == []
-    assert "before_connected" in decision.because
-
-
-def test_an_edit_that_agrees_with_the_carrier_stands() -> None:
-    one = order(O.DELIVERED, owner=Owner.PLATFORM, before=((O.SHIPPED, "system"),), actor="seller")
-    decision = reconcile(one, [parcel(S.DELIVERED)], policy("kingston-dispatched"), T0)
-
-    assert decision.because[-2:] == ("edit_agrees_with_carrier", "in_step")
-
-
-def test_a_resend_while_the_carrier_has_the_first_parcel_is_a_remedy_in_custody() -> None:
-    first = Fulfilment("F1", "open", (Parcel("ups", "N1", "UPS"),), (("cup", 1),), shipped_at=T0 - H)
-    second = Fulfilment("F2", "open", (), (("cup", 1),), shipped_at=T0 + H)
-    one = order(O.SHIPPED, owner=Owner.PLATFORM, items=(Item("cup", 1),), fulfilments=(first, second))
-    decision = reconcile(one, [parcel(S.IN_TRANSIT)], policy("kingston-dispatched"), T0 + 2 * H)
-
-    assert next(f for f in decision.findings if f.kind is K.REMEDY_IN_CUSTODY).evidence["remedy"] == "resend"
-    customs = parcel(S.ON_HOLD, reason=Reason.CUSTOMS_HOLD, custody_at=T0)
-    courier = order(O.SHIPPED, payment=P.REFUNDED, fulfilments=(first,), history=())
-    assert K.REMEDY_IN_CUSTODY in kinds(reconcile(courier, [customs], policy("kingston-courier"), T0 + H))
-    assert K.REFUNDED_BUT_MOVING in kinds(
-        reconcile(courier, [parcel(S.IN_TRANSIT)], policy("kingston-courier"), T0 + H)
-    )
-
-
-def test_some_returned_and_some_delivered_is_neither() -> None:
-    two = order(numbers=("N1", "N2"))
-    decision = reconcile(two, [parcel(S.DELIVERED), parcel(S.RETURNED, number="N2")], policy("kingston-dispatched"), T0)
-
-    assert "mixed_ends" in decision.because
-
-
-def test_a_part_that_left_is_partially_shipped_where_there_is_a_word_for_it() -> None:
-    two = order(numbers=("N1", "N2"))
-    parcels = [parcel(S.PICKED_UP), parcel(S.PRE_TRANSIT, number="N2")]
-
-    assert written(
-        reconcile(
-            two,
-            parcels,
-            policy("marketplace-guide"),
-            T0,
-        )
-    ) == [O.PARTIALLY_SHIPPED]
-    assert "waits_for_all" in reconcile(two, parcels, policy("marketplace-guide", "shipped only"), T0).because
-
-
-def test_a_voided_label_leaves_the_coverage() -> None:
-    two = order(numbers=("N1", "N2"))
-    parcels = [parcel(S.DELIVERED), parcel(S.CANCELLED, number="N2")]
-    decision = reconcile(
-        replace(two, fulfilments=(replace(two.fulfilments[0], parcels=(Parcel("ups", "N1"), Parcel("ups", "N2"))),)),
-        parcels,
-        policy("marketplace-guide"),
-        T0,
-    )
-
-    assert written(decision) == [O.DELIVERED]
-
-
-def test_an_order_of_which_nothing_is_wanted_any_more_is_not_delivered() -> None:
-    one = order(items=(Item("cup", 1, 1),))
-
-    assert O.DELIVERED not in written(reconcile(one, [parcel(S.DELIVERED)], policy("marketplace-guide"), T0))
-
-
-def test_a_status_without_a_word_is_named_and_a_correction_into_one_too() -> None:
-    rules = policy("marketplace-guide", "shipped only")
-    said = Statement(StatementKind.CORRECTION, "x", "ann", T0, O.RETURNED, override=True)
-
-    assert "status_not_expressible:delivered" in reconcile(order(O.SHIPPED), [parcel(S.DELIVERED)], rules, T0).because
-    assert (
-        "status_not_expressible:returned"
-        in reconcile(order(O.SHIPPED, statements=(said,)), [parcel(S.DELIVERED)], rules, T0).because
-    )
-
-
-def test_the_decision_table_is_made_by_the_code_that_decides() -> None:
-    rows = decision_table(policy("kartrocket-autopilot"))
-
-    assert {
-        "dispatched by": "courier",
-        "order is": "ready_for_dispatch",
-        "parcel is": "picked_up",
-        "then": "write shipped",
-        "rule": "write:carrier:picked_up",
-    } in rows
-    assert not [row for row in rows if row["order is"] == "cancelled" and "write" in row["then"]]
-    assert any(
-        "show" in row["then"] for row in decision_table(replace(policy("mirror"), words={S.DELIVERED: "DELIVERED"}))
-    )
-
-
-def test_a_gate_that_no_rule_closes_is_open_and_says_where_the_parcel_is() -> None:
-    rules = policy("marketplace-guide")
-    one = order(O.PROCESSING)
-
-    assert may(one, [parcel(S.DELIVERED)], rules, O.DELIVERED).allowed
-    assert may(one, [], rules, O.ON_HOLD).rule == "hold"
-    assert may(order(O.ON_HOLD), [], rules, O.SHIPPED).rule == "human_wins"
-    assert may(order(payment=P.REFUNDED), [], rules, O.ON_HOLD).allowed
-    assert may(one, [], rules, O.UNKNOWN).rule == "no_such_status"
-    assert may(order(O.SHIPPED), [parcel(S.IN_TRANSIT)], rules, O.DELIVERED).rule == "carrier_has_not_delivered"
-    assert may(one, [parcel(S.PRE_TRANSIT)], rules, O.SHIPPED).rule == "not_handed_over"
-    assert may(order(owner=Owner.UNKNOWN), [], policy("kingston-dispatched"), O.SHIPPED).rule == "unknown_owner"
-    inspected = order(statements=(Statement(StatementKind.INSPECTED, "ok", "ann", T0 + H),))
-    assert may(inspected, [parcel(S.RETURNED)], rules, O.CANCELLED, reason="back").allowed
-
-
-def test_a_correction_that_was_done_is_not_done_again_when_the_status_moves_on() -> None:
-    said = Statement(StatementKind.CORRECTION, "x", "ann", T0 - 2 * D, O.SHIPPED, override=True)
-    one = order(O.PROCESSING, before=((O.SHIPPED, "trackwright"),), actor="seller", statements=(said,))
-
-    assert written(reconcile(one, [parcel(S.PRE_TRANSIT)], policy("kingston-courier"), T0)) == []
-
-
-def test_an_edit_is_dated_from_its_first_stand_and_one_that_was_always_there_is_none() -> None:
-    rules = policy("kingston-dispatched")
-    stands = (
-        StatusSnapshot(T0 - 3 * H, O.SHIPPED, "shipped", P.PAID, "system"),
-        StatusSnapshot(T0 - 2 * H, O.DELIVERED, "delivered", P.PAID, "seller"),
-        StatusSnapshot(
-            T0 - H, O.DELIVERED, "delivered", P.PARTIALLY_REFUNDED, "seller"
-        ),  # the money moved, the edit is the same
-    )
-    one = order(O.DELIVERED, owner=Owner.PLATFORM, actor="seller", history=stands)
-    decision = reconcile(one, [parcel(S.IN_TRANSIT)], rules, T0)
-    assert written(decision) == [O.IN_TRANSIT]
-    edit = next(f for f in decision.findings if f.kind is K.SYSTEM_CONTROLLED_EDIT)
-    assert edit.since == T0 - 2 * H
-
-    always = replace(one, history=(stands[1], replace(stands[2], actor="admin"), replace(stands[2], actor="seller")))
-    assert K.SYSTEM_CONTROLLED_EDIT not in kinds(reconcile(always, [parcel(S.IN_TRANSIT)], rules, T0))
-
-
-def test_a_clock_of_an_order_without_a_history_begins_when_its_status_did() -> None:
-    rules = policy("marketplace-guide")
-    one = replace(order(O.PROCESSING, history=(), status_at=T0 - 20 * D), placed_at=T0 - 30 * D)
-
-    assert K.SHIPPING_OVERDUE in kinds(reconcile(one, [], rules, T0))
-
-
-def test_a_correction_into_processing_is_never_forward_and_only_where_it_has_no_side_effect() -> None:
-    said = (Statement(StatementKind.CORRECTION, "x", "ann", T0, O.PROCESSING, override=True),)
-    back = order(O.READY_FOR_DISPATCH, owner=Owner.PLATFORM, statements=said)
-    forward = order(O.CONFIRMED, owner=Owner.PLATFORM, before=(), statements=said)
-
-    assert written(reconcile(back, [], policy("kingston-dispatched"), T0)) == [O.PROCESSING]
-    assert "never_into_processing" in reconcile(back, [], policy("kingston-courier"), T0).because
-    assert "never_into_processing" in reconcile(forward, [], policy("kingston-dispatched"), T0).because
-
-
-def test_own_delivery_asks_no_carrier() -> None:
-    assert may(order(O.SHIPPED, owner=Owner.SELLER), [], policy("kingston-seller"), O.DELIVERED).rule == "open"
-
-
-def test_an_address_nobody_confirmed_matters_until_everything_is_delivered() -> None:
-    one = order(O.SHIPPED, address="missing")
-
-    assert K.ADDRESS_UNCONFIRMED in kinds(reconcile(one, [parcel(S.IN_TRANSIT)], policy("kingston-courier"), T0))
-    assert K.ADDRESS_UNCONFIRMED not in kinds(reconcile(one, [parcel(S.DELIVERED)], policy("kingston-courier"), T0))

@@ -1,0 +1,218 @@
+"""Plugins are found by module name or entry point, bound to their accounts, and refused where they are not fit."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.config.good import problems
+from tracker.config.load import load_text
+from tracker.config.model import Budget
+from tracker.config.plugins import guard_names, load, names, only_class
+from tracker.domain.errors import ConfigError
+from tracker.plugin.contracts import CONTRACT, Carrier
+
+
+def test_plugins_are_found_by_module_name() -> None:
+    folder = Path(__file__).parents[2] / "carriers"
+    assert names("carriers") == tuple(sorted(file.stem for file in folder.glob("[!_]*.py")))
+    assert issubclass(load("carriers", "ups"), Carrier)
+
+
+def test_a_plugins_own_budget_holds_unless_the_file_says_another() -> None:
+    dhl = "{uses: dhl, api_key: '${env:SECRET}'%s}"
+    config = load_text(f"accounts: {{a: {dhl % ''}, b: {dhl % ', budget: {calls: 9, per: 1h}'}}}")
+
+    assert config.accounts["a"].budget == Budget(calls=250, per=timedelta(days=1))
+    assert config.accounts["b"].budget == Budget(calls=9, per=timedelta(hours=1))
+    assert load("carriers", "ups").budget is None
+
+
+def test_a_module_with_two_plugins_or_none_is_refused() -> None:
+    import types
+
+    module = types.ModuleType("m")
+    with pytest.raises(ConfigError, match="exactly one"):
+        only_class(module, Carrier)
+
+
+def _wheel(folder: Path) -> Path:
+    """Make the wheel of another package, with one carrier, its table and an entry point."""
+    import zipfile
+
+    wheel = folder / "acme_tracking-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("acme_tracking.py", ACME)
+        info = "acme_tracking-1.0.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: acme-tracking\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/entry_points.txt", "[tracker.carriers]\nacme = acme_tracking\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
+def test_a_plugin_in_a_wheel_is_found_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(_wheel(tmp_path))
+    names.cache_clear()
+    load.cache_clear()
+    try:
+        config = load_text("accounts: {a: {uses: acme, colour: red}}")
+        assert "acme" in names("carriers")
+        assert config.accounts["a"].source.docs == "https://acme.example"
+        assert config.watchers("acme")[0].name == "a"
+    finally:
+        monkeypatch.undo()
+        names.cache_clear()
+        load.cache_clear()
+
+
+SHOPS = """
+stores:
+  rest: {uses: rest, base_url: "https://s.example", api_token: "${env:SECRET}", carriers: {Van: van}}
+  shopify: {uses: shopify, shop: a.myshopify.com, access_token: "${env:SECRET}"}
+  big: {uses: bigcommerce, store_hash: x, access_token: "${env:SECRET}"}
+"""
+SPELT = {  # what each platform's shops write, and what nobody of them does
+    "rest": {"UPS": "ups", "DHL Express": "dhl", "bluedart": "bluedart", "Royal Mail": "royalmail", "Van": "van", "evri": None, "royal-mail": None},
+    "shopify": {"UPS": "ups", "DHL Paket": "dhl", "Evri": "evri", "PostNL": "postnl", "Van": None, "dhl-germany": None},
+    "big": {"ups": "ups", "dhl-germany": "dhl", "auspost": "australiapost", "royal-mail": "royalmail", "evri": None, "royal mail": None, "bluedart": None},
+}  # fmt: skip
+
+
+def test_a_shops_words_for_carriers_are_the_stores_its_platforms_and_the_carriers_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read() -> dict[str, dict[str, str | None]]:
+        stores = {name: account.source for name, account in load_text(SHOPS).accounts.items()}
+        return {name: {word: stores[name].carrier_of(word) for word in words} for name, words in SPELT.items()}  # type: ignore[union-attr]
+
+    assert read() == SPELT
+
+    monkeypatch.setattr(load("carriers", "ups"), "companies", {"evri": "ups", "royal mail": "ups", "van": "ups"})
+    now = read()
+    assert {name: words["evri"] for name, words in now.items() if "evri" in words} == {"rest": "ups", "big": "ups"}
+    assert (now["shopify"]["Evri"], now["rest"]["Royal Mail"], now["big"]["royal mail"]) == ("evri", "royalmail", "ups")
+    assert (now["rest"]["Van"], now["shopify"]["Van"]) == ("van", "ups")
+
+
+def test_a_word_that_means_two_carriers_is_refused_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load("carriers", "ups"), "companies", {"fedex": "ups"})
+    said = "plugin ups: 'fedex' means the carrier ups, and fedex by the plugin fedex: one of the two must go"
+
+    assert problems(SHOPS) == [said]
+
+
+def test_a_plugin_made_for_another_contract_is_refused_with_its_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(_wheel(tmp_path))
+    names.cache_clear()
+    load.cache_clear()
+    try:
+        monkeypatch.setattr(load("carriers", "acme"), "contract", 2)
+        said = "t.yaml:1:16: accounts.a.uses: plugin 'acme' was made for contract 2; this version speaks contract 1"
+        assert problems("accounts: {a: {uses: acme, colour: red}}") == [said]
+
+        monkeypatch.setattr(load("carriers", "acme"), "contract", CONTRACT)
+        assert load_text("accounts: {a: {uses: acme, colour: red}}").accounts["a"].uses == "acme"
+    finally:
+        monkeypatch.undo()
+        names.cache_clear()
+        load.cache_clear()
+
+
+def test_a_plugin_in_a_wheel_passes_the_conformance_suite(tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    fixtures = tmp_path / "fixtures"
+    fixtures.mkdir()
+    (tmp_path / "none.ini").write_text("[pytest]\n")
+    (fixtures / "SOURCES.md").write_text("invented")
+    parcels = [{"number": name, "scans": [{"code": "done"}] * 3} for name in ("A1", "A2", "A3")]
+    (fixtures / "all-three.poll.json").write_text(json.dumps({"parcels": parcels}))
+    scan = {
+        "code": "acme:done",
+        "means": "delivered/delivered",
+        "at": None,
+        "local": None,
+        "zone": "unknown",
+        "place": "",
+    }
+    told = [{"carrier": "acme", "number": name, "scans": [scan] * 3} for name in ("A1", "A2", "A3")]
+    (fixtures / "all-three.poll.expected.json").write_text(json.dumps(told))
+    (tmp_path / "test_acme.py").write_text(
+        "from pathlib import Path\nfrom tracker.plugin.conformance import for_carrier\n"
+        'TestAcme = for_carrier("acme_tracking", fixtures=Path(__file__).parent / "fixtures")\n'
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_wheel(tmp_path)), str(root)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(tmp_path / "none.ini"), str(tmp_path / "test_acme.py")],
+        capture_output=True, text=True, env=environment, cwd=tmp_path, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+ACME = '''
+"""Acme, of another package."""
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import Code, Meaning, Page, Parcels, Report, Scan
+from tracker.domain.vocabulary import Reason, ShippingStatus
+from tracker.plugin import contracts
+from tracker.plugin.payloads import decode, number, pieces, word
+
+
+class Settings(contracts.Settings):
+    colour: str
+
+
+class Acme(contracts.Carrier):
+    """Acme parcels."""
+
+    docs = "https://acme.example"
+    asks = frozenset({Parcels})
+    carriers = ("acme",)
+    codes = {("acme", "done"): Meaning(ShippingStatus.DELIVERED, Reason.DELIVERED)}
+    Settings = Settings
+
+    def normalize(self, payload):
+        body = decode(payload.body)
+        if not isinstance(body.get("parcels"), list):
+            raise BadPayload("$.parcels", "must be a list")
+        unread = []
+        return [*pieces(body["parcels"], "$.parcels", _parcel, unread), *unread]
+
+    def fetch(self, client, ask):
+        for parcel in ask.parcels:
+            request = contracts.Request("GET", f"https://acme.example/parcels/{contracts.segment(parcel.number)}")
+            yield Page((client.send(request).body,))
+
+
+def _parcel(parcel, unread):
+    mine = number(parcel.get("number"), "$.number")
+    return Report("acme", mine, tuple(pieces(parcel.get("scans"), "$.scans", _scan, unread)))
+
+
+def _scan(scan, unread):
+    return Scan(Code("acme", word(scan.get("code"), "$.code")))
+'''
+
+
+@pytest.mark.parametrize("package", ["tracker", "carriers", "adapters"])
+def test_no_other_distribution_may_own_our_names(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard_names()
+    info = tmp_path / "other_parcels-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-parcels\nVersion: 1.0\n")
+    (info / "RECORD").write_text(f"my{package}/__init__.py,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    guard_names()
+    (info / "RECORD").write_text(f"{package}/__init__.py,,\nother_parcels-1.0.dist-info/RECORD,,\n")
+    with pytest.raises(ConfigError, match=rf"'{package}' belongs to another installed package \(other-parcels\)"):
+        guard_names()
