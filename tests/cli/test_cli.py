@@ -71,6 +71,13 @@ def test_every_command_explains_itself(run: Run) -> None:
     assert "No such command 'shwo'" in run("shwo").output
 
 
+def test_the_first_steps_stand_in_lines_of_their_own(run: Run) -> None:
+    lines = [line.split() for line in ok(run("--help")).splitlines()]
+
+    assert ["First", "steps:", "tracker", "demo", "see", "it", "work,", "on", "local", "servers"] in lines
+    assert ["tracker", "up", "run", "everything", "in", "one", "process"] in lines
+
+
 def test_show_and_explain_tell_where_an_order_stands_and_why(run: Run, lab: Lab) -> None:
     shown = ok(run("show", "1001"))
     for words in (

@@ -61,6 +61,23 @@ CODES: dict[str, dict[int, str]] = {
 }  # fmt: skip
 
 
+# The \b, a backspace, tells click to leave the lines below it as they are.
+HELP = """Keep an order's shipping status and order status in step.
+
+\b
+First steps:   tracker demo            see it work, on local servers
+               tracker init            write a first tracker.yaml
+               tracker check           check it, and ping every account
+               tracker up              run everything in one process
+Look:          tracker show ORDER      where an order stands
+               tracker explain ORDER   and why
+               tracker findings        what a person must look at
+Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage, 3 database away
+               (each command's help says what it means by them); 70 stuck, or a defect of ours;
+               130 stopped by Ctrl-C; 141 nobody reads the output any more
+"""
+
+
 class _Modules(click.Group):
     """The commands of the modules, each imported when it is asked for a name that those before it lack: roles start fast."""
 
@@ -102,23 +119,12 @@ def _told(command: click.Command, name: str) -> click.Command:
     return command
 
 
-@click.group(cls=_Modules, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Modules, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="tracker")
 def cli() -> None:
-    r"""Keep an order's shipping status and order status in step.
-
-    \b
-    First steps:   tracker demo            see it work, on local servers
-                   tracker init            write a first tracker.yaml
-                   tracker check           check it, and ping every account
-                   tracker up              run everything in one process
-    Look:          tracker show ORDER      where an order stands
-                   tracker explain ORDER   and why
-                   tracker findings        what a person must look at
-    Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage, 3 database away
-                   (each command's help says what it means by them); 70 stuck, or a defect of ours;
-                   130 stopped by Ctrl-C; 141 nobody reads the output any more
-    """
+    """Run a command; HELP is what `tracker --help` says."""
 
 
 def main() -> None:
