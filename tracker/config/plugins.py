@@ -12,6 +12,7 @@ from types import ModuleType
 
 from tracker.domain.errors import ConfigError
 from tracker.plugin.contracts import Carrier, Platform, Source, defined_in
+from tracker.plugin.loading import imported
 
 GROUPS: dict[str, tuple[str, type[Source]]] = {
     "carriers": ("tracker.carriers", Carrier),
@@ -31,11 +32,11 @@ def names(package: str) -> tuple[str, ...]:
 
 @cache
 def load(package: str, name: str) -> type[Source]:
-    """Return the one plugin class of a module. Raises ConfigError where there is none or more than one."""
+    """Return the one plugin class of a module. Raises ConfigError where there is none, more than one, or no module."""
     group, base = GROUPS[package]
     for point in entry_points(group=group, name=name):
-        return only_class(importlib.import_module(point.value.partition(":")[0]), base)
-    return only_class(importlib.import_module(f"{package}.{name}"), base)
+        return only_class(imported(f"plugin {name}", point.value.partition(":")[0]), base)
+    return only_class(imported(f"plugin {name}", f"{package}.{name}"), base)
 
 
 def only_class(module: ModuleType, base: type[Source]) -> type[Source]:

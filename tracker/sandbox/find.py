@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from functools import cache
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 from tracker.domain.errors import ConfigError
+from tracker.plugin.loading import imported
 
 Kind = Literal["carrier", "shop"]
 
@@ -23,11 +23,11 @@ OURS = "tracker.sandbox.fakes"
 def fakes() -> dict[str, type[Any]]:
     """Return the fake server (see `tracker.sandbox.base`) of each plugin that has one, by the plugin's name.
 
-    Raises ConfigError where a module does not define exactly one.
+    Raises ConfigError where a module does not define exactly one, or cannot be imported.
     """
     ours = {m.name: f"{OURS}.{m.name}" for m in pkgutil.iter_modules([str(Path(__file__).with_name("fakes"))])}
     theirs = {point.name: point.value.partition(":")[0] for point in entry_points(group=GROUP)}
-    return {name: _only_fake(import_module(module)) for name, module in sorted((ours | theirs).items())}
+    return {name: _only_fake(imported(f"sandbox {name}", module)) for name, module in sorted((ours | theirs).items())}
 
 
 def names(kind: Kind) -> list[str]:
