@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,31 @@ def test_what_a_plugin_does_not_say_is_closed() -> None:
 def test_a_wrong_code_table_names_file_and_line(tmp_path: Path, row: str, said: str) -> None:
     (tmp_path / "m.csv").write_text("space,code,wording,status,reason,evidence\n" + row + "\n")
     with pytest.raises(ValueError, match=said.replace("(", r"\(").replace(")", r"\)")):
+        read_codes(str(tmp_path / "m.py"))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,1,x,deliverd,,doc", "'deliverd' is not a valid ShippingStatus: one of delivered, delivery_failed"),
+        ("a,1,x,away,,doc", "'away' is not a valid ShippingStatus: one of unknown, pre_transit, picked_up, in_transit, "),
+        ("a,1,x,delivered,deliverd,doc", "'deliverd' is not a valid Reason: one of delivered, "),
+        ("a,1,x,delivered,xyz,doc", "'xyz' is not a valid Reason: tracker/domain/vocabulary.py says when each is used"),
+        ("a,1,Weighed, and sorted,delivered,,doc", "('a', '1') has more or fewer columns than the head of the table"),
+        ("a,1,x,delivered", "('a', '1') has more or fewer columns than the head of the table"),
+    ],
+)  # fmt: skip
+def test_a_wrong_row_of_a_code_table_says_what_could_be_meant(tmp_path: Path, row: str, said: str) -> None:
+    (tmp_path / "m.csv").write_text(f"space,code,wording,status,reason,evidence\n{row}\n")
+    with pytest.raises(ValueError, match=f"^{re.escape(f'm.csv:2: {said}')}"):
+        read_codes(str(tmp_path / "m.py"))
+
+
+def test_all_wrong_rows_of_a_code_table_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(
+        "space,code,wording,status,reason,evidence\na,1,x,mars,,doc\na,2,x,delivered,,doc\na,3,x,delivered,,\n"
+    )
+    with pytest.raises(ValueError, match=r"^m\.csv:2: 'mars' [^\n]+\nm\.csv:4: \('a', '3'\) names no evidence$"):
         read_codes(str(tmp_path / "m.py"))
 
 
