@@ -13,7 +13,15 @@ from pydantic import SecretStr
 
 from tracker.domain.errors import WebhookRejected
 from tracker.domain.facts import Payload
-from tracker.plugin.signatures import hmac_base64, hmac_hex, shared_secret, standard_webhooks, whsec_key, within
+from tracker.plugin.signatures import (
+    hmac_base64,
+    hmac_hex,
+    shared_secret,
+    signed_time,
+    standard_webhooks,
+    whsec_key,
+    within,
+)
 
 AT = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 KEYS = (SecretStr("new"), SecretStr("old"))
@@ -43,6 +51,8 @@ def signed(key: bytes, stamp: str = STAMP) -> str:
         (lambda: shared_secret(KEYS, "00", name="x-sig"), "header x-sig does not match"),
         (lambda: within(AT, AT + timedelta(minutes=5, seconds=1)), "the signed time is too far from now"),
         (lambda: within(AT + timedelta(minutes=5, seconds=1), AT), "the signed time is too far from now"),
+        *((lambda v=v: signed_time(v, name="x-at"), "header x-at is no time") for v in ("-1", "\u00b2", "\u0663", "1" * 12)),
+        (lambda: signed_time("", name="x-at"), "header x-at is missing"),
         (lambda: standard_webhooks([b"k"], delivery(webhook_id="")), "header webhook-id is missing"),
         (lambda: standard_webhooks([b"k"], delivery(webhook_timestamp="")), "header webhook-timestamp is missing"),
         (lambda: standard_webhooks([b"k"], delivery(webhook_signature="")), "header webhook-signature is missing"),
@@ -58,6 +68,10 @@ def test_a_rejection_says_which_header_and_what_is_wrong_with_it(check: Callable
     with pytest.raises(WebhookRejected) as told:
         check()
     assert str(told.value) == said
+
+
+def test_a_signed_time_is_whole_seconds() -> None:
+    assert signed_time(f" {STAMP} ", name="x-at") == AT
 
 
 def test_the_place_of_the_secret_that_fits_is_told() -> None:

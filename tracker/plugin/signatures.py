@@ -62,6 +62,14 @@ def shared_secret(secrets: Iterable[SecretStr], given: str | None, *, name: str,
     return _match([prefix.encode() + _key(s) for s in secrets], [_given(given, name)], name)
 
 
+def signed_time(given: str | None, *, name: str) -> datetime:
+    """Return the time that a header says and a signature covers: whole seconds since 1970."""
+    stamp = _given(given, name)
+    if not stamp.isdigit() or len(stamp) > 11:  # more digits are no year that a date can hold
+        raise WebhookRejected(f"header {name} is no time")
+    return datetime.fromtimestamp(int(stamp), UTC)
+
+
 def within(at: datetime, received_at: datetime, tolerance: timedelta = timedelta(minutes=5)) -> None:
     """Refuse a signed time that is too far from now, in either direction."""
     if abs(received_at - at) > tolerance:
@@ -77,9 +85,7 @@ def standard_webhooks(keys: Iterable[bytes], payload: Payload, tolerance: timede
     id_ = _given(payload.headers.get("webhook-id"), "webhook-id")
     stamp = _given(payload.headers.get("webhook-timestamp"), "webhook-timestamp")
     given = _given(payload.headers.get("webhook-signature"), "webhook-signature").split(b" ")
-    if not stamp.isdigit() or len(stamp) > 11:  # more digits are no year that a date can hold
-        raise WebhookRejected("header webhook-timestamp is no time")
-    within(datetime.fromtimestamp(int(stamp), UTC), payload.received_at, tolerance)
+    within(signed_time(stamp.decode(), name="webhook-timestamp"), payload.received_at, tolerance)
     text = b".".join((id_, stamp, payload.body))
     known = [key for key in keys if key]
     if not known:

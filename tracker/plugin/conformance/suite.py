@@ -76,7 +76,27 @@ class _PluginSuite:
         with pytest.raises(WebhookRejected):
             plugin.verify(Payload("account", "webhook", (b"{}",), AT, {}))
 
-    @pytest.mark.parametrize("value", ["", "x", "=", ",", "v1", "v1,,", "t=1,v1=", "é", "\x00", "a" * 10_000, "\udcff"])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "",
+            "x",
+            "=",
+            ",",
+            "v1",
+            "v1,,",
+            "t=1,v1=",
+            "é",
+            "\x00",
+            "a" * 10_000,
+            "\udcff",
+            "-1",
+            "1e9",
+            "9" * 40,
+            "\u00b2",
+            "\u0663",
+        ],
+    )
     def test_a_junk_signature_is_refused_and_nothing_else(self, plugin: Source, value: str) -> None:
         with pytest.raises(WebhookRejected):
             plugin.verify(Payload("account", "webhook", (b"{}",), AT, Everywhere(value)))
