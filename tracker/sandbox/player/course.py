@@ -38,6 +38,7 @@ class Result:
     """What came of a play."""
 
     differences: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)  # where something differs: what we ourselves say went wrong
     log: list[dict[str, Any]] = field(default_factory=list)
     webhooks: int = 0
     rejected: int = 0

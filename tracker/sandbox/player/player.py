@@ -16,6 +16,7 @@ from tracker.sandbox.player.actions import do
 from tracker.sandbox.player.checks import check
 from tracker.sandbox.player.course import Course, Result
 from tracker.sandbox.player.load import load_scenario
+from tracker.sandbox.player.why import why
 from tracker.sandbox.scenario import Scenario
 
 __all__ = ["Player", "Result", "load_scenario"]
@@ -69,4 +70,6 @@ class Player(Course):
         self.result.differences += check(self, self.scenario.expect)
         for name, server in self.stage.servers.items():
             self.result.differences += [f"{name} refused a call: {said}" for said in server.complaints]
+        if self.result.differences:
+            self.result.hints = why(self.daemon.ctx)
         self.result.polls = sum(server.calls["track"] for server in self.stage.servers.values())
