@@ -40,6 +40,8 @@ settings.register_profile("mutation", settings.get_profile("ci"), max_examples=3
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 configure_logs(io.StringIO())
 
+collect_ignore = ["cli/newcomer"]  # tests of plugins that are installed elsewhere
+
 
 @pytest.hookimpl(trylast=True)  # who reports is there
 def pytest_configure(config: pytest.Config) -> None:

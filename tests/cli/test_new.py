@@ -16,10 +16,12 @@ from click.testing import CliRunner, Result
 
 from tests.plugins.collection import lacking, orphans
 from tracker.cli import main as main_
-from tracker.cli.new import CHECKOUT
+from tracker.cli.new import CHECKOUT, ROOMS
 from tracker.config.load import load_text
 from tracker.config.plugins import load, names
 from tracker.domain.errors import ConfigError
+from tracker.sandbox import find
+from tracker.sandbox.player.player import Player, load_scenario
 
 ROOT = Path(__file__).parents[2]
 PAIR = (("carrier", "acme"), ("platform", "corner_shop"))
@@ -37,6 +39,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made = new(kind, name, "--package", folder / name)
         assert made.exit_code == 0, made.output
         assert f"pytest {folder / name / 'tests' / f'test_{name}.py'}" in made.output
+        assert f"tracker sandbox play {folder / name / 'tests' / 'play.yaml'} --check" in made.output
+        assert made.output.endswith(f"how: {ROOT / ROOMS[kind] / 'README.md'}\n")
     return folder
 
 
@@ -55,11 +59,12 @@ def site(packages: Path) -> Path:
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Forget which plugins there are, before and after."""
-    names.cache_clear()
-    load.cache_clear()
+    kept = (names, load, find.fakes, find.only)
+    for answer in kept:
+        answer.cache_clear()
     yield
-    names.cache_clear()
-    load.cache_clear()
+    for answer in kept:
+        answer.cache_clear()
 
 
 def test_what_is_written_conforms_and_one_test_says_what_to_do_next(packages: Path, site: Path) -> None:
@@ -94,6 +99,15 @@ def test_a_package_of_its_own_is_found_by_its_entry_point(
     refused = new("platform", "acme", "--package", "elsewhere")
     assert isinstance(refused.exception, ConfigError)
     assert "'acme' is taken" in str(refused.exception)
+
+
+@pytest.mark.parametrize("name", [name for _, name in PAIR])
+def test_what_is_written_plays_as_it_says_and_asks_nothing_that_the_other_side_does_not_know(
+    packages: Path, site: Path, monkeypatch: pytest.MonkeyPatch, fresh: None, name: str
+) -> None:
+    monkeypatch.syspath_prepend(site)
+
+    assert Player(load_scenario(packages / name / "tests" / "play.yaml")).play().differences == []
 
 
 @pytest.fixture

@@ -11,13 +11,18 @@ from tracker.domain.vocabulary import OrderStatus
 from tracker.sandbox import find
 from tracker.sandbox.parts import Part
 
+_OTHERS: dict[find.Kind, str] = {
+    "carrier": ", which have a fake server; another one's calls are described in `serves`",
+    "shop": ", which have a fake server; another one names its own in the entry-point group tracker.sandboxes",
+}
+
 
 def _named(kind: find.Kind) -> Callable[[Any, ValidationInfo], Any]:
     """Make the check of a word that names a plugin which has a fake server, or whose calls the scenario describes."""
 
     def check(value: Any, info: ValidationInfo) -> Any:
         if info.data.get("serves") is None and value not in (known := find.names(kind)):
-            raise ValueError(f"Input should be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}")
+            raise ValueError(f"Input should be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}{_OTHERS[kind]}")
         return value
 
     return check

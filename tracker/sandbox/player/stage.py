@@ -95,15 +95,15 @@ class Stage:
 
     def _store(self, name: str, base_url: str) -> dict[str, Any]:
         """Return the section of a store in our YAML."""
-        store = self._scenario.stores[name]
+        store, shop = self._scenario.stores[name], self.shops[name]
         hook = self._secret(f"{name}.hook", self._hooks[name])
+        proof = {"webhook_secrets": hook, "webhook_token": self._secret(f"{name}.token", self.tokens[name])}
         return {
             "uses": store.uses,
-            **self.shops[name].settings(base_url, self._secret(f"{name}.key", store.secret), hook),
+            **shop.settings(base_url, self._secret(f"{name}.key", store.secret), hook),
             **({"statuses": store.statuses} if store.statuses else {}),
             **store.settings,
-            "webhook_secrets": hook,
-            "webhook_token": self._secret(f"{name}.token", self.tokens[name]),
+            **(proof if shop.pushes else {}),
             "mode": store.mode,
             "sweep_every": store.sweep_every,
             "writes_per_hour": store.writes_per_hour,
