@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.util import LRUCache
 
 
 class _FirstLock:
@@ -40,6 +41,24 @@ class _FirstLock:
             self._free.notify_all()
 
 
+class _Compiled(LRUCache[Any, Any]):
+    """Statements as they were compiled, for all databases of one kind: a process that opens several compiles each once."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(_of_kind(key), default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(_of_kind(key), value)
+
+
+def _of_kind(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Put the kind of the dialect in the place of the dialect of one database."""
+    return (type(key[0]), *key[1:])
+
+
+_COMPILED = _Compiled(1000)
+
+
 class Store:
     """One database. `batch` is how many rows a transaction may take."""
 
@@ -57,6 +76,7 @@ class Store:
         self._lock = _FirstLock()
         self._kept: dict[int, Connection] = {}
         self.engine = self._sqlite(parsed) if self.sqlite else self._postgres(parsed, pool_size)
+        self.engine.update_execution_options(compiled_cache=_COMPILED)
         if ahead is not None:
             self.engine.update_execution_options(ahead=ahead)
 
