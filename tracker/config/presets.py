@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -209,7 +210,7 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
         hint = f"; did you mean {near[0]!r}?" if near else ""
         document.problem((*path, "preset"), f"no preset {quoted(name)}: one of {', '.join(presets())}{hint}")
         return Bound(Policy())
-    merged, sources = _preset(name)
+    merged, sources = map(dict, _preset(name))
     for key, value in given.items():
         if key == "preset" or value is None:
             continue
@@ -229,12 +230,13 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
     return Bound(policy, sources)
 
 
+@cache
 def _preset(name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a preset, and the one it extends; its own keys replace whole keys of that one."""
+    """Read a preset, and the one it extends, once a process; its own keys replace whole keys of that one."""
     document = read(POLICIES / f"{name}.yaml")
     values = dict(document.value)
     parent = values.pop("extends", None)
-    merged, sources = _preset(parent) if parent else ({}, {})
+    merged, sources = map(dict, _preset(parent)) if parent else ({}, {})
     merged |= values
     sources |= {key: f"preset {name} ({_short(document, (key,))})" for key in values}
     return merged, sources

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import AliasEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tracker.config.files import Unfit, read_bounded
@@ -52,6 +53,32 @@ class Document:
         self.problems.append(mask(f"{self.at(path)}: {key}: {said}"))
 
 
+class _Refused(Exception):
+    """What is YAML, and more than a file of ours may hold: `line:column: what`."""
+
+    def __init__(self, mark: Any, said: str) -> None:
+        super().__init__(f"{mark.line + 1}:{mark.column + 1}: {said}")
+
+
+class _Plain(Composer):
+    """Builds nodes; refuses aliases and deep nesting as soon as they come: files are read once."""
+
+    nested = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Build the next node."""
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent):
+            raise _Refused(event.start_mark, "aliases (*) are not allowed: write it out")
+        deeper = isinstance(event, CollectionStartEvent)
+        self.nested += deeper
+        if self.nested > MOST_DEPTH:  # at once: the time that ruamel takes grows with the square of the depth
+            raise _Refused(event.start_mark, f"nested deeper than {MOST_DEPTH}")
+        node = super().compose_node(parent, index)
+        self.nested -= deeper
+        return node
+
+
 def quoted(value: Any) -> str:
     """Return what somebody wrote, short enough to stand in a problem."""
     text = str(value)
@@ -77,19 +104,11 @@ def parse(raw: bytes, name: str, folder: Path) -> Document:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: is not UTF-8 at byte {error.start}") from None
     yaml = YAML(typ="safe", pure=True)
-    depth = 0
+    yaml.Composer = _Plain
     try:
-        for event in yaml.parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > MOST_DEPTH:  # at once: the time that ruamel takes grows with the square of the depth
-                mark = event.start_mark
-                raise ConfigError(f"{name}:{mark.line + 1}:{mark.column + 1}: nested deeper than {MOST_DEPTH}")
-            if isinstance(event, AliasEvent):
-                mark = event.start_mark
-                raise ConfigError(
-                    f"{name}:{mark.line + 1}:{mark.column + 1}: aliases (*) are not allowed: write it out"
-                )
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = yaml.compose(text)
+    except _Refused as error:
+        raise ConfigError(f"{name}:{error}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
