@@ -42,6 +42,9 @@ class Notifier(Protocol):
     def problem(self) -> str | None:
         """Say why notifying fails at the moment, None when it works."""
 
+    def wait(self, seconds: float) -> None:
+        """Wait until all that was notified has been taken up and worked, where this process can know it, or for so long."""
+
 
 class ThreadNotifier:
     """A thread a queue (two where it waits for networks), each waiting for its wake-up or a second."""
@@ -52,6 +55,8 @@ class ThreadNotifier:
         self._events = {queue: threading.Event() for queue in QUEUES}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._at_work = 0
+        self._changed = threading.Condition()
 
     def notify(self, queue: str) -> None:
         """Wake the queue's threads."""
@@ -78,16 +83,31 @@ class ThreadNotifier:
         """Nothing can fail."""
         return None
 
+    def wait(self, seconds: float) -> None:
+        """Wait until nobody is to wake up and no thread works, or for so long."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not (any(event.is_set() for event in self._events.values()) or self._at_work), seconds
+            )
+
+    def _works(self, more: int) -> None:
+        with self._changed:
+            self._at_work += more
+            self._changed.notify_all()
+
     def _run(self, queue: str, drain: Drain) -> None:
         event = self._events[queue]
         while not self._stopping.is_set():
             event.wait(IDLE)
+            self._works(1)  # before the event is cleared: it is never both clear and not taken up
             event.clear()
             try:
                 drain(queue, self._stopping.is_set)
             except Exception as error:  # the database may be away: say so, and try again at the next second
                 log.warning("drain_failed", queue=queue, error=type(error).__name__, at=place(error))
                 self._stopping.wait(IDLE)
+            finally:
+                self._works(-1)
 
 
 class RedisNotifier:
@@ -207,6 +227,10 @@ class RedisNotifier:
     def problem(self) -> str | None:
         """Say why notifying fails."""
         return self._problem
+
+    def wait(self, seconds: float) -> None:
+        """Nobody here knows what another process has taken up: wait a moment."""
+        self._stopping.wait(min(seconds, 0.002))
 
 
 def make_notifier(broker: str, *, threads: int) -> Notifier:

@@ -119,6 +119,7 @@ class Course:
         calm, notified, rung_at = 0, "", 0.0
         while calm < 2:
             sent = self._flush()
+            self.daemon.notifier.wait(AGAIN)
             why, waits = due_work(self.daemon.store, self.clock())
             calm = 0 if why or sent else calm + 1
             if time.monotonic() > until:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,21 @@ from tracker.sandbox.generic import GenericCarrier
 from tracker.sandbox.scenario import Scenario
 from tracker.sandbox.servers import FakeServers
 from tracker.sandbox.shop import Shop
+from tracker.store.engine import Store
+from tracker.store.migrate import migrate
+
+
+@cache
+def _migrated() -> bytes:
+    """Return an empty database of today's schema: a process that plays a hundred scenarios migrates once."""
+    with tempfile.TemporaryDirectory(prefix="trackwright-") as folder:
+        store = Store(f"sqlite:///{folder}/empty.db")
+        migrate(store)
+        with store.engine.connect() as connection:
+            held: Any = connection.connection.driver_connection
+            made: bytes = held.serialize()
+        store.close()
+    return made
 
 
 class Stage:
@@ -48,6 +64,9 @@ class Stage:
 
     def open(self) -> None:
         """Listen, and write our YAML."""
+        if self._database == f"sqlite:///{self.folder}/play.db":
+            (self.folder / "play.db").touch(mode=0o600)
+            (self.folder / "play.db").write_bytes(_migrated())
         document = self._document(self._fake_servers.start())
         self.path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))  # JSON is YAML
 
