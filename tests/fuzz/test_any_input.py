@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,13 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """Return the document with another value in one place."""
+    """Return the document with another value in one place: what leads there is copied, the rest is shared."""
     if not path:
         return value
-    changed = deepcopy(document)
-    at = changed
-    for step in path[:-1]:
-        at = at[step]
-    at[path[-1]] = value
+    step, *rest = path
+    inner = put(document[step], tuple(rest), value) if rest else value
+    changed = copy(document)
+    changed[step] = inner
     return changed
 
 
