@@ -5,7 +5,7 @@ samples, rate-limit and authentication pages of docs.bigcommerce.com, read 2026-
 
 A status is an id; its label may be renamed. There is no Delivered: 10 Completed is it only where the store says so
 (`completed_is_delivered`). The API accepts any id after any other, so we guard: 11, 9, 8 -> 3 or 2; 3 -> 2; 2 -> 10.
-An order is read in parts (order, products, shipments); a sweep lists ids and hints at each. Archived (`is_deleted`) is gone.
+An order is read in parts (order, products, shipments); a sweep lists ids and gives a change notice for each. Archived (`is_deleted`) is gone.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class BigCommerce(contracts.Platform):
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
     def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Checkout | Unread]:
-        """Read an order of three parts or more (order, then products and shipments in turn); else hint at orders."""
+        """Read an order of three parts or more (order, then products and shipments in turn); else give change notices."""
         if payload.kind == "webhook":
             return _hints(decode(payload.body))
         unread: list[Unread] = []

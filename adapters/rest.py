@@ -1,7 +1,7 @@
 """A small order API that any in-house shop can implement in an afternoon: deploy/order-api.openapi.yaml (version 1).
 
 List orders and abandoned checkouts by updated-since, read an order with the actor of its last status change, set a status,
-attach a note; hooks signed by Standard Webhooks (standardwebhooks.com, read 2026-11) are hints. The shop keeps its own
+attach a note; hooks signed by Standard Webhooks (standardwebhooks.com, read 2026-11) are change notices. The shop keeps its own
 status words: `statuses:` maps them, or `words: kingston | kartrocket | marketplace-guide` names a known list.
 """
 
@@ -145,7 +145,7 @@ class Rest(contracts.Platform):
         return payload.headers.get("webhook-id") or super().dedupe_key(payload)
 
     def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Checkout | Unread]:
-        """Read an answer as orders or checkouts; a hook only hints at an order."""
+        """Read an answer as orders or checkouts; a hook only says that an order changed."""
         return exactly(lambda decode: self._read(payload, decode(payload.body)))
 
     def _read(self, payload: Payload, body: dict[str, Any]) -> Iterable[Order | ChangeNotice | Checkout | Unread]:

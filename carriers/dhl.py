@@ -115,7 +115,7 @@ class DHL(contracts.Carrier):
         return _meaning(code.space, code.code)
 
     def normalize(self, payload: Payload) -> Iterable[Report | ChangeNotice | Unread]:
-        """Read a tracking answer or a push; a push that asks for validation becomes a hint to answer it."""
+        """Read a tracking answer or a push; a push that asks for validation becomes a change notice, so that it is answered."""
         body = decode(payload.body)
         scope = body.get("scope")
         if isinstance(scope, str) and scope != "subscription.push":

@@ -130,7 +130,7 @@ TOPICS = {
 }
 
 
-def hints(body: dict[str, Any], topic: str) -> Iterable[ChangeNotice | Unread]:
+def change_notices(body: dict[str, Any], topic: str) -> Iterable[ChangeNotice | Unread]:
     """Find the order that a webhook speaks of."""
     begins = next(begins for begins in TOPICS if topic.startswith(begins))
     for path in (*TOPICS[begins], *(() if topic else ("id",))):

@@ -1,4 +1,4 @@
-"""A Shopify store: its settings and tokens; how it is read, written to, and judged by what it answers."""
+"""A Shopify store: its settings and tokens; how it is read, written to, and what its answers mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 from pydantic import SecretStr
 
 from adapters.shopify.queries import CREATE, EVENTS, MOST, ORDERS, PAGE, READ, SHOP, WHOLE
-from adapters.shopify.reading import GID, asked_on, hints, is_full, nodes_of, order_of
+from adapters.shopify.reading import GID, asked_on, change_notices, is_full, nodes_of, order_of
 from adapters.shopify.words import WORDS
 from tracker.domain.errors import (
     BadPayload,
@@ -125,12 +125,12 @@ class Shopify(contracts.Platform):
         return payload.headers.get("x-shopify-webhook-id") or super().dedupe_key(payload)
 
     def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Unread]:
-        """Read an answer as orders; a webhook body only hints at one. Further parts hold the whole of an order's list."""
+        """Read an answer as orders; a webhook body only says that one changed. Further parts hold the whole of an order's list."""
         return exactly(lambda decode: self._read(payload, list(map(decode, payload.parts))))
 
     def _read(self, payload: Payload, parts: list[dict[str, Any]]) -> Iterable[Order | ChangeNotice | Unread]:
         if payload.kind == "webhook":
-            return hints(parts[0], payload.headers.get("x-shopify-topic", "").strip().lower())
+            return change_notices(parts[0], payload.headers.get("x-shopify-topic", "").strip().lower())
         data = mapping(parts[0].get("data"), "$.data")
         unread: list[Unread] = []
         where, nodes = nodes_of(data)

@@ -229,7 +229,7 @@ def test_health_says_what_it_is(receiver: Receiver) -> None:
 
     receiver.lab.change(t.accounts.update().where(t.accounts.c.name == "ups").values(suspended_reason="401"))
     answer = receiver.http.get("/readyz")
-    assert (answer.status_code, answer.text) == (200, "account ups is parked: its credentials are refused")
+    assert (answer.status_code, answer.text) == (200, "account ups is suspended: its credentials are refused")
 
 
 def test_health_tells_what_nobody_knows_and_stays_ready_for_webhooks(receiver: Receiver) -> None:

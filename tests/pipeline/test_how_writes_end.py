@@ -100,7 +100,7 @@ def test_a_wrong_key_parks_the_store_tells_a_person_and_new_credentials_wake_it(
 
     assert lab.one(t.accounts, t.accounts.c.name == "shop").suspended_reason
     assert "account_parked" in lab.open_findings()
-    assert any("shop is parked" in why for why in lab.daemon.not_ready())
+    assert any("shop is suspended" in why for why in lab.daemon.not_ready())
     assert lab.parcel(USPS).status == "in_transit"  # carriers go on
 
     lab.shop.key = "s"

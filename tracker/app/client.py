@@ -232,7 +232,7 @@ class AccountClient:
     def send(self, request: Request) -> Response:
         """Send one request, again (3 tries) on connection errors and 502-504 where it is idempotent, within the deadline.
 
-        Raises what the plugin's `judge` raises; Transient when the wire fails; Unavailable for a page where data was asked
+        Raises what the plugin's `raise_for_status` raises; Transient when the wire fails; Unavailable for a page where data was asked
         for; Refused for a URL we may not call and for a request that cannot be written. Nothing else: a number or a setting
         that makes an odd URL or header must not end a round.
         """
@@ -322,7 +322,7 @@ class _TryAgain(SourceError):
 
 
 class _Plain:
-    """Judges answers by their status, and lets nobody rest."""
+    """Raises by the status of a response, and lets nobody rest."""
 
     def raise_for_status(self, response: Response) -> None:
         not_html(response)
@@ -381,7 +381,7 @@ class Clients:
         return client
 
     def post(self, request: Request) -> Response:
-        """Send a request that belongs to no account: an alert. Judged by HTTP status; raises from the error tree."""
+        """Send a request that belongs to no account: an alert. Raises from the error tree by HTTP status."""
         return self(_ALERTS).send(request)
 
     def close(self) -> None:

@@ -308,7 +308,7 @@ class Daemon:
                         .order_by(accounts.c.name)
                     ).scalars()
                 )
-            why += [f"account {name} is parked: its credentials are refused" for name in suspended]
+            why += [f"account {name} is suspended: its credentials are refused" for name in suspended]
             why += self._unknown()
         except SQLAlchemyError:
             why.append("database away")

@@ -30,7 +30,7 @@ _REJECTED = b'{"error":"unauthorized"}'
 
 
 class Receiver(Listener):
-    """What all senders share: the world and the group commit."""
+    """What all senders share: the context and the group commit."""
 
     def __init__(self, ctx: AppContext, ready: Callable[[], list[str]]) -> None:
         """`ready` says why not; an empty list is ready."""
@@ -130,7 +130,9 @@ class Connection(wire.Connection):
             why = self._of.ready()
         except SQLAlchemyError:
             why = ["database away"]
-        fatal = "database away" in why  # we cannot store; a shop that hangs or is parked takes nobody's webhooks away
+        fatal = (
+            "database away" in why
+        )  # we cannot store; a shop that hangs or is suspended takes nobody's webhooks away
         return 503 if fatal else 200, mask("\n".join(why) or "ready").encode()
 
     def _ready(self, told: asyncio.Future[tuple[int, bytes]]) -> None:

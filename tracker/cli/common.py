@@ -82,7 +82,7 @@ def read_config(file: Path) -> Config:
 
 
 def open_context(config: Config) -> AppContext:
-    """Return a world for commands: it reads and marks rows; the daemon does the work."""
+    """Return a context for commands: it reads and marks rows; the daemon does the work."""
     handed = played()
     if handed is None:
         now, store = system_now, Store(config.root.database, pool_size=2)

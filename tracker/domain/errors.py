@@ -8,7 +8,7 @@ TrackerError
     Transient             may work later                    -> due_at, backing off
       RateLimited         ... and they said when            -> the account waits until then
       Unavailable         nothing of theirs works just now  -> the account rests half an hour and more, one finding
-    CredentialsRejected   our key is wrong                  -> the account is parked, one finding
+    CredentialsRejected   our key is wrong                  -> the account is suspended, one finding
     NotFound              number or order unknown to them   -> tracking not_found; normal in the first hours
     BadPayload            we cannot read what they sent     -> bytes kept, counted, replayable
     Refused               understood, and the answer is no  -> never again; a finding

@@ -202,7 +202,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class ChangeNotice:
-    """Something changed there: ask. Hints coalesce, one pending re-read a ref."""
+    """Something changed there: ask. Notices coalesce, one pending read a ref."""
 
     ref: str
 

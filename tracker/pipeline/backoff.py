@@ -1,6 +1,6 @@
-"""What answers say of an account: it answers, it rests for a while, or it is parked until its credentials change.
+"""What answers say of an account: it answers, it rests for a while, or it is suspended until its credentials change.
 
-Polls, registrations, re-reads, sweeps and writes all end here, so that an account that is away is asked seldom, whoever asks,
+Polls, registrations, reads of changed orders, sweeps and writes all end here, so that an account that is away is asked seldom, whoever asks,
 and one finding says so for as long as it lasts. Nothing is refused for it: what was to be asked or written waits.
 """
 

@@ -27,7 +27,7 @@ APART = timedelta(minutes=5)  # the two reads, at least
 
 
 def locked(connection: Connection, store: str, refs: list[str]) -> dict[str, Row[Any]]:
-    """Lock some orders of a store, by ref: orders come before re-reads in the order of locks."""
+    """Lock some orders of a store, by ref: orders come before change notices in the order of locks."""
     o = orders.c
     here = sa.and_(o.store == store, queries.among(connection, o.ref, refs))
     rows = connection.execute(queries.locked(connection, sa.select(orders).where(here).order_by(o.id)))

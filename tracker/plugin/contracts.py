@@ -105,12 +105,12 @@ class Vault(Protocol):
 
 
 class Client(Protocol):
-    """The core's outgoing HTTP: total deadline, size caps, no redirects; it calls `judge` on each answer."""
+    """The core's outgoing HTTP: total deadline, size caps, no redirects; it calls `raise_for_status` on each response."""
 
     vault: Vault
 
     def send(self, request: Request) -> Response:
-        """Send one request; raises what `judge` raises, and Transient when the wire fails."""
+        """Send one request; raises what `raise_for_status` raises, and Transient when the wire fails."""
 
     def now(self) -> datetime:
         """Return the wall time, aware."""
@@ -234,7 +234,7 @@ def holding(body: bytes, *names: str) -> bytes:
 
 
 def raise_unless_json(response: Response, errors: Sequence[str] = ()) -> None:
-    """Judge the answer of a source that speaks nothing but JSON: by HTTP status, and by what came.
+    """Raise unless it is the answer of a source that speaks nothing but JSON: by HTTP status, and by what came.
 
     Raises Transient for a body that is no JSON at all, and for an error body that comes with a good status: one that has
     something at the path `errors`. An empty body is fine here: `holding` refuses it where it must not be.
@@ -320,7 +320,7 @@ class Carrier(Source):
 
 
 class Platform(Source):
-    """A selling platform. Its webhooks are hints: the order is read again, then reconciled."""
+    """A selling platform. Its webhooks are change notices: the order is read again, then reconciled."""
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
     companies: ClassVar[Mapping[str, str]] = {}  # its own words for carriers, in lower case, and which carrier each is

@@ -200,7 +200,7 @@ class _Look:
         return "a running worker (`tracker up`)"
 
     def waiting(self) -> Iterable[Gap]:
-        """Find what arrived and was not read, what was hinted at and not asked, what was read and not compared."""
+        """Find what arrived and was not read, what a change notice named and nobody read, what was read and not compared."""
         r, late = change_notices.c, self.database - LATE
         count, since = self.waits.get(("payloads", ""), (0, None))
         if count:
@@ -338,14 +338,14 @@ class _Look:
             open_now = sa.and_(f.kind.in_(named), f.closed_at.is_(None), f.order_id.isnot(None))
             parts.append(sa.select(f.order_id.label("id")).where(open_now).limit(MOST))
         if "orders_unread" in kinds:
-            hinted = sa.select(change_notices.c.id).where(
+            noticed = sa.select(change_notices.c.id).where(
                 change_notices.c.account == orders.c.store, change_notices.c.ref == orders.c.ref,
                 change_notices.c.noticed_at < self.database - LATE,
             )  # fmt: skip
             stores = [gap.where for gap in told if gap.what == "orders_unread"]
             refs = sa.select(change_notices.c.ref).where(change_notices.c.account.in_(stores)).limit(MOST)
             parts.append(
-                sa.select(orders.c.id).where(orders.c.store.in_(stores), orders.c.ref.in_(refs), hinted.exists())
+                sa.select(orders.c.id).where(orders.c.store.in_(stores), orders.c.ref.in_(refs), noticed.exists())
             )
         if not parts:
             return dark

@@ -1,4 +1,4 @@
-"""What polls, registrations and re-reads share: a call for some claimed rows, the claim before it, the fence after it."""
+"""What polls, registrations and reads of changed orders share: a call for some claimed rows, the claim before it, the fence after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading orders again that somebody hinted at: several in a call, each alone once it failed; and handshakes of carriers.
+"""Reading orders again of which a change notice came: several in a call, each alone once it failed; and handshakes of carriers.
 
 An order that is not found is looked for once more, and is gone where both reads miss it while the shop tells of others.
 What cannot be read is put off and told, and takes no other's read with it.
@@ -199,7 +199,7 @@ def _store_handshakes(connection: Connection, call: Call, now: datetime) -> None
 
 
 def _done(connection: Connection, row: Row[Any]) -> None:
-    """End a re-read; a hint that came meanwhile keeps its row."""
+    """End a re-read; a notice that came meanwhile keeps its row."""
     r = change_notices.c
     if not connection.execute(change_notices.delete().where(r.id == row.id, r.noticed_at == row.noticed_at)).rowcount:
         values = {"claimed_until": None, "error": None, "missed_at": None, "not_before": None}

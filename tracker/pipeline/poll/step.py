@@ -1,4 +1,4 @@
-"""The poll queue: ask carriers about parcels, register them, re-read hinted orders, sweep stores.
+"""The poll queue: ask carriers about parcels, register them, read changed orders again, sweep stores.
 
 All four follow one shape: T1 claims and commits, the network is asked in between, T2 stores what came, fenced. A
 tracking, re-read or sweep is never dead: it only gets its next time.
@@ -70,8 +70,8 @@ def run(ctx: AppContext) -> int:
     down: set[str] = set()
     sweeping = [ctx.pool.submit(sweep.work, ctx, account, row) for account, row in sweeps]
     watched = {row.id: row.attempts + 1 for call in polls + registrations for row in call.rows}
-    hinted = {row.id: row.attempts + 1 for call in reads for row in call.rows}
-    with ctx.leases.holding(watches, watched), ctx.leases.holding(change_notices, hinted):
+    noticed = {row.id: row.attempts + 1 for call in reads for row in call.rows}
+    with ctx.leases.holding(watches, watched), ctx.leases.holding(change_notices, noticed):
         list(ctx.pool.map(lambda call: _make(call, down), calls))
         crash_at("poll_after_call")
         if calls:

@@ -180,7 +180,7 @@ def _is_new(
 ) -> bool:
     """Say whether a page must be stored: not when it was just now, and not when all that it says is known already.
 
-    Orders are compared with what is stored of them. Of anything else (hints, checkouts, what cannot be read, nothing) it is
+    Orders are compared with what is stored of them. Of anything else (change notices, checkouts, what cannot be read, nothing) it is
     the bytes of the sweep before that must be the same.
     """
     hashed = hashlib.sha256(b"\0".join(page.parts)).hexdigest()[:16]

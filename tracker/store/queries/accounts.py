@@ -1,4 +1,4 @@
-"""What is kept of an account: what came from it day by day, until when it rests, why it is parked."""
+"""What is kept of an account: what came from it day by day, until when it rests, why it is suspended."""
 
 from __future__ import annotations
 
