@@ -32,7 +32,7 @@ from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import US, as_taken, save
 from tracker.store import queries
-from tracker.store.codec import ACTION, RECEIPT, dump
+from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, orders, outbox
 
@@ -255,7 +255,7 @@ def _push(ctx: AppContext, account: Account, row: Row[Any]) -> bool:
         _later(ctx, account, row, error)
         return not isinstance(error, Transient)
     else:
-        _sent(ctx, account, row, action, before, receipt)
+        _sent(ctx, account, row, action, receipt)
         crash_at("push_after_commit")
     return True
 
@@ -356,8 +356,11 @@ def _finish(
     ctx.count("tracker_writes_total", store=row.store, state=state)
 
 
-def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, before: Order, receipt: Receipt) -> None:
-    """Keep the receipt, and the order as the receipt proves it is now."""
+def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, receipt: Receipt) -> None:
+    """Keep the receipt, and the order as it was known with this write in it: that much the receipt proves.
+
+    What else was read just before is left to the read-back. An order is known only once stage A took it, with its parcels.
+    """
     policy = account.policy
     word = policy.order_words.get(action.target, "") if action.target else policy.words.get(action.status, "")
     with ctx.store.write() as connection:
@@ -368,9 +371,10 @@ def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, befo
         if row.id not in queries.still_ours(connection, outbox, [row]):
             return  # our claim ended while we wrote: whoever has it now looks before it writes
         now, database = ctx.now(), database_now(connection)
-        after = apply(before, action, word)
+        known = ORDER.validate_python(order.facts)
+        after = apply(known, action, word)
         if action.kind == "order_status":
-            after = replace(after, status_at=max(now, before.status_at or now))
+            after = replace(after, status_at=max(now, known.status_at or now))
         save(connection, order, after, now, by=US, read_at=database, decide=True)
         queries.end(connection, outbox, [row.id], "sent", database)
         connection.execute(
