@@ -18,7 +18,7 @@ from tests.plugins.collection import lacking, orphans
 from tracker.cli import main as main_
 from tracker.cli.new import CHECKOUT, ROOMS
 from tracker.config.load import load_text
-from tracker.config.plugins import load, names
+from tracker.config.plugins import installed, load, names
 from tracker.domain.errors import ConfigError
 from tracker.sandbox import find
 from tracker.sandbox.player.player import Player, load_scenario
@@ -59,7 +59,7 @@ def site(packages: Path) -> Path:
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Forget which plugins there are, before and after."""
-    kept = (names, load, find.fakes, find.only)
+    kept = (names, load, installed, find.fakes, find.only)
     for answer in kept:
         answer.cache_clear()
     yield

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.good import problems
+from tests.plugins.collection import forget_plugins
 from tracker.config.load import load_text
 from tracker.config.model import Budget
 from tracker.config.plugins import guard_names, load, names, only_class
@@ -56,8 +57,7 @@ def _wheel(folder: Path) -> Path:
 
 def test_a_plugin_in_a_wheel_is_found_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(_wheel(tmp_path))
-    names.cache_clear()
-    load.cache_clear()
+    forget_plugins()
     try:
         config = load_text("accounts: {a: {uses: acme, colour: red}}")
         assert "acme" in names("carriers")
@@ -65,8 +65,7 @@ def test_a_plugin_in_a_wheel_is_found_by_entry_point(tmp_path: Path, monkeypatch
         assert config.watchers("acme")[0].name == "a"
     finally:
         monkeypatch.undo()
-        names.cache_clear()
-        load.cache_clear()
+        forget_plugins()
 
 
 SHOPS = """
@@ -109,8 +108,7 @@ def test_a_plugin_made_for_another_contract_is_refused_with_its_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(_wheel(tmp_path))
-    names.cache_clear()
-    load.cache_clear()
+    forget_plugins()
     try:
         monkeypatch.setattr(load("carriers", "acme"), "contract", 2)
         said = "t.yaml:1:16: accounts.a.uses: plugin 'acme' was made for contract 2; this version speaks contract 1"
@@ -120,8 +118,7 @@ def test_a_plugin_made_for_another_contract_is_refused_with_its_account(
         assert load_text("accounts: {a: {uses: acme, colour: red}}").accounts["a"].uses == "acme"
     finally:
         monkeypatch.undo()
-        names.cache_clear()
-        load.cache_clear()
+        forget_plugins()
 
 
 def test_a_plugin_in_a_wheel_passes_the_conformance_suite(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tracker.config.plugins import GROUPS, only_class
+from tracker.config.plugins import GROUPS, installed, load, names, only_class
 from tracker.domain.vocabulary import Trust
 from tracker.plugin.conformance import CarrierSuite, PlatformSuite, cases
 from tracker.plugin.contracts import Carrier, Platform
@@ -110,3 +110,9 @@ def _import(spec: ModuleSpec) -> ModuleType:
         if before is not None:
             sys.modules[spec.name] = before
     return module
+
+
+def forget_plugins() -> None:
+    """Forget which plugins are installed: a test installs others."""
+    for answer in (names, load, installed):
+        answer.cache_clear()

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tracker.cli.main import cli
-from tracker.config.plugins import load, names
+from tracker.config.plugins import installed, load, names
 from tracker.domain.errors import ConfigError
 from tracker.plugin.loading import imported
 from tracker.sandbox import find
@@ -26,7 +26,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "[tracker.carriers]\nbroken = a_broken_one\n[tracker.sandboxes]\nbroken = a_broken_one\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    kept = (names, load, find.fakes, find.only)
+    kept = (names, load, installed, find.fakes, find.only)
     for answer in kept:
         answer.cache_clear()
     yield tmp_path / "a_broken_one.py"

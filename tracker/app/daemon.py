@@ -28,6 +28,7 @@ from tracker.app.telemetry import Metrics, place
 from tracker.clock import SharedClock
 from tracker.config.load import coverage, loose_files
 from tracker.config.model import Config
+from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import Hidden, hide, mask
 from tracker.pipeline.context import AppContext
@@ -205,6 +206,8 @@ class Daemon:
         if "scheduler" in self.roles:
             self._spawn("scheduler", self._schedule)
         if "scheduler" in self.roles:
+            for said in installed("carriers").broken:  # none that is used: the configuration would not have been read
+                log.warning("plugin_broken", said=said)
             for store, words in coverage(self.ctx.config).items():
                 missing = [status for status, word in words.items() if word is None and status != "unknown"]
                 if missing:

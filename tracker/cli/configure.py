@@ -24,7 +24,7 @@ from tracker.cli.common import (
 )
 from tracker.config.load import coverage, loose_files, masked, schema
 from tracker.config.model import Account
-from tracker.config.plugins import load, names
+from tracker.config.plugins import GROUPS, installed, load, names
 from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
@@ -63,6 +63,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
                 "written (tracker policy coverage)"
             )
     report["notes"] += unwatched.named(config)
+    report["notes"] += [f"{said} (nothing uses it)" for kind in GROUPS for said in installed(kind).broken]
     if not offline:
         ctx = open_context(config)
         _database(ctx, report)

@@ -18,8 +18,8 @@ from tracker.cli.common import (
     show_table,
 )
 from tracker.cli.common import cell as show
-from tracker.config.plugins import load, names
-from tracker.domain.errors import TrackerError
+from tracker.config.plugins import installed
+from tracker.domain.errors import ConfigError, TrackerError
 from tracker.plugin.contracts import Carrier, Platform
 from tracker.support.evidence import pack
 from tracker.support.explain import explanation, overview
@@ -194,11 +194,13 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
 @click.command()
 @json_option
 def plugins(as_json: bool) -> None:
-    """Print what each plugin can do, read from the code."""
+    """Print what each plugin can do, read from the code; and then which cannot be loaded."""
     rows: list[dict[str, Any]] = []
+    broken: list[str] = []
     for package in ("carriers", "adapters"):
-        for name in names(package):
-            plugin = load(package, name)
+        found = installed(package)
+        broken += found.broken
+        for name, plugin in found.plugins.items():
             rows.append(
                 {
                     "plugin": name,
@@ -215,7 +217,13 @@ def plugins(as_json: bool) -> None:
             )
     if as_json:
         print_json(rows)
-        return
+    else:
+        _print_plugins(rows)
+    if broken:
+        raise ConfigError(*broken)
+
+
+def _print_plugins(rows: list[dict[str, Any]]) -> None:
     columns = ("plugin", "kind", "asks by", "webhooks", "trust", "registers", "a call", "codes", "docs")
     shown = [
         (r["plugin"], r["kind"], ", ".join(r["asks"]), "yes" if r["webhooks"] else "no", r["trust"],

@@ -24,7 +24,7 @@ from tracker.config.model import (
     Root,
     StorePart,
 )
-from tracker.config.plugins import companies, load, names
+from tracker.config.plugins import companies, installed, load, names
 from tracker.config.presets import bind, policy_values, spell
 from tracker.config.yamlfile import Document, Path_, parse, quoted, read
 from tracker.domain.cadence import Cadence, looks_after
@@ -84,6 +84,10 @@ def build(document: Document) -> Config:
     _check_addresses(value, document)
     if document.problems or root is None:
         raise ConfigError(*sorted(set(document.problems), key=document.problems.index))
+    if stores := [account.platform for account in accounts.values() if account.is_store]:
+        called = companies()  # every carrier that is installed is loaded for this, so once for all stores
+        for store in stores:
+            store.known = called
     notes = tuple(_notes(value, document))
     return Config(
         root,
@@ -184,8 +188,6 @@ def _account(
     if base is None or settings is None or len(document.problems) > before:
         return None
     source: Any = plugin(name, settings)
-    if isinstance(source, Platform):
-        source.known = companies()
     _check_tokens(base, settings, source, path, document)
     common_values: dict[str, Any] = {
         "name": name,
@@ -215,7 +217,7 @@ def _account(
 
 
 def _plugin(uses: Any, path: Path_, package: str, document: Document) -> type[Source] | None:
-    """Find the plugin that an entry uses. None, and a problem, where there is none or it was made for another contract."""
+    """Find the plugin that an entry uses. None, and a problem, where there is none that loads or it was made for another contract."""
     known = names(package)
     if uses not in known:
         near = difflib.get_close_matches(str(uses), known, 1)
@@ -223,7 +225,11 @@ def _plugin(uses: Any, path: Path_, package: str, document: Document) -> type[So
         said = "is missing" if uses is None else f"no plugin {quoted(uses)}"
         document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
         return None
-    plugin = load(package, str(uses))
+    try:
+        plugin = load(package, str(uses))
+    except ConfigError as error:
+        document.problem((*path, "uses"), str(error))
+        return None
     if plugin.contract != CONTRACT:
         said = (
             f"plugin {quoted(uses)} was made for contract {plugin.contract!r}; this version speaks contract {CONTRACT}"
@@ -351,8 +357,8 @@ def schema() -> dict[str, Any]:
     definitions = root.setdefault("$defs", {})
     for section, (package, part) in SECTIONS.items():
         variants = []
-        for name in names(package):
-            merged = _merge(part.model_json_schema(), load(package, name).Settings.model_json_schema(), definitions)
+        for name, plugin in installed(package).plugins.items():
+            merged = _merge(part.model_json_schema(), plugin.Settings.model_json_schema(), definitions)
             merged["properties"]["uses"] = {"const": name}
             merged["title"] = f"{package}/{name}"
             variants.append(merged)

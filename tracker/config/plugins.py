@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distributions, entry_points
 from types import ModuleType
@@ -35,7 +36,10 @@ def load(package: str, name: str) -> type[Source]:
     """Return the one plugin class of a module. Raises ConfigError where there is none, more than one, or no module."""
     group, base = GROUPS[package]
     for point in entry_points(group=group, name=name):
-        return only_class(imported(f"plugin {name}", point.value.partition(":")[0]), base)
+        try:
+            return only_class(imported(f"plugin {name}", point.value.partition(":")[0]), base)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; it came with the package {point.dist.name if point.dist else name}") from error
     return only_class(imported(f"plugin {name}", f"{package}.{name}"), base)
 
 
@@ -51,10 +55,32 @@ def only_class(module: ModuleType, base: type[Source]) -> type[Source]:
     return found.pop()
 
 
+@dataclass(frozen=True)
+class Installed:
+    """The plugins that are installed, by name; `broken` says of each that cannot be loaded which it is, and why."""
+
+    plugins: Mapping[str, type[Source]]
+    broken: tuple[str, ...]
+
+
+@cache
+def installed(package: str) -> Installed:
+    """Load every plugin of `carriers` or `adapters`, once a process.
+
+    One that cannot be loaded hurts only who uses it: a package that is installed beside us may be broken, or half there.
+    """
+    plugins, broken = {}, []
+    for name in names(package):
+        try:
+            plugins[name] = load(package, name)
+        except ConfigError as error:
+            broken.append(str(error))
+    return Installed(plugins, tuple(broken))
+
+
 def carriers() -> Iterator[tuple[str, type[Carrier]]]:
-    """Load every carrier that is installed, with its name."""
-    for name in names("carriers"):
-        plugin = load("carriers", name)
+    """Return every carrier that is installed and can be loaded, with its name."""
+    for name, plugin in installed("carriers").plugins.items():
         assert issubclass(plugin, Carrier)
         yield name, plugin
 

@@ -16,7 +16,7 @@ def imported(who: str, module: str) -> ModuleType:
     """Import a module of `who`. Raises ConfigError for whatever ends its import, with the line of its author's own code."""
     try:
         return importlib.import_module(module)
-    except Exception as error:  # its code runs, so anything can come of it
+    except (Exception, SystemExit) as error:  # its code runs, so anything can come of it
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [one for one in frames if not one.filename.startswith(("<frozen", _OURS, importlib.__file__))]
         where = f" (at {theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
