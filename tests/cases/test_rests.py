@@ -13,7 +13,7 @@ from tests.lab import DHL, START, UPS, USPS, H, Lab
 from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
 from tracker.pipeline import backoff
 from tracker.plugin.contracts import Request, Response
-from tracker.sandbox.base import StoredScan
+from tracker.sandbox.base import FaultyResponse
 from tracker.sandbox.player.player import Player, load_scenario
 from tracker.store import tables as t
 
@@ -68,7 +68,7 @@ def test_what_shopify_says_of_itself_refuses_no_write(make_lab, name: str) -> No
     lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
     lab.clock.move_to(START + 4 * H)
     lab.work("poll", "ingest", "decide")
-    lab.shop.faults.told.append(StoredScan(left=99, status=said["status"], body=orjson.dumps(said["body"])))
+    lab.shop.faults.told.append(FaultyResponse(left=99, status=said["status"], body=orjson.dumps(said["body"])))
     lab.work("push")
     assert [row.state for row in lab.rows(t.outbox)] == ["pending"]
     lab.shop.faults.told.clear()
