@@ -19,7 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FLOOR = 85  # per cent of the mutants must be killed
 TARGETS = {
-    "domain": ("tracker/domain/*.py tracker/domain/reconcile/*.py", "tests/domain tests/config/test_policy.py"),
+    "domain": (
+        "tracker/domain/*.py tracker/domain/facts/*.py tracker/domain/reconcile/*.py",
+        "tests/domain tests/config/test_policy.py",
+    ),
     "verifiers": ("tracker/plugin/signatures.py", "tests/plugins tests/fuzz/test_any_input.py"),
     "claims": (
         "tracker/store/queries/*.py tracker/pipeline/leases.py",
