@@ -130,9 +130,8 @@ class Connection(wire.Connection):
             why = self._of.ready()
         except SQLAlchemyError:
             why = ["database away"]
-        fatal = (
-            "database away" in why
-        )  # we cannot store; a shop that hangs or is suspended takes nobody's webhooks away
+        # without it we cannot store; a shop that hangs or is suspended takes nobody's webhooks away
+        fatal = "database away" in why
         return 503 if fatal else 200, mask("\n".join(why) or "ready").encode()
 
     def _ready(self, told: asyncio.Future[tuple[int, bytes]]) -> None:
