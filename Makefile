@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEED ?=
+export PYTHONDONTWRITEBYTECODE =  # empty: a suite that starts hundreds of processes compiles what they import once
 
 .DEFAULT_GOAL := help
 .PHONY: help run test watch mutants chaos load soak fuzz mutation audit lint bench bench-data schema clean

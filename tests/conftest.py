@@ -28,7 +28,8 @@ from tracker.domain.masking import Hidden
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
 
-PLAYS, STORMS = Path(__file__).with_name("requirements"), Path(__file__).with_name("chaos")
+HERE = Path(__file__).parent
+WHOLE = [HERE / name for name in ("requirements", "chaos", "test_scenarios.py", "test_plays.py")]  # plays and storms
 settings.register_profile(  # no test depends on how fast the machine is
     "ci",
     max_examples=200,
@@ -71,7 +72,7 @@ def _counts(item: pytest.Item) -> bool:
     Those are counted that demand something of the lines they run. A whole play, a storm, a thousand drawn examples and the
     same test on a second database run many lines and count for nothing: the gates must be met without them.
     """
-    if item.path.is_relative_to(PLAYS) or item.path.is_relative_to(STORMS):
+    if any(item.path.is_relative_to(where) for where in WHOLE):
         return False
     return not getattr(getattr(item, "obj", None), "is_hypothesis_test", False) and "postgresql" not in item.nodeid
 

@@ -181,6 +181,7 @@ def lives() -> Iterator[tuple[str, bool, str, list[tuple[str, int]]]]:
             yield name, parted, marks, moves
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("preset", presets())
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_ordinary_orders_are_no_drift_at_any_moment(platform: str, preset: str) -> None:

@@ -174,6 +174,7 @@ class Claims(RuleBasedStateMachine):
                 assert row.crashes == model.crashes, key
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("table", [inbox, outbox], ids=["inbox", "outbox"])
 def test_rows_are_never_lost_never_doubled_and_fenced(database: str, table: sa.Table) -> None:
     store = Store(database)
