@@ -47,7 +47,14 @@ collect_ignore = ["cli/newcomer"]  # tests of plugins that are installed elsewhe
 
 @pytest.hookimpl(trylast=True)  # who reports is there
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell each minute what runs, in the process that leads xdist's workers: no test runs in it whose output it would disturb."""
+    """Tell each minute what runs, in the process that leads xdist's workers: no test runs in it whose output it would disturb.
+
+    In a worker, end the tracing that pytest-cov began there as if it led: its own lies above, and where that rests for a test that
+    is not counted, this one would take over, and take four times as long as the test.
+    """
+    counting = config.pluginmanager.getplugin("_cov")
+    if hasattr(config, "workerinput") and counting is not None and counting.cov_controller is not None:
+        counting.cov_controller.cov.stop()
     if config.getoption("dist", "no") != "no":
         config.pluginmanager.register(Progress(config.pluginmanager.get_plugin("terminalreporter")))
 
