@@ -9,7 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from carriers.dhl import DHL
+from carriers.fedex import FedEx
+from tracker.domain.facts import Payload
+from tracker.plugin.conformance import example_settings, for_carrier
 from tracker.plugin.conformance.shown import differences
+from tracker.plugin.payloads import decode
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +45,57 @@ def test_a_failure_names_the_value_that_differs_also_in_a_package_of_its_own(tmp
     assert "AssertionError: exceptions.poll.json" in done.stdout
     assert f" {place}: read {right!r}, expected 'Atlantis'" in done.stdout
     assert "'http://acme.example'.startswith" in done.stdout  # pytest tells the parts of what is not so
+
+
+class Careless(FedEx):
+    """It reads what may be missing as if it were there."""
+
+    def normalize(self, payload: Payload):
+        for result in decode(payload.body)["output"]["completeTrackResults"]:
+            result["trackResults"][0]["scanEvents"]
+        return super().normalize(payload)
+
+
+class TwoWorlds(DHL):
+    """It reads another code in polls."""
+
+    def normalize(self, payload: Payload):
+        body = payload.body.replace(b"NOT_HOME", b"NOT_THERE") if payload.kind == "poll" else payload.body
+        return super().normalize(Payload(payload.account, payload.kind, (body,), payload.received_at, payload.headers))
+
+
+class Pasting(FedEx):
+    """It pastes what others wrote into a path."""
+
+    batch = 1
+
+    def fetch(self, client, query):
+        for parcel in query.parcels:
+            yield client.send(self._get(f"/track/{parcel.number}"))
+
+    def _get(self, path: str):
+        from tracker.plugin.contracts import Request
+
+        return Request("GET", f"{self.settings.base_url}{path}")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "name", "test", "said"),
+    [
+        (Careless, "fedex", "an_unreadable_body_is_a_bad_payload_with_its_path", "this body: KeyError: 'output'; nothing but BadPayload"),
+        (Careless, "fedex", "a_cut_or_changed_fixture_never_crashes", "as b'{\"output\": null}': TypeError: 'NoneType'"),
+        (Careless, "fedex", "one_broken_element_of_a_list_takes_nothing_from_the_others", "; nothing but BadPayload may leave `normalize`"),
+        (TwoWorlds, "dhl", "poll_and_webhook_of_one_scan_share_their_fingerprint", "one of the webhook: same-not-home; it is made of"),
+        (Pasting, "fedex", "what_somebody_else_wrote_leaves_the_address_where_it_is", ": it goes into a path by `segment`, or into `params`"),
+    ],
+)  # fmt: skip
+def test_who_does_not_conform_is_told_what_to_do(plugin: type, name: str, test: str, said: str) -> None:
+    suite = for_carrier(f"carriers.{name}", fixtures=ROOT / "tests" / "fixtures" / name)()
+    more = (b"{}", "poll") if test.startswith("an_unreadable") else ()
+    with pytest.raises(AssertionError) as told:
+        getattr(suite, f"test_{test}")(plugin("account", example_settings(plugin)), *more)
+
+    assert said in str(told.value)
 
 
 def test_differences_are_told_value_by_value() -> None:

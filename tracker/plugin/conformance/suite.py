@@ -115,7 +115,7 @@ class _PluginSuite:
     def test_an_unreadable_body_is_a_bad_payload_with_its_path(self, plugin: Source, body: bytes, kind: str) -> None:
         payload = Payload("account", kind, (body,), AT, {})
         try:
-            items = list(plugin.normalize(payload))
+            items = _read(plugin, payload, "this body")
         except BadPayload as error:
             assert error.where.startswith("$")
         else:
@@ -153,7 +153,9 @@ class _PluginSuite:
             changed = [] if case.endswith("-three") else _twisted(first)  # those are broken in more ways, below
             for body in [first[: len(first) * i // 20] for i in range(20)] + changed:
                 try:
-                    items = list(plugin.normalize(Payload("account", kind, (body, *more), AT, {})))
+                    items = _read(
+                        plugin, Payload("account", kind, (body, *more), AT, {}), f"{file.name} as {body!r:.2000}"
+                    )
                 except BadPayload as error:
                     assert error.where
                 else:
@@ -171,21 +173,21 @@ class _PluginSuite:
         assert found, f"{self.fixtures} holds no case of three parcels or orders: <case>-three.<kind>.<ending>"
         for kind, file in found:
 
-            def read(parts: tuple[bytes, ...], kind: str = kind) -> list[Any]:
-                return list(plugin.normalize(Payload("account", kind, parts, AT, {})))
+            def read(parts: tuple[bytes, ...], what: str, kind: str = kind) -> list[Any]:
+                return _read(plugin, Payload("account", kind, parts, AT, {}), what)
 
             document = json.loads(file.read_bytes())
             parts = document if file.name.endswith(".parts.json") else [document]
             lists = broken.threes(parts)
             assert lists, f"{file.name} holds no list of three objects"
-            whole = read(broken.bodies(parts))
+            whole = read(broken.bodies(parts), file.name)
             fine: set[Any] = set()  # facts that the core went on with: most are told again and again
             for three in lists:
-                rest = read(broken.without(parts, three))
+                rest = read(broken.without(parts, three), f"{file.name} without one of three")
                 for change in broken.changes(parts, three):
                     what = f"{file.name}, {change.where} is {change.how}"
                     try:
-                        told = read(change.bodies)
+                        told = read(change.bodies, what)
                     except BadPayload as error:
                         assert not rest, f"{what}: {error}"
                         continue
@@ -202,7 +204,9 @@ class _PluginSuite:
         for name, query in asks.items():
             for hostile in HOSTILE:
                 for one in sent_by(plugin, query, hostile):
-                    what = f"{name} {hostile!r:.30}: {one.url!r:.200}"
+                    what = (
+                        f"{name} {hostile!r:.30}: {one.url!r:.200}: it goes into a path by `segment`, or into `params`"
+                    )
                     assert any(only_a_segment_differs(one, other) for other in plain), what
                     assert all(value.isprintable() and value.isascii() for value in one.headers.values()), what
 
@@ -211,6 +215,17 @@ class _PluginSuite:
     def test_a_page_of_html_is_no_answer_whatever_its_status(self, plugin: Source, status: int, body: bytes) -> None:
         with pytest.raises(Transient):
             plugin.raise_for_status(Response(status, {"content-type": "text/html"}, body, AT))
+
+
+def _read(plugin: Source, payload: Payload, what: str) -> list[Any]:
+    """Read a payload. Raises BadPayload as the plugin does; whatever else it raises fails the test, with what was read."""
+    try:
+        return list(plugin.normalize(payload))
+    except BadPayload:
+        raise
+    except Exception as error:
+        said = f"{what}: {type(error).__name__}: {error}; nothing but BadPayload may leave `normalize` (tracker.plugin.payloads)"
+        raise AssertionError(said) from error
 
 
 def _twisted(raw: bytes) -> list[bytes]:
@@ -284,7 +299,11 @@ class CarrierSuite(_PluginSuite):
             assert pairs, (
                 "a carrier with both ways ships one pair of fixtures of the same scan: same-*.webhook, same-*.poll"
             )
-        assert all(pairs.values())
+        apart = [case for case, prints in pairs.items() if not prints]
+        assert not apart, (
+            f"no scan of the poll has the fingerprint of one of the webhook: {', '.join(apart)}; it is made of the event id, else of code "
+            "space, code, local time, city and country (`fingerprint` in tracker/domain/facts)"
+        )
 
 
 class PlatformSuite(_PluginSuite):
