@@ -146,6 +146,10 @@ class Server:
         """Prove a body as its sender does, or with another secret than the right one."""
         raise NotImplementedError
 
+    def sent(self, outgoing: Outgoing) -> Outgoing:
+        """Return a webhook as it is sent now, which may be later than it was made: a proof that covers the time is made again."""
+        return outgoing
+
     def on_fault(self, action: Fault, at: datetime) -> None:
         """Do wrong from now on."""
         self.faults.begin(action, at)

@@ -132,6 +132,10 @@ def _scan(course: Course, action: wanted.Scan, at: datetime) -> None:
         return
     if action.webhook.signed != "right":
         outgoing = _prove(course, action.account, outgoing.body, action.webhook.signed)
+
+    def send() -> None:
+        course.post(server.sent(outgoing) if action.webhook.signed == "right" else outgoing)
+
     times, delay = action.webhook.times, action.webhook.delay
     if course.random is not None and action.webhook.signed == "right":
         times += course.random.choice((0, 0, 1, 2))
@@ -139,7 +143,7 @@ def _scan(course: Course, action: wanted.Scan, at: datetime) -> None:
         jitter = timedelta(0)
         if course.random is not None:
             jitter = timedelta(minutes=course.random.choice((0, 0, 5, 40, 180)))
-        course.plan(at + delay + jitter, lambda: course.post(outgoing))
+        course.plan(at + delay + jitter, send)
 
 
 def _expect(course: Course, expect: Expect, at: datetime) -> None:
