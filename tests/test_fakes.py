@@ -55,7 +55,7 @@ def load(folder: Path, step: str) -> scenario.Scenario:
 
 @pytest.mark.parametrize(("kind", "package"), [("carrier", "carriers"), ("shop", "adapters")])
 def test_every_fake_has_the_name_of_a_plugin(kind: find.Kind, package: str) -> None:
-    assert set(find.names(kind)) <= set(plugins.names(package))
+    assert set(find.fake_names(kind)) <= set(plugins.names(package))
 
 
 def test_what_only_some_know_is_a_word_of_scenarios() -> None:

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.lab import DHL, START, TOKEN, UPS, USPS, H, Lab, detail, tracker_body
-from tracker.app.api import PATHS, make
+from tracker.app.api import PATHS, make_api
 from tracker.app.private import Private, Reply
 from tracker.app.telemetry import configure_logs
 from tracker.app.wire import Request
@@ -180,7 +180,7 @@ def test_no_command_and_no_answer_of_ours_says_a_person_or_a_secret(
 
 def _answers(made: Lab) -> dict[str, Reply]:
     """Ask the read API everything it answers."""
-    port = Private(lambda: made.ctx.config.root.web, make(made.ctx))
+    port = Private(lambda: made.ctx.config.root.web, make_api(made.ctx))
     right = {"authorization": f"Bearer {TOKEN}"}
     named = {path: path.replace("{store}", "shop").replace("{ref}", "1001") + "?to=cancelled" for path in PATHS}
     return {path: port.answer(Request("GET", "", right, b"", True, None, at.encode())) for path, at in named.items()}

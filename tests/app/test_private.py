@@ -46,7 +46,7 @@ def lab(make_lab: Any, tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def port(lab: Lab) -> Iterator[Private]:
-    made = Private(lambda: lab.ctx.config.root.web, api.make(lab.ctx))
+    made = Private(lambda: lab.ctx.config.root.web, api.make_api(lab.ctx))
     yield made
     made.pool.shutdown()
 

@@ -161,7 +161,7 @@ def test_a_note_by_hand_to_an_order_that_is_not_there_is_refused_and_told(kart) 
     lab, shop = kart
     two(lab, shop)
     delete(shop)
-    statements.say(
+    statements.record_statement(
         lab.ctx, lab.one(t.orders, t.orders.c.ref == "R1"), StatementKind.NOTE, "called", "ann", to_shop=True
     )
     lab.work("push")

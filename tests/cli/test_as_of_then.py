@@ -116,7 +116,7 @@ def test_a_gate_of_then_answers_by_the_order_and_the_policy_of_then(lab: Lab) ->
     for absurd in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         assert "must be a moment" in CliRunner().invoke(main_.cli, ["explain", "7", "--at", absurd]).output
     with pytest.raises(TrackerError, match="not known at"):
-        statements.may(lab.ctx, statements.find_one(lab.ctx, "7"), OrderStatus.SHIPPED, at=lab.clock() - 9999 * H)
+        statements.may(lab.ctx, statements.find_order(lab.ctx, "7"), OrderStatus.SHIPPED, at=lab.clock() - 9999 * H)
 
 
 def test_a_what_if_compares_with_the_policy_of_then(lab: Lab) -> None:

@@ -51,7 +51,7 @@ def scanned(lab: Lab, type_: str = "I", code: str = "038") -> None:
 
 def row(lab: Lab) -> dict[str, Any]:
     lab.later(0.5)
-    (found,) = drifts.rows(lab.ctx)
+    (found,) = drifts.list_drifts(lab.ctx)
     return found
 
 
@@ -85,7 +85,7 @@ def test_a_delivered_that_the_carrier_does_not_know_of_is_proved_or_set_back(
     )  # fmt: skip
     do(lab, commands(found)[which])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
     assert lab.rest.orders["#7"]["status"] == ("Delivered", "Dispatched/Shipped")[which]
 
 
@@ -100,7 +100,7 @@ def test_an_order_that_lies_behind_is_corrected(make: Make) -> None:
     (command,) = commands(found)
     do(lab, command)
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
     assert lab.rest.orders["#7"]["status"] == "Dispatched/Shipped"
 
 
@@ -114,7 +114,7 @@ def test_a_correction_past_a_gate_says_override(make: Make) -> None:
     assert command == ("tracker correct '#7' shipped --reason 'ups says picked_up' --override --store kart")
     do(lab, command)
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_store_that_is_paused_is_resumed(make: Make) -> None:
@@ -127,7 +127,7 @@ def test_a_store_that_is_paused_is_resumed(make: Make) -> None:
     assert found["would_heal"] == "`tracker resume kart`"
     do(lab, commands(found)[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_refused_write_is_tried_again(make: Make) -> None:
@@ -140,7 +140,7 @@ def test_a_refused_write_is_tried_again(make: Make) -> None:
     assert found["would_heal"].endswith("` and 'Dispatched/Shipped', set in the shop")
     do(lab, commands(found)[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_write_that_waits_is_told_with_its_time(make: Make) -> None:
@@ -151,14 +151,14 @@ def test_a_write_that_waits_is_told_with_its_time(make: Make) -> None:
     lab.work("poll", "ingest", "decide")
     lab.clock.move_to(lab.clock() + H)
     lab.work("decide")
-    (found,) = drifts.rows(lab.ctx)
+    (found,) = drifts.list_drifts(lab.ctx)
     assert re.fullmatch(r"wait until 2026-\d\d-\d\d \d\d:\d\dZ: the write is sent", found["would_heal"])
     states = t.accounts.update().where(t.accounts.c.name == "kart")
     lab.change(states.values(writes_left=0, writes_reset_at=lab.one(t.outbox).due_at + 2 * H))
-    (later,) = drifts.rows(lab.ctx)
+    (later,) = drifts.list_drifts(lab.ctx)
     assert later["would_heal"] > found["would_heal"]
     lab.change(states.values(suspended_reason="401"))
-    (suspended,) = drifts.rows(lab.ctx)
+    (suspended,) = drifts.list_drifts(lab.ctx)
     assert suspended["would_heal"] == (
         "a person decides between new credentials of kart and 'Dispatched/Shipped', set in the shop"
     )
@@ -189,7 +189,7 @@ def test_what_happened_before_the_store_was_connected_is_written_if_wished(make:
     assert found["would_heal"] == "`tracker heal --backfill shop`"
     do(lab, commands(found)[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
     assert lab.writes() == [("#1", "DELIVERED")]
 
 
@@ -208,7 +208,7 @@ def test_a_parcel_of_a_cancelled_order_is_brought_back_or_accepted(make: Make) -
     )
     do(lab, commands(found)[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_label_that_nobody_scans_was_handed_over_or_was_not(make: Make) -> None:
@@ -222,7 +222,7 @@ def test_a_label_that_nobody_scans_was_handed_over_or_was_not(make: Make) -> Non
     assert found["would_heal"].endswith("and the right status, set in the shop")
     do(lab, commands(found)[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_return_was_inspected_or_did_not_happen(make: Make) -> None:
@@ -236,7 +236,7 @@ def test_a_return_was_inspected_or_did_not_happen(make: Make) -> None:
     assert commands(found)[0] == "tracker record '#7' inspected --store kart"
     do(lab, commands(found)[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_shown_delivered_that_the_carrier_does_not_know_of_is_proved(make: Make) -> None:
@@ -253,7 +253,7 @@ def test_a_shown_delivered_that_the_carrier_does_not_know_of_is_proved(make: Mak
     )  # fmt: skip
     do(lab, commands(found)[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_doorstep_that_no_scan_knows_of_is_set_back_or_accepted(make: Make) -> None:
@@ -267,7 +267,7 @@ def test_a_doorstep_that_no_scan_knows_of_is_set_back_or_accepted(make: Make) ->
     assert [command.split()[1] for command in commands(found)] == ["correct", "record"]
     do(lab, commands(found)[1])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_an_end_that_its_carrier_contradicts_is_looked_at_again(make: Make) -> None:
@@ -285,7 +285,7 @@ def test_an_end_that_its_carrier_contradicts_is_looked_at_again(make: Make) -> N
     lab.change(t.watches.update().values(next_poll_at=None))
     do(lab, commands(row(lab))[0])
 
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_a_store_that_the_configuration_lost_has_a_way_too(make: Make) -> None:
@@ -296,7 +296,7 @@ def test_a_store_that_the_configuration_lost_has_a_way_too(make: Make) -> None:
     lab.ctx.config = type(lab.ctx.config)(
         lab.ctx.config.root, {n: a for n, a in lab.ctx.config.accounts.items() if n != "kart"}
     )
-    (found,) = drifts.rows(lab.ctx)
+    (found,) = drifts.list_drifts(lab.ctx)
 
     assert found["would_heal"].startswith("a person decides between the store kart in the configuration again and ")
 
@@ -312,4 +312,4 @@ def test_a_printed_command_finds_its_configuration(make: Make, tmp_path: Path) -
 
     assert command.endswith(" --store kart --config 'our shop.yaml'")
     do(lab, command)
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []

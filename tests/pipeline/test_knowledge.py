@@ -15,7 +15,7 @@ from tracker.store import tables as t
 from tracker.store.engine import database_now
 from tracker.support import explain
 from tracker.support.gaps import Gap, Knowledge
-from tracker.support.knowledge import gaps, knowledge
+from tracker.support.knowledge import find_gaps, knowledge
 from tracker.upkeep import maintenance
 
 MINUTES = timedelta(minutes=1)
@@ -50,7 +50,7 @@ def test_all_is_known_as_of_the_oldest_look(lab: Lab) -> None:
     oldest = min(row.checked_at for row in lab.rows(t.watches))
     assert known.as_of == min(oldest, lab.one(t.accounts, t.accounts.c.name == "shop").swept_at)
     assert known.sentence("no drift") == f"no drift: of 2 orders, all known as of {known.as_of:%Y-%m-%d %H:%M}Z"
-    assert drifts.rows(lab.ctx) == []
+    assert drifts.list_drifts(lab.ctx) == []
 
 
 def test_of_no_orders_nothing_is_claimed() -> None:
@@ -105,7 +105,7 @@ def test_a_store_that_the_configuration_lost_is_told_with_its_orders(lab: Lab) -
     assert unknown(lab) == [("store_unknown", "old", 1, "orders")]
     assert unknown(lab, "shop") == []
     assert knowledge(lab.ctx).unknown == 1
-    assert [row["order"] for row in drifts.rows(lab.ctx, store="old")] == []
+    assert [row["order"] for row in drifts.list_drifts(lab.ctx, store="old")] == []
 
 
 # writes
@@ -291,7 +291,7 @@ def test_findings_that_say_that_something_is_not_known_are_gaps_until_they_are_c
         return order_id, Finding(kind, subject, Severity.WARNING, Act.ACT, evidence, START)
 
     with lab.ctx.store.write() as connection:
-        tell.open_findings(
+        tell.report_findings(
             lab.ctx, connection,
             [
                 found(FindingKind.ORDER_UNREADABLE, "shop/#1", order.id),
@@ -336,4 +336,4 @@ def test_many_are_said_as_many() -> None:
 
 
 def test_health_checks_ask_without_counting(lab: Lab) -> None:
-    assert gaps(lab.ctx) == []
+    assert find_gaps(lab.ctx) == []

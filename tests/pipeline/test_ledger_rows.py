@@ -25,7 +25,7 @@ def kart(make_lab: Any, preset: str = "mirror", numbers: tuple[str, ...] = (UPS,
 
 
 def differences(lab: Lab, **more: Any) -> list[tuple[str, str, str]]:
-    return [(row["drift"], row["shop"], row["carrier"]) for row in drifts.rows(lab.ctx, **more)]
+    return [(row["drift"], row["shop"], row["carrier"]) for row in drifts.list_drifts(lab.ctx, **more)]
 
 
 def test_a_difference_becomes_a_row_once_it_is_older_than_a_write_takes(make_lab: Any) -> None:
@@ -93,11 +93,11 @@ def test_rows_come_newest_first_in_pages_by_store_and_kind(make_lab: Any) -> Non
         lab.scan(lab.ups, number, "I", "038")
     lab.later(7)
     lab.later(1)
-    first, second = drifts.rows(lab.ctx)
+    first, second = drifts.list_drifts(lab.ctx)
 
     assert first["id"] > second["id"]
-    assert drifts.rows(lab.ctx, limit=1) == [first]
-    assert drifts.rows(lab.ctx, after=first["id"]) == [second]
+    assert drifts.list_drifts(lab.ctx, limit=1) == [first]
+    assert drifts.list_drifts(lab.ctx, after=first["id"]) == [second]
     assert differences(lab, store="shop") == differences(lab, kind="shop_ahead") == []
     assert len(differences(lab, store="kart", kind="shop_behind")) == 2
 

@@ -25,7 +25,7 @@ def test_a_note_that_came_through_makes_nobody_elses_change_of_the_status_ours(m
     lab.work()
     lab.rest.set("R1", "seller", status="On Hold")
     lab.rest.outgoing.clear()  # and no hook told us
-    statements.say(lab.ctx, lab.one(t.orders), StatementKind.NOTE, "called", "ann", to_shop=True)
+    statements.record_statement(lab.ctx, lab.one(t.orders), StatementKind.NOTE, "called", "ann", to_shop=True)
     lab.work("push")
     assert lab.one(t.outbox).state == "sent"
     lab.work()

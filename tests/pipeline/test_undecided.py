@@ -37,14 +37,14 @@ def test_an_order_that_cannot_be_decided_or_kept_holds_back_no_other(payloads: P
     lab = payloads.lab
     payloads.put("kart", *(an_order(f"R{i}") for i in range(5)), kind="read")
     lab.work("ingest")
-    keep = decide.keep
+    keep = decide.store_decisions
 
     def broken(ctx: Any, connection: Any, decided: Any, *more: Any) -> None:
         if any(one.row.number == "#R2" for one in decided):
             connection.execute(sa.text("SELECT nothing FROM nowhere"))  # a transaction of PostgreSQL is lost by it
         keep(ctx, connection, decided, *more)
 
-    monkeypatch.setattr(decide, "keep", broken)
+    monkeypatch.setattr(decide, "store_decisions", broken)
     assert decide.run(lab.ctx) == 5
 
     assert {row.order_id for row in lab.rows(t.decisions)} == {

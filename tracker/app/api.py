@@ -25,7 +25,7 @@ from tracker.support.explain import explanation
 from tracker.support.gaps import Knowledge
 from tracker.support.knowledge import knowledge
 
-MOST = 1000
+MOST_ROWS = 1000
 
 
 class Wrong(TrackerError):
@@ -53,7 +53,7 @@ def _beside(ask: Handler) -> Handler:
 
 
 def _limit(query: dict[str, str]) -> int:
-    return min(_number(query, "limit") or 50, MOST)
+    return min(_number(query, "limit") or 50, MOST_ROWS)
 
 
 def _number(query: dict[str, str], name: str) -> int | None:
@@ -98,7 +98,7 @@ def _at(query: dict[str, str]) -> datetime | None:
 
 
 def _order(ctx: AppContext, query: dict[str, str]) -> Any:
-    row = statements.find_one(ctx, query["ref"], query["store"])
+    row = statements.find_order(ctx, query["ref"], query["store"])
     told = explanation(ctx, row.number, at=_at(query))
     return next((order for order in told["orders"] if order["id"] == row.id), None)
 
@@ -107,7 +107,7 @@ def _gate(ctx: AppContext, query: dict[str, str]) -> Any:
     to = _one_of(query, "to", [str(s) for s in OrderStatus])
     if to is None:
         raise Wrong("to: name the status that is asked for")
-    row = statements.find_one(ctx, query["ref"], query["store"])
+    row = statements.find_order(ctx, query["ref"], query["store"])
     gate = statements.may(ctx, row, OrderStatus(to), reason=query.get("reason", ""), at=_at(query))
     return {
         "order": row.number, "store": row.store, "to": to, "allowed": gate.allowed, "rule": gate.rule,
@@ -172,7 +172,7 @@ def _json(value: Any) -> Reply:
     return Reply(200, body, headers=more)
 
 
-def make(ctx: AppContext) -> Callable[[Asked], Reply]:
+def make_api(ctx: AppContext) -> Callable[[Asked], Reply]:
     """Return what answers the read API: to nobody without the token, whatever is asked."""
 
     def answer(asked: Asked) -> Reply:

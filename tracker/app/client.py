@@ -33,7 +33,7 @@ from tracker.plugin.contracts import Platform, Request, Response, Vault, not_htm
 MOST_BYTES = 5 << 20
 TRIES = 3
 KEEP_IDLE = 30.0  # seconds that an unused connection is kept
-AGAIN = (502, 503, 504)
+RETRIED_STATUSES = (502, 503, 504)
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # the request is at fault, not the wire
 # What is handed out to hosts of the internet (IANA IPv6 Address Space), and what lies in it for other ends (RFC 6890 and the
 # IANA special-purpose registries, read 2026-11): nothing outside it, so no translation, mapping or site-local prefix either.
@@ -305,7 +305,7 @@ class AccountClient:
             raw.close()
         headers = {name.lower(): value for name, value in raw.headers.items()}
         response = Response(raw.status_code, headers, bytes(body), self._now())
-        if response.status in AGAIN and "retry-after" not in headers and request.idempotent:
+        if response.status in RETRIED_STATUSES and "retry-after" not in headers and request.idempotent:
             raise _TryAgain(response)
         return response
 

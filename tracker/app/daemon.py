@@ -33,13 +33,13 @@ from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import Hidden, hide, mask
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import drain
-from tracker.pipeline.leases import EVERY
+from tracker.pipeline.leases import RENEW_EVERY
 from tracker.plugin.contracts import Vault
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
 from tracker.store.queries import counts
 from tracker.store.tables import accounts
-from tracker.support.knowledge import gaps
+from tracker.support.knowledge import find_gaps
 from tracker.upkeep import maintenance
 
 if TYPE_CHECKING:
@@ -330,7 +330,9 @@ class Daemon:
         """Say what nobody knows, as of some seconds ago: health checks are many, and this is no reason to take us away."""
         if time.monotonic() - self._looked >= LOOK_EVERY:
             self._looked = time.monotonic()
-            told = [gap for gap in gaps(self.ctx) if not gap.told and gap.what not in ("first_sync", "store_parked")]
+            told = [
+                gap for gap in find_gaps(self.ctx) if not gap.told and gap.what not in ("first_sync", "store_parked")
+            ]
             self._gaps = [str(gap) for gap in told]
         return self._gaps
 
@@ -362,7 +364,7 @@ class Daemon:
 
     def _keep(self) -> None:
         """Prolong the claims that are being worked; keep the clock right."""
-        while not self._stopping.wait(EVERY.total_seconds()):
+        while not self._stopping.wait(RENEW_EVERY.total_seconds()):
             self._do(("renew", lambda: self.ctx.leases.renew(self.store)), ("clock", self._set_clock))
 
     def _set_clock(self) -> None:

@@ -32,7 +32,7 @@ READS = ("GET", "HEAD")
 THREADS = 4  # questions that are worked side by side: the others wait, and the workers keep their connections
 MOST_TEXT = 500  # characters of a part of an address
 MOST_PAIRS = 50
-AWAY = (OperationalError, InterfaceError, PoolTimeout)
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class Refusal(Exception):
@@ -115,7 +115,7 @@ class Private(Listener):
                     "request_refused", f"{refusal.status}", port=self.port, status=refusal.status, reason=refusal.said
                 )
             return _error(refusal.status, refusal.said)._replace(headers=refusal.headers)
-        except AWAY as error:
+        except DATABASE_AWAY as error:
             self.tell("request_failed", "away", port=self.port, error=type(error).__name__)
             return _error(503, "database away")
         except Exception as error:

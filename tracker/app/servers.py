@@ -37,10 +37,10 @@ class Servers:
             ),
         ]
         if api.token is not None:
-            from tracker.app.api import make
+            from tracker.app.api import make_api
 
             self._places.append(
-                ("api: the read API", Private(lambda: ctx.config.root.web, make(ctx)), api.host, api.port)
+                ("api: the read API", Private(lambda: ctx.config.root.web, make_api(ctx)), api.host, api.port)
             )
         self.problem: str | None = None  # why it does not listen
         self.ended = False  # although nobody told it to

@@ -25,7 +25,7 @@ from tracker.config.model import Web
 log = structlog.get_logger()
 MOST_HEADERS = 16 << 10
 MOST_AROUND = 8  # bytes sent for each that a body may have: a chunk of one byte has six
-MOST_AHEAD = 32  # requests that a sender may send before it has its answers
+MOST_PIPELINED = 32  # requests that a sender may send before it has its answers
 LINGER = 2.0  # seconds that a refused sender has to read our answer
 KEEP_ALIVE = 30.0  # seconds that a connection may stay without a request
 TELL_EVERY = 10.0
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         keep_alive = self._parser.should_keep_alive()
         self._complete.append(Request(method, self._path, self._headers, body, keep_alive, None, self._url))
-        if len(self._complete) > MOST_AHEAD:
+        if len(self._complete) > MOST_PIPELINED:
             self._cut("too much sent ahead")
 
     def _continue(self) -> None:

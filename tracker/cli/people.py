@@ -40,7 +40,9 @@ STATUSES = [str(status) for status in OrderStatus if status is not OrderStatus.U
 def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop: bool) -> None:
     """Attach an internal note to ORDER."""
     ctx = open_context(read_config(file))
-    statements.say(ctx, statements.find_one(ctx, order, store), StatementKind.NOTE, text, by, to_shop=to_shop)
+    statements.record_statement(
+        ctx, statements.find_order(ctx, order, store), StatementKind.NOTE, text, by, to_shop=to_shop
+    )
     click.echo(f"noted at {order}")
 
 
@@ -54,7 +56,7 @@ def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop:
 def record(order: str, what: str, file: Path, store: str | None, by: str, text: str) -> None:
     """Record what was done about ORDER: verified, inspected, handed_over, proof; accepted: a difference stays as it is."""
     ctx = open_context(read_config(file))
-    statements.say(ctx, statements.find_one(ctx, order, store), StatementKind(what), text, by)
+    statements.record_statement(ctx, statements.find_order(ctx, order, store), StatementKind(what), text, by)
     click.echo(f"recorded at {order}: {what} by {by}")
 
 
@@ -69,13 +71,13 @@ def record(order: str, what: str, file: Path, store: str | None, by: str, text: 
 def correct(order: str, status: str, file: Path, store: str | None, by: str, reason: str, override: bool) -> None:
     """Correct the order status of ORDER to STATUS, with its trace: the worker writes it."""
     ctx = open_context(read_config(file))
-    row = statements.find_one(ctx, order, store)
+    row = statements.find_order(ctx, order, store)
     account = ctx.account(row.store)
     if account is not None and OrderStatus(status) not in account.policy.order_words:
         words = ", ".join(sorted(account.policy.order_words)) or "none"
         raise click.ClickException(f"{row.store} has no word for {status} that may be written; it has: {words}")
     gate = statements.may(ctx, row, OrderStatus(status), reason=reason)
-    if account is not None and into_processing(statements.read(ctx, row), account.policy, OrderStatus(status)):
+    if account is not None and into_processing(statements.read_order(ctx, row), account.policy, OrderStatus(status)):
         raise click.ClickException(
             f"{order} is not written into Processing: that deducts stock in the shop (MG-08); do it there"
         )
@@ -83,7 +85,7 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
     if not gate.allowed and (final or not override):
         hint = "nothing is written out of it" if final else "--override goes past it"
         raise click.ClickException(f"{order} may not go to {status}: {gate.rule} ({gate.needs}); {hint}")
-    statements.say(
+    statements.record_statement(
         ctx, row, StatementKind.CORRECTION, reason, by, status=OrderStatus(status), override=override
     )  # fmt: skip
     how = (
@@ -108,7 +110,7 @@ def may(
 ) -> None:
     """Ask the gate: may ORDER go to STATUS? Answers yes (exit 0) or no (exit 1), with the rule and the evidence."""
     ctx = open_context(read_config(file))
-    row = statements.find_one(ctx, order, store)
+    row = statements.find_order(ctx, order, store)
     gate = statements.may(ctx, row, OrderStatus(status), reason=reason, by=by, at=as_of(at))
     answer: dict[str, Any] = {
         "order": order, "to": status, "allowed": gate.allowed, "rule": gate.rule, "evidence": dict(gate.evidence),

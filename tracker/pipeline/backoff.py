@@ -62,7 +62,7 @@ def hear(
     worst = min(wrong, key=_weight)
     answered = len(wrong) < len(errors)
     if isinstance(worst, CredentialsRejected):
-        suspend(ctx, connection, account, str(worst))
+        suspend_and_report(ctx, connection, account, str(worst))
     elif isinstance(worst, Unavailable) or not answered:
         _fails(ctx, connection, account, worst, now, business)
     else:
@@ -102,7 +102,7 @@ def sweep_fails(
         rest = grown(business - since, SOONEST, max(account.sweep_every, SOONEST))
     _count(ctx, account, error)
     if isinstance(error, CredentialsRejected):
-        suspend(ctx, connection, account, str(error))
+        suspend_and_report(ctx, connection, account, str(error))
     elif not alone or isinstance(error, RateLimited):
         _fails(ctx, connection, account, error, now, business, wire=False)
     elif business - since >= TOLD_AFTER:
@@ -119,14 +119,14 @@ def sweep_answers(connection: Connection, account: Account, business: datetime) 
         _close(connection, f"{_subject(account)}/sweep", business)
 
 
-def suspend(ctx: AppContext, connection: Connection, account: Account, said: str) -> None:
+def suspend_and_report(ctx: AppContext, connection: Connection, account: Account, said: str) -> None:
     """Stop using an account whose credentials are refused, and tell a person."""
     queries.suspend(connection, account.name, said)
     finding = Finding(
         FindingKind.ACCOUNT_PARKED, _subject(account), Severity.URGENT, Act.ACT,
         {"account": account.name, "said": said[:200]},
     )  # fmt: skip
-    tell.open_findings(ctx, connection, [(None, finding)], ctx.now(), by="account")
+    tell.report_findings(ctx, connection, [(None, finding)], ctx.now(), by="account")
     ctx.log.warning("account_parked", account=account.name)
 
 
@@ -189,7 +189,7 @@ def _tell(
         FindingKind.SOURCE_UNAVAILABLE, subject, Severity.WARNING, Act.ACT, evidence, since,
         f"asked again {when}; what is to be asked or written waits",
     )  # fmt: skip
-    tell.open_findings(ctx, connection, [(None, finding)], business, by="account")
+    tell.report_findings(ctx, connection, [(None, finding)], business, by="account")
 
 
 def _answers(connection: Connection, account: Account, business: datetime) -> None:

@@ -83,8 +83,8 @@ def _decide(ctx: AppContext, *only: sa.ColumnElement[bool]) -> int:
         rows = sorted(found, key=lambda row: row.id)
         if not rows:
             return 0
-        parcels = state.shipments_of(connection, [row.id for row in rows])
-        known = state.orders_of(connection, rows)
+        parcels = state.read_shipments(connection, [row.id for row in rows])
+        known = state.read_orders(connection, rows)
         states = state.account_rows(connection)
         decided: list[Decided] = []
         broken: list[tuple[Row[Any], str]] = []
@@ -103,15 +103,15 @@ def _decide(ctx: AppContext, *only: sa.ColumnElement[bool]) -> int:
                 broken.append((row, type(error).__name__))
         for row, said in broken:
             _report_broken(ctx, connection, row, said, now)
-        ask = keep(ctx, connection, decided, states, now) if decided else []
+        ask = store_decisions(ctx, connection, decided, states, now) if decided else []
         crash_at("reconcile_before_commit")
     crash_at("reconcile_after_commit")
-    drifts.ask_at_once(ctx, ask)
+    drifts.poll_now(ctx, ask)
     ctx.notify("push")
     return len(rows)
 
 
-def keep(
+def store_decisions(
     ctx: AppContext, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
 ) -> list[str]:
     """Write decisions, the ledger, findings and the outbox of a batch. Returns the numbers to ask carriers about at once."""
@@ -135,7 +135,7 @@ def keep(
                 }
             )
         worst = max((f.severity for f in decision.findings), key=lambda s: s.rank, default=None)
-        entry = drifts.entry(one.row, one.compared, now)
+        entry = drifts.drift_row(one.row, one.compared, now)
         entries.append((one.row, entry))
         again = [at for at in (decision.look_again_at, entry.look_again_at) if at is not None]
         updates.append(
@@ -149,7 +149,7 @@ def keep(
             }
         )
     queries.put(connection, decisions, fresh)
-    drifts.keep(connection, entries)
+    drifts.store_drifts(connection, entries)
     queries.change(connection, orders, updates)
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]
@@ -226,7 +226,7 @@ def _findings(
     over = [row.id for row in opened if (row.subject, row.kind) not in stand[row.order_id] and row.kind not in STAYS]
     if over:
         queries.close_findings(connection, findings.c.id.in_(over), now, "decision")
-    tell.open_findings(ctx, connection, wanted, now, by="decision", digest_before=before)
+    tell.report_findings(ctx, connection, wanted, now, by="decision", digest_before=before)
 
 
 # Statements that every batch says are made once.
@@ -264,7 +264,7 @@ def _report_broken(ctx: AppContext, connection: Connection, row: Row[Any], error
         FindingKind.RECONCILE_FAILED, f"{row.store}/{row.number}", Severity.URGENT, Act.ACT,
         {"order": row.number, "error": error},
     )  # fmt: skip
-    tell.open_findings(ctx, connection, [(row.id, finding)], now, by=BROKEN)
+    tell.report_findings(ctx, connection, [(row.id, finding)], now, by=BROKEN)
     again = {
         "reconcile_at": now + AGAIN_AFTER_ERROR,
         "decision_hash": None,

@@ -45,7 +45,7 @@ class Entry:
     ask: tuple[str, ...] = ()
 
 
-def entry(row: Row[Any], compared: Compared, now: datetime) -> Entry:
+def drift_row(row: Row[Any], compared: Compared, now: datetime) -> Entry:
     """Say what the ledger keeps of an order, beside what it kept before.
 
     A difference gets its row once it is older than a write, a sweep or a look takes; a cancelled order's at once.
@@ -60,13 +60,13 @@ def entry(row: Row[Any], compared: Compared, now: datetime) -> Entry:
     at = row.drift_at if (same or listed) and row.drift_at is not None else now
     ripe = now >= at + SETTLES
     told = f"{'' if ripe else YOUNG}{kinds}:{digest(said)[:16]}"
-    rows = [d for d in compared.drifts if ripe or d.kind is DriftKind.CANCELLED_BUT_MOVING]
+    differences = [d for d in compared.drifts if ripe or d.kind is DriftKind.CANCELLED_BUT_MOVING]
     wake = [moment for moment in (compared.look_again_at, None if ripe else at + SETTLES) if moment is not None]
     fresh = () if same else tuple(d.parcel.number for d in compared.drifts if d.kind is DriftKind.SHOP_AHEAD)
-    return Entry(told, at, None if told == before else rows, min(wake, default=None), fresh)
+    return Entry(told, at, None if told == before else differences, min(wake, default=None), fresh)
 
 
-def keep(connection: Connection, entries: Sequence[tuple[Row[Any], Entry]]) -> None:
+def store_drifts(connection: Connection, entries: Sequence[tuple[Row[Any], Entry]]) -> None:
     """Replace the rows of the orders whose differences changed."""
     changed = [(row, one) for row, one in entries if one.rows is not None]
     old = [row.id for row, _ in changed if row.drift]
@@ -84,7 +84,7 @@ def keep(connection: Connection, entries: Sequence[tuple[Row[Any], Entry]]) -> N
     queries.put(connection, drifts, fresh)
 
 
-def ask_at_once(ctx: AppContext, numbers: Sequence[str]) -> None:
+def poll_now(ctx: AppContext, numbers: Sequence[str]) -> None:
     """Have carriers asked about parcels of which a shop says more than they did: what it saw may be news to us.
 
     A transaction of its own, after the decision's: watches are locked before orders, everywhere.
@@ -100,7 +100,7 @@ def ask_at_once(ctx: AppContext, numbers: Sequence[str]) -> None:
 # what is told
 
 
-def rows(
+def list_drifts(
     ctx: AppContext,
     *,
     store: str | None = None,
@@ -137,8 +137,8 @@ class _Around:
         self.ctx, self.config, self.now = ctx, config, ctx.now()
         ids = sorted({row.order_id for row in found})
         self.rows = {r.id: r for r in connection.execute(sa.select(orders).where(orders.c.id.in_(ids)))}
-        self.orders = state.orders_of(connection, list(self.rows.values()))
-        self.shipments = state.shipments_of(connection, ids)
+        self.orders = state.read_orders(connection, list(self.rows.values()))
+        self.shipments = state.read_shipments(connection, ids)
         self.accounts = state.account_rows(connection)
         self.writes: dict[int, list[Any]] = {id_: [] for id_ in ids}
         o = outbox.c

@@ -26,7 +26,7 @@ LOOK_AGAIN = timedelta(minutes=10)  # after a read that did not find an order
 APART = timedelta(minutes=5)  # the two reads, at least
 
 
-def locked(connection: Connection, store: str, refs: list[str]) -> dict[str, Row[Any]]:
+def lock_orders(connection: Connection, store: str, refs: list[str]) -> dict[str, Row[Any]]:
     """Lock some orders of a store, by ref: orders come before change notices in the order of locks."""
     o = orders.c
     here = sa.and_(o.store == store, queries.among(connection, o.ref, refs))

@@ -44,7 +44,7 @@ class Named(NamedTuple):
     words: frozenset[str]
 
 
-def apart(reports: Iterable[Report], read: Callable[[Scan], StoredScan]) -> list[Journey]:
+def split_journeys(reports: Iterable[Report], read: Callable[[Scan], StoredScan]) -> list[Journey]:
     """Tell the journeys of one number apart: reports that share a scan are of one."""
     found: list[tuple[list[Report], dict[str, StoredScan]]] = []
     for report in reports:

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from tracker.store.engine import Store, database_now
 from tracker.store.queries import LEASE
 
-EVERY = LEASE / 3
-MOST = timedelta(minutes=5)
+RENEW_EVERY = LEASE / 3
+HELD_FOR = timedelta(minutes=5)
 
 
 class Leases:
@@ -53,7 +53,7 @@ class Leases:
         with self._lock:
             self._next += 1
             mine = self._next
-            self._claims[mine] = (time.monotonic() + MOST.total_seconds(), table, attempts)
+            self._claims[mine] = (time.monotonic() + HELD_FOR.total_seconds(), table, attempts)
         try:
             yield
         finally:

@@ -36,7 +36,7 @@ from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, orders, outbox
 
-AT_ONCE = 10
+WRITES_AT_ONCE = 10
 NOTICE = "notice"
 HOUR = timedelta(hours=1)
 _FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
@@ -121,7 +121,7 @@ def _take_turn(ctx: AppContext, connection: Connection, account: Account) -> lis
     )
     kept = []
     mine = (outbox.c.store == account.name, first)
-    for row in queries.claim(connection, outbox, AT_ONCE, *mine, died=lambda rows: _died(ctx, connection, rows)):
+    for row in queries.claim(connection, outbox, WRITES_AT_ONCE, *mine, died=lambda rows: _died(ctx, connection, rows)):
         if row.kind == NOTICE:
             kept.append(row)
         elif left > 0:
@@ -171,7 +171,7 @@ def _tell_dead(ctx: AppContext, connection: Connection, rows: Sequence[Row[Any]]
             f"once its cause is mended: tracker outbox retry {row.id}",
         )  # fmt: skip
         found[subject] = row.order_id, finding
-    tell.open_findings(ctx, connection, list(found.values()), ctx.now(), by="push")
+    tell.report_findings(ctx, connection, list(found.values()), ctx.now(), by="push")
     return set(found)
 
 
@@ -208,7 +208,7 @@ def _writes_left(ctx: AppContext, connection: Connection, account: Account, now:
             FindingKind.WRITES_HELD, f"store/{account.name}", Severity.WARNING, Act.ACT,
             {"store": account.name, "writes_per_hour": str(account.writes_per_hour)},
         )  # fmt: skip
-        tell.open_findings(ctx, connection, [(None, finding)], business, by="push")
+        tell.report_findings(ctx, connection, [(None, finding)], business, by="push")
         return 0
     return int(left)
 
@@ -333,9 +333,9 @@ def _read(ctx: AppContext, account: Account, action: Action) -> Order:
 def _still_fits(ctx: AppContext, account: Account, row: Row[Any], before: Order, action: Action) -> bool:
     """Decide again on the order as it was just read: the write must still be wanted, whatever its key is now."""
     with ctx.store.read() as connection:
-        parcels = state.shipments_of(connection, [row.order_id])[row.order_id]
+        parcels = state.read_shipments(connection, [row.order_id])[row.order_id]
         order = connection.execute(sa.select(orders).where(orders.c.id == row.order_id)).one()
-        known = state.orders_of(connection, [order])[order.id]
+        known = state.read_orders(connection, [order])[order.id]
         states = state.account_rows(connection)
     if (before.raw_status, before.payment) != (known.raw_status, known.payment):
         return False  # it changed meanwhile: stage A takes the read, and a new decision says what is wanted then
@@ -414,7 +414,7 @@ def _refused(ctx: AppContext, account: Account, row: Row[Any], action: Action, s
             {"order": number, "status": str(action.target or action.status), "said": said[:200]},
             proposal=f"once its cause is mended: tracker outbox retry {row.id}",
         )  # fmt: skip
-        tell.open_findings(ctx, connection, [(row.order_id, finding)], ctx.now(), by="push")
+        tell.report_findings(ctx, connection, [(row.order_id, finding)], ctx.now(), by="push")
     ctx.count("tracker_writes_total", store=row.store, state="refused")
 
 

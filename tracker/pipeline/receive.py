@@ -23,7 +23,7 @@ from tracker.store.tables import accounts
 NOTE_EVERY = timedelta(seconds=30)
 
 # What is kept of a webhook's headers: what identifies and dates it; never a credential or a signature.
-KEPT = frozenset(
+KEPT_HEADERS = frozenset(
     {
         "content-type", "user-agent", "x-shopify-topic", "x-shopify-shop-domain", "x-shopify-api-version",
         "x-shopify-webhook-id", "x-shopify-event-id", "x-shopify-triggered-at", "webhook-id", "webhook-timestamp",
@@ -93,7 +93,7 @@ def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None
                 payload.parts,
                 payload.received_at,
                 None,
-                headers={name: value for name, value in payload.headers.items() if name in KEPT},
+                headers={name: value for name, value in payload.headers.items() if name in KEPT_HEADERS},
                 dedupe_key=_key(account, payload),
             )
             for account, payload in payloads

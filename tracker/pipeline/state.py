@@ -42,7 +42,7 @@ from tracker.store.tables import (
 MOST_SNAPSHOTS = 200
 
 
-def orders_of(
+def read_orders(
     connection: Connection, rows: Sequence[Row[Any]], *, until: datetime | None = None, version: int | None = None
 ) -> dict[int, Order]:
     """Return the orders of some rows with their history and statements; `until`: as of then (None: now).
@@ -100,7 +100,7 @@ def slow_carriers(connection: Connection) -> frozenset[str]:
     return frozenset(row.subject.removeprefix("carrier/") for row in rows)
 
 
-def shipments_of(connection: Connection, order_ids: Sequence[int]) -> dict[int, list[Shipment]]:
+def read_shipments(connection: Connection, order_ids: Sequence[int]) -> dict[int, list[Shipment]]:
     """Read the shipments linked to orders, in one query; the state is the best any account knows."""
     found: dict[int, dict[int, Shipment]] = defaultdict(dict)
     slow = slow_carriers(connection)

@@ -25,10 +25,10 @@ from tracker.store.engine import database_now
 from tracker.store.tables import findings, orders
 
 ALERTS_AT_ONCE = 20
-LEASE = timedelta(seconds=60)
+ALERT_LEASE = timedelta(seconds=60)
 
 
-def open_findings(
+def report_findings(
     ctx: AppContext,
     connection: Connection,
     wanted: Sequence[tuple[int | None, Finding]],
@@ -87,7 +87,7 @@ def alert(ctx: AppContext) -> int:
         rows = queries.oldest(connection, queries.skip_locked(connection, due.limit(ALERTS_AT_ONCE))).all()
         if rows:
             held = findings.update().where(f.id.in_([row.id for row in rows]))
-            connection.execute(held.values(alert_due_at=now + LEASE))
+            connection.execute(held.values(alert_due_at=now + ALERT_LEASE))
         numbers = {
             row.id: row.number
             for row in connection.execute(

@@ -45,7 +45,7 @@ MOST_PIECES = 50  # kept of one payload; how many more there were is said
 MORE = "..."  # in place of a path: what follows is how many pieces are not kept
 NEW_AFTER = timedelta(days=7)  # a path that was not seen for so long is new
 FREQUENT, SHARE = 20, 0.01  # payloads of a day, and of all payloads of that day
-KEPT = timedelta(days=30)
+KEPT_FOR = timedelta(days=30)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=7)
 DAY = timedelta(days=1)
 OF_ORDERS = (K.ORDER_UNREADABLE, K.ORDER_INCOMPLETE)
@@ -75,7 +75,7 @@ def kept(unread: Iterable[Unread]) -> list[Unread]:
     return ranked[:MOST_PIECES]
 
 
-def keep(connection: Connection, parsed: Sequence[Parsed]) -> None:
+def store_unread(connection: Connection, parsed: Sequence[Parsed]) -> None:
     """Keep with each payload what was not read of it; what is read by now is forgotten."""
     rows = []
     for p in parsed:
@@ -183,7 +183,7 @@ def _open(
                 later = now + min(max(2 * (now - before.opened_at), FIRST_PAUSE), LONGEST_PAUSE)
             queries.ask_alone(connection, one.p.row.account, one.piece.subject, database, later, one.piece.problem)
             ctx.notify("poll")
-    tell.open_findings(ctx, connection, wanted, now, by="ingest", stores=stores)
+    tell.report_findings(ctx, connection, wanted, now, by="ingest", stores=stores)
 
 
 def left(connection: Connection, store: str, ref: str, now: datetime) -> bool:
@@ -353,7 +353,7 @@ def _changed_shapes(ctx: AppContext, connection: Connection, now: datetime) -> N
         )
     } if told else set()  # fmt: skip
     fresh = [(None, one) for one in told if (one.subject, one.evidence["since"]) not in dismissed]
-    tell.open_findings(ctx, connection, fresh, now, by="watch")
+    tell.report_findings(ctx, connection, fresh, now, by="watch")
 
 
 def _changed(row: Any, payloads: int, start: datetime) -> Finding:
@@ -378,7 +378,7 @@ def _of_path(account: str, path: str) -> str:
 
 def prune(connection: Connection, now: datetime) -> None:
     """Drop the counts of days that nobody asks about any more."""
-    over = _day(now - KEPT)
+    over = _day(now - KEPT_FOR)
     connection.execute(unread_paths.delete().where(unread_paths.c.day < over))
     connection.execute(account_days.delete().where(account_days.c.day < over))
 
@@ -472,7 +472,7 @@ def _tell_dead(ctx: AppContext, connection: Connection, groups: Mapping[str, _De
         )
         since = datetime.fromisoformat(one.first)
         wanted.append((None, Finding(K.PAYLOAD_DEAD, subject, Severity.WARNING, Act.ACT, evidence, since, proposal)))
-    tell.open_findings(ctx, connection, wanted, now, by="inbox")
+    tell.report_findings(ctx, connection, wanted, now, by="inbox")
 
 
 # Statements that every batch says are made once.

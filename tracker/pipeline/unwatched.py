@@ -56,7 +56,7 @@ class Uncovered:
         return f"{self.parcels} of {whose} since {self.since:%Y-%m-%d %H:%M}Z are watched by nobody"
 
 
-def mark(store: str, carrier: str, company: str) -> str:
+def carrier_key(store: str, carrier: str, company: str) -> str:
     """Name what a link's parcel would need: its store and carrier, or the shop's word where the carrier is not known."""
     if not carrier.startswith(UNIDENTIFIED):
         return f"{store}/{carrier}"
@@ -211,7 +211,7 @@ def _mark(ctx: AppContext) -> None:
             rows = connection.execute(some.where(after)).all()
             for row in rows:
                 this = sa.and_(_FS.fulfilment_id == row.fulfilment_id, _FS.shipment_id == row.id)
-                name = mark(row.store, row.carrier, _company(row.facts, row.number))
+                name = carrier_key(row.store, row.carrier, _company(row.facts, row.number))
                 connection.execute(fulfilment_shipments.update().where(this).values(unwatched=name))
         if len(rows) < AT_ONCE:
             return
@@ -234,8 +234,8 @@ def _subject(store: str, carrier: str) -> str:
     return f"store/{store}/carrier/{carrier}"
 
 
-def _subject_of(mark: str) -> str:
-    store, _, carrier = mark.partition("/")
+def _subject_of(carrier_key: str) -> str:
+    store, _, carrier = carrier_key.partition("/")
     return _subject(store, carrier.removeprefix(UNIDENTIFIED))
 
 
@@ -249,7 +249,7 @@ def _open(ctx: AppContext, connection: Connection, found: Collection[Uncovered],
         proposal = how_to_cover(ctx.config, one)
         subject = _subject(one.store, one.carrier)
         told.append((None, Finding(_KIND, subject, Severity.WARNING, Act.ACT, evidence, one.since, proposal)))
-    tell.open_findings(ctx, connection, told, now, by="watch")
+    tell.report_findings(ctx, connection, told, now, by="watch")
 
 
 def would_cover(one: Uncovered) -> list[str]:

@@ -30,7 +30,7 @@ def fakes() -> dict[str, type[Any]]:
     return {name: _only_fake(imported(f"sandbox {name}", module)) for name, module in sorted((ours | theirs).items())}
 
 
-def names(kind: Kind) -> list[str]:
+def fake_names(kind: Kind) -> list[str]:
     """List the plugins of a kind that have a fake server."""
     return [name for name, fake in fakes().items() if fake.kind == kind]
 

@@ -21,7 +21,7 @@ def _named(kind: find.Kind) -> Callable[[Any, ValidationInfo], Any]:
     """Make the check of a word that names a plugin which has a fake server, or whose calls the scenario describes."""
 
     def check(value: Any, info: ValidationInfo) -> Any:
-        if info.data.get("serves") is None and value not in (known := find.names(kind)):
+        if info.data.get("serves") is None and value not in (known := find.fake_names(kind)):
             raise ValueError(f"Input should be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}{_OTHERS[kind]}")
         return value
 
@@ -29,10 +29,12 @@ def _named(kind: find.Kind) -> Callable[[Any, ValidationInfo], Any]:
 
 
 CarrierName = Annotated[
-    str, BeforeValidator(_named("carrier")), Field(json_schema_extra=lambda s: s.update(enum=find.names("carrier")))
+    str,
+    BeforeValidator(_named("carrier")),
+    Field(json_schema_extra=lambda s: s.update(enum=find.fake_names("carrier"))),
 ]
 ShopName = Annotated[
-    str, BeforeValidator(_named("shop")), Field(json_schema_extra=lambda s: s.update(enum=find.names("shop")))
+    str, BeforeValidator(_named("shop")), Field(json_schema_extra=lambda s: s.update(enum=find.fake_names("shop")))
 ]
 
 

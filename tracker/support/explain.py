@@ -34,7 +34,7 @@ from tracker.store.tables import (
 )
 from tracker.support.knowledge import of_order
 
-MOST = 20
+MOST_ENTRIES = 20
 
 
 def find(connection: Connection, what: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
@@ -78,7 +78,7 @@ def explanation(ctx: AppContext, what: str, *, at: datetime | None = None) -> di
             row = connection.execute(sa.select(orders).where(orders.c.id == order["id"])).one()
             order |= _history(connection, row, at)
             account = ctx.account(row.store)
-            known = state.orders_of(connection, [row], until=at).get(row.id)
+            known = state.read_orders(connection, [row], until=at).get(row.id)
             then = None
             if account is not None:
                 then = (
@@ -87,7 +87,7 @@ def explanation(ctx: AppContext, what: str, *, at: datetime | None = None) -> di
                     else InForce(account.policy, account.policy_hash, account.mode)
                 )
             if at is None:
-                parcels = state.shipments_of(connection, [row.id])[row.id]
+                parcels = state.read_shipments(connection, [row.id])[row.id]
             else:
                 parcels = state.shipments_at(connection, [row.id], at)[row.id]
                 _as_of(order, known, parcels, at)
@@ -135,12 +135,12 @@ def _history(connection: Connection, row: Row[Any], at: datetime | None) -> dict
                 "writes": [_what(ACTION.validate_python(a)) for a in d.actions],
                 "findings": [f["kind"] for f in d.findings],
             }
-            for d in connection.execute(_decided(row, at).limit(MOST))
+            for d in connection.execute(_decided(row, at).limit(MOST_ENTRIES))
         ],
         "versions": [
             {"version": v.version, "seen_at": v.seen_at, "previous_read_at": v.previous_read_at, "actor": v.actor,
              "status": v.status, "raw_status": v.raw_status, "payment": v.payment}
-            for v in connection.execute(seen.order_by(order_versions.c.version.desc()).limit(MOST))
+            for v in connection.execute(seen.order_by(order_versions.c.version.desc()).limit(MOST_ENTRIES))
         ],
     }  # fmt: skip
 
@@ -216,7 +216,7 @@ def _findings_of(told: Sequence[dict[str, Any]], decided: Sequence[dict[str, Any
             finding["proposal"] = then["proposal"] or None
 
 
-def first_writes(ctx: AppContext, store: str, limit: int = MOST) -> tuple[int, list[dict[str, Any]]]:
+def first_writes(ctx: AppContext, store: str, limit: int = MOST_ENTRIES) -> tuple[int, list[dict[str, Any]]]:
     """Preview what a store would write first, were it allowed to: how many, and the first of them."""
     account = ctx.config.accounts[store]
     shown: list[dict[str, Any]] = []
@@ -233,8 +233,8 @@ def first_writes(ctx: AppContext, store: str, limit: int = MOST) -> tuple[int, l
             )
             if not rows:
                 return total, shown
-            known = state.orders_of(connection, rows)
-            parcels = state.shipments_of(connection, [row.id for row in rows])
+            known = state.read_orders(connection, rows)
+            parcels = state.read_shipments(connection, [row.id for row in rows])
             states = state.account_rows(connection)
         for row in rows:
             decision = reconcile(
@@ -294,7 +294,7 @@ def _order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, 
                 "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules, "ended_at": w.ended_at,
             }
             for w in connection.execute(
-                sa.select(outbox).where(outbox.c.order_id == row.id).order_by(outbox.c.id.desc()).limit(MOST)
+                sa.select(outbox).where(outbox.c.order_id == row.id).order_by(outbox.c.id.desc()).limit(MOST_ENTRIES)
             )
         ],
     }  # fmt: skip
@@ -318,12 +318,12 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _owner(ctx: AppContext, connection: Connection, row: Row[Any]) -> str:
     """Say who dispatches, by the policy in force."""
     account = ctx.account(row.store)
-    return str(account.policy.owner_of(state.orders_of(connection, [row])[row.id])[0]) if account else row.owner
+    return str(account.policy.owner_of(state.read_orders(connection, [row])[row.id])[0]) if account else row.owner
 
 
 def _findings(connection: Connection, order_id: int) -> Sequence[Row[Any]]:
     return connection.execute(
-        sa.select(findings).where(findings.c.order_id == order_id).order_by(findings.c.id.desc()).limit(MOST)
+        sa.select(findings).where(findings.c.order_id == order_id).order_by(findings.c.id.desc()).limit(MOST_ENTRIES)
     ).all()
 
 

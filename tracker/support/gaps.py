@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-MOST = 10_000  # from so many on it is "or more"
+COUNTED_TO = 10_000  # from so many on it is "or more"
 ONE = {"orders": "order", "parcels": "parcel", "payloads": "payload", "writes": "write", "stores": "store"}
 
 
@@ -36,9 +36,7 @@ class Gap:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        many = (
-            f"{self.count:,}{' or more' if self.count >= MOST else ''} {self.of if self.count != 1 else self.of[:-1]}"
-        )
+        many = f"{self.count:,}{' or more' if self.count >= COUNTED_TO else ''} {self.of if self.count != 1 else self.of[:-1]}"
         since = f" since {self.since:%Y-%m-%d %H:%M}Z" if self.since else ""
         until = f"; it takes {self.until}" if self.until else ""
         return f"{self.where}: {many}{since}: {self.why}{until}"
@@ -77,4 +75,4 @@ class Knowledge:
 
 
 def _many(count: int, of: str) -> str:
-    return f"{count:,}{' or more' if count == MOST else ''} {of if count != 1 else ONE.get(of, of)}"
+    return f"{count:,}{' or more' if count == COUNTED_TO else ''} {of if count != 1 else ONE.get(of, of)}"

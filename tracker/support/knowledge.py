@@ -28,10 +28,10 @@ from tracker.store.tables import (
     shipments,
     watches,
 )
-from tracker.support.gaps import MOST, Gap, Knowledge
+from tracker.support.gaps import COUNTED_TO, Gap, Knowledge
 
 K = FindingKind
-LATE = timedelta(minutes=15)  # what is due for longer does not happen by itself
+OVERDUE_AFTER = timedelta(minutes=15)  # what is due for longer does not happen by itself
 _OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"watches.{GIVEN_UP}"  # as the indexes say it
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
 UNKNOWN: dict[FindingKind, tuple[str, str]] = {
@@ -56,10 +56,10 @@ def knowledge(ctx: AppContext, *, store: str | None = None) -> Knowledge:
         return _Look(ctx, connection, store).all()
 
 
-def gaps(ctx: AppContext) -> list[Gap]:
+def find_gaps(ctx: AppContext) -> list[Gap]:
     """Return what nobody knows, without counting orders: for health checks."""
     with ctx.store.read() as connection:
-        return list(_Look(ctx, connection, None).gaps())
+        return list(_Look(ctx, connection, None).find_gaps())
 
 
 class _Look:
@@ -75,7 +75,7 @@ class _Look:
         self._counts: dict[str, int] | None = None
 
     def all(self) -> Knowledge:
-        told = Knowledge(gaps=list(self.gaps()))
+        told = Knowledge(gaps=list(self.find_gaps()))
         told.orders = sum(self.counts().values())
         told.as_of = self.as_of()
         if not told.whole:
@@ -112,7 +112,7 @@ class _Look:
 
     # the gaps, one kind after the other
 
-    def gaps(self) -> Iterable[Gap]:
+    def find_gaps(self) -> Iterable[Gap]:
         self.look()
         for row in sorted(self.stores, key=lambda row: row.name):
             yield from self.of_store(row)
@@ -122,7 +122,7 @@ class _Look:
 
     def look(self) -> None:
         """Count all that may wait, and its oldest moment, in one statement: each of its parts walks an index."""
-        o, i, r, f, late = outbox.c, inbox.c, change_notices.c, findings.c, self.database - LATE
+        o, i, r, f, late = outbox.c, inbox.c, change_notices.c, findings.c, self.database - OVERDUE_AFTER
         mine = [f.store == self.store] if self.store is not None else []
         parts: dict[tuple[str, str], sa.Select[Any]] = {
             ("payloads", ""): sa.select(i.received_at.label("at")).where(i.state == "pending", i.due_at < late),
@@ -130,7 +130,7 @@ class _Look:
         }
         for row in self.stores:
             pending = sa.select(o.created_at.label("at")).where(o.state == "pending", o.store == row.name)
-            old = pending if row.paused_at is not None else pending.where(o.created_at < self.now - LATE)
+            old = pending if row.paused_at is not None else pending.where(o.created_at < self.now - OVERDUE_AFTER)
             parts["writes", row.name] = old
             parts["hints", row.name] = sa.select(r.noticed_at.label("at")).where(
                 r.account == row.name, r.noticed_at < late
@@ -144,7 +144,7 @@ class _Look:
             )
         asked = []
         for number, part in enumerate(parts.values()):
-            some = part.limit(MOST).subquery()
+            some = part.limit(COUNTED_TO).subquery()
             counted = sa.func.count().label("many"), sa.func.min(some.c.at).label("at")
             asked.append(sa.select(sa.literal(number).label("part"), *counted).select_from(some))
         keys = list(parts)
@@ -166,7 +166,7 @@ class _Look:
         elif row.swept_at is None:
             what, since, until = "first_sync", row.connected_at, "the end of the first sync"
             why = "its orders are read for the first time"
-        elif row.next_sweep_at is not None and row.next_sweep_at < self.now - LATE:
+        elif row.next_sweep_at is not None and row.next_sweep_at < self.now - OVERDUE_AFTER:
             why = f"a sweep was due at {row.next_sweep_at:%Y-%m-%d %H:%M}Z and nobody made it"
             until = "a running worker and scheduler (`tracker up`)"
         return what, why, since, until
@@ -184,7 +184,7 @@ class _Look:
             )
         elif waits:
             o = outbox.c
-            old = sa.and_(o.state == "pending", o.store == name, o.created_at < self.now - LATE)
+            old = sa.and_(o.state == "pending", o.store == name, o.created_at < self.now - OVERDUE_AFTER)
             said = sa.select(o.error).where(old).order_by(o.due_at).limit(1)
             why = self.connection.execute(said).scalar() or "they wait for their turn"
             yield Gap("writes_wait", name, waits, "writes", why, oldest, self.rest(row))
@@ -201,7 +201,7 @@ class _Look:
 
     def waiting(self) -> Iterable[Gap]:
         """Find what arrived and was not read, what a change notice named and nobody read, what was read and not compared."""
-        r, late = change_notices.c, self.database - LATE
+        r, late = change_notices.c, self.database - OVERDUE_AFTER
         count, since = self.waits.get(("payloads", ""), (0, None))
         if count:
             yield Gap("payloads_wait", "inbox", count, "payloads", "they were not read yet", since, "a running worker")
@@ -224,7 +224,7 @@ class _Look:
 
     def uncompared(self) -> sa.Select[Any]:
         """Select the orders that wait to be compared, with the moment since when."""
-        o, late = orders.c, self.now - LATE
+        o, late = orders.c, self.now - OVERDUE_AFTER
         mine = [o.store == self.store] if self.store is not None else []
         never = sa.select(o.id, o.reconcile_at.label("at")).where(
             o.drift.is_(None), sa.or_(o.reconcile_at.is_(None), o.reconcile_at < late), *mine
@@ -263,7 +263,7 @@ class _Look:
 
     def overdue(self, account: str) -> sa.Select[Any]:
         """Select an account's parcels that ought to have been asked about, with the moment since when."""
-        t, late = watches.c, self.now - LATE
+        t, late = watches.c, self.now - OVERDUE_AFTER
         held = sa.select(t.shipment_id, t.overdue_since.label("at")).where(
             t.account == account, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
         )
@@ -298,7 +298,7 @@ class _Look:
                 ~asked,
                 *self.of_mine(t.shipment_id),
             )
-            .limit(MOST)
+            .limit(COUNTED_TO)
         )
 
     def found(self) -> Iterable[Gap]:
@@ -333,17 +333,17 @@ class _Look:
             given_up = sa.select(watches.c.shipment_id).where(watches.c.id.in_(self.given_up()))
             parts.append(linked.where(fs.c.shipment_id.in_(given_up)))
         if str(K.CARRIER_NOT_COVERED) in kinds:
-            parts.append(linked.where(fs.c.unwatched.isnot(None)).limit(MOST))
+            parts.append(linked.where(fs.c.unwatched.isnot(None)).limit(COUNTED_TO))
         if named := [kind for kind in UNKNOWN if kind in kinds and kind is not K.UNMAPPED_CODE]:
             open_now = sa.and_(f.kind.in_(named), f.closed_at.is_(None), f.order_id.isnot(None))
-            parts.append(sa.select(f.order_id.label("id")).where(open_now).limit(MOST))
+            parts.append(sa.select(f.order_id.label("id")).where(open_now).limit(COUNTED_TO))
         if "orders_unread" in kinds:
             noticed = sa.select(change_notices.c.id).where(
                 change_notices.c.account == orders.c.store, change_notices.c.ref == orders.c.ref,
-                change_notices.c.noticed_at < self.database - LATE,
+                change_notices.c.noticed_at < self.database - OVERDUE_AFTER,
             )  # fmt: skip
             stores = [gap.where for gap in told if gap.what == "orders_unread"]
-            refs = sa.select(change_notices.c.ref).where(change_notices.c.account.in_(stores)).limit(MOST)
+            refs = sa.select(change_notices.c.ref).where(change_notices.c.account.in_(stores)).limit(COUNTED_TO)
             parts.append(
                 sa.select(orders.c.id).where(orders.c.store.in_(stores), orders.c.ref.in_(refs), noticed.exists())
             )
@@ -371,7 +371,7 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
             shop_at = max(shop_at, store.swept_at)
     if row.drift is None:
         unknown.append("whether shop and carriers agree: nobody compared them yet")
-    elif row.reconcile_at is not None and row.reconcile_at < look.now - LATE:
+    elif row.reconcile_at is not None and row.reconcile_at < look.now - OVERDUE_AFTER:
         unknown.append(f"whether shop and carriers still agree: that waits{_since(row.reconcile_at)}")
     f, fs, t, s = findings.c, fulfilment_shipments.c, watches.c, shipments.c
     for found in connection.execute(sa.select(f.kind, f.opened_at).where(f.order_id == row.id, f.closed_at.is_(None))):
@@ -391,7 +391,7 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
         by_parcel.setdefault(f"{one.carrier} {one.number}", []).append(one)
     for parcel, told in by_parcel.items():
         asking = [one for one in told if one.next_poll_at is not None]
-        late = look.now - LATE
+        late = look.now - OVERDUE_AFTER
         on_time = [one for one in asking if (one.overdue_since or one.next_poll_at) >= late]
         if not asking:
             states = ", ".join(f"{one.account}: {one.tracking_state}" for one in told if one.account is not None)
@@ -411,5 +411,5 @@ def _since(at: datetime | None) -> str:
 
 def _either(one: sa.Select[Any], other: sa.Select[Any]) -> sa.Select[Any]:
     """Select what either selects, MOST of each at most."""
-    parts = (sa.select(part.limit(MOST).subquery()) for part in (one, other))
+    parts = (sa.select(part.limit(COUNTED_TO).subquery()) for part in (one, other))
     return sa.select(sa.union_all(*parts).subquery())

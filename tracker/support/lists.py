@@ -26,7 +26,7 @@ from tracker.store.tables import UNMAPPED_SCANS, findings, inbox, orders, outbox
 
 K = FindingKind
 DRIFT = tuple(DriftKind)
-drift = drifts.rows
+drift = drifts.list_drifts
 STUCK = (K.STUCK, K.LABEL_NEVER_SCANNED, K.DELIVERY_OVERDUE, K.PICKUP_EXPIRING, K.TRACKING_EXPIRED)
 AGES = (timedelta(hours=1), timedelta(hours=3), timedelta(hours=6), timedelta(hours=12), timedelta(days=1))
 NEWEST = 10_000  # payloads among which an account's are looked for

@@ -30,7 +30,7 @@ RECORDS = (
 )
 
 
-def find_one(ctx: AppContext, number: str, store: str | None = None) -> sa.Row[Any]:
+def find_order(ctx: AppContext, number: str, store: str | None = None) -> sa.Row[Any]:
     """Return the one order that a number or ref names. Raises TrackerError for none, and for several (say --store)."""
     names = {number, f"#{number.lstrip('#')}"}
     o = orders.c
@@ -44,7 +44,7 @@ def find_one(ctx: AppContext, number: str, store: str | None = None) -> sa.Row[A
     return rows[0]
 
 
-def say(
+def record_statement(
     ctx: AppContext,
     order: sa.Row[Any],
     kind: StatementKind,
@@ -86,10 +86,10 @@ def say(
     ctx.notify("push")
 
 
-def read(ctx: AppContext, order: sa.Row[Any]) -> Order:
+def read_order(ctx: AppContext, order: sa.Row[Any]) -> Order:
     """Return the order of a row, with its history and statements."""
     with ctx.store.read() as connection:
-        return state.orders_of(connection, [order])[order.id]
+        return state.read_orders(connection, [order])[order.id]
 
 
 def may(
@@ -109,16 +109,16 @@ def may(
     if account is None:
         raise TrackerError(f"no store {order.store!r} in the configuration")
     with ctx.store.read() as connection:
-        known = state.orders_of(connection, [order], until=at).get(order.id)
+        known = state.read_orders(connection, [order], until=at).get(order.id)
         if known is None:
             raise TrackerError(f"the order {order.number!r} was not known at {at:%Y-%m-%d %H:%M}Z")
         if at is None:
-            parcels, policy = state.shipments_of(connection, [order.id])[order.id], account.policy
+            parcels, policy = state.read_shipments(connection, [order.id])[order.id], account.policy
         else:
             parcels = state.shipments_at(connection, [order.id], at)[order.id]
             policy = state.Past(connection).in_force(account, at).policy
     answer = gate_of(known, parcels, policy, to, reason=reason)
     if reason and by and at is None:
         said = f"{to}: {'yes' if answer.allowed else 'no'} ({answer.rule}): {reason}"
-        say(ctx, order, StatementKind.GATE_REASON, said, by, status=to)
+        record_statement(ctx, order, StatementKind.GATE_REASON, said, by, status=to)
     return answer

@@ -94,7 +94,7 @@ def what_if(
                 quiet = state.quiet_until(states, row)
                 for at, version in moments.get(row.id, ()):
                     answer.moments += 1
-                    order = state.orders_of(connection, [row], until=at, version=version).get(row.id)
+                    order = state.read_orders(connection, [row], until=at, version=version).get(row.id)
                     if order is None:
                         continue
                     parcels = state.shipments_at(connection, [row.id], at)[row.id]

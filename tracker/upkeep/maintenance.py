@@ -126,7 +126,7 @@ def _not_expressible(ctx: AppContext, connection: sa.Connection, account: Accoun
     if missing:
         evidence = {"store": account.name, "statuses": ", ".join(missing), "policy": account.policy.name}
         finding = Finding(kind, subject, Severity.INFO, Act.MONITOR, evidence)
-        tell.open_findings(ctx, connection, [(None, finding)], now, by="settle")
+        tell.report_findings(ctx, connection, [(None, finding)], now, by="settle")
     else:
         gone = sa.and_(findings.c.subject == subject, findings.c.kind == kind)
         queries.close_findings(connection, gone, now, "settle")
@@ -322,7 +322,7 @@ def heartbeat(ctx: AppContext, alive: datetime) -> None:
         finding = Finding(
             FindingKind.OUTAGE, f"outage/{last:%Y-%m-%dT%H:%M}", Severity.WARNING, Act.MONITOR, evidence, last
         )
-        tell.open_findings(ctx, connection, [(None, finding)], now, by="watch")
+        tell.report_findings(ctx, connection, [(None, finding)], now, by="watch")
         ctx.log.warning("outage_over", seconds=round((alive - last).total_seconds()), rows=asked)
     ctx.notify("poll")
 
@@ -376,7 +376,7 @@ def _slow_carriers(ctx: AppContext, connection: sa.Connection, now: datetime) ->
         finding = Finding(
             FindingKind.CARRIER_SLOWDOWN, f"carrier/{carrier}", Severity.WARNING, Act.MONITOR, evidence, now
         )
-        tell.open_findings(ctx, connection, [(None, finding)], now, by="watch")
+        tell.report_findings(ctx, connection, [(None, finding)], now, by="watch")
     for carrier in sorted(known - set(slow)):
         over = sa.and_(findings.c.subject == f"carrier/{carrier}", findings.c.kind == FindingKind.CARRIER_SLOWDOWN)
         queries.close_findings(connection, over, now, "watch")
@@ -408,7 +408,7 @@ def _without_order(ctx: AppContext, connection: sa.Connection, now: datetime) ->
         ))
         for row in rows
     ]  # fmt: skip
-    tell.open_findings(ctx, connection, told, now, by="watch")
+    tell.report_findings(ctx, connection, told, now, by="watch")
     kind = sa.and_(findings.c.kind == FindingKind.PARCEL_WITHOUT_ORDER, findings.c.closed_at.is_(None))
     other = shipments.alias()  # a number that is used again: its newer parcel may still have no order
     same = sa.and_(other.c.carrier == s.carrier, other.c.number == s.number)

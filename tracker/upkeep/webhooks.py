@@ -26,8 +26,8 @@ from tracker.store.tables import (
 
 SILENT_NEWS = 5  # parcels of which polls told first, since the last webhook
 COUNTED = "webhooks"  # the heartbeat that says how far scans are counted
-LATE = timedelta(hours=1)  # so long after a poll told first, a webhook is no longer on its way
-AT_ONCE = timedelta(hours=1)  # of scans, in one statement
+LATE_AFTER = timedelta(hours=1)  # so long after a poll told first, a webhook is no longer on its way
+SAME_TIME = timedelta(hours=1)  # of scans, in one statement
 OFTEN = timedelta(minutes=5)
 FARTHEST = timedelta(days=2)  # what is older was caught up after an outage
 DAY = timedelta(days=1)
@@ -56,7 +56,7 @@ def _silent(ctx: AppContext, connection: Connection, account: Account, row: Row[
         evidence = {"account": row.name, "last_webhook": f"{row.last_webhook_at:%Y-%m-%d %H:%M}Z"}
         kind, since = FindingKind.WEBHOOKS_SILENT, row.last_webhook_at
         finding = Finding(kind, _subject(account), Severity.WARNING, Act.ACT, evidence, since)
-        tell.open_findings(ctx, connection, [(None, finding)], now, by="watch")
+        tell.report_findings(ctx, connection, [(None, finding)], now, by="watch")
     elif now - row.last_webhook_at < after:
         _close(connection, account, FindingKind.WEBHOOKS_SILENT, now)
 
@@ -67,11 +67,11 @@ def _count(connection: Connection, sending: list[Account], now: datetime) -> Non
     if heartbeat is None:  # what was told before nobody counted
         connection.execute(heartbeats.insert(), {"name": COUNTED, "at": now})
         return
-    since = began = max(heartbeat, now - LATE - FARTHEST)
-    outages = _outages(connection, now) if now - LATE - since >= OFTEN else ()
+    since = began = max(heartbeat, now - LATE_AFTER - FARTHEST)
+    outages = _outages(connection, now) if now - LATE_AFTER - since >= OFTEN else ()
     for _ in range(MOST_STEPS):
         midnight = (since + DAY).replace(hour=0, minute=0, second=0, microsecond=0)
-        until = min(now - LATE, since + AT_ONCE, midnight)
+        until = min(now - LATE_AFTER, since + SAME_TIME, midnight)
         if until - since < OFTEN and until != midnight:
             break
         counted: dict[tuple[str, str], dict[str, int]] = {}
@@ -101,7 +101,7 @@ def _told(
             sa.or_(t.registered_at <= t.looked_since, t.registered_at <= s.instant),  # it is renewed now and then
             sa.or_(t.registered_until.is_(None), t.registered_until >= s.first_seen_at),
         )
-    away = [sa.and_(s.instant >= left - LATE, s.instant <= back) for left, back in outages]
+    away = [sa.and_(s.instant >= left - LATE_AFTER, s.instant <= back) for left, back in outages]
     missed = sa.func.sum(sa.case((s.pushed_at.is_(None), 1), else_=0))
     return (
         sa.select(sa.func.count(), missed)
@@ -119,7 +119,7 @@ def _told(
 def _outages(connection: Connection, now: datetime) -> tuple[tuple[datetime, datetime], ...]:
     f = findings.c
     rows = connection.execute(
-        sa.select(f.evidence).where(f.kind == FindingKind.OUTAGE, f.opened_at > now - LATE - FARTHEST - DAY)
+        sa.select(f.evidence).where(f.kind == FindingKind.OUTAGE, f.opened_at > now - LATE_AFTER - FARTHEST - DAY)
     ).scalars()
     return tuple((datetime.fromisoformat(told["from"]), datetime.fromisoformat(told["until"])) for told in rows)
 
@@ -153,7 +153,7 @@ def _missing(ctx: AppContext, connection: Connection, account: Account, now: dat
         datetime.fromisoformat(f"{since}T00:00:00+00:00"),
         "polls bring what is missing; look for refused or lost deliveries at the carrier, at the proxy and in the log",
     )  # fmt: skip
-    tell.open_findings(ctx, connection, [(None, finding)], now, by="watch")
+    tell.report_findings(ctx, connection, [(None, finding)], now, by="watch")
 
 
 def _close(connection: Connection, account: Account, kind: FindingKind, now: datetime) -> None:

@@ -15,7 +15,7 @@ from tracker.domain.reconcile.orders import still_moves
 from tracker.domain.vocabulary import Act, FindingKind, Reason, Severity, ShippingStatus, StatementKind, TrackingState
 
 LOOK_AGAIN = timedelta(hours=6)  # at a silence that nobody has heard yet
-EVERY = frozenset(S)
+ALL_STATUSES = frozenset(S)
 UNDER_WAY = frozenset(s for s in S if not s.terminal)
 NOT_HANDED_OVER = frozenset({S.UNKNOWN, S.PRE_TRANSIT})
 WAITS = frozenset({S.AVAILABLE_FOR_PICKUP})
@@ -34,7 +34,7 @@ class ParcelCheck(NamedTuple):
     severity: Severity
     act: Act
     look: Callable[[Case, Shipment], Stands | None]
-    of: frozenset[ShippingStatus] = EVERY
+    of: frozenset[ShippingStatus] = ALL_STATUSES
     platform: bool = False
     unless: FindingKind | None = None
     due: Callable[[Case, Shipment], datetime | None] | None = None

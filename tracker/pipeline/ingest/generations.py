@@ -47,7 +47,7 @@ def _adopt(tx: Transaction, shipments: Shipments, watches: Watches, carrier: str
             FindingKind.SOURCES_DISAGREE, subject, Severity.WARNING, Act.ACT,
             {"number": number, "orders": ", ".join(sorted(p.carrier.removeprefix(UNIDENTIFIED) for p in nameless))},
         )  # fmt: skip
-        tell.open_findings(tx.ctx, tx.connection, [(None, finding)], tx.now, by="ingest")
+        tell.report_findings(tx.ctx, tx.connection, [(None, finding)], tx.now, by="ingest")
         return None
     if not nameless:
         return None

@@ -29,7 +29,7 @@ class _Linked(NamedTuple):
     loose: set[str]
 
 
-def keep(tx: Transaction, shipments: Shipments, watches: Watches, order_id: int, order: Order) -> set[str]:
+def store_links(tx: Transaction, shipments: Shipments, watches: Watches, order_id: int, order: Order) -> set[str]:
     """Keep the fulfilments of an order and link their numbers to shipments.
 
     Returns the marks of carriers that nobody watches (see `unwatched.mark`).
@@ -113,7 +113,7 @@ def _insert(
         parcel = shipments[i]
         if not parcel.linked:
             shipments.change(parcel, linked=True)
-        nobody = None if watches.begin(parcel) else unwatched.mark(order.store, parcel.carrier, company)
+        nobody = None if watches.begin(parcel) else unwatched.carrier_key(order.store, parcel.carrier, company)
         if nobody is not None:
             loose.add(nobody)
         row = {"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": tx.now, "unwatched": nobody}
@@ -137,4 +137,4 @@ def _replaced(tx: Transaction, shipments: Shipments, order_id: int, order: Order
             subject = f"{order.store}/{order.number}/{parcel.carrier}/{parcel.number}"
             finding = Finding(FindingKind.TRACKING_CHANGED, subject, Severity.WARNING, Act.FOLLOW_UP, evidence)
             told.append((order_id, finding))
-    tell.open_findings(tx.ctx, tx.connection, told, tx.now, by="ingest")
+    tell.report_findings(tx.ctx, tx.connection, told, tx.now, by="ingest")

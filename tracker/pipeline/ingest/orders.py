@@ -35,7 +35,7 @@ class Taken:
     unwatched: set[str] = field(default_factory=set)
 
 
-def take(tx: Transaction, shipments: Shipments, watches: Watches, read: Sequence[tuple[Parsed, Order]]) -> Taken:
+def take_orders(tx: Transaction, shipments: Shipments, watches: Watches, read: Sequence[tuple[Parsed, Order]]) -> Taken:
     """Take reads of orders, one after the other."""
     taken, clocks = Taken(), _Clocks(tx)
     for p, order in read:
@@ -60,7 +60,7 @@ def _take(tx: Transaction, shipments: Shipments, watches: Watches, taken: Taken,
         return _take(tx, shipments, watches, taken, p, order)  # another process was first: now it is known
     if saved.is_new:
         taken.changed.add(saved.order_id)
-        taken.unwatched |= links.keep(tx, shipments, watches, saved.order_id, order)
+        taken.unwatched |= links.store_links(tx, shipments, watches, saved.order_id, order)
     return saved.order_id
 
 
@@ -111,7 +111,7 @@ class _Clocks:
             told = {"order": order.number, "updated_at": said, "ahead": _roughly(ahead)}
         subject = f"{order.store}/{order.number}"
         finding = Finding(kind, subject, Severity.WARNING, Act.ACT, told, proposal="set the shop's clock right")
-        tell.open_findings(self._tx.ctx, connection, [(order_id, finding)], now, by="ingest")
+        tell.report_findings(self._tx.ctx, connection, [(order_id, finding)], now, by="ingest")
         self._wrong.add(order_id)
 
     @cached_property
@@ -135,10 +135,10 @@ def checkout(tx: Transaction, checkout: Checkout) -> None:
     finding = Finding(
         FindingKind.ABANDONED_CHECKOUT, subject, Severity.INFO, Act.FOLLOW_UP, evidence, checkout.began_at
     )
-    tell.open_findings(tx.ctx, tx.connection, [(None, finding)], tx.now, by="checkout")
+    tell.report_findings(tx.ctx, tx.connection, [(None, finding)], tx.now, by="checkout")
 
 
-def mark(tx: Transaction, changed: set[int], touched: set[int], quiet: set[int]) -> None:
+def schedule_decisions(tx: Transaction, changed: set[int], touched: set[int], quiet: set[int]) -> None:
     """Have every order that changed or names a touched shipment decided again; hold back writes for `quiet` ones' news."""
     linked: set[int] = set()
     if touched:

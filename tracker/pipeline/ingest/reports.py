@@ -17,7 +17,7 @@ from tracker.domain.timeline import place_in_time
 from tracker.pipeline.ingest.histories import Full, Histories, recall
 from tracker.pipeline.ingest.new_scans import NewScans, Placed, Prints
 from tracker.pipeline.ingest.parse import Parsed
-from tracker.pipeline.ingest.rivals import apart
+from tracker.pipeline.ingest.rivals import without_rivals
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Key, Watches
@@ -43,9 +43,11 @@ class Heard:
     news: Mapping[str, int]  # of how many parcels a poll told first, by account with webhooks
 
 
-def take(tx: Transaction, shipments: Shipments, watches: Watches, reports: Sequence[tuple[Parsed, Report]]) -> Heard:
+def take_reports(
+    tx: Transaction, shipments: Shipments, watches: Watches, reports: Sequence[tuple[Parsed, Report]]
+) -> Heard:
     """Store the scans that are told, each with its meaning, and what accounts know of their shipments."""
-    believed = apart(tx, shipments, reports)
+    believed = without_rivals(tx, shipments, reports)
     histories = recall(tx, shipments, believed.reports)
     new = NewScans(tx, shipments, watches, histories)
     knowing: list[_Knowing] = []

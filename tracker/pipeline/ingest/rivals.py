@@ -31,7 +31,7 @@ class Apart:
     doubted: set[Key] = field(default_factory=set)
 
 
-def apart(tx: Transaction, shipments: Shipments, reports: Sequence[tuple[Parsed, Report]]) -> Apart:
+def without_rivals(tx: Transaction, shipments: Shipments, reports: Sequence[tuple[Parsed, Report]]) -> Apart:
     """Leave out what answers tell of other shipments under the same number."""
     groups: dict[tuple[int, str, str], list[tuple[Parsed, Report]]] = {}
     for p, report in reports:
@@ -63,7 +63,7 @@ def _fitting(
 ) -> Apart:
     """Return what is told of the parcel that the shop means, and of other generations of its number."""
     scanned = [report for report in reports if report.scans]
-    found = journeys.apart(scanned, lambda scan: _as_told(p, scan))
+    found = journeys.split_journeys(scanned, lambda scan: _as_told(p, scan))
     known = shipments.generations(carrier, number)
     known = known or [one for one in shipments.under(number) if one.carrier.startswith(UNIDENTIFIED)]
     held = _held(tx, known, found)
@@ -131,7 +131,7 @@ def _doubt(tx: Transaction, p: Parsed, number: str, finding: Finding, order: jou
     p.doubtful.add(number)
     stores = {order.id: order.store} if order else {}
     wanted = [(order.id if order else None, finding)]
-    tell.open_findings(tx.ctx, tx.connection, wanted, tx.now, by="ingest", stores=stores)
+    tell.report_findings(tx.ctx, tx.connection, wanted, tx.now, by="ingest", stores=stores)
 
 
 def _as_told(p: Parsed, scan: Scan) -> StoredScan:

@@ -98,8 +98,8 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     shipments.load(numbers)
     remapped = {i for p in parsed if p.remap for i in scans.remap(tx, shipments, p.remap)}
     loud = {i for p in parsed if p.remap and not p.row.quiet for i in p.remap}
-    heard = reports.take(tx, shipments, watches, reported)
-    taken = orders.take(tx, shipments, watches, read)
+    heard = reports.take_reports(tx, shipments, watches, reported)
+    taken = orders.take_orders(tx, shipments, watches, read)
     for p in parsed:
         for item in p.items:
             if isinstance(item, Checkout):
@@ -107,9 +107,9 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     touched, moved = heard.touched | remapped, set()
     if touched:
         gone = histories.withdraw(tx, heard.histories)
-        moved = summaries.keep(tx, shipments, touched, heard.anew | remapped | gone.shipments, heard.fresh)
+        moved = summaries.update_summaries(tx, shipments, touched, heard.anew | remapped | gone.shipments, heard.fresh)
         watches.store(shipments, touched, heard.poll_now, heard.ask_again | gone.ask_again)
-    orders.mark(tx, taken.changed, touched, moved - heard.loud - loud)
+    orders.schedule_decisions(tx, taken.changed, touched, moved - heard.loud - loud)
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)
     for p in parsed:
@@ -147,5 +147,5 @@ def _end(tx: Transaction, parsed: Sequence[Parsed]) -> None:
             groups["done", f"partly: {count} could not be read" if count else None].append(p.row.id)
     for (state, reason), ids in groups.items():
         queries.end(tx.connection, inbox, ids, state, tx.database, reason)
-    unread.keep(tx.connection, parsed)
+    unread.store_unread(tx.connection, parsed)
     unread.died(tx.ctx, tx.connection, dead, tx.now)

@@ -14,7 +14,7 @@ from tracker.store.codec import SUMMARY, dump
 from tracker.store.tables import shipments as table
 
 
-def keep(
+def update_summaries(
     tx: Transaction, shipments: Shipments, touched: set[int], anew: set[int], fresh: Mapping[int, Sequence[StoredScan]]
 ) -> set[int]:
     """Read on in the summary of every touched shipment; where that cannot be, make it from all its scans.

@@ -33,7 +33,7 @@ UNREADABLE_AGAIN = timedelta(hours=1)  # an order that a shop refuses to tell
 LONG_TRIED, LATELY = 9, timedelta(minutes=15)  # so many tries take a quarter of an hour
 
 
-def claim(
+def claim_notices(
     ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
 ) -> list[Call]:
     """Claim orders that shall be read again."""
@@ -115,7 +115,7 @@ def store(
     missing = {row.ref for row in call.rows if error is None and found is not None and row.ref not in found}
     left = {row.ref for row in call.rows if error is not None and row.ref not in (found or ())}
     doubted = [row.ref for row in call.rows if row.ref in missing or (row.missed_at and row.ref not in left)]
-    known = gone.locked(connection, account.name, doubted) if doubted else {}
+    known = gone.lock_orders(connection, account.name, doubted) if doubted else {}
     ours = fenced(connection, change_notices, call.rows)
     queries.store_payloads(
         connection,
@@ -223,4 +223,4 @@ def _unreadable(
         {"order": known.number if known else row.ref, "problem": said[:200]},
         proposal=proposal,
     )  # fmt: skip
-    tell.open_findings(ctx, connection, [(known.id if known else None, finding)], business, by="read")
+    tell.report_findings(ctx, connection, [(known.id if known else None, finding)], business, by="read")

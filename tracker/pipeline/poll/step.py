@@ -61,8 +61,8 @@ def run(ctx: AppContext) -> int:
         ready = _ready(ctx, connection, now, business)
         polls = _claim_polls(ctx, connection, ready, now, business)
         registrations = _claim_registrations(ctx, connection, ready, now, business)
-        reads = changed.claim(ctx, connection, ready, now, business)
-        sweeps = sweep.claim(ctx, connection, ready, now, business)
+        reads = changed.claim_notices(ctx, connection, ready, now, business)
+        sweeps = sweep.claim_sweeps(ctx, connection, ready, now, business)
     calls = polls + registrations + reads
     if not calls and not sweeps:
         return 0
@@ -372,5 +372,5 @@ def _registration_refused(
         {"account": account.name, "parcel": f"{row.carrier} {row.number}", "order": linked.number if linked else "",
          "said": said[:200]},
     )  # fmt: skip
-    tell.open_findings(ctx, connection, [(linked.id if linked else None, finding)], business, by="registration")
+    tell.report_findings(ctx, connection, [(linked.id if linked else None, finding)], business, by="registration")
     ctx.count("tracker_registrations_refused_total", account=account.name)

@@ -30,7 +30,7 @@ from tracker.store.tables import accounts, findings, orders
 MOST_PAGES = 200  # a round; then others have their turn and the sweep goes on: 100,000 orders of a first sync need many
 MOST_EMPTY = 100  # pages in a row that hold nothing: a shop may filter after it cut its pages
 MOST_STALE = 2  # pages in a row that hold only what this round told: two pages may overlap
-KEPT = 20  # hashes of the pages of a sweep, for the next one
+KEPT_PAGES = 20  # hashes of the pages of a sweep, for the next one
 
 
 @dataclass
@@ -62,7 +62,7 @@ class _Told:
         self.cursors.add(page.next_cursor)
 
 
-def claim(
+def claim_sweeps(
     ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
 ) -> list[tuple[Account, Row[Any]]]:
     """Claim the stores that are due to be swept."""
@@ -156,7 +156,7 @@ def _at_its_end(
     backoff.sweep_answers(connection, account, business)
     over = sa.and_(findings.c.subject == f"store/{account.name}", findings.c.kind == FindingKind.SWEEP_ENDED)
     queries.close_findings(connection, over, business, "sweep", "a sweep came to its end")
-    values = {"sweep_from": None, "pages": told.kept[-KEPT:], "swept_at": asked}
+    values = {"sweep_from": None, "pages": told.kept[-KEPT_PAGES:], "swept_at": asked}
     return values | {"synced_at": business} if first else values
 
 
@@ -232,5 +232,5 @@ def _tell_circles(
         FindingKind.SWEEP_ENDED, f"store/{account.name}", Severity.WARNING, Act.ACT, evidence,
         proposal="what was read is stored; orders behind this page come by hooks only until the shop's list ends",
     )  # fmt: skip
-    tell.open_findings(ctx, connection, [(None, finding)], business, by="sweep")
+    tell.report_findings(ctx, connection, [(None, finding)], business, by="sweep")
     ctx.log.warning("sweep_ended", store=account.name, why=told.circles, pages=told.count)

@@ -39,8 +39,8 @@ def do(course: Course, step: Step) -> None:
 def _say(course: Course, action: wanted.Say, _at: datetime) -> None:
     course.settle()
     ctx = course.daemon.ctx
-    order = statements.find_one(ctx, action.order, action.store)
-    statements.say(
+    order = statements.find_order(ctx, action.order, action.store)
+    statements.record_statement(
         ctx, order, action.kind, action.text, action.by, status=action.status, override=action.override,
         to_shop=action.to_shop,
     )  # fmt: skip
@@ -49,7 +49,7 @@ def _say(course: Course, action: wanted.Say, _at: datetime) -> None:
 def _may(course: Course, action: wanted.May, at: datetime) -> None:
     course.settle()
     ctx = course.daemon.ctx
-    order = statements.find_one(ctx, action.order, action.store)
+    order = statements.find_order(ctx, action.order, action.store)
     gate = statements.may(ctx, order, action.to, reason=action.reason, by="ops")
     if gate.allowed is not action.allowed or action.rule not in (None, gate.rule):
         wish = f"{'yes' if action.allowed else 'no'}{f' ({action.rule})' if action.rule else ''}"

@@ -84,7 +84,7 @@ def _check_order(course: Course, connection: sa.Connection, number: str, expect:
     if expect.owner is not None:
         account = course.daemon.ctx.account(row.store)
         assert account is not None
-        owner = account.policy.owner_of(state.orders_of(connection, [row])[row.id])[0]
+        owner = account.policy.owner_of(state.read_orders(connection, [row])[row.id])[0]
         if owner is not expect.owner:
             wrong.append(f"order {number}: owner is {owner}, expected {expect.owner}")
     for parcel, what in expect.parcels.items():

@@ -28,9 +28,9 @@ from tracker.upkeep import maintenance
 
 PATIENCE = 60.0
 WAITS = timedelta(minutes=2)  # by the database's clock, at one moment of the play: tries that follow each other
-TICK = timedelta(seconds=1)
+A_TICK = timedelta(seconds=1)
 GIVE_UP = timedelta(milliseconds=400)  # after which a call that hangs is given up: a play takes no minutes
-AGAIN = 0.05  # seconds after which a role that is still busy is notified once more
+NOTIFY_AGAIN_AFTER = 0.05  # seconds after which a role that is still busy is notified once more
 
 
 @dataclass
@@ -119,13 +119,13 @@ class Course:
         calm, notified, rung_at = 0, "", 0.0
         while calm < 2:
             sent = self._flush()
-            self.daemon.notifier.wait(AGAIN)
+            self.daemon.notifier.wait(NOTIFY_AGAIN_AFTER)
             why, waits = due_work(self.daemon.store, self.clock())
             calm = 0 if why or sent else calm + 1
             if time.monotonic() > until:
                 raise TrackerError(f"the play does not settle at {self.clock():%Y-%m-%d %H:%M}: {why}")
             if why or sent:  # who was notified works until nothing is left: again only where that takes long
-                if sent or why != notified or time.monotonic() - rung_at > AGAIN:
+                if sent or why != notified or time.monotonic() - rung_at > NOTIFY_AGAIN_AFTER:
                     notified, rung_at = why or "ingest", time.monotonic()
                     self.daemon.notifier.notify(notified)
             elif waits is not None:
@@ -142,7 +142,7 @@ class Course:
             return None
         with self.daemon.store.read() as connection:
             wait = waits - database_now(connection)
-        return max(self.scenario.start + self.ahead() + wait, self.clock() + TICK)
+        return max(self.scenario.start + self.ahead() + wait, self.clock() + A_TICK)
 
     def post(self, outgoing: Outgoing) -> int:
         """Post a webhook as its sender does: again until it is taken, three times."""
