@@ -260,6 +260,15 @@ def test_a_row_of_the_ledger_that_is_not_listed_or_not_there_or_another_differs(
     assert wrong[4:] == [f"at 11-02 13:00: {row}"]
 
 
+def test_where_webhooks_are_shuffled_a_finding_may_open_as_late_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(__file__).parent / "scenarios" / "requirements" / "KE-13.yaml"  # of seed 7 one is sent three hours late
+    assert Player(load_scenario(file), seed=7).play().differences == []
+
+    monkeypatch.setattr(Player, "late", timedelta(0))
+    (wrong,) = Player(load_scenario(file), seed=7).play().differences
+    assert wrong.startswith("finding address_problem of order #2: opened_at is 2026-11-03 06:05")
+
+
 def test_what_was_never_told_cannot_be_withdrawn(play: Play) -> None:
     wrong = play(f"{{at: +2h, withdraw: {{account: ups, number: '{UPS}', code: '011'}}}}")
 

@@ -15,7 +15,7 @@ from tracker.clock import PLAYED
 from tracker.sandbox import scenario as wanted
 from tracker.sandbox.base import Outgoing
 from tracker.sandbox.player.checks import check
-from tracker.sandbox.player.course import Course
+from tracker.sandbox.player.course import JITTER, Course
 from tracker.sandbox.scenario import Expect, Step
 from tracker.store import queries
 from tracker.store.tables import (
@@ -140,9 +140,7 @@ def _scan(course: Course, action: wanted.Scan, at: datetime) -> None:
     if course.random is not None and action.webhook.signed == "right":
         times += course.random.choice((0, 0, 1, 2))
     for _ in range(times):
-        jitter = timedelta(0)
-        if course.random is not None:
-            jitter = timedelta(minutes=course.random.choice((0, 0, 5, 40, 180)))
+        jitter = course.random.choice(JITTER) if course.random is not None else timedelta(0)
         course.plan(at + delay + jitter, send)
 
 

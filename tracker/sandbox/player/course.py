@@ -30,6 +30,7 @@ PATIENCE = 60.0
 WAITS = timedelta(minutes=2)  # by the database's clock, at one moment of the play: tries that follow each other
 A_TICK = timedelta(seconds=1)
 GIVE_UP = timedelta(milliseconds=400)  # after which a call that hangs is given up: a play takes no minutes
+JITTER = tuple(timedelta(minutes=late) for late in (0, 0, 5, 40, 180))  # how late a shuffled webhook is sent
 NOTIFY_AGAIN_AFTER = 0.05  # seconds after which a role that is still busy is notified once more
 
 
@@ -75,6 +76,11 @@ class Course:
         self.daemon = Daemon(config, now=self.clock, ahead=self.ahead)
         stack.callback(self.daemon.stop)
         self.daemon.connect()
+
+    @property
+    def late(self) -> timedelta:
+        """How much later than written news may come: a shuffled webhook is late, and a poll may tell of it no sooner."""
+        return max(JITTER) if self.random is not None else timedelta(0)
 
     def plan(self, when: datetime, action: Callable[[], object], *, last: bool = False) -> None:
         """Plan something; `last`: after everything else of that moment, webhooks included (expectations)."""
