@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
+from tests.app.press import Pressed
 from tests.conftest import wait_for
 from tracker.clock import system_now
 from tracker.sandbox.base import Outgoing
@@ -25,6 +26,7 @@ from tracker.sandbox.servers import FakeServers
 from tracker.store import tables as t
 from tracker.store.engine import Store
 
+Process = subprocess.Popen[bytes] | Pressed
 NUMBER = "9400111206206406260787"
 
 
@@ -65,7 +67,7 @@ stores:
 {more}""")
         self.store = Store(database, pool_size=2)
         stack.callback(self.store.close)
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
         stack.callback(self.kill_all)
         self.http = httpx.Client(timeout=10, trust_env=False)
         stack.callback(self.http.close)
@@ -73,9 +75,7 @@ stores:
         stack.callback(self._stop.set)
         self.unsent: list[Outgoing] = []
 
-    def start(
-        self, role: str = "up", *, crash_at: str | None = None, wait: bool = True, patched: str = ""
-    ) -> subprocess.Popen[bytes]:
+    def start(self, role: str = "up", *, crash_at: str | None = None, wait: bool = True, patched: str = "") -> Process:
         """Start a role. `patched`: Python that runs first in it (a clock that is off, a parser that kills)."""
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
         if patched:
@@ -85,16 +85,22 @@ stores:
             environment["PYTHONPATH"] = str(place)
         if crash_at:
             environment["CRASH_AT"] = crash_at
-        log = open(self.folder / f"{role}-{len(self.processes)}.log", "wb")  # noqa: SIM115
-        self.stack.callback(log.close)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tracker.cli", role, "-c", str(self.file)], env=environment, stderr=log, stdout=log,
-            start_new_session=True,
-        )  # fmt: skip
+        process = self._process([role, "-c", str(self.file)], environment, alone=bool(patched))
         self.processes.append(process)
         if wait and role in ("up", "web"):
             wait_for(lambda: process.poll() is not None or self.alive())
         return process
+
+    def _process(self, words: list[str], environment: dict[str, str], *, alone: bool) -> Process:
+        """Start the command line; `alone`: importing all by itself, for what is patched must be so before anything is imported."""
+        path = self.folder / f"{words[0]}-{len(self.processes)}.log"
+        if not alone:
+            return Pressed(words, environment, path)
+        with open(path, "wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tracker.cli", *words], env=environment, stderr=log, stdout=log,
+                start_new_session=True,
+            )  # fmt: skip
 
     def alive(self) -> bool:
         try:

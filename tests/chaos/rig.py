@@ -22,7 +22,7 @@ from typing import Any
 
 import psycopg
 
-from tests.app.site import Site, free_port
+from tests.app.site import Process, Site, free_port
 from tests.conftest import RedisServer, wait_for
 
 __all__ = ["Cluster", "Proxy", "RedisServer", "Rig", "Site"]
@@ -180,7 +180,7 @@ class Rig:
         stack.callback(self.proxy.close)
         broker = f"redis://127.0.0.1:{self.proxy.port}/0"
         self.site = Site(self.cluster.url, folder, stack, broker=broker, more=more)
-        self.running: dict[int, subprocess.Popen[bytes]] = {}
+        self.running: dict[int, Process] = {}
 
     def start(self, which: int, **more: Any) -> None:
         self.running[which] = self.site.start(self.ROLES[which], wait=False, **more)
