@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from carriers.dhl import DHL
 from carriers.fedex import FedEx
-from tracker.domain.facts import Payload
+from tracker.domain.facts import Payload, Report
 from tracker.plugin.conformance import example_settings, for_carrier
 from tracker.plugin.conformance.shown import differences
 from tracker.plugin.payloads import decode
@@ -56,6 +57,20 @@ class Careless(FedEx):
         return super().normalize(payload)
 
 
+class Guessing(FedEx):
+    """It makes a code of whatever stands there."""
+
+    def normalize(self, payload: Payload):
+        for report in super().normalize(payload):
+            if isinstance(report, Report):
+                scans = [
+                    replace(scan, code=replace(scan.code, code=scan.code.code.replace("missing", "None")))
+                    for scan in report.scans
+                ]
+                report = replace(report, scans=tuple(scans))
+            yield report
+
+
 class TwoWorlds(DHL):
     """It reads another code in polls."""
 
@@ -85,6 +100,7 @@ class Pasting(FedEx):
         (Careless, "fedex", "an_unreadable_body_is_a_bad_payload_with_its_path", "this body: KeyError: 'output'; nothing but BadPayload"),
         (Careless, "fedex", "a_cut_or_changed_fixture_never_crashes", "as b'{\"output\": null}': TypeError: 'NoneType'"),
         (Careless, "fedex", "one_broken_element_of_a_list_takes_nothing_from_the_others", "; nothing but BadPayload may leave `normalize`"),
+        (Guessing, "fedex", "one_broken_element_of_a_list_takes_nothing_from_the_others", "['None'] is what Python prints of it, and nobody's"),
         (TwoWorlds, "dhl", "poll_and_webhook_of_one_scan_share_their_fingerprint", "one of the webhook: same-not-home; it is made of"),
         (Pasting, "fedex", "what_somebody_else_wrote_leaves_the_address_where_it_is", ": it goes into a path by `segment`, or into `params`"),
     ],

@@ -125,6 +125,13 @@ def size(items: list[Any]) -> int:
     return len(told) + sum(len(getattr(item, name, ())) for item in told for name in ("scans", "items", "fulfilments"))
 
 
+def printed(items: list[Report | Order | ChangeNotice | Checkout | Unread]) -> list[str]:
+    """Return the codes and words that `str` made of what is no text: they look like a code that nobody knows."""
+    words = [scan.code.code for item in items if isinstance(item, Report) for scan in item.scans]
+    words += [item.raw_status for item in items if isinstance(item, Order)]
+    return [word for word in words if word in ("None", "True", "False") or word.startswith(("{", "["))]
+
+
 def go_on(plugin: Source, items: list[Any]) -> None:
     """Do what the core does next with what a parser told. Raises nothing for facts that it can work with and store."""
     for item in items:

@@ -28,7 +28,7 @@ from tracker.plugin.conformance.given import (
     payload_of,
     plugin_of,
 )
-from tracker.plugin.conformance.shown import differences, facts, go_on, size
+from tracker.plugin.conformance.shown import differences, facts, go_on, printed, size
 from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Response, Source, holding
 from tracker.plugin.payloads import BOM
 
@@ -192,6 +192,7 @@ class _PluginSuite:
                         assert not rest, f"{what}: {error}"
                         continue
                     assert broken.still_told(told, rest, whole) == [], what
+                    assert not (odd := printed(told)), f"{what}: {odd} is what Python prints of it, and nobody's word"
                     if size(told) < size(whole) and change.how.startswith(("of another type", "absurd")):
                         assert any(isinstance(item, Unread) for item in told), f"{what}: left out in silence"
                     go_on(plugin, [item for item in told if item not in fine])
