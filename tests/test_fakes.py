@@ -213,3 +213,21 @@ def test_a_description_that_makes_no_sense_is_refused_with_its_place(
     with pytest.raises(ConfigError, match=r"s\.yaml:\d+:\d+: ") as refused:
         load_scenario(tmp_path / "s.yaml")
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("uses", "settings", "said"),
+    [
+        ("dhl", "{base_url: '{url}'}", "the play's configuration: accounts.dhl.api_key: Field required"),
+        ("dlh", "{}", "the play's configuration: accounts.dhl.uses: no plugin 'dlh': one of dhl, easypost, fedex, ups; did you mean 'dhl'?"),
+    ],
+)  # fmt: skip
+def test_settings_that_the_plugin_refuses_are_told_by_their_key_without_the_file_that_nobody_wrote(
+    tmp_path: Path, uses: str, settings: str, said: str
+) -> None:
+    text = DESCRIBED.replace("uses: dhl", f"uses: {uses}").replace('{base_url: "{url}", api_key: "{key}"}', settings)
+    (tmp_path / "s.yaml").write_text(text.replace("CALL", "{path: '/v9/{number}'}").replace("SCAN", "body: {}"))
+
+    with pytest.raises(ConfigError) as refused:
+        Player(load_scenario(tmp_path / "s.yaml")).play()
+    assert str(refused.value) == said

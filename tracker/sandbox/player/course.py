@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +18,8 @@ import httpx
 from tracker.app.daemon import Daemon
 from tracker.clock import PlayClock
 from tracker.config.load import load_config
-from tracker.domain.errors import TrackerError
+from tracker.config.model import Config
+from tracker.domain.errors import ConfigError, TrackerError
 from tracker.pipeline.context import QUEUES
 from tracker.sandbox.base import Outgoing
 from tracker.sandbox.player.due import due_work
@@ -69,7 +71,7 @@ class Course:
         stack.callback(self.stage.close)
         stack.callback(self._http.close)
         self.stage.open()
-        config = load_config(self.stage.path)
+        config = self._configuration()
         if any(step.fault is not None and step.fault.kind == "hang" for step in self.scenario.steps):
             network = config.root.network.model_copy(update={"timeout": GIVE_UP})
             config = replace(config, root=config.root.model_copy(update={"network": network}))
@@ -81,6 +83,14 @@ class Course:
     def late(self) -> timedelta:
         """How much later than written news may come: a shuffled webhook is late, and a poll may tell of it no sooner."""
         return max(JITTER) if self.random is not None else timedelta(0)
+
+    def _configuration(self) -> Config:
+        """Read our YAML of the play. Raises ConfigError with the keys of what is wrong: who plays never sees the file."""
+        try:
+            return load_config(self.stage.path)
+        except ConfigError as error:
+            place = re.compile(rf"^{re.escape(str(self.stage.path))}(:\d+)*: ")
+            raise ConfigError(*(f"the play's configuration: {place.sub('', one)}" for one in error.problems)) from None
 
     def plan(self, when: datetime, action: Callable[[], object], *, last: bool = False) -> None:
         """Plan something; `last`: after everything else of that moment, webhooks included (expectations)."""
