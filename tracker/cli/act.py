@@ -48,8 +48,8 @@ def resume(store: str | None, file: Path) -> None:
     ctx = open_context(read_config(file))
     names = _stores(ctx, store)
     with ctx.store.write() as connection:
+        queries.decide_now(connection, orders.c.store.in_(names), ctx.now())  # lock order: orders before accounts
         connection.execute(accounts.update().where(accounts.c.name.in_(names)).values(paused_at=None))
-        queries.decide_now(connection, orders.c.store.in_(names), ctx.now())
     click.echo(f"resumed: {', '.join(names)}")
 
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from tracker.store.engine import Store, database_now
-from tracker.store.queries import LEASE
+from tracker.store.queries import LEASE, in_order
 
 RENEW_EVERY = LEASE / 3
 HELD_FOR = timedelta(minutes=5)
@@ -75,5 +75,7 @@ class Leases:
                 until_ = database_now(connection) + LEASE
                 for count, rows in sorted(by_attempts.items()):
                     ours = sa.and_(key.in_(rows), table.c.attempts == count, table.c.claimed_until.isnot(None))
-                    renewed += connection.execute(table.update().where(ours).values(claimed_until=until_)).rowcount
+                    renewed += connection.execute(
+                        table.update().where(in_order(connection, key, ours)).values(claimed_until=until_)
+                    ).rowcount
         return renewed

@@ -101,13 +101,21 @@ def _claim(ctx: AppContext) -> list[Row[Any]]:
         account = ctx.account(name)
         if account is None or account.mode != "write":
             continue
+        dead: list[Row[Any]] = []
         with ctx.store.write() as connection:
-            if rows := _take_turn(ctx, connection, account):
-                return rows
+            rows = _take_turn(ctx, connection, account, dead)
+        _died(ctx, dead)
+        if rows:
+            return rows
     return []
 
 
-def _take_turn(ctx: AppContext, connection: Connection, account: Account) -> list[Row[Any]]:
+def _take_turn(ctx: AppContext, connection: Connection, account: Account, dead: list[Row[Any]]) -> list[Row[Any]]:
+    """Claim a store's writes; `dead` gets those that crashed too often.
+
+    The store's row is locked first here, and last elsewhere: so nothing else is waited for while it is held. Writes that
+    somebody has are passed over, and what died is told in a transaction of its own, as a finding waits for its order.
+    """
     now = database_now(connection)
     left = _writes_left(ctx, connection, account, now, ctx.now())
     if not left:
@@ -121,7 +129,7 @@ def _take_turn(ctx: AppContext, connection: Connection, account: Account) -> lis
     )
     kept = []
     mine = (outbox.c.store == account.name, first)
-    for row in queries.claim(connection, outbox, WRITES_AT_ONCE, *mine, died=lambda rows: _died(ctx, connection, rows)):
+    for row in queries.claim(connection, outbox, WRITES_AT_ONCE, *mine, died=dead.extend):
         if row.kind == NOTICE:
             kept.append(row)
         elif left > 0:
@@ -134,11 +142,14 @@ def _take_turn(ctx: AppContext, connection: Connection, account: Account) -> lis
     return kept
 
 
-def _died(ctx: AppContext, connection: Connection, rows: Sequence[Row[Any]]) -> None:
-    """Tell of writes that crashed too often."""
+def _died(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
+    """Tell of writes that crashed too often. Whoever dies before that is told of by the watch."""
+    if not rows:
+        return
     for row in rows:
         ctx.count("tracker_writes_total", store=row.store, state="dead")
-    _tell_dead(ctx, connection, rows)
+    with ctx.store.write() as connection:
+        _tell_dead(ctx, connection, rows)
 
 
 def look_for_dead(ctx: AppContext, connection: Connection) -> None:
@@ -292,6 +303,8 @@ def _attempted(ctx: AppContext, row: Row[Any]) -> bool:
     """
     left = accounts.c.writes_left
     with ctx.store.write() as connection:
+        if row.id not in queries.still_ours(connection, outbox, [row]):  # lock order: outbox before accounts
+            return False
         taken = connection.execute(
             accounts.update().where(accounts.c.name == row.store, left > 0).values(writes_left=left - 1)
         )
@@ -404,11 +417,13 @@ def _subject(store: str, number: str, action: Action) -> str:
 
 def _refused(ctx: AppContext, account: Account, row: Row[Any], action: Action, said: str) -> None:
     with ctx.store.write() as connection:
+        # lock order everywhere: orders before outbox; a finding locks its order too
+        order = sa.select(orders.c.number).where(orders.c.id == row.order_id)
+        number = connection.execute(queries.locked(connection, order)).scalar_one()
         if row.id not in queries.still_ours(connection, outbox, [row]):
             return
         now = database_now(connection)
         queries.end(connection, outbox, [row.id], "refused", now, said)
-        number = connection.execute(sa.select(orders.c.number).where(orders.c.id == row.order_id)).scalar_one()
         finding = Finding(
             FindingKind.WRITE_REFUSED, _subject(account.name, number, action), Severity.WARNING, Act.ACT,
             {"order": number, "status": str(action.target or action.status), "said": said[:200]},

@@ -56,7 +56,10 @@ def settle_accounts(ctx: AppContext) -> None:
     with ctx.store.write() as connection:
         now = ctx.now()
         known = {row.name: row for row in connection.execute(sa.select(accounts))}
-        for account in sorted(ctx.config.accounts.values(), key=lambda a: a.name):
+        configured = sorted(ctx.config.accounts.values(), key=lambda a: (a.is_store, a.name))
+        new = [a.name for a in configured if a.is_store and a.name in known and _is_new(a, known[a.name])]
+        queries.decide_now(connection, orders.c.store.in_(new), now)  # lock order: orders before accounts
+        for account in configured:
             row = known.get(account.name)
             kind = "store" if account.is_store else "carrier"
             mode = account.mode if account.is_store else None
@@ -84,14 +87,17 @@ def settle_accounts(ctx: AppContext) -> None:
                     findings.c.subject == f"account/{account.name}", findings.c.kind == FindingKind.ACCOUNT_PARKED
                 )
                 queries.close_findings(connection, subject, now, "new credentials")
-            if (row.mode, row.policy_hash) != (mode, policy_hash):
-                queries.decide_now(connection, orders.c.store == account.name, now)
             connection.execute(accounts.update().where(accounts.c.name == account.name).values(**values))
         for account in ctx.config.store_accounts():
             _not_expressible(ctx, connection, account, now)
     unwatched.settle(ctx)
     for queue in ("ingest", "decide", "poll", "push"):
         ctx.notify(queue)
+
+
+def _is_new(account: Account, row: sa.Row[Any]) -> bool:
+    """Say whether a store's orders may be decided otherwise now than before."""
+    return (row.mode, row.policy_hash) != (account.mode, account.policy_hash or None)
 
 
 def _in_force(connection: sa.Connection, account: Account, row: sa.Row[Any] | None, now: datetime) -> None:
@@ -207,11 +213,9 @@ def expire(ctx: AppContext) -> int:
         ).all()
         if not rows:
             return 0
-        connection.execute(
-            watches.update()
-            .where(watches.c.id.in_([row.id for row in rows]))
-            .values(tracking_state=TrackingState.EXPIRED)
-        )
+        ids = queries.among(connection, watches.c.id, [row.id for row in rows])
+        here = queries.in_order(connection, watches.c.id, ids)
+        connection.execute(watches.update().where(here).values(tracking_state=TrackingState.EXPIRED))
         touched = queries.orders_of(connection, {row.shipment_id for row in rows})
         queries.decide_now(connection, orders.c.id.in_(touched), now)
     ctx.notify("decide")
@@ -262,10 +266,11 @@ def backfill(ctx: AppContext, store: str) -> int:
     """Let what happened before a store was connected cause writes too. Returns how many orders are looked at again."""
     with ctx.store.write() as connection:
         now = ctx.now()
+        count = queries.decide_now(connection, orders.c.store == store, now)  # lock order: orders before accounts
         connection.execute(
             accounts.update().where(accounts.c.name == store).values(connected_at=now - timedelta(days=3650))
         )
-        return queries.decide_now(connection, orders.c.store == store, now)
+        return count
 
 
 def run_monitors(ctx: AppContext) -> None:

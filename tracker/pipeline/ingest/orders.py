@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -36,13 +37,25 @@ class Taken:
 
 
 def take_orders(tx: Transaction, shipments: Shipments, watches: Watches, read: Sequence[tuple[Parsed, Order]]) -> Taken:
-    """Take reads of orders, one after the other."""
+    """Take reads of orders, one after the other; they are locked at once, by id, as everybody locks them."""
     taken, clocks = Taken(), _Clocks(tx)
+    _lock(tx, [order for _, order in read])
     for p, order in read:
         order_id = _take(tx, shipments, watches, taken, p, order)
         if order_id is not None:
             clocks.look(p, order, order_id)
     return taken
+
+
+def _lock(tx: Transaction, read: Sequence[Order]) -> None:
+    refs: dict[str, set[str]] = defaultdict(set)
+    for order in read:
+        refs[order.store].add(order.ref)
+    if tx.sqlite or sum(map(len, refs.values())) < 2:
+        return
+    o = orders.c
+    here = [sa.and_(o.store == store, queries.among(tx.connection, o.ref, some)) for store, some in refs.items()]
+    tx.connection.execute(queries.locked(tx.connection, sa.select(o.id).where(sa.or_(*here)).order_by(o.id))).all()
 
 
 def _take(tx: Transaction, shipments: Shipments, watches: Watches, taken: Taken, p: Parsed, order: Order) -> int | None:

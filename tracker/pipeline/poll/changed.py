@@ -100,6 +100,25 @@ def _read(ctx: AppContext, account: Account, ask: Refs) -> Read:
     return read
 
 
+def _told(call: Call) -> tuple[Read, SourceError | None, set[str], set[str]]:
+    """Say what a call read, why there is no more, which orders it did not find, and which it did not come to."""
+    read = call.result or Read([], set(), call.error)
+    error, found = read.error, read.found
+    if isinstance(error, NotFound) and len(call.rows) == 1:
+        error = None  # said of the one order that was asked about
+    missing = {row.ref for row in call.rows if error is None and found is not None and row.ref not in found}
+    left = {row.ref for row in call.rows if error is not None and row.ref not in (found or ())}
+    return read, error, missing, left
+
+
+def doubted(call: Call) -> list[str]:
+    """Return the orders of a call of which it is news whether they are there."""
+    if not call.account.is_store:
+        return []
+    _, _, missing, left = _told(call)
+    return [row.ref for row in call.rows if row.ref in missing or (row.missed_at and row.ref not in left)]
+
+
 def store(
     ctx: AppContext, connection: Connection, call: Call, now: datetime, business: datetime, asked_at: datetime
 ) -> None:
@@ -108,14 +127,9 @@ def store(
     if not account.is_store:
         _store_handshakes(connection, call, now)
         return
-    read = call.result or Read([], set(), call.error)
-    error, found = read.error, read.found
-    if isinstance(error, NotFound) and len(call.rows) == 1:
-        error = None  # said of the one order that was asked about
-    missing = {row.ref for row in call.rows if error is None and found is not None and row.ref not in found}
-    left = {row.ref for row in call.rows if error is not None and row.ref not in (found or ())}
-    doubted = [row.ref for row in call.rows if row.ref in missing or (row.missed_at and row.ref not in left)]
-    known = gone.lock_orders(connection, account.name, doubted) if doubted else {}
+    read, error, missing, left = _told(call)
+    refs = doubted(call)
+    known = gone.lock_orders(connection, account.name, refs) if refs else {}
     ours = fenced(connection, change_notices, call.rows)
     queries.store_payloads(
         connection,

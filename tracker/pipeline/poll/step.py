@@ -104,8 +104,8 @@ def _make(call: Call, down: set[str]) -> None:
 
 
 def _ready(ctx: AppContext, connection: Connection, now: datetime, business: datetime) -> dict[str, Row[Any]]:
-    """Return the accounts that may be asked now."""
-    rows = connection.execute(sa.select(accounts))
+    """Return the accounts that may be asked now, by name: in this order their rows are locked."""
+    rows = connection.execute(sa.select(accounts).order_by(accounts.c.name))
     return {
         row.name: row
         for row in rows
@@ -116,11 +116,13 @@ def _ready(ctx: AppContext, connection: Connection, now: datetime, business: dat
     }
 
 
-def _take_budget(connection: Connection, account: Account, state: Row[Any], wanted: int, business: datetime) -> int:
-    """Take calls from the account's budget; returns how many it gives."""
+def _take_budget(connection: Connection, account: Account, wanted: int, business: datetime) -> int:
+    """Take calls from the account's budget, which other processes take from too; returns how many it gives."""
     if account.budget is None:
         return wanted
-    left, resets = state.budget_left, state.budget_resets_at
+    a = accounts.c
+    kept = sa.select(a.budget_left, a.budget_resets_at).where(a.name == account.name)
+    left, resets = connection.execute(queries.locked(connection, kept)).one()
     if left is None or resets is None or resets <= business:
         left, resets = account.budget.calls, business + account.budget.per
     given = min(wanted, left)
@@ -173,7 +175,7 @@ def _claim_polls(
     for name, mine in by_account.items():
         account = ctx.config.accounts[name]
         parts = list(chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
-        given = _take_budget(connection, account, ready[name], len(parts), business)
+        given = _take_budget(connection, account, len(parts), business)
         for chunk in parts[:given]:
             calls.append(_poll_call(ctx, account, chunk))
         if given < len(parts) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
@@ -238,18 +240,44 @@ def _store(
     """
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
+        _lock(connection, watches, [row.id for call in (*polls, *registrations) for row in call.rows])
+        moved: set[int] = set()
         for call in polls:
-            _store_poll(ctx, connection, call, now, business, (asked_at, asked_business))
+            moved |= _store_poll(ctx, connection, call, now, business, (asked_at, asked_business))
         for call in registrations:
             _store_registration(ctx, connection, call, business)
+        touched = _lock_orders(connection, moved, reads)
+        if touched:  # no payload tells it: that the carrier does not know a number is news of its order
+            queries.decide_now(connection, queries.among(connection, orders.c.id, touched), business)
+            ctx.notify("decide")
         for call in reads:
             changed.store(ctx, connection, call, now, business, asked_at)
-        heard: dict[str, list[Call]] = defaultdict(list)
+        heard: dict[tuple[bool, str], list[Call]] = defaultdict(list)
         for call in (*polls, *registrations, *reads):
-            heard[call.account.name].append(call)
-        for name, mine in sorted(heard.items()):  # accounts are locked last, everywhere
+            heard[call.account.is_store, call.account.name].append(call)
+        for (_, name), mine in sorted(heard.items()):  # accounts are locked last, carriers first, everywhere
             errors, failing = [call.error for call in mine], ready[name].failures is not None
             backoff.hear(ctx, connection, mine[0].account, errors, now, business, failing=failing)
+
+
+def _lock(connection: Connection, table: sa.Table, ids: Sequence[int]) -> None:
+    """Lock the rows of a round at once, by id, as everybody locks them: its calls come in any order."""
+    if not ids:
+        return
+    here = queries.among(connection, table.c.id, ids)
+    connection.execute(queries.locked(connection, sa.select(table.c.id).where(here).order_by(table.c.id))).all()
+
+
+def _lock_orders(connection: Connection, shipment_ids: set[int], reads: Sequence[Call]) -> list[int]:
+    """Lock the orders of shipments and those that re-reads doubt, all at once. Returns the ids of the first."""
+    touched = [row.order_id for row in connection.execute(queries.orders_of(connection, shipment_ids))]
+    o, ids = orders.c, set(touched)
+    for call in reads:
+        if refs := changed.doubted(call):
+            here = sa.and_(o.store == call.account.name, queries.among(connection, o.ref, refs))
+            ids |= set(connection.execute(sa.select(o.id).where(here)).scalars())
+    _lock(connection, orders, sorted(ids))
+    return touched
 
 
 def _watched(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
@@ -278,7 +306,8 @@ def _store_poll(
     now: datetime,
     business: datetime,
     asked: tuple[datetime, datetime],
-) -> None:
+) -> set[int]:
+    """Keep what a poll brought. Returns the shipments of which it is news that their carrier does not know them, or does."""
     rows = _watched(connection, call.rows)
     pages: list[Page] = call.result or []
     hashed = hashlib.sha256(b"\0".join(part for page in pages for part in page.parts)).hexdigest()
@@ -290,7 +319,7 @@ def _store_poll(
                 for page in pages
             ],
         )
-    updates, changed = [], []
+    updates, moved = [], set()
     for row in rows:
         summary = SUMMARY.validate_python(row.summary)
         state = TrackingState(row.tracking_state)
@@ -302,7 +331,7 @@ def _store_poll(
         elif call.error is not None:
             failures = row.failures + 1
         if state != row.tracking_state:
-            changed.append(row.shipment_id)
+            moved.add(row.shipment_id)
         at = _next_look(ctx, row, summary, state, business)
         if failures:
             at = min(filter(None, (at, business + queries.backoff(failures + 4))))
@@ -320,10 +349,7 @@ def _store_poll(
             }
         )
     queries.change(connection, watches, updates)
-    if changed:  # no payload tells it: that the carrier does not know a number is news of its order
-        touched = queries.orders_of(connection, changed)
-        queries.decide_now(connection, orders.c.id.in_(touched), business)
-        ctx.notify("decide")
+    return moved
 
 
 def _askable(number: str) -> bool:

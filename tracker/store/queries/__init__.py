@@ -15,7 +15,7 @@ from tracker.store.queries.claims import (
     renew,
     still_ours,
 )
-from tracker.store.queries.dialect import among, is_sqlite, locked, oldest, one_of, skip_locked, upsert
+from tracker.store.queries.dialect import among, in_order, is_sqlite, locked, oldest, one_of, skip_locked, upsert
 from tracker.store.queries.findings import close_findings, open_findings
 from tracker.store.queries.payloads import payload_row, store_payloads
 from tracker.store.queries.reads import counts, orders_of, recovered
@@ -36,6 +36,7 @@ __all__ = [
     "counts",
     "decide_now",
     "end",
+    "in_order",
     "in_turn",
     "is_sqlite",
     "locked",

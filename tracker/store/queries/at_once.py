@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tracker.domain.vocabulary import TrackingState
-from tracker.store.queries.dialect import is_sqlite
+from tracker.store.queries.dialect import in_order
 from tracker.store.tables import accounts, orders, watches
 
 
@@ -24,7 +24,7 @@ def poll_now(connection: Connection, which: sa.ColumnElement[bool], now: datetim
     """
     t = watches.c
     just_asked = sa.and_(t.checked_at.isnot(None), t.checked_at >= now)
-    later = _in_order(connection, t.id, sa.and_(which, t.next_poll_at > now, ~just_asked))
+    later = in_order(connection, t.id, sa.and_(which, t.next_poll_at > now, ~just_asked))
     return connection.execute(watches.update().where(later).values(next_poll_at=now)).rowcount
 
 
@@ -38,7 +38,7 @@ def polled_now(shipment_id: int, account: str, now: datetime, *, registers: bool
 
 def decide_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime) -> int:
     """Have some orders decided again at once. Returns how many."""
-    here = _in_order(connection, orders.c.id, which)
+    here = in_order(connection, orders.c.id, which)
     return connection.execute(orders.update().where(here).values(reconcile_at=now)).rowcount
 
 
@@ -46,10 +46,3 @@ def sweep_now(connection: Connection, which: sa.ColumnElement[bool], now: dateti
     """Have some stores swept at once. Returns how many."""
     a = accounts.c
     return connection.execute(accounts.update().where(a.kind == "store", which).values(next_sweep_at=now)).rowcount
-
-
-def _in_order(connection: Connection, ids: sa.Column[Any], which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """Return which rows, locked by id, as everybody locks them: an UPDATE of many locks them as it meets them."""
-    if is_sqlite(connection):
-        return which
-    return ids.in_(sa.select(ids).where(which).order_by(ids).with_for_update().correlate(None))

@@ -42,6 +42,13 @@ def locked(connection: Connection, statement: sa.Select[Any]) -> sa.Select[Any]:
     return statement if is_sqlite(connection) else statement.with_for_update()
 
 
+def in_order(connection: Connection, key: sa.Column[Any], which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return which rows to UPDATE, locked by their key as everybody locks them: an UPDATE of many locks them as it meets them."""
+    if is_sqlite(connection):
+        return which
+    return key.in_(sa.select(key).where(which).order_by(key).with_for_update().correlate(None))
+
+
 class _Listed(sa.types.TypeDecorator[list[Any]]):
     """Many values as one JSON text, for SQLite's `json_each`."""
 
