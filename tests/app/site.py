@@ -17,7 +17,7 @@ import httpx
 import sqlalchemy as sa
 
 from tests.app.press import Pressed
-from tests.conftest import wait_for
+from tests.conftest import free_port, wait_for
 from tracker.clock import system_now
 from tracker.sandbox.base import Outgoing
 from tracker.sandbox.fakes.easypost import EasyPostServer
@@ -28,14 +28,6 @@ from tracker.store.engine import Store
 
 Process = subprocess.Popen[bytes] | Pressed
 NUMBER = "9400111206206406260787"
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Site:

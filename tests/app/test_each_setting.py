@@ -19,9 +19,8 @@ from click.testing import CliRunner
 from cryptography.fernet import Fernet
 from pydantic import BaseModel, SecretStr
 
-from tests.app.site import free_port
 from tests.app.test_canaries import SECRET
-from tests.conftest import wait_for
+from tests.conftest import free_port, wait_for
 from tests.lab import UPS, Lab
 from tracker.cli import main as main_
 from tracker.config.load import SECTIONS, load_text, masked

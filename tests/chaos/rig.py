@@ -22,8 +22,8 @@ from typing import Any
 
 import psycopg
 
-from tests.app.site import Process, Site, free_port
-from tests.conftest import RedisServer, wait_for
+from tests.app.site import Process, Site
+from tests.conftest import RedisServer, free_port, wait_for
 
 __all__ = ["Cluster", "Proxy", "RedisServer", "Rig", "Site"]
 
