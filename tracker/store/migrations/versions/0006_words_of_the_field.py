@@ -22,12 +22,20 @@ INDEXES = (  # name before, name, table, columns, where
     ("trackings_given_up", "watches_given_up", "watches", ["account"], GIVEN_UP),
     ("rereads_due", "change_notices_due", "change_notices", ["due_at"], None),
 )
-POSTGRESQL_NAMES = (  # what it named by itself, after the tables' names of then
-    ("watches", "trackings_pkey", "watches_pkey"),
-    ("watches", "trackings_shipment_id_account_key", "watches_shipment_id_account_key"),
-    ("watches", "trackings_shipment_id_fkey", "watches_shipment_id_fkey"),
-    ("change_notices", "rereads_pkey", "change_notices_pkey"),
-    ("change_notices", "rereads_account_ref_key", "change_notices_account_ref_key"),
+RENAMED_ON_POSTGRESQL = (  # indexes, and what it named by itself after the tables' names of then
+    "ALTER INDEX trackings_poll RENAME TO watches_poll",
+    "ALTER INDEX trackings_register RENAME TO watches_register",
+    "ALTER INDEX trackings_account RENAME TO watches_account",
+    "ALTER INDEX trackings_overdue RENAME TO watches_overdue",
+    "ALTER INDEX trackings_given_up RENAME TO watches_given_up",
+    "ALTER INDEX rereads_due RENAME TO change_notices_due",
+    "ALTER TABLE watches RENAME CONSTRAINT trackings_pkey TO watches_pkey",
+    "ALTER TABLE watches RENAME CONSTRAINT trackings_shipment_id_account_key TO watches_shipment_id_account_key",
+    "ALTER TABLE watches RENAME CONSTRAINT trackings_shipment_id_fkey TO watches_shipment_id_fkey",
+    "ALTER TABLE change_notices RENAME CONSTRAINT rereads_pkey TO change_notices_pkey",
+    "ALTER TABLE change_notices RENAME CONSTRAINT rereads_account_ref_key TO change_notices_account_ref_key",
+    "ALTER SEQUENCE trackings_id_seq RENAME TO watches_id_seq",
+    "ALTER SEQUENCE rereads_id_seq RENAME TO change_notices_id_seq",
 )
 
 
@@ -38,26 +46,21 @@ def upgrade() -> None:
         op.rename_table(before, now)
     for table, before, now in COLUMNS:
         op.alter_column(table, before, new_column_name=now)
-    for before, now, table, columns, where in INDEXES:
-        if sqlite:
+    if sqlite:
+        for before, now, table, columns, where in INDEXES:
             op.drop_index(before, table)
             op.create_index(now, table, columns, sqlite_where=sa.text(where) if where else None)
-        else:
-            op.execute(f"ALTER INDEX {before} RENAME TO {now}")
-    if sqlite:
         op.execute(
             "UPDATE shipments SET summary = json_remove(json_set(summary, '$.checkpoint', json_extract(summary, '$.mark')), '$.mark')"
             " WHERE json_type(summary, '$.mark') IS NOT NULL"
         )
     else:
-        for table, before, now in POSTGRESQL_NAMES:
-            op.execute(f"ALTER TABLE {table} RENAME CONSTRAINT {before} TO {now}")
-        for before, now in TABLES.items():
-            op.execute(f"ALTER SEQUENCE {before}_id_seq RENAME TO {now}_id_seq")
+        for statement in RENAMED_ON_POSTGRESQL:
+            op.execute(statement)
         op.execute(
             "UPDATE shipments SET summary = (summary - 'mark') || jsonb_build_object('checkpoint', summary -> 'mark')"
             " WHERE summary ? 'mark'"
         )
-    for column in ("opened_by", "closed_by"):  # the stage that takes facts is called ingest
-        op.execute(f"UPDATE findings SET {column} = 'ingest' WHERE {column} = 'facts'")
+    op.execute("UPDATE findings SET opened_by = 'ingest' WHERE opened_by = 'facts'")  # the stage is called ingest
+    op.execute("UPDATE findings SET closed_by = 'ingest' WHERE closed_by = 'facts'")
     op.drop_table("unmapped_codes")  # nobody has read it since 0005
