@@ -30,7 +30,7 @@ AHEAD = timedelta(minutes=10)  # so far ahead of ours a shop's clock may be
 
 @dataclass
 class Taken:
-    """The orders that changed, and the marks of carriers of theirs that nobody watches (see `covered.mark`)."""
+    """The orders that changed, and the marks of carriers of theirs that nobody watches (see `unwatched`)."""
 
     changed: set[int] = field(default_factory=set)
     unwatched: set[str] = field(default_factory=set)
