@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -39,6 +40,7 @@ SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
     "stores": ("adapters", StorePart),
 }
+Texts = list[tuple[Path_, str]]
 M = TypeVar("M", bound=BaseModel)
 SECRET_ADDRESSES = ("alert_url", "callback_url")  # who knows them can use them
 SHORTEST_TOKEN = 22  # characters of base64url that hold 128 bit
@@ -59,7 +61,8 @@ def build(document: Document) -> Config:
     value = document.value if document.value is not None else {}
     if not isinstance(value, dict):
         raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
-    _hide_addresses(value, document)
+    texts = list(_texts(value))
+    _hide_addresses(texts, document)
     root = _validate(Root, value, (), document)
     accounts: dict[str, Account] = {}
     for section, (package, part) in SECTIONS.items():
@@ -81,14 +84,14 @@ def build(document: Document) -> Config:
             )
     if root is not None and root.api.token is not None and len(root.api.token.get_secret_value()) < SHORTEST_TOKEN:
         document.problem(("api", "token"), f"must have {SHORTEST_TOKEN} or more random characters")
-    _check_addresses(value, document)
+    _check_addresses(texts, document)
     if document.problems or root is None:
-        raise ConfigError(*sorted(set(document.problems), key=document.problems.index))
+        raise ConfigError(*dict.fromkeys(document.problems))
     if stores := [account.platform for account in accounts.values() if account.is_store]:
         called = companies()  # every carrier that is installed is loaded for this, so once for all stores
         for store in stores:
             store.known = called
-    notes = tuple(_notes(value, document))
+    notes = tuple(_notes(texts, document))
     return Config(
         root,
         accounts,
@@ -109,15 +112,16 @@ def _texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
             yield from _texts(item, (*path, key))
 
 
-def _hide_addresses(value: dict[str, Any], document: Document) -> None:
+def _hide_addresses(texts: Texts, document: Document) -> None:
     """Hide the passwords of URLs, tokens in their paths, and all of an address that is a secret itself."""
-    for path, text in _texts(value):
-        document.hidden.add_url(text, path=path[-1] in SECRET_ADDRESSES)
+    for path, text in texts:
+        if "://" in text:
+            document.hidden.add_url(text, path=path[-1] in SECRET_ADDRESSES)
 
 
-def _check_addresses(value: dict[str, Any], document: Document) -> None:
+def _check_addresses(texts: Texts, document: Document) -> None:
     """Refuse what is no URL, or another one than was meant: it would fail later, in an error that shows a part of it."""
-    for path, text in _texts(value):
+    for path, text in texts:
         if path == ("database",):
             fits, example = _is_database(text), "such as sqlite:///var/trackwright.db or postgresql://user@host/name"
         elif path == ("broker",):
@@ -156,9 +160,9 @@ def _is_database(text: str) -> bool:
     return url.drivername.partition("+")[0] in ("sqlite", "postgresql", "postgres") and "@" not in (url.host or "")
 
 
-def _notes(value: dict[str, Any], document: Document) -> Iterator[str]:
+def _notes(texts: Texts, document: Document) -> Iterator[str]:
     """Say what is allowed and worth knowing: secrets that can be guessed or seen, calls in clear."""
-    for path, text in _texts(value):
+    for path, text in texts:
         where = ".".join(map(str, path))
         if path not in document.references:
             if "@" in text and mask(text) != text:
@@ -204,12 +208,11 @@ def _account(
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
     if len(document.problems) > before:
         return None
-    policy = bound.policy
     return Account(
         **common_values,
         mode=base.mode,
-        policy=policy,
-        policy_hash=digest(policy_values(policy)),
+        policy=bound.policy,
+        policy_hash=bound.hash,
         policy_sources=bound.sources,
         sweep_every=base.sweep_every,
         writes_per_hour=base.writes_per_hour,
@@ -315,10 +318,14 @@ def _fields_at(model: type[BaseModel], inner: Iterable[str | int]) -> set[str]:
 
 
 def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: Document) -> None:
-    for key, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and isinstance(value, dict):
-            _refuse_literals(field.annotation, value.get(key), (*path, key), document)
-        if not _is_secret(field.annotation) or not isinstance(value, dict) or value.get(key) is None:
+    if not isinstance(value, dict):
+        return
+    parts, secrets = _secret_keys(model)
+    for key, part in parts:
+        if key in value:
+            _refuse_literals(part, value[key], (*path, key), document)
+    for key in secrets:
+        if value.get(key) is None:
             continue
         items = value[key] if isinstance(value[key], list) else [value[key]]
         for i, item in enumerate(items):
@@ -326,6 +333,14 @@ def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: 
             document.secrets.update(places)
             if isinstance(item, str) and not any(place in document.references for place in places):
                 document.problem((*path, key), "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}")
+
+
+@cache
+def _secret_keys(model: type[BaseModel]) -> tuple[tuple[tuple[str, type[BaseModel]], ...], tuple[str, ...]]:
+    """Return the keys of a model that are models themselves, and those that hold a secret."""
+    fields = [(key, field.annotation) for key, field in model.model_fields.items()]
+    parts = tuple((key, one) for key, one in fields if isinstance(one, type) and issubclass(one, BaseModel))
+    return parts, tuple(key for key, one in fields if _is_secret(one))
 
 
 def _is_secret(annotation: Any) -> bool:

@@ -189,9 +189,10 @@ MERGED = frozenset({"means", "writes", "cancel_closes", "tracking", "tracking_gr
 KEYS = tuple(key for key in PolicyPart.model_fields if key != "preset")
 
 
-def presets() -> list[str]:
+@cache
+def presets() -> tuple[str, ...]:
     """List the presets."""
-    return sorted(file.stem for file in POLICIES.glob("*.yaml"))
+    return tuple(sorted(file.stem for file in POLICIES.glob("*.yaml")))
 
 
 @dataclass(frozen=True)
@@ -200,15 +201,17 @@ class Bound:
 
     policy: Policy
     sources: Mapping[str, str] = field(default_factory=dict)
+    hash: str = ""
 
 
 def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Document) -> Bound:
     """Merge a preset and the merchant's keys into the policy of a store; problems go to the document."""
     name = str(given.get("preset", "mirror"))
-    if name not in presets():
-        near = difflib.get_close_matches(name, presets(), 1)
+    known = presets()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        document.problem((*path, "preset"), f"no preset {quoted(name)}: one of {', '.join(presets())}{hint}")
+        document.problem((*path, "preset"), f"no preset {quoted(name)}: one of {', '.join(known)}{hint}")
         return Bound(Policy())
     merged, sources = map(dict, _preset(name))
     for key, value in given.items():
@@ -220,14 +223,18 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
         else:
             merged[key] = value
             sources[key] = _short(document, (*path, key))
-    part = PolicyPart.model_validate(merged)
-    before = len(document.problems)
-    policy = _policy(name, part, platform, path, document)
     for key in KEYS:
         sources.setdefault(key, "default")
-    if len(document.problems) > before:
-        return Bound(Policy())
-    return Bound(policy, sources)
+    says = platform.status_map(), platform.order_status_map(), platform.says()
+    alike = repr((name, given, says))  # stores of one merchant mostly say the same
+    if (made := document.policies.get(alike)) is None:
+        part = PolicyPart.model_validate(merged)
+        before = len(document.problems)
+        policy = _policy(name, part, platform, path, document)
+        if len(document.problems) > before:
+            return Bound(Policy())
+        made = document.policies[alike] = policy, digest(policy_values(policy))
+    return Bound(made[0], sources, made[1])
 
 
 @cache
@@ -303,7 +310,7 @@ def _longer(one: Span, other: Span) -> bool:
 
 
 def _calendar(part: CalendarPart, path: Path_, document: Document) -> Calendar:
-    zones = available_timezones()
+    zones = _zones()
     if part.zone not in zones:
         near = difflib.get_close_matches(part.zone, zones, 3, 0.5)
         document.problem(
@@ -316,9 +323,7 @@ def _calendar(part: CalendarPart, path: Path_, document: Document) -> Calendar:
         return Calendar()
     days: set[date] = set(part.closed)
     if part.country is not None:
-        import holidays  # 50 ms, for those who name a country
-
-        known = holidays.list_supported_countries()
+        known = _countries()
         if part.country not in known:
             near = difflib.get_close_matches(part.country.upper(), known, 3, 0.4)
             document.problem(
@@ -332,10 +337,31 @@ def _calendar(part: CalendarPart, path: Path_, document: Document) -> Calendar:
                 f"{part.country} has no region {quoted(part.region)}: {', '.join(known[part.country]) or 'none'}",
             )
             return Calendar()
-        year = system_now().year
-        years = range(year - YEARS_BACK, year + YEARS_AHEAD + 1)
-        days |= set(holidays.country_holidays(part.country, subdiv=part.region, years=years))
+        days |= _holidays(part.country, part.region, system_now().year)
     return Calendar(part.zone, frozenset(WEEKDAYS.index(day) for day in part.weekend), frozenset(days - set(part.open)))
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Return the names of all time zones; to find them, a folder of six hundred files is walked."""
+    return frozenset(available_timezones())
+
+
+@cache
+def _countries() -> dict[str, list[str]]:
+    """Return the countries whose holidays are known, each with its regions."""
+    import holidays  # a third of a second, for those who name a country
+
+    return holidays.list_supported_countries()
+
+
+@cache
+def _holidays(country: str, region: str | None, year: int) -> frozenset[date]:
+    """Return the public holidays around a year: the same for all stores of a region."""
+    import holidays
+
+    years = range(year - YEARS_BACK, year + YEARS_AHEAD + 1)
+    return frozenset(holidays.country_holidays(country, subdiv=region, years=years))
 
 
 def _contradictions(part: PolicyPart, path: Path_, document: Document) -> None:

@@ -8,23 +8,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionStartEvent
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.cyaml import CParser
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
 
 from tracker.config.files import Unfit, read_bounded
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import Hidden, mask
+from tracker.domain.policy import Policy
 
-MOST_BYTES = 256 << 10  # a thousand accounts; a mebibyte of commas would be read for half a minute
+MOST_BYTES = 16 << 20  # some twenty thousand stores
+MOST_VALUES = 500_000  # keys, values, lists and mappings together: what they cost grows with them, and a comma is one
 MOST_SECRET = 64 << 10
 MOST_DEPTH = 20
 MOST_NUMBER = 1 << 63
 MOST_QUOTED = 60  # characters of a wrong value that a problem shows
 _REFERENCE = re.compile(r"\$\{(env|file):([^${}]+)\}")
+_ODD = re.compile("[\x85\u2028\u2029\ufeff]")  # breaks of a line or nothing at all to YAML 1.1, letters to 1.2
+_STR = "tag:yaml.org,2002:str"
 _FALSE = frozenset({"false", "False", "FALSE"})
+_CLASSES = {kind: re.compile(pattern, re.X) for kind, pattern in {
+    "bool": r"(?:true|True|TRUE|false|False|FALSE)$",
+    "float": r"""(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
+        |[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    "int": r"(?:[-+]?0b[0-1_]+|[-+]?0o?[0-7_]+|[-+]?[0-9_]+|[-+]?0x[0-9a-fA-F_]+)$",
+    "null": r"(?:~|null|Null|NULL)$",
+    "merge": r"<<$",
+    "value": r"=$",
+}.items()}  # fmt: skip
+# what a plain text can be, by its first letter, in this order: the rules of YAML 1.2, so that no, on, 0644 and 12:30 are what they look like
+_KINDS = {
+    **dict.fromkeys("tTfF", ("bool",)), **dict.fromkeys("-+0123456789", ("float", "int")), ".": ("float",),
+    **dict.fromkeys("~nN", ("null",)), "<": ("merge",), "=": ("value",),
+}  # fmt: skip
 Path_ = tuple[str | int, ...]
 
 
@@ -34,23 +59,33 @@ class Document:
 
     file: str
     value: Any = None
-    marks: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    marks: dict[Path_, tuple[str, int, int]] = field(default_factory=dict)  # the file, the line, the column
     references: dict[Path_, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     hidden: Hidden = field(default_factory=Hidden)
     secrets: set[Path_] = field(default_factory=set)  # where a secret is wanted
+    policies: dict[str, tuple[Policy, str]] = field(
+        default_factory=dict
+    )  # those made of it, and what each is hashed to
 
     def at(self, path: Path_) -> str:
         """Return `file:line:column` of a path, or of the nearest parent that stands in the file."""
         while path and path not in self.marks:
             path = path[:-1]
-        line, column = self.marks.get(path, (1, 1))
-        return f"{self.file}:{line}:{column}"
+        file, line, column = self.marks.get(path, (self.file, 1, 1))
+        return f"{file}:{line}:{column}"
 
     def problem(self, path: Path_, said: str) -> None:
         """Note a problem at a path."""
         key = ".".join(str(part)[:MOST_QUOTED] for part in path) or "(file)"
         self.problems.append(mask(f"{self.at(path)}: {key}: {said}"))
+
+    def problem_at(self, place: tuple[str, int, int], path: Path_, said: str) -> None:
+        """Note a problem of a path at another place than its own."""
+        file, line, column = place
+        self.problems.append(
+            mask(f"{file}:{line}:{column}: {'.'.join(str(part)[:MOST_QUOTED] for part in path)}: {said}")
+        )
 
 
 class _Refused(Exception):
@@ -60,23 +95,42 @@ class _Refused(Exception):
         super().__init__(f"{mark.line + 1}:{mark.column + 1}: {said}")
 
 
-class _Plain(Composer):
-    """Builds nodes; refuses aliases and deep nesting as soon as they come: files are read once."""
+class _Events:
+    """What stands in a file, piece by piece; aliases, deep nesting and too many pieces are refused as soon as they come."""
 
-    nested = 0
+    def __init__(self, text: str) -> None:
+        self._parser = CParser(text)
+        self._nested = 0
+        self._count = 0
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Build the next node."""
-        event = self.parser.peek_event()
-        if isinstance(event, AliasEvent):
+    def next(self) -> Any:
+        """Return the next piece."""
+        event: Any = self._parser.get_event()
+        kind = type(event)
+        if kind is ScalarEvent:
+            pass
+        elif kind is AliasEvent:
             raise _Refused(event.start_mark, "aliases (*) are not allowed: write it out")
-        deeper = isinstance(event, CollectionStartEvent)
-        self.nested += deeper
-        if self.nested > MOST_DEPTH:  # at once: the time that ruamel takes grows with the square of the depth
-            raise _Refused(event.start_mark, f"nested deeper than {MOST_DEPTH}")
-        node = super().compose_node(parent, index)
-        self.nested -= deeper
-        return node
+        elif kind is MappingStartEvent or kind is SequenceStartEvent:
+            self._nested += 1
+            if self._nested > MOST_DEPTH:
+                raise _Refused(event.start_mark, f"nested deeper than {MOST_DEPTH}")
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
+            self._nested -= 1
+        elif kind is DocumentStartEvent and event.version not in (None, (1, 2)):
+            raise _Refused(event.start_mark, "is read as YAML 1.2: take the directive %YAML away")
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise _Refused(event.start_mark, f"holds more than {MOST_VALUES} keys and values")
+        return event
+
+    def skip(self, event: Any) -> None:
+        """Pass over a value that nobody wants."""
+        if type(event) is ScalarEvent:
+            return
+        before = self._nested
+        while self._nested >= before:
+            self.next()
 
 
 def quoted(value: Any) -> str:
@@ -103,51 +157,99 @@ def parse(raw: bytes, name: str, folder: Path) -> Document:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: is not UTF-8 at byte {error.start}") from None
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _Plain
+    if odd := _ODD.search(text):
+        before = text[: odd.start()]
+        place = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        said = f"write U+{ord(odd[0]):04X} as \\u{ord(odd[0]):04x} in double quotes"
+        raise ConfigError(f"{name}:{place}: not YAML: {said}")
     try:
-        node = yaml.compose(text)
+        document.value = _content(_Events(text), document, folder)
     except _Refused as error:
         raise ConfigError(f"{name}:{error}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+        lines = text.splitlines() or [""]
+        row = min(mark.line, len(lines) - 1) if mark else 0
+        column = (mark.column if mark.line == row else len(lines[row])) + 1 if mark else 1
+        where, line = f":{row + 1}:{column}" if mark else "", lines[row] if mark else ""
         hint = ' (inside [ ] and { } put references into quotes: "${env:NAME}")' if "${" in line else ""
         raise ConfigError(mask(f"{name}{where}: not YAML: {error.problem or error.context}{hint}")) from None
     except (YAMLError, ValueError, RecursionError) as error:
         said = " ".join(mask(str(error)).split())[:100]
         raise ConfigError(f"{name}: not YAML: {said}") from None
-    document.value = None if node is None else _value(node, (), document, folder)
     return document
 
 
-def _value(node: Node, path: Path_, document: Document, folder: Path) -> Any:
-    document.marks.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if isinstance(node, MappingNode):
+def _content(events: _Events, document: Document, folder: Path) -> Any:
+    """Return the value of the one document that stands in a stream, None where there is none."""
+    events.next()
+    event = events.next()
+    if type(event) is StreamEndEvent:
+        return None
+    value = _value(events.next(), (), events, document, folder)
+    events.next()
+    event = events.next()
+    if type(event) is not StreamEndEvent:
+        raise _Refused(event.start_mark, "not YAML: but found another document")
+    return value
+
+
+def _value(event: Any, path: Path_, events: _Events, document: Document, folder: Path) -> Any:
+    kind = type(event)
+    if kind is ScalarEvent:
+        return _scalar(event, path, document, folder)
+    _mark(event, path, document)
+    if kind is MappingStartEvent:
         found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, ScalarNode):
+        while type(event := events.next()) is not MappingEndEvent:
+            if type(event) is not ScalarEvent:
                 document.problem(path, "a key must be a plain text")
+                events.skip(event)
+                events.skip(events.next())
                 continue
-            key = str(key_node.value)
-            mark = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            key = str(event.value)
             if key in found:
-                document.problems.append(
-                    f"{document.file}:{mark[0]}:{mark[1]}: {'.'.join(map(str, (*path, key)))}: the key is there twice"
+                mark = event.start_mark
+                document.problem_at(
+                    (document.file, mark.line + 1, mark.column + 1), (*path, key), "the key is there twice"
                 )
+                events.skip(events.next())
                 continue
-            document.marks[(*path, key)] = mark
-            found[key] = _value(value_node, (*path, key), document, folder)
+            below = (*path, key)
+            _mark(event, below, document)
+            found[key] = _value(events.next(), below, events, document, folder)
         return found
-    if isinstance(node, SequenceNode):
-        return [_value(item, (*path, i), document, folder) for i, item in enumerate(node.value)]
-    return _scalar(node, path, document, folder)
+    items: list[Any] = []
+    while type(event := events.next()) is not SequenceEndEvent:
+        items.append(_value(event, (*path, len(items)), events, document, folder))
+    return items
 
 
-def _scalar(node: Any, path: Path_, document: Document, folder: Path) -> Any:
-    text, tag = str(node.value), str(node.tag)
-    kind = tag.rpartition(":")[2]
+def _mark(event: Any, path: Path_, document: Document) -> None:
+    if path not in document.marks:
+        mark = event.start_mark
+        document.marks[path] = document.file, mark.line + 1, mark.column + 1
+
+
+def _kind(text: str) -> str:
+    """Tell what a plain text is."""
+    if not text:
+        return "null"
+    for kind in _KINDS.get(text[0], ()):
+        if _CLASSES[kind].match(text):
+            return kind
+    return "str"
+
+
+def _scalar(event: Any, path: Path_, document: Document, folder: Path) -> Any:
+    _mark(event, path, document)
+    text, tag = str(event.value), event.tag
+    if tag == "!":  # of nothing: it says no more than nothing does
+        tag = None
+    elif tag is None and not event.implicit[0]:
+        tag = _STR
+    kind = _kind(text) if tag is None else tag.rpartition(":")[2]
+    tag = tag or f"tag:yaml.org,2002:{kind}"
     if kind == "null":
         return None
     if kind == "bool":

@@ -25,6 +25,7 @@ LONG = 8  # a value of so many is masked inside a word too, a shorter one only w
 TOKEN = 22  # characters of base64url that hold 128 bits
 WEB = ("http", "https")  # where a user without a password is a token
 DIGITS = 4  # so many stand in any hexadecimal number of that length
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+")  # letters that no encoding but base64 changes
 _RUN = re.compile(r"[^\s\"'<>]+")
 _IN_A_WORD = frozenset("-_")
 _TELLING = ("pass", "pwd", "token", "key", "secret", "sig", "auth", "code", "cred")
@@ -37,7 +38,8 @@ class Hidden:
 
     def __init__(self) -> None:
         """Hide nothing yet."""
-        self._index: dict[str, dict[str, int]] = {}  # how it begins -> spellings, and how much of each may be shown
+        # how it begins -> how long it is -> spellings, and how much of each may be shown: a thousand tokens of one kind begin alike
+        self._index: dict[str, dict[int, dict[str, int]]] = {}
 
     def add(self, value: str) -> bool:
         """Hide a value, each longer line of it, and what it says to a server where it is a URL.
@@ -79,16 +81,21 @@ class Hidden:
     def _add(self, spelling: str, shown: int = 0) -> None:
         if not self._index:
             Hidden.live = (*(one for one in Hidden.live if one() is not None), weakref.ref(self))
-        begin = spelling[:SHORTEST]
-        self._index[begin] = {**self._index.get(begin, {}), spelling: shown}  # anew: another thread may be reading it
+        begin, length = spelling[:SHORTEST], len(spelling)
+        alike = self._index.get(begin, {})
+        if length not in alike:
+            self._index[begin] = alike = {**alike, length: {}}  # anew: another thread may be walking it
+        alike[length][spelling] = shown
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Find where the values stand in a text: each from and to; they may overlap."""
         index = self._index
         for i in [i for i in range(len(text) - SHORTEST + 1) if text[i : i + SHORTEST] in index]:
-            for spelling, shown in index[text[i : i + SHORTEST]].items():
-                if text.startswith(spelling, i) and _stands(text, i, spelling):
-                    yield i + shown, i + len(spelling)
+            for length, alike in index[text[i : i + SHORTEST]].items():
+                spelling = text[i : i + length]
+                shown = alike.get(spelling)
+                if shown is not None and _stands(text, i, spelling):
+                    yield i + shown, i + length
 
 
 def hide(value: str) -> Hidden:
@@ -136,18 +143,23 @@ def _stands(text: str, at: int, spelling: str) -> bool:
 
 def _spellings(value: str) -> set[str]:
     raw = value.encode("utf-8", "replace")
+    found = {value} if _UNRESERVED.fullmatch(value) else _written(value, raw)
+    for before in range(3):  # inside a longer text, such as user:password, a value begins at any third of a group
+        encoded = base64.b64encode(b"\0" * before + raw).rstrip(b"=").decode()
+        inner = encoded[(8 * before + 5) // 6 : 8 * (before + len(raw)) // 6]
+        found |= {inner, inner.replace("+", "-").replace("/", "_")} if len(inner) >= LONG else set()
+    return {one for one in found if len(one) >= SHORTEST}
+
+
+def _written(value: str, raw: bytes) -> set[str]:
+    """Return a value as libraries and the other side may write it."""
     escaped = quote(value, safe="", errors="replace")
     found = {
         value, escaped, escaped.replace("%2F", "/"), quote_plus(value, errors="replace"), quote(value, "!$&'()*+,;=:@/?", errors="replace"),
         json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], repr(raw)[2:-1],
         html.escape(value),
     }  # fmt: skip
-    found |= {_small_escapes(one) for one in found if "%" in one}
-    for before in range(3):  # inside a longer text, such as user:password, a value begins at any third of a group
-        encoded = base64.b64encode(b"\0" * before + raw).rstrip(b"=").decode()
-        inner = encoded[(8 * before + 5) // 6 : 8 * (before + len(raw)) // 6]
-        found |= {inner, inner.replace("+", "-").replace("/", "_")} if len(inner) >= LONG else set()
-    return {one for one in found if len(one) >= SHORTEST}
+    return found | {_small_escapes(one) for one in found if "%" in one}
 
 
 def _small_escapes(text: str) -> str:
