@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import ROW, all_of, config_option, open_context, read_config
+from tracker.cli.common import ROW, all_of, config_option, glance_config, open_context
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.tables import accounts, orders
@@ -18,7 +18,7 @@ write_option = click.option("--write", is_flag=True, help="Let what changes caus
 
 
 def _stores(ctx: AppContext, store: str | None) -> list[str]:
-    known = [account.name for account in ctx.config.store_accounts()]
+    known = ctx.config.store_names()
     if store is not None and store not in known:
         raise click.UsageError(f"no store {store!r}: {', '.join(known) or 'none is configured'}")
     return [store] if store else known
@@ -29,7 +29,7 @@ def _stores(ctx: AppContext, store: str | None) -> list[str]:
 @config_option
 def pause(store: str | None, file: Path) -> None:
     """Stop all writes to STORE (or to every store) within 5 seconds. Receiving and deciding go on."""
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     names = _stores(ctx, store)
     with ctx.store.write() as connection:
         connection.execute(
@@ -45,7 +45,7 @@ def pause(store: str | None, file: Path) -> None:
 @config_option
 def resume(store: str | None, file: Path) -> None:
     """Let writes go on; every order of the store is looked at again first."""
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     names = _stores(ctx, store)
     with ctx.store.write() as connection:
         queries.decide_now(connection, orders.c.store.in_(names), ctx.now())  # lock order: orders before accounts
@@ -67,7 +67,7 @@ def replay(ids: tuple[int, ...], file: Path, state: str | None, partly: bool, ac
     """
     if not ids and not state and not partly:
         raise click.UsageError("name payloads by id, or all of a --state, or --partly")
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     count = replays.replay(ctx, ids=ids, state=state, account=account, partly=partly, write=write)
     click.echo(f"{count} payloads are due again{'' if write else '; nothing they change is written (--write)'}")
     all_of(ids, count)
@@ -80,8 +80,8 @@ def replay(ids: tuple[int, ...], file: Path, state: str | None, partly: bool, ac
 @write_option
 def remap(account: str, file: Path, code: str | None, write: bool) -> None:
     """Give stored scans of ACCOUNT the meaning that their codes have now. No bodies are needed."""
-    ctx = open_context(read_config(file))
-    if ctx.account(account) is None:
+    ctx = open_context(glance_config(file))
+    if account not in ctx.config.accounts:
         raise click.UsageError(f"no account {account!r}: {', '.join(sorted(ctx.config.accounts))}")
     pair = None
     if code is not None:
@@ -98,7 +98,7 @@ def remap(account: str, file: Path, code: str | None, write: bool) -> None:
 @click.option("--backfill", metavar="STORE", help="Let what happened before STORE was connected cause writes too.")
 def heal(file: Path, backfill: str | None) -> None:
     """Find what silence hid, now: ask who rests, sweep every store, expire what says nothing, drop what is past its retention."""
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     if backfill is not None:
         _stores(ctx, backfill)
         click.echo(f"{maintenance.backfill(ctx, backfill)} orders of {backfill} are looked at again")

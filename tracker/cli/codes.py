@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import click
 from ruamel.yaml import YAML
 
-from tracker.cli.common import open_context, read_config
 from tracker.cli.listing import Listing, listing
 from tracker.config.files import write_private
 from tracker.config.load import load_config
@@ -35,7 +33,7 @@ def codes(page: Listing, suggest: bool, accept: str | None, account: str | None)
     `tracker remap ACCOUNT` reads the stored scans again.
     """
     if accept is not None:
-        click.echo(_accept(page.file, accept, account))
+        click.echo(_accept(page, accept, account))
         return
     if suggest:
         suggested = (
@@ -57,17 +55,17 @@ def _tell_mapped(page: Listing) -> None:
     """Say which codes have a meaning by now that their stored scans do not have yet."""
     if page.as_json:
         return
-    for row in lists.list_codes(open_context(read_config(page.file)), limit=10_000, mapped=True):
+    for row in lists.list_codes(page.context, limit=10_000, mapped=True):
         what, name = row["code_key"], row["account"]
         click.echo(
             f"{what} has a meaning now; {row['count']} stored scans wait for it: tracker remap {name} --code {what}"
         )
 
 
-def _accept(file: Path, accept: str, account: str | None) -> str:
+def _accept(page: Listing, accept: str, account: str | None) -> str:
     """Write one meaning into the YAML, comments kept; the file is checked before it replaces the old one."""
     key, _, meaning = accept.partition("=")
-    ctx = open_context(read_config(file))
+    ctx, file = page.context, page.file
     known = [row for row in lists.suggest(ctx, limit=10_000) if row["code_key"] == key]
     if account is None:
         owners = sorted({row["account"] for row in known if row["account"]})

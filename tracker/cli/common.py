@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tracker.app.client import Clients, NoVault
 from tracker.clock import PLAYED, moment, played, system_now
-from tracker.config.load import load_config
+from tracker.config.load import glance, load_config
 from tracker.config.model import Config
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import mask
@@ -75,9 +75,21 @@ def masked_output() -> Iterator[None]:
 
 def read_config(file: Path) -> Config:
     """Read the configuration. Raises ConfigError; a missing file says how to make one."""
+    return _read(file, load_config)
+
+
+def glance_config(file: Path) -> Config:
+    """Read of the configuration what the database needs, and a store only when it is asked for: not longer than it takes to read the file.
+
+    Every secret is masked all the same. Raises ConfigError.
+    """
+    return _read(file, glance)
+
+
+def _read(file: Path, how: Callable[[Path], Config]) -> Config:
     if not file.exists():
         raise ConfigError(f"{file}: there is no such file; `tracker init` writes a first one")
-    _READ.append(load_config(file))
+    _READ.append(how(file))
     return _READ[-1]
 
 

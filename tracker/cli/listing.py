@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from tracker.cli.common import (
     ROW,
     config_option,
+    glance_config,
     json_option,
     limit_option,
     open_context,
     out,
     print_json,
-    read_config,
     show_table,
 )
 from tracker.pipeline.context import AppContext
@@ -48,6 +48,11 @@ class Listing:
     watch: bool = False
     store: str | None = None
 
+    @functools.cached_property
+    def context(self) -> AppContext:
+        """Open what the command works with: the configuration is read once, its stores only where one is asked for."""
+        return open_context(glance_config(self.file))
+
     def show(
         self,
         ask: Callable[[AppContext], list[dict[str, Any]]],
@@ -63,7 +68,7 @@ class Listing:
         where the list is empty.
         Returns whether nothing is listed and all is known.
         """
-        ctx = open_context(read_config(self.file))
+        ctx = self.context
         refuse_unknown(ctx, self.store)
         while True:
             rows = ask(ctx)
@@ -107,7 +112,7 @@ def listing(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 def refuse_unknown(ctx: AppContext, store: str | None) -> None:
     """Refuse a store that is not configured and never was: of one that nobody knows, nothing is fine. Raises UsageError."""
-    if store is None or store in {account.name for account in ctx.config.store_accounts()}:
+    if store is None or store in ctx.config.store_names():
         return
     a = accounts.c
     with ctx.store.read() as connection:

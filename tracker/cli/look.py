@@ -10,11 +10,11 @@ import click
 from tracker.cli.common import (
     as_of,
     config_option,
+    glance_config,
     json_option,
     open_context,
     out,
     print_json,
-    read_config,
     show_table,
 )
 from tracker.cli.common import cell as show
@@ -34,7 +34,7 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 
     ORDER is the shop's number (#1001 or 1001) or its id; NUMBER a tracking number.
     """
-    told = overview(open_context(read_config(file)), what)
+    told = overview(open_context(glance_config(file)), what)
     if as_json:
         print_json(told)
     _require(told, what)
@@ -56,7 +56,7 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 )
 def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
     """Explain why: scans, their meanings, the rules that fired, writes with receipts, what would be written now."""
-    told = explanation(open_context(read_config(file)), what, at=as_of(at))
+    told = explanation(open_context(glance_config(file)), what, at=as_of(at))
     if as_json:
         print_json(told)
     _require(told, what)
@@ -95,7 +95,7 @@ def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
 @click.option("--at", "at", metavar="MOMENT", help="As of a moment.")
 def evidence(order: str, file: Path, output: Path, at: str | None) -> None:
     """Pack what proves an order's story: JSON, one readable page, the raw payloads, proof links, and their hashes."""
-    count = pack(open_context(read_config(file)), order, output, at=as_of(at))
+    count = pack(open_context(glance_config(file)), order, output, at=as_of(at))
     click.echo(f"{output}: evidence.json, index.html, {count} raw payloads, SHA256SUMS")
 
 

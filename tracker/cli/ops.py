@@ -10,7 +10,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import DEFAULT_FILE, open_context, read_config
+from tracker.cli.common import DEFAULT_FILE
 from tracker.cli.listing import Listing, listing
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline.context import AppContext
@@ -85,7 +85,7 @@ def findings_(
     if page.as_json or digest:
         return
     f = findings_table.c
-    with open_context(read_config(page.file)).store.read() as connection:
+    with page.context.store.read() as connection:
         past = connection.execute(
             sa.select(sa.func.count()).select_from(findings_table).where(f.digest.is_(True), f.closed_at.is_(None))
         ).scalar_one()

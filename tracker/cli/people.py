@@ -14,11 +14,11 @@ from tracker.cli.common import (
     as_of,
     cell,
     config_option,
+    glance_config,
     json_option,
     open_context,
     out,
     print_json,
-    read_config,
 )
 from tracker.config.presets import duration
 from tracker.domain.gates import into_processing
@@ -39,7 +39,7 @@ STATUSES = [str(status) for status in OrderStatus if status is not OrderStatus.U
 @click.option("--to-shop", is_flag=True, help="Attach it to the order in the shop too, where the platform takes notes.")
 def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop: bool) -> None:
     """Attach an internal note to ORDER."""
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     statements.record_statement(
         ctx, statements.find_order(ctx, order, store), StatementKind.NOTE, text, by, to_shop=to_shop
     )
@@ -55,7 +55,7 @@ def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop:
 @click.option("--text", default="", help="What there is to say of it: who was called, where the proof lies.")
 def record(order: str, what: str, file: Path, store: str | None, by: str, text: str) -> None:
     """Record what was done about ORDER: verified, inspected, handed_over, proof; accepted: a difference stays as it is."""
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     statements.record_statement(ctx, statements.find_order(ctx, order, store), StatementKind(what), text, by)
     click.echo(f"recorded at {order}: {what} by {by}")
 
@@ -70,7 +70,7 @@ def record(order: str, what: str, file: Path, store: str | None, by: str, text: 
 @click.option("--override", is_flag=True, help="Past a gate that says no. Never out of cancelled, held or refunded.")
 def correct(order: str, status: str, file: Path, store: str | None, by: str, reason: str, override: bool) -> None:
     """Correct the order status of ORDER to STATUS, with its trace: the worker writes it."""
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     row = statements.find_order(ctx, order, store)
     account = ctx.account(row.store)
     if account is not None and OrderStatus(status) not in account.policy.order_words:
@@ -109,7 +109,7 @@ def may(
     order: str, status: str, file: Path, as_json: bool, store: str | None, by: str, reason: str, at: str | None
 ) -> None:
     """Ask the gate: may ORDER go to STATUS? Answers yes (exit 0) or no (exit 1), with the rule and the evidence."""
-    ctx = open_context(read_config(file))
+    ctx = open_context(glance_config(file))
     row = statements.find_order(ctx, order, store)
     gate = statements.may(ctx, row, OrderStatus(status), reason=reason, by=by, at=as_of(at))
     answer: dict[str, Any] = {
@@ -135,7 +135,7 @@ def may(
 @click.option("--reason", required=True, help="Why it needs no more attention.")
 def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str) -> None:
     """Close findings by id; each stays closed until its evidence changes."""
-    closed = lists.close(open_context(read_config(file)), ids, by=by, reason=reason)
+    closed = lists.close(open_context(glance_config(file)), ids, by=by, reason=reason)
     click.echo(f"{closed} of {len(set(ids))} findings dismissed")
     all_of(ids, closed)
 
@@ -150,7 +150,7 @@ def snooze(ids: tuple[int, ...], file: Path, span: str) -> None:
         length = duration(span)
     except ValueError as error:
         raise click.UsageError(f"--for {span!r}: {error}") from None
-    hidden = lists.snooze(open_context(read_config(file)), ids, length)
+    hidden = lists.snooze(open_context(glance_config(file)), ids, length)
     click.echo(f"{hidden} of {len(set(ids))} findings snoozed for {span}")
     all_of(ids, hidden)
 

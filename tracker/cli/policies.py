@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from tracker.cli.common import config_option, json_option, open_context, out, print_json, read_config, show_table
+from tracker.cli.common import (
+    config_option,
+    glance_config,
+    json_option,
+    open_context,
+    out,
+    print_json,
+    read_config,
+    show_table,
+)
 from tracker.config.load import coverage as coverage_of
 from tracker.config.model import Account, Config
 from tracker.config.presets import KEYS, duration, policy_values, presets
@@ -21,12 +30,10 @@ AMBIGUOUS = 2
 
 
 def _store(config: Config, name: str) -> Account:
-    found = config.accounts.get(name)
-    if found is None or not found.is_store:
-        raise click.UsageError(
-            f"no store {name!r}: {', '.join(a.name for a in config.store_accounts()) or 'none is configured'}"
-        )
-    return found
+    stores = config.store_names()
+    if name not in stores:
+        raise click.UsageError(f"no store {name!r}: {', '.join(stores) or 'none is configured'}")
+    return config.accounts[name]
 
 
 @click.group()
@@ -40,7 +47,7 @@ def policy() -> None:
 @json_option
 def show_(store: str, file: Path, as_json: bool) -> None:
     """Print the effective policy of STORE, each value with where it came from."""
-    account = _store(read_config(file), store)
+    account = _store(glance_config(file), store)
     values, sources = policy_values(account.policy), account.policy_sources
     if as_json:
         print_json({"store": store, "preset": account.policy.name, "values": values, "sources": dict(sources)})
@@ -72,7 +79,7 @@ def _short(value: Any) -> str:
 @json_option
 def table(store: str | None, file: Path, as_json: bool) -> None:
     """Print the decision table of STORE (or of every store): made by the code that decides, for a merchant to read."""
-    config = read_config(file)
+    config = glance_config(file) if store else read_config(file)
     stores = [_store(config, store)] if store else config.store_accounts()
     told = {account.name: decision_table(account.policy) for account in stores}
     if as_json:

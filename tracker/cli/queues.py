@@ -7,7 +7,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import ROW, all_of, open_context, read_config
+from tracker.cli.common import ROW, all_of
 from tracker.cli.listing import Listing, listing, refuse_unknown
 from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
@@ -38,7 +38,7 @@ def outbox(
     if verb == "retry":
         if not ids and not all_:
             raise click.UsageError("name writes by id, or say --all")
-        ctx = open_context(read_config(page.file))
+        ctx = page.context
         refuse_unknown(ctx, page.store)
         count = lists.retry(ctx, ids=ids, state=state, store=page.store)
         click.echo(f"{count} writes are due again")
@@ -74,7 +74,7 @@ def inbox(
     `--partly` are those of which pieces could not be read, a line a piece; `tracker replay --partly` reads them again.
     """
     if row_id is not None:
-        with open_context(read_config(page.file)).store.read() as connection:
+        with page.context.store.read() as connection:
             body = connection.execute(
                 sa.select(inbox_table.c.body).where(inbox_table.c.id == row_id)
             ).scalar_one_or_none()

@@ -10,7 +10,7 @@ import click
 
 from tracker.app.daemon import ROLES, Daemon
 from tracker.app.telemetry import configure_logs, tell_threads
-from tracker.cli.common import config_option, read_config
+from tracker.cli.common import config_option, glance_config, read_config
 from tracker.domain.errors import ConfigError
 from tracker.store.engine import Store
 from tracker.store.migrate import current, migrate
@@ -69,7 +69,7 @@ def scheduler(file: Path) -> None:
 @click.option("--show", is_flag=True, help="Only say which revision the database is at.")
 def migrate_(file: Path, show: bool) -> None:
     """Bring the database to the newest schema (`up` and the roles do it by themselves)."""
-    store = Store(read_config(file).root.database, pool_size=1)
+    store = Store(glance_config(file).root.database, pool_size=1)
     before = current(store)
     if show:
         click.echo(before or "empty")

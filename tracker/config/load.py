@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries, validate
 from tracker.config.files import changeable, loose
-from tracker.config.model import (
-    Account,
-    Budget,
-    CarrierPart,
-    Config,
-    Root,
-    StorePart,
-)
-from tracker.config.plugins import companies, installed, load, names
-from tracker.config.presets import bind, policy_values, spell
-from tracker.config.yamlfile import Document, Path_, parse, quoted, read
+from tracker.config.model import Account, Config, Root
+from tracker.config.plugins import installed
+from tracker.config.presets import policy_values, spell
+from tracker.config.yamlfile import Document, Path_, parse, read
 from tracker.domain.cadence import Cadence, looks_after
 from tracker.domain.errors import ConfigError
-from tracker.domain.facts import Meaning
-from tracker.domain.hashing import digest
 from tracker.domain.masking import LONG, MASK, mask
-from tracker.domain.vocabulary import ShippingStatus, Trust
-from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source
+from tracker.domain.vocabulary import ShippingStatus
 
-SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
-    "accounts": ("carriers", CarrierPart),
-    "stores": ("adapters", StorePart),
-}
 Texts = list[tuple[Path_, str]]
-M = TypeVar("M", bound=BaseModel)
 SECRET_ADDRESSES = ("alert_url", "callback_url")  # who knows them can use them
-SHORTEST_TOKEN = 22  # characters of base64url that hold 128 bit
 
 
 def load_config(path: str | Path) -> Config:
@@ -51,47 +33,39 @@ def load_config(path: str | Path) -> Config:
     return build(read(Path(path)))
 
 
+def glance(path: str | Path) -> Config:
+    """Read what a command needs that works with the database: the root, and every secret, so that it is masked.
+
+    An account or a store is read when it is asked for; what is wrong with another is no business of the command's.
+    """
+    return build(read(Path(path)), each=False)
+
+
 def load_text(text: str, name: str = "<text>") -> Config:
     """Read a configuration from a text (tests, `tracker init`)."""
     return build(parse(text.encode(), name, Path.cwd()))
 
 
-def build(document: Document) -> Config:
-    """Validate a parsed document and bind its plugins."""
+def build(document: Document, *, each: bool = True) -> Config:
+    """Validate a parsed document and bind its plugins; not `each`: those of an entry when it is asked for."""
     value = document.value if document.value is not None else {}
     if not isinstance(value, dict):
         raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
     texts = list(_texts(value))
     _hide_addresses(texts, document)
-    root = _validate(Root, value, (), document)
-    accounts: dict[str, Account] = {}
-    for section, (package, part) in SECTIONS.items():
-        entries = value.get(section)
-        for name, entry in entries.items() if isinstance(entries, dict) else ():
-            path: Path_ = (section, name)
-            if name in accounts:
-                document.problem(path, "the name is used twice: accounts and stores share one list of names")
-            elif isinstance(entry, dict):
-                account = _account(name, entry, path, package, part, document)
-                if account is not None:
-                    accounts[name] = account
-    if root is not None and root.vault_key and root.vault_key.get_secret_value():
-        try:
-            Fernet(root.vault_key.get_secret_value().encode())
-        except ValueError:
-            document.problem(
-                ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
-            )
-    if root is not None and root.api.token is not None and len(root.api.token.get_secret_value()) < SHORTEST_TOKEN:
-        document.problem(("api", "token"), f"must have {SHORTEST_TOKEN} or more random characters")
-    _check_addresses(texts, document)
+    root = validate(Root, value, (), document)
+    accounts: Mapping[str, Account] = (entries := Entries(value, document))
+    if each:
+        accounts = entries.all()
+    if root is not None:
+        _check_secrets(root, document)
+    _check_addresses(texts if each else [one for one in texts if one[0][0] not in SECTIONS], document)
     if document.problems or root is None:
         raise ConfigError(*dict.fromkeys(document.problems))
-    if stores := [account.platform for account in accounts.values() if account.is_store]:
-        called = companies()  # every carrier that is installed is loaded for this, so once for all stores
-        for store in stores:
-            store.known = called
-    notes = tuple(_notes(texts, document))
+    if each:
+        for account in accounts.values():
+            if account.is_store:
+                account.platform.known = entries.companies
     return Config(
         root,
         accounts,
@@ -99,8 +73,21 @@ def build(document: Document) -> Config:
         document.file,
         document.hidden,
         document.references,
-        notes,
+        tuple(_notes(texts, document)) if each else (),
     )
+
+
+def _check_secrets(root: Root, document: Document) -> None:
+    """Refuse a key that is none, and a token that can be guessed."""
+    if root.vault_key and root.vault_key.get_secret_value():
+        try:
+            Fernet(root.vault_key.get_secret_value().encode())
+        except ValueError:
+            document.problem(
+                ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
+            )
+    if root.api.token is not None and len(root.api.token.get_secret_value()) < SHORTEST_TOKEN:
+        document.problem(("api", "token"), f"must have {SHORTEST_TOKEN} or more random characters")
 
 
 def _texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
@@ -171,199 +158,6 @@ def _notes(texts: Texts, document: Document) -> Iterator[str]:
             yield f"{where}: comes from a reference, so it is masked wherever it would be shown"
         elif len(text) < LONG:
             yield f"{where}: a secret of fewer than {LONG} characters can be guessed, and is not masked inside a longer word"
-
-
-def _account(
-    name: str,
-    entry: dict[str, Any],
-    path: Path_,
-    package: str,
-    part: type[CarrierPart] | type[StorePart],
-    document: Document,
-) -> Account | None:
-    plugin = _plugin(entry.get("uses"), path, package, document)
-    if plugin is None:
-        return None
-    common = {key: value for key, value in entry.items() if key in part.model_fields}
-    own = {key: value for key, value in entry.items() if key not in part.model_fields}
-    before = len(document.problems)
-    base: CarrierPart | StorePart | None = _validate(part, _listed(part, common), path, document, more=plugin.Settings)
-    settings = _validate(plugin.Settings, _listed(plugin.Settings, own), path, document, more=part)
-    if base is None or settings is None or len(document.problems) > before:
-        return None
-    source: Any = plugin(name, settings)
-    _check_tokens(base, settings, source, path, document)
-    common_values: dict[str, Any] = {
-        "name": name,
-        "uses": entry["uses"],
-        "source": source,
-        "webhook_tokens": base.webhook_token,
-        "budget": base.budget or _default_budget(source),
-        "credentials": digest(_plain(settings)),
-    }
-    if isinstance(base, CarrierPart):
-        return Account(**common_values, tracks=base.tracks, codes=_codes(base, path, document))
-    assert isinstance(base, StorePart)
-    given = entry.get("policy")
-    bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
-    if len(document.problems) > before:
-        return None
-    return Account(
-        **common_values,
-        mode=base.mode,
-        policy=bound.policy,
-        policy_hash=bound.hash,
-        policy_sources=bound.sources,
-        sweep_every=base.sweep_every,
-        writes_per_hour=base.writes_per_hour,
-    )
-
-
-def _plugin(uses: Any, path: Path_, package: str, document: Document) -> type[Source] | None:
-    """Find the plugin that an entry uses. None, and a problem, where there is none that loads or it was made for another contract."""
-    known = names(package)
-    if uses not in known:
-        near = difflib.get_close_matches(str(uses), known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        said = "is missing" if uses is None else f"no plugin {quoted(uses)}"
-        document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
-        return None
-    try:
-        plugin = load(package, str(uses))
-    except ConfigError as error:
-        document.problem((*path, "uses"), str(error))
-        return None
-    if plugin.contract != CONTRACT:
-        said = (
-            f"plugin {quoted(uses)} was made for contract {plugin.contract!r}; this version speaks contract {CONTRACT}"
-        )
-        document.problem((*path, "uses"), said)
-        return None
-    return plugin
-
-
-def _check_tokens(
-    base: CarrierPart | StorePart, settings: BaseModel, source: Source, path: Path_, document: Document
-) -> None:
-    """Refuse a token of a webhook's address that can be guessed, and none where the sender does not sign."""
-    for i, token in enumerate(base.webhook_token):
-        if 0 < len(token.get_secret_value()) < SHORTEST_TOKEN:
-            document.problem((*path, "webhook_token", i), f"must have {SHORTEST_TOKEN} or more random characters")
-    secrets = getattr(settings, "webhook_secrets", ())
-    if source.webhooks and source.trust is Trust.SHARED and secrets and not base.webhook_token:
-        document.problem(
-            (*path, "webhook_token"), "is required: this sender does not sign, so its address must be secret too"
-        )
-
-
-def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str, str], Meaning]:
-    """Read the merchant's own meanings of codes."""
-    codes = {}
-    for key, meaning in base.codes.items():
-        space, slash, code = key.rpartition("/")
-        if not slash:
-            document.problem((*path, "codes", key), "must be space/code, as `tracker codes` prints it")
-        codes[space, code] = Meaning(meaning.status, meaning.reason)
-    return codes
-
-
-def _default_budget(source: Carrier | Platform) -> Budget | None:
-    return Budget(calls=source.budget[0], per=source.budget[1]) if source.budget else None
-
-
-def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Let one secret stand where several may: `webhook_secrets: ${env:X}`."""
-    return {key: [value] if _is_list(model, key) and isinstance(value, str) else value for key, value in values.items()}
-
-
-def _is_list(model: type[BaseModel], key: str) -> bool:
-    field = model.model_fields.get(key)
-    return field is not None and get_origin(field.annotation) is tuple
-
-
-def _validate(
-    model: type[M], value: Any, path: Path_, document: Document, *, more: type[BaseModel] | None = None
-) -> M | None:
-    """Validate against a model; problems go to the document with the nearest valid key. `more`: a second set of keys."""
-    _refuse_literals(model, value, path, document)
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        fields = {*model.model_fields, *(more.model_fields if more else ())}
-        for problem in error.errors(include_url=False, include_input=False):
-            at = (*path, *(part for part in problem["loc"] if not str(part).startswith("function")))
-            at = tuple(part for part in at if part != "[key]")
-            if problem["type"] == "extra_forbidden":
-                choices = _fields_at(model, at[len(path) : -1]) or fields
-                near = difflib.get_close_matches(str(at[-1]), choices, 1, 0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(choices))}"
-                document.problem(at, f"unknown key; {hint}")
-            else:
-                document.problem(at, _say(problem["msg"]))
-        return None
-
-
-def _say(message: str) -> str:
-    return message.removeprefix("Value error, ")
-
-
-def _fields_at(model: type[BaseModel], inner: Iterable[str | int]) -> set[str]:
-    current: Any = model
-    for part in inner:
-        field = current.model_fields.get(str(part)) if hasattr(current, "model_fields") else None
-        if field is None:
-            return set()
-        current = field.annotation
-    return set(current.model_fields) if hasattr(current, "model_fields") else set()
-
-
-def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: Document) -> None:
-    if not isinstance(value, dict):
-        return
-    parts, secrets = _secret_keys(model)
-    for key, part in parts:
-        if key in value:
-            _refuse_literals(part, value[key], (*path, key), document)
-    for key in secrets:
-        if value.get(key) is None:
-            continue
-        items = value[key] if isinstance(value[key], list) else [value[key]]
-        for i, item in enumerate(items):
-            places = ((*path, key), (*path, key, i))
-            document.secrets.update(places)
-            if isinstance(item, str) and not any(place in document.references for place in places):
-                document.problem((*path, key), "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}")
-
-
-@cache
-def _secret_keys(model: type[BaseModel]) -> tuple[tuple[tuple[str, type[BaseModel]], ...], tuple[str, ...]]:
-    """Return the keys of a model that are models themselves, and those that hold a secret."""
-    fields = [(key, field.annotation) for key, field in model.model_fields.items()]
-    parts = tuple((key, one) for key, one in fields if isinstance(one, type) and issubclass(one, BaseModel))
-    return parts, tuple(key for key, one in fields if _is_secret(one))
-
-
-def _is_secret(annotation: Any) -> bool:
-    if annotation is SecretStr:
-        return True
-    if get_origin(annotation) in (Union, UnionType, tuple):
-        return any(_is_secret(part) for part in get_args(annotation))
-    return False
-
-
-def _plain(settings: BaseModel) -> dict[str, Any]:
-    """Return settings with their secrets in clear, for hashing only."""
-
-    def clear(value: Any) -> Any:
-        if isinstance(value, SecretStr):
-            return value.get_secret_value()
-        if isinstance(value, tuple | list):
-            return [clear(item) for item in value]
-        if isinstance(value, dict):
-            return {str(key): clear(item) for key, item in value.items()}
-        return None if value is None else str(value)
-
-    return {key: clear(getattr(settings, key)) for key in type(settings).model_fields}
 
 
 def schema() -> dict[str, Any]:

@@ -213,6 +213,11 @@ class Config:
         """Return the stores."""
         return [a for a in self.accounts.values() if a.is_store]
 
+    def store_names(self) -> list[str]:
+        """Return the names of the stores, without reading those that nobody asked for yet."""
+        told = getattr(self.accounts, "is_store", None) or (lambda name: self.accounts[name].is_store)
+        return [name for name in self.accounts if told(name)]
+
     def carrier_accounts(self) -> list[Account]:
         """Return the carrier accounts."""
         return [a for a in self.accounts.values() if not a.is_store]

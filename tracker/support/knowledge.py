@@ -153,9 +153,9 @@ class _Look:
 
     def dark_for(self, row: Row[Any]) -> tuple[str, str, datetime | None, str]:
         """Say why nothing is known of a store's orders, since when, and what would end it; empty where they are known."""
-        name, account, what = row.name, self.ctx.account(row.name), "store_unknown"
+        name, what = row.name, "store_unknown"
         why, since, until = "", row.swept_at, f"`tracker heal` once {name} answers"
-        if account is None:
+        if name not in self.ctx.config.accounts:
             why, until = "the store is not in the configuration", "the store in the configuration again"
         elif row.suspended_reason is not None:
             what, until = "store_parked", f"new credentials of {name}"
@@ -239,9 +239,8 @@ class _Look:
             count, since = self.waits.get(("parcels", row.name), (0, None))
             if not count:
                 continue
-            account = self.ctx.account(row.name)
             until = self.rest(row)
-            if account is None:
+            if row.name not in self.ctx.config.accounts:
                 why, until = "the account is not in the configuration", "the account in the configuration again"
             elif row.suspended_reason is not None:
                 why = f"the carrier refuses our credentials ({row.suspended_reason})"

@@ -294,7 +294,7 @@ def run_monitors(ctx: AppContext) -> None:
 
 def _not_compared(ctx: AppContext, connection: sa.Connection, now: datetime) -> bool:
     """Have orders that the ledger never saw, because a version before read them, looked at: a part of them at a time."""
-    o, stores = orders.c, [account.name for account in ctx.config.store_accounts()]
+    o, stores = orders.c, ctx.config.store_names()
     never = (
         sa.select(o.id).where(o.drift.is_(None), o.reconcile_at.is_(None), o.store.in_(stores)).limit(COMPARED_AT_ONCE)
     )

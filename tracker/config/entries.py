@@ -1,0 +1,279 @@
+"""The entries of `accounts:` and `stores:`: each bound to its plugin and, a store, to its policy; all at once, or when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, cached_property
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from tracker.config.model import Account, Budget, CarrierPart, StorePart
+from tracker.config.plugins import companies, load, names
+from tracker.config.presets import bind
+from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, quoted
+from tracker.domain.errors import ConfigError
+from tracker.domain.facts import Meaning
+from tracker.domain.hashing import digest
+from tracker.domain.vocabulary import Trust
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source
+
+SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
+    "accounts": ("carriers", CarrierPart),
+    "stores": ("adapters", StorePart),
+}
+M = TypeVar("M", bound=BaseModel)
+MOST_HINTS = 1_000  # a file in which more is wrong is another file
+SHORTEST_TOKEN = 22  # characters of base64url that hold 128 bit
+
+
+class Entries(Mapping[str, Account]):
+    """The accounts and stores of a file by name. Each is read when it is asked for; what is wrong with it is raised then."""
+
+    def __init__(self, value: Mapping[str, Any], document: Document) -> None:
+        """Find the names, and those that are used twice."""
+        self._document = document
+        self._places: dict[str, tuple[str, Any]] = {}
+        self._bound: dict[str, Account | None] = {}
+        for section in SECTIONS:
+            found = value.get(section)
+            for name, entry in found.items() if isinstance(found, dict) else ():
+                if name in self._places:
+                    document.problem(
+                        (section, name), "the name is used twice: accounts and stores share one list of names"
+                    )
+                elif isinstance(entry, dict):
+                    self._places[name] = section, entry
+
+    def __getitem__(self, name: str) -> Account:
+        """Return an account. Raises KeyError where there is none of this name, ConfigError where something is wrong with it."""
+        before = len(self._document.problems)
+        account = self._bind(name)
+        if account is None:
+            raise ConfigError(*dict.fromkeys(self._document.problems[before:]))
+        if account.is_store:
+            account.platform.known = self.companies
+        return account
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def is_store(self, name: str) -> bool:
+        """Tell a store from a carrier account, without reading it."""
+        return self._places[name][0] == "stores"
+
+    def all(self) -> dict[str, Account]:
+        """Read every one; problems go to the document."""
+        return {name: account for name in self._places if (account := self._bind(name)) is not None}
+
+    def _bind(self, name: str) -> Account | None:
+        if self._bound.get(name) is None:
+            section, entry = self._places[name]
+            package, part = SECTIONS[section]
+            self._bound[name] = _account(name, entry, (section, name), package, part, self._document)
+        return self._bound[name]
+
+    @cached_property
+    def companies(self) -> dict[str, str]:
+        """Return what carriers are called: every carrier that is installed is loaded for this, so once for all stores."""
+        return companies()
+
+
+def _account(
+    name: str,
+    entry: dict[str, Any],
+    path: Path_,
+    package: str,
+    part: type[CarrierPart] | type[StorePart],
+    document: Document,
+) -> Account | None:
+    plugin = _plugin(entry.get("uses"), path, package, document)
+    if plugin is None:
+        return None
+    common = {key: value for key, value in entry.items() if key in part.model_fields}
+    own = {key: value for key, value in entry.items() if key not in part.model_fields}
+    before = len(document.problems)
+    base: CarrierPart | StorePart | None = validate(part, _listed(part, common), path, document, more=plugin.Settings)
+    settings = validate(plugin.Settings, _listed(plugin.Settings, own), path, document, more=part)
+    if base is None or settings is None or len(document.problems) > before:
+        return None
+    source: Any = plugin(name, settings)
+    _check_tokens(base, settings, source, path, document)
+    common_values: dict[str, Any] = {
+        "name": name,
+        "uses": entry["uses"],
+        "source": source,
+        "webhook_tokens": base.webhook_token,
+        "budget": base.budget or _default_budget(source),
+        "credentials": digest(_plain(settings)),
+    }
+    if isinstance(base, CarrierPart):
+        return Account(**common_values, tracks=base.tracks, codes=_codes(base, path, document))
+    assert isinstance(base, StorePart)
+    given = entry.get("policy")
+    bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
+    if len(document.problems) > before:
+        return None
+    return Account(
+        **common_values,
+        mode=base.mode,
+        policy=bound.policy,
+        policy_hash=bound.hash,
+        policy_sources=bound.sources,
+        sweep_every=base.sweep_every,
+        writes_per_hour=base.writes_per_hour,
+    )
+
+
+def _plugin(uses: Any, path: Path_, package: str, document: Document) -> type[Source] | None:
+    """Find the plugin that an entry uses. None, and a problem, where there is none that loads or it was made for another contract."""
+    known = names(package)
+    if uses not in known:
+        hinted = len(document.problems) < MOST_HINTS
+        near = difflib.get_close_matches(str(uses)[:MOST_QUOTED], known, 1) if hinted else []
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        said = "is missing" if uses is None else f"no plugin {quoted(uses)}"
+        document.problem((*path, "uses"), f"{said}: one of {', '.join(known)}{hint}")
+        return None
+    try:
+        plugin = load(package, str(uses))
+    except ConfigError as error:
+        document.problem((*path, "uses"), str(error))
+        return None
+    if plugin.contract != CONTRACT:
+        said = (
+            f"plugin {quoted(uses)} was made for contract {plugin.contract!r}; this version speaks contract {CONTRACT}"
+        )
+        document.problem((*path, "uses"), said)
+        return None
+    return plugin
+
+
+def _check_tokens(
+    base: CarrierPart | StorePart, settings: BaseModel, source: Source, path: Path_, document: Document
+) -> None:
+    """Refuse a token of a webhook's address that can be guessed, and none where the sender does not sign."""
+    for i, token in enumerate(base.webhook_token):
+        if 0 < len(token.get_secret_value()) < SHORTEST_TOKEN:
+            document.problem((*path, "webhook_token", i), f"must have {SHORTEST_TOKEN} or more random characters")
+    secrets = getattr(settings, "webhook_secrets", ())
+    if source.webhooks and source.trust is Trust.SHARED and secrets and not base.webhook_token:
+        document.problem(
+            (*path, "webhook_token"), "is required: this sender does not sign, so its address must be secret too"
+        )
+
+
+def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str, str], Meaning]:
+    """Read the merchant's own meanings of codes."""
+    codes = {}
+    for key, meaning in base.codes.items():
+        space, slash, code = key.rpartition("/")
+        if not slash:
+            document.problem((*path, "codes", key), "must be space/code, as `tracker codes` prints it")
+        codes[space, code] = Meaning(meaning.status, meaning.reason)
+    return codes
+
+
+def _default_budget(source: Carrier | Platform) -> Budget | None:
+    return Budget(calls=source.budget[0], per=source.budget[1]) if source.budget else None
+
+
+def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Let one secret stand where several may: `webhook_secrets: ${env:X}`."""
+    return {key: [value] if _is_list(model, key) and isinstance(value, str) else value for key, value in values.items()}
+
+
+def _is_list(model: type[BaseModel], key: str) -> bool:
+    field = model.model_fields.get(key)
+    return field is not None and get_origin(field.annotation) is tuple
+
+
+def validate(
+    model: type[M], value: Any, path: Path_, document: Document, *, more: type[BaseModel] | None = None
+) -> M | None:
+    """Validate against a model; problems go to the document with the nearest valid key. `more`: a second set of keys."""
+    _refuse_literals(model, value, path, document)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        fields = {*model.model_fields, *(more.model_fields if more else ())}
+        for problem in error.errors(include_url=False, include_input=False):
+            at = (*path, *(part for part in problem["loc"] if not str(part).startswith("function")))
+            at = tuple(part for part in at if part != "[key]")
+            if problem["type"] == "extra_forbidden":
+                choices = _fields_at(model, at[len(path) : -1]) or fields
+                hinted = len(document.problems) < MOST_HINTS
+                near = difflib.get_close_matches(str(at[-1])[:MOST_QUOTED], choices, 1, 0.5) if hinted else []
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(choices))}"
+                document.problem(at, f"unknown key; {hint}")
+            else:
+                document.problem(at, _say(problem["msg"]))
+        return None
+
+
+def _say(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _fields_at(model: type[BaseModel], inner: Iterable[str | int]) -> set[str]:
+    current: Any = model
+    for part in inner:
+        field = current.model_fields.get(str(part)) if hasattr(current, "model_fields") else None
+        if field is None:
+            return set()
+        current = field.annotation
+    return set(current.model_fields) if hasattr(current, "model_fields") else set()
+
+
+def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: Document) -> None:
+    if not isinstance(value, dict):
+        return
+    parts, secrets = _secret_keys(model)
+    for key, part in parts:
+        if key in value:
+            _refuse_literals(part, value[key], (*path, key), document)
+    for key in secrets:
+        if value.get(key) is None:
+            continue
+        items = value[key] if isinstance(value[key], list) else [value[key]]
+        for i, item in enumerate(items):
+            places = ((*path, key), (*path, key, i))
+            document.secrets.update(places)
+            if isinstance(item, str) and not any(place in document.references for place in places):
+                document.problem((*path, key), "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}")
+
+
+@cache
+def _secret_keys(model: type[BaseModel]) -> tuple[tuple[tuple[str, type[BaseModel]], ...], tuple[str, ...]]:
+    """Return the keys of a model that are models themselves, and those that hold a secret."""
+    fields = [(key, field.annotation) for key, field in model.model_fields.items()]
+    parts = tuple((key, one) for key, one in fields if isinstance(one, type) and issubclass(one, BaseModel))
+    return parts, tuple(key for key, one in fields if _is_secret(one))
+
+
+def _is_secret(annotation: Any) -> bool:
+    if annotation is SecretStr:
+        return True
+    if get_origin(annotation) in (Union, UnionType, tuple):
+        return any(_is_secret(part) for part in get_args(annotation))
+    return False
+
+
+def _plain(settings: BaseModel) -> dict[str, Any]:
+    """Return settings with their secrets in clear, for hashing only."""
+
+    def clear(value: Any) -> Any:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if isinstance(value, tuple | list):
+            return [clear(item) for item in value]
+        if isinstance(value, dict):
+            return {str(key): clear(item) for key, item in value.items()}
+        return None if value is None else str(value)
+
+    return {key: clear(getattr(settings, key)) for key in type(settings).model_fields}
