@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import click
 from ruamel.yaml import YAML
 
 from tracker.cli.listing import Listing, listing
+from tracker.config.entries import Entries
 from tracker.config.files import write_private
 from tracker.config.load import load_config
 from tracker.domain.errors import ConfigError
@@ -87,6 +89,9 @@ def _accept(page: Listing, accept: str, account: str | None) -> str:
         value = next((row["suggested"] for row in known if row["suggested"]), None)
         if value is None:
             raise click.UsageError(f"nothing suggests a meaning for {key}: say --accept {key}=STATUS")
+    main, entries = file, ctx.config.accounts
+    assert isinstance(entries, Entries)
+    file = Path(entries.file_of(account))  # it may be one that is included
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
@@ -98,7 +103,10 @@ def _accept(page: Listing, accept: str, account: str | None) -> str:
     draft = place.with_name(f".{place.name}.draft")
     write_private(draft, written.getvalue().encode())
     try:
-        load_config(draft)
+        if place == main.resolve():
+            load_config(draft)
+        else:
+            load_config(main, {str(place): draft})
     except ConfigError:
         draft.unlink()
         raise

@@ -29,6 +29,62 @@ MOST_HINTS = 1_000  # a file in which more is wrong is another file
 SHORTEST_TOKEN = 22  # characters of base64url that hold 128 bit
 
 
+class Shared:
+    """What `defaults:` say of a section: an entry has it where it says nothing itself and its plugin knows the key.
+
+    Where both are mappings (`policy`, `budget`, `codes`, a table of words), they are merged key by key, one level: a mapping
+    inside of them is the entry's as a whole.
+    """
+
+    def __init__(self, section: str, given: Any, document: Document) -> None:
+        """Find them; what is no mapping is told by the root's model."""
+        found = given.get(section) if isinstance(given, dict) else None
+        self.values: dict[str, Any] = found if isinstance(found, dict) else {}
+        self.whole = True  # every entry's plugin was found
+        self._place, self._document, self._used = ("defaults", section), document, set[str]()
+        depth = len(self._place)
+        self._references: dict[str, list[tuple[Path_, str]]] = {}
+        for path, reference in list(document.references.items()) if self.values else ():
+            if path[:depth] == self._place and len(path) > depth:
+                self._references.setdefault(str(path[depth]), []).append((path[depth:], reference))
+
+    def uses(self, entry: Mapping[str, Any], path: Path_) -> Any:
+        """Return which plugin an entry uses."""
+        if "uses" not in entry and "uses" in self.values:
+            self._borrow(path, ("uses",))
+        return entry.get("uses", self.values.get("uses"))
+
+    def with_defaults(self, entry: dict[str, Any], path: Path_, known: set[str]) -> dict[str, Any]:
+        """Return an entry with what it has of the defaults; `known`: the keys of its plugin."""
+        if not self.values:
+            return entry
+        merged = dict(entry)
+        for key, value in self.values.items():
+            if key not in known:
+                continue
+            self._used.add(key)
+            if key not in entry:
+                merged[key] = value
+                self._borrow(path, (key,))
+            elif isinstance(value, dict) and isinstance(entry[key], dict):
+                merged[key] = {**value, **entry[key]}
+                for inner in value.keys() - entry[key].keys():
+                    self._borrow(path, (key, inner))
+        return merged
+
+    def _borrow(self, path: Path_, rest: Path_) -> None:
+        self._document.borrowed[(*path, *rest)] = (*self._place, *rest)
+        for where, reference in self._references.get(str(rest[0]), ()):
+            if where[: len(rest)] == rest:
+                self._document.references[(*path, *where)] = reference
+
+    def refuse_unused(self) -> None:
+        """Refuse a key that no entry knows, once all were read."""
+        for key in self.values if self.whole else ():
+            if key not in self._used:
+                self._document.problem((*self._place, key), f"unknown key; no entry of {self._place[1]}: knows it")
+
+
 class Entries(Mapping[str, Account]):
     """The accounts and stores of a file by name. Each is read when it is asked for; what is wrong with it is raised then."""
 
@@ -37,6 +93,8 @@ class Entries(Mapping[str, Account]):
         self._document = document
         self._places: dict[str, tuple[str, Any]] = {}
         self._bound: dict[str, Account | None] = {}
+        given = value.get("defaults")
+        self._defaults = {section: Shared(section, given, document) for section in SECTIONS}
         for section in SECTIONS:
             found = value.get(section)
             for name, entry in found.items() if isinstance(found, dict) else ():
@@ -67,15 +125,24 @@ class Entries(Mapping[str, Account]):
         """Tell a store from a carrier account, without reading it."""
         return self._places[name][0] == "stores"
 
+    def file_of(self, name: str) -> str:
+        """Return the file in which an entry stands."""
+        return self._document.marks[(self._places[name][0], name)][0]
+
     def all(self) -> dict[str, Account]:
         """Read every one; problems go to the document."""
-        return {name: account for name in self._places if (account := self._bind(name)) is not None}
+        found = {name: account for name in self._places if (account := self._bind(name)) is not None}
+        for shared in self._defaults.values():
+            shared.refuse_unused()
+        return found
 
     def _bind(self, name: str) -> Account | None:
         if self._bound.get(name) is None:
             section, entry = self._places[name]
             package, part = SECTIONS[section]
-            self._bound[name] = _account(name, entry, (section, name), package, part, self._document)
+            self._bound[name] = _account(
+                name, entry, (section, name), package, part, self._document, self._defaults[section]
+            )
         return self._bound[name]
 
     @cached_property
@@ -91,10 +158,13 @@ def _account(
     package: str,
     part: type[CarrierPart] | type[StorePart],
     document: Document,
+    shared: Shared,
 ) -> Account | None:
-    plugin = _plugin(entry.get("uses"), path, package, document)
+    plugin = _plugin(shared.uses(entry, path), path, package, document)
     if plugin is None:
+        shared.whole = False
         return None
+    entry = shared.with_defaults(entry, path, {*part.model_fields, *plugin.Settings.model_fields})
     common = {key: value for key, value in entry.items() if key in part.model_fields}
     own = {key: value for key, value in entry.items() if key not in part.model_fields}
     before = len(document.problems)
@@ -243,7 +313,7 @@ def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: 
         items = value[key] if isinstance(value[key], list) else [value[key]]
         for i, item in enumerate(items):
             places = ((*path, key), (*path, key, i))
-            document.secrets.update(places)
+            document.secrets.update(places, map(document.origin, places))
             if isinstance(item, str) and not any(place in document.references for place in places):
                 document.problem((*path, key), "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}")
 

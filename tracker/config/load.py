@@ -15,10 +15,11 @@ from sqlalchemy.exc import ArgumentError
 
 from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries, validate
 from tracker.config.files import changeable, loose
+from tracker.config.include import read_all, with_included
 from tracker.config.model import Account, Config, Root
 from tracker.config.plugins import installed
 from tracker.config.presets import policy_values, spell
-from tracker.config.yamlfile import Document, Path_, parse, read
+from tracker.config.yamlfile import Document, Path_, parse
 from tracker.domain.cadence import Cadence, looks_after
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import LONG, MASK, mask
@@ -28,9 +29,12 @@ Texts = list[tuple[Path_, str]]
 SECRET_ADDRESSES = ("alert_url", "callback_url")  # who knows them can use them
 
 
-def load_config(path: str | Path) -> Config:
-    """Read a configuration file. Raises ConfigError with every problem: file:line:column: key: what to do."""
-    return build(read(Path(path)))
+def load_config(path: str | Path, instead: Mapping[str, Path] | None = None) -> Config:
+    """Read a configuration file. Raises ConfigError with every problem: file:line:column: key: what to do.
+
+    `instead`: a file in the place of one that it includes, by its real path.
+    """
+    return build(read_all(Path(path), instead))
 
 
 def glance(path: str | Path) -> Config:
@@ -38,12 +42,12 @@ def glance(path: str | Path) -> Config:
 
     An account or a store is read when it is asked for; what is wrong with another is no business of the command's.
     """
-    return build(read(Path(path)), each=False)
+    return build(read_all(Path(path)), each=False)
 
 
 def load_text(text: str, name: str = "<text>") -> Config:
     """Read a configuration from a text (tests, `tracker init`)."""
-    return build(parse(text.encode(), name, Path.cwd()))
+    return build(with_included(parse(text.encode(), name, Path.cwd()), Path.cwd(), {}))
 
 
 def build(document: Document, *, each: bool = True) -> Config:
@@ -59,7 +63,7 @@ def build(document: Document, *, each: bool = True) -> Config:
         accounts = entries.all()
     if root is not None:
         _check_secrets(root, document)
-    _check_addresses(texts if each else [one for one in texts if one[0][0] not in SECTIONS], document)
+    _check_addresses(texts if each else [one for one in texts if one[0][0] not in (*SECTIONS, "defaults")], document)
     if document.problems or root is None:
         raise ConfigError(*dict.fromkeys(document.problems))
     if each:
@@ -74,6 +78,7 @@ def build(document: Document, *, each: bool = True) -> Config:
         document.hidden,
         document.references,
         tuple(_notes(texts, document)) if each else (),
+        tuple(document.files),
     )
 
 
@@ -174,7 +179,16 @@ def schema() -> dict[str, Any]:
         root["properties"][section] = {
             "type": "object",
             "description": root["properties"][section].get("description", ""),
-            "additionalProperties": {"oneOf": variants},
+            "additionalProperties": {"anyOf": variants},
+        }
+        common: dict[str, list[Any]] = {}
+        for variant in variants:
+            for key, told in variant["properties"].items():
+                common.setdefault(key, []).extend([told] if told not in common.get(key, []) else [])
+        definitions["Defaults"]["properties"][section] = {
+            "type": "object",
+            "properties": {key: {"anyOf": told} for key, told in common.items()},
+            "additionalProperties": False,
         }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}
 
@@ -189,7 +203,7 @@ def _merge(common: dict[str, Any], own: dict[str, Any], definitions: dict[str, A
     return {
         "type": "object",
         "properties": properties,
-        "required": sorted({*common.get("required", ()), *own.get("required", ())}),
+        # nothing is required: it may stand in `defaults:`, which may be another file's
         "additionalProperties": False,
     }
 
@@ -205,7 +219,7 @@ def _spelt(value: Any) -> Any:
 
 def masked(config: Config) -> dict[str, Any]:
     """Return the effective configuration: what came from a reference is masked whole, passwords inside of URLs."""
-    shown: dict[str, Any] = _spelt(config.root.model_dump(exclude={"accounts", "stores"}))
+    shown: dict[str, Any] = _spelt(config.root.model_dump(exclude={"accounts", "stores", "include", "defaults"}))
     for account in config.accounts.values():
         section = shown.setdefault("stores" if account.is_store else "accounts", {})
         section[account.name] = {"uses": account.uses, **account.source.settings.model_dump(mode="json")}
@@ -238,8 +252,9 @@ def loose_files(config: Config) -> Iterator[tuple[str, bool]]:
     if config.root.notices.file is not None:
         files.append(Path(config.root.notices.file))
     yield from loose(*files)
-    if changeable(Path(config.file)):
-        yield f"{config.file} can be changed by others: chmod go-w {config.file}", True
+    for file in (config.file, *config.files):
+        if changeable(Path(file)):
+            yield f"{file} can be changed by others: chmod go-w {file}", True
 
 
 def coverage(config: Config) -> dict[str, dict[str, str | None]]:

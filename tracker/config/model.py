@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from tracker.config.presets import Duration, PolicyPart
+from tracker.config.presets import Duration, PolicyPart, Words
 from tracker.domain.cadence import Cadence
 from tracker.domain.facts import Meaning
 from tracker.domain.masking import Hidden
@@ -131,8 +131,18 @@ class Watch(_Part):
     )
 
 
+class Defaults(_Part):
+    """What every entry of a section has that does not say it itself."""
+
+    accounts: Mapping[str, Any] = Field({}, description="Of every carrier account whose plugin knows the key.")
+    stores: Mapping[str, Any] = Field({}, description="Of every store whose plugin knows the key.")
+
+
 class Root(_Part):
     """The whole file."""
+
+    include: Words = Field((), description="Files and folders that are read too, relative to this file.")
+    defaults: Defaults = Defaults()
 
     database: str = Field("sqlite:///var/trackwright.db", description="SQLAlchemy URL.")
     broker: str = Field("none", description="none, or redis://host:port/db")
@@ -208,6 +218,7 @@ class Config:
     hidden: Hidden = field(default_factory=Hidden, repr=False)  # what came from references, masked while this is held
     references: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)  # where each stands, and to what
     notes: tuple[str, ...] = ()  # what is allowed, and `tracker check` tells
+    files: tuple[str, ...] = ()  # the files and folders that the main file includes
 
     def store_accounts(self) -> list[Account]:
         """Return the stores."""

@@ -68,8 +68,25 @@ class Document:
         default_factory=dict
     )  # those made of it, and what each is hashed to
 
+    files: list[str] = field(default_factory=list)  # that were included, and the folders that were
+    size: int = 0  # bytes
+    count: int = 0  # of what stands in it and in the files read before it
+    borrowed: dict[Path_, Path_] = field(
+        default_factory=dict
+    )  # what an entry has of `defaults:`, and where it stands there
+
+    def origin(self, path: Path_) -> Path_:
+        """Return where a value of an entry is written: in the entry, or in `defaults:`."""
+        for end in range(len(path), 0, -1) if self.borrowed else ():
+            if (found := self.borrowed.get(path[:end])) is not None:
+                return (*found, *path[end:])
+            if path[:end] in self.marks:
+                break
+        return path
+
     def at(self, path: Path_) -> str:
         """Return `file:line:column` of a path, or of the nearest parent that stands in the file."""
+        path = self.origin(path)
         while path and path not in self.marks:
             path = path[:-1]
         file, line, column = self.marks.get(path, (self.file, 1, 1))
@@ -77,8 +94,14 @@ class Document:
 
     def problem(self, path: Path_, said: str) -> None:
         """Note a problem at a path."""
+        path = self.origin(path)
         key = ".".join(str(part)[:MOST_QUOTED] for part in path) or "(file)"
         self.problems.append(mask(f"{self.at(path)}: {key}: {said}"))
+
+    def say(self, part: Document, path: Path_, said: str) -> None:
+        """Note a problem of another document, which is read into this one."""
+        part.problem(path, said)
+        self.problems.append(part.problems.pop()) if part is not self else None
 
     def problem_at(self, place: tuple[str, int, int], path: Path_, said: str) -> None:
         """Note a problem of a path at another place than its own."""
@@ -98,10 +121,10 @@ class _Refused(Exception):
 class _Events:
     """What stands in a file, piece by piece; aliases, deep nesting and too many pieces are refused as soon as they come."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, before: int = 0) -> None:
         self._parser = CParser(text)
         self._nested = 0
-        self._count = 0
+        self.count = before
 
     def next(self) -> Any:
         """Return the next piece."""
@@ -119,8 +142,8 @@ class _Events:
             self._nested -= 1
         elif kind is DocumentStartEvent and event.version not in (None, (1, 2)):
             raise _Refused(event.start_mark, "is read as YAML 1.2: take the directive %YAML away")
-        self._count += 1
-        if self._count > MOST_VALUES:
+        self.count += 1
+        if self.count > MOST_VALUES:
             raise _Refused(event.start_mark, f"holds more than {MOST_VALUES} keys and values")
         return event
 
@@ -148,9 +171,12 @@ def read(path: Path) -> Document:
     return parse(raw, str(path), path.parent)
 
 
-def parse(raw: bytes, name: str, folder: Path) -> Document:
-    """Parse YAML bytes; `folder` is where relative secret files lie."""
-    document = Document(name)
+def parse(raw: bytes, name: str, folder: Path, *, hidden: Hidden | None = None, before: int = 0) -> Document:
+    """Parse YAML bytes; `folder` is where relative secret files lie.
+
+    `hidden`: takes the secrets too; `before`: how much was read already, of what there may be.
+    """
+    document = Document(name, hidden=hidden or Hidden(), size=len(raw))
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{name}: is larger than {MOST_BYTES} bytes")
     try:
@@ -158,12 +184,14 @@ def parse(raw: bytes, name: str, folder: Path) -> Document:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: is not UTF-8 at byte {error.start}") from None
     if odd := _ODD.search(text):
-        before = text[: odd.start()]
-        place = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        head = text[: odd.start()]
+        place = f"{head.count(chr(10)) + 1}:{len(head) - head.rfind(chr(10))}"
         said = f"write U+{ord(odd[0]):04X} as \\u{ord(odd[0]):04x} in double quotes"
         raise ConfigError(f"{name}:{place}: not YAML: {said}")
     try:
-        document.value = _content(_Events(text), document, folder)
+        events = _Events(text, before)
+        document.value = _content(events, document, folder)
+        document.count = events.count
     except _Refused as error:
         raise ConfigError(f"{name}:{error}") from None
     except MarkedYAMLError as error:
