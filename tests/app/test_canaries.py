@@ -156,7 +156,7 @@ def test_no_command_and_no_answer_of_ours_says_a_person_or_a_secret(
     looks = [
         ["show", "#1001"], ["explain", "#1001"], ["explain", "#1003"], ["findings"], ["drift"], ["stuck"], ["inbox"],
         ["inbox", "--state", "dead"], ["outbox"], ["outages"], ["codes"], ["freshness"], ["checkouts"], ["policy", "show", "shop"],
-        ["plugins"], ["replay", dead],
+        ["plugins"], ["replay", dead], ["config", "show"], ["config", "show", "shop"], ["config", "show", "ups"],
     ]  # fmt: skip
     for words in looks:
         for more in ([], ["--json"]):

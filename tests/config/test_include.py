@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -174,3 +175,27 @@ def test_a_meaning_is_written_into_the_file_in_which_its_account_stands(
     assert "# the only one" in (tmp_path / "carriers.yaml").read_text()
     assert load_config(main).accounts["e"].codes["status", "odd"].status == "in_transit"
     assert sorted(one.name for one in tmp_path.glob("*.yaml*")) == ["carriers.yaml", "main.yaml"]
+
+
+def test_config_show_says_where_each_value_is_written(tmp_path: Path) -> None:
+    main = files(tmp_path, main=DEFAULTS + "threads: 3\n")
+
+    def shown(*words: str) -> dict[str, dict[str, object]]:
+        done = CliRunner().invoke(cli, ["config", "show", "-c", str(main), "--json", *words])
+        assert done.exit_code == 0, done.output
+        assert "canary" not in done.output
+        found: dict[str, dict[str, object]] = json.loads(done.output.replace(f"{tmp_path}/", ""))
+        return found
+
+    root, two = shown(), shown("two")
+    assert root["threads"] == {"value": 3, "from": "main.yaml:12:1"}
+    assert root["broker"]["from"] == "default"
+    assert two["api_token"] == {"value": "********", "from": "main.yaml:4:5"}
+    assert two["uses"]["from"] == "main.yaml:3:5"
+    assert two["base_url"]["from"] == "main.yaml:10:9"
+    assert two["mode"]["from"] == "default"
+    assert two["policy"]["from"] == "main.yaml:10:61 and main.yaml:7:5"
+
+
+def test_defaults_may_wait_for_their_first_store(tmp_path: Path) -> None:
+    assert load_config(files(tmp_path, main="defaults: {stores: {sweep_every: 5m}}\n")).accounts == {}

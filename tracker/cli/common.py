@@ -23,16 +23,15 @@ from tracker.clock import PLAYED, moment, played, system_now
 from tracker.config.load import glance, load_config
 from tracker.config.model import Config
 from tracker.domain.errors import ConfigError
-from tracker.domain.masking import mask
+from tracker.domain.masking import Hidden, mask
 from tracker.pipeline.context import AppContext
 from tracker.store.engine import Store
 
 WIDE = 160  # where nobody sees a terminal, lines need not be folded
 out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
 DEFAULT_FILE = "tracker.yaml"
-_READ: deque[Config] = deque(
-    maxlen=16
-)  # their secrets stay masked in what is printed when nobody else holds them any more
+# the secrets of what was read stay masked in what is printed when nobody holds them any more
+_READ: deque[Hidden] = deque(maxlen=16)
 
 config_option = click.option(
     "--config",
@@ -89,8 +88,9 @@ def glance_config(file: Path) -> Config:
 def _read(file: Path, how: Callable[[Path], Config]) -> Config:
     if not file.exists():
         raise ConfigError(f"{file}: there is no such file; `tracker init` writes a first one")
-    _READ.append(how(file))
-    return _READ[-1]
+    config = how(file)
+    _READ.append(config.hidden)
+    return config
 
 
 def open_context(config: Config) -> AppContext:

@@ -19,11 +19,14 @@ from tracker.cli.common import (
     DEFAULT_FILE,
     close_world,
     config_option,
+    glance_config,
     json_option,
     open_context,
     print_json,
     read_config,
+    show_table,
 )
+from tracker.config.entries import Entries
 from tracker.config.load import coverage, loose_files, masked, schema
 from tracker.config.model import Account
 from tracker.config.plugins import GROUPS, installed, load, names
@@ -273,6 +276,34 @@ def config_group() -> None:
 def schema_() -> None:
     """Print the JSON schema of the file, for editors (yaml-language-server: $schema=...)."""
     print_json(schema())
+
+
+@config_group.command("show")
+@click.argument("name", required=False)
+@config_option
+@json_option
+def show_(name: str | None, file: Path, as_json: bool) -> None:
+    """Print what is in force, each value with where it is written: the root, or the account or store NAME. Secrets are masked.
+
+    `tracker policy show STORE` tells a policy key by key.
+    """
+    config = glance_config(file)
+    entries = config.accounts
+    assert isinstance(entries, Entries)
+    if name is not None and name not in entries:
+        raise click.UsageError(f"no account or store {name!r}: {', '.join(entries) or 'none is configured'}")
+    shown = masked(config, () if name is None else (name,))
+    if name is None:
+        rows = [(key, value, entries.written_at((key,))) for key, value in shown.items()]
+    else:
+        values = shown["stores" if entries.is_store(name) else "accounts"][name]
+        rows = [(key, value, entries.place(name, key)) for key, value in values.items()]
+    if as_json:
+        print_json({key: {"value": value, "from": place} for key, value, place in rows})
+        return
+    show_table(
+        name or str(file), ("key", "value", "from"), [(key, _flat(v), at) for key, v, at in rows], empty="nothing"
+    )
 
 
 COMMANDS = (check, init, config_group)

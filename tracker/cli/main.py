@@ -39,7 +39,7 @@ CODES: dict[str, dict[int, str]] = {
     "plugins": _USAGE,
     "check": {1: "problems, each listed; a database that is away is one", 2: _READS[2]},
     "init": {2: "wrong usage, or the file is there already"},
-    "config schema": _USAGE,
+    "config schema": _USAGE, "config show": {2: _READS[2]},
     "drift": {**_READS, 0: "nothing differs, and all is known", 1: "shop and carrier disagree, or it is not known"},
     "findings": _READS, "checkouts": _READS, "outages": _READS, "stuck": _READS, "freshness": _READS,
     "outbox": _ACTS,

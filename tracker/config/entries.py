@@ -41,7 +41,8 @@ class Shared:
         found = given.get(section) if isinstance(given, dict) else None
         self.values: dict[str, Any] = found if isinstance(found, dict) else {}
         self.whole = True  # every entry's plugin was found
-        self._place, self._document, self._used = ("defaults", section), document, set[str]()
+        self._place, self._document = ("defaults", section), document
+        self._used = set(SECTIONS[section][1].model_fields)  # keys that every entry knows
         depth = len(self._place)
         self._references: dict[str, list[tuple[Path_, str]]] = {}
         for path, reference in list(document.references.items()) if self.values else ():
@@ -128,6 +129,18 @@ class Entries(Mapping[str, Account]):
     def file_of(self, name: str) -> str:
         """Return the file in which an entry stands."""
         return self._document.marks[(self._places[name][0], name)][0]
+
+    def written_at(self, path: Path_) -> str:
+        """Return where a value is written; what is merged of an entry's own and of `defaults:` has both places."""
+        document, origin = self._document, self._document.origin(path)
+        inner = next((there for here, there in document.borrowed.items() if here[:-1] == path), None)
+        if origin not in document.marks:
+            return "default"
+        return document.at(path) + (f" and {document.at(inner[:-1])}" if inner else "")
+
+    def place(self, name: str, key: str) -> str:
+        """Return where an entry's value is written."""
+        return self.written_at((self._places[name][0], name, key))
 
     def all(self) -> dict[str, Account]:
         """Read every one; problems go to the document."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -217,10 +217,14 @@ def _spelt(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def masked(config: Config) -> dict[str, Any]:
-    """Return the effective configuration: what came from a reference is masked whole, passwords inside of URLs."""
+def masked(config: Config, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return the effective configuration: what came from a reference is masked whole, passwords inside of URLs.
+
+    `names`: of these accounts and stores only.
+    """
     shown: dict[str, Any] = _spelt(config.root.model_dump(exclude={"accounts", "stores", "include", "defaults"}))
-    for account in config.accounts.values():
+    for name in config.accounts if names is None else names:
+        account = config.accounts[name]
         section = shown.setdefault("stores" if account.is_store else "accounts", {})
         section[account.name] = {"uses": account.uses, **account.source.settings.model_dump(mode="json")}
         if account.is_store:
