@@ -77,7 +77,9 @@ stores:
             environment["PYTHONPATH"] = str(place)
         if crash_at:
             environment["CRASH_AT"] = crash_at
-        process = self._process([role, "-c", str(self.file)], environment, alone=bool(patched))
+        process = self._process(
+            [role, "-c", str(self.file)], environment, alone=bool(patched) or "PYTHONPATH" in environment
+        )
         self.processes.append(process)
         if wait and role in ("up", "web"):
             wait_for(lambda: process.poll() is not None or self.alive())
