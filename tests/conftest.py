@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import json
 import os
 import secrets
 import shutil
@@ -91,6 +93,18 @@ def _nobody_elses_secrets() -> Iterator[None]:
     before = Hidden.live
     yield
     Hidden.live = before
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[], Any]) -> Any:
+    """Make something in one of the processes that share a run, and hand it to all as JSON: the others wait for it."""
+    base = factory.getbasetemp()
+    folder = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    made = folder / f"{name}.json"
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            made.write_text(json.dumps(make()))
+    return json.loads(made.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import once
 from tests.lab import UPS, Lab
 from tracker.cli.main import CODES, main
 from tracker.store import tables as t
@@ -291,10 +292,11 @@ def ended(folder: Path, line: Sequence[str], **more: Any) -> subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def ends(folder: Path) -> dict[Case, tuple[int, str]]:
-    """Run all cases, once: how each ended, and what it said. What people start is started as they start it, side by side;
+def ends(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Case, tuple[int, str]]:
+    """Run all cases, once in all processes of the suite: how each ended, and what it said. What people start is started as they start it, side by side;
     for the others one process has imported the command, and each is a child of it: a start costs 0.8 s, a child 0.1 s."""
     finding = (folder / "finding").read_text()
+    starts: list[Future[tuple[int, str]]] = []
 
     def line(case: Case) -> list[str]:
         return [word.replace("{finding}", finding) for word in case.line]
@@ -320,12 +322,16 @@ def ends(folder: Path) -> dict[Case, tuple[int, str]]:
                 yield code, out.read_text()
             press.stdin.close()
 
-    alone = [case for case in CASES if case.own]
-    others = [case for case in CASES if not case.own]
-    with ThreadPoolExecutor(3) as pool:
-        starts = [pool.submit(own, case) for case in alone]
-        found = dict(zip(others, pressed(others), strict=True))
-        return {**found, **{case: start.result() for case, start in zip(alone, starts, strict=True)}}
+    def run() -> list[tuple[int, str]]:
+        alone = [case for case in CASES if case.own]
+        others = [case for case in CASES if not case.own]
+        with ThreadPoolExecutor(3) as pool:
+            starts.extend(pool.submit(own, case) for case in alone)
+            found = dict(zip(others, pressed(others), strict=True))
+            found |= {case: start.result() for case, start in zip(alone, starts, strict=True)}
+        return [found[case] for case in CASES]
+
+    return {case: (code, said) for case, (code, said) in zip(CASES, once(tmp_path_factory, "ends", run), strict=True)}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
