@@ -8,11 +8,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy.exc import OperationalError
 
-from tests.lab import USPS
+from tests.lab import USPS, lab
 from tracker.app.daemon import Daemon, DatabaseVault
 from tracker.app.telemetry import logs_to, tell_threads
 from tracker.config.load import load_config, load_text
@@ -233,6 +234,24 @@ def test_a_store_that_may_write_now_has_every_order_looked_at_again(make_lab) ->
     lab.work()
 
     assert lab.writes() == [("#1001", "IN_TRANSIT")]
+
+
+CUT = (
+    "CREATE SEQUENCE cuts",  # counts on although what it was counted in is undone
+    "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('cuts') = 1 THEN "
+    "PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$",
+    "CREATE TRIGGER cut BEFORE INSERT ON accounts FOR EACH STATEMENT EXECUTE FUNCTION cut()",
+)
+
+
+def test_a_start_whose_connection_is_cut_is_tried_again(new_postgres: str, tmp_path: Path) -> None:
+    with psycopg.connect(new_postgres) as connection:
+        for statement in CUT:
+            connection.execute(statement.encode())
+    with lab(new_postgres, tmp_path) as started:
+        assert {row.name for row in started.rows(t.accounts)} == set(started.ctx.config.accounts)
+        with started.daemon.store.read() as reading:
+            assert reading.exec_driver_sql("SELECT last_value FROM cuts").scalar_one() > 1
 
 
 def test_the_receiver_that_cannot_listen_says_so(tmp_path: Path) -> None:

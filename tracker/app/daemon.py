@@ -168,8 +168,11 @@ class Daemon:
             try:
                 if current(self.store) != head() and (found := migrate(self.store)) != head():
                     log.warning("schema_is_newer", revision=found, version=__version__)
+                self._settle()
                 break
             except ProgrammingError as error:
+                if current(self.store) == head():
+                    raise
                 # a role without DDL, as it should be, and a schema that is older
                 raise ConfigError(
                     f"database: the schema is at {current(self.store) or 'nothing'}, this version needs {head()}, and the "
@@ -184,12 +187,15 @@ class Daemon:
                 if time.monotonic() >= until:
                     raise DatabaseAway(f"the database {where} could not be reached for {wait:g} s: {said}") from None
                 self._stopping.wait(min(1.0, max(0.05, until - time.monotonic())))
+        for said, _ in loose_files(self.ctx.config):
+            log.warning("open_to_others", said=said)
+
+    def _settle(self) -> None:
+        """Bring the rows in line with this process; again and whole where the database goes away meanwhile."""
         if self.store.sqlite and self.roles == ROLES:
             maintenance.release_claims(self.ctx)
         self._set_clock()
         maintenance.settle_accounts(self.ctx)
-        for said, _ in loose_files(self.ctx.config):
-            log.warning("open_to_others", said=said)
 
     def start(self) -> None:
         """Start the roles. The database must be connected."""
