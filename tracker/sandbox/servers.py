@@ -19,6 +19,25 @@ from tracker.sandbox.base import Server
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+class _Server(uvicorn.Server):
+    """Ends as soon as it is told to; uvicorn's own looks ten times a second, and a suite stops a thousand."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """Serve until `end`."""
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        if not self.should_exit:
+            await self._over.wait()
+
+    def end(self) -> None:
+        """Stop serving; from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._over.set)
+
+
 class FakeServers:
     """All servers on one port of loopback, each under its account's name."""
 
@@ -44,7 +63,7 @@ class FakeServers:
             lifespan="off",
             ws="none",
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread: threading.Thread | None = None
 
     def _faulty(self, server: Server, endpoint: Endpoint) -> Endpoint:
@@ -75,6 +94,7 @@ class FakeServers:
 
     def stop(self) -> None:
         """Stop listening."""
-        self._stopping = self._server.should_exit = True
+        self._stopping = True
+        self._server.end()
         if self._thread is not None:
             self._thread.join(5)
