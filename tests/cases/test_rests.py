@@ -146,7 +146,7 @@ def test_tracker_heal_asks_who_rests_at_once(kart, monkeypatch) -> None:
     before = frozen(lab, shop)
     lab.later(1)
     shop.says = before
-    monkeypatch.setattr(act, "read_config", lambda _file: None)
+    monkeypatch.setattr(act, "glance_config", lambda _file: None)
     monkeypatch.setattr(act, "open_context", lambda _config: lab.ctx)
     assert CliRunner().invoke(act.heal, ["--config", "x"]).exit_code == 0
     lab.work()

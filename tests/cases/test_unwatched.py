@@ -183,7 +183,7 @@ def test_check_says_which_parcels_nobody_watches_or_would_watch(make_lab: Make) 
 
 def shown(lab: Lab, what: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return what `tracker show` prints, without the breaks of its lines."""
-    monkeypatch.setattr("tracker.cli.look.read_config", lambda file: None)
+    monkeypatch.setattr("tracker.cli.look.glance_config", lambda file: None)
     monkeypatch.setattr("tracker.cli.look.open_context", lambda config: lab.ctx)
     done = CliRunner().invoke(cli, ["show", what], env={"COLUMNS": "400"})
     assert done.exit_code == 0, done.output
