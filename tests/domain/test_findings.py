@@ -14,6 +14,7 @@ from tracker.domain.facts import Finding, Fulfilment, Item, Order, Parcel, State
 from tracker.domain.gates import may
 from tracker.domain.policy import Deadline, Silence, Span
 from tracker.domain.reconcile import reconcile
+from tracker.domain.reconcile.findings import Found, add
 from tracker.domain.reconcile.order_checks import ORDER_CHECKS
 from tracker.domain.reconcile.parcel_checks import PARCEL_CHECKS
 from tracker.domain.vocabulary import Act, Reason, Severity, StatementKind
@@ -273,3 +274,13 @@ def test_of_two_findings_that_say_the_same_the_worse_is_told(one: Order, worse: 
     assert worse in found
     assert other not in found
     assert "also" not in found[worse].evidence
+
+
+def test_of_two_findings_of_a_kind_the_worse_one_stays_whichever_came_first() -> None:
+    mild = Finding(K.STUCK, "parcel/ups/1", Severity.INFO, Act.MONITOR, {})
+    worse = replace(mild, severity=Severity.URGENT)
+    for first, second in ((mild, worse), (worse, mild)):
+        found: Found = {}
+        add(found, first)
+        add(found, second)
+        assert list(found.values()) == [worse]

@@ -226,3 +226,15 @@ def test_an_error_that_comes_with_200_is_an_error(make) -> None:
     with pytest.raises(Transient, match=r"HTTP 200 with an error: TRACKER\.SLOW: later"):
         source.raise_for_status(Response(200, {}, b'{"error": {"code": "TRACKER.SLOW", "message": "later"}}', AT))
     source.raise_for_status(Response(200, {}, b'{"trackers": [{"status": "error"}]}', AT))
+
+
+def test_at_its_destination_a_delivered_parcel_is_delivered_and_another_is_where_the_detail_says(make) -> None:
+    from carriers import easypost
+
+    easypost._meaning.cache_clear()  # what another test asked says nothing of this one's lines
+    source, _ = make("carriers.easypost", webhook_secrets=["s"])
+    delivered = source.meaning(Code("status", "delivered/arrived_at_destination"))
+    other = source.meaning(Code("status", "in_transit/arrived_at_destination"))
+
+    assert delivered is not None and delivered.status is ShippingStatus.DELIVERED
+    assert other is not None and other.status is not ShippingStatus.DELIVERED
