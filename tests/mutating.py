@@ -50,10 +50,10 @@ def mutated(file: str, old: str, new: str) -> Iterator[None]:
         forget_answers()
 
 
-def forget_answers() -> None:
+def forget_answers(rooms: tuple[str, ...] = ("tracker", "carriers", "adapters")) -> None:
     """Empty every cache of ours: what was answered with a rule says nothing of the code without it."""
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("tracker", "carriers", "adapters"):
+        if name.startswith(rooms):
             for value in list(vars(module).values()):
                 if isinstance(clear := getattr(value, "cache_clear", None), types.BuiltinMethodType):
                     clear()
