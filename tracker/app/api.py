@@ -233,5 +233,5 @@ def openapi() -> dict[str, Any]:
 
 ROUTES: list[tuple[list[str], Handler]] = [
     *((path.split("/")[1:], ask) for path, (_, _, ask) in PATHS.items()),
-    (["openapi.json"], lambda _world, _query: openapi()),
+    (["openapi.json"], lambda _ctx, _query: openapi()),
 ]

@@ -119,7 +119,7 @@ def open_context(config: Config) -> AppContext:
     )
 
 
-def close_world(ctx: AppContext) -> None:
+def close_context(ctx: AppContext) -> None:
     """Close what a command opened."""
     if isinstance(ctx.client, Clients):
         ctx.client.close()

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tracker.cli.common import (
     DEFAULT_FILE,
-    close_world,
+    close_context,
     config_option,
     glance_config,
     json_option,
@@ -76,7 +76,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
         _database(ctx, report)
         _broker(config.root.broker, report)
         _ping_all(ctx, report)
-        close_world(ctx)
+        close_context(ctx)
     report["config"] = masked(config)
     if as_json:
         print_json(report)

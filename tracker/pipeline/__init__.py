@@ -1,1 +1,1 @@
-"""The use cases: receive, drain, stage A (ingest), stage B (decide), stage C (push), poll, heal, replay, explain."""
+"""The use cases: receive, drain, stage A (ingest), stage B (decide), stage C (push), poll; and what they share."""

@@ -25,12 +25,13 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs, Unread
 from tracker.domain.reconcile import apply, reconcile
+from tracker.domain.reconcile.case import US
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import backoff, gone, state, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.ingest.versions import US, as_taken, save
+from tracker.pipeline.ingest.versions import as_taken, save
 from tracker.store import queries
 from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
 from tracker.store.engine import database_now

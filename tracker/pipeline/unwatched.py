@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from tracker.config.model import Account, Config
 from tracker.config.plugins import carriers
-from tracker.domain.facts import Finding
+from tracker.domain.facts import UNIDENTIFIED, Finding
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
@@ -32,7 +32,6 @@ from tracker.store.tables import (
     watches,
 )
 
-UNIDENTIFIED = "unidentified:"
 NO_WORD = "no company told"
 AT_ONCE = 500
 ANY = "*"

@@ -10,13 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.drift import compare
-from tracker.domain.facts import Action, Order, Shipment
+from tracker.domain.facts import UNIDENTIFIED, Action, Order, Shipment
 from tracker.domain.numbers import candidates, clean, doubtful
 from tracker.domain.reconcile import US, reconcile
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.state import InForce
-from tracker.pipeline.unwatched import UNIDENTIFIED
 from tracker.store.codec import ACTION, ORDER, dump
 from tracker.store.tables import (
     accounts,

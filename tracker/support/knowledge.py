@@ -132,7 +132,7 @@ class _Look:
             pending = sa.select(o.created_at.label("at")).where(o.state == "pending", o.store == row.name)
             old = pending if row.paused_at is not None else pending.where(o.created_at < self.now - OVERDUE_AFTER)
             parts["writes", row.name] = old
-            parts["hints", row.name] = sa.select(r.noticed_at.label("at")).where(
+            parts["notices", row.name] = sa.select(r.noticed_at.label("at")).where(
                 r.account == row.name, r.noticed_at < late
             )
         for row in self.states.values():
@@ -206,7 +206,7 @@ class _Look:
         if count:
             yield Gap("payloads_wait", "inbox", count, "payloads", "they were not read yet", since, "a running worker")
         for row in self.stores:
-            count, since = self.waits.get(("hints", row.name), (0, None))
+            count, since = self.waits.get(("notices", row.name), (0, None))
             if count and row.name not in self.dark:
                 said = sa.select(r.error).where(r.account == row.name, r.error.isnot(None)).limit(1)
                 why = self.connection.execute(said).scalar()

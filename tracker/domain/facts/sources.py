@@ -57,6 +57,7 @@ class Place:
 
 
 NOWHERE = Place()
+UNIDENTIFIED = "unidentified:"  # begins the carrier of a parcel until a scan says whose it is
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tracker.domain.facts import Finding, Shipment, Summary
+from tracker.domain.facts import UNIDENTIFIED, Finding, Shipment, Summary
 from tracker.domain.numbers import doubtful
 from tracker.domain.policy import Silence
 from tracker.domain.reconcile.case import INFO, URGENT, WARNING, Case, K, O, P, S
@@ -149,7 +149,7 @@ def _doubtful(case: Case, parcel: Shipment) -> Stands | None:
     """Doubt a number that the carrier does not know where its check digit is wrong, or the carrier says that none is so."""
     if parcel.tracking not in _NOT_KNOWN or parcel.summary.scans:
         return None
-    wrong = doubtful(None if parcel.carrier.startswith("unidentified:") else parcel.carrier, parcel.number)
+    wrong = doubtful(None if parcel.carrier.startswith(UNIDENTIFIED) else parcel.carrier, parcel.number)
     impossible = parcel.tracking is TrackingState.INVALID_NUMBER
     if not wrong and not impossible:
         return None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tracker.domain.facts import Finding, Order
+from tracker.domain.facts import UNIDENTIFIED, Finding, Order
 from tracker.domain.timeline import ANEW_AFTER, first_of
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Watches
-from tracker.pipeline.unwatched import UNIDENTIFIED
 
 
 def home(

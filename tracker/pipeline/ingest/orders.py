@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from tracker.domain.facts import Checkout, Finding, Order
+from tracker.domain.reconcile.case import US
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.pipeline.ingest import links
 from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
-from tracker.pipeline.ingest.versions import US, as_taken, save
+from tracker.pipeline.ingest.versions import as_taken, save
 from tracker.pipeline.ingest.watches import Watches
 from tracker.store import queries
 from tracker.store.tables import findings, fulfilment_shipments, fulfilments, orders, outbox

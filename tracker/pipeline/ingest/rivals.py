@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
-from tracker.domain.facts import UNMAPPED, Finding, Report, Scan, StoredScan, fingerprint
+from tracker.domain.facts import UNIDENTIFIED, UNMAPPED, Finding, Report, Scan, StoredScan, fingerprint
 from tracker.domain.numbers import clean
 from tracker.domain.timeline import ANEW_AFTER, place_in_time
 from tracker.pipeline import journeys, tell
@@ -17,7 +17,6 @@ from tracker.pipeline.ingest.scans import look_up
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Key
-from tracker.pipeline.unwatched import UNIDENTIFIED
 from tracker.store import queries
 from tracker.store.tables import scans
 

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import Order
+from tracker.domain.reconcile.case import US
 from tracker.store import queries
 from tracker.store.codec import dump_order
 from tracker.store.tables import order_versions, orders
 
 NO_SHOPS_YET = datetime(2000, 1, 1, tzinfo=UTC)  # a date before that is a missing one: 1970, year 1
-US = "trackwright"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tracker.domain.cadence import next_poll
-from tracker.domain.facts import Report
+from tracker.domain.facts import UNIDENTIFIED, Report
 from tracker.domain.vocabulary import TrackingState
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
-from tracker.pipeline.unwatched import UNIDENTIFIED
 from tracker.store import queries
 from tracker.store.tables import fulfilment_shipments, watches
 

@@ -1,7 +1,7 @@
 """The poll queue: ask carriers about parcels, register them, read changed orders again, sweep stores.
 
 All four follow one shape: T1 claims and commits, the network is asked in between, T2 stores what came, fenced. A
-tracking, re-read or sweep is never dead: it only gets its next time.
+watch, change notice or sweep is never dead: it only gets its next time.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ from tracker.domain.errors import (
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import Edd, Finding, Page, Parcel, Parcels, Registered, Summary
+from tracker.domain.facts import UNIDENTIFIED, Edd, Finding, Page, Parcel, Parcels, Registered, Summary
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import backoff, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.poll import changed, sweep
 from tracker.pipeline.poll.calls import Call, chunks, fenced, hold
-from tracker.pipeline.unwatched import UNIDENTIFIED
 from tracker.plugin.contracts import holding, segment
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
@@ -139,7 +138,7 @@ def _parcel(row: Row[Any]) -> Parcel:
     return Parcel(carrier, row.number, their_ref=row.their_ref)
 
 
-def _due_trackings(
+def _due_watches(
     connection: Connection, names: Iterable[str], column: sa.Column[Any], limit: int, now: datetime, business: datetime
 ) -> Sequence[Row[Any]]:
     due = (
@@ -167,7 +166,7 @@ def _claim_polls(
     ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
 ) -> list[Call]:
     names = [name for name in ready if not ctx.config.accounts[name].is_store]
-    rows = _due_trackings(connection, names, watches.c.next_poll_at, MOST_CALLS * 4, now, business)
+    rows = _due_watches(connection, names, watches.c.next_poll_at, MOST_CALLS * 4, now, business)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         by_account[row.account].append(row)
@@ -206,7 +205,7 @@ def _claim_registrations(
     ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
 ) -> list[Call]:
     names = [n for n in ready if not ctx.config.accounts[n].is_store and ctx.config.accounts[n].carrier.registers]
-    rows = _due_trackings(connection, names, watches.c.register_at, MOST_CALLS, now, business)
+    rows = _due_watches(connection, names, watches.c.register_at, MOST_CALLS, now, business)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         by_account[row.account].append(row)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from tracker.domain.facts import UNIDENTIFIED
 from tracker.pipeline.context import AppContext
 from tracker.store.tables import GIVEN_UP, accounts, fulfilment_shipments, shipments, watches
 from tracker.support import lists
@@ -34,7 +35,7 @@ def _parcels(connection: Connection) -> Iterator[str]:
     s, t, unwatched = shipments.c, watches.c, fulfilment_shipments.c.unwatched
     nobody = sa.select(s.number, unwatched).join(fulfilment_shipments).where(unwatched.is_not(None))
     for row in connection.execute(nobody.order_by(s.id)):
-        carrier = row.unwatched.partition("/")[2].removeprefix("unidentified:")
+        carrier = row.unwatched.partition("/")[2].removeprefix(UNIDENTIFIED)
         yield f"parcel {row.number} is asked about nowhere: no account speaks for {carrier!r}"
     for carrier, number in connection.execute(sa.select(s.carrier, s.number).where(s.linked.is_(False)).order_by(s.id)):
         yield f"parcel {number} of {carrier} was told of, and no order names it"

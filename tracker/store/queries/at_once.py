@@ -1,7 +1,7 @@
 """What shall be looked at now, not when its time comes: a parcel, an order, a store. The only calls that say "now".
 
-All moments are business time. Who calls rings the wake-up: of `poll` for parcels and sweeps, of `reconcile` for orders. An order that
-shall be read again is a hint (`change_notices.hint`).
+All moments are business time. Who calls notifies the queue: `poll` for parcels and sweeps, `decide` for orders. An order that
+shall be read again is a change notice (`change_notices.note_changes`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def poll_now(connection: Connection, which: sa.ColumnElement[bool], now: datetim
 
 
 def polled_now(shipment_id: int, account: str, now: datetime, *, registers: bool) -> dict[str, Any]:
-    """Return the row of a tracking that begins: an account is asked about a parcel at once, and told of it where it `registers`."""
+    """Return the row of a watch that begins: an account is asked about a parcel at once, and told of it where it `registers`."""
     return {
         "shipment_id": shipment_id, "account": account, "tracking_state": TrackingState.PENDING, "next_poll_at": now,
         "register_at": now if registers else None, "attempts": 0, "failures": 0,

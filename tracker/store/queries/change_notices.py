@@ -1,4 +1,4 @@
-"""Orders that shall be read again: hints of one ref are one row."""
+"""Orders that shall be read again: change notices of one ref are one row."""
 
 from __future__ import annotations
 
