@@ -23,6 +23,7 @@ from tracker.pipeline import decide, push
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest import step
 from tracker.pipeline.ingest.parse import Parsed, parse
+from tracker.pipeline.poll import due
 from tracker.pipeline.poll import step as poll
 from tracker.pipeline.poll.calls import Call
 from tracker.pipeline.poll.changed import Read
@@ -214,11 +215,11 @@ def test_two_rounds_of_polls_never_spend_the_same_calls_of_a_budget(met: Meeting
 
     def second() -> None:
         with ctx.store.write() as connection:
-            given.append(poll._take_budget(connection, account, 200, ctx.now()))
+            given.append(due.take_budget(connection, account, 200, ctx.now()))
 
     other = threading.Thread(target=second)
     with ctx.store.write() as connection:
-        given.append(poll._take_budget(connection, account, 200, ctx.now()))
+        given.append(due.take_budget(connection, account, 200, ctx.now()))
         other.start()
         wait_for(lambda: connection.execute(WAITS).scalar_one())
     other.join(30)

@@ -88,6 +88,7 @@ class Inbox(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("account", "dedupe_key"),
         sa.Index("inbox_due", "due_at", "id", **_where(PENDING)),
+        sa.Index("inbox_account", "account", "due_at", "id", **_where(PENDING)),
         sa.Index("inbox_dead", "id", **_where(DEAD)),
         sa.Index("inbox_partly", "id", **_where(PARTLY)),
         sa.Index("inbox_received", "received_at"),
@@ -159,6 +160,7 @@ class Orders(SQLModel, table=True):
         sa.Index("orders_number", "number"),
         sa.Index("orders_store", "store", "id"),
         sa.Index("orders_due", "reconcile_at", "id", **_where("reconcile_at IS NOT NULL")),
+        sa.Index("orders_turn", "store", "reconcile_at", "id", **_where("reconcile_at IS NOT NULL")),
         sa.Index("orders_not_compared", "id", **_where("drift IS NULL")),
     )
     id: int | None = _id()
@@ -284,6 +286,9 @@ class Watches(SQLModel, table=True):
     id: int | None = _id()
     shipment_id: int = _ref("shipments.id")
     account: str
+    store: str | None = None  # for which it is asked: stores have turns
+    chosen: str | None = None  # why this account is the one that is asked about the parcel; None: it is only heard
+    urgent: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})  # its next look is
     tracking_state: str = "pending"
     their_ref: str | None = None
     registered_at: datetime | None = _at()

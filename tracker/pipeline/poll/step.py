@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,19 +27,18 @@ from tracker.domain.errors import (
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import UNIDENTIFIED, Edd, Finding, Page, Parcel, Parcels, Registered, Summary
+from tracker.domain.facts import Edd, Finding, Page, Registered, Summary
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import backoff, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.poll import changed, sweep
-from tracker.pipeline.poll.calls import Call, chunks, fenced, hold
-from tracker.plugin.contracts import holding, segment
+from tracker.pipeline.poll import changed, due, sweep
+from tracker.pipeline.poll.calls import Call, fenced
+from tracker.plugin.contracts import segment
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import (
-    accounts,
     change_notices,
     fulfilment_shipments,
     fulfilments,
@@ -49,7 +48,6 @@ from tracker.store.tables import (
 )
 
 RENEW_BEFORE = timedelta(days=1)
-MOST_CALLS = 64
 _OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
 
 
@@ -57,9 +55,9 @@ def run(ctx: AppContext) -> int:
     """Do one round of everything that is due. Returns how many calls were made."""
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
-        ready = _ready(ctx, connection, now, business)
-        polls = _claim_polls(ctx, connection, ready, now, business)
-        registrations = _claim_registrations(ctx, connection, ready, now, business)
+        ready = due.ready_accounts(ctx, connection, now, business)
+        polls = due.claim_polls(ctx, connection, ready, now, business)
+        registrations = due.claim_registrations(ctx, connection, ready, now, business)
         reads = changed.claim_notices(ctx, connection, ready, now, business)
         sweeps = sweep.claim_sweeps(ctx, connection, ready, now, business)
     calls = polls + registrations + reads
@@ -100,127 +98,6 @@ def _make(call: Call, down: set[str]) -> None:
         call.error = error
     except Exception as error:  # a plugin's bug must not stop the others' polls
         call.error = SourceError(type(error).__name__)
-
-
-def _ready(ctx: AppContext, connection: Connection, now: datetime, business: datetime) -> dict[str, Row[Any]]:
-    """Return the accounts that may be asked now, by name: in this order their rows are locked."""
-    rows = connection.execute(sa.select(accounts).order_by(accounts.c.name))
-    return {
-        row.name: row
-        for row in rows
-        if row.name in ctx.config.accounts
-        and row.suspended_reason is None
-        and not (row.blocked_until and row.blocked_until > now)
-        and not (row.rests_until and row.rests_until > business)
-    }
-
-
-def _take_budget(connection: Connection, account: Account, wanted: int, business: datetime) -> int:
-    """Take calls from the account's budget, which other processes take from too; returns how many it gives."""
-    if account.budget is None:
-        return wanted
-    a = accounts.c
-    kept = sa.select(a.budget_left, a.budget_resets_at).where(a.name == account.name)
-    left, resets = connection.execute(queries.locked(connection, kept)).one()
-    if left is None or resets is None or resets <= business:
-        left, resets = account.budget.calls, business + account.budget.per
-    given = min(wanted, left)
-    connection.execute(
-        accounts.update()
-        .where(accounts.c.name == account.name)
-        .values(budget_left=left - given, budget_resets_at=resets)
-    )
-    return int(given)
-
-
-def _parcel(row: Row[Any]) -> Parcel:
-    carrier = None if row.carrier.startswith(UNIDENTIFIED) else row.carrier
-    return Parcel(carrier, row.number, their_ref=row.their_ref)
-
-
-def _due_watches(
-    connection: Connection, names: Iterable[str], column: sa.Column[Any], limit: int, now: datetime, business: datetime
-) -> Sequence[Row[Any]]:
-    due = (
-        sa.select(watches.c.id)
-        .where(
-            column <= business,
-            sa.or_(watches.c.claimed_until.is_(None), watches.c.claimed_until < now),
-            watches.c.account.in_(list(names)),
-        )
-        .order_by(column, watches.c.id)
-        .limit(limit)
-    )
-    ids = list(queries.oldest(connection, queries.skip_locked(connection, due)).scalars())
-    if not ids:
-        return ()
-    return connection.execute(
-        sa.select(watches, shipments.c.carrier, shipments.c.number)
-        .join(shipments, shipments.c.id == watches.c.shipment_id)
-        .where(watches.c.id.in_(ids))
-        .order_by(watches.c.account, watches.c.id)
-    ).all()
-
-
-def _claim_polls(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
-) -> list[Call]:
-    names = [name for name in ready if not ctx.config.accounts[name].is_store]
-    rows = _due_watches(connection, names, watches.c.next_poll_at, MOST_CALLS * 4, now, business)
-    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
-        by_account[row.account].append(row)
-    calls: list[Call] = []
-    for name, mine in by_account.items():
-        account = ctx.config.accounts[name]
-        parts = list(chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
-        given = _take_budget(connection, account, len(parts), business)
-        for chunk in parts[:given]:
-            calls.append(_poll_call(ctx, account, chunk))
-        if given < len(parts) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
-            rest = [row.id for chunk in parts[given:] for row in chunk]
-            later = business + account.budget.per / 8
-            since = sa.func.coalesce(watches.c.overdue_since, watches.c.next_poll_at)
-            spent = watches.update().where(watches.c.id.in_(rest))
-            connection.execute(spent.values(next_poll_at=later, overdue_since=since))
-    hold(connection, watches, [row for call in calls for row in call.rows], now)
-    return calls
-
-
-def _poll_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]]) -> Call:
-    ask = Parcels(tuple(_parcel(row) for row in rows))
-    return Call(account, rows, lambda: _look(ctx, account, ask))
-
-
-def _look(ctx: AppContext, account: Account, ask: Parcels) -> list[Page]:
-    """Ask a carrier. Raises Transient where an answer does not hold what every answer holds: an error with a good status."""
-    pages = list(account.carrier.fetch(ctx.client(account), ask))
-    for page in pages:
-        for part in page.parts:
-            holding(part, *account.carrier.response_keys)
-    return pages
-
-
-def _claim_registrations(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
-) -> list[Call]:
-    names = [n for n in ready if not ctx.config.accounts[n].is_store and ctx.config.accounts[n].carrier.registers]
-    rows = _due_watches(connection, names, watches.c.register_at, MOST_CALLS, now, business)
-    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
-        by_account[row.account].append(row)
-    calls = [
-        _register_call(ctx, ctx.config.accounts[name], chunk)
-        for name, mine in by_account.items()
-        for chunk in chunks(mine, ctx.config.accounts[name].carrier.register_batch)
-    ]
-    hold(connection, watches, rows, now)
-    return calls
-
-
-def _register_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]]) -> Call:
-    ask = Parcels(tuple(_parcel(row) for row in rows))
-    return Call(account, rows, lambda: account.carrier.register(ctx.client(account), ask))
 
 
 def _store(

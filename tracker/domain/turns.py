@@ -1,0 +1,60 @@
+"""Whose turn it is: how room for work is dealt to stores that wait, so that nobody waits for a stranger.
+
+Of ten pieces of work that are dealt five go to what is urgent, three to the store whose turn it is, its urgent work first, and two
+to what is not urgent. Each of the three kinds of turns goes round the stores by itself. So no store gets less than half of its share
+while it has work, and what is not urgent gets a fifth, whatever else is urgent. Nothing stays free while somebody waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_URGENT, _STORE, _ORDINARY = range(3)
+_TURNS: Final = (_URGENT, _STORE, _URGENT, _ORDINARY, _URGENT, _STORE, _URGENT, _STORE, _ORDINARY, _URGENT)
+_CLASSES: Final = {_URGENT: (0,), _STORE: (0, 1), _ORDINARY: (1,)}  # what a turn of a kind is for, the first first
+_INSTEAD: Final = {_URGENT: (_URGENT, _ORDINARY), _STORE: (_STORE,), _ORDINARY: (_ORDINARY, _URGENT)}
+
+
+class Turns:
+    """Remembers who had a turn, of one queue or account in this process; a process that begins anew forgets it."""
+
+    def __init__(self) -> None:
+        """Nobody had a turn."""
+        self._made = 0
+        self._rounds: tuple[dict[str, None], ...] = ({}, {}, {})
+
+    def deal(self, room: int, urgent: Mapping[str, int], ordinary: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """Return how many of each store's urgent and ordinary pieces are worked next, `room` in all where so many wait.
+
+        `urgent`, `ordinary`: how many wait of each store, who waited longest first.
+        """
+        left = ({k: n for k, n in urgent.items() if n > 0}, {k: n for k, n in ordinary.items() if n > 0})
+        dealt: dict[str, list[int]] = {}
+        for kind, waits in ((_URGENT, left[0]), (_STORE, {**left[0], **left[1]}), (_ORDINARY, left[1])):
+            for name in waits:
+                self._rounds[kind].setdefault(name)
+        while room > 0 and (left[0] or left[1]):
+            turn, self._made = _TURNS[self._made % len(_TURNS)], self._made + 1
+            for kind in _INSTEAD[turn]:
+                if (taken := self._next(kind, left)) is not None:
+                    name, which = taken
+                    dealt.setdefault(name, [0, 0])[which] += 1
+                    room -= 1
+                    break
+        return {name: (first, second) for name, (first, second) in dealt.items()}
+
+    def _next(self, kind: int, left: tuple[dict[str, int], dict[str, int]]) -> tuple[str, int] | None:
+        """Take one piece of the store whose turn of this kind it is; None where nothing of the kind waits."""
+        round_, classes = self._rounds[kind], _CLASSES[kind]
+        while round_:
+            name = next(iter(round_))
+            del round_[name]
+            for which in classes:
+                if name in left[which]:
+                    round_[name] = None  # behind all others
+                    left[which][name] -= 1
+                    if not left[which][name]:
+                        del left[which][name]
+                    return name, which
+        return None

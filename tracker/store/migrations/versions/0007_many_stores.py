@@ -1,0 +1,21 @@
+"""Many stores on one worker: one account is asked about a parcel, and nobody waits for a stranger."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+PENDING, DECIDED = "state = 'pending'", "reconcile_at IS NOT NULL"
+
+
+def upgrade() -> None:
+    """Add what says whom a parcel is asked of and for whom, and what finds the oldest row of each store and account."""
+    op.add_column("watches", sa.Column("store", sa.String(), nullable=True))
+    op.add_column("watches", sa.Column("urgent", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("watches", sa.Column("chosen", sa.String(), nullable=True))
+    for name, table, columns, where in (
+        ("inbox_account", "inbox", ["account", "due_at", "id"], PENDING),
+        ("orders_turn", "orders", ["store", "reconcile_at", "id"], DECIDED),
+    ):
+        op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
