@@ -35,7 +35,8 @@ PIECES = [
     "'", '"', "''", '"q"', "'q'", " #c", "#", "|\n  ", ">\n  ", "|-\n  ", "\\n", "\\", "&a ", "!!str ", "!!int ", "!x ", "! ", "? ", "\n---\n", "\n...\n",
     "<<: ", "=", "\t", " ", "\ufeff", "é", "\u2028", "\x85", "%", "@", "`", "*a", "\r\n", "\r",
 ]  # fmt: skip
-COLON = re.compile(r"(?:^|\W):\S|:[^\w\s]")  # libyaml refuses such a bare word in flow style, and names the place; it never reads it otherwise
+# such a bare word libyaml refuses in flow style, and names the place; it never reads it otherwise
+COLON = re.compile(r"(?:^|\W):\S|:[^\w\s]")
 
 
 def both(text: str) -> tuple[Document | None, reference.Read | None]:
