@@ -76,7 +76,7 @@ def test_whatever_a_reload_raises_the_old_configuration_goes_on_and_says_so(
         if where == "read":
             assert lab.daemon.reload(fails) is False
         else:
-            monkeypatch.setattr("tracker.upkeep.maintenance._not_expressible", fails)  # late in the transaction
+            monkeypatch.setattr("tracker.upkeep.settle._note_uses", fails)  # late in the transaction
             assert lab.daemon.reload(lambda: load_text(lab.yaml.replace("mode: write", "mode: observe"))) is False
             monkeypatch.undo()
 

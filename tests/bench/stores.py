@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.roles import measure
+
 HEAD = "database: sqlite:///{folder}/t.db\nvault_key: ${{env:BENCH_VAULT}}\n"
 VAULT = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 ACCOUNTS = (
@@ -31,9 +33,9 @@ STORES = (
 )
 
 
-def make(count: int, folder: Path) -> str:
+def make(count: int, head: str) -> str:
     """Return the text: a third each of the shops, and as many accounts."""
-    parts = [HEAD.format(folder=folder), "accounts:\n"]
+    parts = [head, "accounts:\n"]
     parts += [ACCOUNTS[i % 3].format(i=i) for i in range(count)]
     parts += ["stores:\n", *(STORES[i % 3].format(i=i, n=i % 9 + 1) for i in range(count))]
     return "".join(parts)
@@ -55,13 +57,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stores", type=int, action="append")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--roles", action="store_true", help="start web, scheduler and worker on PostgreSQL and Redis too"
+    )
     options = parser.parse_args()
     for count in options.stores or [500, 2000]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             folder.chmod(0o700)
             file = folder / "tracker.yaml"
-            file.write_text(make(count, folder))
+            file.write_text(make(count, HEAD.format(folder=folder)))
             print(f"{count} stores, {file.stat().st_size >> 10} KiB")
             tracker = [sys.executable, "-m", "tracker.cli"]
             environment = {**os.environ, **secrets(count), "PYTHONPATH": os.getcwd()}
@@ -78,6 +83,8 @@ def main() -> None:
                         after.children_user + after.children_system - before.children_user - before.children_system
                     )
                 print(f"  tracker {' '.join(words):<20} {min(took):6.2f} s, {min(worked):6.2f} s of a core")
+            if options.roles:
+                measure(lambda head, count=count: make(count, head), folder, environment)  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tracker.pipeline import unwatched
 from tracker.store import tables as t
 from tracker.support import lists
 from tracker.support.explain import overview
-from tracker.upkeep import maintenance
+from tracker.upkeep import maintenance, settle
 
 FEDEX, HERMES = "794644790131", "H1234567890123"
 
@@ -26,7 +26,7 @@ def only(lab: Lab, *names: str, tracks: dict[str, tuple[str, ...]] | None = None
     for name, carriers in (tracks or {}).items():
         kept[name] = replace(kept[name], tracks=carriers)
     lab.ctx.config = replace(known, accounts=kept)
-    maintenance.settle_accounts(lab.ctx)
+    settle.settle_accounts(lab.ctx)
 
 
 def parcels_of_nobody(make_lab: Make, *names: str) -> Lab:
@@ -128,7 +128,7 @@ def test_an_account_that_comes_later_watches_what_is_open_and_one_that_goes_leav
 def test_a_start_without_a_change_gives_nothing_to_nobody(make_lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = parcels_of_nobody(make_lab)
     monkeypatch.setattr(unwatched, "watch", lambda ctx: pytest.fail("nothing changed"))
-    maintenance.settle_accounts(lab.ctx)
+    settle.settle_accounts(lab.ctx)
     maintenance.run_monitors(lab.ctx)
 
     monkeypatch.undo()

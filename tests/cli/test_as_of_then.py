@@ -24,7 +24,7 @@ from tracker.store import tables as t
 from tracker.store.codec import EXACT, POLICY, dump_policy
 from tracker.support import statements
 from tracker.support.whatif import what_if
-from tracker.upkeep import maintenance
+from tracker.upkeep import settle
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         )
         (tmp_path / "tracker.yaml").write_text(renewed)
         made.ctx.config = load_text(renewed)
-        maintenance.settle_accounts(made.ctx)
+        settle.settle_accounts(made.ctx)
         made.work()
         made.scan(made.ups, UPS, "X", "022")
         made.later(5)
@@ -131,7 +131,7 @@ def test_since_when_a_policy_is_in_force_is_kept_and_read_back(lab: Lab) -> None
     kart = lab.ctx.config.accounts["kart"]
     assert [use.since for use in uses] == [lab.then - 12 * H, lab.then + H]  # type: ignore[attr-defined]
     assert uses[1].hash == kart.policy_hash
-    maintenance.settle_accounts(lab.ctx)
+    settle.settle_accounts(lab.ctx)
     assert lab.rows(t.policy_uses, t.policy_uses.c.store == "kart") == uses
     with lab.ctx.store.read() as connection:
         past = state.Past(connection)
@@ -154,7 +154,7 @@ def test_a_version_before_kept_no_uses_the_first_is_as_old_as_its_policy(lab: La
     lab.change(t.policy_uses.delete())
     hashed = lab.ctx.config.accounts["kart"].policy_hash
     lab.change(t.policies.update().where(t.policies.c.hash == hashed).values(first_seen_at=lab.then))  # type: ignore[attr-defined]
-    maintenance.settle_accounts(lab.ctx)
+    settle.settle_accounts(lab.ctx)
 
     (use,) = lab.rows(t.policy_uses, t.policy_uses.c.store == "kart")
     assert (use.since, use.hash) == (lab.then, hashed)  # type: ignore[attr-defined]

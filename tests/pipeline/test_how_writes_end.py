@@ -18,7 +18,7 @@ from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.codec import ACTION, dump
 from tracker.support import lists
-from tracker.upkeep import maintenance
+from tracker.upkeep import maintenance, settle
 
 
 def test_a_write_the_shop_refuses_is_final_and_told(make_lab) -> None:
@@ -105,7 +105,7 @@ def test_a_wrong_key_parks_the_store_tells_a_person_and_new_credentials_wake_it(
 
     lab.shop.key = "s"
     lab.change(t.accounts.update().where(t.accounts.c.name == "shop").values(credentials="older"))
-    maintenance.settle_accounts(lab.ctx)
+    settle.settle_accounts(lab.ctx)
     lab.change(t.outbox.update().where(t.outbox.c.state == "pending").values(due_at=START))
     lab.work()
     assert lab.writes() == [("#1001", "IN_TRANSIT")]

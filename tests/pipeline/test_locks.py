@@ -30,7 +30,7 @@ from tracker.pipeline.poll.changed import Read
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.codec import ACTION
-from tracker.upkeep import maintenance
+from tracker.upkeep import maintenance, settle
 
 Transaction = Callable[[AppContext], object]
 Meetings = tuple[AppContext, dict[str, Transaction]]
@@ -196,7 +196,7 @@ def transactions(made: Lab) -> dict[str, Transaction]:
         "decide": decide.run,
         "monitors": maintenance.run_monitors,
         "expire": maintenance.expire,
-        "settle": maintenance.settle_accounts,
+        "settle": settle.settle_accounts,
         "backfill": lambda ctx: maintenance.backfill(ctx, "shop"),
     }
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -41,6 +40,7 @@ from tracker.store.queries import counts
 from tracker.store.tables import accounts
 from tracker.support.knowledge import find_gaps
 from tracker.upkeep import maintenance
+from tracker.upkeep.settle import settle_accounts
 
 if TYPE_CHECKING:
     from tracker.app.servers import Servers
@@ -195,7 +195,7 @@ class Daemon:
         if self.store.sqlite and self.roles == ROLES:
             maintenance.release_claims(self.ctx)
         self._set_clock()
-        maintenance.settle_accounts(self.ctx)
+        settle_accounts(self.ctx)
 
     def start(self) -> None:
         """Start the roles. The database must be connected."""
@@ -288,10 +288,13 @@ class Daemon:
 
         Accounts, stores and policies change at once; ports, database and broker need a restart.
         """
+        before = self.ctx.config
         try:
             config = read()
-            maintenance.settle_accounts(replace(self.ctx, config=config))
+            self.ctx.config = config  # before orders are marked: whoever decides them then does so by the new one
+            settle_accounts(self.ctx, before)
         except (Exception, SystemExit) as error:  # a plugin may raise anything
+            self.ctx.config = before
             problems = (
                 error.problems if isinstance(error, ConfigError) else (f"{type(error).__name__} at {place(error)}",)
             )
@@ -300,7 +303,6 @@ class Daemon:
             )
             log.warning("config_kept", problems=len(problems), said=problems[0])
             return False
-        self.ctx.config = config
         self._kept = None
         log.info("config_reloaded", file=config.file)
         return True

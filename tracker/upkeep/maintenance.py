@@ -1,20 +1,16 @@
-"""Find what silence hid, and keep the house: accounts as configured, due queues, expiries, retention."""
+"""Find what silence hid, and keep the house: due queues, expiries, retention."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
-from tracker.config.model import Account
-from tracker.config.presets import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import push, tell, unread, unwatched
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
-from tracker.store.codec import EXACT, dump_policy
 from tracker.store.engine import database_now
 from tracker.store.tables import (
     accounts,
@@ -26,8 +22,6 @@ from tracker.store.tables import (
     inbox,
     orders,
     outbox,
-    policies,
-    policy_uses,
     scans,
     shipment_links,
     shipments,
@@ -46,96 +40,6 @@ def release_claims(ctx: AppContext) -> None:
     with ctx.store.write() as connection:
         for table in (inbox, outbox, watches, change_notices, accounts):
             connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
-
-
-def settle_accounts(ctx: AppContext) -> None:
-    """Bring the account rows in line with the configuration: at start, on reload, before each play.
-
-    Changed credentials unpark an account. Open parcels are watched by the accounts that cover them now. A new policy, or a store that may write now, has every order looked at again.
-    """
-    with ctx.store.write() as connection:
-        now = ctx.now()
-        known = {row.name: row for row in connection.execute(sa.select(accounts))}
-        configured = sorted(ctx.config.accounts.values(), key=lambda a: (a.is_store, a.name))
-        new = [a.name for a in configured if a.is_store and a.name in known and _is_new(a, known[a.name])]
-        queries.decide_now(connection, orders.c.store.in_(new), now)  # lock order: orders before accounts
-        for account in configured:
-            row = known.get(account.name)
-            kind = "store" if account.is_store else "carrier"
-            mode = account.mode if account.is_store else None
-            policy_hash = account.policy_hash or None
-            values = {
-                "kind": kind, "mode": mode, "credentials": account.credentials, "policy_hash": policy_hash,
-            }  # fmt: skip
-            if policy_hash:
-                body = {**policy_values(account.policy), EXACT: dump_policy(account.policy)}
-                known_as = queries.upsert(connection, policies)
-                connection.execute(
-                    known_as.on_conflict_do_update(index_elements=["hash"], set_={"body": known_as.excluded.body}),
-                    {"hash": policy_hash, "body": body, "first_seen_at": now},
-                )
-                _in_force(connection, account, row, now)
-            if row is None:
-                connection.execute(
-                    queries.upsert(connection, accounts).on_conflict_do_nothing(),
-                    {"name": account.name, "attempts": 0, **values},
-                )
-                continue
-            if row.credentials != account.credentials:
-                values["suspended_reason"] = None
-                subject = sa.and_(
-                    findings.c.subject == f"account/{account.name}", findings.c.kind == FindingKind.ACCOUNT_PARKED
-                )
-                queries.close_findings(connection, subject, now, "new credentials")
-            connection.execute(accounts.update().where(accounts.c.name == account.name).values(**values))
-        for account in ctx.config.store_accounts():
-            _not_expressible(ctx, connection, account, now)
-    unwatched.settle(ctx)
-    for queue in ("ingest", "decide", "poll", "push"):
-        ctx.notify(queue)
-
-
-def _is_new(account: Account, row: sa.Row[Any]) -> bool:
-    """Say whether a store's orders may be decided otherwise now than before."""
-    return (row.mode, row.policy_hash) != (account.mode, account.policy_hash or None)
-
-
-def _in_force(connection: sa.Connection, account: Account, row: sa.Row[Any] | None, now: datetime) -> None:
-    """Note since when a store's policy and mode are in force, so that a look back finds those of then."""
-    u = policy_uses.c
-    last = connection.execute(sa.select(policy_uses).where(u.store == account.name).order_by(u.since.desc())).first()
-    if last is not None and (last.hash, last.mode) == (account.policy_hash, account.mode):
-        return
-    since = now
-    if (
-        last is None and row is not None and row.policy_hash == account.policy_hash
-    ):  # of a version before, which kept none
-        first = connection.execute(sa.select(policies.c.first_seen_at).where(policies.c.hash == account.policy_hash))
-        since = first.scalar() or now
-    use = {"store": account.name, "since": since, "hash": account.policy_hash, "mode": account.mode}
-    insert = queries.upsert(connection, policy_uses)
-    changed = {"hash": insert.excluded.hash, "mode": insert.excluded.mode}
-    connection.execute(insert.on_conflict_do_update(index_elements=["store", "since"], set_=changed), use)
-
-
-def unspoken(account: Account) -> list[str]:
-    """Return the order statuses that a store's policy writes and its platform has no word for."""
-    policy = account.policy
-    wanted = {status for statuses in policy.writes.values() for status in statuses}
-    return sorted(wanted - set(policy.order_words))
-
-
-def _not_expressible(ctx: AppContext, connection: sa.Connection, account: Account, now: datetime) -> None:
-    """Tell once a store what its platform cannot say; such a status is never written in another word (WS-07)."""
-    subject, kind = f"store/{account.name}", FindingKind.STATUS_NOT_EXPRESSIBLE
-    missing = unspoken(account)
-    if missing:
-        evidence = {"store": account.name, "statuses": ", ".join(missing), "policy": account.policy.name}
-        finding = Finding(kind, subject, Severity.INFO, Act.MONITOR, evidence)
-        tell.report_findings(ctx, connection, [(None, finding)], now, by="settle")
-    else:
-        gone = sa.and_(findings.c.subject == subject, findings.c.kind == kind)
-        queries.close_findings(connection, gone, now, "settle")
 
 
 def due_queues(ctx: AppContext) -> set[str]:
