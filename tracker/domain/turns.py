@@ -7,6 +7,7 @@ while it has work, and what is not urgent gets a fifth, whatever else is urgent.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -21,6 +22,7 @@ class Turns:
 
     def __init__(self) -> None:
         """Nobody had a turn."""
+        self._lock = threading.Lock()  # threads of one process share the turns of a queue
         self._made = 0
         self._rounds: tuple[dict[str, None], ...] = ({}, {}, {})
 
@@ -29,6 +31,10 @@ class Turns:
 
         `urgent`, `ordinary`: how many wait of each store, who waited longest first.
         """
+        with self._lock:
+            return self._deal(room, urgent, ordinary)
+
+    def _deal(self, room: int, urgent: Mapping[str, int], ordinary: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         left = ({k: n for k, n in urgent.items() if n > 0}, {k: n for k, n in ordinary.items() if n > 0})
         dealt: dict[str, list[int]] = {}
         for kind, waits in ((_URGENT, left[0]), (_STORE, {**left[0], **left[1]}), (_ORDINARY, left[1])):

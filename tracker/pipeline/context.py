@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tracker.config.model import Account, Config
+from tracker.domain.turns import Turns
 from tracker.pipeline.leases import Leases
 from tracker.plugin.contracts import Client, Request
 from tracker.store.engine import Store
@@ -55,6 +57,7 @@ class AppContext:
     count: Counter = field(default=_uncounted)
     leases: Leases = field(default_factory=Leases)
     poster: Callable[[Request], object] | None = None  # posts to the alert address
+    turns: defaultdict[str, Turns] = field(default_factory=lambda: defaultdict(Turns))  # who had one, by queue
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
     newest_order: tuple[int, datetime] | None = None  # the newest order's id, and when (database time) it was that
 

@@ -30,6 +30,7 @@ from tracker.store.codec import ACTION, FINDING, dump
 from tracker.store.engine import database_now
 from tracker.store.tables import decisions, findings, orders, outbox
 
+ALIKE = sa.false(), sa.true()  # no decision is more urgent than another
 AGAIN_AFTER_ERROR = timedelta(minutes=5)
 STALE_NEWS = timedelta(hours=48)
 BROKEN = "reconcile"  # who opens the finding of an order that raises
@@ -50,14 +51,12 @@ class Decided:
 
 def run(ctx: AppContext) -> int:
     """Decide for one batch of due orders; where one makes it fail, for each order apart. Returns how many."""
+    ids: list[int] = []
     try:
-        return _decide(ctx)
-    except Exception as error:  # whatever it was: find the order that did it
-        with ctx.store.read() as connection:
-            due = queries.oldest(connection, _due(True), {"now": ctx.now(), "most": ctx.store.batch})
-            ids = [row.id for row in due]
+        return _decide(ctx, ids)
+    except Exception:  # whatever it was: find the order that did it
         if not ids:
-            raise error
+            raise
         for order_id in ids:
             _apart(ctx, order_id)
         ctx.notify("push")
@@ -67,7 +66,7 @@ def run(ctx: AppContext) -> int:
 def _apart(ctx: AppContext, order_id: int) -> None:
     """Decide for one order; what it raises is told of it, and it is tried again later."""
     try:
-        _decide(ctx, orders.c.id == order_id)
+        _decide(ctx, [], orders.c.id == order_id)
     except Exception as error:
         with ctx.store.write() as connection:
             select = queries.locked(connection, sa.select(orders).where(orders.c.id == order_id))
@@ -75,12 +74,18 @@ def _apart(ctx: AppContext, order_id: int) -> None:
                 _report_broken(ctx, connection, row, type(error).__name__, ctx.now())
 
 
-def _decide(ctx: AppContext, *only: sa.ColumnElement[bool]) -> int:
+def _decide(ctx: AppContext, ids: list[int], *only: sa.ColumnElement[bool]) -> int:
+    """Decide for the orders whose turn it is, or for one of them; `ids` gets which these are, whatever happens."""
     with ctx.store.write() as connection:
         now = ctx.now()
-        due = _due(ctx.store.sqlite).where(*only) if only else _due(ctx.store.sqlite)
-        found = queries.oldest(connection, due, {"now": now, "most": ctx.store.batch})
+        due, given = _due(ctx.store.sqlite), {"now": now}
+        found = (
+            connection.execute(due.where(*only), {**given, "most": 1}).all()
+            if only
+            else queries.in_turns(connection, ctx.turns["decide"], due, orders.c.store, ALIKE, given, ctx.store.batch)
+        )
         rows = sorted(found, key=lambda row: row.id)
+        ids += [row.id for row in rows]
         if not rows:
             return 0
         parcels = state.read_shipments(connection, [row.id for row in rows])

@@ -69,6 +69,7 @@ def _ref(column: str, *, null: bool = False, index: bool = False) -> Any:
 
 
 PENDING = "state = 'pending'"
+WAITED_FOR = "kind IN ('webhook', 'read')"  # a poll's answer, a sweep's page and a remap are in no hurry
 DEAD = "state = 'dead'"
 OPEN = "closed_at IS NULL"
 PARTLY = "unread IS NOT NULL"
@@ -88,7 +89,8 @@ class Inbox(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("account", "dedupe_key"),
         sa.Index("inbox_due", "due_at", "id", **_where(PENDING)),
-        sa.Index("inbox_account", "account", "due_at", "id", **_where(PENDING)),
+        sa.Index("inbox_waited_for", "account", "due_at", "id", **_where(f"{PENDING} AND {WAITED_FOR}")),
+        sa.Index("inbox_in_no_hurry", "account", "due_at", "id", **_where(f"{PENDING} AND NOT ({WAITED_FOR})")),
         sa.Index("inbox_dead", "id", **_where(DEAD)),
         sa.Index("inbox_partly", "id", **_where(PARTLY)),
         sa.Index("inbox_received", "received_at"),

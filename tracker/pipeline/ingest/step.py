@@ -31,7 +31,13 @@ from tracker.store.tables import accounts, inbox
 def run(ctx: AppContext) -> int:
     """Work one batch of the inbox. Returns how many rows were taken."""
     with ctx.store.write() as connection:
-        rows = queries.claim(connection, inbox, ctx.store.batch, died=lambda dead: _died(ctx, connection, dead))
+        rows = queries.claim(
+            connection,
+            inbox,
+            ctx.store.batch,
+            died=lambda dead: _died(ctx, connection, dead),
+            turns=ctx.turns["ingest"],
+        )
     if not rows:
         return 0
     crash_at("inbox_claimed")

@@ -20,6 +20,7 @@ from tracker.store.queries.findings import close_findings, open_findings
 from tracker.store.queries.payloads import payload_row, store_payloads
 from tracker.store.queries.reads import counts, orders_of, recovered
 from tracker.store.queries.rows import change, put
+from tracker.store.queries.turns import in_turns
 
 __all__ = [
     "LEASE",
@@ -38,6 +39,7 @@ __all__ = [
     "end",
     "in_order",
     "in_turn",
+    "in_turns",
     "is_sqlite",
     "locked",
     "note_changes",

@@ -14,15 +14,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from tracker.domain.turns import Turns
 from tracker.store.engine import database_now
 from tracker.store.queries.dialect import is_sqlite, oldest, one_of
-from tracker.store.tables import accounts, inbox, outbox
+from tracker.store.queries.turns import Classes, in_turns
+from tracker.store.tables import WAITED_FOR, accounts, inbox, outbox
 
 LEASE = timedelta(seconds=30)  # a worker prolongs what it still works on (pipeline/held.py)
 MOST_BYTES = 4 << 20
 MOST_CRASHES = 5
 # What this version can work: rows of a kind that a newer version stores are left to it.
 INBOX_KINDS = ("webhook", "poll", "read", "sweep", "remap")
+ARRIVALS: Classes = sa.literal_column(WAITED_FOR), sa.literal_column(f"NOT ({WAITED_FOR})")
 OUTBOX_KINDS = ("fulfilment_event", "order_status", "order_note", "notice")
 
 
@@ -65,14 +68,21 @@ def claim(
     limit: int,
     *more: sa.ColumnElement[bool],
     died: Callable[[Sequence[Row[Any]]], None] | None = None,
+    turns: Turns | None = None,
 ) -> Sequence[Row[Any]]:
     """Claim pending rows of the inbox or outbox, oldest first; a row that crashed before is claimed alone.
+
+    `turns`: where more of the inbox waits than a batch takes, its accounts get their shares of it.
 
     Returns the rows as they were, with `attempts` as it is now. Rows past MOST_CRASHES end `dead`; `died` is told of them.
     """
     now = database_now(connection)
     due = _due(is_sqlite(connection), table).where(*more) if more else _due(is_sqlite(connection), table)
-    while rows := oldest(connection, due, {"now": now, "most": limit}).all():
+    while rows := (
+        oldest(connection, due, {"now": now, "most": limit}).all()
+        if turns is None
+        else in_turns(connection, turns, due, inbox.c.account, ARRIVALS, {"now": now}, limit)
+    ):
         crashed = [row.id for row in rows if row.crashes > MOST_CRASHES]
         if not crashed:
             break

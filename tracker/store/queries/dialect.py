@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -22,16 +23,23 @@ def skip_locked(connection: Connection, statement: sa.Select[Any]) -> sa.Select[
 
 
 def oldest(connection: Connection, due: sa.Select[Any], given: Mapping[str, Any] | None = None) -> sa.CursorResult[Any]:
-    """Select what is due, oldest first, by walking its index only as far as the statement's limit.
+    """Select what is due, oldest first, by walking its index only as far as the statement's limit."""
+    with by_index(connection):
+        return connection.execute(due, given)
+
+
+@contextmanager
+def by_index(connection: Connection) -> Iterator[None]:
+    """Have statements that say an order and a limit walk their index.
 
     PostgreSQL takes a backlog that came since its last ANALYZE for some rows, and would read and sort all of it each time.
     """
     if is_sqlite(connection):
-        return connection.execute(due, given)
+        yield
+        return
     connection.execute(_BY_INDEX)
-    found = connection.execute(due, given)
+    yield
     connection.execute(_AS_IT_WAS)  # to find many rows by their ids a bitmap is right
-    return found
 
 
 _BY_INDEX, _AS_IT_WAS = sa.text("SET LOCAL enable_bitmapscan = off"), sa.text("RESET enable_bitmapscan")

@@ -6,7 +6,8 @@ from alembic import op
 revision = "0007"
 down_revision = "0006"
 
-PENDING, DECIDED = "state = 'pending'", "reconcile_at IS NOT NULL"
+PENDING, WAITED_FOR = "state = 'pending'", "kind IN ('webhook', 'read')"
+DECIDED = "reconcile_at IS NOT NULL"
 
 
 def upgrade() -> None:
@@ -15,7 +16,8 @@ def upgrade() -> None:
     op.add_column("watches", sa.Column("urgent", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("watches", sa.Column("chosen", sa.String(), nullable=True))
     for name, table, columns, where in (
-        ("inbox_account", "inbox", ["account", "due_at", "id"], PENDING),
+        ("inbox_waited_for", "inbox", ["account", "due_at", "id"], f"{PENDING} AND {WAITED_FOR}"),
+        ("inbox_in_no_hurry", "inbox", ["account", "due_at", "id"], f"{PENDING} AND NOT ({WAITED_FOR})"),
         ("orders_turn", "orders", ["store", "reconcile_at", "id"], DECIDED),
     ):
         op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
