@@ -16,7 +16,7 @@ from tests.bench.figures import verdict
 from tests.bench.parsers import bench_domain, bench_normalize, bench_peer
 from tests.bench.poll import bench_poll
 from tests.bench.receiver import bench_receive, serve
-from tests.bench.worker import bench_memory, bench_start, bench_worker, drain, feed
+from tests.bench.worker import bench_memory, bench_start, bench_worker, feed
 
 
 def main() -> None:
@@ -32,14 +32,10 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000, help="of the memory run; the goal is told of 1,000,000")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--feed", help=argparse.SUPPRESS)
-    parser.add_argument("--drain", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, options.folder)
-        return
-    if options.drain:
-        drain(options.drain, options.folder)
         return
     if options.feed:
         feed(options.feed, options.folder, options.events)
@@ -85,11 +81,10 @@ def _databases(shared: dict[str, str], folder: Path) -> dict[str, str]:
     from tracker.store.migrate import migrate
 
     with psycopg.connect(shared["postgresql"], autocommit=True) as connection:
-        for name in ("worker", "workers", "start"):
+        for name in ("worker", "start"):
             connection.execute(f"CREATE DATABASE {name}".encode())
     own = {
         "postgresql": shared["postgresql"].replace("/postgres?", "/worker?"),
-        "postgresql, two": shared["postgresql"].replace("/postgres?", "/workers?"),
         "sqlite": f"sqlite:///{folder}/db/worker.db",
         "memory": f"sqlite:///{folder}/db/memory.db",
         "start": shared["postgresql"].replace("/postgres?", "/start?"),

@@ -5,125 +5,100 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from tests.bench.events import Scanned, apply, apply_events, ordered, receive
-from tests.bench.figures import RUNS, T0, row, side_by_side
+from tests.bench.events import Scanned, apply, apply_by_threads, apply_events, ordered, receive, tell
+from tests.bench.figures import RUNS, T0, row
+from tests.bench.replay import Cost, at_rest, copies, peer, record, replay
 
 JOURNEY = ("in_transit", "out_for_delivery", "available_for_pickup", "delivered")
+PEER_PAYLOADS = 600  # are enough to time it
 
 
-def drain(database: str, folder: Path) -> None:
-    """Be a worker of one thread: apply what waits for each moment that standard input says, and say so."""
-    from tests.lab import Lab
-    from tracker.app.daemon import rest_memory
+@dataclass
+class Round:
+    """One round of a shape: seconds of the worker, of the floor and of the peer, and what it cost."""
 
-    with ExitStack() as stack:
-        lab = Lab(database, folder, stack)
-        rest_memory()
-        print("ready", flush=True)
-        for line in sys.stdin:
-            lab.clock.move_to(datetime.fromisoformat(line.strip()))
-            apply(lab)
-            print("done", flush=True)
+    ours: float
+    floor: float
+    peer: float
+    cost: Cost
 
 
-@contextmanager
-def _workers(database: str, folder: Path, count: int) -> Iterator[Callable[[Any], None]]:
-    """Start workers in processes of their own; gives what makes all of them apply what waits, and waits for them."""
-    with ExitStack() as stack:
-        workers = []
-        for i in range(count):
-            (place := folder / f"worker{i}").mkdir()
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.bench", "--drain", database, "--folder", str(place)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            )  # fmt: skip
-            stack.enter_context(worker)
-            stack.callback(worker.kill)
-            workers.append(worker)
+def _rounds(
+    lab: Any, name: str, parcels: int, scans: int, work: Callable[[Any], None], redis_url: str
+) -> Iterator[Round]:
+    """Give rounds that are measured in turn: ours, the same statements by a bare cursor, and the peer. The first warms up."""
+    from tests.lab import detail, tracker_body
 
-        def said(worker: Any, word: str) -> None:
-            while (line := worker.stdout.readline()) != f"{word}\n":
-                if not line:
-                    raise RuntimeError("a worker ended")
-
-        def work(lab: Any) -> None:
-            for worker in workers:
-                worker.stdin.write(f"{lab.clock().isoformat()}\n")
-                worker.stdin.flush()
-            for worker in workers:
-                said(worker, "done")
-
-        for worker in workers:
-            said(worker, "ready")
-        yield work
-
-
-def _rounds(lab: Any, name: str, parcels: int, scans: int, work: Callable[[Any], None]) -> Iterator[float]:
-    """Give events a second, of a round each; the first, to warm up, is not told."""
     histories: dict[str, list[Scanned]] = {}
-    for i, status in enumerate(JOURNEY):
-        if not i or scans > 1:  # else: the same parcels, one step on
-            histories = {number: [] for number in ordered(lab, f"{name}{i}{scans}", parcels)}
-        took = apply_events(lab, histories, scans, status, work)
-        if i:
-            yield 1 / took
+    for i in count():
+        status = JOURNEY[i % len(JOURNEY)]
+        if scans > 1 or i % len(JOURNEY) == 0:  # else: the same parcels, one step on
+            histories = {number: [] for number in ordered(lab, f"{name}{i:02}{scans % 10}", parcels)}
+        told = tell(lab, histories, scans, status)
+        at_rest(lab.daemon.store)
+        with copies(lab.daemon.store.url.render_as_string(hide_password=False), 2) as (scratch, copy):
+            recorded = record(lab, scratch)
+            floor, cost = replay(recorded, copy)
+            ours = apply_events(lab, histories, work)
+            bodies = [
+                tracker_body(number, *(detail(said, at.isoformat()) for said, at in history)).decode()
+                for _, number, history in told[:PEER_PAYLOADS]
+            ]
+            naive = (
+                peer(copy, redis_url, bodies) / len(bodies) if scans == 1 else 1.0
+            )  # it would fail where two tell of one parcel
+        if i % len(JOURNEY) or (scans > 1 and i):
+            yield Round(ours / len(told), floor / len(told), naive, cost)
 
 
-def bench_worker(databases: dict[str, str], folder: Path, redis_url: str, count: int) -> list[dict[str, Any]]:
-    """Inbox row to committed scan, summary, decision and outbox, against Dramatiq's no-op messages with defaults."""
-    import dramatiq
-    from dramatiq.brokers.redis import RedisBroker
-
+def bench_worker(databases: dict[str, str], folder: Path, redis_url: str, count_: int) -> list[dict[str, Any]]:
+    """Inbox row to committed scan, summary, decision and outbox, as a worker's threads do it, beside its floor and its peer."""
     from tests.lab import Lab
     from tracker.app.daemon import rest_memory
-
-    def floor() -> float:
-        broker = RedisBroker(url=redis_url)
-        broker.flush_all()
-        done = threading.Semaphore(0)
-        actor = dramatiq.Actor(
-            lambda: done.release(), broker=broker, actor_name="noop", queue_name="default", priority=0, options={}
-        )
-        for _ in range(2000):
-            actor.send()
-        worker = dramatiq.Worker(broker, worker_threads=8)
-        began = time.perf_counter()
-        worker.start()
-        for _ in range(2000):
-            done.acquire()
-        rate = 2000 / (time.perf_counter() - began)
-        worker.stop()
-        broker.close()
-        return rate
 
     rows = []
-    for name, kind, processes in (
-        ("PostgreSQL, two workers", "postgresql, two", 2), ("PostgreSQL, one worker", "postgresql", 1), ("SQLite, one worker", "sqlite", 1),
+    for name, kind, threads, goals in (
+        ("PostgreSQL", "postgresql", (2, 2), (">= 0.5", ">= 12", ">= 0.5")), ("SQLite", "sqlite", (1, 1), (">= 0.4", ">= 15", ">= 0.3")),
     ):  # fmt: skip
         with ExitStack() as stack:
             lab = Lab(databases[kind], folder, stack)
             rest_memory()  # as a worker does
-            work = stack.enter_context(_workers(databases[kind], folder, processes)) if processes > 1 else apply
-            for shape, parcels, scans in (("a scan each", count, 1), ("15 scans each", count // 15, 15)):
-                rounds = _rounds(lab, f"{processes}", parcels, scans, work)
-                measured, base = side_by_side(rounds.__next__, floor)
-                rows.append(
-                    row(
-                        f"inbox to outbox, {name}, {parcels:,} parcels, {shape}",
-                        f"{measured:,.0f}/s",
-                        f"{base:,.0f}/s Dramatiq no-op, defaults",
-                        measured / base,
-                        ">= 2.0",
-                    )
+
+            def work(lab: Any, threads: tuple[int, int] = threads) -> None:
+                apply_by_threads(lab, *threads)
+
+            for shape, parcels, scans, to_floor, to_peer in (
+                ("a scan each", count_, 1, goals[0], goals[1]), ("15 scans each", count_ // 15, 15, goals[2], None),
+            ):  # fmt: skip
+                told = list(islice(_rounds(lab, kind[0], parcels, scans, work, redis_url), RUNS))
+                events = parcels * scans
+                ours, floor, naive = (
+                    1 / statistics.median(getattr(one, part) for one in told) for part in ("ours", "floor", "peer")
                 )
+                path = f"inbox to outbox, {name}, {events:,} payloads, {shape}"
+                rows.append(
+                    row(path, f"{ours:,.0f}/s", f"{floor:,.0f}/s the same statements, bare", ours / floor, to_floor)
+                )
+                if to_peer:
+                    rows.append(
+                        row(
+                            path,
+                            f"{ours:,.0f}/s",
+                            f"{naive:,.0f}/s a message and a session each",
+                            ours / naive,
+                            to_peer,
+                        )
+                    )
+                print(f"      {told[-1].cost.told(events)}", flush=True)
     return rows
 
 
@@ -133,13 +108,13 @@ def bench_start(database: str, folder: Path, redis_url: str) -> list[dict[str, A
     import sqlalchemy as sa
 
     from tests.app.site import Site
-    from tracker.app.notifier import make
+    from tracker.app.notifier import make_notifier
     from tracker.store import tables as t
 
     took = []
     with ExitStack() as stack:
         site = Site(database, folder, stack, broker=redis_url)
-        notifier = make(redis_url, threads=1)
+        notifier = make_notifier(redis_url, threads=1)
         for i in range(RUNS + 1):
             receive(
                 site.store, datetime.now(UTC), [(f"start-{i}", f"94001112062064062607{i:02}", [("in_transit", T0)])]
