@@ -34,9 +34,9 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import drain
 from tracker.pipeline.leases import RENEW_EVERY
 from tracker.plugin.contracts import Vault
+from tracker.store import queries
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
-from tracker.store.queries import counts
 from tracker.store.tables import accounts
 from tracker.support.knowledge import find_gaps
 from tracker.upkeep import maintenance
@@ -53,12 +53,18 @@ LOOK_EVERY = 10.0  # how old what /readyz says of unknown things may be
 EXIT_DATABASE = 3
 EXIT_STUCK = EXIT_DEFECT = 70
 WATCH_EVERY = 2.0
+MOST_TOLD = 20  # suspended accounts of which /readyz tells one by one
 
 
 def rest_memory() -> None:
     """Keep what start-up made out of garbage collection, and collect seldom: its pauses are the tail of the receiver's answers."""
     gc.freeze()  # without a collection before it: that holds up the first event for 55 ms, and frees little
     gc.set_threshold(*GARBAGE)
+
+
+def _suspension(name: str, reason: str) -> str:
+    by_entry = reason.startswith(queries.BY_ENTRY)
+    return f"account {name} is suspended: {reason if by_entry else 'its credentials are refused'}"
 
 
 class DatabaseAway(TrackerError):
@@ -290,7 +296,7 @@ class Daemon:
         """
         before = self.ctx.config
         try:
-            config = read()
+            config = read().after(before)
             self.ctx.config = config  # before orders are marked: whoever decides them then does so by the new one
             settle_accounts(self.ctx, before)
         except (Exception, SystemExit) as error:  # a plugin may raise anything
@@ -312,14 +318,15 @@ class Daemon:
         why = []
         try:
             with self.store.read() as connection:
-                suspended = list(
-                    connection.execute(
-                        sa.select(accounts.c.name)
-                        .where(accounts.c.suspended_reason.isnot(None))
-                        .order_by(accounts.c.name)
-                    ).scalars()
-                )
-            why += [f"account {name} is suspended: its credentials are refused" for name in suspended]
+                a, ours = accounts.c, self.ctx.config.suspended
+                suspended = connection.execute(
+                    sa.select(a.name, a.suspended_reason).where(a.suspended_reason.isnot(None)).order_by(a.name)
+                ).all()
+            told = {row.name: _suspension(row.name, row.suspended_reason) for row in suspended}
+            told |= {name: str(wrong) for name, wrong in ours.items()}
+            why += [*told.values()][:MOST_TOLD]
+            if len(told) > MOST_TOLD:
+                why.append(f"{len(told) - MOST_TOLD} more accounts are suspended: tracker findings")
             why += self._unknown()
         except SQLAlchemyError:
             why.append("database away")
@@ -347,7 +354,7 @@ class Daemon:
     def gauges(self) -> dict[str, int]:
         """Read what /metrics shows of the tables."""
         with self.store.read() as connection:
-            return counts(connection)
+            return queries.counts(connection)
 
     def _spawn(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)

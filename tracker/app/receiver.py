@@ -83,8 +83,9 @@ class Receiver(Listener):
     def account(self, path: str) -> tuple[Account | None, str, str]:
         """Return the account that a path addresses, the name it is counted by, and the token in the address."""
         name, _, token = path.removeprefix("/webhooks/").partition("/")
-        account = self.ctx.account(name)
-        return account, name if account is not None else "unknown", token
+        config = self.ctx.config
+        account = config.receiver(name)
+        return account, name if account is not None or name in config.suspended else "unknown", token
 
     def count(self, account: str, result: str, count: int = 1) -> None:
         """Count webhooks by how they ended."""
@@ -144,6 +145,11 @@ class Connection(wire.Connection):
     def _webhook(self, request: Request) -> None:
         ctx = self._of.ctx
         account, label, token = self._of.account(request.path)
+        if account is None and label in ctx.config.suspended:  # nobody can verify it: its sender shall come again
+            self._of.tell("webhook_not_stored", label, account=label, reason="its entry is wrong")
+            self._of.count(label, "not_stored")
+            self.say(503)
+            return
         try:
             payload, self._aged = receive.check(account, token, request.headers, request.body, ctx.now())
             assert account is not None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -75,6 +76,11 @@ def masked_output() -> Iterator[None]:
 def read_config(file: Path) -> Config:
     """Read the configuration. Raises ConfigError; a missing file says how to make one."""
     return _read(file, load_config)
+
+
+def running_config(file: Path) -> Config:
+    """Read the configuration for a process that runs: an entry that is wrong is suspended. Raises ConfigError where all is refused."""
+    return _read(file, partial(load_config, partly=True))
 
 
 def glance_config(file: Path) -> Config:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,11 +25,12 @@ from tracker.cli.common import (
     open_context,
     print_json,
     read_config,
+    running_config,
     show_table,
 )
 from tracker.config.entries import Entries
 from tracker.config.load import coverage, loose_files, masked, schema
-from tracker.config.model import Account
+from tracker.config.model import Account, Config
 from tracker.config.plugins import GROUPS, installed, load, names
 from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
@@ -56,7 +58,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
     observe to write: what it would write first.
     """
     file = config_file or file
-    config = read_config(file)
+    config = _strict(file)
     report: dict[str, Any] = {"file": str(file), "problems": [], "notes": list(config.notes), "previews": {}}
     for said, serious in loose_files(config):
         report["problems" if serious else "notes"].append(said)
@@ -84,6 +86,19 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
         _print(report)
     if report["problems"]:
         click.get_current_context().exit(1)
+
+
+def _strict(file: Path) -> Config:
+    """Read a file. Raises ConfigError; where some entries are right all the same, it is said what a process would do."""
+    try:
+        return read_config(file)
+    except ConfigError:
+        with suppress(ConfigError):
+            config = running_config(file)
+            wrong = len(config.suspended)
+            said = f"{wrong} {'entry' if wrong == 1 else 'entries'} would be suspended, and {len(config.accounts)} would run:"
+            click.echo(f"{file}: {said}", err=True)
+        raise
 
 
 def _database(ctx: AppContext, report: dict[str, Any]) -> None:

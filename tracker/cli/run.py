@@ -10,7 +10,7 @@ import click
 
 from tracker.app.daemon import ROLES, Daemon
 from tracker.app.telemetry import configure_logs, tell_threads
-from tracker.cli.common import config_option, glance_config, read_config
+from tracker.cli.common import config_option, glance_config, running_config
 from tracker.domain.errors import ConfigError
 from tracker.store.engine import Store
 from tracker.store.migrate import current, migrate
@@ -20,7 +20,7 @@ def _run(file: Path, roles: frozenset[str]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the roles run: to end a process is not what it is sent for
     configure_logs(sys.stderr)
     tell_threads()
-    config = read_config(file)
+    config = running_config(file)
     if roles != ROLES and (config.root.broker == "none" or config.root.database.startswith("sqlite")):
         raise ConfigError(
             f"{file}: broker: separate roles need a broker (broker: redis://...) and PostgreSQL; "
@@ -28,7 +28,7 @@ def _run(file: Path, roles: frozenset[str]) -> None:
         )
     daemon = Daemon(config, roles)
     daemon.connect()
-    if code := daemon.run(reload=lambda: read_config(file)):
+    if code := daemon.run(reload=lambda: running_config(file)):
         click.get_current_context().exit(code)
 
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from tracker.config.model import Account, Budget, CarrierPart, StorePart
+from tracker.config.model import Account, Budget, CarrierPart, StorePart, Suspended
 from tracker.config.plugins import companies, load, names
 from tracker.config.presets import bind
-from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, quoted
+from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.hashing import digest
@@ -96,15 +96,23 @@ class Entries(Mapping[str, Account]):
         self._bound: dict[str, Account | None] = {}
         given = value.get("defaults")
         self._defaults = {section: Shared(section, given, document) for section in SECTIONS}
+        self.root = dict(value)  # the file without the entries that are no mappings
         for section in SECTIONS:
             found = value.get(section)
-            for name, entry in found.items() if isinstance(found, dict) else ():
-                if name in self._places:
+            if not isinstance(found, dict):
+                continue
+            self.root[section] = {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+            for name, entry in found.items():
+                if not name:
+                    document.problem((section,), "an entry has no name")
+                elif name in self._places:
                     document.problem(
                         (section, name), "the name is used twice: accounts and stores share one list of names"
                     )
                 elif isinstance(entry, dict):
                     self._places[name] = section, entry
+                else:
+                    document.problem((section, name), "must be a mapping of settings")
 
     def __getitem__(self, name: str) -> Account:
         """Return an account. Raises KeyError where there is none of this name, ConfigError where something is wrong with it."""
@@ -149,14 +157,57 @@ class Entries(Mapping[str, Account]):
             shared.refuse_unused()
         return found
 
+    @staticmethod
+    def entry_of(problem: Problem) -> tuple[str, str] | None:
+        """Return the section and the name of the entry that a problem is of; None: it is of anything else."""
+        return (
+            (str(problem.path[0]), str(problem.path[1]))
+            if len(problem.path) > 1 and problem.path[0] in SECTIONS
+            else None
+        )
+
+    def suspended(self) -> dict[str, Suspended]:
+        """Return the entries that are wrong, once all were read."""
+        found: dict[str, list[Problem]] = {}
+        for problem in dict.fromkeys(self._document.problems):
+            if (entry := self.entry_of(problem)) is not None:
+                found.setdefault(entry[1], []).append(problem)
+        return {
+            name: Suspended(name, problems[0].path[0] == "stores", tuple(problems), self._receiver(name, problems))
+            for name, problems in found.items()
+        }
+
+    def _receiver(self, name: str, problems: list[Problem]) -> Account | None:
+        """Return what verifies an entry's webhooks, where nothing is wrong with what that takes: its plugin and its secrets."""
+        section, entry = self._places.get(name, ("", {}))
+        if not section:
+            return None
+        beside = set(SECTIONS[section][1].model_fields) - {"uses", "webhook_token"}
+        if any(
+            problem.path[0] != section or problem.path[2:3] == () or problem.path[2] not in beside
+            for problem in problems
+        ):
+            return None
+        before = len(self._document.problems)
+        account = self._read(name, section, {key: value for key, value in entry.items() if key not in beside})
+        del self._document.problems[before:]
+        return account
+
     def _bind(self, name: str) -> Account | None:
         if self._bound.get(name) is None:
-            section, entry = self._places[name]
-            package, part = SECTIONS[section]
-            self._bound[name] = _account(
-                name, entry, (section, name), package, part, self._document, self._defaults[section]
-            )
+            self._bound[name] = self._read(name, *self._places[name])
         return self._bound[name]
+
+    def _read(self, name: str, section: str, entry: dict[str, Any]) -> Account | None:
+        package, part = SECTIONS[section]
+        path = (section, name)
+        try:
+            return _account(name, entry, path, package, part, self._document, self._defaults[section])
+        except ConfigError:
+            raise
+        except Exception as error:  # of the plugin's making: it hurts who uses it
+            self._document.problem((*path, "uses"), f"the plugin fails: {type(error).__name__}")
+            return None
 
     @cached_property
     def companies(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.config.files import Unfit, read_bounded
-from tracker.config.yamlfile import MOST_BYTES, MOST_DEPTH, Document, Path_, parse, read
+from tracker.config.yamlfile import MOST_BYTES, MOST_DEPTH, Document, Path_, Problem, parse, read
 from tracker.domain.errors import ConfigError
 
 JOINED = ("accounts", "stores")  # whose names may stand in several files
@@ -102,7 +102,7 @@ class _Files:
         try:
             inner = parse(raw, str(file), file.parent, hidden=self.main.hidden, before=self.main.count)
         except ConfigError as error:
-            self.main.problems += error.problems
+            self.main.problems += map(Problem, error.problems)
             return
         self.main.count = inner.count
         self.main.problems += inner.problems

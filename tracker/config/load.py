@@ -29,12 +29,13 @@ Texts = list[tuple[Path_, str]]
 SECRET_ADDRESSES = ("alert_url", "callback_url")  # who knows them can use them
 
 
-def load_config(path: str | Path, instead: Mapping[str, Path] | None = None) -> Config:
+def load_config(path: str | Path, instead: Mapping[str, Path] | None = None, *, partly: bool = False) -> Config:
     """Read a configuration file. Raises ConfigError with every problem: file:line:column: key: what to do.
 
-    `instead`: a file in the place of one that it includes, by its real path.
+    `instead`: a file in the place of one that it includes, by its real path. `partly`: an entry that is wrong is suspended, and
+    the others may run.
     """
-    return build(read_all(Path(path), instead))
+    return build(read_all(Path(path), instead), partly=partly)
 
 
 def glance(path: str | Path) -> Config:
@@ -45,29 +46,36 @@ def glance(path: str | Path) -> Config:
     return build(read_all(Path(path)), each=False)
 
 
-def load_text(text: str, name: str = "<text>") -> Config:
+def load_text(text: str, name: str = "<text>", *, partly: bool = False) -> Config:
     """Read a configuration from a text (tests, `tracker init`)."""
-    return build(with_included(parse(text.encode(), name, Path.cwd()), Path.cwd(), {}))
+    return build(with_included(parse(text.encode(), name, Path.cwd()), Path.cwd(), {}), partly=partly)
 
 
-def build(document: Document, *, each: bool = True) -> Config:
-    """Validate a parsed document and bind its plugins; not `each`: those of an entry when it is asked for."""
+def build(document: Document, *, each: bool = True, partly: bool = False) -> Config:
+    """Validate a parsed document and bind its plugins; not `each`: those of an entry when it is asked for.
+
+    `partly`: what is wrong with an entry suspends that entry. What is wrong with anything else refuses the whole, and so does a file
+    of which no entry is right: then it is rather the place that is wrong, or the environment.
+    """
     value = document.value if document.value is not None else {}
     if not isinstance(value, dict):
         raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
     texts = list(_texts(value))
     _hide_addresses(texts, document)
-    root = validate(Root, value, (), document)
     accounts: Mapping[str, Account] = (entries := Entries(value, document))
+    root = validate(Root, entries.root, (), document)
     if each:
         accounts = entries.all()
     if root is not None:
         _check_secrets(root, document)
     _check_addresses(texts if each else [one for one in texts if one[0][0] not in (*SECTIONS, "defaults")], document)
-    if document.problems or root is None:
+    suspended = entries.suspended() if partly else {}
+    accounts = {name: accounts[name] for name in accounts if name not in suspended} if suspended else accounts
+    refused = any(entries.entry_of(problem) is None for problem in document.problems)
+    if root is None or refused or (document.problems and not (partly and accounts)):
         raise ConfigError(*dict.fromkeys(document.problems))
     if each:
-        for account in accounts.values():
+        for account in (*accounts.values(), *(one.receiver for one in suspended.values() if one.receiver)):
             if account.is_store:
                 account.platform.known = entries.companies
     return Config(
@@ -79,6 +87,7 @@ def build(document: Document, *, each: bool = True) -> Config:
         document.references,
         tuple(_notes(texts, document)) if each else (),
         tuple(document.files),
+        suspended,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -208,6 +208,24 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Suspended:
+    """An entry that is wrong: nothing is asked or written by it until it is mended, and the others go on."""
+
+    name: str
+    is_store: bool
+    problems: tuple[str, ...]  # file:line:column: key: what to do
+    receiver: Account | None = None  # what its webhooks are verified by; None: nobody can
+    hidden: tuple[Hidden, ...] = field(
+        default=(), repr=False
+    )  # the secrets of a configuration before, if it is by those
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        return f"{'store' if self.is_store else 'account'} {self.name} is suspended: {self.problems[0]}{more}"
+
+
+@dataclass(frozen=True)
 class Config:
     """The configuration in force."""
 
@@ -219,6 +237,21 @@ class Config:
     references: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)  # where each stands, and to what
     notes: tuple[str, ...] = ()  # what is allowed, and `tracker check` tells
     files: tuple[str, ...] = ()  # the files and folders that the main file includes
+    suspended: Mapping[str, Suspended] = field(default_factory=dict)  # the entries that are wrong, where others may run
+
+    def receiver(self, name: str) -> Account | None:
+        """Return what verifies the webhooks of an account, also of one that is suspended."""
+        wrong = self.suspended.get(name)
+        return wrong.receiver if wrong is not None else self.accounts.get(name)
+
+    def after(self, before: Config) -> Config:
+        """Return it with the last good settings of what is suspended now, to verify webhooks by: none may be lost."""
+        kept = dict(self.suspended)
+        for name, wrong in kept.items():
+            if wrong.receiver is None and (last := before.receiver(name)) is not None:
+                was = before.suspended.get(name)
+                kept[name] = replace(wrong, receiver=last, hidden=(before.hidden, *(was.hidden if was else ())))
+        return replace(self, suspended=kept)
 
     def store_accounts(self) -> list[Account]:
         """Return the stores."""

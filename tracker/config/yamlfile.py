@@ -53,6 +53,18 @@ _KINDS = {
 Path_ = tuple[str | int, ...]
 
 
+class Problem(str):
+    """What is wrong, in one line, and with which key."""
+
+    path: Path_
+
+    def __new__(cls, text: str, path: Path_ = ()) -> Problem:
+        """Say it of a path; `()`: of the file as a whole."""
+        problem = super().__new__(cls, text)
+        problem.path = path
+        return problem
+
+
 @dataclass
 class Document:
     """Plain values, where each stands, and which of them came from references: those are hidden while it is held."""
@@ -61,7 +73,7 @@ class Document:
     value: Any = None
     marks: dict[Path_, tuple[str, int, int]] = field(default_factory=dict)  # the file, the line, the column
     references: dict[Path_, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     hidden: Hidden = field(default_factory=Hidden)
     secrets: set[Path_] = field(default_factory=set)  # where a secret is wanted
     policies: dict[str, tuple[Policy, str]] = field(
@@ -96,7 +108,7 @@ class Document:
         """Note a problem at a path."""
         path = self.origin(path)
         key = ".".join(str(part)[:MOST_QUOTED] for part in path) or "(file)"
-        self.problems.append(mask(f"{self.at(path)}: {key}: {said}"))
+        self.problems.append(Problem(mask(f"{self.at(path)}: {key}: {said}"), path))
 
     def say(self, part: Document, path: Path_, said: str) -> None:
         """Note a problem of another document, which is read into this one."""
@@ -106,9 +118,8 @@ class Document:
     def problem_at(self, place: tuple[str, int, int], path: Path_, said: str) -> None:
         """Note a problem of a path at another place than its own."""
         file, line, column = place
-        self.problems.append(
-            mask(f"{file}:{line}:{column}: {'.'.join(str(part)[:MOST_QUOTED] for part in path)}: {said}")
-        )
+        key = ".".join(str(part)[:MOST_QUOTED] for part in path)
+        self.problems.append(Problem(mask(f"{file}:{line}:{column}: {key}: {said}"), path))
 
 
 class _Refused(Exception):

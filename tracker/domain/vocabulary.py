@@ -506,6 +506,7 @@ class FindingKind(_Word):
     WEBHOOKS_SILENT = "webhooks_silent", "An account that used to send webhooks is silent while polls bring news."
     OUTAGE = "outage", "We were away; carriers may have given up telling, and polls close the gap."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."
+    ENTRY_WRONG = "entry_wrong", "The entry of an account or store cannot be used; it alone stands still."
     CARRIER_SLOWDOWN = "carrier_slowdown", "Many parcels of a carrier stand still at once."
     PARCEL_WITHOUT_ORDER = "parcel_without_order", "A webhook tells of a parcel that no order names."
     ABANDONED_CHECKOUT = "abandoned_checkout", "A checkout was left: no order, never tracked."

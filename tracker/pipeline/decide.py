@@ -96,7 +96,8 @@ def _decide(ctx: AppContext, ids: list[int], *only: sa.ColumnElement[bool]) -> i
         for row in rows:
             account = ctx.account(row.store)
             if account is None:
-                connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=None))
+                later = queries.UNTIL_MENDED if row.store in ctx.config.suspended else None
+                connection.execute(orders.update().where(orders.c.id == row.id).values(reconcile_at=later))
                 continue
             try:
                 order = known[row.id]

@@ -13,6 +13,7 @@ from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.unwatched import how_to_cover, uncovered
+from tracker.store import queries
 from tracker.store.engine import ahead, database_now
 from tracker.store.tables import (
     GIVEN_UP,
@@ -33,6 +34,7 @@ from tracker.support.gaps import COUNTED_TO, Gap, Knowledge
 K = FindingKind
 OVERDUE_AFTER = timedelta(minutes=15)  # what is due for longer does not happen by itself
 _OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"watches.{GIVEN_UP}"  # as the indexes say it
+MENDED = "a mended entry, then `tracker reload`"
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
 UNKNOWN: dict[FindingKind, tuple[str, str]] = {
     K.TRACKING_NUMBER_UNREADABLE: ("orders", "a tracking number in the shop"),
@@ -48,6 +50,12 @@ UNKNOWN: dict[FindingKind, tuple[str, str]] = {
     K.UNMAPPED_CODE: ("parcels", "a meaning for the code (`tracker codes --suggest`)"),
     K.SWEEP_ENDED: ("stores", "a list in the shop that comes to its end"),
 }
+
+
+def _by_entry(reason: str) -> str:
+    """Say why nothing is asked of an account whose entry is wrong; empty where something else suspended it."""
+    problem = reason.removeprefix(queries.BY_ENTRY)
+    return f"its entry in the configuration is wrong ({problem})" if problem != reason else ""
 
 
 def knowledge(ctx: AppContext, *, store: str | None = None) -> Knowledge:
@@ -155,7 +163,9 @@ class _Look:
         """Say why nothing is known of a store's orders, since when, and what would end it; empty where they are known."""
         name, what = row.name, "store_unknown"
         why, since, until = "", row.swept_at, f"`tracker heal` once {name} answers"
-        if name not in self.ctx.config.accounts:
+        if row.suspended_reason is not None and (by_entry := _by_entry(row.suspended_reason)):
+            what, why, until = "store_parked", by_entry, MENDED
+        elif name not in self.ctx.config.accounts:
             why, until = "the store is not in the configuration", "the store in the configuration again"
         elif row.suspended_reason is not None:
             what, until = "store_parked", f"new credentials of {name}"
@@ -192,7 +202,7 @@ class _Look:
     def rest(self, row: Row[Any]) -> str:
         """Say when an account that rests is asked again."""
         if row.suspended_reason is not None:
-            return f"new credentials of {row.name}"
+            return MENDED if _by_entry(row.suspended_reason) else f"new credentials of {row.name}"
         if row.rests_until is not None and row.rests_until > self.now:
             return f"the end of its rest at {row.rests_until:%Y-%m-%d %H:%M}Z"
         if row.blocked_until is not None and row.blocked_until > self.database:
@@ -240,7 +250,9 @@ class _Look:
             if not count:
                 continue
             until = self.rest(row)
-            if row.name not in self.ctx.config.accounts:
+            if row.suspended_reason is not None and (by_entry := _by_entry(row.suspended_reason)):
+                why = by_entry
+            elif row.name not in self.ctx.config.accounts:
                 why, until = "the account is not in the configuration", "the account in the configuration again"
             elif row.suspended_reason is not None:
                 why = f"the carrier refuses our credentials ({row.suspended_reason})"

@@ -25,6 +25,7 @@ from tracker.pipeline.context import QUEUES, AppContext
 from tracker.store import queries
 from tracker.store.codec import EXACT, dump_policy
 from tracker.store.tables import accounts, findings, orders, policies, policy_uses
+from tracker.upkeep.suspended import suspend_wrong_entries, take_up
 
 AT_ONCE = 100  # accounts a transaction
 ORDERS_AT_ONCE = 1_000
@@ -39,6 +40,7 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     Changed credentials unpark an account. Open parcels are watched by the accounts that cover them now. A new policy, or a store
     that may write now, has every order looked at again: by each process that decided otherwise, whoever wrote the row first.
     """
+    suspend_wrong_entries(ctx)
     with ctx.store.read() as connection:
         known = _read(connection)
     configured = list(ctx.config.accounts.values())
@@ -47,7 +49,9 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     decide_all(ctx, [account.name for account in configured if _decides_anew(account, known, before)])
     for some in _parts([account for account in configured if known.differs(account)]):
         _write(ctx, some)
-    unwatched.settle(ctx)
+    take_up(ctx)
+    if all(wrong.is_store for wrong in ctx.config.suspended.values()):  # else nobody knows who speaks for whom
+        unwatched.settle(ctx)
     for queue in QUEUES:
         ctx.notify(queue)
 
@@ -81,6 +85,8 @@ class _Known:
     def differs(self, account: Account) -> bool:
         """Say whether an account's row must be written."""
         row = self.rows.get(account.name)
+        if row is not None and _by_entry(row):
+            return True
         if row is None or any(getattr(row, name) != value for name, value in _values(account).items()):
             return True
         return account.is_store and self.uses.get(account.name) != (account.policy_hash, account.mode)
@@ -108,6 +114,11 @@ def _read(connection: Connection, names: Sequence[str] | None = None) -> _Known:
         frozenset(connection.execute(whole).scalars()) if names is None else (),
         {row.subject: row.evidence for row in told} if names is None else {},
     )
+
+
+def _by_entry(row: Any) -> bool:
+    """Say whether an account was suspended because its entry was wrong."""
+    return row.suspended_reason is not None and row.suspended_reason.startswith(queries.BY_ENTRY)
 
 
 def _values(account: Account) -> dict[str, Any]:
@@ -198,9 +209,9 @@ def _write(ctx: AppContext, some: Sequence[Account]) -> None:
             if row is None:
                 new.append({"name": account.name, "attempts": 0, **values})
                 continue
-            if row.credentials != account.credentials:
+            if again := row.credentials != account.credentials or _by_entry(row):
                 mended.append(f"account/{account.name}")
-            kept = None if row.credentials != account.credentials else row.suspended_reason
+            kept = None if again else row.suspended_reason
             changed.append({"b_name": account.name, "suspended_reason": kept, **values})
         _note_uses(connection, known, [account for account in some if account.is_store], now)
         queries.put(connection, accounts, new)
@@ -211,7 +222,7 @@ def _write(ctx: AppContext, some: Sequence[Account]) -> None:
         if mended:
             f = findings.c
             parked = sa.and_(queries.among(connection, f.subject, mended), f.kind == FindingKind.ACCOUNT_PARKED)
-            queries.close_findings(connection, parked, now, "new credentials")
+            queries.close_findings(connection, parked, now, "new credentials, or a mended entry")
 
 
 def _note_uses(connection: Connection, known: _Known, some: Sequence[Account], now: datetime) -> None:

@@ -32,6 +32,7 @@ class Parsed:
     unread: list[Unread] = field(default_factory=list)
     dead: str | None = None
     failed: Exception | None = None  # not by what it says: it is tried again
+    waits: bool = False  # nobody can read it before the entry of its account is mended
     remap: list[int] = field(default_factory=list)
     doubtful: set[str] = field(default_factory=set)  # numbers under which several shipments stand
 
@@ -42,6 +43,8 @@ def parse(ctx: AppContext, row: Row[Any]) -> Parsed:
     A BadPayload ends the row `dead` with its path, any other exception with the place where it was raised: a parser is pure
     and fails the same way each time, so trying again is in vain. Both can be replayed.
     """
+    if row.account in ctx.config.suspended:
+        return Parsed(row, None, waits=True)
     account = ctx.account(row.account)
     if account is None:
         return Parsed(row, None, dead=f"no account {row.account!r} in the configuration")

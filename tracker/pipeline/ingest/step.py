@@ -46,7 +46,10 @@ def run(ctx: AppContext) -> int:
     for one in parsed:
         if one.failed is not None:
             _failed(ctx, one, one.failed)
-    _work(ctx, [one for one in parsed if one.failed is None])
+    if waiting := [one.row for one in parsed if one.waits]:
+        with ctx.store.write() as connection:
+            queries.set_aside(connection, waiting)
+    _work(ctx, [one for one in parsed if one.failed is None and not one.waits])
     ctx.notify("decide")
     return len(rows)
 

@@ -1,19 +1,23 @@
 """The statements that several parts of the pipeline share, one idea a module; said as `queries.claim(...)` by those who use them."""
 
-from tracker.store.queries.accounts import block, count_days, suspend
+from tracker.store.queries.accounts import BY_ENTRY, MOST_REASON, block, count_days, suspend
 from tracker.store.queries.at_once import decide_now, poll_now, polled_now, sweep_now
 from tracker.store.queries.change_notices import ask_alone, note_changes
 from tracker.store.queries.claims import (
     LEASE,
     MOST_BYTES,
     MOST_CRASHES,
+    UNTIL_MENDED,
     backoff,
     claim,
     end,
     in_turn,
     release,
     renew,
+    set_aside,
+    set_aside_for,
     still_ours,
+    take_up,
 )
 from tracker.store.queries.dialect import among, in_order, is_sqlite, locked, oldest, one_of, skip_locked, upsert
 from tracker.store.queries.findings import close_findings, open_findings
@@ -23,9 +27,12 @@ from tracker.store.queries.rows import change, put
 from tracker.store.queries.turns import in_turns
 
 __all__ = [
+    "BY_ENTRY",
     "LEASE",
     "MOST_BYTES",
     "MOST_CRASHES",
+    "MOST_REASON",
+    "UNTIL_MENDED",
     "among",
     "ask_alone",
     "backoff",
@@ -54,10 +61,13 @@ __all__ = [
     "recovered",
     "release",
     "renew",
+    "set_aside",
+    "set_aside_for",
     "skip_locked",
     "still_ours",
     "store_payloads",
     "suspend",
     "sweep_now",
+    "take_up",
     "upsert",
 ]

@@ -12,6 +12,9 @@ from sqlalchemy.engine import Connection
 from tracker.store.queries.rows import put
 from tracker.store.tables import account_days, accounts
 
+MOST_REASON = 300
+BY_ENTRY = "its entry is wrong: "  # how the reason of a suspension begins that the configuration is the cause of
+
 
 def count_days(connection: Connection, counted: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
     """Add to what came from accounts on days: (account, day) to columns of `account_days`. The last lock but `accounts`."""
@@ -42,4 +45,6 @@ def block(connection: Connection, account: str, until: datetime) -> None:
 
 def suspend(connection: Connection, account: str, reason: str) -> None:
     """Stop using an account until its credentials change."""
-    connection.execute(accounts.update().where(accounts.c.name == account).values(suspended_reason=reason[:300]))
+    connection.execute(
+        accounts.update().where(accounts.c.name == account).values(suspended_reason=reason[:MOST_REASON])
+    )

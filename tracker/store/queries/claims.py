@@ -7,7 +7,7 @@ The work (T2) is fenced: it ends a row only while `(id, attempts)` is still the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from tracker.store.tables import WAITED_FOR, accounts, inbox, outbox
 LEASE = timedelta(seconds=30)  # a worker prolongs what it still works on (pipeline/held.py)
 MOST_BYTES = 4 << 20
 MOST_CRASHES = 5
+UNTIL_MENDED = datetime(9000, 1, 1, tzinfo=UTC)
 # What this version can work: rows of a kind that a newer version stores are left to it.
 INBOX_KINDS = ("webhook", "poll", "read", "sweep", "remap")
 ARRIVALS: Classes = sa.literal_column(WAITED_FOR), sa.literal_column(f"NOT ({WAITED_FOR})")
@@ -171,6 +172,32 @@ def end(
     """End rows in a final state."""
     given = {"ids": list(ids), "new_state": state, f"new_{_reason(table)}": reason, "new_ended_at": now}
     connection.execute(_ended(is_sqlite(connection), table), given)
+
+
+def set_aside(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Give claimed rows of the inbox back until the entries of their accounts are mended (`take_up`): nothing looks at them before."""
+    ours = still_ours(connection, inbox, rows)
+    aside = {"claimed_until": None, "due_at": UNTIL_MENDED, "crashes": 0, "reason": "its account's entry is wrong"}
+    connection.execute(
+        inbox.update().where(one_of(is_sqlite(connection), inbox.c.id, "ids", sorted(ours))).values(**aside)
+    )
+
+
+def set_aside_for(connection: Connection) -> list[str]:
+    """Return the accounts of which rows are set aside."""
+    aside = sa.and_(inbox.c.state == "pending", inbox.c.due_at >= UNTIL_MENDED)
+    return list(connection.execute(sa.select(inbox.c.account).where(aside).distinct()).scalars())
+
+
+def take_up(connection: Connection, account: str, most: int) -> int:
+    """Make rows of an account due again that were set aside, so many at most. Returns how many."""
+    i = inbox.c
+    aside = sa.select(i.id).where(i.state == "pending", i.due_at >= UNTIL_MENDED, i.account == account)
+    held = aside.order_by(i.id).limit(most)
+    ids = list(connection.execute(held if is_sqlite(connection) else held.with_for_update()).scalars())
+    due = inbox.update().where(one_of(is_sqlite(connection), i.id, "ids", ids))
+    connection.execute(due.values(due_at=database_now(connection), reason=None))
+    return len(ids)
 
 
 def release(
