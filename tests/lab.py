@@ -114,7 +114,6 @@ accounts:
         stack.callback(self.daemon.stop)
         self.daemon.connect()
         self.ctx = self.daemon.ctx
-        self.ctx.pool.submit(lambda: None).result()
 
     def work(self, *queues: str) -> int:
         """Drain until nothing is due; hooks of the shop are delivered in between."""

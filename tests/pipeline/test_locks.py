@@ -25,7 +25,7 @@ from tracker.pipeline.ingest import step
 from tracker.pipeline.ingest.parse import Parsed, parse
 from tracker.pipeline.poll import due
 from tracker.pipeline.poll import step as poll
-from tracker.pipeline.poll.calls import Call
+from tracker.pipeline.poll.calls import POLL, READ, Call
 from tracker.pipeline.poll.changed import Read
 from tracker.store import queries
 from tracker.store import tables as t
@@ -177,10 +177,13 @@ def transactions(made: Lab) -> dict[str, Transaction]:
 
     def polled(ctx: AppContext) -> None:
         calls = [
-            Call(ctx.config.accounts[watch.account], [watch], lambda: None, error=NotFound(str(watch.id)))
+            Call(POLL, ctx.config.accounts[watch.account], [watch], lambda: None, error=NotFound(str(watch.id)))
             for watch in reversed(asked)
         ]
-        poll._store(ctx, calls, [], [Call(account, [missing], lambda: None, result=Read([], set()))], states, now, now)
+        for call in calls:
+            call.asked, call.failing = (now, now), states[call.account.name].failures is not None
+        read = Call(READ, account, [missing], lambda: None, result=Read([], set()), asked=(now, now))
+        poll._store(ctx, [*calls, read])
 
     return {
         "claim": push._claim,

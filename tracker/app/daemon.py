@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 from types import FrameType
@@ -31,8 +30,9 @@ from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import Hidden, hide, mask
 from tracker.pipeline.context import AppContext
-from tracker.pipeline.drain import drain
+from tracker.pipeline.drain import AT_WORK, STEPS, drain
 from tracker.pipeline.leases import RENEW_EVERY
+from tracker.pipeline.places import Places
 from tracker.plugin.contracts import Vault
 from tracker.store import queries
 from tracker.store.engine import Store, database_now
@@ -152,7 +152,7 @@ class Daemon:
             notify=self.notifier.notify,
             client=self.clients,
             log=log,
-            pool=ThreadPoolExecutor(root.poll_threads, "poll"),
+            places=Places(root.poll_threads),
             count=self.metrics.count,
             poster=self.clients.post,
         )
@@ -213,7 +213,8 @@ class Daemon:
             if not self.servers.started():
                 raise ConfigError(self.servers.problem or "web: nothing listens after 10 s")
         if "worker" in self.roles:
-            self.notifier.start(lambda queue, stop: drain(self.ctx, queue, stop))
+            steps = STEPS if self._played else AT_WORK  # a play goes on when all that is due was worked, in its order
+            self.notifier.start(lambda queue, stop: drain(self.ctx, queue, stop, steps))
         self._spawn("keeper", self._keep)
         if "scheduler" in self.roles:
             self._spawn("scheduler", self._schedule)
@@ -234,7 +235,7 @@ class Daemon:
         self.notifier.stop()
         for thread in self._threads:
             thread.join(5)
-        self.ctx.pool.shutdown(wait=True, cancel_futures=True)
+        self.ctx.places.close()
         self.clients.close()
         self.store.close()
         log.info("stopped", role=",".join(sorted(self.roles)))

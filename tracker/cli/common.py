@@ -6,7 +6,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -26,6 +25,7 @@ from tracker.config.model import Config
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import Hidden, mask
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.places import Places
 from tracker.store.engine import Store
 
 WIDE = 160  # where nobody sees a terminal, lines need not be folded
@@ -121,7 +121,7 @@ def open_context(config: Config) -> AppContext:
         notify=lambda _queue: None,
         client=clients,
         log=structlog.get_logger(),
-        pool=ThreadPoolExecutor(1),
+        places=Places(1),
     )
 
 
@@ -129,7 +129,7 @@ def close_context(ctx: AppContext) -> None:
     """Close what a command opened."""
     if isinstance(ctx.client, Clients):
         ctx.client.close()
-    ctx.pool.shutdown()
+    ctx.places.close()
     ctx.store.close()
 
 

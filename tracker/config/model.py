@@ -158,7 +158,9 @@ class Root(_Part):
         description="Looks after a parcel was delivered go on for so long, ever rarer: carriers correct themselves.",
     )
     threads: int = Field(4, ge=1, le=64)
-    poll_threads: int = Field(16, ge=1, le=64)
+    poll_threads: int = Field(
+        64, ge=1, le=256, description="Calls to carriers and shops side by side in one process, writes apart."
+    )
     vault_key: SecretStr | None = Field(None, description="Key for tokens at rest (tracker init makes one).")
     web: Web = Web()
     network: Network = Network()

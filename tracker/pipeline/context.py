@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -12,6 +11,7 @@ from typing import Protocol
 from tracker.config.model import Account, Config
 from tracker.domain.turns import Turns
 from tracker.pipeline.leases import Leases
+from tracker.pipeline.places import Places
 from tracker.plugin.contracts import Client, Request
 from tracker.store.engine import Store
 
@@ -43,8 +43,8 @@ def _uncounted(name: str, amount: float = 1, **labels: str) -> None:
 class AppContext:
     """The store, the configuration in force, the business clock, the wake-ups and the way out.
 
-    `config` is replaced as a whole on reload. `client(account)` returns this thread's client for it; `pool` runs
-    polls side by side.
+    `config` is replaced as a whole on reload. `client(account)` returns this thread's client for it; `places` are
+    the calls that are made side by side.
     """
 
     store: Store
@@ -53,7 +53,7 @@ class AppContext:
     notify: Callable[[str], None]
     client: Callable[[Account], Client]
     log: Log
-    pool: Executor
+    places: Places
     count: Counter = field(default=_uncounted)
     leases: Leases = field(default_factory=Leases)
     poster: Callable[[Request], object] | None = None  # posts to the alert address

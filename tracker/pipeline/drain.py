@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tracker.pipeline import decide, push
 from tracker.pipeline.context import AppContext
@@ -16,16 +16,19 @@ STEPS: dict[str, Callable[[AppContext], int]] = {
     "poll": poll.run,
     "push": push.run,
 }
+AT_WORK = {**STEPS, "poll": poll.begin}  # of a process that nobody waits for: its calls go on while it claims more
 MOST_BATCHES = 20
 MOST_SECONDS = 10.0
 
 
-def drain(ctx: AppContext, queue: str, stop: Callable[[], bool]) -> int:
+def drain(
+    ctx: AppContext, queue: str, stop: Callable[[], bool], steps: Mapping[str, Callable[[AppContext], int]] = STEPS
+) -> int:
     """Drain a queue; returns how many rows were worked. Notifies again when it ends with work left.
 
     Looks at `stop` between batches: after it says so nothing is claimed any more.
     """
-    step, until, total = STEPS[queue], time.monotonic() + MOST_SECONDS, 0
+    step, until, total = steps[queue], time.monotonic() + MOST_SECONDS, 0
     for _ in range(MOST_BATCHES):
         if stop():
             return total

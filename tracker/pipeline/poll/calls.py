@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,18 +12,32 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
 from tracker.domain.errors import SourceError
+from tracker.pipeline.places import Place
 from tracker.store import queries
+from tracker.store.tables import change_notices, watches
+
+POLL, REGISTRATION, READ = "poll", "registration", "read"
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
 class Call:
     """One call: the rows it is for, and what came of it."""
 
+    kind: str
     account: Account
     rows: Sequence[Row[Any]]
     ask: Callable[[], Any]
+    place: Place | None = None
+    asked: tuple[datetime, datetime] = (NEVER, NEVER)  # when it was claimed: by the database's clock, and business time
+    failing: bool = True  # whether the account's row said so then
     result: Any = None
     error: SourceError | None = None
+
+    @property
+    def table(self) -> sa.Table:
+        """Return the table of its rows."""
+        return change_notices if self.kind == READ else watches
 
 
 def hold(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]], now: datetime) -> None:
@@ -47,3 +61,9 @@ def fenced(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]]) ->
     attempts = {row.id: row.attempts + 1 for row in rows}
     held = connection.execute(queries.locked(connection, select))
     return {row.id for row in held if row.attempts == attempts[row.id]}
+
+
+def release(connection: Connection, call: Call) -> None:
+    """Give back the rows of a call that learnt nothing: they are due as they were."""
+    ours = fenced(connection, call.table, call.rows)
+    connection.execute(call.table.update().where(call.table.c.id.in_(ours)).values(claimed_until=None))

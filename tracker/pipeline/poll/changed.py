@@ -21,7 +21,8 @@ from tracker.domain.facts import Finding, Page, Payload, Refs, Unread
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import gone, tell, unread
 from tracker.pipeline.context import AppContext
-from tracker.pipeline.poll.calls import Call, chunks, fenced, hold
+from tracker.pipeline.places import READS, Place, Room
+from tracker.pipeline.poll.calls import READ, Call, fenced, hold
 from tracker.store import queries
 from tracker.store.tables import change_notices, orders
 
@@ -34,7 +35,7 @@ LONG_TRIED, LATELY = 9, timedelta(minutes=15)  # so many tries take a quarter of
 
 
 def claim_notices(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
 ) -> list[Call]:
     """Claim orders that shall be read again."""
     due = (
@@ -43,30 +44,33 @@ def claim_notices(
             change_notices.c.due_at <= now,
             sa.or_(change_notices.c.not_before.is_(None), change_notices.c.not_before <= business),
             sa.or_(change_notices.c.claimed_until.is_(None), change_notices.c.claimed_until < now),
-            change_notices.c.account.in_(list(ready)),
+            change_notices.c.account.in_([name for name in ready if room.left(READS, name)]),
         )
         .order_by(change_notices.c.due_at, change_notices.c.id)
         .limit(REFS_A_CALL * 4)
     )
-    rows = queries.oldest(connection, queries.skip_locked(connection, due)).all()
-    hold(connection, change_notices, rows, now)
-    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
+    by_account: dict[str, list[list[Row[Any]]]] = defaultdict(list)
+    for row in queries.oldest(connection, queries.skip_locked(connection, due)).all():
+        parts = by_account[row.account]
+        if row.error is not None:
+            parts.insert(0, [row])  # alone: it takes no other's read with it
+        elif parts and parts[-1][0].error is None and len(parts[-1]) < REFS_A_CALL:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
     calls = []
-    for row in rows:
-        if row.error is None:
-            by_account[row.account].append(row)
-        else:  # alone: it takes no other's read with it
-            calls.append(_read_call(ctx, ctx.config.accounts[row.account], [row]))
-    for name, mine in by_account.items():
-        calls += [_read_call(ctx, ctx.config.accounts[name], chunk) for chunk in chunks(mine, REFS_A_CALL)]
+    for name, parts in by_account.items():
+        for part, place in zip(parts, room.take_all(READS, name, len(parts)), strict=False):
+            calls.append(_read_call(ctx, ctx.config.accounts[name], part, place))
+    hold(connection, change_notices, [row for call in calls for row in call.rows], now)
     return calls
 
 
-def _read_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]]) -> Call:
+def _read_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
     ask = Refs(tuple(row.ref for row in rows))
     if account.is_store:
-        return Call(account, rows, lambda: _read(ctx, account, ask))
-    return Call(account, rows, lambda: account.carrier.register(ctx.client(account), ask))
+        return Call(READ, account, rows, lambda: _read(ctx, account, ask), place)
+    return Call(READ, account, rows, lambda: account.carrier.register(ctx.client(account), ask), place)
 
 
 @dataclass
@@ -119,9 +123,7 @@ def doubted(call: Call) -> list[str]:
     return [row.ref for row in call.rows if row.ref in missing or (row.missed_at and row.ref not in left)]
 
 
-def store(
-    ctx: AppContext, connection: Connection, call: Call, now: datetime, business: datetime, asked_at: datetime
-) -> None:
+def store(ctx: AppContext, connection: Connection, call: Call, now: datetime, business: datetime) -> None:
     """T2 of re-reads: keep what was read, look once more for what was not there, put off what could not be read."""
     account = call.account
     if not account.is_store:
@@ -134,7 +136,7 @@ def store(
     queries.store_payloads(
         connection,
         [
-            queries.payload_row(account.name, "read", page.parts, business, now, asked_at=asked_at)
+            queries.payload_row(account.name, "read", page.parts, business, now, asked_at=call.asked[0])
             for page in read.pages
         ],
     )

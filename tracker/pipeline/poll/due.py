@@ -13,7 +13,8 @@ from sqlalchemy.engine import Connection, Row
 from tracker.config.model import Account
 from tracker.domain.facts import UNIDENTIFIED, Page, Parcel, Parcels
 from tracker.pipeline.context import AppContext
-from tracker.pipeline.poll.calls import Call, chunks, hold
+from tracker.pipeline.places import POLLS, Place, Room
+from tracker.pipeline.poll.calls import POLL, REGISTRATION, Call, chunks, hold
 from tracker.plugin.contracts import holding
 from tracker.store import queries
 from tracker.store.tables import accounts, shipments, watches
@@ -82,10 +83,10 @@ def _due_watches(
 
 
 def claim_polls(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
 ) -> list[Call]:
     """Claim parcels that are due to be asked about, as many as the budgets of their accounts give."""
-    names = [name for name in ready if not ctx.config.accounts[name].is_store]
+    names = [name for name in ready if not ctx.config.accounts[name].is_store and room.left(POLLS, name)]
     rows = _due_watches(connection, names, watches.c.next_poll_at, MOST_CALLS * 4, now, business)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
@@ -94,9 +95,11 @@ def claim_polls(
     for name, mine in by_account.items():
         account = ctx.config.accounts[name]
         parts = list(chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
-        given = take_budget(connection, account, len(parts), business)
-        for chunk in parts[:given]:
-            calls.append(_poll_call(ctx, account, chunk))
+        places = room.take_all(POLLS, name, len(parts))
+        parts = parts[: len(places)]
+        given = take_budget(connection, account, len(parts), business) if parts else 0
+        calls += [_poll_call(ctx, account, chunk, place) for chunk, place in zip(parts[:given], places, strict=False)]
+        room.back(places[given:])
         if given < len(parts) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
             rest = [row.id for chunk in parts[given:] for row in chunk]
             later = business + account.budget.per / 8
@@ -107,9 +110,9 @@ def claim_polls(
     return calls
 
 
-def _poll_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]]) -> Call:
+def _poll_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
     ask = Parcels(tuple(_parcel(row) for row in rows))
-    return Call(account, rows, lambda: _look(ctx, account, ask))
+    return Call(POLL, account, rows, lambda: _look(ctx, account, ask), place)
 
 
 def _look(ctx: AppContext, account: Account, ask: Parcels) -> list[Page]:
@@ -122,23 +125,24 @@ def _look(ctx: AppContext, account: Account, ask: Parcels) -> list[Page]:
 
 
 def claim_registrations(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
+    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
 ) -> list[Call]:
     """Claim parcels of which an aggregator shall be told."""
-    names = [n for n in ready if not ctx.config.accounts[n].is_store and ctx.config.accounts[n].carrier.registers]
+    direct = [name for name in ready if not ctx.config.accounts[name].is_store and room.left(POLLS, name)]
+    names = [name for name in direct if ctx.config.accounts[name].carrier.registers]
     rows = _due_watches(connection, names, watches.c.register_at, MOST_CALLS, now, business)
     by_account: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         by_account[row.account].append(row)
-    calls = [
-        _register_call(ctx, ctx.config.accounts[name], chunk)
-        for name, mine in by_account.items()
-        for chunk in chunks(mine, ctx.config.accounts[name].carrier.register_batch)
-    ]
-    hold(connection, watches, rows, now)
+    calls: list[Call] = []
+    for name, mine in by_account.items():
+        parts = list(chunks(mine, ctx.config.accounts[name].carrier.register_batch))
+        for chunk, place in zip(parts, room.take_all(POLLS, name, len(parts)), strict=False):
+            calls.append(_register_call(ctx, ctx.config.accounts[name], chunk, place))
+    hold(connection, watches, [row for call in calls for row in call.rows], now)
     return calls
 
 
-def _register_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]]) -> Call:
+def _register_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
     ask = Parcels(tuple(_parcel(row) for row in rows))
-    return Call(account, rows, lambda: account.carrier.register(ctx.client(account), ask))
+    return Call(REGISTRATION, account, rows, lambda: account.carrier.register(ctx.client(account), ask), place)

@@ -1,7 +1,7 @@
 """The poll queue: ask carriers about parcels, register them, read changed orders again, sweep stores.
 
 All four follow one shape: T1 claims and commits, the network is asked in between, T2 stores what came, fenced. A
-watch, change notice or sweep is never dead: it only gets its next time.
+watch, change notice or sweep is never dead: it only gets its next time. No call waits for another's answer.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +26,6 @@ from tracker.domain.errors import (
     RateLimited,
     Refused,
     SourceError,
-    Transient,
     Unavailable,
 )
 from tracker.domain.facts import Edd, Finding, Page, Registered, Summary
@@ -32,14 +33,14 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import backoff, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.places import GaveWay, Place
 from tracker.pipeline.poll import changed, due, sweep
-from tracker.pipeline.poll.calls import Call, fenced
+from tracker.pipeline.poll.calls import POLL, READ, REGISTRATION, Call, fenced, release
 from tracker.plugin.contracts import segment
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import (
-    change_notices,
     fulfilment_shipments,
     fulfilments,
     orders,
@@ -51,88 +52,144 @@ RENEW_BEFORE = timedelta(days=1)
 _OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
 
 
+Sweep = tuple[Account, Row[Any], Place]
+
+
 def run(ctx: AppContext) -> int:
-    """Do one round of everything that is due. Returns how many calls were made."""
-    with ctx.store.write() as connection:
-        now, business = database_now(connection), ctx.now()
-        ready = due.ready_accounts(ctx, connection, now, business)
-        polls = due.claim_polls(ctx, connection, ready, now, business)
-        registrations = due.claim_registrations(ctx, connection, ready, now, business)
-        reads = changed.claim_notices(ctx, connection, ready, now, business)
-        sweeps = sweep.claim_sweeps(ctx, connection, ready, now, business)
-    calls = polls + registrations + reads
-    if not calls and not sweeps:
-        return 0
-    crash_at("poll_claimed")
-    down: set[str] = set()
-    sweeping = [ctx.pool.submit(sweep.work, ctx, account, row) for account, row in sweeps]
-    watched = {row.id: row.attempts + 1 for call in polls + registrations for row in call.rows}
-    noticed = {row.id: row.attempts + 1 for call in reads for row in call.rows}
-    with ctx.leases.holding(watches, watched), ctx.leases.holding(change_notices, noticed):
-        list(ctx.pool.map(lambda call: _make(call, down), calls))
+    """Do one round of what is due and wait for it, for who works queues by hand. Returns how many calls were made."""
+    calls, sweeps = _claim(ctx)
+    begun = [ctx.places.start(place, partial(sweep.work, ctx, account, state)) for account, state, place in sweeps]
+    with ExitStack() as held:
+        for call in calls:
+            held.enter_context(_holding(ctx, call))
+            begun.append(ctx.places.start(_place(call), partial(_make, call)))
+        for done in begun[len(sweeps) :]:
+            done.result()
         crash_at("poll_after_call")
         if calls:
-            _store(ctx, polls, registrations, reads, ready, now, business)
-    crash_at("poll_after_commit")
-    for done in sweeping:
+            _store(ctx, calls)
+    if calls or sweeps:
+        crash_at("poll_after_commit")
+    for done in begun[: len(sweeps)]:
         done.result()
-    ctx.notify("ingest")
+    if calls or sweeps:
+        ctx.notify("ingest")
     return len(calls) + len(sweeps)
 
 
-def _make(call: Call, down: set[str]) -> None:
-    """Ask. An account whose wire failed in this round is not asked again in it: its time-outs would hold up the others."""
-    if call.account.name in down:
-        call.error = Transient("another call of this round failed")
-        return
+def begin(ctx: AppContext) -> int:
+    """Begin what is due, as much as there are places for; nobody waits for it. Returns how many calls were begun.
+
+    Who made a call stores it, with all that ended meanwhile; then whoever waited for a place is claimed.
+    """
+    calls, sweeps = _claim(ctx)
+    for account, state, place in sweeps:
+        ctx.places.start(place, partial(sweep.work, ctx, account, state), partial(_wake, ctx))
+    for call in calls:
+        held = _holding(ctx, call)
+        held.__enter__()
+        ctx.places.start(_place(call), partial(_make, call), partial(_ended, ctx, call, held))
+    return len(calls) + len(sweeps)
+
+
+def _place(call: Call) -> Place:
+    assert call.place is not None
+    return call.place
+
+
+def _claim(ctx: AppContext) -> tuple[list[Call], list[Sweep]]:
+    """T1: claim what there is room for: re-reads first, which somebody waits for, and sweeps last."""
+    with ctx.places.reserving() as room, ctx.store.write() as connection:
+        now, business = database_now(connection), ctx.now()
+        ready = due.ready_accounts(ctx, connection, now, business)
+        room.failing = frozenset(name for name, state in ready.items() if state.failures is not None)
+        calls = changed.claim_notices(ctx, connection, ready, room, now, business)
+        calls += due.claim_polls(ctx, connection, ready, room, now, business)
+        calls += due.claim_registrations(ctx, connection, ready, room, now, business)
+        sweeps = sweep.claim_sweeps(ctx, connection, ready, room, now, business)
+    for call in calls:
+        call.asked, call.failing = (now, business), call.account.name in room.failing
+    if calls or sweeps:
+        crash_at("poll_claimed")
+    return calls, sweeps
+
+
+def _holding(ctx: AppContext, call: Call) -> AbstractContextManager[None]:
+    return ctx.leases.holding(call.table, {row.id: row.attempts + 1 for row in call.rows})
+
+
+def _make(call: Call) -> SourceError | None:
+    """Ask. Returns what it says of the account, where it is no answer."""
     try:
         call.result = call.ask()
         if isinstance(call.result, changed.Read) and (error := call.result.error) is not None:
             if isinstance(error, NotFound) or (call.result.pages and not isinstance(error, _OF_THE_ACCOUNT)):
-                return  # the shop answers: what it did not tell is told by the reads themselves
+                return None  # the shop answers: what it did not tell is told by the reads themselves
             raise error
-    except Transient as error:
-        down.add(call.account.name)
-        call.error = error
     except SourceError as error:
         call.error = error
     except Exception as error:  # a plugin's bug must not stop the others' polls
         call.error = SourceError(type(error).__name__)
+    return call.error
 
 
-def _store(
-    ctx: AppContext,
-    polls: Sequence[Call],
-    registrations: Sequence[Call],
-    reads: Sequence[Call],
-    ready: dict[str, Row[Any]],
-    asked_at: datetime,
-    asked_business: datetime,
-) -> None:
+def _ended(ctx: AppContext, call: Call, held: AbstractContextManager[None]) -> None:
+    """Store a call that ended, and what others ended meanwhile."""
+    crash_at("poll_after_call")
+    ctx.places.ended.add((call, held), partial(_store_all, ctx))
+
+
+def _store_all(ctx: AppContext, ended: Sequence[tuple[Call, AbstractContextManager[None]]]) -> None:
+    try:
+        _store(ctx, [call for call, _ in ended])
+        crash_at("poll_after_commit")
+    except Exception as error:  # the database may be away: what was asked is asked again once its claims end
+        ctx.log.warning("poll_not_stored", calls=len(ended), error=type(error).__name__)
+    finally:
+        for _, held in ended:
+            held.__exit__(None, None, None)
+    ctx.notify("ingest")
+    _wake(ctx)
+
+
+def _wake(ctx: AppContext) -> None:
+    """Claim again where somebody waited for a place, or for his account's one call."""
+    if ctx.places.short():
+        ctx.notify("poll")
+
+
+def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
     """T2 of polls, registrations and re-reads.
 
-    `asked_at` (database) and `asked_business` are the claim's time: before the question was put. A poll's payload counts
-    as received then, so that what was told meanwhile is newer than it.
+    A poll's payload counts as received when it was claimed, before the question was put: what was told meanwhile is newer than it.
     """
+    polls, registrations, reads = ([call for call in calls if call.kind == kind] for kind in (POLL, REGISTRATION, READ))
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
         _lock(connection, watches, [row.id for call in (*polls, *registrations) for row in call.rows])
         moved: set[int] = set()
-        for call in polls:
-            moved |= _store_poll(ctx, connection, call, now, business, (asked_at, asked_business))
-        for call in registrations:
-            _store_registration(ctx, connection, call, business)
+        for call in (*polls, *registrations):
+            if isinstance(call.error, GaveWay):
+                release(connection, call)
+            elif call.kind == POLL:
+                moved |= _store_poll(ctx, connection, call, now, business)
+            else:
+                _store_registration(ctx, connection, call, business)
         touched = _lock_orders(connection, moved, reads)
         if touched:  # no payload tells it: that the carrier does not know a number is news of its order
             queries.decide_now(connection, queries.among(connection, orders.c.id, touched), business)
             ctx.notify("decide")
         for call in reads:
-            changed.store(ctx, connection, call, now, business, asked_at)
+            if isinstance(call.error, GaveWay):
+                release(connection, call)
+            else:
+                changed.store(ctx, connection, call, now, business)
         heard: dict[tuple[bool, str], list[Call]] = defaultdict(list)
-        for call in (*polls, *registrations, *reads):
-            heard[call.account.is_store, call.account.name].append(call)
-        for (_, name), mine in sorted(heard.items()):  # accounts are locked last, carriers first, everywhere
-            errors, failing = [call.error for call in mine], ready[name].failures is not None
+        for call in calls:
+            if not isinstance(call.error, GaveWay):
+                heard[call.account.is_store, call.account.name].append(call)
+        for _, mine in sorted(heard.items()):  # accounts are locked last, carriers first, everywhere
+            errors, failing = [call.error for call in mine], any(call.failing for call in mine)
             backoff.hear(ctx, connection, mine[0].account, errors, now, business, failing=failing)
 
 
@@ -181,10 +238,9 @@ def _store_poll(
     call: Call,
     now: datetime,
     business: datetime,
-    asked: tuple[datetime, datetime],
 ) -> set[int]:
     """Keep what a poll brought. Returns the shipments of which it is news that their carrier does not know them, or does."""
-    rows = _watched(connection, call.rows)
+    rows, asked = _watched(connection, call.rows), call.asked
     pages: list[Page] = call.result or []
     hashed = hashlib.sha256(b"\0".join(part for page in pages for part in page.parts)).hexdigest()
     if pages and any(row.response_hash != hashed for row in rows):

@@ -22,6 +22,8 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import backoff, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.versions import as_taken
+from tracker.pipeline.places import SWEEPS, GaveWay, Place, Room
+from tracker.pipeline.poll.calls import NEVER
 from tracker.store import queries
 from tracker.store.codec import dump_order
 from tracker.store.engine import database_now
@@ -63,34 +65,44 @@ class _Told:
 
 
 def claim_sweeps(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], now: datetime, business: datetime
-) -> list[tuple[Account, Row[Any]]]:
-    """Claim the stores that are due to be swept."""
+    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
+) -> list[tuple[Account, Row[Any], Place]]:
+    """Claim the stores that are due to be swept, as many as there are places: who waited longest first, before them who is new."""
     claimed = []
-    for name, state in ready.items():
+    due = [
+        state for name, state in ready.items() if ctx.config.accounts[name].is_store and _is_due(state, now, business)
+    ]
+    for state in sorted(due, key=lambda state: (state.next_sweep_at or NEVER, state.name)):
+        name = state.name
         account = ctx.config.accounts[name]
-        free = state.claimed_until is None or state.claimed_until < now
-        if not account.is_store or not free or (state.next_sweep_at and state.next_sweep_at > business):
+        if (place := room.take(SWEEPS, name)) is None:
             continue
         where = sa.and_(accounts.c.name == name, accounts.c.attempts == state.attempts)
         values = {"attempts": state.attempts + 1, "claimed_until": now + queries.LEASE}
         if state.connected_at is None:
             values["connected_at"] = business
         if connection.execute(accounts.update().where(where).values(**values)).rowcount:
-            claimed.append((account, state))
+            claimed.append((account, state, place))
+        else:
+            room.back([place])
     return claimed
 
 
-def work(ctx: AppContext, account: Account, state: Row[Any]) -> None:
-    """Sweep a store that was claimed."""
+def _is_due(state: Row[Any], now: datetime, business: datetime) -> bool:
+    free = state.claimed_until is None or state.claimed_until < now
+    return free and (state.next_sweep_at is None or state.next_sweep_at <= business)
+
+
+def work(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | None:
+    """Sweep a store that was claimed. Returns what went wrong."""
     with ctx.leases.holding(accounts, {account.name: state.attempts + 1}):
-        _sweep(ctx, account, state)
+        return _sweep(ctx, account, state)
 
 
-def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> None:
+def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | None:
     """Read what changed since the cursor, until there is no more or the round is full."""
     first = state.synced_at is None
-    ours = sa.and_(accounts.c.name == account.name, accounts.c.attempts == state.attempts + 1)
+    ours = _ours(state)
     told, asked = _Told({state.cursor}), ctx.now()
     began = (state.cursor or "") if state.sweep_from is None else state.sweep_from
     error: SourceError | None = None
@@ -110,7 +122,7 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> None:
                 values = {"cursor": page.next_cursor, "sweep_from": began, "answered_at": business}
                 values["claimed_until"] = now + queries.LEASE
                 if not connection.execute(accounts.update().where(ours).values(**values)).rowcount:
-                    return
+                    return None
                 if new:
                     row = queries.payload_row(account.name, "sweep", page.parts, business, now, asked_at=asked_at)
                     queries.store_payloads(connection, [row])
@@ -124,9 +136,28 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> None:
                 paused = True
                 break
     except SourceError as problem:
-        error = problem
+        error, paused = problem, isinstance(problem, GaveWay)
     except Exception as problem:  # a plugin's bug must not stop the other stores
         error = SourceError(type(problem).__name__)
+    if paused:
+        _pause(ctx, ours)
+    else:
+        _end(ctx, account, state, told, asked, error, circles=ended)
+    return error
+
+
+def _end(
+    ctx: AppContext,
+    account: Account,
+    state: Row[Any],
+    told: _Told,
+    asked: datetime,
+    error: SourceError | None,
+    *,
+    circles: bool,
+) -> None:
+    """Note how a sweep ended, and when the next one begins."""
+    first = state.synced_at is None
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
         values = {"claimed_until": None, "next_sweep_at": business + account.sweep_every}
@@ -135,18 +166,30 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> None:
             if not told.count and state.sweep_from is not None and isinstance(error, NotFound | Refused | BadPayload):
                 # a cursor within a sweep may grow too old
                 values |= {"cursor": state.sweep_from or None, "sweep_from": None}
-        elif ended:
-            values |= {"cursor": began or None, "sweep_from": None}
+        elif circles:
+            values |= {
+                "cursor": state.cursor if state.sweep_from is None else state.sweep_from or None,
+                "sweep_from": None,
+            }
             _tell_circles(ctx, connection, account, told, state.cursor, business)
-        elif not paused:
+        else:
             values |= _at_its_end(connection, account, told, asked, business, first=first)
-        connection.execute(accounts.update().where(ours).values(**values))
-        if paused:
-            queries.sweep_now(connection, ours, business)
-    if paused:
-        ctx.notify("poll")
-    elif first and not ended and error is None:
+        connection.execute(accounts.update().where(_ours(state)).values(**values))
+    if first and not circles and error is None:
         ctx.log.info("first_sync_done", store=account.name, pages=told.count)
+
+
+def _ours(state: Row[Any]) -> sa.ColumnElement[bool]:
+    """Fence: nobody claimed the sweep since."""
+    return sa.and_(accounts.c.name == state.name, accounts.c.attempts == state.attempts + 1)
+
+
+def _pause(ctx: AppContext, ours: sa.ColumnElement[bool]) -> None:
+    """Have a sweep go on from where it is, once others had their turn."""
+    with ctx.store.write() as connection:
+        connection.execute(accounts.update().where(ours).values(claimed_until=None))
+        queries.sweep_now(connection, ours, ctx.now())
+    ctx.notify("poll")
 
 
 def _at_its_end(
