@@ -53,7 +53,8 @@ def bench_poll(folder: Path, database: str) -> list[dict[str, Any]]:
         lab = Lab(database, folder, stack)
         account = lab.ctx.config.accounts["dhl"]
         source: Any = type(account.carrier)("dhl", account.carrier.settings.model_copy(update={"base_url": url}))
-        account = replace(account, source=source)
+        account = replace(account, source=source, budget=None)
+        lab.ctx.config = replace(lab.ctx.config, accounts={"dhl": account})
         ask = Parcels((Parcel("dhl", "N1"),))
         local = threading.local()
 

@@ -200,7 +200,6 @@ def test_parcels_that_ought_to_have_been_asked_about_are_told_with_the_reason(la
     told = explain.overview(lab.ctx, "#2")["orders"][0]["known"]["unknown"]
     assert told == [f"ups {UPS}: it is overdue to be asked about since 2026-11-02 14:40Z"]
     for change, why in (
-        ({"budget_left": 0}, "the account's budget is spent"),
         ({"failing_since": START, "failing_why": "HTTP 503"}, "the carrier does not answer (HTTP 503)"),
         ({"suspended_reason": "401"}, "the carrier refuses our credentials (401)"),
     ):
@@ -249,9 +248,10 @@ def test_parcels_of_a_spent_budget_are_overdue_since_they_were_due(make_lab: Any
     lab.change(account("shop", next_sweep_at=lab.clock() + H))
 
     (gap,) = knowledge(lab.ctx).gaps
-    assert (gap.what, gap.count, gap.since) == ("parcels_overdue", 1, START)
+    assert (gap.what, gap.count, gap.since) == ("parcels_overdue", 2, START)  # the token took the one call
     assert (gap.why, gap.until) == ("the account's budget is spent", "a larger `budget:`, or its next turn")
-    assert knowledge(lab.ctx).unknown == 1
+    assert knowledge(lab.ctx).unknown == 2
+    assert {row.next_poll_at for row in lab.rows(t.watches, t.watches.c.account == "ups")} == {START}
 
 
 def test_parcels_that_a_carrier_wants_no_more_questions_about(lab: Lab) -> None:

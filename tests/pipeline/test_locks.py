@@ -17,13 +17,14 @@ import sqlalchemy as sa
 from tests.conftest import _database as database
 from tests.conftest import wait_for
 from tests.lab import DHL, START, UPS, H, Lab, lab, wanting
-from tracker.domain.errors import NotFound, Transient
+from tracker.config.model import Budget
+from tracker.domain.budget import Calls
+from tracker.domain.errors import BudgetSpent, NotFound, Transient
 from tracker.domain.facts import Order, Receipt
-from tracker.pipeline import decide, push
+from tracker.pipeline import budgets, decide, push
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest import step
 from tracker.pipeline.ingest.parse import Parsed, parse
-from tracker.pipeline.poll import due
 from tracker.pipeline.poll import step as poll
 from tracker.pipeline.poll.calls import POLL, READ, Call
 from tracker.pipeline.poll.changed import Read
@@ -212,19 +213,26 @@ def test_two_transactions_that_meet_both_come_to_their_end(met: Meetings, one: s
     assert meet(ctx, who[other], who[one]) == []
 
 
-def test_two_rounds_of_polls_never_spend_the_same_calls_of_a_budget(met: Meetings) -> None:
+def test_two_charges_that_meet_never_take_the_same_call_of_a_budget(met: Meetings) -> None:
     ctx, _ = met
-    account, given = ctx.config.accounts["dhl"], []
+    account = replace(ctx.config.accounts["dhl"], budget=Budget(calls=1, per=H))
+    ctx = replace(ctx, config=replace(ctx.config, accounts={**ctx.config.accounts, "dhl": account}))
+    here, told = t.accounts.c.name == "dhl", list[str]()
 
     def second() -> None:
-        with ctx.store.write() as connection:
-            given.append(due.take_budget(connection, account, 200, ctx.now()))
+        try:
+            budgets.charge(ctx, "dhl")
+            told.append("asked")
+        except BudgetSpent:
+            told.append("spent")
 
     other = threading.Thread(target=second)
     with ctx.store.write() as connection:
-        given.append(due.take_budget(connection, account, 200, ctx.now()))
+        connection.execute(t.accounts.update().where(here).values(spent=Calls(1, H, None, ctx.now()).take()))
         other.start()
         wait_for(lambda: connection.execute(WAITS).scalar_one())
     other.join(30)
+    with ctx.store.write() as connection:
+        connection.execute(t.accounts.update().where(here).values(spent=None))
 
-    assert given == [200, 50]
+    assert told == ["spent"]

@@ -179,10 +179,15 @@ class AccountClient:
         timeout: float,
         now: Callable[[], datetime],
         elapsed: Callable[[], float] = time.monotonic,
+        charge: Callable[[str], None] | None = None,
     ) -> None:
-        """Open lazily; `timeout` is the total time of a call in seconds, tries included; rests are told by `elapsed`."""
+        """Open lazily; `timeout` is the total time of a call in seconds, tries included; rests are told by `elapsed`.
+
+        `charge` takes each request from the account's budget before it is sent, or raises BudgetSpent.
+        """
         self.vault = vault
         self._account, self._allow, self._timeout, self._now, self._elapsed = account, allow, timeout, now, elapsed
+        self._charge = charge
         self._rest_until = 0.0
         self._idle: list[tuple[float, httpx.Client]] = []  # since when; the longest first
         self._closed = False
@@ -232,7 +237,7 @@ class AccountClient:
     def send(self, request: Request) -> Response:
         """Send one request, again (3 tries) on connection errors and 502-504 where it is idempotent, within the deadline.
 
-        Raises what the plugin's `raise_for_status` raises; Transient when the wire fails; Unavailable for a page where data was asked
+        Raises what the plugin's `raise_for_status` raises; BudgetSpent where its budget gives no call; Transient when the wire fails; Unavailable for a page where data was asked
         for; Refused for a URL we may not call and for a request that cannot be written. Nothing else: a number or a setting
         that makes an odd URL or header must not end a round.
         """
@@ -292,6 +297,8 @@ class AccountClient:
             TypeError,
         ) as error:  # UnicodeError is a ValueError; none says what it read
             raise Refused(f"the call cannot be made: {type(error).__name__}") from None
+        if self._charge is not None:
+            self._charge(self._account.name)
         raw = http.send(built, stream=True, auth=auth)
         try:
             if raw.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
@@ -346,10 +353,11 @@ class Clients:
         now: Callable[[], datetime],
         vault: Callable[[str], Vault],
         elapsed: Callable[[], float] = time.monotonic,
+        charge: Callable[[str], None] | None = None,
     ) -> None:
-        """Keep how to make them. `elapsed`: seconds that only grow, where days pass in seconds (plays)."""
+        """Keep how to make them. `charge` takes a request of an account from its budget. `elapsed`: seconds that only grow, where days pass in seconds (plays)."""
         self._allow, self._timeout, self._now, self._vault = frozenset(allow), timeout, now, vault
-        self._elapsed = elapsed
+        self._elapsed, self._charge = elapsed, charge
         self._all: dict[str, tuple[Account, AccountClient]] = {}
         self._looked_at = time.monotonic()
         self._lock = threading.Lock()
@@ -366,6 +374,7 @@ class Clients:
                     timeout=self._timeout,
                     now=self._now,
                     elapsed=self._elapsed,
+                    charge=self._charge if account is not _ALERTS else None,
                 )
                 self._all[account.name] = account, client
                 if known is not None:

@@ -29,6 +29,7 @@ from tracker.config.model import Config
 from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import Hidden, hide, mask
+from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import AT_WORK, STEPS, drain
 from tracker.pipeline.leases import RENEW_EVERY
@@ -144,6 +145,7 @@ class Daemon:
             now=self.clock if ahead is None else lambda: self.clock() + ahead(),
             elapsed=time.monotonic if ahead is None else lambda: time.monotonic() + ahead().total_seconds(),
             vault=vault,
+            charge=lambda account: budgets.charge(self.ctx, account),
         )
         self.ctx = AppContext(
             store=self.store,

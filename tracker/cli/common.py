@@ -22,8 +22,9 @@ from tracker.app.client import Clients, NoVault
 from tracker.clock import PLAYED, moment, played, system_now
 from tracker.config.load import glance, load_config
 from tracker.config.model import Config
-from tracker.domain.errors import ConfigError
+from tracker.domain.errors import BudgetSpent, ConfigError, Transient
 from tracker.domain.masking import Hidden, mask
+from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import Places
 from tracker.store.engine import Store
@@ -108,13 +109,26 @@ def open_context(config: Config) -> AppContext:
         moment, ahead = handed
         click.echo(f"the clock is a play's ({PLAYED}): {moment:%Y-%m-%d %H:%M}Z", err=True)
         now, store = (lambda: moment), Store(config.root.database, pool_size=2, ahead=lambda: ahead)
+
+    def charge(account: str) -> None:
+        if (
+            not store.sqlite or Path(store.url.database or "").exists()
+        ):  # nobody counted yet, and a look makes no database
+            try:
+                budgets.charge(ctx, account)
+            except BudgetSpent:
+                raise
+            except Transient:
+                """What is wrong with the database is told by itself."""
+
     clients = Clients(
         allow=config.root.network.allow,
         timeout=config.root.network.timeout.total_seconds(),
         now=system_now,
         vault=lambda _account: NoVault(),
+        charge=charge,
     )
-    return AppContext(
+    ctx = AppContext(
         store=store,
         config=config,
         now=now,
@@ -123,6 +137,7 @@ def open_context(config: Config) -> AppContext:
         log=structlog.get_logger(),
         places=Places(1),
     )
+    return ctx
 
 
 def close_context(ctx: AppContext) -> None:

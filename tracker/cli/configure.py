@@ -32,7 +32,7 @@ from tracker.config.entries import Entries
 from tracker.config.load import coverage, loose_files, masked, schema
 from tracker.config.model import Account, Config
 from tracker.config.plugins import GROUPS, installed, load, names
-from tracker.domain.errors import ConfigError, NotFound, TrackerError, Transient
+from tracker.domain.errors import BudgetSpent, ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import unwatched
@@ -167,6 +167,8 @@ def _ping(ctx: AppContext, account: Account) -> tuple[str, str]:
     name = f"{account.name} ({account.uses})"
     try:
         account.source.ping(ctx.client(account))
+    except BudgetSpent as error:
+        return "notes", f"{name}: not asked: {error}"
     except (Transient, NotFound) as error:
         return "problems", f"{name}: not reached: {error}"
     except TrackerError as error:

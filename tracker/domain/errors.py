@@ -7,6 +7,7 @@ TrackerError
   SourceError
     Transient             may work later                    -> due_at, backing off
       RateLimited         ... and they said when            -> the account waits until then
+        BudgetSpent       ... we may not ask: our budget    -> nobody asked; it waits until a call is free
       Unavailable         nothing of theirs works just now  -> the account rests half an hour and more, one finding
     CredentialsRejected   our key is wrong                  -> the account is suspended, one finding
     NotFound              number or order unknown to them   -> tracking not_found; normal in the first hours
@@ -62,6 +63,10 @@ class RateLimited(Transient):
         """Keep the wait they named, None where they named none."""
         super().__init__(message)
         self.after = after
+
+
+class BudgetSpent(RateLimited):
+    """Nobody was asked: the account's `budget:` gives no call before `after`. It says nothing of the account."""
 
 
 class Unavailable(Transient):

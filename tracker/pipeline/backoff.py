@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from tracker.config.model import Account
 from tracker.domain.errors import (
+    BudgetSpent,
     CredentialsRejected,
     NotFound,
     RateLimited,
@@ -52,6 +53,8 @@ def hear(
     `now` is the database's time, for the rest after a broken wire or a limit; `business` time is for all that lasts longer.
     `failing`: whether the account's row said so when the calls were claimed; where not, an answer changes nothing.
     """
+    if not (errors := [error for error in errors if not isinstance(error, BudgetSpent)]):
+        return  # nobody was asked
     for error in errors:
         if error is not None:
             _count(ctx, account, error)
@@ -90,6 +93,8 @@ def sweep_fails(
 
     A list that fails while the account answers everything else costs the sweep only, and has a finding of its own.
     """
+    if isinstance(error, BudgetSpent):  # nobody was asked
+        return business + (error.after or SOONEST)
     state = _state(connection, account)
     if state is None:
         return business

@@ -10,7 +10,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import orjson
@@ -133,6 +133,7 @@ class Server:
         self.account, self.clock = account, clock
         self.faults = Faults(clock)
         self.calls: dict[str, int] = defaultdict(int)
+        self.asked: list[datetime] = []  # when each request came, of whatever kind and whatever it was answered
         self.outgoing: list[Outgoing] = []
         self.complaints: list[str] = []  # of calls that nobody should have made: each is a difference of the play
         self.key, self.hook = key, hook
@@ -141,6 +142,16 @@ class Server:
     def routes(self) -> list[Route]:
         """Return what it answers to."""
         raise NotImplementedError
+
+    def busiest(self, per: timedelta) -> tuple[int, datetime | None]:
+        """Return how many requests came in the span of that length that holds most, and when it began."""
+        most, since, first = 0, None, 0
+        for i, at in enumerate(self.asked):
+            while at - self.asked[first] >= per:
+                first += 1
+            if i - first >= most:
+                most, since = i - first + 1, self.asked[first]
+        return most, since
 
     def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
         """Prove a body as its sender does, or with another secret than the right one."""

@@ -70,6 +70,7 @@ class FakeServers:
         """Answer as the server's faults say, else as it would."""
 
         async def answer(request: Request) -> Response:
+            server.asked.append(server.clock())
             told = server.faults.met(request.url.path)
             if told is None:
                 return await endpoint(request)

@@ -499,8 +499,9 @@ class Accounts(SQLModel, table=True):
     token: str | None = None
     speaks: str | None = None  # for which carriers it was asked when parcels were last given to accounts
     blocked_until: datetime | None = _at()
-    budget_left: int | None = None
-    budget_resets_at: datetime | None = _at()
+    spent: list[list[int]] | None = Field(
+        default=None, sa_type=sa.JSON(none_as_null=True)
+    )  # calls of its budget, as domain/budget.py counts them
     writes_left: int | None = None
     writes_reset_at: datetime | None = _at()
     turn_at: datetime | None = _at()  # when writes of this store were last claimed

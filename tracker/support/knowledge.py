@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.vocabulary import FindingKind
-from tracker.pipeline import state
+from tracker.pipeline import budgets, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.unwatched import how_to_cover, uncovered
 from tracker.store import queries
@@ -258,7 +258,7 @@ class _Look:
                 why = f"the carrier refuses our credentials ({row.suspended_reason})"
             elif row.failing_since is not None:
                 why = f"the carrier does not answer ({row.failing_why})"
-            elif row.budget_left == 0:
+            elif self.is_spent(row):
                 why, until = "the account's budget is spent", "a larger `budget:`, or its next turn"
             else:
                 why = "they are overdue to be asked about"
@@ -271,6 +271,13 @@ class _Look:
         ):
             why = f"the carrier says {told.tracking_state}: nobody asks any more"
             yield Gap("parcels_given_up", told.account, told.many, "parcels", why, None, "the right number in the shop")
+
+    def is_spent(self, row: Row[Any]) -> bool:
+        """Say whether the budget of an account gives no call now."""
+        if not row.spent:
+            return False
+        given = budgets.calls(self.ctx.config.accounts[row.name], row.spent, self.now)
+        return given is not None and not given.left
 
     def overdue(self, account: str) -> sa.Select[Any]:
         """Select an account's parcels that ought to have been asked about, with the moment since when."""

@@ -16,7 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.domain.errors import CredentialsRejected, NotFound, Refused, SourceError, Transient, Unavailable
+from tracker.domain.errors import (
+    BudgetSpent,
+    CredentialsRejected,
+    NotFound,
+    Refused,
+    SourceError,
+    Transient,
+    Unavailable,
+)
 from tracker.domain.facts import Finding, Page, Payload, Refs, Unread
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import gone, tell, unread
@@ -186,8 +194,8 @@ def _put_off(
     What a shop refuses, or what cannot be read, may be one order's fault: each is asked alone then, and told.
     """
     values: dict[str, Any] = {"claimed_until": None, "due_at": now + queries.backoff(row.attempts + 1)}
-    if isinstance(error, Unavailable):
-        values["due_at"] = now  # its account rests
+    if isinstance(error, Unavailable | BudgetSpent):
+        values["due_at"] = now  # its account rests, or has no call left
     elif not isinstance(error, Transient | CredentialsRejected):
         values |= {"error": str(error)[:200], "due_at": now}
         if len(call.rows) == 1:

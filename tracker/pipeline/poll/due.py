@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
 from tracker.domain.facts import UNIDENTIFIED, Page, Parcel, Parcels
+from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import POLLS, Place, Room
 from tracker.pipeline.poll.calls import POLL, REGISTRATION, Call, chunks, hold
@@ -32,25 +33,8 @@ def ready_accounts(ctx: AppContext, connection: Connection, now: datetime, busin
         and row.suspended_reason is None
         and not (row.blocked_until and row.blocked_until > now)
         and not (row.rests_until and row.rests_until > business)
+        and ((given := budgets.calls(ctx.config.accounts[row.name], row.spent, business)) is None or given.left)
     }
-
-
-def take_budget(connection: Connection, account: Account, wanted: int, business: datetime) -> int:
-    """Take calls from the account's budget, which other processes take from too; returns how many it gives."""
-    if account.budget is None:
-        return wanted
-    a = accounts.c
-    kept = sa.select(a.budget_left, a.budget_resets_at).where(a.name == account.name)
-    left, resets = connection.execute(queries.locked(connection, kept)).one()
-    if left is None or resets is None or resets <= business:
-        left, resets = account.budget.calls, business + account.budget.per
-    given = min(wanted, left)
-    connection.execute(
-        accounts.update()
-        .where(accounts.c.name == account.name)
-        .values(budget_left=left - given, budget_resets_at=resets)
-    )
-    return int(given)
 
 
 def _parcel(row: Row[Any]) -> Parcel:
@@ -96,16 +80,10 @@ def claim_polls(
         account = ctx.config.accounts[name]
         parts = list(chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
         places = room.take_all(POLLS, name, len(parts))
-        parts = parts[: len(places)]
-        given = take_budget(connection, account, len(parts), business) if parts else 0
+        left = budgets.calls(account, ready[name].spent, business)
+        given = min(len(places), left.left) if left is not None else len(places)
         calls += [_poll_call(ctx, account, chunk, place) for chunk, place in zip(parts[:given], places, strict=False)]
         room.back(places[given:])
-        if given < len(parts) and account.budget is not None:  # spent: wait for the next budget, ask nobody in vain
-            rest = [row.id for chunk in parts[given:] for row in chunk]
-            later = business + account.budget.per / 8
-            since = sa.func.coalesce(watches.c.overdue_since, watches.c.next_poll_at)
-            spent = watches.update().where(watches.c.id.in_(rest))
-            connection.execute(spent.values(next_poll_at=later, overdue_since=since))
     hold(connection, watches, [row for call in calls for row in call.rows], now)
     return calls
 

@@ -21,6 +21,7 @@ from tracker.config.model import Account
 from tracker.domain.cadence import next_poll
 from tracker.domain.errors import (
     BadPayload,
+    BudgetSpent,
     CredentialsRejected,
     NotFound,
     RateLimited,
@@ -169,7 +170,7 @@ def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
         _lock(connection, watches, [row.id for call in (*polls, *registrations) for row in call.rows])
         moved: set[int] = set()
         for call in (*polls, *registrations):
-            if isinstance(call.error, GaveWay):
+            if _learnt_nothing(call):
                 release(connection, call)
             elif call.kind == POLL:
                 moved |= _store_poll(ctx, connection, call, now, business)
@@ -180,7 +181,7 @@ def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
             queries.decide_now(connection, queries.among(connection, orders.c.id, touched), business)
             ctx.notify("decide")
         for call in reads:
-            if isinstance(call.error, GaveWay):
+            if _learnt_nothing(call):
                 release(connection, call)
             else:
                 changed.store(ctx, connection, call, now, business)
@@ -191,6 +192,11 @@ def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
         for _, mine in sorted(heard.items()):  # accounts are locked last, carriers first, everywhere
             errors, failing = [call.error for call in mine], any(call.failing for call in mine)
             backoff.hear(ctx, connection, mine[0].account, errors, now, business, failing=failing)
+
+
+def _learnt_nothing(call: Call) -> bool:
+    """Say whether a call gave way, or was not made because its account's budget is spent; pages that came before count."""
+    return isinstance(call.error, GaveWay | BudgetSpent) and not getattr(call.result, "pages", None)
 
 
 def _lock(connection: Connection, table: sa.Table, ids: Sequence[int]) -> None:

@@ -15,6 +15,9 @@ def upgrade() -> None:
     op.add_column("watches", sa.Column("store", sa.String(), nullable=True))
     op.add_column("watches", sa.Column("urgent", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("watches", sa.Column("chosen", sa.String(), nullable=True))
+    op.add_column("accounts", sa.Column("spent", sa.JSON(), nullable=True))
+    op.drop_column("accounts", "budget_left")
+    op.drop_column("accounts", "budget_resets_at")
     for name, table, columns, where in (
         ("inbox_waited_for", "inbox", ["account", "due_at", "id"], f"{PENDING} AND {WAITED_FOR}"),
         ("inbox_in_no_hurry", "inbox", ["account", "due_at", "id"], f"{PENDING} AND NOT ({WAITED_FOR})"),

@@ -1,0 +1,57 @@
+"""The calls of an account: how many its budget still gives, and the charge for each request, shared by all processes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from tracker.config.model import Account
+from tracker.domain.budget import Calls, Spent
+from tracker.domain.errors import BudgetSpent, Transient
+from tracker.pipeline.context import AppContext
+from tracker.store.tables import accounts
+
+
+def calls(account: Account, spent: Spent | None, business: datetime) -> Calls | None:
+    """Return what an account's budget gives now, by its row's `spent`: how many calls are left, when the next is free. None: no budget."""
+    budget = account.budget
+    return Calls(budget.calls, budget.per, spent, business) if budget is not None else None
+
+
+def charge(ctx: AppContext, name: str) -> None:
+    """Take one call from the budget that an account has by now, in a transaction of its own: none may be open in this thread.
+
+    Raises BudgetSpent where it gives none; Transient where the database is away, as nobody may ask without knowing.
+    """
+    account = ctx.account(name)
+    if account is None or account.budget is None:
+        return
+    try:
+        with ctx.store.write() as connection:
+            row = connection.execute(_spent(ctx.store.sqlite), {"account": name}).one_or_none()
+            if row is None:
+                return
+            business = ctx.now()  # by now: the row may have been waited for
+            given = Calls(account.budget.calls, account.budget.per, row.spent, business)
+            if given.left:
+                connection.execute(_take(), {"account": name, "taken": given.take()})
+                return
+    except SQLAlchemyError as error:
+        raise Transient(f"its budget cannot be read: {type(error).__name__}") from None
+    free = given.free_at()
+    raise BudgetSpent(f"the account's budget is spent until {free:%Y-%m-%d %H:%M:%S}Z", free - business)
+
+
+@cache
+def _spent(sqlite: bool) -> sa.Select[tuple[object]]:
+    kept = sa.select(accounts.c.spent).where(accounts.c.name == sa.bindparam("account"))
+    return kept if sqlite else kept.with_for_update()
+
+
+@cache
+def _take() -> sa.Update:
+    taken = sa.bindparam("taken", type_=accounts.c.spent.type)
+    return accounts.update().where(accounts.c.name == sa.bindparam("account")).values(spent=taken)
