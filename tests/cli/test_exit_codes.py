@@ -85,6 +85,7 @@ CASES = [
     Case("snooze", "99999", 1, "0 of 1 findings snoozed"),
     Case("replay", "99999", 1, "0 payloads are due again"),
     Case("outbox", "retry 99999", 1, "0 writes are due again"),
+    Case("reload", "", 1, "no process runs"),
     # what is fine
     Case("show", "7", 0, "order #7"),
     Case("show", "7 --json", 0, '"number": "#7"'),
@@ -194,6 +195,7 @@ for name, codes in CODES.items():
         )
 # those that need a broker and PostgreSQL, or minutes, are proved where these are
 ELSEWHERE = {
+    ("reload", 0): "app/test_reload.py::test_all_roles_take_a_new_configuration_that_somebody_asks_for",
     ("up", 0): "app/test_processes.py::test_SIGTERM_finishes_and_exits_with_0",
     **{(role, 0): "app/test_processes.py::test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing"
        for role in ("web", "worker", "scheduler")},

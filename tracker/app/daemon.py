@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,10 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 from tracker import GARBAGE, __version__
 from tracker.app.client import Clients, NoVault
 from tracker.app.notifier import Notifier, make_notifier
+from tracker.app.presence import Presence
 from tracker.app.telemetry import Metrics, place
 from tracker.clock import SharedClock
+from tracker.config.changes import changes, told
 from tracker.config.load import coverage, loose_files
 from tracker.config.model import Config
 from tracker.config.plugins import installed
@@ -160,6 +163,10 @@ class Daemon:
         )
         self.servers: Servers | None = None
         self._kept: str | None = None  # why the newest configuration was not taken
+        self._told: dict[str, object] = {}  # what came of the last reload
+        self._presence = Presence(self.store, roles)
+        self._asked: datetime | None = None  # when somebody wished that we reload
+        self._again = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._looked, self._gaps = float("-inf"), list[str]()
@@ -248,19 +255,20 @@ class Daemon:
         Returns the exit code: EXIT_DEFECT where what listens ended by itself.
         """
         done = threading.Event()
-        again = threading.Event()
 
         def on_stop(_number: int, _frame: FrameType | None) -> None:
             done.set()
 
         def on_reload(_number: int, _frame: FrameType | None) -> None:
-            again.set()
+            self._again.set()
 
         signal.signal(signal.SIGTERM, on_stop)
         signal.signal(signal.SIGINT, on_stop)
         signal.signal(signal.SIGHUP, on_reload)
         self._watch()
         self.start()
+        if reload is not None:
+            self._spawn("presence", self._look_for_wishes)
         rest_memory()
         watched = time.monotonic()
         code = 0
@@ -268,15 +276,32 @@ class Daemon:
             if time.monotonic() - watched >= WATCH_EVERY:
                 watched = time.monotonic()
                 self._watch()
-            if again.is_set() and reload is not None:
-                again.clear()
+            if self._again.is_set() and reload is not None:
+                self._again.clear()
+                asked = self._asked
                 self.reload(reload)
+                if asked is not None:
+                    self._do(("answer", partial(self._presence.answer, asked, self._told)))
             if self.servers is not None and self.servers.ended:
                 code = EXIT_DEFECT  # alive and deaf would be worse: whoever supervises starts another
                 done.set()
         faulthandler.cancel_dump_traceback_later()
         self.stop()
         return code
+
+    def _look_for_wishes(self) -> None:
+        """Look once a second whether somebody wishes that we reload (`tracker reload`)."""
+        while not self._stopping.is_set():
+            self._do(("presence", self._look_for_wish))
+            self._stopping.wait(TICK)
+        with suppress(SQLAlchemyError):
+            self._presence.end()
+
+    def _look_for_wish(self) -> None:
+        asked = self._presence.look()
+        if asked is not None and asked != self._asked:
+            self._asked = asked
+            self._again.set()
 
     def _watch(self) -> None:
         """End this process where a payload is read for too long; the traces of its threads go to standard error.
@@ -311,9 +336,12 @@ class Daemon:
                 f"configuration not taken at {self.clock():%Y-%m-%d %H:%M}Z, the one before goes on: {problems[0]}"
             )
             log.warning("config_kept", problems=len(problems), said=problems[0])
+            self._told = {"taken": False, "said": problems[0]}
             return False
         self._kept = None
-        log.info("config_reloaded", file=config.file)
+        found = changes(before, config).row()
+        self._told = {"taken": True, "changes": found}
+        log.info("config_reloaded", file=config.file, said=told(found))
         return True
 
     def not_ready(self) -> list[str]:
@@ -325,11 +353,11 @@ class Daemon:
                 suspended = connection.execute(
                     sa.select(a.name, a.suspended_reason).where(a.suspended_reason.isnot(None)).order_by(a.name)
                 ).all()
-            told = {row.name: _suspension(row.name, row.suspended_reason) for row in suspended}
-            told |= {name: str(wrong) for name, wrong in ours.items()}
-            why += [*told.values()][:MOST_TOLD]
-            if len(told) > MOST_TOLD:
-                why.append(f"{len(told) - MOST_TOLD} more accounts are suspended: tracker findings")
+            reasons = {row.name: _suspension(row.name, row.suspended_reason) for row in suspended}
+            reasons |= {name: str(wrong) for name, wrong in ours.items()}
+            why += [*reasons.values()][:MOST_TOLD]
+            if len(reasons) > MOST_TOLD:
+                why.append(f"{len(reasons) - MOST_TOLD} more accounts are suspended: tracker findings")
             why += self._unknown()
         except SQLAlchemyError:
             why.append("database away")

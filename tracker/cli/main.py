@@ -33,6 +33,7 @@ _USAGE = {2: "wrong usage"}
 _WRITES = {2: "wrong usage, a name that cannot be or is taken, or a file that is there already; nothing is written"}
 CODES: dict[str, dict[int, str]] = {
     "up": _RUNS, "web": _RUNS, "worker": _RUNS, "scheduler": _RUNS, "migrate": _READS,
+    "reload": {**_READS, 0: "each process took it", 1: "one kept the old one or did not answer in time, or none runs"},
     "show": {**_READS, 1: "nothing is known of it"},
     "explain": {**_READS, 1: "nothing is known of it"},
     "evidence": {**_READS, 1: "nothing is known of it; no file is written"},

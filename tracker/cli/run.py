@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from tracker.app.daemon import ROLES, Daemon
+from tracker.app.presence import ask
 from tracker.app.telemetry import configure_logs, tell_threads
-from tracker.cli.common import config_option, glance_config, running_config
+from tracker.cli.common import config_option, glance_config, json_option, print_json, running_config
+from tracker.config.changes import told
 from tracker.domain.errors import ConfigError
 from tracker.store.engine import Store
 from tracker.store.migrate import current, migrate
@@ -78,4 +80,37 @@ def migrate_(file: Path, show: bool) -> None:
     click.echo(f"{before or 'empty'} -> {after}" if before != after else f"already at {after}")
 
 
-COMMANDS = (up, web, worker, scheduler, migrate_)
+@click.command()
+@config_option
+@click.option(
+    "--timeout", default=60.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to wait for answers."
+)
+@json_option
+def reload(file: Path, timeout: float, as_json: bool) -> None:
+    """Have every running process of this installation read its configuration again, on all machines.
+
+    Each takes it, and says what changed, or keeps the old one and says why. An entry that is wrong is suspended alone. What
+    changes of the root at the next start only is named.
+    """
+    store = Store(glance_config(file).root.database, pool_size=1)
+    answers = ask(store, timeout)
+    store.close()
+    if as_json:
+        print_json({"processes": answers})
+    elif not answers:
+        click.echo(
+            "no process runs: `tracker up`, or web, worker and scheduler, take the configuration when they start"
+        )
+    for one in () if as_json else answers:
+        what = {
+            "kept": f"kept the old one: {one['said']}",
+            "silent": f"did not answer within {timeout:g} s",
+            "stopped": "stopped",
+        }
+        took = f"took it: {told(one['changes'])}" if one["state"] == "taken" else what[one["state"]]
+        click.echo(f"{one['role']} at {one['host']}, process {one['pid']}: {took}")
+    if not answers or any(one["state"] in ("kept", "silent") for one in answers):
+        click.get_current_context().exit(1)
+
+
+COMMANDS = (up, web, worker, scheduler, reload, migrate_)

@@ -118,8 +118,13 @@ class Entries(Mapping[str, Account]):
         """Return an account. Raises KeyError where there is none of this name, ConfigError where something is wrong with it."""
         before = len(self._document.problems)
         account = self._bind(name)
-        if account is None:
-            raise ConfigError(*dict.fromkeys(self._document.problems[before:]))
+        wrong = [
+            problem
+            for problem in self._document.problems[:before]
+            if self.entry_of(problem) == (self._places[name][0], name)
+        ]
+        if account is None or wrong:
+            raise ConfigError(*dict.fromkeys(wrong + self._document.problems[before:]))
         if account.is_store:
             account.platform.known = self.companies
         return account

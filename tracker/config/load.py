@@ -72,7 +72,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     suspended = entries.suspended() if partly else {}
     accounts = {name: accounts[name] for name in accounts if name not in suspended} if suspended else accounts
     refused = any(entries.entry_of(problem) is None for problem in document.problems)
-    if root is None or refused or (document.problems and not (partly and accounts)):
+    if root is None or refused or (document.problems and each and not (partly and accounts)):
         raise ConfigError(*dict.fromkeys(document.problems))
     if each:
         for account in (*accounts.values(), *(one.receiver for one in suspended.values() if one.receiver)):

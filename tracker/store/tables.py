@@ -532,6 +532,21 @@ class Heartbeats(SQLModel, table=True):
     at: datetime = _at(null=False)
 
 
+class Processes(SQLModel, table=True):
+    """The processes that run now, and what came of the last wish to reload; all moments are the database's."""
+
+    __tablename__ = "processes"
+    name: str = Field(primary_key=True)
+    role: str
+    host: str
+    pid: int
+    started_at: datetime = _at(null=False)
+    seen_at: datetime = _at(null=False)
+    asked_at: datetime | None = _at()  # when somebody last wished that it takes the configuration again
+    answered_at: datetime | None = _at()  # the wish that `told` answers
+    told: dict[str, Any] | None = _json(null=True)
+
+
 class ChangeNotices(SQLModel, table=True):
     """Hints that wait to be asked about, one a ref."""
 
@@ -560,7 +575,7 @@ fulfilments, shipments, shipment_links = table(Fulfilments), table(Shipments), t
 fulfilment_shipments, watches, scans = table(FulfilmentShipments), table(Watches), table(Scans)
 decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
-change_notices, heartbeats = table(ChangeNotices), table(Heartbeats)
+change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats), table(Processes)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 drifts = table(Drifts)
 METADATA = SQLModel.metadata

@@ -2,11 +2,15 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0007"
 down_revision = "0006"
 
 PENDING, WAITED_FOR = "state = 'pending'", "kind IN ('webhook', 'read')"
+MOMENT = sa.DateTime(timezone=True)
+JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+MOMENTS = ("started_at", "seen_at", "asked_at", "answered_at")
 DECIDED = "reconcile_at IS NOT NULL"
 
 
@@ -18,6 +22,15 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("spent", sa.JSON(), nullable=True))
     op.drop_column("accounts", "budget_left")
     op.drop_column("accounts", "budget_resets_at")
+    moments = [sa.Column(name, MOMENT, nullable=name in ("asked_at", "answered_at")) for name in MOMENTS]
+    op.create_table(
+        "processes",
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("name", "role", "host")),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        *moments,
+        sa.Column("told", JSON, nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+    )
     for name, table, columns, where in (
         ("inbox_waited_for", "inbox", ["account", "due_at", "id"], f"{PENDING} AND {WAITED_FOR}"),
         ("inbox_in_no_hurry", "inbox", ["account", "due_at", "id"], f"{PENDING} AND NOT ({WAITED_FOR})"),

@@ -1,0 +1,117 @@
+"""What a new configuration changes: which accounts and stores, which of their keys, and what of the root needs a restart. Never a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pydantic import BaseModel
+
+from tracker.config.model import Account, Config
+from tracker.config.presets import policy_values
+
+MOST_TOLD = 20
+# what of the root is looked at while we run; anything else is when a process starts
+LIVE = (
+    "aftercare", "stuck_after", "retention", "notices", "watch", "api.token", "api.tokens", "web.max_body", "web.header_timeout",
+    "web.request_timeout", "web.connections_per_address",
+)  # fmt: skip
+_OF_FILE = {"accounts", "stores", "include", "defaults"}
+_NO_KEYS = {"name", "source", "credentials", "policy", "policy_hash", "policy_sources"}
+_CALLED = {"webhook_tokens": "webhook_token"}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs between two configurations: names such as `stores.shop`, keys such as `policy.stuck_after`."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: Mapping[str, tuple[str, ...]] | None = None
+    suspended: tuple[str, ...] = ()  # that were right before, or were not there
+    mended: tuple[str, ...] = ()
+    root: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()  # those of the root that are looked at at start only
+
+    def row(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "added": list(self.added), "removed": list(self.removed),
+            "changed": {name: list(keys) for name, keys in (self.changed or {}).items()}, "suspended": list(self.suspended),
+            "mended": list(self.mended), "root": list(self.root), "needs_restart": list(self.needs_restart),
+        }  # fmt: skip
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """Say changes (as `Changes.row` gives them) in one line."""
+    changed = [f"{name} ({', '.join(keys)})" for name, keys in row["changed"].items()]
+    parts = {**row, "changed": changed}
+    words = {
+        "added": "added", "removed": "removed", "changed": "changed", "suspended": "suspended", "mended": "mended", "root": "of the root",
+        "needs_restart": "taken at the next start only",
+    }  # fmt: skip
+    said = [f"{word} {_some(parts[key])}" for key, word in words.items() if parts[key]]
+    return "; ".join(said) or "nothing changed"
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
+    return ", ".join(names[:MOST_TOLD]) + more
+
+
+def changes(before: Config, after: Config) -> Changes:
+    """Compare two configurations."""
+    old, new = _names(before), _names(after)
+    changed = {}
+    for name in sorted(new.keys() & old.keys(), key=lambda one: new[one]):
+        one, other = before.accounts.get(name), after.accounts.get(name)
+        if one is not None and other is not None and (keys := tuple(_keys(one, other))):
+            changed[new[name]] = keys
+    root = _root(before, after)
+    return Changes(
+        tuple(sorted(new[name] for name in new.keys() - old.keys())),
+        tuple(sorted(old[name] for name in old.keys() - new.keys())),
+        changed,
+        tuple(sorted(new[name] for name in after.suspended if name not in before.suspended)),
+        tuple(sorted(new[name] for name in before.suspended if name in after.accounts)),
+        root,
+        tuple(key for key in root if not any(key == live or key.startswith(f"{live}.") for live in LIVE)),
+    )
+
+
+def _names(config: Config) -> dict[str, str]:
+    """Return all entries by name, those that are suspended too, each with its section."""
+    stores = {name: account.is_store for name, account in config.accounts.items()}
+    stores |= {name: wrong.is_store for name, wrong in config.suspended.items()}
+    return {name: f"{'stores' if is_store else 'accounts'}.{name}" for name, is_store in stores.items()}
+
+
+def _keys(one: Account, other: Account) -> Iterator[str]:
+    """Name the keys of an entry whose values differ."""
+    for field in fields(Account):
+        if field.name not in _NO_KEYS and getattr(one, field.name) != getattr(other, field.name):
+            yield _CALLED.get(field.name, field.name)
+    settings, others = _flat(one.source.settings), _flat(other.source.settings)
+    yield from sorted(key for key in settings.keys() | others.keys() if settings.get(key) != others.get(key))
+    if one.policy_hash != other.policy_hash:
+        rules, others = policy_values(one.policy), policy_values(other.policy)
+        yield from (f"policy.{key}" for key in others if rules.get(key) != others[key])
+
+
+def _flat(settings: BaseModel) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in type(settings).model_fields}
+
+
+def _root(before: Config, after: Config) -> tuple[str, ...]:
+    one, other = (dict(_leaves(config.root.model_dump(exclude=_OF_FILE))) for config in (before, after))
+    return tuple(key for key in other if one.get(key) != other[key]) + tuple(key for key in one if key not in other)
+
+
+def _leaves(value: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from _leaves(inner, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", inner
