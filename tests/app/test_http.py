@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tracker.app.client import _ALERTS, KEEP_IDLE, MOST_BYTES, AccountClient, Clients, NoVault, _trust, is_public
+from tracker.app.client import MOST_BYTES, AccountClient, Clients, NoVault
+from tracker.app.connections import KEEP_IDLE, Connections, _trust, is_public
 from tracker.clock import system_now
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, SourceError, Transient, Unavailable
@@ -68,14 +69,19 @@ def peer() -> Iterator[Peer]:
 
 
 @pytest.fixture
-def client() -> Iterator[AccountClient]:
-    plugin = plugin_of("carriers.dhl")
-    source: Any = plugin("account", example_settings(plugin))
-    made = AccountClient(
-        Account("account", "dhl", source), NoVault(), allow=frozenset({"127.0.0.1"}), timeout=1.5, now=system_now
-    )
+def connections() -> Iterator[Connections]:
+    made = Connections({"127.0.0.1"})
     yield made
     made.close()
+
+
+@pytest.fixture
+def client(connections: Connections) -> AccountClient:
+    plugin = plugin_of("carriers.dhl")
+    source: Any = plugin("account", example_settings(plugin))
+    return AccountClient(
+        Account("account", "dhl", source), NoVault(), connections=connections, timeout=1.5, now=system_now
+    )
 
 
 def get(client: AccountClient, peer: Peer, **more: Any) -> Response:
@@ -351,36 +357,38 @@ def keeps(together: threading.Barrier, ended: threading.Semaphore) -> Callable[[
     return act
 
 
+def at_once(client: AccountClient, peer: Peer, count: int) -> None:
+    threads = [threading.Thread(target=get, args=(client, peer)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def test_there_are_as_many_connections_as_calls_ran_side_by_side_and_unused_ones_are_closed(
-    peer: Peer, client: AccountClient
+    peer: Peer, client: AccountClient, connections: Connections
 ) -> None:
     together, ended = threading.Barrier(3), threading.Semaphore(0)
     peer.script = [keeps(together, ended)]
-    threads = [threading.Thread(target=get, args=(client, peer)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(client, peer, 3)
     used_by_then = time.monotonic()
     for _ in range(5):  # in other threads, one at a time
-        thread = threading.Thread(target=get, args=(client, peer))
-        thread.start()
-        thread.join()
+        at_once(client, peer, 1)
 
     assert len(peer.requests) == 3  # connections
-    assert len(client._idle) == 3
-    client.drop_idle(used_by_then)
+    assert connections.counts() == (3, 3)
+    connections.drop_idle(used_by_then)
     assert ended.acquire(timeout=10)
     assert ended.acquire(timeout=10)
-    assert len(client._idle) == 1  # the one that the five calls used
+    assert connections.counts() == (1, 1)  # the one that the five calls used
     get(client, peer)
     assert len(peer.requests) == 3
-    client.close()
+    connections.close()
     assert ended.acquire(timeout=10)
 
 
 def test_a_client_that_was_closed_amid_a_call_answers_it_and_keeps_no_connection(
-    peer: Peer, client: AccountClient
+    peer: Peer, client: AccountClient, connections: Connections
 ) -> None:
     asked, go, ended = threading.Event(), threading.Event(), threading.Event()
 
@@ -396,12 +404,13 @@ def test_a_client_that_was_closed_amid_a_call_answers_it_and_keeps_no_connection
     calling = threading.Thread(target=lambda: told.append(get(client, peer)))
     calling.start()
     assert asked.wait(10)
-    client.close()
+    connections.close()
     go.set()
     calling.join()
 
     assert [answer.status for answer in told] == [200]
     assert ended.wait(10)
+    assert connections.counts() == (0, 0)
 
 
 def test_all_threads_have_one_client_an_account_and_new_settings_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,14 +427,13 @@ def test_all_threads_have_one_client_an_account_and_new_settings_a_new_one(monke
     assert clients(account) is mine
     assert theirs == [mine]
     assert clients(changed) is not mine
-    mine._give_back(mine._take())
-    assert mine._idle == []  # the client of old settings keeps nothing
-    other = clients(_ALERTS)
-    other._give_back(other._take())
-    monkeypatch.setattr(clients, "_looked_at", time.monotonic() - 2 * KEEP_IDLE)
-    monkeypatch.setattr(other, "_idle", [(time.monotonic() - 2 * KEEP_IDLE, http) for _, http in other._idle])
-    clients(changed)
-    assert other._idle == []  # a call for one account closes what others left unused
+    clients.connections.give_back("https://h", clients.connections.take("https://h"))
+    clients.tidy()
+    assert clients.connections.counts() == (1, 1)
+    later = time.monotonic() + KEEP_IDLE
+    monkeypatch.setattr("tracker.app.client.time.monotonic", lambda: later)
+    clients.tidy()
+    assert clients.connections.counts() == (0, 0)
     assert NoVault().load() is None
     with pytest.raises(Refused, match="vault_key"):
         NoVault().store("x")
@@ -436,7 +444,8 @@ def test_all_clients_share_one_tls_context_that_no_handshake_changes() -> None:
     first, second = (Clients(allow=(), timeout=1, now=system_now, vault=lambda _: NoVault()) for _ in range(2))
     context = _trust()
 
-    for http in first(_ALERTS)._take(), first(_ALERTS)._take(), second(_ALERTS)._take():
+    taken = [made.connections.take("https://h") for made in (first, first, second)]
+    for http in taken:
         assert http._transport._pool._ssl_context is context  # type: ignore[attr-defined]
         http.close()
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)

@@ -24,6 +24,7 @@ from tests.app.site import Site
 from tests.chaos.drill import arrives, journey, post, sqlite_site
 from tests.conftest import wait_for
 from tracker.app.client import AccountClient, NoVault
+from tracker.app.connections import Connections
 from tracker.clock import system_now
 from tracker.config.model import Account
 from tracker.domain.errors import Transient
@@ -151,18 +152,19 @@ def test_F22_a_certificate_that_is_wrong_ends_the_call_before_anything_is_sent(t
     threading.Thread(target=serve, daemon=True).start()
     plugin = plugin_of("carriers.dhl")
     source: Any = plugin("account", example_settings(plugin))
+    connections, host = Connections({"localhost"}), f"https://localhost:{listening.getsockname()[1]}"
     client = AccountClient(
-        Account("account", "dhl", source), NoVault(), allow=frozenset({"localhost"}), timeout=5, now=system_now
+        Account("account", "dhl", source), NoVault(), connections=connections, timeout=5, now=system_now
     )
     if wrong != "issuer":  # trusted, so that only the other thing is wrong
         trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
-        http = client._take()
+        http = connections.take(host)
         http._transport._pool._ssl_context = trusting  # type: ignore[attr-defined]
-        client._give_back(http)
+        connections.give_back(host, http)
     said = {"host": "Hostname mismatch", "date": "expired", "issuer": "self-signed"}[wrong]
     with pytest.raises(Transient, match=said):
-        client.send(Request("GET", f"https://localhost:{listening.getsockname()[1]}/x"))
-    client.close()
+        client.send(Request("GET", f"{host}/x"))
+    connections.close()
     listening.close()
 
     assert got == [] or got == [b""]

@@ -10,6 +10,7 @@ import pytest
 import respx
 
 from tracker.app.client import AccountClient, NoVault
+from tracker.app.connections import Connections
 from tracker.config.model import Account
 from tracker.plugin.conformance import example_settings, plugin_of
 
@@ -26,16 +27,13 @@ def outside() -> Iterator[respx.MockRouter]:
 @pytest.fixture
 def make() -> Iterator[Callable[..., tuple[Any, AccountClient]]]:
     """Return a function that makes a plugin and its client."""
-    clients: list[AccountClient] = []
+    connections = Connections(())
 
     def build(module: str, **settings: Any) -> tuple[Any, AccountClient]:
         plugin = plugin_of(module)
         source: Any = plugin("account", example_settings(plugin, **settings))
         account = Account("account", module, source)
-        client = AccountClient(account, NoVault(), allow=frozenset(), timeout=5.0, now=lambda: NOW)
-        clients.append(client)
-        return source, client
+        return source, AccountClient(account, NoVault(), connections=connections, timeout=5.0, now=lambda: NOW)
 
     yield build
-    for client in clients:
-        client.close()
+    connections.close()

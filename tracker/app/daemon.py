@@ -411,7 +411,11 @@ class Daemon:
     def _keep(self) -> None:
         """Prolong the claims that are being worked; keep the clock right."""
         while not self._stopping.wait(RENEW_EVERY.total_seconds()):
-            self._do(("renew", lambda: self.ctx.leases.renew(self.store)), ("clock", self._set_clock))
+            self._do(
+                ("renew", lambda: self.ctx.leases.renew(self.store)),
+                ("clock", self._set_clock),
+                ("tidy", self.clients.tidy),
+            )
 
     def _set_clock(self) -> None:
         if self._played:  # its clocks are driven

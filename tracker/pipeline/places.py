@@ -54,6 +54,7 @@ class Place:
     host: str
     since: float | None = None  # when the request at hand began
     longest: float = 0.0  # seconds that a request took
+    firm: bool = False  # it writes now: nobody knows what becomes of half a write
 
     def asks(self, host: str) -> None:
         """Note that a request begins."""
@@ -67,7 +68,7 @@ class Place:
 
     def gives_way(self) -> bool:
         """Say whether the request at hand should end now, without its answer."""
-        return self.places.wants(self)
+        return not self.firm and self.places.wants(self)
 
 
 class _Here(threading.local):

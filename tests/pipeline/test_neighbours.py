@@ -1,0 +1,111 @@
+"""A neighbour that is slow, or hangs, costs only itself: counted while the hanging calls are still held, with real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.street import Silent, Street, Worker, name
+from tracker.pipeline.poll import step
+from tracker.store import tables as t
+
+Make = Callable[..., Worker]
+
+
+@pytest.fixture
+def street(database: str, tmp_path: Path) -> Iterator[Make]:
+    """Return a function that makes shops and the worker that serves them; who hangs is let go at the end."""
+    with ExitStack() as stack:
+
+        def make(count: int, silent: Silent, *, yaml: str = "") -> Worker:
+            shops = Street(count, silent).start()
+            stack.callback(shops.stop)
+            worker = Worker(database, tmp_path, stack, shops, yaml=yaml)
+            stack.callback(shops.let_go)
+            return worker
+
+        yield make
+
+
+def test_one_of_fifty_shops_hangs_and_the_orders_of_the_others_are_read_meanwhile(street: Make) -> None:
+    worker = street(50, lambda shop, _: shop == 7)
+    worker.note(range(50), "R1")
+    worker.start()
+    wait_for(lambda: len(worker.read()) == 49)
+
+    assert worker.street.held == 1
+    assert name(7) not in worker.read()
+    worker.note(range(50), "R2")
+    wait_for(lambda: sum(row.kind == "read" for row in worker.rows(t.inbox)) == 98)
+    assert worker.street.held == 1
+
+
+def test_a_third_of_two_hundred_shops_hang_and_the_orders_of_the_others_are_read_meanwhile(street: Make) -> None:
+    hang = {name(shop) for shop in range(0, 200, 3)}
+    worker = street(200, lambda shop, _: shop % 3 == 0)
+    worker.note(range(200), "R1")
+    worker.start()
+    wait_for(lambda: len(worker.read()) == 200 - len(hang))
+
+    assert worker.street.held > 0
+    assert {row.account for row in worker.rows(t.change_notices)} == hang
+
+
+def test_of_more_hanging_shops_than_places_each_gives_way_and_the_others_are_read(street: Make) -> None:
+    worker = street(30, lambda shop, _: shop < 10, yaml="poll_threads: 4\n")
+    worker.note(range(10), "R1")
+    worker.start()
+    wait_for(lambda: worker.street.held == 3)  # reads leave one place to sweeps
+    worker.note(range(10, 30), "R1")
+    wait_for(lambda: len(worker.read()) == 20)
+
+    assert {row.failures for row in worker.rows(t.accounts)} == {None}, "who gave way did not fail"
+    worker.street.let_go()
+    wait_for(lambda: len(worker.read()) == 30)
+
+
+def test_connections_are_never_more_than_the_cap_whoever_is_called(street: Make) -> None:
+    worker = street(60, lambda *_: False)
+    connections = worker.daemon.clients.connections
+    connections.most = 16
+    worker.note(range(60), "R1")
+    worker.start()
+    wait_for(lambda: len(worker.read()) == 60)
+    worker.note(range(60), "R2")
+    wait_for(lambda: sum(row.kind == "read" for row in worker.rows(t.inbox)) == 120)
+
+    assert 8 < worker.street.most <= 16  # as the shops counted
+    assert connections.counts()[0] <= 16
+    connections.drop_idle(float("inf"))
+    wait_for(lambda: worker.street.open == 0)
+
+
+def test_what_was_claimed_by_who_died_is_asked_again_once_its_claim_ends(street: Make) -> None:
+    worker = street(3, lambda *_: False)
+    worker.note(range(3), "R1")
+    calls, _ = step._claim(worker.ctx)  # and there it dies: nothing of it is told to anybody
+    assert len(calls) == 3
+    assert step.run(worker.ctx) == 0
+    for call in calls:
+        worker.ctx.places.free(step._place(call))
+    worker.change(t.change_notices.update().values(claimed_until=t.change_notices.c.due_at))
+    assert step.run(worker.ctx) == 3
+
+    assert worker.read() == {name(0), name(1), name(2)}
+    assert worker.rows(t.change_notices) == []
+
+
+def test_calls_that_only_read_give_way_when_the_process_ends_and_their_claims_are_given_back(street: Make) -> None:
+    worker = street(2, lambda shop, _: shop == 0)
+    worker.note(range(2), "R1")
+    worker.start()
+    wait_for(lambda: worker.street.held == 1 and len(worker.read()) == 1)
+    worker.daemon.notifier.stop()
+    worker.ctx.places.close()
+
+    (left,) = worker.rows(t.change_notices)
+    assert (left.account, left.claimed_until) == (name(0), None)
