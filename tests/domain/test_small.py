@@ -11,9 +11,9 @@ from tests.domain.scans import T0, H
 from tracker.domain import vocabulary
 from tracker.domain.errors import ConfigError, RateLimited
 from tracker.domain.facts import Payload
-from tracker.domain.hashing import digest
 from tracker.domain.policy import Calendar, Span
 from tracker.domain.vocabulary import ShippingStatus, TrackingState
+from tracker.hashing import digest
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection
 from tests.lab import START, H
 from tests.pipeline.test_claims import ORDER
 from tracker.domain.facts import Finding
-from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.hashing import digest
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import Store, database_now

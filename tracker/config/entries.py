@@ -16,8 +16,8 @@ from tracker.config.presets import bind
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
-from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import Trust
+from tracker.hashing import digest
 from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source
 
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {

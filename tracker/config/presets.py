@@ -21,9 +21,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tracker.clock import system_now
 from tracker.config.yamlfile import Document, Path_, quoted, read
-from tracker.domain.hashing import digest
 from tracker.domain.policy import WEEKDAYS, Calendar, Deadline, Owns, Policy, Silence, Span
 from tracker.domain.vocabulary import FindingKind, NoticeClass, OrderStatus, Owner, ShippingStatus
+from tracker.hashing import digest
 from tracker.plugin.contracts import Platform
 
 POLICIES = Path(__file__).parent / "policies"

@@ -19,9 +19,9 @@ from sqlalchemy.engine import Connection, Row
 from tracker.config.model import Account
 from tracker.domain.drift import Compared, compare
 from tracker.domain.facts import Action, Decision, Finding, Order
-from tracker.domain.hashing import digest
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.hashing import digest
 from tracker.pipeline import drifts, state, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at

@@ -18,8 +18,8 @@ from tracker.config.model import Account
 from tracker.domain.drift import SETTLES, Compared, Drift
 from tracker.domain.facts import Order, Shipment
 from tracker.domain.gates import into_processing, may
-from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import DriftKind, OrderStatus, Severity, ShippingStatus
+from tracker.hashing import digest
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.store import queries

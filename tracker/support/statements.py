@@ -11,8 +11,8 @@ from tracker.domain.errors import TrackerError
 from tracker.domain.facts import Action, Order
 from tracker.domain.gates import Gate
 from tracker.domain.gates import may as gate_of
-from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import OrderStatus, StatementKind
+from tracker.hashing import digest
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.decide import BY_HAND

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import Finding
-from tracker.domain.hashing import digest
 from tracker.domain.vocabulary import FindingKind, Severity
+from tracker.hashing import digest
 from tracker.store.queries.dialect import upsert
 from tracker.store.tables import findings
 
