@@ -191,7 +191,7 @@ class Worker:
 
     def rows(self, table: sa.Table) -> list[Any]:
         with self.ctx.store.read() as connection:
-            return list(connection.execute(sa.select(table)).all())
+            return list(connection.execute(sa.select(table).order_by(*table.primary_key.columns)).all())
 
 
 def dump_order_of(store: str, ref: str) -> Any:

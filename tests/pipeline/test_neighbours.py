@@ -109,3 +109,44 @@ def test_calls_that_only_read_give_way_when_the_process_ends_and_their_claims_ar
 
     (left,) = worker.rows(t.change_notices)
     assert (left.account, left.claimed_until) == (name(0), None)
+
+
+# writes
+
+
+def test_a_shop_that_hangs_on_a_write_holds_one_place_and_the_others_are_written_in_their_order(street: Make) -> None:
+    worker = street(40, lambda shop, asked: shop == 3 and asked.startswith("POST"))
+    worker.write(range(40), 3)
+    worker.start()
+    wait_for(lambda: sum(worker.written().values()) == 39 * 3)
+
+    assert worker.street.held == 1
+    assert set(worker.written().values()) == {3}
+    sent = sorted((row.store, row.ended_at, row.id) for row in worker.rows(t.outbox) if row.state == "sent")
+    assert [row[2] for row in sent] == sorted(row[2] for row in sent), "a store's writes stay in their order"
+    hanging = [row for row in worker.rows(t.outbox) if row.store == name(3)]
+    assert [row.attempted_at is not None for row in hanging] == [True, False, False]
+    assert worker.street.asked[3] == 2  # the order, and the write: it gives way to nobody
+
+
+def test_of_more_shops_than_places_that_hang_before_a_write_each_gives_way(street: Make) -> None:
+    worker = street(24, lambda shop, _: shop < 8, yaml="poll_threads: 4\n")
+    worker.write(range(8))
+    worker.start()
+    wait_for(lambda: worker.street.held == 4)
+    worker.write(range(8, 24))
+    wait_for(lambda: sum(worker.written().values()) == 16)
+
+    assert {row.failures for row in worker.rows(t.accounts)} == {None}
+    assert {row.attempted_at for row in worker.rows(t.outbox) if row.state == "pending"} == {None}
+
+
+def test_writes_and_reads_wait_for_each_other_nowhere(street: Make) -> None:
+    worker = street(30, lambda shop, asked: asked.endswith("/R1"), yaml="poll_threads: 16\n")
+    worker.note(range(30), "R1")
+    worker.start()
+    wait_for(lambda: worker.street.held >= 12)
+    worker.write([0, 29])
+    wait_for(lambda: worker.written() == {name(0): 1, name(29): 1})
+
+    assert worker.street.held >= 12

@@ -16,7 +16,11 @@ STEPS: dict[str, Callable[[AppContext], int]] = {
     "poll": poll.run,
     "push": push.run,
 }
-AT_WORK = {**STEPS, "poll": poll.begin}  # of a process that nobody waits for: its calls go on while it claims more
+AT_WORK = {
+    **STEPS,
+    "poll": poll.begin,
+    "push": push.begin,
+}  # of a process that nobody waits for: its calls go on while it claims more
 MOST_BATCHES = 20
 MOST_SECONDS = 10.0
 

@@ -27,6 +27,8 @@ from tracker.domain.errors import SourceError, Transient
 READS, POLLS, SWEEPS, WRITES = "reads", "polls", "sweeps", "writes"
 PATIENCE = 2.0  # seconds that a call may last while somebody waits for its place
 HASTE = 0.5
+FEW = 4  # places for writes, where a quarter is less
+Work = Callable[[], SourceError | None]
 _OTHERS_AT_WORK = 2  # threads that store or claim while every place is taken
 
 
@@ -54,7 +56,7 @@ class Place:
     host: str
     since: float | None = None  # when the request at hand began
     longest: float = 0.0  # seconds that a request took
-    firm: bool = False  # it writes now: nobody knows what becomes of half a write
+    firm: bool = False  # it does not give way
 
     def asks(self, host: str) -> None:
         """Note that a request begins."""
@@ -83,6 +85,19 @@ def here() -> Place | None:
     return _HERE.place
 
 
+@contextmanager
+def staying() -> Iterator[None]:
+    """Keep the place of this thread's call whoever wants it: nobody knows what becomes of half a write."""
+    if (place := here()) is None:
+        yield
+        return
+    place.firm = True
+    try:
+        yield
+    finally:
+        place.firm = False
+
+
 @dataclass
 class Room:
     """What may begin now: a claim takes its places from it."""
@@ -108,6 +123,11 @@ class Room:
         while len(found) < wanted and (place := self.take(kind, account)) is not None:
             found.append(place)
         return found
+
+    def begin(self, place: Place, work: Work, then: Callable[[], None] | None = None) -> None:
+        """Do a call in a place that was taken, whatever becomes of the rest of the claim."""
+        self.taken.remove(place)
+        self.places.start(place, work, then)
 
     def back(self, places: Iterable[Place]) -> None:
         """Give back places that are not needed."""
@@ -146,13 +166,13 @@ class Places:
 
     def __init__(self, most: int) -> None:
         """`most` calls at once; threads are made when they are needed."""
-        quarter = max(1, most // 4)
-        self._most = {True: quarter, False: most}  # of writes, of all others
+        quarter, writes = max(1, most // 4), max(min(most, FEW), most // 4)
+        self._most = {True: writes, False: most}  # of writes, of all others
         self._at_once = quarter
         self._shares = {
-            READS: max(1, most * 3 // 4), POLLS: max(1, most * 3 // 4), SWEEPS: quarter, WRITES: quarter,
+            READS: max(1, most * 3 // 4), POLLS: max(1, most * 3 // 4), SWEEPS: quarter, WRITES: writes,
         }  # fmt: skip
-        self._pool = ThreadPoolExecutor(most + quarter + _OTHERS_AT_WORK, "place")
+        self._pool = ThreadPoolExecutor(most + writes + _OTHERS_AT_WORK, "place")
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
         self._held: set[Place] = set()
@@ -222,13 +242,11 @@ class Places:
             return writes
         return None
 
-    def start(
-        self, place: Place, work: Callable[[], SourceError | None], then: Callable[[], None] | None = None
-    ) -> Future[None]:
+    def start(self, place: Place, work: Work, then: Callable[[], None] | None = None) -> Future[None]:
         """Do a call in its place, in a thread; `work` returns what went wrong. `then` comes when the place is free again."""
         return self._pool.submit(self._work, place, work, then)
 
-    def _work(self, place: Place, work: Callable[[], SourceError | None], then: Callable[[], None] | None) -> None:
+    def _work(self, place: Place, work: Work, then: Callable[[], None] | None) -> None:
         _HERE.place = place
         error: SourceError | None = None
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,12 +33,14 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import as_taken, save
+from tracker.pipeline.places import WRITES, GaveWay, staying
 from tracker.store import queries
 from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, orders, outbox
 
 WRITES_AT_ONCE = 10
+ALERTS = "the alert address"  # has a place of its own, as a store has; no account has such a name
 NOTICE = "notice"
 HOUR = timedelta(hours=1)
 _FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
@@ -45,46 +48,82 @@ MOST_DEAD = 500  # dead writes, the newest, that are told one by one
 
 
 def run(ctx: AppContext) -> int:
-    """Push one batch. Returns how many writes were taken up."""
+    """Push one batch and wait for it, for who works queues by hand. Returns how many writes were taken up."""
     told = tell.alert(ctx)
     rows = _claim(ctx)
     if not rows:
         return told
     crash_at("push_claimed")
-    with ctx.leases.holding(outbox, {row.id: row.attempts for row in rows}):
-        _work(ctx, rows)
+    _work(ctx, rows)
     return len(rows) + told
 
 
-def _work(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
-    down = False
-    for row in rows:  # of one store
-        if down:  # who is down takes nobody's turn
-            _hand_back(ctx, row, "the store is away")
-            continue
-        account = ctx.account(row.store)
-        with ctx.store.write() as connection:
-            ours = queries.renew(connection, outbox, row, queries.LEASE)
-        if not ours:
-            continue
-        if account is None or _stopped(ctx, row.store):
-            _hand_back(ctx, row, "the store is paused")
-            continue
-        try:
-            if not _push(ctx, account, row):
-                down = True
-        except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
-            ctx.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
-            with ctx.store.write() as connection:
-                now = database_now(connection)
-                due = now + queries.backoff(row.attempts)
-                queries.release(connection, outbox, row, due, type(error).__name__, crashed=True)
+def begin(ctx: AppContext) -> int:
+    """Begin the writes of as many stores as there are places for, those of a store one after the other; nobody waits for them.
+
+    Returns how many writes were taken up. Findings are told to the alert address in a place of their own.
+    """
+    taken = 0
+    with ctx.places.reserving(writes=True) as room:
+        if ctx.config.root.notices.alert_url and (place := room.take(WRITES, ALERTS)) is not None:
+            place.firm = True
+            room.begin(place, partial(tell.alert_all, ctx))
+        with ctx.store.read() as connection:
+            waiting = connection.execute(queries.in_turn(), _times(ctx, connection)).all()
+        room.failing = frozenset(store.name for store in waiting if store.failures is not None)
+        for store in waiting:
+            if (place := room.take(WRITES, store.name)) is None:
+                continue
+            if rows := _turn(ctx, store.name):
+                crash_at("push_claimed")
+                room.begin(place, partial(_work, ctx, rows), partial(_wake, ctx))
+                taken += len(rows)
+            else:
+                room.back([place])
+    return taken
 
 
-def _hand_back(ctx: AppContext, row: Row[Any], why: str) -> None:
+def _wake(ctx: AppContext) -> None:
+    """Claim again where a store waited for a place, or for its own turn to end."""
+    if ctx.places.short(writes=True):
+        ctx.notify("push")
+
+
+def _work(ctx: AppContext, rows: Sequence[Row[Any]]) -> SourceError | None:
+    """Do claimed writes of one store, in their order. Returns what was wrong with its wire."""
+    with ctx.leases.holding(outbox, {row.id: row.attempts for row in rows}):
+        down: SourceError | None = None
+        for row in rows:
+            down = _hand_back(ctx, row, "the store is away", down) if down is not None else _try(ctx, row)
+        return down
+
+
+def _try(ctx: AppContext, row: Row[Any]) -> SourceError | None:
+    """Do one write, unless it is ours no more or its store is paused. Returns what was wrong with the store's wire."""
+    account = ctx.account(row.store)
     with ctx.store.write() as connection:
-        due = database_now(connection) + timedelta(seconds=5)
+        ours = queries.renew(connection, outbox, row, queries.LEASE)
+    if not ours:
+        return None
+    if account is None or _stopped(ctx, row.store):
+        return _hand_back(ctx, row, "the store is paused")
+    try:
+        return _push(ctx, account, row)
+    except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
+        ctx.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
+        with ctx.store.write() as connection:
+            now = database_now(connection)
+            due = now + queries.backoff(row.attempts)
+            queries.release(connection, outbox, row, due, type(error).__name__, crashed=True)
+    return None
+
+
+def _hand_back(ctx: AppContext, row: Row[Any], why: str, down: SourceError | None = None) -> SourceError | None:
+    """Give a write back; it is not done now. Returns `down`: who is away takes nobody's turn, and who gave way has his at once."""
+    with ctx.store.write() as connection:
+        due = database_now(connection) + timedelta(seconds=0 if isinstance(down, GaveWay) else 5)
         queries.release(connection, outbox, row, due, why, crashed=False)
+    return down
 
 
 def _claim(ctx: AppContext) -> list[Row[Any]]:
@@ -93,22 +132,27 @@ def _claim(ctx: AppContext) -> list[Row[Any]]:
     A transaction a store: who waits for a store's row holds no other's.
     """
     with ctx.store.read() as connection:
-        stores = (
-            connection.execute(queries.in_turn(), {"now": database_now(connection), "business": ctx.now()})
-            .scalars()
-            .all()
-        )
+        stores = connection.execute(queries.in_turn(), _times(ctx, connection)).scalars().all()
     for name in stores:
-        account = ctx.account(name)
-        if account is None or account.mode != "write":
-            continue
-        dead: list[Row[Any]] = []
-        with ctx.store.write() as connection:
-            rows = _take_turn(ctx, connection, account, dead)
-        _died(ctx, dead)
-        if rows:
+        if rows := _turn(ctx, name):
             return rows
     return []
+
+
+def _times(ctx: AppContext, connection: Connection) -> dict[str, datetime]:
+    return {"now": database_now(connection), "business": ctx.now()}
+
+
+def _turn(ctx: AppContext, store: str) -> list[Row[Any]]:
+    """Claim what a store may write now; nothing where it only observes."""
+    account = ctx.account(store)
+    if account is None or account.mode != "write":
+        return []
+    dead: list[Row[Any]] = []
+    with ctx.store.write() as connection:
+        rows = _take_turn(ctx, connection, account, dead)
+    _died(ctx, dead)
+    return rows
 
 
 def _take_turn(ctx: AppContext, connection: Connection, account: Account, dead: list[Row[Any]]) -> list[Row[Any]]:
@@ -234,42 +278,44 @@ def _stopped(ctx: AppContext, store: str) -> bool:
     return state is None or state.paused_at is not None or state.suspended_reason is not None
 
 
-def _push(ctx: AppContext, account: Account, row: Row[Any]) -> bool:
-    """Do one write. False: the store's wire failed."""
+def _push(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | None:
+    """Do one write. Returns what was wrong with the store's wire."""
     action = ACTION.validate_python(row.action)
     if action.kind == NOTICE:
         _notify(ctx, account, row, action)
-        return True
+        return None
     client = ctx.client(account)
     try:
         try:
             before = _read(ctx, account, action)
         except NotFound:
             _missed(ctx, account, row, action)
-            return True
+            return None
         except Refused as error:  # to tell of the order, not to take the write
             _later(ctx, account, row, error)
-            return True
+            return None
         if action.kind != BY_HAND and not _still_fits(ctx, account, row, before, action):
             _finish(ctx, row, "superseded", error="the order moved on")
-            return True
+            return None
         crash_at("push_before_call")
         if not _attempted(ctx, row):
-            _hand_back(ctx, row, "write budget")
-            return True
-        receipt = account.platform.push(client, action, before)
+            return _hand_back(ctx, row, "write budget")
+        with staying():
+            receipt = account.platform.push(client, action, before)
         crash_at("push_after_call")
     except Refused as error:
         _refused(ctx, account, row, action, str(error))
     except NotFound:
         _refused(ctx, account, row, action, "what was to be written to is not there")
+    except GaveWay as gave:
+        return _hand_back(ctx, row, "others waited for its place", gave)
     except (SourceError, BadPayload) as error:
         _later(ctx, account, row, error)
-        return not isinstance(error, Transient)
+        return error if isinstance(error, Transient) else None
     else:
         _sent(ctx, account, row, action, receipt)
         crash_at("push_after_commit")
-    return True
+    return None
 
 
 def _missed(ctx: AppContext, account: Account, row: Row[Any], action: Action) -> None:

@@ -113,3 +113,9 @@ def alert(ctx: AppContext) -> int:
             connection.execute(findings.update().where(findings.c.id.in_(told)).values(alert_due_at=None))
     ctx.count("tracker_alerts_total", len(told))
     return len(rows)
+
+
+def alert_all(ctx: AppContext) -> None:
+    """Post every finding that is due at the alert address."""
+    while alert(ctx):
+        pass

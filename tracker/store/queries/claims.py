@@ -119,7 +119,7 @@ def _reason(table: sa.Table) -> str:
 
 @cache
 def in_turn() -> sa.Select[Any]:
-    """Select the stores that have a write to claim at `now` (`business` time): their names, who waited longest for a turn first.
+    """Select the stores that have a write to claim at `now` (`business` time): name and failures, who waited longest for a turn first.
 
     Paused, parked and resting stores are left out, and not one of the writes that wait for them is looked at.
     """
@@ -131,7 +131,7 @@ def in_turn() -> sa.Select[Any]:
         sa.or_(a.rests_until.is_(None), a.rests_until <= sa.bindparam("business", type_=a.rests_until.type)),
     )
     return (
-        sa.select(a.name)
+        sa.select(a.name, a.failures)
         .where(a.kind == "store", a.paused_at.is_(None), a.suspended_reason.is_(None), rested, one_waits)
         .order_by(sa.nulls_first(a.turn_at), a.name)
     )
