@@ -199,6 +199,10 @@ def test_no_log_and_no_answer_of_a_daemon_says_a_canary(
         wrong = {**made, "accounts": {"dhl": {"uses": "${env:CANARY_1}"}}}  # "no plugin '...'"
         path.write_text(json.dumps(wrong))
         process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "config_reloaded" in log.read_text())
+        assert "entry_wrong" in log.read_text()
+        path.write_text(json.dumps({**wrong, "broker": "${env:CANARY_1}"}))
+        process.send_signal(signal.SIGHUP)
         wait_for(lambda: "config_kept" in log.read_text())
         answers = [f"http://127.0.0.1:{ports['port']}/readyz", f"http://127.0.0.1:{ports['ops_port']}/metrics"]
         with httpx.Client(trust_env=False, timeout=20) as client:
@@ -224,11 +228,11 @@ def test_no_log_and_no_answer_of_a_daemon_says_a_canary(
                     )
         path.write_text(json.dumps(made))
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "config_reloaded" in log.read_text())
+        wait_for(lambda: log.read_text().count("config_reloaded") == 2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(26) == 0
 
-    assert "configuration not taken at" in said[0]
+    assert "configuration not taken at" in said[0] and "account dhl is suspended" in said[0]
     assert canaries.found("\n".join(said)) == []
     assert canaries.found(log.read_text()) == []
     assert "Traceback" not in log.read_text()

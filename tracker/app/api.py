@@ -1,6 +1,7 @@
-"""The read API: what the command line tells of the whole installation, as JSON. Own port, one token, off by default.
+"""The read API: what the command line tells of the whole installation, as JSON. Own port, off without a token.
 
-It writes nothing. Beside a list the header `Trackwright-All-Known` says whether an empty one means that all is well; what is
+It writes nothing. A token may be limited to stores: what is of no other store is all that it sees, and anything else is not there,
+with the same answer whether it exists or not. Beside a list the header `Trackwright-All-Known` says whether an empty one means that all is well; what is
 not known, and why, is at `/knowledge`. `GET /openapi.json` describes it; the document is made from the same table as the routes.
 """
 
@@ -17,6 +18,7 @@ import orjson
 from tracker import __version__
 from tracker.app.private import Asked, Refusal, Reply, only_reads
 from tracker.clock import moment
+from tracker.config.model import Api
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline.context import AppContext
@@ -26,13 +28,15 @@ from tracker.support.gaps import Knowledge
 from tracker.support.knowledge import knowledge
 
 MOST_ROWS = 1000
+NO_PATH = "there is no such path: /openapi.json lists them"
 
 
 class Wrong(TrackerError):
     """A query that cannot be answered: what is wrong with it, and what would be right."""
 
 
-Handler = Callable[[AppContext, dict[str, str]], Any]
+Query = dict[str, Any]  # texts; `store` and `account` may be all stores that a token sees
+Handler = Callable[[AppContext, Query], Any]
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,11 @@ def _beside(ask: Handler) -> Handler:
     return lambda ctx, query: _Told(ask(ctx, query), knowledge(ctx, store=query.get("store")))
 
 
-def _limit(query: dict[str, str]) -> int:
+def _limit(query: Query) -> int:
     return min(_number(query, "limit") or 50, MOST_ROWS)
 
 
-def _number(query: dict[str, str], name: str) -> int | None:
+def _number(query: Query, name: str) -> int | None:
     value = query.get(name)
     if value is None:
         return None
@@ -65,23 +69,23 @@ def _number(query: dict[str, str], name: str) -> int | None:
     return int(value)
 
 
-def _one_of(query: dict[str, str], name: str, choices: list[str]) -> str | None:
+def _one_of(query: Query, name: str, choices: list[str]) -> str | None:
     value = query.get(name)
     if value is not None and value not in choices:
         raise Wrong(f"{name}: must be one of {', '.join(choices)}")
     return value
 
 
-def _page(query: dict[str, str]) -> dict[str, Any]:
+def _page(query: Query) -> dict[str, Any]:
     return {"after": _number(query, "after"), "limit": _limit(query)}
 
 
-def _drift(ctx: AppContext, query: dict[str, str]) -> Any:
+def _drift(ctx: AppContext, query: Query) -> Any:
     kind = _one_of(query, "kind", [str(k) for k in lists.DRIFT])
     return lists.drift(ctx, store=query.get("store"), kind=kind, **_page(query))
 
 
-def _findings(ctx: AppContext, query: dict[str, str]) -> Any:
+def _findings(ctx: AppContext, query: Query) -> Any:
     kind = _one_of(query, "kind", [str(k) for k in FindingKind])
     return lists.list_findings(
         ctx, kinds=[kind] if kind else (), store=query.get("store"), closed=query.get("closed") == "true",
@@ -90,20 +94,24 @@ def _findings(ctx: AppContext, query: dict[str, str]) -> Any:
     )  # fmt: skip
 
 
-def _at(query: dict[str, str]) -> datetime | None:
+def _at(query: Query) -> datetime | None:
     try:
         return moment(query["at"]) if "at" in query else None
     except ValueError as error:
         raise Wrong(f"at: {error}") from None
 
 
-def _order(ctx: AppContext, query: dict[str, str]) -> Any:
+def _order(ctx: AppContext, query: Query) -> Any:
     row = statements.find_order(ctx, query["ref"], query["store"])
     told = explanation(ctx, row.number, at=_at(query))
-    return next((order for order in told["orders"] if order["id"] == row.id), None)
+    found = next((order for order in told["orders"] if order["id"] == row.id), None)
+    for parcel in found["parcels"] if found and "limited" in query else ():
+        for watch in parcel["watched_by"]:  # whoever may not read the configuration is not told where it is wrong
+            watch["suspended"] = watch["suspended"] and "its account is suspended"
+    return found
 
 
-def _gate(ctx: AppContext, query: dict[str, str]) -> Any:
+def _gate(ctx: AppContext, query: Query) -> Any:
     to = _one_of(query, "to", [str(s) for s in OrderStatus])
     if to is None:
         raise Wrong("to: name the status that is asked for")
@@ -134,7 +142,9 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
         "What does not move", {"store": "", "carrier": "", "after": "", "limit": ""},
         _beside(lambda w, q: lists.stuck(w, store=q.get("store"), carrier=q.get("carrier"), **_page(q))),
     ),
-    "/freshness": ("What share of open parcels was checked lately", {}, _beside(lambda w, _q: lists.freshness(w))),
+    "/freshness": (
+        "What share of open parcels was checked lately", {"store": ""}, _beside(lambda w, q: lists.freshness(w, store=q.get("store"))),
+    ),
     "/outbox": (
         "Writes and notices", {"store": "", "state": "", "after": "", "limit": ""},
         lambda w, q: lists.list_outbox(w, state=q.get("state"), store=q.get("store"), **_page(q)),
@@ -158,6 +168,13 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
 }  # fmt: skip
 
 
+# what a token that is limited to stores may ask, and by which key its stores are meant; any other path is not there for it
+LIMITED = {
+    "/drift": "store", "/knowledge": "store", "/findings": "store", "/stuck": "store", "/freshness": "store", "/outbox": "store",
+    "/inbox": "account", "/orders/{store}/{ref}": "store", "/orders/{store}/{ref}/gate": "store", "/openapi.json": "",
+}  # fmt: skip
+
+
 def _default(value: Any) -> Any:
     if isinstance(value, timedelta):
         return int(value.total_seconds())
@@ -176,16 +193,16 @@ def make_api(ctx: AppContext) -> Callable[[Asked], Reply]:
     """Return what answers the read API: to nobody without the token, whatever is asked."""
 
     def answer(asked: Asked) -> Reply:
-        token = ctx.config.root.api.token
-        right = f"Bearer {token.get_secret_value()}".encode() if token is not None else b""
-        given = asked.headers.get("authorization", "").encode("utf-8", "replace")
-        if token is None or not hmac.compare_digest(given, right):
-            raise Refusal(401, "the token is missing or wrong", www_authenticate="Bearer")
-        path = asked.path()
-        ask, inside = _route(path)
+        stores = _seen(ctx.config.root.api, asked.headers.get("authorization", ""))
+        shape, ask, inside = _route(asked.path())
+        if stores is not None and shape not in LIMITED:
+            raise Refusal(404, NO_PATH)
         only_reads(asked)
+        query: Query = {**asked.query(), **inside}
+        if stores is not None:
+            _limit_to(stores, LIMITED[shape], query, inside.get("ref"))
         try:
-            return _json(ask(ctx, {**asked.query(), **inside}))
+            return _json(ask(ctx, query))
         except Wrong as error:
             raise Refusal(400, str(error)) from None
         except TrackerError as error:
@@ -194,14 +211,41 @@ def make_api(ctx: AppContext) -> Callable[[Asked], Reply]:
     return answer
 
 
-def _route(path: tuple[str, ...]) -> tuple[Handler, dict[str, str]]:
-    """Return what answers a path, and the parts of the path that have a name."""
+def _seen(api: Api, given: str) -> frozenset[str] | None:
+    """Return the stores that a token sees, None: all. Raises Refusal for one that is none of ours; each is compared, whichever it is."""
+    tokens = [(api.token, None)] if api.token is not None else []
+    limited = [(one.token, frozenset(one.stores)) for one in api.tokens.values()]
+    found = [
+        stores
+        for token, stores in (*tokens, *limited)
+        if hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token.get_secret_value()}".encode())
+    ]
+    if not found:
+        raise Refusal(401, "the token is missing or wrong", www_authenticate="Bearer")
+    return found[0]
+
+
+def _limit_to(stores: frozenset[str], key: str, query: Query, ref: str | None) -> None:
+    """Have a question be about the stores that its token sees. Raises Refusal for any other, whether it is there or not."""
+    if not key:
+        return
+    given = query.setdefault(key, stores)
+    if given is not stores and given not in stores:
+        said = f"no order {ref!r} in store {given} is known" if ref is not None else "there is no such store"
+        raise Refusal(404, said)
+    if given is not stores and ref is None:
+        query[key] = frozenset({given})  # a set of stores is what somebody asks who may know of no others
+    query["limited"] = True
+
+
+def _route(path: tuple[str, ...]) -> tuple[str, Handler, dict[str, str]]:
+    """Return the shape of a path, what answers it, and its parts that have a name."""
     for shape, ask in ROUTES:
         if len(shape) == len(path) and all(path):
             pairs = list(zip(shape, path, strict=True))
             if all(part == given or part.startswith("{") for part, given in pairs):
-                return ask, {part[1:-1]: given for part, given in pairs if part.startswith("{")}
-    raise Refusal(404, "there is no such path: /openapi.json lists them")
+                return "/" + "/".join(shape), ask, {part[1:-1]: given for part, given in pairs if part.startswith("{")}
+    raise Refusal(404, NO_PATH)
 
 
 def openapi() -> dict[str, Any]:

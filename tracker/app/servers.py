@@ -36,7 +36,7 @@ class Servers:
                 web.ops_port,
             ),
         ]
-        if api.token is not None:
+        if api.token is not None or api.tokens:
             from tracker.app.api import make_api
 
             self._places.append(

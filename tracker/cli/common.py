@@ -84,12 +84,12 @@ def running_config(file: Path) -> Config:
     return _read(file, partial(load_config, partly=True))
 
 
-def glance_config(file: Path) -> Config:
+def glance_config(file: Path, *, partly: bool = False) -> Config:
     """Read of the configuration what the database needs, and a store only when it is asked for: not longer than it takes to read the file.
 
-    Every secret is masked all the same. Raises ConfigError.
+    Every secret is masked all the same, and must be known for that, but `partly`. Raises ConfigError.
     """
-    return _read(file, glance)
+    return _read(file, partial(glance, partly=partly))
 
 
 def _read(file: Path, how: Callable[[Path], Config]) -> Config:

@@ -92,7 +92,7 @@ def reload(file: Path, timeout: float, as_json: bool) -> None:
     Each takes it, and says what changed, or keeps the old one and says why. An entry that is wrong is suspended alone. What
     changes of the root at the next start only is named.
     """
-    store = Store(glance_config(file).root.database, pool_size=1)
+    store = Store(glance_config(file, partly=True).root.database, pool_size=1)
     answers = ask(store, timeout)
     store.close()
     if as_json:

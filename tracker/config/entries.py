@@ -373,9 +373,12 @@ def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: 
     if not isinstance(value, dict):
         return
     parts, secrets = _secret_keys(model)
-    for key, part in parts:
-        if key in value:
+    for key, part, many in parts:
+        if key in value and not many:
             _refuse_literals(part, value[key], (*path, key), document)
+        elif isinstance(value.get(key), dict):
+            for name, one in value[key].items():
+                _refuse_literals(part, one, (*path, key, name), document)
     for key in secrets:
         if value.get(key) is None:
             continue
@@ -388,10 +391,14 @@ def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: 
 
 
 @cache
-def _secret_keys(model: type[BaseModel]) -> tuple[tuple[tuple[str, type[BaseModel]], ...], tuple[str, ...]]:
-    """Return the keys of a model that are models themselves, and those that hold a secret."""
+def _secret_keys(model: type[BaseModel]) -> tuple[tuple[tuple[str, type[BaseModel], bool], ...], tuple[str, ...]]:
+    """Return the keys of a model that are models themselves, or mappings of them by name, and those that hold a secret."""
     fields = [(key, field.annotation) for key, field in model.model_fields.items()]
-    parts = tuple((key, one) for key, one in fields if isinstance(one, type) and issubclass(one, BaseModel))
+    inner = [
+        (key, (get_args(one) or (one,))[-1] if get_origin(one) is Mapping else one, get_origin(one) is Mapping)
+        for key, one in fields
+    ]
+    parts = tuple((key, one, many) for key, one, many in inner if isinstance(one, type) and issubclass(one, BaseModel))
     return parts, tuple(key for key, one in fields if _is_secret(one))
 
 

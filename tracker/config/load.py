@@ -19,7 +19,7 @@ from tracker.config.include import read_all, with_included
 from tracker.config.model import Account, Config, Root
 from tracker.config.plugins import installed
 from tracker.config.presets import policy_values, spell
-from tracker.config.yamlfile import Document, Path_, parse
+from tracker.config.yamlfile import Document, Path_, parse, quoted
 from tracker.domain.cadence import Cadence, looks_after
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import LONG, MASK, mask
@@ -38,12 +38,13 @@ def load_config(path: str | Path, instead: Mapping[str, Path] | None = None, *, 
     return build(read_all(Path(path), instead), partly=partly)
 
 
-def glance(path: str | Path) -> Config:
+def glance(path: str | Path, *, partly: bool = False) -> Config:
     """Read what a command needs that works with the database: the root, and every secret, so that it is masked.
 
-    An account or a store is read when it is asked for; what is wrong with another is no business of the command's.
+    An account or a store is read when it is asked for; what is wrong with another is no business of the command's. `partly`: a secret
+    of an entry may be missing, for a command that shows nothing of what may hold it.
     """
-    return build(read_all(Path(path)), each=False)
+    return build(read_all(Path(path)), each=False, partly=partly)
 
 
 def load_text(text: str, name: str = "<text>", *, partly: bool = False) -> Config:
@@ -67,12 +68,12 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     if each:
         accounts = entries.all()
     if root is not None:
-        _check_secrets(root, document)
+        _check_secrets(root, root.stores, document)
     _check_addresses(texts if each else [one for one in texts if one[0][0] not in (*SECTIONS, "defaults")], document)
-    suspended = entries.suspended() if partly else {}
+    suspended = entries.suspended() if partly and each else {}
     accounts = {name: accounts[name] for name in accounts if name not in suspended} if suspended else accounts
     refused = any(entries.entry_of(problem) is None for problem in document.problems)
-    if root is None or refused or (document.problems and each and not (partly and accounts)):
+    if root is None or refused or (document.problems and not (partly and (accounts or not each))):
         raise ConfigError(*dict.fromkeys(document.problems))
     if each:
         for account in (*accounts.values(), *(one.receiver for one in suspended.values() if one.receiver)):
@@ -91,7 +92,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     )
 
 
-def _check_secrets(root: Root, document: Document) -> None:
+def _check_secrets(root: Root, stores: Container[str], document: Document) -> None:
     """Refuse a key that is none, and a token that can be guessed."""
     if root.vault_key and root.vault_key.get_secret_value():
         try:
@@ -100,8 +101,21 @@ def _check_secrets(root: Root, document: Document) -> None:
             document.problem(
                 ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
             )
-    if root.api.token is not None and len(root.api.token.get_secret_value()) < SHORTEST_TOKEN:
-        document.problem(("api", "token"), f"must have {SHORTEST_TOKEN} or more random characters")
+    tokens: dict[Path_, SecretStr] = {("api", "token"): root.api.token} if root.api.token is not None else {}
+    tokens |= {("api", "tokens", name, "token"): one.token for name, one in root.api.tokens.items()}
+    said: dict[str, Path_] = {}
+    for path, token in tokens.items():
+        value = token.get_secret_value()
+        if len(value) < SHORTEST_TOKEN:
+            document.problem(path, f"must have {SHORTEST_TOKEN} or more random characters")
+        elif value in said:
+            document.problem(path, f"is the same as {'.'.join(map(str, said[value]))}: nobody could tell who asks")
+        said.setdefault(value, path)
+    for name, one in root.api.tokens.items():
+        for i, store in enumerate(one.stores):
+            if store not in stores:
+                place: Path_ = ("api", "tokens", name, "stores", i)
+                document.problem(place, f"there is no store {quoted(store)}")
 
 
 def _texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:

@@ -99,14 +99,22 @@ class Notices(_Part):
     )
 
 
+class LimitedToken(_Part):
+    """A token that sees some stores only."""
+
+    token: SecretStr = Field(description="Bearer token of 22 characters or more.")
+    stores: Words = Field(min_length=1, description="What it sees is of these stores; all else is not there.")
+
+
 class Api(_Part):
     """The read API; off unless it has a token."""
 
     host: str = "127.0.0.1"
     port: int = Field(8082, ge=0, le=65535)
     token: SecretStr | None = Field(
-        None, description="Bearer token of 22 characters or more; without it there is no API."
+        None, description="Bearer token of 22 characters or more, which sees all; without any token there is no API."
     )
+    tokens: Mapping[str, LimitedToken] = Field({}, description="More tokens by name, each limited to some stores.")
 
 
 class Watch(_Part):

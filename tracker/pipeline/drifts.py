@@ -103,7 +103,7 @@ def poll_now(ctx: AppContext, numbers: Sequence[str]) -> None:
 def list_drifts(
     ctx: AppContext,
     *,
-    store: str | None = None,
+    store: queries.Stores = None,
     kind: str | None = None,
     after: int | None = None,
     limit: int = 50,
@@ -115,9 +115,7 @@ def list_drifts(
     find the configuration.
     """
     d = drifts.c
-    wanted: list[sa.ColumnElement[bool]] = []
-    if store is not None:
-        wanted.append(d.store == store)
+    wanted = queries.of_stores(d.store, store)
     if kind is not None:
         wanted.append(d.kind == kind)
     if after is not None:

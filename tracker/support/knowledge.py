@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import budgets, state
 from tracker.pipeline.context import AppContext
-from tracker.pipeline.unwatched import how_to_cover, uncovered
+from tracker.pipeline.unwatched import Uncovered, how_to_cover, uncovered
 from tracker.store import queries
 from tracker.store.engine import ahead, database_now
 from tracker.store.tables import (
@@ -52,14 +52,30 @@ UNKNOWN: dict[FindingKind, tuple[str, str]] = {
 }
 
 
-def _by_entry(reason: str) -> str:
-    """Say why nothing is asked of an account whose entry is wrong; empty where something else suspended it."""
+def unwatched_of(ctx: AppContext, connection: Connection, store: queries.Stores) -> list[Uncovered]:
+    """Return what nobody watches, of some stores."""
+    if isinstance(store, frozenset):
+        return [one for name in sorted(store) for one in uncovered(ctx, connection, store=name)]
+    return uncovered(ctx, connection, store=store)
+
+
+def _within(name: str, store: queries.Stores) -> bool:
+    return store is None or (name == store if isinstance(store, str) else name in store)
+
+
+def _by_entry(reason: str, limited: bool = False) -> str:
+    """Say why nothing is asked of an account whose entry is wrong; empty where something else suspended it.
+
+    `limited`: to who may not read the configuration.
+    """
     problem = reason.removeprefix(queries.BY_ENTRY)
-    return f"its entry in the configuration is wrong ({problem})" if problem != reason else ""
+    if problem == reason:
+        return ""
+    return "its entry in the configuration is wrong" + ("" if limited else f" ({problem})")
 
 
-def knowledge(ctx: AppContext, *, store: str | None = None) -> Knowledge:
-    """Say what is known of all orders, or of one store's."""
+def knowledge(ctx: AppContext, *, store: queries.Stores = None) -> Knowledge:
+    """Say what is known of all orders, or of some stores'."""
     with ctx.store.read() as connection:
         return _Look(ctx, connection, store).all()
 
@@ -73,11 +89,12 @@ def find_gaps(ctx: AppContext) -> list[Gap]:
 class _Look:
     """One look at what is known."""
 
-    def __init__(self, ctx: AppContext, connection: Connection, store: str | None) -> None:
+    def __init__(self, ctx: AppContext, connection: Connection, store: queries.Stores) -> None:
         self.ctx, self.connection, self.store = ctx, connection, store
         self.now, self.database = ctx.now(), database_now(connection)
         self.states = state.account_rows(connection)
-        self.stores = [row for row in self.states.values() if row.kind == "store" and store in (None, row.name)]
+        self.stores = [row for row in self.states.values() if row.kind == "store" and _within(row.name, store)]
+        self.limited = isinstance(store, frozenset)  # to what a token of some stores may see
         self.dark: list[str] = []  # stores of which nothing is known
         self.waits: dict[tuple[str, str], tuple[int, datetime | None]] = {}
         self._counts: dict[str, int] | None = None
@@ -110,7 +127,9 @@ class _Look:
         t = watches.c
         moments = [row.swept_at for row in self.stores if row.name not in self.dark]
         looks = [
-            sa.select(sa.func.min(t.checked_at)).where(t.account == row.name, t.next_poll_at.isnot(None))
+            sa.select(sa.func.min(t.checked_at)).where(
+                t.account == row.name, t.next_poll_at.isnot(None), *self.of_some(t.shipment_id)
+            )
             for row in self.states.values()
             if row.kind == "carrier"
         ]
@@ -131,7 +150,7 @@ class _Look:
     def look(self) -> None:
         """Count all that may wait, and its oldest moment, in one statement: each of its parts walks an index."""
         o, i, r, f, late = outbox.c, inbox.c, change_notices.c, findings.c, self.database - OVERDUE_AFTER
-        mine = [f.store == self.store] if self.store is not None else []
+        mine = queries.of_stores(f.store, self.store)
         parts: dict[tuple[str, str], sa.Select[Any]] = {
             ("payloads", ""): sa.select(i.received_at.label("at")).where(i.state == "pending", i.due_at < late),
             ("orders", ""): self.uncompared(),
@@ -163,7 +182,7 @@ class _Look:
         """Say why nothing is known of a store's orders, since when, and what would end it; empty where they are known."""
         name, what = row.name, "store_unknown"
         why, since, until = "", row.swept_at, f"`tracker heal` once {name} answers"
-        if row.suspended_reason is not None and (by_entry := _by_entry(row.suspended_reason)):
+        if row.suspended_reason is not None and (by_entry := _by_entry(row.suspended_reason, self.limited)):
             what, why, until = "store_parked", by_entry, MENDED
         elif name not in self.ctx.config.accounts:
             why, until = "the store is not in the configuration", "the store in the configuration again"
@@ -213,7 +232,10 @@ class _Look:
         """Find what arrived and was not read, what a change notice named and nobody read, what was read and not compared."""
         r, late = change_notices.c, self.database - OVERDUE_AFTER
         count, since = self.waits.get(("payloads", ""), (0, None))
-        if count:
+        if count and self.limited:  # whose they are nobody knows before they are read, nor may be told how many
+            of_some = "news that waits to be read may be of these stores"
+            yield Gap("payloads_wait", "inbox", 0, "payloads", of_some, None, "a running worker")
+        elif count:
             yield Gap("payloads_wait", "inbox", count, "payloads", "they were not read yet", since, "a running worker")
         for row in self.stores:
             count, since = self.waits.get(("notices", row.name), (0, None))
@@ -235,7 +257,7 @@ class _Look:
     def uncompared(self) -> sa.Select[Any]:
         """Select the orders that wait to be compared, with the moment since when."""
         o, late = orders.c, self.now - OVERDUE_AFTER
-        mine = [o.store == self.store] if self.store is not None else []
+        mine = queries.of_stores(o.store, self.store)
         never = sa.select(o.id, o.reconcile_at.label("at")).where(
             o.drift.is_(None), sa.or_(o.reconcile_at.is_(None), o.reconcile_at < late), *mine
         )
@@ -250,7 +272,7 @@ class _Look:
             if not count:
                 continue
             until = self.rest(row)
-            if row.suspended_reason is not None and (by_entry := _by_entry(row.suspended_reason)):
+            if row.suspended_reason is not None and (by_entry := _by_entry(row.suspended_reason, self.limited)):
                 why = by_entry
             elif row.name not in self.ctx.config.accounts:
                 why, until = "the account is not in the configuration", "the account in the configuration again"
@@ -291,15 +313,12 @@ class _Look:
         return _either(held, due)
 
     def of_mine(self, shipment_id: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
-        """Return the condition that a parcel is of the store that is asked about."""
-        if self.store is None:
-            return []
-        fs = fulfilment_shipments.c
-        linked = sa.exists().where(
-            fs.shipment_id == shipment_id, fulfilments.c.id == fs.fulfilment_id, orders.c.id == fulfilments.c.order_id,
-            orders.c.store == self.store,
-        )  # fmt: skip
-        return [linked]
+        """Return the condition that a parcel is of the stores that are asked about."""
+        return queries.parcels_of(shipment_id, self.store)
+
+    def of_some(self, shipment_id: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
+        """Return it where who asks may know of no other stores."""
+        return self.of_mine(shipment_id) if self.limited else []
 
     def given_up(self) -> sa.Select[Any]:
         """Select the watches whose carrier wants no more questions, of parcels that an order names and nobody else asks about."""
@@ -321,7 +340,7 @@ class _Look:
 
     def found(self) -> Iterable[Gap]:
         """Find what nobody watches, and what open findings say is not known."""
-        for one in uncovered(self.ctx, self.connection, store=self.store):
+        for one in unwatched_of(self.ctx, self.connection, self.store):
             why = f"no account covers {one.carrier if one.known else repr(one.carrier)}: they are watched by nobody"
             ways = how_to_cover(self.ctx.config, one)
             yield Gap(str(K.CARRIER_NOT_COVERED), one.store, one.parcels, "parcels", why, one.since, ways)
@@ -371,14 +390,13 @@ class _Look:
         one_by_one = sa.select(sa.func.count()).select_from(any_of.join(orders, orders.c.id == any_of.c.id))
         if self.dark:
             one_by_one = one_by_one.where(orders.c.store.notin_(self.dark))
-        if self.store is not None:
-            one_by_one = one_by_one.where(orders.c.store == self.store)
+        one_by_one = one_by_one.where(*queries.of_stores(orders.c.store, self.store))
         return dark + int(self.connection.execute(one_by_one).scalar_one())
 
 
 def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, Any]:
     """Say of one order as of when it is known, by shop and carriers, and what is not known of it."""
-    look = _Look(ctx, connection, row.store)
+    look = _Look(ctx, connection, frozenset({row.store}))  # its shop may ask: it need not know our configuration
     unknown: list[str] = []
     shop_at = row.read_at
     for store in look.stores:

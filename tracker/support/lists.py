@@ -19,10 +19,10 @@ from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
 from tracker.pipeline import drifts
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.scans import look_up
-from tracker.pipeline.unwatched import uncovered
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import UNMAPPED_SCANS, findings, inbox, orders, outbox, scans, shipments, watches
+from tracker.support.knowledge import unwatched_of
 
 K = FindingKind
 DRIFT = tuple(DriftKind)
@@ -36,7 +36,7 @@ def list_findings(
     ctx: AppContext,
     *,
     kinds: Sequence[str] = (),
-    store: str | None = None,
+    store: queries.Stores = None,
     severity: str | None = None,
     carrier: str | None = None,
     closed: bool = False,
@@ -47,11 +47,9 @@ def list_findings(
 ) -> list[dict[str, Any]]:
     """Return findings, newest first. Checkouts stand apart: only by their own kind. Snoozed ones only when asked for."""
     f = findings.c
-    conditions: list[sa.ColumnElement[bool]] = []
+    conditions = queries.of_stores(f.store, store)
     if not closed:
         conditions.append(f.closed_at.is_(None))
-    if store is not None:
-        conditions.append(f.store == store)
     if severity is not None:
         conditions.append(f.severity == severity)
     if carrier is not None:  # a finding about a parcel is named store/order/carrier/number
@@ -85,7 +83,7 @@ def list_findings(
 def stuck(
     ctx: AppContext,
     *,
-    store: str | None = None,
+    store: queries.Stores = None,
     carrier: str | None = None,
     after: int | None = None,
     limit: int = 50,
@@ -105,8 +103,8 @@ def stuck(
     return shown
 
 
-def freshness(ctx: AppContext) -> list[dict[str, Any]]:
-    """Return, by account, how many open parcels it watches and how many of them it checked within 1, 3, 6, 12, 24 h.
+def freshness(ctx: AppContext, *, store: queries.Stores = None) -> list[dict[str, Any]]:
+    """Return, by account, how many open parcels (of some stores) it watches and how many of them it checked within 1, 3, 6, 12, 24 h.
 
     Those that nobody watches come last, by store and carrier.
     """
@@ -118,11 +116,11 @@ def freshness(ctx: AppContext) -> list[dict[str, Any]]:
     with ctx.store.read() as connection:
         rows = connection.execute(
             sa.select(t.account, sa.func.count().label("open"), *within, sa.func.min(t.checked_at).label("oldest"))
-            .where(t.next_poll_at.isnot(None))
+            .where(t.next_poll_at.isnot(None), *queries.parcels_of(t.shipment_id, store))
             .group_by(t.account)
             .order_by(t.account)
         ).all()
-        nobody = uncovered(ctx, connection)
+        nobody = unwatched_of(ctx, connection, store)
     shown = []
     for row in rows:
         shares = {
@@ -138,7 +136,12 @@ def freshness(ctx: AppContext) -> list[dict[str, Any]]:
 
 
 def list_outbox(
-    ctx: AppContext, *, state: str | None = None, store: str | None = None, after: int | None = None, limit: int = 50
+    ctx: AppContext,
+    *,
+    state: str | None = None,
+    store: queries.Stores = None,
+    after: int | None = None,
+    limit: int = 50,
 ) -> list[dict[str, Any]]:
     """Return writes and notices, newest first."""
     o = outbox.c
@@ -146,7 +149,7 @@ def list_outbox(
         o.id, o.store, o.kind, o.key, o.state, o.attempts, o.error, o.created_at, o.due_at, o.attempted_at, o.rules
     )  # fmt: skip
     for condition in (
-        o.state == state if state else None, o.store == store if store else None, o.id < after if after else None,
+        o.state == state if state else None, *queries.of_stores(o.store, None if store == "" else store), o.id < after if after else None,
     ):  # fmt: skip
         if condition is not None:
             select = select.where(condition)
@@ -179,7 +182,7 @@ def list_inbox(
     ctx: AppContext,
     *,
     state: str | None = None,
-    account: str | None = None,
+    account: queries.Stores = None,
     partly: bool = False,
     after: int | None = None,
     limit: int = 50,
@@ -197,8 +200,8 @@ def list_inbox(
             select = select.where(t.state == state)
         if after:
             select = select.where(t.id < after)
-        if account:
-            select = select.where(t.account == account)
+        if account is not None and account != "":
+            select = select.where(*queries.of_stores(t.account, account))
             if not partly and state != "dead":  # those have an index of their own
                 newest = after or connection.execute(sa.select(sa.func.max(t.id))).scalar() or 0
                 select = select.where(t.id > newest - NEWEST)

@@ -19,10 +19,21 @@ from tracker.store.queries.claims import (
     still_ours,
     take_up,
 )
-from tracker.store.queries.dialect import among, in_order, is_sqlite, locked, oldest, one_of, skip_locked, upsert
+from tracker.store.queries.dialect import (
+    Stores,
+    among,
+    in_order,
+    is_sqlite,
+    locked,
+    of_stores,
+    oldest,
+    one_of,
+    skip_locked,
+    upsert,
+)
 from tracker.store.queries.findings import close_findings, open_findings
 from tracker.store.queries.payloads import payload_row, store_payloads
-from tracker.store.queries.reads import counts, orders_of, recovered
+from tracker.store.queries.reads import counts, orders_of, parcels_of, recovered
 from tracker.store.queries.rows import change, put
 from tracker.store.queries.turns import in_turns
 
@@ -33,6 +44,7 @@ __all__ = [
     "MOST_CRASHES",
     "MOST_REASON",
     "UNTIL_MENDED",
+    "Stores",
     "among",
     "ask_alone",
     "backoff",
@@ -50,10 +62,12 @@ __all__ = [
     "is_sqlite",
     "locked",
     "note_changes",
+    "of_stores",
     "oldest",
     "one_of",
     "open_findings",
     "orders_of",
+    "parcels_of",
     "payload_row",
     "poll_now",
     "polled_now",

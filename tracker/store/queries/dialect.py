@@ -90,6 +90,16 @@ def among(connection: Connection, column: sa.ColumnElement[Any], values: Iterabl
     return one_of(is_sqlite(connection), column, "values", list(values))
 
 
+Stores = str | frozenset[str] | None  # one store, some of them, or all
+
+
+def of_stores(column: sa.ColumnElement[Any], stores: Stores) -> list[sa.ColumnElement[bool]]:
+    """Return the condition that a row is of some stores; none where all are meant."""
+    if stores is None:
+        return []
+    return [column == stores] if isinstance(stores, str) else [column.in_(sorted(stores))]
+
+
 def upsert(connection: Connection, table: sa.Table) -> Any:
     """Return an INSERT that knows ON CONFLICT in the connection's dialect."""
     return sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)

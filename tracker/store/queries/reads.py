@@ -9,17 +9,30 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tracker.store.queries.dialect import among
+from tracker.store.queries.dialect import Stores, among, of_stores
 from tracker.store.tables import (
     change_notices,
     findings,
     fulfilment_shipments,
     fulfilments,
     inbox,
+    orders,
     outbox,
     scans,
     shipments,
 )
+
+
+def parcels_of(shipment_id: sa.ColumnElement[Any], stores: Stores) -> list[sa.ColumnElement[bool]]:
+    """Return the condition that a parcel is one of some stores' orders; none where all are meant."""
+    if stores is None:
+        return []
+    fs = fulfilment_shipments.c
+    linked = sa.exists().where(
+        fs.shipment_id == shipment_id, fulfilments.c.id == fs.fulfilment_id, orders.c.id == fulfilments.c.order_id,
+        *of_stores(orders.c.store, stores),
+    )  # fmt: skip
+    return [linked]
 
 
 def orders_of(connection: Connection, shipment_ids: Iterable[int]) -> sa.Select[tuple[int]]:
