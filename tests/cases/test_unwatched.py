@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.lab import START, UPS, Lab, Make, detail, tracker_body
 from tracker.cli.main import cli
-from tracker.pipeline import unwatched
+from tracker.pipeline import unwatched, whose
 from tracker.store import tables as t
 from tracker.support import lists
 from tracker.support.explain import overview
@@ -95,11 +95,12 @@ def test_a_parcel_that_nobody_asked_about_is_never_blamed_on_its_carrier(make_la
     assert len(not_covered(lab, open_=False)) == 2
 
 
-@pytest.mark.parametrize("at_once", [1, unwatched.AT_ONCE])
+@pytest.mark.parametrize("at_once", [1, whose.AT_ONCE])
 def test_an_account_that_comes_later_watches_what_is_open_and_one_that_goes_leaves_it_to_nobody(
     make_lab: Make, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr(unwatched, "AT_ONCE", at_once)
+    monkeypatch.setattr(whose, "AT_ONCE", at_once)
     lab = parcels_of_nobody(make_lab)
     lab.easypost.carriers[FEDEX] = "FedEx"
     lab.scan(lab.easypost, FEDEX, "in_transit", "departed_facility")
@@ -127,7 +128,7 @@ def test_an_account_that_comes_later_watches_what_is_open_and_one_that_goes_leav
 
 def test_a_start_without_a_change_gives_nothing_to_nobody(make_lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = parcels_of_nobody(make_lab)
-    monkeypatch.setattr(unwatched, "watch", lambda ctx: pytest.fail("nothing changed"))
+    monkeypatch.setattr(whose, "walk", lambda ctx, **_: pytest.fail("nothing changed"))
     settle.settle_accounts(lab.ctx)
     maintenance.run_monitors(lab.ctx)
 
@@ -203,7 +204,7 @@ def test_show_says_who_watches_what_was_typed_and_what_is_doubtful(
     told = shown(lab, "#7", monkeypatch)
     assert f"parcel ups {wrong} (typed 1Z-R58939-0357567122) doubtful: its check digit is wrong" in told
     assert "no tracking number: picked up in store" in told
-    assert "watched by ups: not_found" in told
+    assert "asked: ups for shop (the only account of ups): not_found" in told
     assert "nobody may ask: wrong key" in told
     (order,) = overview(lab.ctx, "#7")["orders"]
     (parcel,) = order["parcels"]

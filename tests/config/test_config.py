@@ -251,18 +251,6 @@ def test_what_is_no_duration_is_refused(text: Any) -> None:
         duration(text)
 
 
-def test_who_watches_a_parcel() -> None:
-    config = load_text(GOOD + "  shop2: {uses: shopify, shop: b}\n" + "broker: none\n".replace("broker: none\n", ""))
-    assert [a.name for a in config.watchers("ups")] == ["ups"]
-    assert config.watchers("usps") == []
-    both = load_text(
-        "accounts: {e: {uses: easypost, api_key: '${env:SECRET}'}, d: {uses: dhl, api_key: '${env:SECRET}', tracks: [post_de]}}"
-    )
-    assert [a.name for a in both.watchers("post_de")] == ["d"]
-    assert [a.name for a in both.watchers("ups")] == ["e"]
-    assert [a.name for a in both.watchers(None)] == ["e"]
-
-
 def test_a_policy_is_shown_as_it_is_written() -> None:
     values = policy_values(load_text(GOOD).accounts["shop"].policy)
 

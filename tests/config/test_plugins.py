@@ -62,7 +62,7 @@ def test_a_plugin_in_a_wheel_is_found_by_entry_point(tmp_path: Path, monkeypatch
         config = load_text("accounts: {a: {uses: acme, colour: red}}")
         assert "acme" in names("carriers")
         assert config.accounts["a"].source.docs == "https://acme.example"
-        assert config.watchers("acme")[0].name == "a"
+        assert config.candidates("acme", "shop")[0].account == "a"
     finally:
         monkeypatch.undo()
         forget_plugins()

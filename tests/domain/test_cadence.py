@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.scans import told
-from tracker.domain.cadence import DEFAULT, Cadence, looks_after, next_poll
+from tracker.domain.cadence import DEFAULT, Cadence, is_urgent, looks_after, next_poll
 from tracker.domain.facts import Edd, Summary
 from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import ShippingStatus, TrackingState
@@ -156,3 +157,17 @@ def test_polls_are_dense_from_six_hours_before_the_estimate_until_six_after_it()
 
 def test_an_account_with_webhooks_is_asked_less_often_by_its_pace() -> None:
     assert polled_after(T0 + H, pace=3.0) == 30 * H
+
+
+def test_what_is_on_its_last_way_near_its_estimate_in_doubt_or_disputed_goes_before_others() -> None:
+    def urgent(status: S, *, edd: Edd | None = None, **more: object) -> bool:
+        return is_urgent(replace(Summary(status, since=T0, last_scan_at=T0), **more), DEFAULT, T0, edd=edd)  # type: ignore[arg-type]
+
+    assert urgent(S.OUT_FOR_DELIVERY)
+    assert not urgent(S.IN_TRANSIT)
+    assert urgent(S.IN_TRANSIT, edd=Edd(T0 + 3 * H, T0 + 9 * H))
+    assert not urgent(S.IN_TRANSIT, edd=Edd(T0 + 30 * H, T0 + 39 * H))
+    assert not urgent(S.PRE_TRANSIT, edd=Edd(T0 + 3 * H, T0 + 9 * H)), "its carrier does not have it"
+    assert urgent(S.DELIVERED, disputed=True)
+    assert urgent(S.IN_TRANSIT, doubted_at=T0 - H)
+    assert not urgent(S.IN_TRANSIT, doubted_at=T0 - DEFAULT.doubted_for)

@@ -21,7 +21,7 @@ from tracker.config.model import Budget
 from tracker.domain.budget import Calls
 from tracker.domain.errors import BudgetSpent, NotFound, Transient
 from tracker.domain.facts import Order, Receipt
-from tracker.pipeline import budgets, decide, push
+from tracker.pipeline import budgets, decide, push, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest import step
 from tracker.pipeline.ingest.parse import Parsed, parse
@@ -39,7 +39,8 @@ WAITS = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_d
 MEET = {  # who has rows in common; each begins within the other
     "claim": ("attempted", "sent", "later", "refused", "poll", "decide", "monitors", "settle", "backfill"),
     "poll": ("sent", "later", "ingest", "ingest_backwards", "decide", "expire", "settle", "backfill", "monitors"),
-    "ingest": ("ingest_backwards", "sent", "decide", "expire", "settle"),
+    "ingest": ("ingest_backwards", "sent", "decide", "expire", "settle", "choose"),
+    "choose": ("poll", "ingest_backwards", "expire", "choose_backwards"),
     "refused": ("sent", "decide"),
     "later": ("attempted",),
     "settle": ("backfill", "decide"),
@@ -168,7 +169,9 @@ def transactions(made: Lab) -> dict[str, Transaction]:
     made.change(t.orders.update().values(reconcile_at=now, decision_hash=None))
     unknown = t.shipments.c.number.in_([DHL, UPS])
     made.change(t.shipments.update().where(unknown).values(starts_at=now - timedelta(days=90)))
-    asked = made.rows(t.watches, t.watches.c.shipment_id.in_(sa.select(t.shipments.c.id).where(unknown)))
+    due_ones = sa.select(t.watches, t.shipments.c.carrier, t.shipments.c.starts_at).join(t.shipments).where(unknown)
+    with made.ctx.store.read() as connection:
+        asked = connection.execute(due_ones.order_by(t.watches.c.id)).all()
     expiring = {"tracking_state": "pending", "next_poll_at": None, "attempts": t.watches.c.attempts + 1}
     made.change(t.watches.update().where(t.watches.c.id.in_([watch.id for watch in asked])).values(expiring))
     with made.ctx.store.write() as connection:
@@ -197,6 +200,8 @@ def transactions(made: Lab) -> dict[str, Transaction]:
         "ingest_backwards": lambda ctx: step._commit(ctx, last[::-1]),
         "orders": lambda ctx: step._commit(ctx, without_parcels(first)),
         "orders_backwards": lambda ctx: step._commit(ctx, without_parcels(last)[::-1]),
+        "choose": lambda ctx: whose.choose_anew(ctx, [watch.shipment_id for watch in asked]),
+        "choose_backwards": lambda ctx: whose.choose_anew(ctx, [watch.shipment_id for watch in reversed(asked)]),
         "decide": decide.run,
         "monitors": maintenance.run_monitors,
         "expire": maintenance.expire,

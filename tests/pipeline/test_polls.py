@@ -76,6 +76,8 @@ def test_a_subscription_is_renewed_before_it_ends(make_lab) -> None:
     lab = shipped(make_lab, UPS, company="UPS")
     first = lab.one(t.watches)
     assert first.register_at == first.registered_until - timedelta(days=1)
+    lab.scan(lab.ups, UPS, "I", "005")
+    lab.later(7)  # it knows the parcel: nobody else is asked
     lab.clock.move_to(first.register_at)
     lab.work("poll")
 

@@ -35,7 +35,7 @@ from tracker.config.plugins import GROUPS, installed, load, names
 from tracker.domain.errors import BudgetSpent, ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
-from tracker.pipeline import unwatched
+from tracker.pipeline import unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.plugin.contracts import Platform, Secrets
 from tracker.store.migrate import current, head
@@ -71,7 +71,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
                 f"{name}: {config.accounts[name].uses} has no word for {', '.join(sorted(missing))}; these are never "
                 "written (tracker policy coverage)"
             )
-    report["notes"] += unwatched.named(config)
+    report["notes"] += [*unwatched.named(config), *whose.several(config)]
     report["notes"] += [f"{said} (nothing uses it)" for kind in GROUPS for said in installed(kind).broken]
     if not offline:
         ctx = open_context(config)

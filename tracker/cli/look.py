@@ -164,6 +164,21 @@ def _typed(parcel: dict[str, Any]) -> str:
     return typed + (" [yellow]doubtful: its check digit is wrong[/]" if parcel["doubtful"] else "")
 
 
+def _watched(watch: dict[str, Any]) -> str:
+    """Say whether an account is asked about a parcel, and why, or only heard."""
+    if watch["asked_because"] is None:
+        return f"heard: {show(watch['account'])}: {watch['state']}; what it pushes is taken, nobody asks it"
+    store = f" for {show(watch['asked_for'])}" if watch["asked_for"] else ""
+    return (
+        f"asked: {show(watch['account'])}{store} ({show(watch['asked_because'])}): {watch['state']},"
+        f" asked {show(watch['checked_at'])}, again {show(watch['next_poll_at'])}"
+    )
+
+
+def _suspended(watch: dict[str, Any]) -> str:
+    return f"; [yellow]nobody may ask[/]: {show(watch['suspended'])}" if watch["suspended"] else ""
+
+
 def _print_parcel(parcel: dict[str, Any]) -> None:
     generation = f" (generation {parcel['generation']})" if parcel["generation"] > 1 else ""
     out.print(
@@ -173,11 +188,7 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
     if not parcel["watched_by"]:
         out.print("    [yellow]watched by nobody[/]: no account covers its carrier (tracker findings tells what would)")
     for w in parcel["watched_by"]:
-        out.print(
-            f"    watched by {show(w['account'])}: {w['state']}, asked {show(w['checked_at'])},"
-            f" again {show(w['next_poll_at'])}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}"
-            f"{'; [yellow]nobody may ask[/]: ' + show(w['suspended']) if w['suspended'] else ''}"
-        )
+        out.print(f"    {_watched(w)}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}{_suspended(w)}")
     rows = [
         (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["reason"], s["place"],
          "withdrawn" if s["withdrawn"] else ("" if s["confirmed"] else "not confirmed by a poll"))

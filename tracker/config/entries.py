@@ -207,12 +207,32 @@ class Entries(Mapping[str, Account]):
         package, part = SECTIONS[section]
         path = (section, name)
         try:
-            return _account(name, entry, path, package, part, self._document, self._defaults[section])
+            account = _account(name, entry, path, package, part, self._document, self._defaults[section])
         except ConfigError:
             raise
         except Exception as error:  # of the plugin's making: it hurts who uses it
             self._document.problem((*path, "uses"), f"the plugin fails: {type(error).__name__}")
             return None
+        return account if account is not None and self._known_accounts(account, (*path, "accounts")) else None
+
+    def _known_accounts(self, store: Account, path: Path_) -> bool:
+        """Say whether each account that a store names is a carrier account, and named once."""
+        before = len(self._document.problems)
+        named: set[str] = set()
+        for i, name in enumerate(store.ships_with):
+            section, _ = self._places.get(name, ("", None))
+            if section == "stores":
+                self._document.problem((*path, i), f"{quoted(name)} is a store, not a carrier account")
+            elif not section:
+                names = [known for known, (where, _) in self._places.items() if where == "accounts"]
+                hinted = before < MOST_HINTS and len(names) < MOST_HINTS
+                near = difflib.get_close_matches(name[:MOST_QUOTED], names, 1) if hinted else []
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                self._document.problem((*path, i), f"no carrier account {quoted(name)}{hint}")
+            elif name in named:
+                self._document.problem((*path, i), f"{quoted(name)} is named twice")
+            named.add(name)
+        return len(self._document.problems) == before
 
     @cached_property
     def companies(self) -> dict[str, str]:
@@ -266,6 +286,7 @@ def _account(
         policy_sources=bound.sources,
         sweep_every=base.sweep_every,
         writes_per_hour=base.writes_per_hour,
+        ships_with=base.accounts,
     )
 
 

@@ -254,6 +254,7 @@ def masked(config: Config, names: Iterable[str] | None = None) -> dict[str, Any]
             values, sources = policy_values(account.policy), account.policy_sources
             own = {key: values[key] for key, source in sources.items() if not source.startswith(("preset", "default"))}
             section[account.name] |= {"mode": account.mode, "policy": {"preset": account.policy.name, **own}}
+            section[account.name] |= {"accounts": list(account.ships_with)} if account.ships_with else {}
     masked_: dict[str, Any] = _masked(shown, (), config.references)
     return masked_
 

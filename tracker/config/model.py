@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from tracker.config.presets import Duration, PolicyPart, Words
 from tracker.domain.cadence import Cadence
+from tracker.domain.choice import Candidate, pick
 from tracker.domain.facts import Meaning
 from tracker.domain.masking import Hidden
 from tracker.domain.policy import Policy
@@ -87,6 +89,9 @@ class StorePart(_Part):
     sweep_every: Duration = timedelta(minutes=10)
     writes_per_hour: int = Field(1000, ge=0)
     budget: Budget | None = None
+    accounts: Words = Field(
+        (), description="Carrier accounts it ships with, in order: who is asked about its parcels. All by default."
+    )
 
 
 class Notices(_Part):
@@ -198,11 +203,17 @@ class Account:
     policy_sources: Mapping[str, str] = field(default_factory=dict)
     sweep_every: timedelta = timedelta(minutes=10)
     writes_per_hour: int = 1000
+    ships_with: tuple[str, ...] = ()  # the carrier accounts that a store names, in order
 
     @property
     def is_store(self) -> bool:
         """Tell a store from a carrier account."""
         return isinstance(self.source, Platform)
+
+    @property
+    def speaks(self) -> tuple[str, ...]:
+        """Return the carriers whose parcels a carrier account may be asked about; none: of any."""
+        return self.tracks if self.tracks is not None else self.carrier.carriers
 
     @property
     def carrier(self) -> Carrier:
@@ -273,19 +284,56 @@ class Config:
         return [name for name in self.accounts if told(name)]
 
     def carrier_accounts(self) -> list[Account]:
-        """Return the carrier accounts."""
-        return [a for a in self.accounts.values() if not a.is_store]
+        """Return the carrier accounts, without reading the stores that nobody asked for yet."""
+        stores = frozenset(self.store_names())
+        return [self.accounts[name] for name in self.accounts if name not in stores]
 
-    def watchers(self, carrier: str | None) -> list[Account]:
-        """Return the accounts that watch parcels of a carrier: the direct ones, else the aggregators.
+    def candidates(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
+        """Return the accounts that may be asked about a store's parcels of a carrier, who is asked first comes first.
 
-        None: a number whose carrier nobody knows; only aggregators can look it up.
+        Of those that the store names: the direct ones, then those that tell of any carrier. A store that names none gets
+        one of each by a stable rule. None: a number whose carrier nobody knows; only who tells of any can look it up.
         """
-        direct, general = [], []
+        key = (carrier, store)
+        if (known := self._chosen.get(key)) is None:
+            entry = self.accounts.get(store)
+            named = entry.ships_with if entry is not None else ()
+            known = self._chosen[key] = self._named(carrier, store, named) if named else self._picked(carrier, store)
+        return known
+
+    def speakers(self, carrier: str | None) -> tuple[list[str], list[str]]:
+        """Return the accounts that speak for a carrier, and those that tell of any, as they are written."""
+        direct, general = self._speaking
+        return (direct.get(carrier, []) if carrier is not None else []), general
+
+    def _named(self, carrier: str | None, store: str, named: tuple[str, ...]) -> tuple[Candidate, ...]:
+        direct, general = map(frozenset, self.speakers(carrier))
+        fit = [name for name in named if name in direct] + [name for name in named if name in general]
+        return tuple(
+            Candidate(name, f"named {'first' if i == 0 else 'next'} by store {store}") for i, name in enumerate(fit)
+        )
+
+    def _picked(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
+        found = []
+        for names, what in zip(self.speakers(carrier), (f"of {carrier}", "that tells of any carrier"), strict=True):
+            if names:
+                one = len(names) == 1
+                why = f"the only account {what}" if one else f"by a stable rule: store {store} names none"
+                found.append(Candidate(pick(store, names), why))
+        return tuple(found)
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[str | None, str], tuple[Candidate, ...]]:
+        """What was found before: a store's rule takes a number a carrier account."""
+        return {}
+
+    @cached_property
+    def _speaking(self) -> tuple[dict[str, list[str]], list[str]]:
+        direct: dict[str, list[str]] = {}
+        general: list[str] = []
         for account in self.carrier_accounts():
-            speaks = account.tracks if account.tracks is not None else account.carrier.carriers
-            if carrier is not None and carrier in speaks:
-                direct.append(account)
-            elif not speaks:
-                general.append(account)
-        return direct or general
+            for carrier in account.speaks:
+                direct.setdefault(carrier, []).append(account.name)
+            if not account.speaks:
+                general.append(account.name)
+        return direct, general

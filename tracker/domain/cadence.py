@@ -98,7 +98,16 @@ def next_poll(
         interval = min(interval * 2, cadence.slowest)
     if doubted is not None and now - doubted < cadence.doubted_for:
         interval = min(interval, cadence.intervals[S.IN_TRANSIT])
-    near = edd is not None and summary.status.custody and edd.begins - H * 6 <= now <= edd.ends + H * 6
-    if near:
+    if _near(summary, now, edd):
         interval = min(interval, cadence.near_delivery)
     return now + interval * cadence.pace * spread
+
+
+def is_urgent(summary: Summary, cadence: Cadence, now: datetime, *, edd: Edd | None) -> bool:
+    """Tell whether the next look at a parcel goes before others: on its last way, near its estimate, in doubt or disputed."""
+    doubted = summary.doubted_at is not None and now - summary.doubted_at < cadence.doubted_for
+    return summary.status is S.OUT_FOR_DELIVERY or summary.disputed or doubted or _near(summary, now, edd)
+
+
+def _near(summary: Summary, now: datetime, edd: Edd | None) -> bool:
+    return edd is not None and summary.status.custody and edd.begins - H * 6 <= now <= edd.ends + H * 6

@@ -93,7 +93,7 @@ def poll_now(ctx: AppContext, numbers: Sequence[str]) -> None:
         return
     with ctx.store.write() as connection:
         ids = sa.select(shipments.c.id).where(queries.among(connection, shipments.c.number, numbers))
-        queries.poll_now(connection, watches.c.shipment_id.in_(ids), ctx.now())
+        queries.poll_now(connection, watches.c.shipment_id.in_(ids), ctx.now(), urgent=True)
     ctx.notify("poll")
 
 

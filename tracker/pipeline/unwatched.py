@@ -6,7 +6,7 @@ where nobody knows the carrier). What is counted is a month's: older ones would 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tracker.config.model import Account, Config
+from tracker.config.model import Config
 from tracker.config.plugins import carriers
 from tracker.domain.facts import UNIDENTIFIED, Finding
 from tracker.domain.numbers import clean
@@ -23,7 +23,6 @@ from tracker.pipeline import tell
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.tables import (
-    accounts,
     findings,
     fulfilment_shipments,
     fulfilments,
@@ -34,7 +33,7 @@ from tracker.store.tables import (
 
 NO_WORD = "no company told"
 AT_ONCE = 500
-ANY = "*"
+MOST_NAMED = 3  # of accounts that could be asked
 _KIND = FindingKind.CARRIER_NOT_COVERED
 _FS = fulfilment_shipments.c
 
@@ -53,6 +52,12 @@ class Uncovered:
         """Say it in one line."""
         whose = self.carrier if self.known else repr(self.carrier)
         return f"{self.parcels} of {whose} since {self.since:%Y-%m-%d %H:%M}Z are watched by nobody"
+
+
+def some_of(names: Sequence[str], what: str = "") -> str:
+    """Name the first of many, and say how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more {what}".rstrip() if more > 0 else "")
 
 
 def carrier_key(store: str, carrier: str, company: str) -> str:
@@ -92,7 +97,7 @@ def tell_at_once(ctx: AppContext, connection: Connection, marks: Collection[str]
 
 
 def look(ctx: AppContext, connection: Connection, now: datetime) -> bool:
-    """Bring the findings in line with what nobody watches. Returns whether an account covers some of it: then `watch` it."""
+    """Bring the findings in line with what nobody watches. Returns whether an account covers some of it: then somebody is chosen for it."""
     found = uncovered(ctx, connection)
     _open(ctx, connection, found, now)
     stand = {_subject(one.store, one.carrier) for one in found}
@@ -102,99 +107,25 @@ def look(ctx: AppContext, connection: Connection, now: datetime) -> bool:
         queries.close_findings(
             connection, f.id.in_(over), now, "watch", "of the last month's parcels none is unwatched any more"
         )
-    return any(_watchers(ctx.config, one) for one in found)
+    return any(_covered(ctx.config, one) for one in found)
 
 
-def settle(ctx: AppContext) -> None:
-    """After a change of who speaks for whom: drop what accounts watched that are configured no more, watch what is open."""
-    a = accounts.c
-    with ctx.store.read() as connection:
-        known = {
-            row.name: row.speaks for row in connection.execute(sa.select(a.name, a.speaks).where(a.kind == "carrier"))
-        }
-    speaks = {account.name: speaks_for(account) for account in ctx.config.carrier_accounts()}
-    gone = [name for name, words in known.items() if words is not None and name not in speaks]
-    changed = {name: words for name, words in speaks.items() if known.get(name) != words}
-    if not gone and not changed:
-        return
-    for name in gone:
-        _drop(ctx, name)
-    watch(ctx)
+def bring_in_line(ctx: AppContext) -> None:
+    """Mark the links of open parcels that nobody watches, and no others; then tell of them."""
     with ctx.store.write() as connection:
-        for name in sorted([*gone, *changed]):
-            connection.execute(accounts.update().where(a.name == name).values(speaks=speaks.get(name)))
-
-
-def speaks_for(account: Account) -> str:
-    """Return for which carriers an account may be asked, in words that can be compared: `dhl ups`, or `*` for any."""
-    told = account.tracks if account.tracks is not None else account.carrier.carriers
-    return " ".join(sorted(told)) or ANY
-
-
-def watch(ctx: AppContext) -> None:
-    """Have every open parcel watched by the accounts that cover it, and mark the links of those that nobody watches."""
-    for account in sorted(ctx.config.carrier_accounts(), key=lambda account: account.name):
-        _watch(ctx, account)
-    with ctx.store.write() as connection:
-        watched = sa.exists().where(watches.c.shipment_id == _FS.shipment_id)
+        watched = sa.exists().where(watches.c.shipment_id == _FS.shipment_id, watches.c.chosen.isnot(None))
         mended = sa.and_(_FS.unwatched.isnot(None), watched)
         connection.execute(fulfilment_shipments.update().where(mended).values(unwatched=None))
     _mark(ctx)
     with ctx.store.write() as connection:
         look(ctx, connection, ctx.now())
-    ctx.notify("poll")
-
-
-def _drop(ctx: AppContext, account: str) -> None:
-    """Forget what an account watches: it would be asked about by nobody, and look watched."""
-    t = watches.c
-    active = sa.or_(t.next_poll_at.isnot(None), t.register_at.isnot(None))
-    some = sa.select(t.id).where(t.account == account, active).order_by(t.id).limit(AT_ONCE)
-    while True:
-        with ctx.store.write() as connection:
-            ids = list(connection.execute(queries.locked(connection, some)).scalars())
-            connection.execute(watches.delete().where(queries.among(connection, t.id, ids)))
-        if len(ids) < AT_ONCE:
-            return
-
-
-def _watch(ctx: AppContext, account: Account) -> None:
-    """Have an account watch the open parcels that it covers, those whose aftercare still runs too."""
-    s, t = shipments.c, watches.c
-    now = ctx.now()
-    told = account.tracks if account.tracks is not None else account.carrier.carriers
-    there = sa.exists().where(t.shipment_id == s.id, t.account == account.name)
-    looked_at = sa.or_(s.closed_at.is_(None), s.closed_at > now - ctx.config.root.aftercare)
-    covered = [s.carrier.in_(told)] if told else [s.carrier.not_in(_told_by_others(ctx.config))]
-    key = sa.tuple_(s.carrier, s.number, s.generation)
-    some = sa.select(s.id, s.carrier, s.number, s.generation)
-    some = some.where(s.linked.is_(True), looked_at, *covered, ~there).order_by(*key).limit(AT_ONCE)
-    after: sa.ColumnElement[bool] = sa.true()  # not again what was looked at: a walk through all of them, however many
-    while True:
-        with ctx.store.write() as connection:  # the shipments first: whoever else would watch them waits
-            found = connection.execute(queries.locked(connection, some.where(after))).all()
-            registers = account.carrier.registers
-            rows = [queries.polled_now(one.id, account.name, now, registers=registers) for one in found]
-            queries.put(connection, watches, rows)
-        if len(found) < AT_ONCE:
-            return
-        after = key > sa.tuple_(*map(sa.literal, found[-1][1:]))
-
-
-def _told_by_others(config: Config) -> list[str]:
-    """Return the carriers that have an account of their own: those that tell of any are not asked about them."""
-    own = [
-        account.tracks if account.tracks is not None else account.carrier.carriers
-        for account in config.carrier_accounts()
-    ]
-    return sorted({carrier for carriers in own for carrier in carriers})
 
 
 def _mark(ctx: AppContext) -> None:
     """Mark the links of a month whose open parcels nobody watches."""
     s, o = shipments.c, orders.c
     since = ctx.now() - ctx.config.cadence.expired_after
-    watched = sa.exists().where(watches.c.shipment_id == s.id)
+    watched = sa.exists().where(watches.c.shipment_id == s.id, watches.c.chosen.isnot(None))
     some = (
         sa.select(_FS.fulfilment_id, s.id, s.carrier, s.number, o.store, o.facts)
         .join(fulfilment_shipments, _FS.shipment_id == s.id)
@@ -225,8 +156,8 @@ def _company(order: Mapping[str, Any], number: str) -> str:
     return next((parcel.get("company") or "" for parcel in parcels), "")
 
 
-def _watchers(config: Config, one: Uncovered) -> list[Account]:
-    return config.watchers(one.carrier if one.known else None)
+def _covered(config: Config, one: Uncovered) -> bool:
+    return bool(config.candidates(one.carrier if one.known else None, one.store))
 
 
 def _subject(store: str, carrier: str) -> str:
@@ -264,7 +195,10 @@ def would_cover(one: Uncovered) -> list[str]:
 
 def how_to_cover(config: Config, one: Uncovered) -> str:
     """Say what would have these parcels watched."""
-    ways = []
+    carrier = one.carrier if one.known else None
+    direct, general = config.speakers(carrier)  # the store names others: else one of them would be asked
+    others = direct or general
+    ways = [f"add {some_of(others)} to stores.{one.store}.accounts"] if others else []
     for account in config.carrier_accounts():
         if (
             account.tracks is not None
@@ -285,7 +219,7 @@ def named(config: Config) -> list[str]:
     for store in config.store_accounts():
         words = getattr(store.source.settings, "carriers", None) or {}
         for word, carrier in sorted(words.items()):
-            if not config.watchers(carrier):
+            if not config.candidates(carrier, store.name):
                 found.append(f"stores.{store.name}.carriers: {word!r} is {carrier}, which no account covers")
     return found
 
@@ -294,7 +228,7 @@ def left(ctx: AppContext, connection: Connection) -> list[str]:
     """Say which parcels nobody watches under a configuration, and which would lose an account that it does not name."""
     found = []
     for one in uncovered(ctx, connection):
-        if _watchers(ctx.config, one):
+        if _covered(ctx.config, one):
             found.append(f"{one.store}: {one}; by this file an account covers them: they are watched once it is read")
         else:
             found.append(f"{one.store}: {one}; {how_to_cover(ctx.config, one)}")

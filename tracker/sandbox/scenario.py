@@ -387,6 +387,7 @@ class Expect(Part):
     unmapped: tuple[str, ...] | None = Field(None, description="carrier/space/code")
     rejected: int | None = Field(None, description="Webhooks answered with 401.")
     calls: dict[str, int] = Field({}, description="At least so many calls, by server/operation.")
+    most_calls: dict[str, int] = Field({}, description="At most so many calls, by server/operation.")
 
 
 class Scenario(Part):

@@ -342,7 +342,7 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
         sa.select(watches, accounts.c.suspended_reason)
         .outerjoin(accounts, accounts.c.name == watches.c.account)
         .where(watches.c.shipment_id == row.id)
-        .order_by(watches.c.account)
+        .order_by(watches.c.chosen.is_(None), watches.c.account)
     )
     unknown = row.carrier.startswith(UNIDENTIFIED)
     return {
@@ -375,7 +375,7 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
             {
                 "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
                 "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
-                "suspended": t.suspended_reason,
+                "suspended": t.suspended_reason, "asked_because": t.chosen, "asked_for": t.store, "urgent": t.urgent,
             }
             for t in watched
         ],

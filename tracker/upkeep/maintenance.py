@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import push, tell, unread, unwatched
+from tracker.pipeline import push, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -106,6 +106,7 @@ def expire(ctx: AppContext) -> int:
             .join(shipments, shipments.c.id == watches.c.shipment_id)
             .where(
                 watches.c.next_poll_at.is_(None),
+                watches.c.chosen.isnot(None),  # who is only heard ends nothing
                 watches.c.tracking_state.in_(
                     [TrackingState.ACTIVE, TrackingState.PENDING, TrackingState.NOT_FOUND, TrackingState.ERROR]
                 ),
@@ -190,8 +191,9 @@ def run_monitors(ctx: AppContext) -> None:
         count_orders(ctx, connection)
         moved = _not_compared(ctx, connection, now) or moved
         left = unwatched.look(ctx, connection, now)
+    whose.settle(ctx)  # where a process died between a suspension and what follows from it
     if left:  # an account covers what nobody watches: the configuration changed under a batch's feet
-        unwatched.watch(ctx)
+        whose.walk(ctx)
     if moved:
         ctx.notify("decide")
 
@@ -226,7 +228,7 @@ def heartbeat(ctx: AppContext, alive: datetime) -> None:
         )
         if last is None or alive - last < ctx.config.root.watch.outage_after:
             return
-        asked = queries.poll_now(connection, watches.c.account.in_(_told_by_webhooks(ctx)), now)
+        asked = queries.poll_now(connection, watches.c.account.in_(_told_by_webhooks(ctx)), now, urgent=False)
         evidence = {"from": last.isoformat(), "until": alive.isoformat(), "asked": str(asked)}
         finding = Finding(
             FindingKind.OUTAGE, f"outage/{last:%Y-%m-%dT%H:%M}", Severity.WARNING, Act.MONITOR, evidence, last

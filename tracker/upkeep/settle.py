@@ -20,7 +20,7 @@ from tracker.config.presets import policy_values
 from tracker.domain.facts import Finding
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import tell, unwatched
+from tracker.pipeline import tell, whose
 from tracker.pipeline.context import QUEUES, AppContext
 from tracker.store import queries
 from tracker.store.codec import EXACT, dump_policy
@@ -37,7 +37,7 @@ _KIND = FindingKind.STATUS_NOT_EXPRESSIBLE
 def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     """Write what differs. `before`: the configuration by which this process decided until now.
 
-    Changed credentials unpark an account. Open parcels are watched by the accounts that cover them now. A new policy, or a store
+    Changed credentials unpark an account. Who is asked about an open parcel is chosen anew where that changed. A new policy, or a store
     that may write now, has every order looked at again: by each process that decided otherwise, whoever wrote the row first.
     """
     suspend_wrong_entries(ctx)
@@ -50,8 +50,7 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     for some in _parts([account for account in configured if known.differs(account)]):
         _write(ctx, some)
     take_up(ctx)
-    if all(wrong.is_store for wrong in ctx.config.suspended.values()):  # else nobody knows who speaks for whom
-        unwatched.settle(ctx)
+    whose.settle(ctx)
     for queue in QUEUES:
         ctx.notify(queue)
 

@@ -99,6 +99,8 @@ def _link(
     if gone:
         here = (fs.fulfilment_id == fulfilment_id, fs.shipment_id.in_(gone))
         tx.connection.execute(fulfilment_shipments.delete().where(*here))
+        for i in gone:  # who asked for it first may be another store now
+            watches.begin(shipments.find(i))
     fresh = {i: company for i, company in wanted.items() if i not in linked}
     loose = _insert(tx, shipments, watches, fulfilment_id, order, fresh) if fresh else set()
     return _Linked(set(wanted), gone, loose)
@@ -107,13 +109,15 @@ def _link(
 def _insert(
     tx: Transaction, shipments: Shipments, watches: Watches, fulfilment_id: int, order: Order, fresh: dict[int, str]
 ) -> set[str]:
-    """Link shipments, with the shop's word for their carriers; from now on they are watched."""
+    """Link shipments, with the shop's word for their carriers; from now on somebody is asked about them."""
     rows, loose = [], set()
     for i, company in fresh.items():
         parcel = shipments[i]
         if not parcel.linked:
             shipments.change(parcel, linked=True)
-        nobody = None if watches.begin(parcel) else unwatched.carrier_key(order.store, parcel.carrier, company)
+        nobody = (
+            None if watches.begin(parcel, order.store) else unwatched.carrier_key(order.store, parcel.carrier, company)
+        )
         if nobody is not None:
             loose.add(nobody)
         row = {"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": tx.now, "unwatched": nobody}

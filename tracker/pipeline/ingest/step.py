@@ -118,6 +118,7 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
         gone = histories.withdraw(tx, heard.histories)
         moved = summaries.update_summaries(tx, shipments, touched, heard.anew | remapped | gone.shipments, heard.fresh)
         watches.store(shipments, touched, heard.poll_now, heard.ask_again | gone.ask_again)
+    watches.choose()
     orders.schedule_decisions(tx, taken.changed, touched, moved - heard.loud - loud)
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)

@@ -1,4 +1,4 @@
-"""Which accounts watch a shipment, what each of them knows of it, and when it is asked again."""
+"""What accounts know of a shipment, and when who is asked about it is asked again."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracker.domain.cadence import next_poll
-from tracker.domain.facts import UNIDENTIFIED, Report
+from tracker.domain.cadence import is_urgent, next_poll
+from tracker.domain.choice import DOES_NOT_KNOW
+from tracker.domain.facts import Report
 from tracker.domain.vocabulary import TrackingState
+from tracker.pipeline import whose
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.store import queries
-from tracker.store.tables import fulfilment_shipments, watches
+from tracker.store.tables import watches
 
 Key = tuple[int, str]  # a shipment and an account
 
 
 @dataclass
 class _Watch:
-    """What one account knows of one shipment; `id` is None where that is not stored yet."""
+    """What one account knows of one shipment; `id` is None where that is not stored yet, `chosen` where it is only heard."""
 
     id: int | None
     state: str
     as_of: datetime | None
     next_poll_at: datetime | None
+    chosen: str | None = None
+    store: str | None = None
+    urgent: bool = False
     changed: bool = False
+    found: bool = False  # it knows the parcel now, and did not before
 
 
 class Watches:
@@ -38,20 +44,17 @@ class Watches:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._known: dict[Key, _Watch] = {}
+        self._choose: set[int] = set()
 
-    def begin(self, parcel: LockedShipment) -> bool:
-        """Let every account that speaks for the carrier watch this shipment, at once. Returns whether there is one."""
-        carrier = None if parcel.carrier.startswith(UNIDENTIFIED) else parcel.carrier
-        watchers = self._tx.ctx.config.watchers(carrier)
-        rows = [
-            queries.polled_now(parcel.id, account.name, self._tx.now, registers=account.carrier.registers)
-            for account in watchers
-            if (parcel.id, account.name) not in self._known
-        ]
-        if rows:
-            connection = self._tx.connection
-            connection.execute(queries.upsert(connection, watches).on_conflict_do_nothing(), rows)
-        return bool(watchers)
+    def begin(self, parcel: LockedShipment, store: str | None = None) -> bool:
+        """Have somebody chosen who is asked about this shipment, at once. Returns whether a store has an account for it."""
+        self._choose.add(parcel.id)
+        return store is None or bool(self._tx.ctx.config.candidates(whose.known_carrier(parcel.carrier), store))
+
+    def choose(self) -> None:
+        """Choose who is asked about the shipments that began, lost a link, or are not known to whom was asked."""
+        if self._choose:
+            whose.choose_among(self._tx.ctx, self._tx.connection, self._choose, self._tx.now)
 
     def read(self, shipment_ids: Iterable[int]) -> None:
         """Read what accounts know of shipments."""
@@ -71,6 +74,7 @@ class Watches:
         if state == TrackingState.NOT_FOUND and parcel.summary.scans:
             state = watch.state  # they told of it before: one "not found" does not unsay that
         watch.changed |= (watch.state, watch.as_of) != (state, as_of)
+        watch.found |= watch.state in DOES_NOT_KNOW and state not in DOES_NOT_KNOW
         watch.state, watch.as_of = state, as_of
         return True
 
@@ -81,37 +85,35 @@ class Watches:
         poll_now: set[Key],
         ask_again: Mapping[Key, datetime | None],
     ) -> None:
-        """Store what accounts know of touched shipments, and when each is asked again.
+        """Store what accounts know of touched shipments, and when who is asked about each is asked again.
 
-        `poll_now` are asked at once; of those in `ask_again` the next answer counts even if it is the same, by the moment
-        that is given.
+        `poll_now`: shipments with the account that told of them, about which is asked at once; of those in `ask_again` the
+        next answer counts even if it is the same, by the moment that is given.
         """
         if unread := set(touched) - {shipment_id for shipment_id, _ in self._known}:
             self.read(unread)
-        fresh, changed, told = [], [], []
+        sooner = {shipment_id for shipment_id, _ in poll_now}
+        fresh, changed = [], []
+        asked = {shipment_id for (shipment_id, _), watch in self._known.items() if watch.chosen is not None}
         for key, watch in self._known.items():
             shipment_id, account = key
             parcel = shipments[shipment_id]
-            at = watch.next_poll_at
-            if parcel.linked:  # nobody ordered the others: told by webhooks only
-                at = self._next_poll(parcel, watch, at_once=key in poll_now, soon=ask_again.get(key))
-            if not watch.changed and at == watch.next_poll_at:
+            if parcel.linked and (shipment_id not in asked or (watch.changed and self._doubts(parcel, watch))):
+                self._choose.add(shipment_id)
+            at, urgent = watch.next_poll_at, watch.urgent
+            if watch.chosen is not None:  # the others are told by webhooks only
+                at, urgent = self._next_poll(parcel, watch, at_once=shipment_id in sooner, soon=ask_again.get(key))
+            if not watch.changed and (at, urgent) == (watch.next_poll_at, watch.urgent):
                 continue
-            values = {"tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at}
+            values = {"tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at, "urgent": urgent}
             if watch.id is None:
                 named = {"shipment_id": shipment_id, "account": account}
                 fresh.append({**named, **values, "attempts": 0, "failures": 0})
-                if parcel.linked:  # nobody was to ask about it, and this account told
-                    told.append(shipment_id)
             else:
                 changed.append({"b_id": watch.id, **values})
         connection = self._tx.connection
         queries.put(connection, watches, fresh)
         queries.change(connection, watches, changed)
-        if told:
-            fs = fulfilment_shipments.c
-            here = sa.and_(queries.among(connection, fs.shipment_id, told), fs.unwatched.isnot(None))
-            connection.execute(fulfilment_shipments.update().where(here).values(unwatched=None))
         if ask_again:  # an answer that is the same as the last one is not stored: this one must be
             again = [watch.id for key, watch in self._known.items() if key in ask_again and watch.id is not None]
             here = queries.among(connection, watches.c.id, again)
@@ -119,21 +121,32 @@ class Watches:
         if poll_now:
             self._tx.ctx.notify("poll")
 
+    def _doubts(self, parcel: LockedShipment, watch: _Watch) -> bool:
+        """Say whether what an account told may have another be asked: it does not know the parcel, or it does and was passed over."""
+        if watch.chosen is None:
+            return watch.found
+        config, carrier = self._tx.ctx.config, parcel.carrier
+        return whose.does_not_know(config, carrier, watch.store, watch.state, parcel.starts_at, self._tx.now)
+
     def _next_poll(
         self, parcel: LockedShipment, watch: _Watch, *, at_once: bool, soon: datetime | None
-    ) -> datetime | None:
+    ) -> tuple[datetime | None, bool]:
+        """Return when an account is asked again, and whether before others."""
+        cadence, now = self._tx.ctx.config.cadence, self._tx.now
+        urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd)
         if at_once and parcel.summary.scans:
-            at: datetime | None = self._tx.now
-        else:
-            at = next_poll(
-                parcel.summary, TrackingState(watch.state), self._tx.ctx.config.cadence, self._tx.now,
-                number=parcel.number, began=parcel.starts_at, edd=parcel.edd,
-            )  # fmt: skip
-        return min(at or soon, soon) if soon is not None else at
+            return now, urgent
+        at = next_poll(
+            parcel.summary, TrackingState(watch.state), cadence, now,
+            number=parcel.number, began=parcel.starts_at, edd=parcel.edd,
+        )  # fmt: skip
+        return (min(at or soon, soon) if soon is not None else at), urgent
 
 
 @cache
 def _watching(sqlite: bool) -> sa.Select[Any]:
     t = watches.c
     here = queries.one_of(sqlite, t.shipment_id, "ids")
-    return sa.select(t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at).where(here)
+    return sa.select(
+        t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at, t.chosen, t.store, t.urgent
+    ).where(here)

@@ -59,7 +59,7 @@ def _due_watches(
     if not ids:
         return ()
     return connection.execute(
-        sa.select(watches, shipments.c.carrier, shipments.c.number)
+        sa.select(watches, shipments.c.carrier, shipments.c.number, shipments.c.starts_at)
         .join(shipments, shipments.c.id == watches.c.shipment_id)
         .where(watches.c.id.in_(ids))
         .order_by(watches.c.account, watches.c.id)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.domain.cadence import next_poll
+from tracker.domain.cadence import is_urgent, next_poll
 from tracker.domain.errors import (
     BadPayload,
     BudgetSpent,
@@ -31,7 +31,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Edd, Finding, Page, Registered, Summary
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import backoff, tell
+from tracker.pipeline import backoff, tell, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import GaveWay, Place
@@ -119,6 +119,38 @@ def _holding(ctx: AppContext, call: Call) -> AbstractContextManager[None]:
     return ctx.leases.holding(call.table, {row.id: row.attempts + 1 for row in call.rows})
 
 
+def _choose_anew(ctx: AppContext, calls: Sequence[Call], business: datetime) -> None:
+    """Have others asked about what who was asked does not know, or cannot be asked about any more."""
+    late = {
+        row.shipment_id
+        for call in calls
+        if call.kind == POLL
+        for row in call.rows
+        if (state := _refusal(call.error) or _as_before(call, row))
+        and whose.does_not_know(ctx.config, row.carrier, row.store, state, row.starts_at, business)
+    }
+    whose.choose_anew(ctx, late)
+    if any(isinstance(call.error, CredentialsRejected) and not call.account.is_store for call in calls):
+        whose.settle(ctx)
+
+
+def _as_before(call: Call, row: Row[Any]) -> str | None:
+    """Return what was known of a parcel, where an answer says the same again: nothing is stored, so nobody else reads it."""
+    same = call.error is None and call.result and row.response_hash == _hashed(call.result)
+    return row.tracking_state if same else None
+
+
+def _hashed(pages: Sequence[Page]) -> str:
+    return hashlib.sha256(b"\0".join(part for page in pages for part in page.parts)).hexdigest()
+
+
+def _refusal(error: SourceError | None) -> TrackingState | None:
+    """Return what an error says of a parcel; None where it says nothing of it."""
+    if isinstance(error, NotFound):
+        return TrackingState.NOT_FOUND
+    return TrackingState.ERROR if isinstance(error, Refused) else None
+
+
 def _make(call: Call) -> SourceError | None:
     """Ask. Returns what it says of the account, where it is no answer."""
     try:
@@ -192,6 +224,7 @@ def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
         for _, mine in sorted(heard.items()):  # accounts are locked last, carriers first, everywhere
             errors, failing = [call.error for call in mine], any(call.failing for call in mine)
             backoff.hear(ctx, connection, mine[0].account, errors, now, business, failing=failing)
+    _choose_anew(ctx, calls, business)
 
 
 def _learnt_nothing(call: Call) -> bool:
@@ -233,9 +266,14 @@ def _watched(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[A
 
 def _next_look(
     ctx: AppContext, row: Row[Any], summary: Summary, state: TrackingState, now: datetime
-) -> datetime | None:
+) -> tuple[datetime | None, bool]:
+    """Return when to ask again, and whether before others; never where another account was chosen meanwhile."""
+    if row.chosen is None:
+        return None, False
     edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
-    return next_poll(summary, state, ctx.config.cadence, now, number=row.number, began=row.starts_at, edd=edd)
+    cadence = ctx.config.cadence
+    at = next_poll(summary, state, cadence, now, number=row.number, began=row.starts_at, edd=edd)
+    return at, is_urgent(summary, cadence, now, edd=edd)
 
 
 def _store_poll(
@@ -248,7 +286,7 @@ def _store_poll(
     """Keep what a poll brought. Returns the shipments of which it is news that their carrier does not know them, or does."""
     rows, asked = _watched(connection, call.rows), call.asked
     pages: list[Page] = call.result or []
-    hashed = hashlib.sha256(b"\0".join(part for page in pages for part in page.parts)).hexdigest()
+    hashed = _hashed(pages)
     if pages and any(row.response_hash != hashed for row in rows):
         queries.store_payloads(
             connection,
@@ -262,16 +300,16 @@ def _store_poll(
         summary = SUMMARY.validate_python(row.summary)
         state = TrackingState(row.tracking_state)
         failures = 0
-        if isinstance(call.error, NotFound | Refused) and not summary.scans:
-            state = TrackingState.NOT_FOUND if isinstance(call.error, NotFound) else TrackingState.ERROR
+        if (refusal := _refusal(call.error)) is not None and not (summary.scans and row.as_of):  # it never told of it
+            state = refusal
             if not _askable(row.number):
                 state = TrackingState.INVALID_NUMBER  # nobody was asked, and never will be
         elif call.error is not None:
             failures = row.failures + 1
         if state != row.tracking_state:
             moved.add(row.shipment_id)
-        at = _next_look(ctx, row, summary, state, business)
-        if failures:
+        at, urgent = _next_look(ctx, row, summary, state, business)
+        if failures and row.chosen is not None:
             at = min(filter(None, (at, business + queries.backoff(failures + 4))))
         updates.append(
             {
@@ -281,6 +319,7 @@ def _store_poll(
                 "looked_since": row.looked_since or (None if failures else business),
                 "overdue_since": (row.overdue_since or row.next_poll_at or business) if failures else None,
                 "next_poll_at": at,
+                "urgent": urgent or bool(failures and row.urgent and row.chosen is not None),
                 "tracking_state": state,
                 "failures": failures,
                 "response_hash": hashed if pages else row.response_hash,
@@ -310,10 +349,11 @@ def _store_registration(ctx: AppContext, connection: Connection, call: Call, bus
             values |= {"rejected_reason": refused[:200], "register_at": None}
             _registration_refused(ctx, connection, call.account, row, refused, business)
         elif answer is None:
-            values["register_at"] = business + queries.backoff(min(row.attempts, 10) + 4)
+            again = business + queries.backoff(min(row.attempts, 10) + 4)
+            values["register_at"] = again if row.chosen is not None else None
         else:
             ended = SUMMARY.validate_python(row.summary).status.terminal
-            renew = answer.until - RENEW_BEFORE if answer.until and not ended else None
+            renew = answer.until - RENEW_BEFORE if answer.until and not ended and row.chosen is not None else None
             values |= {
                 "registered_at": business, "registered_until": answer.until, "register_at": renew,
                 "their_ref": answer.their_ref or row.their_ref, "rejected_reason": None,

@@ -58,11 +58,12 @@ def check(course: Course, expect: Expect) -> list[str]:
         wrong += _check_writes(course, expect.writes)
     if expect.rejected is not None and expect.rejected != course.result.rejected:
         wrong.append(f"webhooks rejected: {course.result.rejected}, expected {expect.rejected}")
-    for name, least in expect.calls.items():
-        server, _, operation = name.partition("/")
-        made = course.stage.servers[server].calls[operation]
-        if made < least:
-            wrong.append(f"calls {name}: {made}, expected {least} or more")
+    for bounds, what in ((expect.calls, "more"), (expect.most_calls, "fewer")):
+        for name, bound in bounds.items():
+            server, _, operation = name.partition("/")
+            made = course.stage.servers[server].calls[operation]
+            if made < bound if what == "more" else made > bound:
+                wrong.append(f"calls {name}: {made}, expected {bound} or {what}")
     return wrong
 
 

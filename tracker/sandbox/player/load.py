@@ -100,8 +100,8 @@ def _absent(scenario: Scenario) -> Iterator[tuple[tuple[int | str, ...], str]]:
 
 def _expected(scenario: Scenario, expect: Expect) -> Iterator[tuple[tuple[str | int, ...], str, set[str]]]:
     """Name the servers and stores of an expectation: one that nobody has could never be met, or never fail."""
-    for call in expect.calls:
-        yield ("calls", call), call.partition("/")[0], {*scenario.accounts, *scenario.stores}
+    for key, call in [("calls", call) for call in expect.calls] + [("most_calls", call) for call in expect.most_calls]:
+        yield (key, call), call.partition("/")[0], {*scenario.accounts, *scenario.stores}
     for name in ("writes", "notices", "findings", "drift"):
         for i, one in enumerate(getattr(expect, name) or ()):
             if one.store is not None:

@@ -1,7 +1,7 @@
 """The statements that several parts of the pipeline share, one idea a module; said as `queries.claim(...)` by those who use them."""
 
-from tracker.store.queries.accounts import BY_ENTRY, MOST_REASON, block, count_days, suspend
-from tracker.store.queries.at_once import decide_now, poll_now, polled_now, sweep_now
+from tracker.store.queries.accounts import BY_ENTRY, MOST_REASON, block, count_days, suspend, suspended
+from tracker.store.queries.at_once import decide_now, poll_now, polled_from, sweep_now
 from tracker.store.queries.change_notices import ask_alone, note_changes
 from tracker.store.queries.claims import (
     LEASE,
@@ -70,7 +70,7 @@ __all__ = [
     "parcels_of",
     "payload_row",
     "poll_now",
-    "polled_now",
+    "polled_from",
     "put",
     "recovered",
     "release",
@@ -81,6 +81,7 @@ __all__ = [
     "still_ours",
     "store_payloads",
     "suspend",
+    "suspended",
     "sweep_now",
     "take_up",
     "upsert",

@@ -48,3 +48,11 @@ def suspend(connection: Connection, account: str, reason: str) -> None:
     connection.execute(
         accounts.update().where(accounts.c.name == account).values(suspended_reason=reason[:MOST_REASON])
     )
+
+
+def suspended(connection: Connection) -> set[str]:
+    """Return the carrier accounts whose credentials are refused: nobody asks them anything."""
+    a = accounts.c
+    return set(
+        connection.execute(sa.select(a.name).where(a.kind == "carrier", a.suspended_reason.isnot(None))).scalars()
+    )

@@ -17,22 +17,30 @@ from tracker.store.queries.dialect import in_order
 from tracker.store.tables import accounts, orders, watches
 
 
-def poll_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime) -> int:
-    """Have carriers asked at once about some watches. Returns how many.
+def poll_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime, *, urgent: bool) -> int:
+    """Have carriers asked at once about some watches; `urgent`: before others. Returns how many.
 
-    Left alone is what nobody asks about any more, what is due already, and what was asked about at this very moment.
+    Left alone is what nobody asks about any more, what is due already (it may become urgent), and what was asked about at
+    this very moment.
     """
     t = watches.c
     just_asked = sa.and_(t.checked_at.isnot(None), t.checked_at >= now)
-    later = in_order(connection, t.id, sa.and_(which, t.next_poll_at > now, ~just_asked))
-    return connection.execute(watches.update().where(later).values(next_poll_at=now)).rowcount
+    waits = t.next_poll_at > now
+    if urgent:
+        waits = sa.or_(waits, sa.and_(t.next_poll_at.isnot(None), t.urgent.is_(False)))
+    here = in_order(connection, t.id, sa.and_(which, waits, ~just_asked))
+    at = sa.case((t.next_poll_at > now, now), else_=t.next_poll_at)
+    values = {"next_poll_at": at, **({"urgent": True} if urgent else {})}
+    return connection.execute(watches.update().where(here).values(**values)).rowcount
 
 
-def polled_now(shipment_id: int, account: str, now: datetime, *, registers: bool) -> dict[str, Any]:
-    """Return the row of a watch that begins: an account is asked about a parcel at once, and told of it where it `registers`."""
+def polled_from(
+    shipment_id: int, account: str, at: datetime, now: datetime, *, store: str | None, why: str, registers: bool
+) -> dict[str, Any]:
+    """Return the row of a watch that begins: an account is asked about a parcel, and told of it where it `registers`."""
     return {
-        "shipment_id": shipment_id, "account": account, "tracking_state": TrackingState.PENDING, "next_poll_at": now,
-        "register_at": now if registers else None, "attempts": 0, "failures": 0,
+        "shipment_id": shipment_id, "account": account, "tracking_state": TrackingState.PENDING, "next_poll_at": at,
+        "register_at": now if registers else None, "attempts": 0, "failures": 0, "store": store, "chosen": why,
     }  # fmt: skip
 
 
