@@ -12,6 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from tracker.cli.main import cli
 
 STORES = 12
 
@@ -65,3 +68,52 @@ def test_accounts_are_asked_side_by_side_and_told_in_order(tmp_path: Path, port:
     assert all("CredentialsRejected" in one for one in said), said
     assert "canary" not in done.stdout + done.stderr
     assert done.stderr == ""  # no progress where nobody sees it
+
+
+SHOPIFY = "uses: shopify, shop: s.myshopify.com, access_token: '${env:S}', webhook_secrets: '${env:S}'"
+IN_CLEAR = "uses: rest, base_url: 'http://x.example.com', api_token: '${env:S}'"  # is refused before anybody is called
+
+
+def many(folder: Path, count: int, entry: str = SHOPIFY) -> Path:
+    """Write a configuration of so many stores."""
+    file = folder / "many.yaml"
+    stores = "".join(f"  s{i:04}: {{{entry}}}\n" for i in range(count))
+    file.write_text(f"database: sqlite:///{folder}/x.db\nstores:\n{stores}")
+    file.chmod(0o600)
+    return file
+
+
+def test_of_many_stores_a_summary_is_told_and_each_with_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S", "short")
+    tmp_path.chmod(0o700)
+    lengths = []
+    for count in (30, 300):
+        file = str(many(tmp_path, count))
+        told = CliRunner().invoke(cli, ["check", "--offline", file])
+        assert told.exit_code == 0, told.output
+        assert f"stores: {count} ({count} shopify; {count} observe)" in told.output
+        assert f"{count}, such as s0000, s0001, s0002: shopify has no word for cancelled" in told.output
+        assert f"stores.*.access_token: {count}, such as s0000, s0001, s0002: a secret of fewer than" in told.output
+        lengths.append(len(told.output.splitlines()))
+    assert lengths[0] == lengths[1] < 40
+
+    every = CliRunner().invoke(cli, ["check", "--offline", "--all", file]).output
+    assert all(f"\n  s{i:04}: uses=shopify" in every for i in range(300))
+    assert "such as s0000" not in every
+    config = json.loads(CliRunner().invoke(cli, ["check", "--offline", "--json", file]).output)["config"]
+    assert len(config["stores"]) == 300
+    few = CliRunner().invoke(cli, ["check", "--offline", str(many(tmp_path, 20))]).output
+    assert all(f"\n  s{i:04}: uses=shopify" in few for i in range(20))
+
+
+def test_of_many_stores_what_is_wrong_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S", "a-secret-of-some-length")
+    tmp_path.chmod(0o700)
+    file = many(tmp_path, 25, IN_CLEAR)
+    told = CliRunner().invoke(cli, ["check", str(file)])
+
+    assert told.exit_code == 1
+    wrong = [line for line in told.output.splitlines() if line.startswith("  PROBLEM s")]
+    assert len(wrong) == 25
+    assert f"{file}: 25 problems" in told.output
+    assert "\r" not in told.output  # progress is for a terminal

@@ -37,6 +37,49 @@ def told(main: Path) -> list[str]:
     return [said.replace(f"{main.parent}/", "") for said in error.value.problems]
 
 
+def test_folders_of_a_folder_are_read_too_by_name_each_once_and_hidden_ones_are_left_out(tmp_path: Path) -> None:
+    main = files(tmp_path, main="include: shops\n", shops__b=STORE % "b")
+    shops = tmp_path / "shops"
+    for place, name in (("a/deep/er", "deepest"), ("c", "in-c"), (".git", "hidden"), ("c/.old", "old")):
+        (shops / place).mkdir(parents=True)
+        (shops / place / "x.yaml").write_text(STORE % name)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "y.yml").write_text(STORE % "linked")
+    (shops / "d").symlink_to(outside)
+    (shops / "e").symlink_to(shops)  # a loop
+    (shops / "c" / "again").symlink_to(shops / "a")  # and one that was entered
+    (shops / "empty").mkdir()
+
+    config = glance(main, partly=True)
+
+    assert config.store_names() == ["deepest", "b", "in-c", "linked"]
+    assert str(shops / "a" / "deep") in config.files and not any("/.git" in file for file in config.files)
+
+
+def test_a_problem_in_a_folder_of_a_folder_names_its_place(tmp_path: Path) -> None:
+    main = files(tmp_path, main="include: shops\n")
+    (tmp_path / "shops" / "de").mkdir(parents=True)
+    (tmp_path / "shops" / "de" / "x.yaml").write_text("stores:\n  a: {uses: shopfy}\n")
+    assert told(main)[0].startswith("shops/de/x.yaml:2:7: stores.a.uses: no plugin 'shopfy'")
+    (tmp_path / "shops" / "de" / "x.yaml").unlink()
+    assert told(main) == ["main.yaml:1:1: include: the folder shops holds no YAML file"]
+
+
+@pytest.mark.parametrize("place", ["own", "shared"])
+def test_a_command_that_asks_for_a_store_is_told_of_its_address_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("SECRET", "a-secret-of-some-length")
+    wrong = "base_url: 'ftp://x.example.com'"
+    own, shared = (wrong, "mode: observe") if place == "own" else ("mode: observe", wrong)
+    entry = f"stores: {{a: {{uses: rest, api_token: '${{env:SECRET}}', {own}}}}}\n"
+    config = glance(files(tmp_path, main=f"{entry}defaults: {{stores: {{{shared}}}}}\n"))
+
+    with pytest.raises(ConfigError, match="base_url: must be a URL, such as https://host/path"):
+        config.accounts["a"]
+
+
 def test_files_and_folders_are_one_configuration(tmp_path: Path) -> None:
     main = files(
         tmp_path, main="include: [carriers.yaml, shops]\nbroker: none\n" + STORE % "own",

@@ -28,6 +28,7 @@ from tracker.cli.common import (
     running_config,
     show_table,
 )
+from tracker.cli.report import flat, print_report
 from tracker.config.entries import Entries
 from tracker.config.load import coverage, loose_files, masked, schema
 from tracker.config.model import Account, Config
@@ -50,12 +51,13 @@ PINGS_AT_ONCE = 16
 @config_option
 @json_option
 @click.option("--offline", is_flag=True, help="Check the file only; call nobody.")
-def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) -> None:
+@click.option("--all", "every", is_flag=True, help="Each account and store in a line, however many there are.")
+def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, every: bool) -> None:
     """Check CONFIG and everything it names.
 
     The file, strictly, every problem with its place; then the database, the broker and each account, by the cheapest
     call there is; then the effective configuration with secrets masked. For each store that the file turns from
-    observe to write: what it would write first.
+    observe to write: what it would write first. Of many accounts and stores a summary, and what is wrong in full.
     """
     file = config_file or file
     config = _strict(file)
@@ -83,7 +85,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool) ->
     if as_json:
         print_json(report)
     else:
-        _print(report)
+        print_report(report, every)
     if report["problems"]:
         click.get_current_context().exit(1)
 
@@ -174,34 +176,6 @@ def _ping(ctx: AppContext, account: Account) -> tuple[str, str]:
     except TrackerError as error:
         return "problems", f"{name}: {type(error).__name__}: {error}"
     return "notes", f"{name}: fine"
-
-
-def _print(report: dict[str, Any]) -> None:
-    for name, section in report["config"].items():
-        if isinstance(section, dict) and name in ("accounts", "stores"):
-            click.echo(f"{name}:")
-            for key, values in section.items():
-                click.echo(
-                    f"  {key}: " + ", ".join(f"{k}={_flat(v)}" for k, v in values.items() if v not in (None, {}, []))
-                )
-        else:
-            click.echo(f"{name}: {_flat(section)}")
-    click.echo("")
-    for note in report["notes"]:
-        click.echo(f"  {note}")
-    for store, preview in report["previews"].items():
-        click.echo(f"\n  {store} would write {preview['writes']} things first, such as:")
-        for one in preview["first"]:
-            click.echo(f"    order {one['order']}: {one['status']} ({one['happened_at']:%Y-%m-%d %H:%M})")
-    for problem in report["problems"]:
-        click.echo(f"  PROBLEM {problem}")
-    click.echo(f"\n{report['file']}: " + (f"{len(report['problems'])} problems" if report["problems"] else "fine"))
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {_flat(v)}" for k, v in value.items()) + "}"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @click.command()
@@ -319,7 +293,7 @@ def show_(name: str | None, file: Path, as_json: bool) -> None:
         print_json({key: {"value": value, "from": place} for key, value, place in rows})
         return
     show_table(
-        name or str(file), ("key", "value", "from"), [(key, _flat(v), at) for key, v, at in rows], empty="nothing"
+        name or str(file), ("key", "value", "from"), [(key, flat(v), at) for key, v, at in rows], empty="nothing"
     )
 
 

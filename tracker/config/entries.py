@@ -10,6 +10,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.model import Account, Budget, CarrierPart, StorePart, Suspended
 from tracker.config.plugins import companies, load, names
 from tracker.config.presets import bind
@@ -249,14 +250,16 @@ def _account(
     document: Document,
     shared: Shared,
 ) -> Account | None:
+    before = len(document.problems)
+    check_addresses(texts_of(entry, path), document)
     plugin = _plugin(shared.uses(entry, path), path, package, document)
     if plugin is None:
         shared.whole = False
         return None
-    entry = shared.with_defaults(entry, path, {*part.model_fields, *plugin.Settings.model_fields})
+    alone, entry = entry, shared.with_defaults(entry, path, {*part.model_fields, *plugin.Settings.model_fields})
+    check_addresses(texts_of({key: value for key, value in entry.items() if key not in alone}, path), document)
     common = {key: value for key, value in entry.items() if key in part.model_fields}
     own = {key: value for key, value in entry.items() if key not in part.model_fields}
-    before = len(document.problems)
     base: CarrierPart | StorePart | None = validate(part, _listed(part, common), path, document, more=plugin.Settings)
     settings = validate(plugin.Settings, _listed(plugin.Settings, own), path, document, more=part)
     if base is None or settings is None or len(document.problems) > before:

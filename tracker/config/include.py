@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +60,34 @@ class _Files:
                 self.include(file, part, at, chain)
 
     def files(self, path: Path, part: Document, at: Path_) -> list[Path]:
-        """Return the files of a name: itself, or all YAML files of a folder in the order of their names."""
+        """Return the files of a name: itself, or all YAML files of a folder and of those in it, in the order of their names."""
         try:
             if not path.is_dir():
                 return [path]
-            found = sorted(one for one in path.iterdir() if one.suffix in SUFFIXES and not one.name.startswith("."))
+            found = list(self.within(path, set()))
         except (OSError, ValueError) as error:
-            self.main.say(
-                part, at, f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'that is no file name'}"
-            )
+            where = getattr(error, "filename", None) or path
+            why = getattr(error, "strerror", None) or "that is no file name"
+            self.main.say(part, at, f"{where}: cannot be read: {why}")
             return []
-        self.main.files.append(str(path))
         if not found:
             self.main.say(part, at, f"the folder {path} holds no YAML file")
         return found
+
+    def within(self, folder: Path, seen: set[str]) -> Iterator[Path]:
+        """Walk the YAML files of a folder and of the folders in it, by name; hidden ones are left out, and each is entered once, links or not."""
+        identity = _identity(folder)
+        if identity in seen:
+            return
+        seen.add(identity)
+        self.main.files.append(str(folder))
+        for one in sorted(folder.iterdir()):
+            if one.name.startswith("."):
+                continue
+            if one.is_dir():
+                yield from self.within(one, seen)
+            elif one.suffix in SUFFIXES:
+                yield one
 
     def include(self, file: Path, part: Document, at: Path_, chain: tuple[str, ...]) -> None:
         """Read one file, and add what it says."""

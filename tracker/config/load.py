@@ -6,13 +6,12 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
+from tracker.config.addresses import Texts, check_addresses, texts_of
 from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries, validate
 from tracker.config.files import changeable, loose
 from tracker.config.include import read_all, with_included
@@ -25,7 +24,6 @@ from tracker.domain.errors import ConfigError
 from tracker.domain.masking import LONG, MASK, mask
 from tracker.domain.vocabulary import ShippingStatus
 
-Texts = list[tuple[Path_, str]]
 SECRET_ADDRESSES = ("alert_url", "callback_url")  # who knows them can use them
 
 
@@ -61,7 +59,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     value = document.value if document.value is not None else {}
     if not isinstance(value, dict):
         raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
-    texts = list(_texts(value))
+    texts = list(texts_of(value))
     _hide_addresses(texts, document)
     accounts: Mapping[str, Account] = (entries := Entries(value, document))
     root = validate(Root, entries.root, (), document)
@@ -69,7 +67,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
         accounts = entries.all()
     if root is not None:
         _check_secrets(root, root.stores, document)
-    _check_addresses(texts if each else [one for one in texts if one[0][0] not in (*SECTIONS, "defaults")], document)
+    check_addresses([one for one in texts if one[0][0] not in SECTIONS and (each or one[0][0] != "defaults")], document)
     suspended = entries.suspended() if partly and each else {}
     accounts = {name: accounts[name] for name in accounts if name not in suspended} if suspended else accounts
     refused = any(entries.entry_of(problem) is None for problem in document.problems)
@@ -118,61 +116,11 @@ def _check_secrets(root: Root, stores: Container[str], document: Document) -> No
                 document.problem(place, f"there is no store {quoted(store)}")
 
 
-def _texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
-    """Walk all texts of a tree, each with its path."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts(item, (*path, key))
-
-
 def _hide_addresses(texts: Texts, document: Document) -> None:
     """Hide the passwords of URLs, tokens in their paths, and all of an address that is a secret itself."""
     for path, text in texts:
         if "://" in text:
             document.hidden.add_url(text, path=path[-1] in SECRET_ADDRESSES)
-
-
-def _check_addresses(texts: Texts, document: Document) -> None:
-    """Refuse what is no URL, or another one than was meant: it would fail later, in an error that shows a part of it."""
-    for path, text in texts:
-        if path == ("database",):
-            fits, example = _is_database(text), "such as sqlite:///var/trackwright.db or postgresql://user@host/name"
-        elif path == ("broker",):
-            fits, example = (
-                text == "none" or _is_url(text, "redis", "rediss", "unix"),
-                "such as redis://host:6379/0, or none",
-            )
-        elif str(path[-1]).endswith("_url"):
-            fits, example = _is_url(text, "http", "https"), "such as https://host/path"
-        else:
-            continue
-        if not fits:
-            document.problem(
-                path, f"must be a URL, {example}; write % / ? # @ : in a user or password as %25 %2F %3F %23 %40 %3A"
-            )
-
-
-def _is_url(text: str, *schemes: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:  # what it says shows a part of a password
-        return False
-    named = parts.hostname or (parts.scheme == "unix" and parts.path)
-    beside = parts.netloc.rpartition("@")[0] + parts.path + parts.query + parts.fragment
-    return bool(
-        parts.scheme in schemes and named and port != 0 and "@" not in beside and text.isprintable() and " " not in text
-    )
-
-
-def _is_database(text: str) -> bool:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        return False
-    return url.drivername.partition("+")[0] in ("sqlite", "postgresql", "postgres") and "@" not in (url.host or "")
 
 
 def _notes(texts: Texts, document: Document) -> Iterator[str]:
