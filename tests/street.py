@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from tracker.app.daemon import Daemon
 from tracker.config.load import load_text
+from tracker.domain.timeline import summarize
 from tracker.store import queries
 from tracker.store import tables as t
-from tracker.store.codec import ACTION, dump
+from tracker.store.codec import ACTION, SUMMARY, dump
 from tracker.store.engine import database_now
 
 AT = "2026-11-02T08:00:00Z"
@@ -130,7 +131,8 @@ class Worker:
             " mode: write, policy: {preset: mirror}}\n"
             for i, port in enumerate(street.ports)
         )
-        text = f"database: {database}\nnetwork: {{allow: [127.0.0.1]}}\n{yaml}stores:\n{stores}"
+        carrier = f'{{uses: dhl, base_url: "http://127.0.0.1:{street.ports[0]}", api_key: "${{file:{secret}}}"}}'
+        text = f"database: {database}\nnetwork: {{allow: [127.0.0.1]}}\n{yaml}accounts: {{dhl: {carrier}}}\nstores:\n{stores}"
         self.daemon = Daemon(load_text(text), frozenset({"worker"}))
         stack.callback(self.daemon.stop)
         self.daemon.connect()
@@ -148,6 +150,26 @@ class Worker:
             now = database_now(connection)
             for i in shops:
                 queries.note_changes(connection, name(i), refs, now)
+        self.ctx.notify("poll")
+
+    def sweep(self, shops: Iterable[int]) -> None:
+        """Let some shops be due to be swept."""
+        names = [name(i) for i in shops]
+        self.change(t.accounts.update().where(t.accounts.c.name.in_(names)).values(next_sweep_at=self.ctx.now()))
+        self.ctx.notify("poll")
+
+    def ask(self, count: int) -> None:
+        """Let the carrier, which is where the first shop is, be due to be asked about so many parcels."""
+        summary, now = dump(SUMMARY, summarize(())), self.ctx.now()
+        shipment = {"carrier": "dhl", "generation": 1, "status": "unknown", "summary": summary, "linked": True}
+        watch = {
+            "account": "dhl", "tracking_state": "pending", "attempts": 0, "failures": 0, "next_poll_at": now,
+        }  # fmt: skip
+        with self.ctx.store.write() as connection:
+            for i in range(count):
+                values = shipment | {"number": f"N{i:08}", "starts_at": now}
+                made = connection.execute(t.shipments.insert().returning(t.shipments.c.id), values).scalar_one()
+                connection.execute(t.watches.insert(), watch | {"shipment_id": made})
         self.ctx.notify("poll")
 
     def write(self, shops: Iterable[int], count: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 
 from tests.cases.script import HERE, Script, finding, minutes, read, state, writing
 from tests.lab import DHL, START, UPS, USPS, H, Lab
+from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
 from tracker.pipeline import backoff
 from tracker.plugin.contracts import Request, Response
 from tracker.sandbox.base import FaultyResponse
 from tracker.sandbox.player.player import Player, load_scenario
 from tracker.store import tables as t
+from tracker.store.engine import database_now
 
 
 def frozen(lab: Lab, shop: Script) -> dict[str, Any]:
@@ -158,3 +161,50 @@ def test_tracker_heal_asks_who_rests_at_once(kart, monkeypatch) -> None:
 def test_the_rest_doubles_from_half_an_hour_to_four(lasts: int, rest: int) -> None:
     minutes = timedelta(minutes=1)
     assert backoff.grown(lasts * minutes, backoff.FIRST, backoff.LONGEST) == rest * minutes
+
+
+def test_stores_are_swept_each_at_a_moment_of_its_own_and_never_later_than_their_interval() -> None:
+    now, every = START + timedelta(seconds=17), timedelta(minutes=10)
+    stores = [Account(f"shop-{i}", "rest", None, sweep_every=every) for i in range(500)]  # type: ignore[arg-type]
+    moments = [backoff.next_sweep(store, now) for store in stores]
+
+    assert all(now < moment <= now + every for moment in moments)
+    assert max(Counter((moment - now) // timedelta(seconds=10) for moment in moments).values()) < 25  # it was 500
+    for store, moment in zip(stores, moments, strict=True):
+        assert backoff.next_sweep(store, moment) == moment + every
+        assert backoff.next_sweep(store, moment + timedelta(seconds=3)) == moment + every
+
+
+def test_who_failed_together_is_not_asked_together_and_the_same_play_rests_as_long() -> None:
+    minute = timedelta(minutes=1)
+    rests = [backoff.jittered(minute, f"shop-{i}", 3) for i in range(100)]
+
+    assert all(minute <= rest < minute * 1.25 for rest in rests)
+    assert len({rest // timedelta(seconds=1) for rest in rests}) > 10
+    assert rests == [backoff.jittered(minute, f"shop-{i}", 3) for i in range(100)]
+    assert backoff.jittered(minute, "shop-0", 4) != rests[0]
+
+
+def rests_for(lab: Lab, since: timedelta, *errors: SourceError) -> tuple[timedelta, int]:
+    """Let calls of a carrier that is broken for so long fail together. Returns how long it rests, and how many failures count."""
+    account, mine = lab.ctx.config.accounts["dhl"], t.accounts.c.name == "dhl"
+    lab.change(
+        t.accounts.update()
+        .where(mine)
+        .values(failures=9, failing_since=lab.clock() - since, failing_why="", blocked_until=None)
+    )
+    with lab.daemon.store.write() as connection:
+        now = database_now(connection)
+        for error in errors:
+            backoff.hear(lab.ctx, connection, account, [error], now, lab.clock())
+    row = lab.one(t.accounts, mine)
+    return row.blocked_until - now, row.failures
+
+
+def test_a_broken_wire_is_tried_each_minute_while_it_is_new_and_then_ever_more_seldom(make_lab) -> None:
+    lab = make_lab()
+    broken, minute = Transient("ReadTimeout"), timedelta(minutes=1)
+    for lasts, rest in ((1, 1), (8, 1), (40, 5), (120, 15), (3000, 15)):
+        rested, failures = rests_for(lab, lasts * minute, broken, broken, broken)
+        assert rest * minute <= rested < rest * minute * 1.25
+        assert failures == 10  # calls that failed side by side are one failure

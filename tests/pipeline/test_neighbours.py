@@ -111,6 +111,31 @@ def test_calls_that_only_read_give_way_when_the_process_ends_and_their_claims_ar
     assert (left.account, left.claimed_until) == (name(0), None)
 
 
+def test_a_carrier_that_hangs_holds_no_shop(street: Make) -> None:
+    worker = street(20, lambda shop, _: shop == 0, yaml="poll_threads: 4\n")
+    worker.ask(100)
+    worker.note(range(1, 20), "R1")
+    worker.start()
+    wait_for(lambda: len(worker.read()) == 19)
+
+    assert worker.street.held == 1  # who has not answered yet is asked once
+    assert sum(row.claimed_until is not None for row in worker.rows(t.watches)) == 1
+
+
+def test_sweeps_hold_no_order_that_is_read_again_and_those_that_hang_hold_no_other_sweep(street: Make) -> None:
+    worker = street(30, lambda shop, asked: shop < 8 and asked == "GET /orders", yaml="poll_threads: 16\n")
+    worker.sweep(range(8))
+    worker.start()
+    wait_for(lambda: worker.street.held == 4)  # a quarter of the places
+    worker.note(range(30), "R1")
+    worker.sweep(range(8, 30))
+    wait_for(lambda: len(worker.read()) == 30)
+    wait_for(lambda: sum(row.swept_at is not None for row in worker.rows(t.accounts)) == 22)
+
+    assert 0 < worker.street.held <= 4
+    assert {row.sweep_failing_since for row in worker.rows(t.accounts)} == {None}
+
+
 # writes
 
 

@@ -6,8 +6,10 @@ and one finding says so for as long as it lasts. Nothing is refused for it: what
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,11 +33,15 @@ from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.tables import accounts, findings
 
-QUICK = timedelta(minutes=1)  # the longest rest after a broken wire: it may work again at any moment
+QUICK = timedelta(minutes=1)  # the longest rest after a broken wire while it is new: it may work again at any moment
+SLOWEST = timedelta(minutes=15)  # and at all: an eighth of how long it is broken
 FIRST = timedelta(minutes=30)  # after "all of it is away": a frozen shop is frozen for hours
 LONGEST = timedelta(hours=4)  # so that nothing waits a working day after it came back
 TOLD_AFTER = timedelta(minutes=5)  # what passes sooner needs nobody
-SOONEST = timedelta(seconds=8)  # between two tries of a sweep
+SOONEST = timedelta(
+    seconds=8
+)  # between two tries of a sweep; the longest is its interval, or FIRST where that is longer
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def hear(
@@ -80,6 +86,23 @@ def grown(lasts: timedelta, first: timedelta, longest: timedelta) -> timedelta:
     return max(first, min(lasts, longest))
 
 
+def share(text: str) -> float:
+    """Return a number from 0 to 1 that is always the same of a text, and of two texts as good as never."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / (1 << 48)
+
+
+def jittered(rest: timedelta, name: str, count: int) -> timedelta:
+    """Return a rest with up to a quarter more, by who rests and for which time: who failed together is not asked together."""
+    return rest * (1 + share(f"{name}/{count}") / 4)
+
+
+def next_sweep(account: Account, business: datetime) -> datetime:
+    """Return when a store is swept next: each at a moment of its own within the interval, so that those of many stores are spread."""
+    seconds = max(1, int(account.sweep_every.total_seconds()))
+    moment = EPOCH + timedelta(seconds=int(share(account.name) * seconds))
+    return business + ((moment - business) % account.sweep_every or account.sweep_every)
+
+
 def sweep_fails(
     ctx: AppContext,
     connection: Connection,
@@ -104,7 +127,8 @@ def sweep_fails(
     if isinstance(error, Unavailable):
         rest = error.after or grown(business - since, FIRST, LONGEST)
     else:
-        rest = grown(business - since, SOONEST, max(account.sweep_every, SOONEST))
+        rest = grown(business - since, SOONEST, max(account.sweep_every, FIRST))
+    rest = jittered(rest, account.name, state.attempts)
     _count(ctx, account, error)
     if isinstance(error, CredentialsRejected):
         suspend_and_report(ctx, connection, account, str(error))
@@ -161,21 +185,28 @@ def _fails(
     state = _state(connection, account)
     if state is None:
         return
-    failures, since, why = (state.failures or 0) + 1, state.failing_since or business, state.failing_why or _why(error)
+    together = (
+        state.failures and state.blocked_until is not None and state.blocked_until > now
+    )  # with one that failed just before
+    failures = state.failures if together else (state.failures or 0) + 1
+    since, why = state.failing_since or business, state.failing_why or _why(error)
     values: dict[str, Any] = {}
     again = None
+    rest = min(queries.backoff(failures), QUICK)
     if isinstance(error, Unavailable):
-        again = business + (error.after or grown(business - since, FIRST, LONGEST))
+        rest = jittered(grown(business - since, FIRST, LONGEST), account.name, failures)
+        again = business + (error.after or rest)
         why = why if state.rests_until else _why(error)  # the first word stays: what was dismissed stays dismissed
         values["rests_until"] = max(again, state.rests_until or again)
     elif isinstance(error, RateLimited):
         queries.block(connection, account.name, now + (error.after or queries.backoff(failures)))
     elif isinstance(error, Transient) and wire:
-        queries.block(connection, account.name, now + min(queries.backoff(failures), QUICK))
+        rest = jittered(max(rest, min((business - since) / 8, SLOWEST)), account.name, failures)
+        queries.block(connection, account.name, now + rest)
     values |= {"failures": failures, "failing_since": since, "failing_why": why}
     connection.execute(accounts.update().where(_of(account)).values(**values))
     if again is not None or business - since >= TOLD_AFTER:
-        _tell(ctx, connection, account, _subject(account), why, since, again, business)
+        _tell(ctx, connection, account, _subject(account), why, since, again or rest, business)
 
 
 def _tell(
@@ -185,11 +216,15 @@ def _tell(
     subject: str,
     why: str,
     since: datetime,
-    again: datetime | None,
+    again: datetime | timedelta,
     business: datetime,
 ) -> None:
     evidence = {"account": account.name, "why": why, "since": f"{since:%Y-%m-%d %H:%M}Z"}
-    when = f"at {again:%Y-%m-%d %H:%M}Z (`tracker heal`: now)" if again else "within a minute"
+    if isinstance(again, datetime):
+        when = f"at {again:%Y-%m-%d %H:%M}Z (`tracker heal`: now)"
+    else:  # by the database's clock
+        minutes = math.ceil(again / timedelta(minutes=1))
+        when = "within a minute" if minutes <= 1 else f"within {minutes} minutes"
     finding = Finding(
         FindingKind.SOURCE_UNAVAILABLE, subject, Severity.WARNING, Act.ACT, evidence, since,
         f"asked again {when}; what is to be asked or written waits",
