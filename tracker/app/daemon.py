@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from tracker import GARBAGE, __version__
 from tracker.app.client import Clients, NoVault
+from tracker.app.files import needed, settle_files
 from tracker.app.notifier import Notifier, make_notifier
 from tracker.app.presence import Presence
 from tracker.app.telemetry import Metrics, place
@@ -162,6 +163,7 @@ class Daemon:
             poster=self.clients.post,
         )
         self.servers: Servers | None = None
+        self._few_files: str | None = None
         self._kept: str | None = None  # why the newest configuration was not taken
         self._told: dict[str, object] = {}  # what came of the last reload
         self._presence = Presence(self.store, roles)
@@ -214,6 +216,9 @@ class Daemon:
 
     def start(self) -> None:
         """Start the roles. The database must be connected."""
+        if said := settle_files(needed(self.ctx.config.root, self.roles)):
+            log.warning("few_files", said=said)
+        self._few_files = said
         if "web" in self.roles:
             from tracker.app.servers import Servers  # a worker has no HTTP to serve
 
@@ -368,8 +373,7 @@ class Daemon:
             )
         if problem := self.notifier.problem():
             why.append(f"broker away ({problem}): working without wake-ups")
-        if self._kept is not None:
-            why.append(self._kept)
+        why += [said for said in (self._few_files, self._kept) if said is not None]
         return why
 
     def _unknown(self) -> list[str]:

@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
+from tracker.app.files import needed, settle_files
 from tracker.cli.common import (
     DEFAULT_FILE,
     close_context,
@@ -64,6 +65,8 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
     report: dict[str, Any] = {"file": str(file), "problems": [], "notes": list(config.notes), "previews": {}}
     for said, serious in loose_files(config):
         report["problems" if serious else "notes"].append(said)
+    if few := settle_files(needed(config.root, ("web", "worker", "scheduler"))):
+        report["problems"].append(few)
     for host in config.root.network.allow:
         report["notes"].append(f"network.allow: {host} may be private, loopback or plain http")
     for name, words in coverage(config).items():
