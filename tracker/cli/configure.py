@@ -37,7 +37,7 @@ from tracker.config.plugins import GROUPS, installed, load, names
 from tracker.domain.errors import BudgetSpent, ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
-from tracker.pipeline import unwatched, whose
+from tracker.pipeline import plan, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.plugin.contracts import Platform, Secrets
 from tracker.store.migrate import current, head
@@ -124,7 +124,7 @@ def _database(ctx: AppContext, report: dict[str, Any]) -> None:
                 connection.execute(sa.select(accounts.c.name, accounts.c.mode).where(accounts.c.kind == "store")).all()
             )
             if revision == head():
-                report["notes"] += unwatched.left(ctx, connection)
+                report["notes"] += [*unwatched.left(ctx, connection), *plan.told(ctx, connection)]
     except SQLAlchemyError as error:
         origin = getattr(error, "orig", None)
         said = str(origin).strip().splitlines()[0] if origin else type(error).__name__

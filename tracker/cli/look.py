@@ -18,9 +18,11 @@ from tracker.cli.common import (
     show_table,
 )
 from tracker.cli.common import cell as show
+from tracker.cli.listing import Listing, listing
 from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.plugin.contracts import Carrier, Platform
+from tracker.support import planned
 from tracker.support.evidence import pack
 from tracker.support.explain import explanation, overview
 
@@ -203,6 +205,40 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
 
 
 @click.command()
+@click.argument("what", metavar="[ACCOUNT|ORDER|NUMBER]", required=False)
+@listing("limit")
+def plan(page: Listing, what: str | None) -> None:
+    """Show what is asked of carriers next: by account what is due, who waits, what its budget gives, and whether that suffices.
+
+    With an ACCOUNT, or an ORDER or NUMBER: when it is asked about each parcel next, and why.
+    """
+    ctx = page.context
+    columns: tuple[tuple[str, str], ...] = (
+        ("account", "account"), ("open", "open"), ("due", "due"), ("overdue", "overdue"), ("who waits", "who"), ("budget", "budget"),
+        ("left", "left"), ("needs a day", "needs"), ("gives a day", "gives"), ("held", "held"),
+    )  # fmt: skip
+    if what is None:
+        rows = planned.by_account(ctx)
+        shown = [{**row, "who": planned.wait(row["waits"])} for row in rows] if not page.as_json else rows
+        page.show(lambda _: shown, "plan", columns, "no account is configured")
+        short = [row for row in rows if not row["suffices"]]
+        for row in short:
+            click.echo(f"{row['account']}: {row['verdict']}", err=page.as_json)
+        if short:
+            click.get_current_context().exit(1)
+        return
+    columns = (
+        ("next", "next"), ("account", "account"), ("store", "store"), ("order", "order"), ("parcel", "parcel"), ("status", "status"),
+        ("urgent", "urgent"), ("why", "why"), ("held", "held"),
+    )  # fmt: skip
+    known = what in ctx.config.accounts and what not in ctx.config.store_names()
+    rows = planned.of_account(ctx, what, page.limit) if known else planned.of_order(ctx, what, page.limit)
+    page.show(lambda _: rows, f"plan of {what}", columns, "nobody is asked about a parcel of it")
+    if not known and not rows:
+        _require(overview(ctx, what), what)
+
+
+@click.command()
 @json_option
 def plugins(as_json: bool) -> None:
     """Print what each plugin can do, read from the code; and then which cannot be loaded."""
@@ -244,4 +280,4 @@ def _print_plugins(rows: list[dict[str, Any]]) -> None:
     show_table("plugins", columns, shown, empty="no plugins")
 
 
-COMMANDS = (show_, explain, evidence, plugins)
+COMMANDS = (show_, explain, evidence, plan, plugins)

@@ -12,6 +12,7 @@ from tracker.domain.facts import Edd, Summary
 from tracker.domain.vocabulary import ShippingStatus, TrackingState
 
 S, H = ShippingStatus, timedelta(hours=1)
+NEAR = 6 * H  # around an estimated delivery
 
 _INTERVALS = {
     S.UNKNOWN: 3 * H,
@@ -92,22 +93,51 @@ def next_poll(
         return next((at for step in cadence.aftercare if (at := ended + step * spread) > now), None)
     if now - news >= cadence.expired_after:
         return None
-    interval = cadence.intervals.get(summary.status, cadence.slowest)
-    quiet = (now - news) / cadence.quiet_after
-    if quiet >= 1:
-        interval = min(interval * 2, cadence.slowest)
-    if doubted is not None and now - doubted < cadence.doubted_for:
-        interval = min(interval, cadence.intervals[S.IN_TRANSIT])
-    if _near(summary, now, edd):
-        interval = min(interval, cadence.near_delivery)
+    interval = pace_of(summary, cadence, now, began=began, edd=edd).interval(cadence)
     return now + interval * cadence.pace * spread
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What says how often a parcel on its way is asked about."""
+
+    status: ShippingStatus
+    quiet: bool = False
+    doubted: bool = False
+    near: bool = False
+
+    def interval(self, cadence: Cadence) -> timedelta:
+        """Return how long to wait for the next look."""
+        interval = cadence.intervals.get(self.status, cadence.slowest)
+        if self.quiet:
+            interval = min(interval * 2, cadence.slowest)
+        if self.doubted:
+            interval = min(interval, cadence.intervals[S.IN_TRANSIT])
+        return min(interval, cadence.near_delivery) if self.near else interval
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        why = ((self.near, "near its estimate"), (self.doubted, "its end is in doubt"), (self.quiet, "quiet for days"))
+        return ", ".join([str(self.status), *(words for holds, words in why if holds)])
+
+
+def pace_of(summary: Summary, cadence: Cadence, now: datetime, *, began: datetime, edd: Edd | None) -> Pace:
+    """Tell how often a parcel on its way is asked about, and why."""
+    doubted = summary.doubted_at
+    news = max(summary.last_scan_at or began, began, doubted or began)
+    return Pace(
+        summary.status,
+        quiet=now - news >= cadence.quiet_after,
+        doubted=doubted is not None and now - doubted < cadence.doubted_for,
+        near=_near(summary, now, edd),
+    )
 
 
 def is_urgent(summary: Summary, cadence: Cadence, now: datetime, *, edd: Edd | None) -> bool:
     """Tell whether the next look at a parcel goes before others: on its last way, near its estimate, in doubt or disputed."""
-    doubted = summary.doubted_at is not None and now - summary.doubted_at < cadence.doubted_for
-    return summary.status is S.OUT_FOR_DELIVERY or summary.disputed or doubted or _near(summary, now, edd)
+    pace = pace_of(summary, cadence, now, began=now, edd=edd)
+    return summary.status is S.OUT_FOR_DELIVERY or summary.disputed or pace.doubted or pace.near
 
 
 def _near(summary: Summary, now: datetime, edd: Edd | None) -> bool:
-    return edd is not None and summary.status.custody and edd.begins - H * 6 <= now <= edd.ends + H * 6
+    return edd is not None and summary.status.custody and edd.begins - NEAR <= now <= edd.ends + NEAR

@@ -498,6 +498,10 @@ class FindingKind(_Word):
         "source_unavailable",
         "A shop or carrier does not answer as it must; its account rests and tries again.",
     )
+    BUDGET_TOO_SMALL = (
+        "budget_too_small",
+        "An account's budget does not let its parcels be seen as often as they should be.",
+    )
     SWEEP_ENDED = "sweep_ended", "A sweep of a store ended before its end: its pages repeat or are too many."
     WEBHOOKS_MISSING = "webhooks_missing", "Many webhooks of an account do not arrive; polls bring their news."
     WRITE_REFUSED = "write_refused", "The shop refused a write of ours, or did not keep it."

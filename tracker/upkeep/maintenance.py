@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import push, tell, unread, unwatched, whose
+from tracker.pipeline import plan, push, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -191,6 +191,7 @@ def run_monitors(ctx: AppContext) -> None:
         count_orders(ctx, connection)
         moved = _not_compared(ctx, connection, now) or moved
         left = unwatched.look(ctx, connection, now)
+    plan.look(ctx)
     whose.settle(ctx)  # where a process died between a suspension and what follows from it
     if left:  # an account covers what nobody watches: the configuration changed under a batch's feet
         whose.walk(ctx)

@@ -16,7 +16,10 @@ from tracker.store.queries.dialect import upsert
 from tracker.store.tables import findings
 
 # Evidence that is another each time, and no new one: how many, of how long.
-GROWS = {FindingKind.CARRIER_NOT_COVERED: ("parcels", "since")}
+GROWS = {
+    FindingKind.CARRIER_NOT_COVERED: ("parcels", "since"),
+    FindingKind.BUDGET_TOO_SMALL: ("parcels", "needs", "seen_every", "wanted_every"),
+}
 
 
 def open_findings(

@@ -1,0 +1,179 @@
+"""What is asked of carriers next: by account, and of one account or order parcel by parcel, with why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.config.presets import spell
+from tracker.domain.cadence import Cadence, pace_of
+from tracker.domain.facts import Edd
+from tracker.domain.plan import amount, span
+from tracker.domain.vocabulary import ShippingStatus
+from tracker.pipeline import budgets, state
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.plan import verdicts, ways
+from tracker.store.codec import SUMMARY
+from tracker.store.engine import database_now
+from tracker.store.tables import fulfilment_shipments, fulfilments, orders, shipments, watches
+from tracker.support.explain import find
+from tracker.support.knowledge import OVERDUE_AFTER
+
+MOST_STORES = 3  # of those that wait, the longest first
+_T = watches.c
+
+
+def by_account(ctx: AppContext) -> list[dict[str, Any]]:
+    """Return, by carrier account, what is due and overdue, who waits, what its budget gives, and the verdict."""
+    now = ctx.now()
+    with ctx.store.read() as connection:
+        database, rows = database_now(connection), state.account_rows(connection)
+        judged, waits = verdicts(ctx, connection), _waits(connection, now)
+    shown = []
+    for account in sorted(ctx.config.carrier_accounts(), key=lambda account: account.name):
+        one, mine = judged[account.name], waits.get(account.name, [])
+        row, budget = rows.get(account.name), account.budget
+        given = budgets.calls(account, row.spent if row is not None else None, now)
+        shown.append(
+            {
+                "account": account.name, "open": one.parcels, "due": sum(w["parcels"] for w in mine),
+                "overdue": sum(w["overdue"] for w in mine), "waits": mine[:MOST_STORES],
+                "budget": f"{budget.calls} in {spell(budget.per)}" if budget is not None else None,
+                "left": given.left if given is not None else None, "held": _held(ctx, row, now, database),
+                "needs": round(one.needs, 1), "gives": round(one.gives, 1) if one.gives is not None else None,
+                "wanted_every": one.wanted, "seen_every": one.seen, "suffices": one.suffices,
+                "verdict": one.sentence([] if one.suffices else ways(account, one)),
+            }
+        )  # fmt: skip
+    return shown
+
+
+def _waits(connection: Connection, now: datetime) -> Mapping[str, list[dict[str, Any]]]:
+    """Count what is due, by account and store, who waited longest first."""
+    since = sa.func.coalesce(_T.overdue_since, _T.next_poll_at)
+    late = sa.func.sum(sa.case((since < now - OVERDUE_AFTER, 1), else_=0))
+    held = sa.and_(_T.overdue_since.isnot(None), _T.next_poll_at.isnot(None))
+    due = (
+        sa.select(
+            _T.account, _T.store, sa.func.count().label("many"), late.label("late"), sa.func.min(since).label("since")
+        )
+        .where(sa.or_(_T.next_poll_at <= now, held))
+        .group_by(_T.account, _T.store)
+        .order_by(sa.func.min(since), _T.store)
+    )
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in connection.execute(due):
+        told = {
+            "store": row.store,
+            "parcels": int(row.many),
+            "overdue": int(row.late),
+            "since": row.since,
+            "for": now - row.since,
+        }
+        found[row.account].append(told)
+    return found
+
+
+def of_account(ctx: AppContext, name: str, limit: int) -> list[dict[str, Any]]:
+    """Return when an account is asked about its parcels next, and why, the first ones."""
+    with ctx.store.read() as connection:
+        return _parcels(ctx, connection, _T.account == name, limit)
+
+
+def of_order(ctx: AppContext, what: str, limit: int) -> list[dict[str, Any]]:
+    """Return when accounts are asked about the parcels of an order, or of a number; empty where nothing is known of it."""
+    with ctx.store.read() as connection:
+        found, parcels = find(connection, what)
+        fs = fulfilment_shipments.c
+        linked = (
+            sa.select(fs.shipment_id)
+            .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
+            .where(fulfilments.c.order_id.in_([row.id for row in found]))
+        )
+        mine = sa.or_(_T.shipment_id.in_(linked), _T.shipment_id.in_([row.id for row in parcels]))
+        return _parcels(ctx, connection, mine, limit)
+
+
+def _parcels(
+    ctx: AppContext, connection: Connection, which: sa.ColumnElement[bool], limit: int
+) -> list[dict[str, Any]]:
+    s, now = shipments.c, ctx.now()
+    asked = (
+        sa.select(watches, s.carrier, s.number, s.status, s.summary, s.starts_at, s.edd_begins, s.edd_ends)
+        .join(shipments, s.id == _T.shipment_id)
+        .where(which, _T.chosen.isnot(None))
+        .order_by(sa.nulls_last(_T.next_poll_at), _T.id)
+        .limit(limit)
+    )
+    rows = connection.execute(asked).all()
+    database, accounts = database_now(connection), state.account_rows(connection)
+    numbers = _orders(connection, [row.shipment_id for row in rows])
+    return [
+        {
+            "account": row.account, "store": row.store, "order": ", ".join(numbers[row.shipment_id]) or None,
+            "parcel": f"{row.carrier} {row.number}", "status": row.status, "asked": row.checked_at, "next": row.next_poll_at,
+            "urgent": row.urgent, "why": _why(row, ctx.config.cadence, now),
+            "held": _held(ctx, accounts.get(row.account), now, database), "chosen": row.chosen,
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def _orders(connection: Connection, shipment_ids: Sequence[int]) -> Mapping[int, list[str]]:
+    fs, found = fulfilment_shipments.c, defaultdict[int, list[str]](list)
+    named = (
+        sa.select(fs.shipment_id, orders.c.number)
+        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
+        .join(orders, orders.c.id == fulfilments.c.order_id)
+        .where(fs.shipment_id.in_(shipment_ids))
+        .order_by(orders.c.id)
+        .distinct()
+    )
+    for row in connection.execute(named.add_columns(orders.c.id)):
+        found[row.shipment_id].append(row.number)
+    return found
+
+
+def _why(row: Row[Any], cadence: Cadence, now: datetime) -> str:
+    """Say why a parcel is asked about when it is."""
+    if row.next_poll_at is None:
+        return f"never again: {row.tracking_state if row.status != ShippingStatus.DELIVERED else 'delivered, and looked after'}"
+    if row.failures:
+        return f"the last {row.failures} looks failed: tried again"
+    summary = SUMMARY.validate_python(row.summary)
+    if summary.status.terminal and summary.status is not ShippingStatus.LOST and not summary.disputed:
+        return f"{summary.status}: looked at ever more rarely, as carriers correct themselves"
+    if row.checked_at is None:
+        return "it is new"
+    edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
+    pace = pace_of(summary, cadence, now, began=row.starts_at, edd=edd)
+    return f"{pace}: every {span(pace.interval(cadence))}"
+
+
+def _held(ctx: AppContext, row: Row[Any] | None, now: datetime, database: datetime) -> str | None:
+    """Say why an account is asked nothing just now; None where it is."""
+    if row is None:
+        return "it was never started with (`tracker up`)"
+    account = ctx.account(row.name)
+    if account is None:
+        return "it is not in the configuration"
+    if row.suspended_reason is not None:
+        return f"suspended: {row.suspended_reason}"
+    if row.rests_until is not None and row.rests_until > now:
+        return f"it rests until {row.rests_until:%Y-%m-%d %H:%M}Z"
+    if row.blocked_until is not None and row.blocked_until > database:
+        return f"it rests until {row.blocked_until:%Y-%m-%d %H:%M}Z"
+    given = budgets.calls(account, row.spent, now)
+    return (
+        f"its budget is spent until {given.free_at():%Y-%m-%d %H:%M}Z" if given is not None and not given.left else None
+    )
+
+
+def wait(waits: Sequence[Mapping[str, Any]]) -> str:
+    """Say in a table who waits and for how long."""
+    return ", ".join(f"{w['store'] or 'nobody'}: {amount(w['parcels'])} for {span(w['for'])}" for w in waits)
