@@ -235,10 +235,13 @@ class Daemon:
         if "scheduler" in self.roles:
             for said in installed("carriers").broken:  # none that is used: the configuration would not have been read
                 log.warning("plugin_broken", said=said)
+            alike: dict[str, list[str]] = {}  # stores of one platform mostly lack the same words
             for store, words in coverage(self.ctx.config).items():
                 missing = [status for status, word in words.items() if word is None and status != "unknown"]
                 if missing:
-                    log.info("statuses_without_a_word", store=store, statuses=", ".join(missing))
+                    alike.setdefault(", ".join(missing), []).append(store)
+            for statuses, stores in alike.items():
+                log.info("statuses_without_a_word", store=stores[0], count=len(stores), statuses=statuses)
         log.info("started", role=",".join(sorted(self.roles)), version=__version__)
 
     def stop(self) -> None:

@@ -18,6 +18,7 @@ from tracker.store.engine import ahead, database_now
 from tracker.store.tables import (
     GIVEN_UP,
     OVERDUE,
+    accounts,
     change_notices,
     findings,
     fulfilment_shipments,
@@ -32,6 +33,7 @@ from tracker.store.tables import (
 from tracker.support.gaps import COUNTED_TO, Gap, Knowledge
 
 K = FindingKind
+_A = accounts.c
 OVERDUE_AFTER = timedelta(minutes=15)  # what is due for longer does not happen by itself
 _OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"watches.{GIVEN_UP}"  # as the indexes say it
 MENDED = "a mended entry, then `tracker reload`"
@@ -110,31 +112,22 @@ class _Look:
     def counts(self) -> Mapping[str, int]:
         """Count each store's orders: those counted before, and the newer ones."""
         if self._counts is None:
-            o = orders.c
-            newer = [
-                sa.select(sa.literal(row.name).label("name"), sa.func.count().label("many")).where(
-                    o.store == row.name, o.id > (row.orders_counted_to or 0)
-                )
-                for row in self.stores
-            ]
-            told = self.connection.execute(sa.union_all(*newer)).all() if newer else []
-            more = {row.name: int(row.many) for row in told}
-            self._counts = {row.name: (row.orders_counted or 0) + more[row.name] for row in self.stores}
+            o, newer = orders.c, sa.func.count()
+            since = o.id > sa.func.coalesce(_A.orders_counted_to, 0)
+            more = sa.select(newer).where(o.store == _A.name, since).correlate(accounts).scalar_subquery()
+            told: dict[str, int] = dict(self.connection.execute(self.of_accounts("store", more)).all())
+            self._counts = {row.name: (row.orders_counted or 0) + told.get(row.name, 0) for row in self.stores}
         return self._counts
 
     def as_of(self) -> datetime | None:
         """Return the oldest moment of which something is known: a store's last sweep, a parcel's last look."""
         t = watches.c
         moments = [row.swept_at for row in self.stores if row.name not in self.dark]
-        looks = [
-            sa.select(sa.func.min(t.checked_at)).where(
-                t.account == row.name, t.next_poll_at.isnot(None), *self.of_some(t.shipment_id)
-            )
-            for row in self.states.values()
-            if row.kind == "carrier"
-        ]
-        if looks:
-            moments += self.connection.execute(sa.union_all(*looks)).scalars()
+        look = sa.select(sa.func.min(t.checked_at)).where(
+            t.account == _A.name, t.next_poll_at.isnot(None), *self.of_some(t.shipment_id)
+        )
+        looks = self.of_accounts("carrier", look.correlate(accounts).scalar_subquery())
+        moments += [at for _, at in self.connection.execute(looks)]
         return min((moment for moment in moments if moment is not None), default=None)
 
     # the gaps, one kind after the other
@@ -148,23 +141,13 @@ class _Look:
         yield from self.found()
 
     def look(self) -> None:
-        """Count all that may wait, and its oldest moment, in one statement: each of its parts walks an index."""
+        """Count all that may wait, and its oldest moment: each part walks an index, and there are as many statements for any number of stores."""
         o, i, r, f, late = outbox.c, inbox.c, change_notices.c, findings.c, self.database - OVERDUE_AFTER
         mine = queries.of_stores(f.store, self.store)
         parts: dict[tuple[str, str], sa.Select[Any]] = {
             ("payloads", ""): sa.select(i.received_at.label("at")).where(i.state == "pending", i.due_at < late),
             ("orders", ""): self.uncompared(),
         }
-        for row in self.stores:
-            pending = sa.select(o.created_at.label("at")).where(o.state == "pending", o.store == row.name)
-            old = pending if row.paused_at is not None else pending.where(o.created_at < self.now - OVERDUE_AFTER)
-            parts["writes", row.name] = old
-            parts["notices", row.name] = sa.select(r.noticed_at.label("at")).where(
-                r.account == row.name, r.noticed_at < late
-            )
-        for row in self.states.values():
-            if row.kind == "carrier":
-                parts["parcels", row.name] = self.overdue(row.name)
         for kind in UNKNOWN:
             parts["found", kind] = sa.select(f.opened_at.label("at")).where(
                 f.kind == kind, f.closed_at.is_(None), *mine
@@ -177,6 +160,29 @@ class _Look:
         keys = list(parts)
         told = self.connection.execute(sa.union_all(*asked))
         self.waits = {keys[row.part]: (int(row.many), row.at) for row in told if row.many}
+        old = sa.or_(_A.paused_at.isnot(None), o.created_at < self.now - OVERDUE_AFTER)
+        writes = sa.select(o.created_at.label("at")).where(o.state == "pending", o.store == _A.name, old)
+        notices = sa.select(r.noticed_at.label("at")).where(r.account == _A.name, r.noticed_at < late)
+        self.count("writes", "store", writes)
+        self.count("notices", "store", notices)
+        self.count("parcels", "carrier", *self.overdue(_A.name))
+
+    def count(self, what: str, kind: str, *parts: sa.Select[Any]) -> None:
+        """Count what parts find of each account (`accounts.name`), and its oldest moment."""
+        columns: list[sa.ScalarSelect[Any]] = []
+        for part in parts:
+            some = part.limit(COUNTED_TO).correlate(accounts).subquery()
+            for one in (sa.func.count(), sa.func.min(some.c.at)):
+                columns.append(sa.select(one).select_from(some).scalar_subquery())
+        for name, *told in self.connection.execute(self.of_accounts(kind, *columns)):
+            if many := sum(told[::2]):
+                oldest = min((at for at in told[1::2] if at is not None), default=None)
+                self.waits[what, name] = min(many, COUNTED_TO), oldest
+
+    def of_accounts(self, kind: str, *columns: sa.ScalarSelect[Any]) -> sa.Select[Any]:
+        """Select what is asked of each account, by its name."""
+        of = [queries.among(self.connection, _A.name, [row.name for row in self.stores])] if kind == "store" else []
+        return sa.select(_A.name, *columns).where(_A.kind == kind, *of)
 
     def dark_for(self, row: Row[Any]) -> tuple[str, str, datetime | None, str]:
         """Say why nothing is known of a store's orders, since when, and what would end it; empty where they are known."""
@@ -301,8 +307,8 @@ class _Look:
         given = budgets.calls(self.ctx.config.accounts[row.name], row.spent, self.now)
         return given is not None and not given.left
 
-    def overdue(self, account: str) -> sa.Select[Any]:
-        """Select an account's parcels that ought to have been asked about, with the moment since when."""
+    def overdue(self, account: str | sa.ColumnElement[str]) -> tuple[sa.Select[Any], sa.Select[Any]]:
+        """Select an account's parcels that ought to have been asked about, with the moment since when: those held, and those due."""
         t, late = watches.c, self.now - OVERDUE_AFTER
         held = sa.select(t.shipment_id, t.overdue_since.label("at")).where(
             t.account == account, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
@@ -310,7 +316,7 @@ class _Look:
         due = sa.select(t.shipment_id, t.next_poll_at.label("at")).where(
             t.account == account, t.next_poll_at < late, t.overdue_since.is_(None), *self.of_mine(t.shipment_id)
         )
-        return _either(held, due)
+        return held, due
 
     def of_mine(self, shipment_id: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
         """Return the condition that a parcel is of the stores that are asked about."""
@@ -364,7 +370,9 @@ class _Look:
         for gap in told:
             if gap.what == "parcels_overdue":
                 parts.append(
-                    linked.where(fs.c.shipment_id.in_(sa.select(self.overdue(gap.where).subquery().c.shipment_id)))
+                    linked.where(
+                        fs.c.shipment_id.in_(sa.select(_either(*self.overdue(gap.where)).subquery().c.shipment_id))
+                    )
                 )
         if "parcels_given_up" in kinds:
             given_up = sa.select(watches.c.shipment_id).where(watches.c.id.in_(self.given_up()))

@@ -57,13 +57,19 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
 
 def decide_all(ctx: AppContext, stores: Collection[str]) -> None:
     """Have every order of some stores decided again: a store after the other, a bounded number at a time."""
+    if not stores:
+        return
     o = orders.c
-    for store in sorted(stores):
+    one = (
+        sa.select(o.id).where(o.store == _A.name).limit(1).scalar_subquery()
+    )  # EXISTS could become a join with all orders
+    with ctx.store.read() as connection:
+        some = sa.select(_A.name).where(queries.among(connection, _A.name, sorted(stores)), one.is_not(None))
+        having = list(connection.execute(some.order_by(_A.name)).scalars())
+    for store in having:
         here = sa.select(o.id).where(o.store == store).order_by(o.id).limit(ORDERS_AT_ONCE)
         after = 0
-        with ctx.store.read() as connection:
-            there = connection.execute(here.limit(1)).first()
-        while there:
+        while True:
             with ctx.store.write() as connection:
                 ids = list(connection.execute(queries.locked(connection, here.where(o.id > after))).scalars())
                 queries.decide_now(connection, queries.among(connection, o.id, ids), ctx.now())
