@@ -164,6 +164,18 @@ FOREIGN = {
 }  # fmt: skip
 
 
+def test_a_parcel_that_another_store_linked_first_does_not_tell_which(lab: Lab, api: Any) -> None:
+    here = t.watches.c.shipment_id == lab.parcel(UPS).id
+    before = lab.one(t.watches, here)
+    lab.change(t.watches.update().where(here).values(store="shop", chosen="named first by store shop"))
+    (mine,) = api("/orders/kart/7").json()["parcels"][0]["watched_by"]
+    (all_,) = api("/orders/kart/7", TOKEN).json()["parcels"][0]["watched_by"]
+    lab.change(t.watches.update().where(here).values(store=before.store, chosen=before.chosen))
+
+    assert (mine["asked_for"], mine["asked_because"]) == (None, "another store linked it first")
+    assert (all_["asked_for"], all_["asked_because"]) == ("shop", "named first by store shop")
+
+
 @pytest.mark.parametrize("path", FOREIGN)
 def test_a_foreign_store_and_one_that_does_not_exist_are_the_same_404(api: Any, path: str) -> None:
     answers = [api(path, store=store) for store in ("shop", "nobody", "ups", "", "kart ", "KART")]

@@ -267,6 +267,23 @@ def test_a_parcel_of_two_stores_is_asked_as_who_linked_it_first_says_while_that_
     town.fakes.stop()
 
 
+def test_a_parcel_that_no_order_names_any_more_is_asked_about_as_before(town: Town) -> None:
+    lab = shipped(town)
+    lab.shop.on_edit(Edit(order="#1", numbers=("1Z5338FF0107231059",), company="UPS"), lab.clock())
+    lab.work()
+    assert town.chosen() == ("ups-b", "named first by store shop")
+    town.without("ups-b")
+    assert town.chosen() == ("ups-a", "named first by store shop")
+
+
+def test_an_account_that_takes_over_an_urgent_parcel_goes_before_others_too(town: Town) -> None:
+    lab = shipped(town)
+    lab.change(t.watches.update().values(urgent=True))
+    town.change("shop", ships_with=("ups-c",))
+    assert town.chosen()[0] == "ups-c"
+    assert [(row.account, row.urgent) for row in lab.rows(t.watches)] == [("ups-b", False), ("ups-c", True)]
+
+
 def test_what_an_older_version_asked_of_several_accounts_is_asked_of_one_after_the_first_start(town: Town) -> None:
     lab = shipped(town)
     mine = {"shipment_id": lab.parcel(UPS).id, "attempts": 0, "failures": 0, "tracking_state": "not_found"}

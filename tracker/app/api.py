@@ -108,6 +108,8 @@ def _order(ctx: AppContext, query: Query) -> Any:
     for parcel in found["parcels"] if found and "limited" in query else ():
         for watch in parcel["watched_by"]:  # whoever may not read the configuration is not told where it is wrong
             watch["suspended"] = watch["suspended"] and "its account is suspended"
+            if watch["asked_for"] not in (None, row.store):  # which it need not know of
+                watch |= {"asked_for": None, "asked_because": "another store linked it first"}
     return found
 
 

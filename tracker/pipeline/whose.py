@@ -121,14 +121,17 @@ def _candidates(
     Where none has, whoever was asked or tells of it goes on: a parcel that somebody watches is never left alone.
     """
     carrier = known_carrier(its_carrier)
-    for store in stores:
+    before = next((w.store for w in mine if w.store is not None), None)
+    for store in stores or filter(None, [before]):  # an order that names it no more: as it was
         if found := config.candidates(carrier, store):
             return found, store
     asked_first = sorted(mine, key=lambda w: (w.chosen is None, w.next_poll_at is None, w.id))
     still = [w for w in asked_first if w.account in config.accounts and not config.accounts[w.account].is_store]
-    why = f"it tells of it, and no account of the store covers {carrier or 'it'}"
-    first = next((w.store for w in mine if w.store), stores[0] if stores else None)
-    return [Candidate(w.account, why) for w in still], first
+    none = f"no account of the store covers {carrier or 'it'}"
+    found = tuple(
+        Candidate(w.account, f"{'it was asked before' if _asked(w) else 'it tells of it'}, and {none}") for w in still
+    )
+    return found, before or (stores[0] if stores else None)
 
 
 class _Written:
@@ -167,13 +170,14 @@ class _Written:
         account = config.accounts[choice.account]
         before = [w.next_poll_at for w in others if w.next_poll_at is not None and w.account not in unknown]
         before += [w.next_poll_at for w in others if w.next_poll_at is not None and choice.account in unknown]
+        urgent = any(w.urgent and w.next_poll_at is not None for w in others)
         at = min(before, default=now)  # its turn comes when the other's would have: nobody asks all of them at once
         row = next((w for w in mine if w.account == choice.account), None)
         if row is None:
             registers = account.carrier.registers
             self._fresh.append(
                 queries.polled_from(
-                    shipment_id, account.name, at, now, store=store, why=choice.why, registers=registers
+                    shipment_id, account.name, at, now, store=store, why=choice.why, registers=registers, urgent=urgent
                 )
             )
         elif row.chosen is not None or row.next_poll_at is not None:
@@ -181,7 +185,9 @@ class _Written:
         else:
             next_poll_at = None if row.tracking_state in _ENDED else at
             register_at = now if account.carrier.registers and not row.rejected_reason else None
-            self._change(row, chosen=choice.why, store=store, next_poll_at=next_poll_at, register_at=register_at)
+            self._change(
+                row, chosen=choice.why, store=store, next_poll_at=next_poll_at, register_at=register_at, urgent=urgent
+            )
 
     def _change(self, row: Row[Any], **values: Any) -> None:
         names = ("chosen", "store", "next_poll_at", "register_at", "overdue_since", "urgent")
