@@ -350,3 +350,39 @@ def test_an_installed_play_that_is_made_to_differ_fails_as_a_process(tmp_path: P
     assert json.loads(done.stdout)["differences"] == [
         "unmapped codes: x/y/z is not there", "drift of order #1: not there"
     ]  # fmt: skip
+
+
+# budgets
+
+
+def test_a_play_fails_where_a_servers_own_log_holds_more_requests_in_any_span_than_its_budget_gives(
+    tmp_path: Path,
+) -> None:
+    budget = "{uses: ups, webhooks: false, budget: {calls: 4, per: 1h}}"
+    head = HEAD.replace("{uses: ups, webhooks: false}", budget).replace(
+        "sweep_every: 6h", "sweep_every: 6h, budget: {calls: 99, per: 1m}"
+    )
+    (tmp_path / "s.yaml").write_text(f"{head}steps:{SHIPPED}  - {{at: +2h, scan: {MOVES}}}\nlasts: 6h\n")
+    player = Player(load_scenario(tmp_path / "s.yaml"))
+    assert player.play().differences == []
+    ups = player.stage.servers["ups"]
+    assert 2 <= ups.busiest(H)[0] <= 4
+
+    def ask_too(player: Player) -> None:
+        """Ask with the same key, as another program of the merchant may."""
+        asked = player.stage.servers["ups"].asked
+        if len(asked) < 10:
+            asked += [player.clock()] * 5
+
+    (said,) = Player(load_scenario(tmp_path / "s.yaml"), watch=ask_too).play().differences
+    assert said.startswith("ups was asked ")
+    assert said.endswith(", its budget gives 4")
+
+
+def test_the_busiest_span_is_the_one_that_holds_most_wherever_it_begins() -> None:
+    server = DHLServer("dhl", PlayClock(START))
+    assert server.busiest(H) == (0, None)
+    server.asked = [START + i * H / 4 for i in (0, 1, 5, 6, 7, 8, 20)]
+
+    assert server.busiest(H) == (4, START + 5 * H / 4)
+    assert server.busiest(H / 8) == (1, START)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.domain.budget import ON_ITS_WAY, PARTS, Calls
+from tracker.domain.turns import Turns
 
 T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H, MINUTES, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
@@ -140,11 +142,11 @@ def test_others_are_asked_too_however_long_nothing_is_urgent(
 ) -> None:
     spent, now, made = None, T0, 0
     for _ in range(wanted * calls):
-        now = Calls(calls, per, spent, now).ordinary_at(urgent, HALF)
+        now = Calls(calls, per, spent, now).others_at(urgent, HALF)
         budget = Calls(calls, per, spent, now)
-        assert budget.left > budget.kept(urgent, HALF)
-        assert budget.ordinary_at(urgent, HALF) == now
-        spent, made = budget.take(), made + 1
+        assert budget.others(urgent, HALF)
+        assert budget.others_at(urgent, HALF) == now
+        spent, made = budget.take(urgent=False), made + 1
 
     assert now - T0 <= 2 * wanted * (per + late(per))  # half of the calls at least
 
@@ -159,8 +161,8 @@ def test_a_parcel_that_goes_out_for_delivery_at_any_hour_is_asked_about_each_hal
     while now < end:
         urgent = out <= now
         budget = Calls(40, DAY, spent, now)
-        while budget.left > budget.kept(int(urgent), HALF):  # 30 others always wait
-            spent = budget.take()
+        while budget.others(int(urgent), HALF, int(urgent)):  # 30 others always wait
+            spent = budget.take(urgent=False)
             budget = Calls(40, DAY, spent, now)
         if urgent:
             assert budget.left, f"nothing is left at {now}"
@@ -169,3 +171,28 @@ def test_a_parcel_that_goes_out_for_delivery_at_any_hour_is_asked_about_each_hal
         now += HALF
 
     assert len(looks) == 16
+
+
+def test_no_parcel_of_3000_waits_over_275_hours_at_a_fifth_of_60_calls_an_hour_although_urgent_ones_are_always_due() -> (
+    None
+):
+    turns, spent, now, log = Turns(), list[list[int]](), T0, list[datetime]()
+    queues = {store: deque(range(1500)) for store in ("one", "two")}
+    asked: dict[tuple[str, int], datetime] = {(store, i): T0 for store in queues for i in range(1500)}
+    waited = timedelta(0)
+    while now < T0 + 600 * H:
+        budget = Calls(60, H, spent, now)
+        urgent, ordinary = dict.fromkeys(queues, 60), {store: len(queue) for store, queue in queues.items()}
+        others = budget.others(120, HALF, 120)
+        for store, (first, second) in turns.deal(budget.left, urgent, ordinary, others=others).items():
+            for i in range(first + second):
+                spent = Calls(60, H, spent, now).take(urgent=i < first)
+                log.append(now)
+            for _ in range(second):
+                parcel = queues[store].popleft()
+                queues[store].append(parcel)
+                waited, asked[store, parcel] = max(waited, now - asked[store, parcel]), now
+        now = Calls(60, H, spent, now).free_at()
+
+    assert max(waited, *(now - at for at in asked.values())) <= 275 * H
+    assert all(log[i + 60] - log[i] >= H for i in range(len(log) - 60))

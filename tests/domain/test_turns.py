@@ -86,3 +86,23 @@ def test_turns_of_one_at_a_time_keep_the_same_shares() -> None:
     assert got["big", "urgent"] + got["big", "ordinary"] + got["small", "ordinary"] == 1000
     assert got["small", "ordinary"] >= 250  # half of its share of 500
     assert got["big", "urgent"] >= 500
+
+
+@given(urgent=WAITING, ordinary=WAITING, room=st.integers(0, 40), others=st.integers(0, 60))
+def test_no_more_of_what_is_ordinary_is_dealt_than_it_may_and_nothing_else_stays_free(
+    urgent: dict[str, int], ordinary: dict[str, int], room: int, others: int
+) -> None:
+    dealt = Turns().deal(room, urgent, ordinary, others=others)
+    first, second = (sum(both[which] for both in dealt.values()) for which in (0, 1))
+
+    assert second <= others
+    assert first + second == min(room, sum(urgent.values()) + min(others, sum(ordinary.values())))
+
+
+def test_who_waits_and_may_not_be_worked_keeps_his_place() -> None:
+    turns, got = Turns(), Counter[str]()
+    for i in range(300):
+        for name, (_, second) in turns.deal(2, {"a": 9}, {"a": 9, "b": 9, "c": 9}, others=i % 2).items():
+            got[name] += second
+    assert got["a"] >= 15
+    assert min(got["b"], got["c"]) >= 45

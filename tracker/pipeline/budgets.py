@@ -12,6 +12,7 @@ from tracker.config.model import Account
 from tracker.domain.budget import Calls, Spent
 from tracker.domain.errors import BudgetSpent, Transient
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.places import here
 from tracker.store.tables import accounts
 
 
@@ -37,7 +38,9 @@ def charge(ctx: AppContext, name: str) -> None:
             business = ctx.now()  # by now: the row may have been waited for
             given = Calls(account.budget.calls, account.budget.per, row.spent, business)
             if given.left:
-                connection.execute(_take(), {"account": name, "taken": given.take()})
+                place = here()
+                taken = given.take(urgent=place is None or place.urgent)
+                connection.execute(_take(), {"account": name, "taken": taken})
                 return
     except SQLAlchemyError as error:
         raise Transient(f"its budget cannot be read: {type(error).__name__}") from None

@@ -54,6 +54,7 @@ class Place:
     account: str
     slow: bool
     host: str
+    urgent: bool = True  # whether its calls are; others have less of a small budget
     since: float | None = None  # when the request at hand began
     longest: float = 0.0  # seconds that a request took
     firm: bool = False  # it does not give way
@@ -109,6 +110,10 @@ class Room:
     def left(self, kind: str, account: str) -> int:
         """Return how many more calls the account itself may have, whoever else holds a place."""
         return self.places.left(kind, account, failing=account in self.failing)
+
+    def free(self, kind: str) -> int:
+        """Return how many calls of a kind may begin, whosever they are."""
+        return self.places.count_free(kind)
 
     def take(self, kind: str, account: str) -> Place | None:
         """Take a place; None where there is none. Who waited in vain is remembered, and calls that last long give way."""
@@ -213,6 +218,21 @@ class Places:
         if left <= 0 and counts[writes]:
             self._short.add(writes)
         return max(left, 0)
+
+    def in_flight(self, account: str) -> int:
+        """Return how many calls of an account were claimed and did not end, sweeps and writes apart."""
+        with self._lock:
+            return self._counts[READS, account]
+
+    def count_free(self, kind: str) -> int:
+        """Return how many places of a kind nobody holds."""
+        with self._lock:
+            writes, counts = kind == WRITES, self._counts
+            found = min(self._shares[kind] - counts[kind], self._most[writes] - counts[writes])
+            if kind in (READS, POLLS):
+                most = self._most[False]
+                found = min(found, most - most // 16 - counts[READS] - counts[POLLS])
+            return 0 if self._closing else max(0, found)
 
     def take(self, kind: str, account: str, *, failing: bool) -> Place | None:
         """Take a place for a call of an account, None where there is none."""

@@ -28,7 +28,7 @@ from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs,
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.reconcile.case import US
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import backoff, gone, state, tell
+from tracker.pipeline import backoff, budgets, gone, state, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
@@ -243,6 +243,9 @@ def _writes_left(ctx: AppContext, connection: Connection, account: Account, now:
     ):
         return 0
     if state.rests_until and state.rests_until > business:
+        return 0
+    given = budgets.calls(account, state.spent, business)
+    if given is not None and not given.left:
         return 0
     left = state.writes_left
     if left is None or state.writes_reset_at is None or state.writes_reset_at <= now:

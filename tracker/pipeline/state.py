@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -40,6 +40,7 @@ from tracker.store.tables import (
 )
 
 MOST_SNAPSHOTS = 200
+OVERDUE_AFTER = timedelta(minutes=15)  # what is due for longer does not happen by itself
 
 
 def read_orders(
@@ -125,13 +126,21 @@ def read_shipments(connection: Connection, order_ids: Sequence[int]) -> dict[int
 
 
 def _asked_until(summary: Summary, told: Sequence[Row[Any]]) -> datetime | None:
-    """Return until when accounts asked about a parcel: ALWAYS where one still does, None where none ever did or told."""
-    asked = [at for w in told for at in (w.checked_at, w.as_of) if at is not None]
+    """Return until when accounts asked about a parcel: ALWAYS where one still does, None where none ever did or told.
+
+    An account with a budget asks until its next look is overdue.
+    """
+    asked: list[datetime] = [at for w in told for at in (w.checked_at, w.as_of) if at is not None]
     if summary.last_scan_at is not None:
         asked.append(summary.last_scan_at)
-    if asked and any(w.next_poll_at and not w.suspended_reason and not w.overdue_since for w in told):
-        return ALWAYS
-    return max(asked, default=None)
+    if not asked:
+        return None
+    for w in told:
+        if w.next_poll_at and not w.suspended_reason and not w.overdue_since:
+            if not w.spent:
+                return ALWAYS
+            asked.append(w.next_poll_at + OVERDUE_AFTER)  # its budget may forbid to ask when it is due
+    return max(asked)
 
 
 def slow_at(connection: Connection, at: datetime) -> frozenset[str]:
@@ -300,7 +309,15 @@ def _parcels(sqlite: bool) -> sa.Select[Any]:
     here = queries.one_of(sqlite, fulfilments.c.order_id, "ids")
     s, t = shipments.c, watches.c
     columns = (s.id, s.carrier, s.number, s.generation, s.summary, s.edd_begins, s.edd_ends)
-    watch = (t.tracking_state, t.next_poll_at, t.checked_at, t.as_of, t.overdue_since, accounts.c.suspended_reason)
+    watch = (
+        t.tracking_state,
+        t.next_poll_at,
+        t.checked_at,
+        t.as_of,
+        t.overdue_since,
+        accounts.c.suspended_reason,
+        accounts.c.spent,
+    )
     return (
         sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, *columns, *watch)
         .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)

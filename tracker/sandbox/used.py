@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from tracker.domain.vocabulary import OrderStatus
 from tracker.sandbox import find
-from tracker.sandbox.parts import Part
+from tracker.sandbox.parts import Part, Span
 
 _OTHERS: dict[find.Kind, str] = {
     "carrier": ", which have a fake server; another one's calls are described in `serves`",
@@ -77,6 +77,13 @@ class Serves(Part):
     calls: tuple[Call, ...] = Field(min_length=1)
 
 
+class Allowed(Part):
+    """How many requests an account may make in any span; the play fails where the server's own log holds more."""
+
+    calls: int = Field(ge=1)
+    per: Span
+
+
 class CarrierUsed(Part):
     """A carrier account of the play. `webhooks: false`: it answers polls only."""
 
@@ -86,6 +93,7 @@ class CarrierUsed(Part):
     uses: CarrierName
     webhooks: bool = True
     secret: Literal["right", "wrong"] = Field("right", description="wrong: the credentials in our YAML are wrong.")
+    budget: Allowed | None = Field(None, description="Its budget, which must hold by the server's own log.")
 
 
 class StoreUsed(Part):
@@ -103,4 +111,5 @@ class StoreUsed(Part):
     sweep_every: str = "1h"
     writes_per_hour: int = 1000
     secret: Literal["right", "wrong"] = "right"
+    budget: Allowed | None = Field(None, description="Its budget, which must hold by the server's own log.")
     existing: bool = Field(False, description="Its first orders are there before the store is connected.")

@@ -74,6 +74,7 @@ DEAD = "state = 'dead'"
 OPEN = "closed_at IS NULL"
 PARTLY = "unread IS NOT NULL"
 UNMAPPED_SCANS = "reason = 'unmapped' AND withdrawn_at IS NULL"
+POLLED, REGISTERED = "next_poll_at IS NOT NULL", "register_at IS NOT NULL"
 OVERDUE = "overdue_since IS NOT NULL AND next_poll_at IS NOT NULL"
 GIVEN_UP = "tracking_state IN ('invalid_number', 'unsupported', 'stopped')"
 
@@ -279,9 +280,11 @@ class Watches(SQLModel, table=True):
     __tablename__ = "watches"
     __table_args__ = (
         sa.UniqueConstraint("shipment_id", "account"),
-        sa.Index("watches_poll", "next_poll_at", "id", **_where("next_poll_at IS NOT NULL")),
-        sa.Index("watches_register", "register_at", "id", **_where("register_at IS NOT NULL")),
-        sa.Index("watches_account", "account", "checked_at", **_where("next_poll_at IS NOT NULL")),
+        sa.Index("watches_poll", "account", "urgent", "next_poll_at", **_where(POLLED)),
+        sa.Index("watches_poll_turn", "account", "store", "urgent", "next_poll_at", "id", **_where(POLLED)),
+        sa.Index("watches_register", "account", "register_at", **_where(REGISTERED)),
+        sa.Index("watches_register_turn", "account", "store", "urgent", "register_at", "id", **_where(REGISTERED)),
+        sa.Index("watches_account", "account", "checked_at", **_where(POLLED)),
         sa.Index("watches_overdue", "account", "overdue_since", **_where(OVERDUE)),
         sa.Index("watches_given_up", "account", **_where(GIVEN_UP)),
     )
@@ -551,7 +554,7 @@ class ChangeNotices(SQLModel, table=True):
     """Hints that wait to be asked about, one a ref."""
 
     __tablename__ = "change_notices"
-    __table_args__ = (sa.UniqueConstraint("account", "ref"), sa.Index("change_notices_due", "due_at"))
+    __table_args__ = (sa.UniqueConstraint("account", "ref"), sa.Index("change_notices_due", "account", "due_at", "id"))
     id: int | None = _id()
     account: str
     ref: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline import budgets, state
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.state import OVERDUE_AFTER
 from tracker.pipeline.unwatched import Uncovered, how_to_cover, uncovered
 from tracker.store import queries
 from tracker.store.engine import ahead, database_now
@@ -34,7 +35,6 @@ from tracker.support.gaps import COUNTED_TO, Gap, Knowledge
 
 K = FindingKind
 _A = accounts.c
-OVERDUE_AFTER = timedelta(minutes=15)  # what is due for longer does not happen by itself
 _OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"watches.{GIVEN_UP}"  # as the indexes say it
 MENDED = "a mended entry, then `tracker reload`"
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
@@ -314,7 +314,11 @@ class _Look:
             t.account == account, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
         )
         due = sa.select(t.shipment_id, t.next_poll_at.label("at")).where(
-            t.account == account, t.next_poll_at < late, t.overdue_since.is_(None), *self.of_mine(t.shipment_id)
+            t.account == account,
+            t.urgent.in_([sa.false(), sa.true()]),
+            t.next_poll_at < late,  # as the index says it
+            t.overdue_since.is_(None),
+            *self.of_mine(t.shipment_id),
         )
         return held, due
 

@@ -18,11 +18,11 @@ from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import budgets, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.plan import verdicts, ways
+from tracker.pipeline.state import OVERDUE_AFTER
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import fulfilment_shipments, fulfilments, orders, shipments, watches
 from tracker.support.explain import find
-from tracker.support.knowledge import OVERDUE_AFTER
 
 MOST_STORES = 3  # of those that wait, the longest first
 _T = watches.c

@@ -10,6 +10,7 @@ from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import plan, push, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.poll import due as asked
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import (
@@ -57,19 +58,7 @@ def due_queues(ctx: AppContext) -> set[str]:
             due.add("push")  # it tells the alert address too
         if _any(connection, sa.select(orders.c.id).where(orders.c.reconcile_at <= business)):
             due.add("decide")
-        polls = (
-            sa.select(watches.c.id).where(watches.c.next_poll_at <= business),
-            sa.select(watches.c.id).where(watches.c.register_at <= business),
-            sa.select(change_notices.c.id).where(
-                change_notices.c.due_at <= now,
-                sa.or_(change_notices.c.not_before.is_(None), change_notices.c.not_before <= business),
-            ),
-            sa.select(accounts.c.name).where(
-                accounts.c.kind == "store",
-                sa.or_(accounts.c.next_sweep_at.is_(None), accounts.c.next_sweep_at <= business),
-            ),
-        )
-        if any(_any(connection, statement) for statement in polls):
+        if asked.look(ctx, connection, now, business)[0]:
             due.add("poll")
         return due
 
@@ -93,6 +82,7 @@ def next_business_time(ctx: AppContext) -> datetime | None:
                 change_notices.c.not_before,
             )
         ]
+        moments += [at for at in asked.held_back(ctx, connection, database_now(connection), now).values() if at > now]
     return min((moment for moment in moments if moment is not None), default=None)
 
 

@@ -7,7 +7,7 @@ What cannot be read is put off and told, and takes no other's read with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,10 +31,11 @@ from tracker.pipeline import gone, tell, unread
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import READS, Place, Room
 from tracker.pipeline.poll.calls import READ, Call, fenced, hold
+from tracker.pipeline.poll.due import Ready, places_in_turn
 from tracker.store import queries
 from tracker.store.tables import change_notices, orders
 
-REFS_A_CALL = 50
+REFS_A_CALL, CALLS_AT_ONCE = 50, 4  # orders a call; calls of one account a round
 NEVER_FOUND = (
     "see in the shop whether it was deleted at once, or the key may not read it; the next hook or sweep reads it"
 )
@@ -43,22 +44,25 @@ LONG_TRIED, LATELY = 9, timedelta(minutes=15)  # so many tries take a quarter of
 
 
 def claim_notices(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
+    ctx: AppContext,
+    connection: Connection,
+    ready: Mapping[str, Ready],
+    room: Room,
+    now: datetime,
+    business: datetime,
 ) -> list[Call]:
-    """Claim orders that shall be read again."""
-    due = (
-        sa.select(change_notices)
-        .where(
-            change_notices.c.due_at <= now,
-            sa.or_(change_notices.c.not_before.is_(None), change_notices.c.not_before <= business),
-            sa.or_(change_notices.c.claimed_until.is_(None), change_notices.c.claimed_until < now),
-            change_notices.c.account.in_([name for name in ready if room.left(READS, name)]),
-        )
-        .order_by(change_notices.c.due_at, change_notices.c.id)
-        .limit(REFS_A_CALL * 4)
-    )
+    """Claim orders that shall be read again: accounts in turns, of each the oldest."""
+    wanted: dict[str, int] = {}
+    for name, one in ready.items():
+        if one.row.notices and (most := min(room.left(READS, name), one.left, CALLS_AT_ONCE)):
+            wanted[name] = min(one.row.notices, most)
+    places = places_in_turn(ctx, room, READS, "read", {}, wanted)
+    few = [name for name in places if ready[name].row.notices < queries.FEW]
+    rows = _notices(connection, few, now, business) if few else []
+    for name in places.keys() - set(few):
+        rows += _notices(connection, [name], now, business, len(places[name]) * REFS_A_CALL)
     by_account: dict[str, list[list[Row[Any]]]] = defaultdict(list)
-    for row in queries.oldest(connection, queries.skip_locked(connection, due)).all():
+    for row in rows:
         parts = by_account[row.account]
         if row.error is not None:
             parts.insert(0, [row])  # alone: it takes no other's read with it
@@ -66,12 +70,28 @@ def claim_notices(
             parts[-1].append(row)
         else:
             parts.append([row])
-    calls = []
-    for name, parts in by_account.items():
-        for part, place in zip(parts, room.take_all(READS, name, len(parts)), strict=False):
-            calls.append(_read_call(ctx, ctx.config.accounts[name], part, place))
+    calls: list[Call] = []
+    for name, mine in places.items():
+        parts, one = by_account[name], ready[name]
+        calls += [_read_call(ctx, one.account, part, place) for part, place in zip(parts, mine, strict=False)]
+        room.back(mine[len(parts) :])
+        one.left -= min(len(parts), len(mine))
     hold(connection, change_notices, [row for call in calls for row in call.rows], now)
     return calls
+
+
+def _notices(
+    connection: Connection,
+    names: Sequence[str],
+    now: datetime,
+    business: datetime,
+    most: int = REFS_A_CALL * CALLS_AT_ONCE,
+) -> list[Row[Any]]:
+    """Select the change notices of accounts that are due, oldest first."""
+    r = change_notices.c
+    due = sa.select(change_notices).where(queries.among(connection, r.account, names), *queries.noticed())
+    due = queries.skip_locked(connection, due.order_by(r.due_at, r.id).limit(most))
+    return list(queries.oldest(connection, due, {"now": now, "business": business}))
 
 
 def _read_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:

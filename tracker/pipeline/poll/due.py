@@ -1,9 +1,14 @@
-"""Who is asked next: accounts that may be asked now, and of what is due as much as their budgets give."""
+"""Who is asked next: of the accounts that may be asked and have something due each in its turn, of each its stores in theirs.
+
+As much is claimed as there are places, and as the account's budget gives. Of an account that is spent, suspended or away not one row is
+read or written: it waits as it is.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
+from tracker.domain.cadence import Cadence
 from tracker.domain.facts import UNIDENTIFIED, Page, Parcel, Parcels
+from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import POLLS, Place, Room
@@ -20,21 +27,204 @@ from tracker.plugin.contracts import holding
 from tracker.store import queries
 from tracker.store.tables import accounts, shipments, watches
 
-MOST_CALLS = 64
+UNBOUNDED = 1 << 30  # calls of an account that has no budget
+ALL = 4096  # no account knows more urgent parcels than matter
 
 
-def ready_accounts(ctx: AppContext, connection: Connection, now: datetime, business: datetime) -> dict[str, Row[Any]]:
-    """Return the accounts that may be asked now, by name: in this order their rows are locked."""
-    rows = connection.execute(sa.select(accounts).order_by(accounts.c.name))
-    return {
-        row.name: row
-        for row in rows
-        if row.name in ctx.config.accounts
-        and row.suspended_reason is None
-        and not (row.blocked_until and row.blocked_until > now)
-        and not (row.rests_until and row.rests_until > business)
-        and ((given := budgets.calls(ctx.config.accounts[row.name], row.spent, business)) is None or given.left)
-    }
+@dataclass
+class Ready:
+    """An account that may be asked now: its row with what is due, how many calls its budget gives, and how many of these to others than urgent parcels."""
+
+    account: Account
+    row: Row[Any]
+    left: int = UNBOUNDED
+    others: int = UNBOUNDED
+
+
+def look(
+    ctx: AppContext, connection: Connection, now: datetime, business: datetime, *, blocked: bool = False
+) -> tuple[dict[str, Ready], dict[str, datetime]]:
+    """Return the accounts that may be asked now and have something due, by name; and of whom a budget forbids it, until when.
+
+    `blocked`: those too that rest by the database's clock.
+    """
+    ready: dict[str, Ready] = {}
+    held: dict[str, datetime] = {}
+    with queries.by_index(connection):
+        rows = connection.execute(queries.accounts_that_wait(blocked=blocked), {"now": now, "business": business}).all()
+    for row in rows:
+        if (account := ctx.account(row.name)) is None:
+            continue
+        one = ready[row.name] = Ready(account, row)
+        if (given := budgets.calls(account, row.spent, business)) is None:
+            continue
+        under_way = ctx.places.in_flight(row.name)  # whether they are charged yet nobody knows
+        one.left = given.left - under_way
+        if not given.left:
+            held[row.name] = given.free_at()
+        elif row.ordinary:
+            known, every = _urgent(connection, row.name), urgent_every(ctx.config.cadence)
+            one.others = given.others(known, every, -(-row.urgent // account.carrier.batch)) - under_way
+            if not (row.urgent or row.notices or row.sweeps or _registers(one) or given.others(known, every)):
+                held[row.name] = given.others_at(known, every)
+        if row.name in held or one.left <= 0:
+            del ready[row.name]
+    return ready, held
+
+
+def held_back(ctx: AppContext, connection: Connection, now: datetime, business: datetime) -> dict[str, datetime]:
+    """Return the accounts whose budgets forbid what is due, and until when; of those that are spent, whether anything is due or not."""
+    held = look(ctx, connection, now, business, blocked=True)[1]
+    for name, spent in connection.execute(
+        sa.select(accounts.c.name, accounts.c.spent).where(accounts.c.spent.isnot(None))
+    ):
+        account = ctx.account(name)
+        given = budgets.calls(account, spent, business) if account is not None else None
+        if given is not None and not given.left:
+            held[name] = given.free_at()
+    return held
+
+
+def urgent_every(cadence: Cadence) -> Any:
+    """Return how often a parcel that is out for delivery is asked about."""
+    return cadence.intervals[ShippingStatus.OUT_FOR_DELIVERY] * cadence.pace
+
+
+def _urgent(connection: Connection, account: str) -> int:
+    """Count the parcels of an account that are known to be urgent."""
+    t = watches.c
+    some = sa.select(t.id).where(t.account == account, t.urgent == sa.true(), t.next_poll_at.isnot(None)).limit(ALL)
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one())
+
+
+def _registers(one: Ready) -> int:
+    return one.row.registrations if not one.account.is_store and one.account.carrier.registers else 0
+
+
+def places_in_turn(
+    ctx: AppContext, room: Room, kind: str, queue: str, urgent: Mapping[str, int], ordinary: Mapping[str, int]
+) -> dict[str, list[Place]]:
+    """Take places for calls of accounts, of which so many wait, in turns between them. Who gets none has waited in vain."""
+    dealt = ctx.turns[queue].deal(room.free(kind), urgent, ordinary)
+    found = {name: places for name, both in dealt.items() if (places := room.take_all(kind, name, sum(both)))}
+    for name in {**urgent, **ordinary}:
+        waits = urgent.get(name, 0) + ordinary.get(name, 0) - len(found.get(name, ()))
+        if waits > 0 and (place := room.take(kind, name)) is not None:  # it was given back just now
+            found.setdefault(name, []).append(place)
+    return found
+
+
+def claim_polls(
+    ctx: AppContext,
+    connection: Connection,
+    ready: Mapping[str, Ready],
+    room: Room,
+    now: datetime,
+    business: datetime,
+) -> list[Call]:
+    """Claim parcels to be asked about, and those of which an account shall be told, as many as there are places and calls."""
+    claim = _Claim(ctx, connection, {"now": now, "business": business})
+    urgent, ordinary = {}, {}
+    for name, one in ready.items():
+        if one.account.is_store or not (one.row.urgent or one.row.ordinary or one.row.registrations):
+            continue
+        if most := min(room.left(POLLS, name), one.left):
+            first, second, told = _wanted(one, most)
+            urgent[name] = min(first, most)
+            ordinary[name] = min(second + told, most - urgent[name])
+    for name, places in places_in_turn(ctx, room, POLLS, "poll", urgent, ordinary).items():
+        claim.take(ready[name], places)
+    calls = claim.calls(room)
+    hold(connection, watches, [row for call in calls for row in call.rows], now)
+    return calls
+
+
+def _wanted(one: Ready, most: int) -> tuple[int, int, int]:
+    """Return how many calls are wanted for urgent polls, for others as far as they may be made, and for registrations."""
+    batch, row = one.account.carrier.batch, one.row
+    first, second = _calls(row.urgent, batch, most), _calls(row.ordinary, batch, most)
+    return first, min(second, max(0, one.others)), _calls(_registers(one), one.account.carrier.register_batch, most)
+
+
+def _calls(rows: int, batch: int, most: int) -> int:
+    """Return how many calls so many rows need; where they were not counted to their end, as many as there may be."""
+    return most if rows >= queries.FEW else min(most, -(-rows // batch))
+
+
+class _Claim:
+    """The watches that are claimed in one round."""
+
+    def __init__(self, ctx: AppContext, connection: Connection, times: dict[str, datetime]) -> None:
+        self._ctx, self._connection, self._times = ctx, connection, times
+        self._sqlite = ctx.store.sqlite
+        self._places: dict[tuple[str, str], list[Place]] = {}
+        self._ids: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._few: dict[str, list[str]] = {POLL: [], REGISTRATION: []}
+
+    def take(self, one: Ready, places: list[Place]) -> None:
+        """Choose an account's watches for its places: polls and registrations in turns, each in turns between stores."""
+        name, row, carrier = one.account.name, one.row, one.account.carrier
+        first, second, told = _wanted(one, len(places))
+        polls = min(first + second, len(places))
+        if polls and told:
+            dealt = self._ctx.turns[f"kinds of {name}"].deal(len(places), {}, {POLL: polls, REGISTRATION: told})
+            polls, told = (sum(dealt.get(kind, (0, 0))) for kind in (POLL, REGISTRATION))
+        self._places[name, POLL], self._places[name, REGISTRATION] = places[:polls], places[polls:]
+        if polls:
+            others = max(0, one.others) * carrier.batch
+            self._choose(POLL, name, (row.urgent, row.ordinary), polls * carrier.batch, others)
+        if told:
+            self._choose(REGISTRATION, name, (0, row.registrations), told * carrier.register_batch, UNBOUNDED)
+
+    def _choose(self, kind: str, name: str, counted: tuple[int, int], room: int, others: int) -> None:
+        """Choose watches of an account: all of few, else those whose turn it is."""
+        if max(counted) < queries.FEW and sum(counted) <= room and counted[1] <= others:
+            self._few[kind].append(name)
+            return
+        column = _COLUMN[kind]
+        given = {**self._times, "account": name}
+        with queries.by_index(self._connection):
+            waits = self._connection.execute(queries.stores_that_wait(column), given).all()
+            urgent, ordinary = (
+                {row[0] or "": room if row[which] >= queries.FEW else row[which] for row in waits} for which in (1, 2)
+            )
+            dealt = self._ctx.turns[f"{kind} of {name}"].deal(room, urgent, ordinary, others=others)
+            for store, both in dealt.items():
+                for is_urgent, most in zip((True, False), both, strict=True):
+                    if most:
+                        oldest = queries.oldest_watches(self._sqlite, column, store=bool(store))
+                        these = {**given, "store": store, "urgent": is_urgent, "most": most}
+                        self._ids[name, kind] += self._connection.execute(oldest, these).scalars()
+
+    def calls(self, room: Room) -> list[Call]:
+        """Return the calls for what was chosen; places that nobody needs are given back."""
+        for kind, names in self._few.items():
+            if names:
+                few = queries.few_watches(self._sqlite, _COLUMN[kind])
+                for watch in self._connection.execute(few, {**self._times, "accounts": names}):
+                    self._ids[watch.account, kind].append(watch.id)
+        known = {row.id: row for row in self._rows([i for ids in self._ids.values() for i in ids])}
+        calls: list[Call] = []
+        for (name, kind), places in self._places.items():
+            account = self._ctx.config.accounts[name]
+            batch = account.carrier.batch if kind == POLL else account.carrier.register_batch
+            parts = list(chunks([known[i] for i in self._ids[name, kind] if i in known], batch))
+            make = _poll_call if kind == POLL else _register_call
+            calls += [make(self._ctx, account, part, place) for part, place in zip(parts, places, strict=False)]
+            room.back(places[len(parts) :])
+        return calls
+
+    def _rows(self, ids: Sequence[int]) -> Sequence[Row[Any]]:
+        if not ids:
+            return ()
+        return self._connection.execute(
+            sa.select(watches, shipments.c.carrier, shipments.c.number, shipments.c.starts_at)
+            .join(shipments, shipments.c.id == watches.c.shipment_id)
+            .where(queries.among(self._connection, watches.c.id, ids))
+        ).all()
+
+
+_COLUMN: dict[str, sa.Column[Any]] = {POLL: watches.c.next_poll_at, REGISTRATION: watches.c.register_at}
 
 
 def _parcel(row: Row[Any]) -> Parcel:
@@ -42,54 +232,9 @@ def _parcel(row: Row[Any]) -> Parcel:
     return Parcel(carrier, row.number, their_ref=row.their_ref)
 
 
-def _due_watches(
-    connection: Connection, names: Iterable[str], column: sa.Column[Any], limit: int, now: datetime, business: datetime
-) -> Sequence[Row[Any]]:
-    due = (
-        sa.select(watches.c.id)
-        .where(
-            column <= business,
-            sa.or_(watches.c.claimed_until.is_(None), watches.c.claimed_until < now),
-            watches.c.account.in_(list(names)),
-        )
-        .order_by(column, watches.c.id)
-        .limit(limit)
-    )
-    ids = list(queries.oldest(connection, queries.skip_locked(connection, due)).scalars())
-    if not ids:
-        return ()
-    return connection.execute(
-        sa.select(watches, shipments.c.carrier, shipments.c.number, shipments.c.starts_at)
-        .join(shipments, shipments.c.id == watches.c.shipment_id)
-        .where(watches.c.id.in_(ids))
-        .order_by(watches.c.account, watches.c.id)
-    ).all()
-
-
-def claim_polls(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
-) -> list[Call]:
-    """Claim parcels that are due to be asked about, as many as the budgets of their accounts give."""
-    names = [name for name in ready if not ctx.config.accounts[name].is_store and room.left(POLLS, name)]
-    rows = _due_watches(connection, names, watches.c.next_poll_at, MOST_CALLS * 4, now, business)
-    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
-        by_account[row.account].append(row)
-    calls: list[Call] = []
-    for name, mine in by_account.items():
-        account = ctx.config.accounts[name]
-        parts = list(chunks(mine, account.carrier.batch))[: MOST_CALLS - len(calls)]
-        places = room.take_all(POLLS, name, len(parts))
-        left = budgets.calls(account, ready[name].spent, business)
-        given = min(len(places), left.left) if left is not None else len(places)
-        calls += [_poll_call(ctx, account, chunk, place) for chunk, place in zip(parts[:given], places, strict=False)]
-        room.back(places[given:])
-    hold(connection, watches, [row for call in calls for row in call.rows], now)
-    return calls
-
-
 def _poll_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
     ask = Parcels(tuple(_parcel(row) for row in rows))
+    place.urgent = any(row.urgent for row in rows)
     return Call(POLL, account, rows, lambda: _look(ctx, account, ask), place)
 
 
@@ -100,25 +245,6 @@ def _look(ctx: AppContext, account: Account, ask: Parcels) -> list[Page]:
         for part in page.parts:
             holding(part, *account.carrier.response_keys)
     return pages
-
-
-def claim_registrations(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
-) -> list[Call]:
-    """Claim parcels of which an aggregator shall be told."""
-    direct = [name for name in ready if not ctx.config.accounts[name].is_store and room.left(POLLS, name)]
-    names = [name for name in direct if ctx.config.accounts[name].carrier.registers]
-    rows = _due_watches(connection, names, watches.c.register_at, MOST_CALLS, now, business)
-    by_account: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
-        by_account[row.account].append(row)
-    calls: list[Call] = []
-    for name, mine in by_account.items():
-        parts = list(chunks(mine, ctx.config.accounts[name].carrier.register_batch))
-        for chunk, place in zip(parts, room.take_all(POLLS, name, len(parts)), strict=False):
-            calls.append(_register_call(ctx, ctx.config.accounts[name], chunk, place))
-    hold(connection, watches, [row for call in calls for row in call.rows], now)
-    return calls
 
 
 def _register_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:

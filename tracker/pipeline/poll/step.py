@@ -102,12 +102,11 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[Sweep]]:
     """T1: claim what there is room for: re-reads first, which somebody waits for, and sweeps last."""
     with ctx.places.reserving() as room, ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
-        ready = due.ready_accounts(ctx, connection, now, business)
-        room.failing = frozenset(name for name, state in ready.items() if state.failures is not None)
+        ready, _ = due.look(ctx, connection, now, business)
+        room.failing = frozenset(name for name, one in ready.items() if one.row.failures is not None)
         calls = changed.claim_notices(ctx, connection, ready, room, now, business)
         calls += due.claim_polls(ctx, connection, ready, room, now, business)
-        calls += due.claim_registrations(ctx, connection, ready, room, now, business)
-        sweeps = sweep.claim_sweeps(ctx, connection, ready, room, now, business)
+        sweeps = sweep.claim_sweeps(connection, ready, room, now, business)
     for call in calls:
         call.asked, call.failing = (now, business), call.account.name in room.failing
     if calls or sweeps:

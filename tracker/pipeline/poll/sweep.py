@@ -7,7 +7,7 @@ there; where pages go in circles it ends, tells a person, and begins again where
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.versions import as_taken
 from tracker.pipeline.places import SWEEPS, GaveWay, Place, Room
 from tracker.pipeline.poll.calls import NEVER
+from tracker.pipeline.poll.due import Ready
 from tracker.store import queries
 from tracker.store.codec import dump_order
 from tracker.store.engine import database_now
@@ -65,16 +66,18 @@ class _Told:
 
 
 def claim_sweeps(
-    ctx: AppContext, connection: Connection, ready: dict[str, Row[Any]], room: Room, now: datetime, business: datetime
+    connection: Connection,
+    ready: Mapping[str, Ready],
+    room: Room,
+    now: datetime,
+    business: datetime,
 ) -> list[tuple[Account, Row[Any], Place]]:
     """Claim the stores that are due to be swept, as many as there are places: who waited longest first, before them who is new."""
     claimed = []
-    due = [
-        state for name, state in ready.items() if ctx.config.accounts[name].is_store and _is_due(state, now, business)
-    ]
-    for state in sorted(due, key=lambda state: (state.next_sweep_at or NEVER, state.name)):
+    due = [one for one in ready.values() if one.account.is_store and one.row.sweeps and one.left > 0]
+    for one in sorted(due, key=lambda one: (one.row.next_sweep_at or NEVER, one.row.name)):
+        account, state = one.account, one.row
         name = state.name
-        account = ctx.config.accounts[name]
         if (place := room.take(SWEEPS, name)) is None:
             continue
         where = sa.and_(accounts.c.name == name, accounts.c.attempts == state.attempts)
@@ -86,11 +89,6 @@ def claim_sweeps(
         else:
             room.back([place])
     return claimed
-
-
-def _is_due(state: Row[Any], now: datetime, business: datetime) -> bool:
-    free = state.claimed_until is None or state.claimed_until < now
-    return free and (state.next_sweep_at is None or state.next_sweep_at <= business)
 
 
 def work(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | None:

@@ -14,6 +14,7 @@ from tracker.pipeline import state
 from tracker.sandbox import scenario as wanted
 from tracker.sandbox.player.course import Course
 from tracker.sandbox.scenario import Expect
+from tracker.sandbox.used import CarrierUsed, StoreUsed
 from tracker.store.tables import (
     decisions,
     findings,
@@ -64,7 +65,18 @@ def check(course: Course, expect: Expect) -> list[str]:
             made = course.stage.servers[server].calls[operation]
             if made < bound if what == "more" else made > bound:
                 wrong.append(f"calls {name}: {made}, expected {bound} or {what}")
-    return wrong
+    return [*wrong, *_check_budgets(course)]
+
+
+def _check_budgets(course: Course) -> Iterable[str]:
+    """Say where a server's own log holds more requests in a span than its account's budget gives."""
+    every: dict[str, CarrierUsed | StoreUsed] = {**course.scenario.accounts, **course.scenario.stores}
+    for name, used in every.items():
+        if used.budget is None:
+            continue
+        made, since = course.stage.servers[name].busiest(used.budget.per)
+        if since is not None and made > used.budget.calls:
+            yield f"{name} was asked {made} times in {used.budget.per} from {since:%m-%d %H:%M:%S}, its budget gives {used.budget.calls}"
 
 
 def _check_order(course: Course, connection: sa.Connection, number: str, expect: wanted.OrderExpected) -> list[str]:

@@ -136,7 +136,7 @@ class Course:
         while calm < 2:
             sent = self._flush()
             self.daemon.notifier.wait(NOTIFY_AGAIN_AFTER)
-            why, waits = due_work(self.daemon.store, self.clock())
+            why, waits = due_work(self.daemon.ctx)
             calm = 0 if why or sent else calm + 1
             if time.monotonic() > until:
                 raise TrackerError(f"the play does not settle at {self.clock():%Y-%m-%d %H:%M}: {why}")
@@ -153,7 +153,7 @@ class Course:
 
     def _rested(self) -> datetime | None:
         """Return the moment at which the database's clock alone makes something due."""
-        waits = due_work(self.daemon.store, self.clock())[1]
+        waits = due_work(self.daemon.ctx)[1]
         if waits is None:
             return None
         with self.daemon.store.read() as connection:

@@ -6,8 +6,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.poll.due import held_back
 from tracker.pipeline.push import NOTICE
-from tracker.store.engine import Store, database_now
+from tracker.store.engine import database_now
 from tracker.store.tables import (
     accounts,
     change_notices,
@@ -47,16 +49,18 @@ _LOOKS = (
 )
 
 
-def due_work(store: Store, business: datetime) -> tuple[str | None, datetime | None]:
+def due_work(ctx: AppContext) -> tuple[str | None, datetime | None]:
     """Name the queue that still has work at this moment, else say when the next work is due by the database's clock."""
-    with store.read() as connection:
+    business = ctx.now()
+    with ctx.store.read() as connection:
         now = database_now(connection)
         times = {"now": now, "business": business}
         at_work, undecided = connection.execute(_AT_WORK, times).one()
         if at_work or undecided:
             return ("poll" if at_work else "decide"), None
         due: list[tuple[datetime, str]] = [(at, "ingest") for at in connection.execute(_UNREAD).scalars()]
-        usable = {row.name: row for row in connection.execute(_USABLE, times)}
+        held = held_back(ctx, connection, now, business)  # business time gives them their next call
+        usable = {row.name: row for row in connection.execute(_USABLE, times) if row.name not in held}
         rests = {name: row.blocked_until or now for name, row in usable.items()}
         first: set[tuple[int, bool]] = set()  # the oldest of an order goes first
         for write in connection.execute(_UNSENT):

@@ -18,6 +18,7 @@ from tracker.sandbox.generic import GenericCarrier
 from tracker.sandbox.scenario import Scenario
 from tracker.sandbox.servers import FakeServers
 from tracker.sandbox.shop import Shop
+from tracker.sandbox.used import CarrierUsed, StoreUsed
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
 
@@ -110,7 +111,7 @@ class Stage:
             section["webhook_token"] = self._secret(f"{name}.token", self.tokens[name])
             if used.webhooks:
                 section["webhook_secrets"] = hook = self._secret(f"{name}.hook", self._hooks[name])
-        return section | carrier.settings(base_url, self._secret(f"{name}.key", used.secret), hook)
+        return section | carrier.settings(base_url, self._secret(f"{name}.key", used.secret), hook) | _budget(used)
 
     def _store(self, name: str, base_url: str) -> dict[str, Any]:
         """Return the section of a store in our YAML."""
@@ -127,4 +128,12 @@ class Stage:
             "sweep_every": store.sweep_every,
             "writes_per_hour": store.writes_per_hour,
             **({"policy": store.policy} if store.policy else {}),
+            **_budget(store),
         }
+
+
+def _budget(used: CarrierUsed | StoreUsed) -> dict[str, Any]:
+    """Return the budget of an account in our YAML, where the scenario gives it one."""
+    if used.budget is None:
+        return {}
+    return {"budget": {"calls": used.budget.calls, "per": f"{round(used.budget.per.total_seconds())}s"}}

@@ -11,7 +11,7 @@ PENDING, WAITED_FOR = "state = 'pending'", "kind IN ('webhook', 'read')"
 MOMENT = sa.DateTime(timezone=True)
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 MOMENTS = ("started_at", "seen_at", "asked_at", "answered_at")
-DECIDED = "reconcile_at IS NOT NULL"
+DECIDED, POLLED, REGISTERED = "reconcile_at IS NOT NULL", "next_poll_at IS NOT NULL", "register_at IS NOT NULL"
 
 
 def upgrade() -> None:
@@ -31,9 +31,20 @@ def upgrade() -> None:
         sa.Column("told", JSON, nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
+    for name, table in (
+        ("watches_poll", "watches"),
+        ("watches_register", "watches"),
+        ("change_notices_due", "change_notices"),
+    ):
+        op.drop_index(name, table)
+    op.create_index("change_notices_due", "change_notices", ["account", "due_at", "id"])
     for name, table, columns, where in (
         ("inbox_waited_for", "inbox", ["account", "due_at", "id"], f"{PENDING} AND {WAITED_FOR}"),
         ("inbox_in_no_hurry", "inbox", ["account", "due_at", "id"], f"{PENDING} AND NOT ({WAITED_FOR})"),
+        ("watches_poll", "watches", ["account", "urgent", "next_poll_at"], POLLED),
+        ("watches_poll_turn", "watches", ["account", "store", "urgent", "next_poll_at", "id"], POLLED),
+        ("watches_register", "watches", ["account", "register_at"], REGISTERED),
+        ("watches_register_turn", "watches", ["account", "store", "urgent", "register_at", "id"], REGISTERED),
         ("orders_turn", "orders", ["store", "reconcile_at", "id"], DECIDED),
     ):
         op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
