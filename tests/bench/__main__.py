@@ -13,6 +13,7 @@ from typing import Any
 
 from tests import bench
 from tests.bench.figures import verdict
+from tests.bench.neighbours import CASES, bench_neighbours
 from tests.bench.parsers import bench_domain, bench_normalize, bench_peer
 from tests.bench.poll import bench_poll
 from tests.bench.receiver import bench_receive, serve
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
     parser.add_argument(
         "--only",
-        choices=("normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory"),
+        choices=("normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory", "neighbours"),
         action="append",
     )
     parser.add_argument("--events", type=int, default=100_000, help="of the memory run; the goal is told of 1,000,000")
@@ -60,6 +61,7 @@ def main() -> None:
             "receive": lambda: bench_receive(databases, folder, count),
             "worker": lambda: bench_worker(own, folder, redis_server.url, min(count, 3000)),
             "poll": lambda: bench_poll(folder, databases["sqlite"]),
+            "neighbours": lambda: bench_neighbours(own, folder, 100 if options.quick else 200),
             "start": lambda: bench_start(own["start"], folder, redis_server.url),
             "memory": lambda: bench_memory(own["memory"], folder, options.events),
         }
@@ -81,13 +83,18 @@ def _databases(shared: dict[str, str], folder: Path) -> dict[str, str]:
     from tracker.store.migrate import migrate
 
     with psycopg.connect(shared["postgresql"], autocommit=True) as connection:
-        for name in ("worker", "start"):
+        for name in ("worker", "start", *(f"hang_{shops}_{hang}" for shops, hang in CASES)):
             connection.execute(f"CREATE DATABASE {name}".encode())
     own = {
         "postgresql": shared["postgresql"].replace("/postgres?", "/worker?"),
         "sqlite": f"sqlite:///{folder}/db/worker.db",
         "memory": f"sqlite:///{folder}/db/memory.db",
         "start": shared["postgresql"].replace("/postgres?", "/start?"),
+        **{f"sqlite {shops} {hang}": f"sqlite:///{folder}/db/hang_{shops}_{hang}.db" for shops, hang in CASES},
+        **{
+            f"postgresql {shops} {hang}": shared["postgresql"].replace("/postgres?", f"/hang_{shops}_{hang}?")
+            for shops, hang in CASES
+        },
     }
     for url in (*shared.values(), *own.values()):
         store = Store(url)

@@ -155,7 +155,7 @@ class Daemon:
             store=self.store,
             config=config,
             now=now or self.clock,
-            notify=self.notifier.notify,
+            notify=lambda queue: self.store.when_committed(lambda: self.notifier.notify(queue)),
             client=self.clients,
             log=log,
             places=Places(root.poll_threads),

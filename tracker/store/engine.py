@@ -75,6 +75,9 @@ class Store:
         self.batch = 100 if self.sqlite else 200  # SQLite: the receiver waits while a batch is written
         self._lock = _FirstLock()
         self._kept: dict[int, Connection] = {}
+        self._then: dict[
+            int, list[Callable[[], None]]
+        ] = {}  # by thread: what its transaction does once it is committed
         self.engine = self._sqlite(parsed) if self.sqlite else self._postgres(parsed, pool_size)
         self.engine.update_execution_options(compiled_cache=_COMPILED)
         if ahead is not None:
@@ -136,6 +139,30 @@ class Store:
     @contextmanager
     def write(self, *, first: bool = False) -> Iterator[Connection]:
         """Open a transaction: committed at the end, rolled back on any exception. `first`: before other writers."""
+        mine = threading.get_ident()
+        then: list[Callable[[], None]] = []
+        self._then[mine] = then
+        try:
+            with self._transaction(first) as connection:
+                yield connection
+        finally:
+            self._then.pop(mine, None)
+        for act in then:
+            act()
+
+    def when_committed(self, act: Callable[[], None]) -> None:
+        """Act once this thread's transaction is committed, never where it is rolled back; at once where it has none.
+
+        Who is woken before would look, see nothing, and sleep again.
+        """
+        then = self._then.get(threading.get_ident())
+        if then is None:
+            act()
+        else:
+            then.append(act)
+
+    @contextmanager
+    def _transaction(self, first: bool) -> Iterator[Connection]:
         if first:
             with self._received() as connection:
                 yield connection
