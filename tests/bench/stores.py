@@ -8,8 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from tests.bench.figures import row, verdict
 from tests.bench.roles import measure
 
 HEAD = "database: sqlite:///{folder}/t.db\nvault_key: ${{env:BENCH_VAULT}}\n"
@@ -52,39 +55,46 @@ def secrets(count: int) -> dict[str, str]:
     return {"BENCH_VAULT": VAULT, **names}
 
 
+def commands(count: int, file: Path, environment: dict[str, str], runs: int) -> list[dict[str, Any]]:
+    """Run commands, each in a process of its own; returns the rows of the table, of the fastest run."""
+    rows = []
+    for words, goal in (["migrate"], ""), (["check", "--offline"], "<= 3"), (["findings"], "<= 1.5"):
+        took = []
+        for _ in range(runs):
+            began, before = time.perf_counter(), os.times()
+            line = [sys.executable, "-m", "tracker.cli", *words, "-c", str(file)]
+            subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)
+            after = os.times()
+            worked = after.children_user + after.children_system - before.children_user - before.children_system
+            took.append((time.perf_counter() - began, worked))
+        wall, worked = min(took)
+        if goal:
+            told = f"{worked:.1f} s of a core"
+            rows.append(row(f"tracker {' '.join(words)}, {count:,} stores", f"{wall:.1f} s", told, wall, goal))
+    return rows
+
+
 def main() -> None:
-    """Run each command in a process of its own, and print how long it took."""
+    """Print the table; exit 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stores", type=int, action="append")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument(
-        "--roles", action="store_true", help="start web, scheduler and worker on PostgreSQL and Redis too"
-    )
+    parser.add_argument("--roles", action="store_true", help="web, scheduler and worker on PostgreSQL and Redis too")
     options = parser.parse_args()
+    rows = []
     for count in options.stores or [500, 2000]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             folder.chmod(0o700)
             file = folder / "tracker.yaml"
             file.write_text(make(count, HEAD.format(folder=folder)))
-            print(f"{count} stores, {file.stat().st_size >> 10} KiB")
-            tracker = [sys.executable, "-m", "tracker.cli"]
             environment = {**os.environ, **secrets(count), "PYTHONPATH": os.getcwd()}
-            for words in (["migrate"], ["check", "--offline"], ["findings"], ["outages"]):
-                took, worked = [], []
-                for _ in range(options.runs):
-                    began, before = time.perf_counter(), os.times()
-                    subprocess.run(
-                        [*tracker, *words, "-c", str(file)], env=environment, check=True, stdout=subprocess.DEVNULL
-                    )
-                    after = os.times()
-                    took.append(time.perf_counter() - began)
-                    worked.append(
-                        after.children_user + after.children_system - before.children_user - before.children_system
-                    )
-                print(f"  tracker {' '.join(words):<20} {min(took):6.2f} s, {min(worked):6.2f} s of a core")
+            print(f"{count:,} stores, {file.stat().st_size >> 10} KiB; load of the machine {os.getloadavg()[0]:.1f}")
+            rows += commands(count, file, environment, options.runs)
             if options.roles:
-                measure(lambda head, count=count: make(count, head), folder, environment)  # type: ignore[misc]
+                rows += measure(count, partial(make, count), folder, environment)
+            print(f"load of the machine {os.getloadavg()[0]:.1f}")
+    sys.exit(verdict(rows))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ LOOK_EVERY = 10.0  # how old what /readyz says of unknown things may be
 EXIT_DATABASE = 3
 EXIT_STUCK = EXIT_DEFECT = 70
 WATCH_EVERY = 2.0
+POLITE = 0.0005  # seconds after which a thread that reloads lets another one go on
 MOST_TOLD = 20  # suspended accounts of which /readyz tells one by one
 
 
@@ -330,6 +332,14 @@ class Daemon:
 
         Accounts, stores and policies change at once; ports, database and broker need a restart.
         """
+        patience = sys.getswitchinterval()
+        sys.setswitchinterval(POLITE)  # a second of work in this thread: posts must not wait for it again and again
+        try:
+            return self._reload(read)
+        finally:
+            sys.setswitchinterval(patience)
+
+    def _reload(self, read: Callable[[], Config]) -> bool:
         before = self.ctx.config
         try:
             config = read().after(before)

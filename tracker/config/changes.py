@@ -19,7 +19,7 @@ LIVE = (
 )  # fmt: skip
 _OF_FILE = {"accounts", "stores", "include", "defaults"}
 _NO_KEYS = {"name", "source", "credentials", "policy", "policy_hash", "policy_sources"}
-_CALLED = {"webhook_tokens": "webhook_token"}
+_CALLED = {"webhook_tokens": "webhook_token", "ships_with": "accounts"}
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,11 @@ def _some(names: Iterable[str]) -> str:
 def changes(before: Config, after: Config) -> Changes:
     """Compare two configurations."""
     old, new = _names(before), _names(after)
-    changed = {}
+    changed: dict[str, tuple[str, ...]] = {}
+    rules: dict[str, dict[str, Any]] = {}  # of each policy: many stores have the same
     for name in sorted(new.keys() & old.keys(), key=lambda one: new[one]):
         one, other = before.accounts.get(name), after.accounts.get(name)
-        if one is not None and other is not None and (keys := tuple(_keys(one, other))):
+        if one is not None and other is not None and (keys := tuple(_keys(one, other, rules))):
             changed[new[name]] = keys
     root = _root(before, after)
     return Changes(
@@ -88,7 +89,7 @@ def _names(config: Config) -> dict[str, str]:
     return {name: f"{'stores' if is_store else 'accounts'}.{name}" for name, is_store in stores.items()}
 
 
-def _keys(one: Account, other: Account) -> Iterator[str]:
+def _keys(one: Account, other: Account, rules: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Name the keys of an entry whose values differ."""
     for field in fields(Account):
         if field.name not in _NO_KEYS and getattr(one, field.name) != getattr(other, field.name):
@@ -96,8 +97,11 @@ def _keys(one: Account, other: Account) -> Iterator[str]:
     settings, others = _flat(one.source.settings), _flat(other.source.settings)
     yield from sorted(key for key in settings.keys() | others.keys() if settings.get(key) != others.get(key))
     if one.policy_hash != other.policy_hash:
-        rules, others = policy_values(one.policy), policy_values(other.policy)
-        yield from (f"policy.{key}" for key in others if rules.get(key) != others[key])
+        for account in (one, other):
+            if account.policy_hash not in rules:
+                rules[account.policy_hash] = policy_values(account.policy)
+        was, now = rules[one.policy_hash], rules[other.policy_hash]
+        yield from (f"policy.{key}" for key in now if was.get(key) != now[key])
 
 
 def _flat(settings: BaseModel) -> dict[str, Any]:

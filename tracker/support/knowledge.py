@@ -165,7 +165,7 @@ class _Look:
         notices = sa.select(r.noticed_at.label("at")).where(r.account == _A.name, r.noticed_at < late)
         self.count("writes", "store", writes)
         self.count("notices", "store", notices)
-        self.count("parcels", "carrier", *self.overdue(_A.name))
+        self.count("parcels", "carrier", *self.overdue(watches.c.account == _A.name))
 
     def count(self, what: str, kind: str, *parts: sa.Select[Any]) -> None:
         """Count what parts find of each account (`accounts.name`), and its oldest moment."""
@@ -307,14 +307,14 @@ class _Look:
         given = budgets.calls(self.ctx.config.accounts[row.name], row.spent, self.now)
         return given is not None and not given.left
 
-    def overdue(self, account: str | sa.ColumnElement[str]) -> tuple[sa.Select[Any], sa.Select[Any]]:
-        """Select an account's parcels that ought to have been asked about, with the moment since when: those held, and those due."""
+    def overdue(self, of: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
+        """Select the parcels of some accounts that ought to have been asked about, with the moment since when: those held, and those due."""
         t, late = watches.c, self.now - OVERDUE_AFTER
         held = sa.select(t.shipment_id, t.overdue_since.label("at")).where(
-            t.account == account, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
+            of, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
         )
         due = sa.select(t.shipment_id, t.next_poll_at.label("at")).where(
-            t.account == account,
+            of,
             t.urgent.in_([sa.false(), sa.true()]),
             t.next_poll_at < late,  # as the index says it
             t.overdue_since.is_(None),
@@ -371,13 +371,9 @@ class _Look:
         parts: list[sa.Select[Any]] = []
         if "orders_wait" in kinds:
             parts.append(sa.select(self.uncompared().subquery().c.id))
-        for gap in told:
-            if gap.what == "parcels_overdue":
-                parts.append(
-                    linked.where(
-                        fs.c.shipment_id.in_(sa.select(_either(*self.overdue(gap.where)).subquery().c.shipment_id))
-                    )
-                )
+        if late := [gap.where for gap in told if gap.what == "parcels_overdue"]:
+            overdue = _either(*self.overdue(queries.among(self.connection, watches.c.account, late))).subquery()
+            parts.append(linked.where(fs.c.shipment_id.in_(sa.select(overdue.c.shipment_id))))
         if "parcels_given_up" in kinds:
             given_up = sa.select(watches.c.shipment_id).where(watches.c.id.in_(self.given_up()))
             parts.append(linked.where(fs.c.shipment_id.in_(given_up)))
