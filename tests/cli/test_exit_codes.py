@@ -98,6 +98,12 @@ CASES = [
     Case("plan", "ups --json", 0, '"why": "'),
     Case("plugins", "", 0, "easypost"),
     Case("check", "", 0, "tracker.yaml: fine"),
+    Case(
+        "check",
+        "-c poor.yaml",
+        0,
+        "ups: this cadence needs 3 calls a day, the budget gives 0.03: parcels will be seen every",
+    ),
     Case("check", "--offline", 0, "tracker.yaml: fine"),
     Case("init", "-k ups -s shopify -o first.yaml", 0, "wrote first.yaml"),
     Case("config schema", "", 0, '"accounts"'),

@@ -22,7 +22,7 @@ from tracker.config.model import Api
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline.context import AppContext
-from tracker.support import lists, statements
+from tracker.support import lists, planned, statements
 from tracker.support.explain import explanation
 from tracker.support.gaps import Knowledge
 from tracker.support.knowledge import knowledge
@@ -146,6 +146,9 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
     ),
     "/freshness": (
         "What share of open parcels was checked lately", {"store": ""}, _beside(lambda w, q: lists.freshness(w, store=q.get("store"))),
+    ),
+    "/plan": (
+        "What is asked of carriers next, by account, and whether its budget suffices", {}, lambda w, _: planned.by_account(w),
     ),
     "/outbox": (
         "Writes and notices", {"store": "", "state": "", "after": "", "limit": ""},
