@@ -4,88 +4,18 @@ from __future__ import annotations
 
 import gzip
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tracker.app.client import MOST_BYTES, AccountClient, Clients, NoVault
-from tracker.app.connections import KEEP_IDLE, Connections, _trust, is_public
-from tracker.clock import system_now
-from tracker.config.model import Account
+from tests.app.peer import Peer, get, keeps, says
+from tracker.app.client import MOST_BYTES, AccountClient
+from tracker.app.connections import is_public
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, SourceError, Transient, Unavailable
-from tracker.plugin.conformance import example_settings, plugin_of
 from tracker.plugin.contracts import Request, Response, retry_after
-
-
-class Peer:
-    """A server that does to each connection what it is told."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.script: list[Callable[[socket.socket], None]] = []
-        self.requests: list[bytes] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            action = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-            threading.Thread(target=self._one, args=(peer, action), daemon=True).start()
-
-    def _one(self, peer: socket.socket, action: Callable[[socket.socket], None]) -> None:
-        try:
-            self.requests.append(peer.recv(65536))
-            action(peer)
-        except OSError:
-            pass
-        finally:
-            peer.close()
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-def says(body: bytes, status: str = "200 OK", *headers: str) -> Callable[[socket.socket], None]:
-    head = (
-        "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]) + "\r\n\r\n"
-    )
-    return lambda peer: peer.sendall(head.encode() + body)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    server = Peer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def connections() -> Iterator[Connections]:
-    made = Connections({"127.0.0.1"})
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def client(connections: Connections) -> AccountClient:
-    plugin = plugin_of("carriers.dhl")
-    source: Any = plugin("account", example_settings(plugin))
-    return AccountClient(
-        Account("account", "dhl", source), NoVault(), connections=connections, timeout=1.5, now=system_now
-    )
-
-
-def get(client: AccountClient, peer: Peer, **more: Any) -> Response:
-    return client.send(Request("GET", f"http://127.0.0.1:{peer.port}/x", **more))
 
 
 def test_an_answer_comes_whole_with_small_header_names(peer: Peer, client: AccountClient) -> None:
@@ -341,116 +271,3 @@ def test_retry_after_is_read_in_both_forms_and_capped(value: str, seconds: int |
     after = retry_after(Response(429, {"retry-after": value}, b"", AT))
 
     assert after == (None if seconds is None else timedelta(seconds=seconds))
-
-
-def keeps(together: threading.Barrier, ended: threading.Semaphore) -> Callable[[socket.socket], None]:
-    """Answer once all wait for an answer, and again what comes on the same connection; tell when the client ends it."""
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-
-    def act(peer: socket.socket) -> None:
-        together.wait(10)
-        peer.sendall(answer)
-        while peer.recv(65536):
-            peer.sendall(answer)
-        ended.release()
-
-    return act
-
-
-def at_once(client: AccountClient, peer: Peer, count: int) -> None:
-    threads = [threading.Thread(target=get, args=(client, peer)) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def test_there_are_as_many_connections_as_calls_ran_side_by_side_and_unused_ones_are_closed(
-    peer: Peer, client: AccountClient, connections: Connections
-) -> None:
-    together, ended = threading.Barrier(3), threading.Semaphore(0)
-    peer.script = [keeps(together, ended)]
-    at_once(client, peer, 3)
-    used_by_then = time.monotonic()
-    for _ in range(5):  # in other threads, one at a time
-        at_once(client, peer, 1)
-
-    assert len(peer.requests) == 3  # connections
-    assert connections.counts() == (3, 3)
-    connections.drop_idle(used_by_then)
-    assert ended.acquire(timeout=10)
-    assert ended.acquire(timeout=10)
-    assert connections.counts() == (1, 1)  # the one that the five calls used
-    get(client, peer)
-    assert len(peer.requests) == 3
-    connections.close()
-    assert ended.acquire(timeout=10)
-
-
-def test_a_client_that_was_closed_amid_a_call_answers_it_and_keeps_no_connection(
-    peer: Peer, client: AccountClient, connections: Connections
-) -> None:
-    asked, go, ended = threading.Event(), threading.Event(), threading.Event()
-
-    def answer_late(connection: socket.socket) -> None:
-        asked.set()
-        go.wait(10)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        if not connection.recv(1):
-            ended.set()
-
-    peer.script = [answer_late]
-    told: list[Response] = []
-    calling = threading.Thread(target=lambda: told.append(get(client, peer)))
-    calling.start()
-    assert asked.wait(10)
-    connections.close()
-    go.set()
-    calling.join()
-
-    assert [answer.status for answer in told] == [200]
-    assert ended.wait(10)
-    assert connections.counts() == (0, 0)
-
-
-def test_all_threads_have_one_client_an_account_and_new_settings_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = plugin_of("carriers.dhl")
-    account = Account("a", "dhl", plugin("a", example_settings(plugin)))  # type: ignore[arg-type]
-    changed = Account("a", "dhl", plugin("a", example_settings(plugin)))  # type: ignore[arg-type]
-    clients = Clients(allow=(), timeout=1, now=system_now, vault=lambda _: NoVault())
-    mine = clients(account)
-    theirs: list[AccountClient] = []
-    thread = threading.Thread(target=lambda: theirs.append(clients(account)))
-    thread.start()
-    thread.join()
-
-    assert clients(account) is mine
-    assert theirs == [mine]
-    assert clients(changed) is not mine
-    clients.connections.give_back("https://h", clients.connections.take("https://h"))
-    clients.tidy()
-    assert clients.connections.counts() == (1, 1)
-    later = time.monotonic() + KEEP_IDLE
-    monkeypatch.setattr("tracker.app.client.time.monotonic", lambda: later)
-    clients.tidy()
-    assert clients.connections.counts() == (0, 0)
-    assert NoVault().load() is None
-    with pytest.raises(Refused, match="vault_key"):
-        NoVault().store("x")
-    clients.close()
-
-
-def test_all_clients_share_one_tls_context_that_no_handshake_changes() -> None:
-    first, second = (Clients(allow=(), timeout=1, now=system_now, vault=lambda _: NoVault()) for _ in range(2))
-    context = _trust()
-
-    taken = [made.connections.take("https://h") for made in (first, first, second)]
-    for http in taken:
-        assert http._transport._pool._ssl_context is context  # type: ignore[attr-defined]
-        http.close()
-    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
-    assert len(context.get_ca_certs()) > 100
-    context.set_alpn_protocols(["\0 not even a protocol \ud800"])  # an SSLContext of the library raises on this
-    first.close()
-    second.close()

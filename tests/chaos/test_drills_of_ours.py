@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.app.site import Site
+from tests.certificates import serving
 from tests.chaos.drill import arrives, journey, post, sqlite_site
 from tests.conftest import wait_for
 from tracker.app.client import AccountClient, NoVault
@@ -115,26 +116,8 @@ def test_F17_killed_in_a_commit_the_file_is_sound(tmp_path: Path, stack: ExitSta
 
 @pytest.mark.parametrize("wrong", ["host", "date", "issuer"])
 def test_F22_a_certificate_that_is_wrong_ends_the_call_before_anything_is_sent(tmp_path: Path, wrong: str) -> None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
     ends = system_now() + timedelta(days=-1 if wrong == "date" else 1)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(ends - timedelta(days=10)).not_valid_after(ends)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("elsewhere" if wrong == "host" else "localhost")]), False)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context = serving(tmp_path, "elsewhere" if wrong == "host" else "localhost", ends)
     listening = socket.create_server(("127.0.0.1", 0))
     got: list[bytes] = []
 
