@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from tests.lab import DHL, UPS, USPS
 from tracker.clock import PlayClock
@@ -22,6 +23,7 @@ from tracker.sandbox.fakes.fedex import FedExServer
 from tracker.sandbox.fakes.ups import UPSServer
 from tracker.sandbox.player.player import Player, load_scenario
 from tracker.sandbox.servers import FakeServers
+from tracker.store.tables import watches
 
 START = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 H = timedelta(hours=1)
@@ -386,3 +388,41 @@ def test_the_busiest_span_is_the_one_that_holds_most_wherever_it_begins() -> Non
 
     assert server.busiest(H) == (4, START + 5 * H / 4)
     assert server.busiest(H / 8) == (1, START)
+
+
+def ups(i: int) -> str:
+    """Return a UPS number with its check digit."""
+    body = f"R58939035{i:06d}"
+    digits = [int(c) if c.isdigit() else (ord(c) - 63) % 10 for c in body]
+    return f"1Z{body}{-(sum(digits[::2]) + 2 * sum(digits[1::2])) % 10}"
+
+
+def test_nobody_waits_over_a_tenth_more_than_a_fifth_of_the_calls_takes_although_urgent_parcels_could_use_them_all(
+    tmp_path: Path,
+) -> None:
+    urgent, others = {ups(i) for i in range(10)}, {ups(i) for i in range(10, 34)}
+    steps = []
+    for store, mine in (("one", range(0, 34, 2)), ("two", range(1, 34, 2))):
+        steps.append(f'{{at: +0h, place: {{order: "#{store}", store: {store}}}}}')
+        numbers = ", ".join(f'"{ups(i)}"' for i in mine)
+        steps.append(f'{{at: +1m, ship: {{order: "#{store}", store: {store}, company: UPS, numbers: [{numbers}]}}}}')
+    for number in sorted(urgent):
+        scan = f'account: ups, number: "{number}", type: I, letters: OT, code: "021", via: poll'
+        steps.append(f"{{at: +1m, scan: {{{scan}}}}}")
+    (tmp_path / "s.yaml").write_text(
+        "scenario: two stores\naccounts: {ups: {uses: ups, webhooks: false, budget: {calls: 20, per: 1h}}}\n"
+        "stores: {one: {uses: shopify, sweep_every: 1d}, two: {uses: shopify, sweep_every: 1d}}\n"
+        "steps:\n" + "".join(f"  - {step}\n" for step in steps) + "lasts: 9h\n"
+    )
+    waits: list[tuple[bool, timedelta]] = []
+
+    def look(player: Player) -> None:
+        with player.daemon.store.read() as connection:
+            due = sa.select(watches.c.urgent, watches.c.next_poll_at).where(watches.c.next_poll_at <= player.clock())
+            waits.extend((row.urgent, player.clock() - row.next_poll_at) for row in connection.execute(due))
+
+    player = Player(load_scenario(tmp_path / "s.yaml"), watch=look)
+    assert player.play().differences == []
+    assert max(wait for is_urgent, wait in waits if not is_urgent) <= len(others) / 4 * 1.1 * H
+    assert any(is_urgent for is_urgent, _ in waits[len(waits) // 2 :])
+    assert len(player.stage.servers["ups"].asked) >= 9 * 19

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from tracker.cli.main import cli
+from tracker.clock import system_now
+from tracker.domain.budget import Calls
+from tracker.store.engine import Store
+from tracker.store.migrate import migrate
+from tracker.store.tables import accounts
 
 STORES = 12
 
@@ -117,3 +123,30 @@ def test_of_many_stores_what_is_wrong_is_told_in_full(tmp_path: Path, monkeypatc
     assert len(wrong) == 25
     assert f"{file}: 25 problems" in told.output
     assert "\r" not in told.output  # progress is for a terminal
+
+
+def test_a_ping_is_taken_from_the_budget_and_a_spent_one_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "canarysecret7f3a9b2c5d")
+    file = tmp_path / "tracker.yaml"
+    file.write_text(
+        f"database: sqlite:///{tmp_path}/db/x.db\nnetwork: {{allow: [127.0.0.1]}}\naccounts:\n"
+        "  d: {uses: dhl, base_url: 'http://127.0.0.1:9', api_key: '${env:SECRET}', budget: {calls: 1, per: 1h}}\n"
+    )
+    first = CliRunner().invoke(cli, ["check", "--json", str(file)])
+    assert not (tmp_path / "db").exists()  # a look makes no database, and nobody counts yet
+    assert "d (dhl): not reached" in first.output
+    store = Store(f"sqlite:///{tmp_path}/db/x.db")
+    migrate(store)
+    spent = Calls(1, timedelta(hours=1), None, system_now()).take()
+    with store.write() as connection:
+        connection.execute(accounts.insert().values(name="d", kind="carrier", attempts=0, spent=spent))
+    store.close()
+
+    done = CliRunner().invoke(cli, ["check", "--json", str(file)])
+    told = json.loads(done.stdout)
+    assert any(one.startswith("d (dhl): not asked: the account's budget is spent until ") for one in told["notes"]), (
+        told
+    )
+    assert not any("d (dhl)" in one for one in told["problems"])

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from tests.lab import DHL, START, UPS, H, Lab, shipped
+from tests.lab import DHL, START, UPS, H, Lab, shipped, wanting
 from tracker.config.model import Account, Budget
 from tracker.domain.errors import BudgetSpent, Transient
 from tracker.pipeline import budgets
@@ -36,14 +36,6 @@ def left(lab: Lab, name: str) -> int:
     )
     assert given is not None
     return given.left
-
-
-def number(i: int) -> str:
-    """Return a UPS number that can be one."""
-    body = f"R58939035{i:06d}"
-    digits = [int(c) if c.isdigit() else (ord(c) - 63) % 10 for c in body]
-    check = (10 - (sum(digits[::2]) + 2 * sum(digits[1::2])) % 10) % 10
-    return f"1Z{body}{check}"
 
 
 def test_two_processes_share_one_budget(make_lab, database: str) -> None:
@@ -195,3 +187,44 @@ def test_without_a_budget_or_a_row_nothing_is_charged_and_no_statement_is_said(m
     lab.change(t.accounts.delete().where(t.accounts.c.name == "ups"))
     for _ in range(2):
         budgets.charge(lab.ctx, "ups")  # before its row is there nobody counts
+
+
+def test_writes_of_a_store_whose_budget_is_spent_wait_as_they_are(make_lab) -> None:
+    lab: Lab = wanting(make_lab)
+    give(lab.ctx, "shop", 1)
+    budgets.charge(lab.ctx, "shop")
+    before = lab.rows(t.outbox)
+    lab.work("push")
+    assert lab.rows(t.outbox) == before
+    give(lab.ctx, "shop", 2)  # one of the two requests that a write needs
+    lab.work("push")
+
+    (row,) = lab.rows(t.outbox)
+    assert (row.state, lab.writes()) == ("pending", [])
+    assert row.error is not None
+    assert "budget is spent until" in row.error
+    account = lab.one(t.accounts, t.accounts.c.name == "shop")
+    assert (account.failures, account.blocked_until) == (None, None)
+    give(lab.ctx, "shop", 100)
+    lab.change(t.outbox.update().values(due_at=START))
+    lab.work("push")
+    assert lab.writes() == [("#1001", "IN_TRANSIT")]
+
+
+def test_a_sweep_that_finds_the_budget_spent_goes_on_when_a_call_is_free_and_is_no_failure(make_lab) -> None:
+    lab: Lab = make_lab()
+    lab.work()
+    lab.clock.move_to(lab.one(t.accounts, t.accounts.c.name == "shop").next_sweep_at)
+    give(lab.ctx, "shop", 1)
+
+    def taken(account: Account) -> Client:
+        while left(lab, "shop"):
+            budgets.charge(lab.ctx, "shop")
+        return lab.ctx.client(account)
+
+    poll.run(replace(lab.ctx, client=taken))
+    row = lab.one(t.accounts, t.accounts.c.name == "shop")
+    assert (row.sweep_failing_since, row.failures, row.claimed_until) == (None, None, None)
+    free = budgets.calls(lab.ctx.config.accounts["shop"], row.spent, lab.clock())
+    assert free is not None
+    assert row.next_sweep_at == free.free_at()
