@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.app.site import NUMBER, Site
 from tests.conftest import wait_for
 from tests.lab import UPS, H, Lab
+from tracker.cli.main import cli
 from tracker.clock import system_now
 from tracker.config.load import load_text
 from tracker.domain.errors import ConfigError
@@ -218,6 +220,35 @@ def test_a_carrier_account_that_is_wrong_keeps_what_it_watches(make_lab) -> None
     lab.scan(lab.ups, UPS, "I", "038")
     lab.later(6)
     assert lab.parcel(UPS).status == "picked_up"
+
+
+LOOKS = (
+    "drift", "findings", "stuck", "freshness", "outages", "outbox", "inbox", "show 7", "explain 7", "plan", "codes --suggest", "checkouts",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "database", ["sqlite"], indirect=True
+)  # commands leave their connections to the end of their process
+def test_commands_go_on_beside_an_entry_that_is_wrong(
+    make_lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab: Lab = make_lab(rest="{preset: kingston-courier}")
+    lab.rest.place("#7", lab.clock(), status="Processing", delivery={"method": "courier"})
+    lab.rest.ship("#7", lab.clock(), [{"company": "UPS", "number": UPS}], items={})
+    lab.work()
+    lab.later(1)
+    lab.rest.set("#7", "seller", status="Delivered")
+    lab.work()
+    lab.later(26)
+    monkeypatch.setattr("tracker.cli.common.system_now", lab.clock)
+    for name in ("kart", "ups"):
+        head, mine, rest = lab.yaml.partition(f"  {name}:")
+        (tmp_path / "tracker.yaml").write_text(head + mine + rest.replace("uses:", "odd: 1, uses:", 1))
+        for words in LOOKS:
+            done = CliRunner().invoke(cli, [*words.split(), "-c", str(tmp_path / "tracker.yaml")])
+            assert not isinstance(done.exception, ConfigError), (name, words, done.exception)
+            assert done.exit_code in (0, 1), (name, words, done.output, done.exception)
 
 
 def test_many_wrong_entries_are_told_in_short_by_readyz(make_lab) -> None:

@@ -39,8 +39,8 @@ def _run(file: Path, roles: frozenset[str]) -> None:
 def up(file: Path) -> None:
     """Run everything in one process: receiver, workers and scheduler.
 
-    SIGTERM finishes what is at hand (25 s at most); SIGHUP reads the configuration again and keeps the old one
-    where the new one is wrong. Logs are JSON lines on standard error.
+    SIGTERM finishes what is at hand (25 s at most); SIGHUP reads the configuration again, as `tracker reload` does
+    for all processes, and keeps the old one where the new one is refused. An entry that is wrong is suspended alone. Logs are JSON lines on standard error.
     """
     _run(file, ROLES)
 

@@ -130,6 +130,10 @@ class Entries(Mapping[str, Account]):
             account.platform.known = self.companies
         return account
 
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is one of this name, without reading it."""
+        return name in self._places
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

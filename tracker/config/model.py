@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from tracker.config.presets import Duration, PolicyPart, Words
 from tracker.domain.cadence import Cadence
 from tracker.domain.choice import Candidate, pick
+from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.masking import Hidden
 from tracker.domain.policy import Policy
@@ -274,9 +275,16 @@ class Config:
                 kept[name] = replace(wrong, receiver=last, hidden=(before.hidden, *(was.hidden if was else ())))
         return replace(self, suspended=kept)
 
+    def account(self, name: str) -> Account | None:
+        """Return an account; None where there is none of this name, or its entry is wrong: it is told by who reads all of them."""
+        try:
+            return self.accounts.get(name)
+        except ConfigError:
+            return None
+
     def store_accounts(self) -> list[Account]:
-        """Return the stores."""
-        return [a for a in self.accounts.values() if a.is_store]
+        """Return the stores whose entries are right."""
+        return [a for name in self.store_names() if (a := self.account(name)) is not None]
 
     def store_names(self) -> list[str]:
         """Return the names of the stores, without reading those that nobody asked for yet."""
@@ -284,9 +292,9 @@ class Config:
         return [name for name in self.accounts if told(name)]
 
     def carrier_accounts(self) -> list[Account]:
-        """Return the carrier accounts, without reading the stores that nobody asked for yet."""
+        """Return the carrier accounts whose entries are right, without reading the stores that nobody asked for yet."""
         stores = frozenset(self.store_names())
-        return [self.accounts[name] for name in self.accounts if name not in stores]
+        return [a for name in self.accounts if name not in stores and (a := self.account(name)) is not None]
 
     def candidates(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
         """Return the accounts that may be asked about a store's parcels of a carrier, who is asked first comes first.
@@ -296,7 +304,7 @@ class Config:
         """
         key = (carrier, store)
         if (known := self._chosen.get(key)) is None:
-            entry = self.accounts.get(store)
+            entry = self.account(store)
             named = entry.ships_with if entry is not None else ()
             known = self._chosen[key] = self._named(carrier, store, named) if named else self._picked(carrier, store)
         return known

@@ -62,5 +62,5 @@ class AppContext:
     newest_order: tuple[int, datetime] | None = None  # the newest order's id, and when (database time) it was that
 
     def account(self, name: str) -> Account | None:
-        """Return a configured account, None where the configuration lost it."""
-        return self.config.accounts.get(name)
+        """Return a configured account, None where the configuration lost it, or its entry is wrong."""
+        return self.config.account(name)

@@ -302,9 +302,10 @@ class _Look:
 
     def is_spent(self, row: Row[Any]) -> bool:
         """Say whether the budget of an account gives no call now."""
-        if not row.spent:
+        account = self.ctx.account(row.name)
+        if not row.spent or account is None:
             return False
-        given = budgets.calls(self.ctx.config.accounts[row.name], row.spent, self.now)
+        given = budgets.calls(account, row.spent, self.now)
         return given is not None and not given.left
 
     def overdue(self, of: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:

@@ -14,6 +14,7 @@ from tracker.store.tables import accounts, findings, orders
 
 AT_ONCE = 100
 ROWS_AT_ONCE = 1_000
+TOLD = 20  # in the log; the findings tell all
 
 
 def suspend_wrong_entries(ctx: AppContext) -> None:
@@ -36,8 +37,10 @@ def suspend_wrong_entries(ctx: AppContext) -> None:
         with ctx.store.write() as connection:
             mended = sa.and_(f.kind == FindingKind.ENTRY_WRONG, queries.among(connection, f.subject, over))
             queries.close_findings(connection, mended, ctx.now(), "settle", "its entry is mended")
-    for one in new:
-        ctx.log.warning("entry_wrong", account=one.name, said=one.problems[0], problems=len(one.problems))
+    for one in wrong[:TOLD]:
+        ctx.log.warning(
+            "entry_wrong", account=one.name, said=one.problems[0], problems=len(one.problems), count=len(wrong)
+        )
 
 
 def take_up(ctx: AppContext) -> None:
