@@ -142,6 +142,7 @@ def test_news_of_others_that_waits_is_told_without_a_count(lab: Lab, api: Any) -
     whole = next(gap for gap in api("/knowledge", TOKEN).json()["unknown"] if gap["what"] == "payloads_wait")
 
     assert (gap["count"], gap["since"]) == (0, None)
+    assert api("/knowledge", store="kart").json() == api("/knowledge").json()
     assert whole["count"] > 0
     assert api("/drift").headers["trackwright-all-known"] == "false"
     lab.change(t.inbox.update().where(easypost).values(state="done"))
