@@ -204,6 +204,19 @@ def test_registrations_and_polls_of_an_account_have_turns(make_lab) -> None:
     assert kinds["poll"] >= 5
 
 
+def test_urgent_parcels_go_before_registrations(make_lab) -> None:
+    lab: Lab = make_lab()
+    lab.work()
+    opened(lab, "easypost")
+    ids = parcels(lab, "easypost", 200, urgent=True)
+    lab.change(
+        t.watches.update().where(t.watches.c.id.in_(ids[:100])).values(register_at=START, next_poll_at=START + H)
+    )
+
+    kinds = Counter(call.kind for _ in range(4) for call in claimed(lab))
+    assert 0.6 <= kinds["poll"] / (kinds["poll"] + kinds["registration"]) <= 0.8
+
+
 def test_the_one_registration_of_a_quiet_store_does_not_wait_for_those_of_another(make_lab) -> None:
     lab: Lab = make_lab()
     lab.work()

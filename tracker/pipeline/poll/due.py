@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,12 +28,11 @@ from tracker.store import queries
 from tracker.store.tables import accounts, shipments, watches
 
 UNBOUNDED = 1 << 30  # calls of an account that has no budget
-ALL = 4096  # no account knows more urgent parcels than matter
 
 
 @dataclass
 class Ready:
-    """An account that may be asked now: its row with what is due, how many calls its budget gives, and how many of these to others than urgent parcels."""
+    """An account that may be asked now: its row with what is due, how many calls are left to it, and how many of them to what is not urgent."""
 
     account: Account
     row: Row[Any]
@@ -63,10 +62,10 @@ def look(
         if not given.left:
             held[row.name] = given.free_at()
         elif row.ordinary:
-            known, every = _urgent(connection, row.name), urgent_every(ctx.config.cadence)
-            one.others = given.others(known, every, -(-row.urgent // account.carrier.batch)) - under_way
-            if not (row.urgent or row.notices or row.sweeps or _registers(one) or given.others(known, every)):
-                held[row.name] = given.others_at(known, every)
+            every = urgent_every(ctx.config.cadence)
+            one.others = given.others(row.known, every, -(-row.urgent // account.carrier.batch)) - under_way
+            if not (row.urgent or row.notices or row.sweeps or _registers(one) or given.others(row.known, every)):
+                held[row.name] = given.others_at(row.known, every)
         if row.name in held or one.left <= 0:
             del ready[row.name]
     return ready, held
@@ -85,16 +84,9 @@ def held_back(ctx: AppContext, connection: Connection, now: datetime, business: 
     return held
 
 
-def urgent_every(cadence: Cadence) -> Any:
+def urgent_every(cadence: Cadence) -> timedelta:
     """Return how often a parcel that is out for delivery is asked about."""
     return cadence.intervals[ShippingStatus.OUT_FOR_DELIVERY] * cadence.pace
-
-
-def _urgent(connection: Connection, account: str) -> int:
-    """Count the parcels of an account that are known to be urgent."""
-    t = watches.c
-    some = sa.select(t.id).where(t.account == account, t.urgent == sa.true(), t.next_poll_at.isnot(None)).limit(ALL)
-    return int(connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one())
 
 
 def _registers(one: Ready) -> int:
@@ -167,7 +159,8 @@ class _Claim:
         first, second, told = _wanted(one, len(places))
         polls = min(first + second, len(places))
         if polls and told:
-            dealt = self._ctx.turns[f"kinds of {name}"].deal(len(places), {}, {POLL: polls, REGISTRATION: told})
+            kinds = self._ctx.turns[f"kinds of {name}"]
+            dealt = kinds.deal(len(places), {POLL: first}, {POLL: polls - first, REGISTRATION: told})
             polls, told = (sum(dealt.get(kind, (0, 0))) for kind in (POLL, REGISTRATION))
         self._places[name, POLL], self._places[name, REGISTRATION] = places[:polls], places[polls:]
         if polls:

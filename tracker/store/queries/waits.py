@@ -37,7 +37,8 @@ def _few(of: sa.Select[Any], outer: sa.FromClause) -> Any:
 def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
     """Select the accounts that may be asked at `now` and `business` for all that their rows say, and have something due.
 
-    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices` and `sweeps` are due, up to FEW. `blocked`: also who rests by the
+    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices` and `sweeps` are due, and of one with a budget how many
+    parcels are `known` to be urgent; up to FEW. `blocked`: also who rests by the
     database's clock. Of suspended and resting accounts not one row is looked at.
     """
     carrier = _A.kind == "carrier"
@@ -46,6 +47,7 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
         some = sa.select(_T.id).where(_T.account == _A.name, column <= _BUSINESS, free(watches), *where)
         return sa.case((carrier, _few(some.order_by(column), accounts)), else_=0)
 
+    known = sa.select(_T.id).where(_T.account == _A.name, _T.urgent == sa.true(), _T.next_poll_at.isnot(None))
     rested = sa.or_(_A.rests_until.is_(None), _A.rests_until <= _BUSINESS)
     unblocked = sa.true() if blocked else sa.or_(_A.blocked_until.is_(None), _A.blocked_until <= _NOW)
     swept = sa.and_(_A.kind == "store", sa.or_(_A.next_sweep_at.is_(None), _A.next_sweep_at <= _BUSINESS))
@@ -55,6 +57,7 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
             due(_T.next_poll_at, _T.urgent == sa.true()).label("urgent"),
             due(_T.next_poll_at, _T.urgent == sa.false()).label("ordinary"),
             due(_T.register_at).label("registrations"),
+            sa.case((sa.and_(carrier, _A.spent.isnot(None)), _few(known, accounts)), else_=0).label("known"),
             _few(sa.select(_R.id).where(_R.account == _A.name, *noticed()).order_by(_R.due_at), accounts).label(
                 "notices"
             ),
@@ -66,7 +69,7 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
     )
     c = counted.c
     some = c.urgent + c.ordinary + c.registrations + c.notices + c.sweeps > 0
-    told = (c.urgent, c.ordinary, c.registrations, c.notices, c.sweeps)
+    told = (c.urgent, c.ordinary, c.registrations, c.notices, c.sweeps, c.known)
     return sa.select(accounts, *told).join(counted, c.name == _A.name).where(some).order_by(_A.name)
 
 
