@@ -264,3 +264,13 @@ def test_what_is_wrong_with_a_token_is_refused(
         load_text(TEXT.replace(*change), partly=True)
     assert said in str(error.value)
     assert MINE not in str(error.value)
+
+
+def test_a_token_may_name_a_store_whose_entry_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("A", MINE), ("B", OTHERS)):
+        monkeypatch.setenv(name, value)
+    other = 'stores: {one: 5, other: {uses: shopify, shop: x.myshopify.com, access_token: "${env:A}"}}'
+    config = load_text(TEXT.partition("stores: {one:")[0] + other, partly=True)
+
+    assert set(config.suspended) == {"one"}
+    assert config.root.api.tokens["a"].stores == ("one",)

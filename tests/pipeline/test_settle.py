@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 from tests.lab import START, H, Lab
 from tracker.config.load import load_text
+from tracker.domain.facts import Payload
+from tracker.pipeline import receive
 from tracker.store import tables as t
 from tracker.upkeep import settle
 
@@ -83,6 +85,24 @@ def test_what_differs_is_written_a_few_rows_a_transaction(make_lab, tmp_path, mo
     transactions = " ; ".join(told).split("COMMIT")
     assert max(one.count("UPDATE accounts") for one in transactions) == 1
     assert sum("UPDATE accounts" in one for one in transactions) == 3
+
+
+def test_posts_lock_accounts_in_the_order_in_which_a_start_does(make_lab) -> None:
+    lab = make_lab()
+    named: list[Any] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("UPDATE accounts"):
+            named.append(parameters)
+
+    config = lab.ctx.config
+    payloads = [Payload(name, "webhook", (name.encode(),), lab.clock(), {}) for name in ("ups", "shop", "dhl")]
+    sa.event.listen(lab.ctx.store.engine, "before_cursor_execute", listen)
+    receive.commit(lab.ctx, [(config.accounts[payload.account], payload) for payload in payloads])
+    sa.event.remove(lab.ctx.store.engine, "before_cursor_execute", listen)
+
+    order = [name for one in named for name in ("ups", "shop", "dhl") if name in str(one)]
+    assert order == ["dhl", "ups", "shop"]  # carriers by name, then stores
 
 
 def orders(lab: Lab) -> None:

@@ -267,7 +267,7 @@ def openapi() -> dict[str, Any]:
             "200": {"description": summary, "content": {"application/json": {"schema": {}}}},
             "400": {"description": "a parameter is wrong; `error` says which"},
             "401": {"description": "the token is missing or wrong"},
-            "404": {"description": "no such order"},
+            "404": {"description": "no such order, or none that the token may see"},
             "503": {"description": "the database is away"},
         }
         paths[path] = {"get": {"summary": summary, "parameters": parameters, "responses": answers}}

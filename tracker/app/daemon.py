@@ -344,7 +344,7 @@ class Daemon:
         try:
             config = read().after(before)
             self.ctx.config = config  # before orders are marked: whoever decides them then does so by the new one
-            settle_accounts(self.ctx, before)
+            settle_accounts(self.ctx, before if "worker" in self.roles else None)  # who decided by it
         except (Exception, SystemExit) as error:  # a plugin may raise anything
             self.ctx.config = before
             problems = (

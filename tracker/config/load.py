@@ -66,7 +66,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     if each:
         accounts = entries.all()
     if root is not None:
-        _check_secrets(root, root.stores, document)
+        _check_secrets(root, value.get("stores") or {}, document)
     check_addresses([one for one in texts if one[0][0] not in SECTIONS and (each or one[0][0] != "defaults")], document)
     suspended = entries.suspended() if partly and each else {}
     accounts = {name: accounts[name] for name in accounts if name not in suspended} if suspended else accounts

@@ -272,7 +272,8 @@ class Config:
         for name, wrong in kept.items():
             if wrong.receiver is None and (last := before.receiver(name)) is not None:
                 was = before.suspended.get(name)
-                kept[name] = replace(wrong, receiver=last, hidden=(before.hidden, *(was.hidden if was else ())))
+                hidden = was.hidden if was is not None and was.hidden else (before.hidden,)
+                kept[name] = replace(wrong, receiver=last, hidden=hidden)
         return replace(self, suspended=kept)
 
     def account(self, name: str) -> Account | None:

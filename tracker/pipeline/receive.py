@@ -60,16 +60,17 @@ def _key(account: Account, payload: Payload) -> str:
         return hashlib.sha256(payload.body).hexdigest()
 
 
-def _note(ctx: AppContext, connection: sa.Connection, heard: Mapping[str, datetime]) -> None:
-    """Note when each account's webhooks were last heard, at most every NOTE_EVERY: it is a sign of life, no log."""
-    for name in sorted(heard):
+def _note(ctx: AppContext, connection: sa.Connection, heard: Mapping[tuple[bool, str], datetime]) -> None:
+    """Note when each account's webhooks were last heard, at most every NOTE_EVERY: it is a sign of life, no log.
+
+    By whether it is a store, and its name: so everybody locks accounts, and who starts or reloads locks many.
+    """
+    for (_, name), at in sorted(heard.items()):
         noted = ctx.heard.get(name)
-        if noted is not None and heard[name] - noted < NOTE_EVERY:
+        if noted is not None and at - noted < NOTE_EVERY:
             continue
-        ctx.heard[name] = heard[name]
-        connection.execute(
-            accounts.update().where(accounts.c.name == name).values(last_webhook_at=heard[name], poll_news=0)
-        )
+        ctx.heard[name] = at
+        connection.execute(accounts.update().where(accounts.c.name == name).values(last_webhook_at=at, poll_news=0))
 
 
 def commit(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None:
@@ -99,6 +100,6 @@ def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None
             for account, payload in payloads
         ]
         queries.store_payloads(connection, rows)
-        _note(ctx, connection, {account.name: payload.received_at for account, payload in payloads})
+        _note(ctx, connection, {(a.is_store, a.name): payload.received_at for a, payload in payloads})
         crash_at("receive_before_commit")
     crash_at("receive_after_commit")
