@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.street import Silent, Street, Worker, name
+from tracker.app import connections
+from tracker.pipeline import places
 from tracker.pipeline.poll import step
 from tracker.store import tables as t
 
@@ -17,8 +19,10 @@ Make = Callable[..., Worker]
 
 
 @pytest.fixture
-def street(database: str, tmp_path: Path) -> Iterator[Make]:
-    """Return a function that makes shops and the worker that serves them; who hangs is let go at the end."""
+def street(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Return a function that makes shops and the worker that serves them; who hangs is let go at the end. Nobody has much patience."""
+    monkeypatch.setattr(places, "HASTE", 0.1)
+    monkeypatch.setattr(connections, "SLICE", 0.02)
     with ExitStack() as stack:
 
         def make(count: int, silent: Silent, *, yaml: str = "") -> Worker:
@@ -70,8 +74,8 @@ def test_of_more_hanging_shops_than_places_each_gives_way_and_the_others_are_rea
 
 def test_connections_are_never_more_than_the_cap_whoever_is_called(street: Make) -> None:
     worker = street(60, lambda *_: False)
-    connections = worker.daemon.clients.connections
-    connections.most = 16
+    pool = worker.daemon.clients.connections
+    pool.most = 16
     worker.note(range(60), "R1")
     worker.start()
     wait_for(lambda: len(worker.read()) == 60)
@@ -79,8 +83,8 @@ def test_connections_are_never_more_than_the_cap_whoever_is_called(street: Make)
     wait_for(lambda: sum(row.kind == "read" for row in worker.rows(t.inbox)) == 120)
 
     assert 8 < worker.street.most <= 16  # as the shops counted
-    assert connections.counts()[0] <= 16
-    connections.drop_idle(float("inf"))
+    assert pool.counts()[0] <= 16
+    pool.drop_idle(float("inf"))
     wait_for(lambda: worker.street.open == 0)
 
 

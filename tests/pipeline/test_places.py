@@ -234,6 +234,20 @@ def test_a_thread_knows_the_place_of_its_call_and_no_other(places: Places) -> No
     assert seen == [(place, True), False, None]
 
 
+def test_what_a_call_could_not_keep_is_told_and_says_nothing_of_its_account(places: Places) -> None:
+    answered(places, "a", 2)
+    place = take(places, READS, "a")
+    assert place is not None
+    told: list[str] = []
+    places.failed = lambda problem: told.append(type(problem).__name__)
+    begun = places.start(place, lambda: 1 // 0, lambda: told.append("and then"))  # type: ignore[arg-type,return-value]
+
+    with pytest.raises(ZeroDivisionError):
+        begun.result()
+    assert told == ["ZeroDivisionError"]
+    assert places.left(READS, "a", failing=False) == 4
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(KINDS), st.integers(0, 9), st.booleans(),

@@ -164,6 +164,7 @@ class Daemon:
             count=self.metrics.count,
             poster=self.clients.post,
         )
+        self.ctx.places.failed = lambda error: log.warning("call_not_kept", error=type(error).__name__, at=place(error))
         self.servers: Servers | None = None
         self._few_files: str | None = None
         self._kept: str | None = None  # why the newest configuration was not taken

@@ -186,6 +186,7 @@ class Places:
         self._short: set[bool] = set()
         self._closing = False
         self.ended = Batches()
+        self.failed: Callable[[Exception], object] = lambda _problem: None  # told of what a call could not keep
 
     @contextmanager
     def reserving(self, *, writes: bool = False) -> Iterator[Room]:
@@ -268,14 +269,18 @@ class Places:
 
     def _work(self, place: Place, work: Work, then: Callable[[], None] | None) -> None:
         _HERE.place = place
-        error: SourceError | None = None
         try:
-            error = work()
-        finally:
-            _HERE.place = None
-            self.free(place, ended=True, error=error)
-        if then is not None:
-            then()
+            error, ended = None, False
+            try:
+                error, ended = work(), True
+            finally:
+                _HERE.place = None
+                self.free(place, ended=ended, error=error)
+            if then is not None:
+                then()
+        except Exception as problem:  # such as a database that is away: nobody else would hear of it
+            self.failed(problem)
+            raise
 
     def free(self, place: Place, *, ended: bool = False, error: SourceError | None = None) -> None:
         """Give a place back. Of a call that ended, the account is known by its answer."""
