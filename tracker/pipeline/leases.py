@@ -65,17 +65,16 @@ class Leases:
         now = time.monotonic()
         with self._lock:
             claims = [(table, attempts) for until, table, attempts in self._claims.values() if until > now]
-        renewed = 0
+        held: dict[sa.Table, dict[int, list[int | str]]] = defaultdict(lambda: defaultdict(list))
         for table, attempts in claims:
-            (key,) = table.primary_key.columns
-            by_attempts: dict[int, list[int | str]] = defaultdict(list)
             for row, count in attempts.items():
-                by_attempts[count].append(row)
+                held[table][count].append(row)
+        renewed = 0
+        for table, by_attempts in held.items():  # a transaction a table: claims are as many as calls
+            (key,) = table.primary_key.columns
+            fence = sa.or_(*(sa.and_(key.in_(rows), table.c.attempts == n) for n, rows in sorted(by_attempts.items())))
             with store.write() as connection:
+                ours = in_order(connection, key, sa.and_(fence, table.c.claimed_until.isnot(None)))
                 until_ = database_now(connection) + LEASE
-                for count, rows in sorted(by_attempts.items()):
-                    ours = sa.and_(key.in_(rows), table.c.attempts == count, table.c.claimed_until.isnot(None))
-                    renewed += connection.execute(
-                        table.update().where(in_order(connection, key, ours)).values(claimed_until=until_)
-                    ).rowcount
+                renewed += connection.execute(table.update().where(ours).values(claimed_until=until_)).rowcount
         return renewed
