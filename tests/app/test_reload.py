@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.app.press import Pressed
 from tests.app.site import Site
 from tests.conftest import RedisServer, wait_for
 from tracker.app import presence
@@ -29,11 +29,23 @@ def stack() -> Iterator[ExitStack]:
         yield opened
 
 
-def reload(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "tracker.cli", "reload", "-c", str(site.file), *words]
-    return subprocess.run(
-        line, env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=90
-    )
+@dataclass
+class Done:
+    """How a command ended, and what it printed."""
+
+    returncode: int
+    output: str
+
+    @property
+    def processes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.output)["processes"]
+        return found
+
+
+def reload(site: Site, *words: str) -> Done:
+    path = site.folder / f"told-{len(list(site.folder.glob('told-*')))}"
+    process = Pressed(["reload", "-c", str(site.file), *words], {**os.environ, "PYTHONWARNINGS": "ignore"}, path)
+    return Done(process.wait(90), path.read_text())
 
 
 def running(site: Site, count: int) -> bool:
@@ -51,8 +63,8 @@ def test_all_roles_take_a_new_configuration_that_somebody_asks_for(
     site.file.write_text(site.file.read_text().replace("mode: write", "mode: observe") + "threads: 2\n")
     done = reload(site, "--json")
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    answers = json.loads(done.stdout)["processes"]
+    assert done.returncode == 0, done.output
+    answers = done.processes
     assert [(one["role"], one["state"]) for one in answers] == [
         ("scheduler", "taken"),
         ("web", "taken"),
@@ -78,28 +90,28 @@ def test_who_keeps_the_old_one_says_why_and_the_exit_code_tells(tmp_path: Path, 
     wait_for(lambda: running(site, 1))
     nothing = reload(site)
     assert nothing.returncode == 0
-    assert nothing.stdout.endswith(f", process {process.pid}: took it: nothing changed\n")
+    assert nothing.output.endswith(f", process {process.pid}: took it: nothing changed\n")
 
     good = site.file.read_text()
     site.file.write_text(good.replace("uses: easypost", "uses: easypostt"))
     suspended = reload(site)
-    assert (suspended.returncode, "took it: suspended accounts.easypost" in suspended.stdout) == (0, True)
+    assert (suspended.returncode, "took it: suspended accounts.easypost" in suspended.output) == (0, True)
 
     site.file.write_text(good + "thread: 1\n")
     wrong = reload(site)
-    assert (wrong.returncode, "thread: unknown key" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "thread: unknown key" in wrong.output) == (2, True)
 
     site.file.write_text(good)
     (tmp_path / "s").unlink()  # of what the command looks at nothing is wrong; all that the process needs is
     kept = reload(site)
     assert kept.returncode == 1
-    assert ": kept the old one: " in kept.stdout and "the secret file" in kept.stdout
+    assert ": kept the old one: " in kept.output and "the secret file" in kept.output
 
     os.kill(process.pid, signal.SIGSTOP)
     silent = reload(site, "--timeout", "0.5", "--json")
     os.kill(process.pid, signal.SIGCONT)
     assert silent.returncode == 1
-    assert [one["state"] for one in json.loads(silent.stdout)["processes"]] == ["silent"]
+    assert [one["state"] for one in silent.processes] == ["silent"]
 
 
 # the rows

@@ -159,5 +159,6 @@ class _Site:
                     wall = time.perf_counter() - began
                 self.posts(f"{role} reloads in {wall:.1f} s, {said}", took)
         held = self.roles["worker"].connections()
-        self.rows.append(row(f"open connections of the worker, {count:,} stores", f"{held}", "-", held, "<= 256"))
+        told = "none of their hosts can be reached: see neighbours"
+        self.rows.append(row(f"open sockets of the worker, {count:,} stores", f"{held}", told, held, "<= 256"))
         return self.rows
