@@ -251,6 +251,46 @@ def test_commands_go_on_beside_an_entry_that_is_wrong(
             assert done.exit_code in (0, 1), (name, words, done.output, done.exception)
 
 
+def test_an_entry_whose_secret_is_away_goes_on_by_its_settings_of_before_and_says_so(make_lab) -> None:
+    lab: Lab = make_lab()
+    shop = lab.ctx.config.accounts["shop"]
+    gone = lab.yaml.replace('/s}",\n        webhook_secrets: "${file', '/gone}",\n        webhook_secrets: "${file')
+    assert gone.count("/gone}") == 3
+    assert lab.daemon.reload(lambda: load_text(gone, partly=True)) is True
+
+    config = lab.ctx.config
+    assert config.accounts["shop"] is shop
+    assert (sorted(config.as_before), dict(config.suspended)) == (["easypost", "shop", "ups"], {})
+    (told,) = (line for line in lab.daemon.not_ready() if "shop" in line)
+    assert told.startswith("store shop goes on by its settings of before, until a process starts: <text>:")
+    assert "gone cannot be read" in told
+    assert [row.suspended_reason for row in lab.rows(t.accounts)] == [None] * 4
+    kind = t.findings.c.kind == "entry_wrong"
+    assert {row.subject for row in lab.rows(t.findings, kind, t.findings.c.closed_at.is_(None))} == {
+        "account/easypost",
+        "account/ups",
+        "store/shop",
+    }
+
+    assert lab.daemon.reload(lambda: load_text(gone, partly=True)) is True, "and again: before was by those of before"
+    assert lab.ctx.config.accounts["shop"] is shop
+    assert lab.daemon.reload(lambda: load_text(lab.yaml, partly=True)) is True
+    assert lab.daemon.not_ready() == []
+    assert lab.rows(t.findings, kind, t.findings.c.closed_at.is_(None)) == []
+    assert sorted(load_text(gone, partly=True).suspended) == ["easypost", "shop", "ups"], (
+        "a process that starts has none of before"
+    )
+
+
+def test_an_entry_that_is_wrong_beside_its_secret_is_suspended(make_lab) -> None:
+    lab: Lab = make_lab()
+    wrong = lab.yaml.replace(
+        '/s}",\n        webhook_secrets: "${file', '/gone}",\n        webhook_secrets: "${file'
+    ).replace("mode: write", "mode: wriet")
+    assert lab.daemon.reload(lambda: load_text(wrong, partly=True)) is True
+    assert (sorted(lab.ctx.config.as_before), sorted(lab.ctx.config.suspended)) == (["easypost", "ups"], ["shop"])
+
+
 def test_many_wrong_entries_are_told_in_short_by_readyz(make_lab) -> None:
     lab: Lab = make_lab()
     more = "".join(f"  wrong-{i:02}: {{uses: rest}}\n" for i in range(30))
@@ -308,9 +348,7 @@ def test_a_store_that_a_reload_suspends_loses_no_webhook_and_the_rest_is_taken(
     process = site.start()
     wait_for(lambda: any(row.synced_at for row in site.rows(t.accounts)))
     good = site.file.read_text()
-    site.file.write_text(
-        good.replace('access_token: "${file:s}"', 'access_token: "${file:gone}"').replace("1000000", "7")
-    )
+    site.file.write_text(good.replace('access_token: "${file:s}"', 'access_tokne: "${file:s}"').replace("1000000", "7"))
     process.send_signal(signal.SIGHUP)
     wait_for(lambda: "config_reloaded" in site.logs())
     assert "store shop is suspended" in site.ready()

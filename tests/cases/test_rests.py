@@ -166,13 +166,19 @@ def test_the_rest_doubles_from_half_an_hour_to_four(lasts: int, rest: int) -> No
 def test_stores_are_swept_each_at_a_moment_of_its_own_and_never_later_than_their_interval() -> None:
     now, every = START + timedelta(seconds=17), timedelta(minutes=10)
     stores = [Account(f"shop-{i}", "rest", None, sweep_every=every) for i in range(500)]  # type: ignore[arg-type]
-    moments = [backoff.next_sweep(store, now) for store in stores]
+    moments = [backoff.next_sweep(store, len(stores), now) for store in stores]
 
     assert all(now < moment <= now + every for moment in moments)
     assert max(Counter((moment - now) // timedelta(seconds=10) for moment in moments).values()) < 25  # it was 500
     for store, moment in zip(stores, moments, strict=True):
-        assert backoff.next_sweep(store, moment) == moment + every
-        assert backoff.next_sweep(store, moment + timedelta(seconds=3)) == moment + every
+        assert backoff.next_sweep(store, len(stores), moment) == moment + every
+        assert backoff.next_sweep(store, len(stores), moment + timedelta(seconds=3)) == moment + every
+
+
+def test_a_few_stores_are_swept_after_their_interval_whenever_that_is() -> None:
+    store = Account("shop", "rest", None, sweep_every=timedelta(hours=12))  # type: ignore[arg-type]
+    assert backoff.next_sweep(store, backoff.FEW_STORES, START) == START + timedelta(hours=12)
+    assert backoff.next_sweep(store, backoff.FEW_STORES + 1, START) != START + timedelta(hours=12)
 
 
 def test_who_failed_together_is_not_asked_together_and_the_same_play_rests_as_long() -> None:

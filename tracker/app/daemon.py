@@ -60,6 +60,7 @@ EXIT_DATABASE = 3
 EXIT_STUCK = EXIT_DEFECT = 70
 WATCH_EVERY = 2.0
 POLITE = 0.0005  # seconds after which a thread that reloads lets another one go on
+AS_BEFORE = "goes on by its settings of before, until a process starts"
 MOST_TOLD = 20  # suspended accounts of which /readyz tells one by one
 
 
@@ -358,6 +359,8 @@ class Daemon:
             self._told = {"taken": False, "said": problems[0]}
             return False
         self._kept = None
+        for wrong in [*config.as_before.values()][:MOST_TOLD]:
+            log.warning("config_kept", account=wrong.name, problems=len(wrong.problems), said=wrong.problems[0])
         found = changes(before, config).row()
         self._told = {"taken": True, "changes": found}
         log.info("config_reloaded", file=config.file, said=told(found))
@@ -374,6 +377,7 @@ class Daemon:
                 ).all()
             reasons = {row.name: _suspension(row.name, row.suspended_reason) for row in suspended}
             reasons |= {name: str(wrong) for name, wrong in ours.items()}
+            reasons |= {name: wrong.says(AS_BEFORE) for name, wrong in self.ctx.config.as_before.items()}
             why += [*reasons.values()][:MOST_TOLD]
             if len(reasons) > MOST_TOLD:
                 why.append(f"{len(reasons) - MOST_TOLD} more accounts are suspended: tracker findings")

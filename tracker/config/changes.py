@@ -30,6 +30,7 @@ class Changes:
     removed: tuple[str, ...] = ()
     changed: Mapping[str, tuple[str, ...]] | None = None
     suspended: tuple[str, ...] = ()  # that were right before, or were not there
+    as_before: tuple[str, ...] = ()  # whose secrets are away: they go on by their settings of before
     mended: tuple[str, ...] = ()
     root: tuple[str, ...] = ()
     needs_restart: tuple[str, ...] = ()  # those of the root that are looked at at start only
@@ -39,7 +40,7 @@ class Changes:
         return {
             "added": list(self.added), "removed": list(self.removed),
             "changed": {name: list(keys) for name, keys in (self.changed or {}).items()}, "suspended": list(self.suspended),
-            "mended": list(self.mended), "root": list(self.root), "needs_restart": list(self.needs_restart),
+            "as_before": list(self.as_before), "mended": list(self.mended), "root": list(self.root), "needs_restart": list(self.needs_restart),
         }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def told(row: Mapping[str, Any]) -> str:
     changed = [f"{name} ({', '.join(keys)})" for name, keys in row["changed"].items()]
     parts = {**row, "changed": changed}
     words = {
-        "added": "added", "removed": "removed", "changed": "changed", "suspended": "suspended", "mended": "mended", "root": "of the root",
+        "added": "added", "removed": "removed", "changed": "changed", "suspended": "suspended", "as_before": "going on by their settings of before", "mended": "mended", "root": "of the root",
         "needs_restart": "taken at the next start only",
     }  # fmt: skip
     said = [f"{word} {_some(parts[key])}" for key, word in words.items() if parts[key]]
@@ -76,7 +77,14 @@ def changes(before: Config, after: Config) -> Changes:
         tuple(sorted(old[name] for name in old.keys() - new.keys())),
         changed,
         tuple(sorted(new[name] for name in after.suspended if name not in before.suspended)),
-        tuple(sorted(new[name] for name in before.suspended if name in after.accounts)),
+        tuple(sorted(new[name] for name in after.as_before)),
+        tuple(
+            sorted(
+                new[name]
+                for name in (*before.suspended, *before.as_before)
+                if name in after.accounts and name not in after.as_before
+            )
+        ),
         root,
         tuple(key for key in root if not any(key == live or key.startswith(f"{live}.") for live in LIVE)),
     )

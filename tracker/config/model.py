@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from tracker.config.presets import Duration, PolicyPart, Words
+from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import Cadence
 from tracker.domain.choice import Candidate, pick
 from tracker.domain.errors import ConfigError
@@ -235,7 +236,7 @@ class Suspended:
 
     name: str
     is_store: bool
-    problems: tuple[str, ...]  # file:line:column: key: what to do
+    problems: tuple[Problem, ...]  # file:line:column: key: what to do
     receiver: Account | None = None  # what its webhooks are verified by; None: nobody can
     hidden: tuple[Hidden, ...] = field(
         default=(), repr=False
@@ -243,8 +244,12 @@ class Suspended:
 
     def __str__(self) -> str:
         """Say it in one line."""
+        return self.says("is suspended")
+
+    def says(self, what: str) -> str:
+        """Say in one line what becomes of it, and why."""
         more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        return f"{'store' if self.is_store else 'account'} {self.name} is suspended: {self.problems[0]}{more}"
+        return f"{'store' if self.is_store else 'account'} {self.name} {what}: {self.problems[0]}{more}"
 
 
 @dataclass(frozen=True)
@@ -260,6 +265,9 @@ class Config:
     notes: tuple[str, ...] = ()  # what is allowed, and `tracker check` tells
     files: tuple[str, ...] = ()  # the files and folders that the main file includes
     suspended: Mapping[str, Suspended] = field(default_factory=dict)  # the entries that are wrong, where others may run
+    as_before: Mapping[str, Suspended] = field(
+        default_factory=dict
+    )  # wrong ones that go on by their settings of before
 
     def receiver(self, name: str) -> Account | None:
         """Return what verifies the webhooks of an account, also of one that is suspended."""
@@ -267,14 +275,22 @@ class Config:
         return wrong.receiver if wrong is not None else self.accounts.get(name)
 
     def after(self, before: Config) -> Config:
-        """Return it with the last good settings of what is suspended now, to verify webhooks by: none may be lost."""
-        kept = dict(self.suspended)
-        for name, wrong in kept.items():
-            if wrong.receiver is None and (last := before.receiver(name)) is not None:
-                was = before.suspended.get(name)
-                hidden = was.hidden if was is not None and was.hidden else (before.hidden,)
-                kept[name] = replace(wrong, receiver=last, hidden=hidden)
-        return replace(self, suspended=kept)
+        """Return it with the last good settings of what is wrong now: to verify webhooks by, as none may be lost.
+
+        Where only its secrets are away, an entry goes on by them as a whole: that says nothing of its settings, and may pass.
+        """
+        suspended, as_before = dict(self.suspended), dict[str, Suspended]()
+        for name, wrong in self.suspended.items():
+            was = before.suspended.get(name) or before.as_before.get(name)
+            hidden = was.hidden if was is not None and was.hidden else (before.hidden,)
+            if all(problem.away for problem in wrong.problems) and before.accounts.get(name) is not None:
+                as_before[name] = replace(suspended.pop(name), hidden=hidden)
+            elif wrong.receiver is None and (last := before.receiver(name)) is not None:
+                suspended[name] = replace(wrong, receiver=last, hidden=hidden)
+        accounts = (
+            {**self.accounts, **{name: before.accounts[name] for name in as_before}} if as_before else self.accounts
+        )
+        return replace(self, accounts=accounts, suspended=suspended, as_before=as_before)
 
     def account(self, name: str) -> Account | None:
         """Return an account; None where there is none of this name, or its entry is wrong: it is told by who reads all of them."""

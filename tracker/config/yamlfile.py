@@ -57,11 +57,12 @@ class Problem(str):
     """What is wrong, in one line, and with which key."""
 
     path: Path_
+    away: bool
 
-    def __new__(cls, text: str, path: Path_ = ()) -> Problem:
-        """Say it of a path; `()`: of the file as a whole."""
+    def __new__(cls, text: str, path: Path_ = (), *, away: bool = False) -> Problem:
+        """Say it of a path; `()`: of the file as a whole. `away`: a reference leads nowhere, which says nothing of the settings."""
         problem = super().__new__(cls, text)
-        problem.path = path
+        problem.path, problem.away = path, away
         return problem
 
 
@@ -104,11 +105,11 @@ class Document:
         file, line, column = self.marks.get(path, (self.file, 1, 1))
         return f"{file}:{line}:{column}"
 
-    def problem(self, path: Path_, said: str) -> None:
+    def problem(self, path: Path_, said: str, *, away: bool = False) -> None:
         """Note a problem at a path."""
         path = self.origin(path)
         key = ".".join(str(part)[:MOST_QUOTED] for part in path) or "(file)"
-        self.problems.append(Problem(mask(f"{self.at(path)}: {key}: {said}"), path))
+        self.problems.append(Problem(mask(f"{self.at(path)}: {key}: {said}"), path, away=away))
 
     def say(self, part: Document, path: Path_, said: str) -> None:
         """Note a problem of another document, which is read into this one."""
@@ -322,14 +323,17 @@ def _resolve(kind: str, name: str, path: Path_, document: Document, folder: Path
     if kind == "env":
         value = os.environ.get(name)
         if not value:
-            document.problem(path, f"the environment variable {name} is {'empty' if value == '' else 'not set'}")
+            document.problem(
+                path, f"the environment variable {name} is {'empty' if value == '' else 'not set'}", away=True
+            )
         return value or ""
     file = folder / name
     try:
         value = read_bounded(file, MOST_SECRET, secret=True).decode("utf-8").strip()
     except (Unfit, UnicodeDecodeError) as error:
-        document.problem(path, f"the secret file {file} {error if isinstance(error, Unfit) else 'is not UTF-8'}")
+        said = error if isinstance(error, Unfit) else "is not UTF-8"
+        document.problem(path, f"the secret file {file} {said}", away=True)
         return ""
     if not value:
-        document.problem(path, f"the secret file {file} is empty")
+        document.problem(path, f"the secret file {file} is empty", away=True)
     return value

@@ -38,6 +38,7 @@ SLOWEST = timedelta(minutes=15)  # and at all: an eighth of how long it is broke
 FIRST = timedelta(minutes=30)  # after "all of it is away": a frozen shop is frozen for hours
 LONGEST = timedelta(hours=4)  # so that nothing waits a working day after it came back
 TOLD_AFTER = timedelta(minutes=5)  # what passes sooner needs nobody
+FEW_STORES = 8  # as many as may be swept side by side need not be spread
 SOONEST = timedelta(
     seconds=8
 )  # between two tries of a sweep; the longest is its interval, or FIRST where that is longer
@@ -96,8 +97,10 @@ def jittered(rest: timedelta, name: str, count: int) -> timedelta:
     return rest * (1 + share(f"{name}/{count}") / 4)
 
 
-def next_sweep(account: Account, business: datetime) -> datetime:
-    """Return when a store is swept next: each at a moment of its own within the interval, so that those of many stores are spread."""
+def next_sweep(account: Account, stores: int, business: datetime) -> datetime:
+    """Return when one of so many stores is swept next: a few after the interval, many each at a moment of its own within it."""
+    if stores <= FEW_STORES:
+        return business + account.sweep_every
     seconds = max(1, int(account.sweep_every.total_seconds()))
     moment = EPOCH + timedelta(seconds=int(share(account.name) * seconds))
     return business + ((moment - business) % account.sweep_every or account.sweep_every)

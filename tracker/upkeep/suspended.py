@@ -14,12 +14,15 @@ from tracker.store.tables import accounts, findings, orders
 
 AT_ONCE = 100
 ROWS_AT_ONCE = 1_000
+STANDS = "nothing of it is asked or written before"
+GOES_ON = "until then, or until a process starts, it goes on by its settings of before"
 TOLD = 20  # in the log; the findings tell all
 
 
 def suspend_wrong_entries(ctx: AppContext) -> None:
     """Suspend the accounts whose entries are wrong, tell of each, and end the findings of those that are mended."""
     wrong = sorted(ctx.config.suspended.values(), key=lambda one: (one.is_store, one.name))
+    as_before = sorted(ctx.config.as_before.values(), key=lambda one: (one.is_store, one.name))
     f, a = findings.c, accounts.c
     with ctx.store.read() as connection:
         told = sa.select(f.subject, f.evidence).where(f.kind == FindingKind.ENTRY_WRONG, f.closed_at.is_(None))
@@ -29,11 +32,12 @@ def suspend_wrong_entries(ctx: AppContext) -> None:
     for start in range(0, len(new), AT_ONCE):
         with ctx.store.write() as connection:
             _suspend(connection, new[start : start + AT_ONCE])
-    fresh = [(None, finding) for one in wrong if (finding := _finding(one)).evidence != there.get(finding.subject)]
+    all_of_them = [_finding(one, STANDS) for one in wrong] + [_finding(one, GOES_ON) for one in as_before]
+    fresh = [(None, finding) for finding in all_of_them if finding.evidence != there.get(finding.subject)]
     for start in range(0, len(fresh), AT_ONCE):
         with ctx.store.write() as connection:
             tell.report_findings(ctx, connection, fresh[start : start + AT_ONCE], ctx.now(), by="settle")
-    if over := sorted(there.keys() - {_subject(one) for one in wrong}):
+    if over := sorted(there.keys() - {finding.subject for finding in all_of_them}):
         with ctx.store.write() as connection:
             mended = sa.and_(f.kind == FindingKind.ENTRY_WRONG, queries.among(connection, f.subject, over))
             queries.close_findings(connection, mended, ctx.now(), "settle", "its entry is mended")
@@ -96,11 +100,11 @@ def _subject(one: Suspended) -> str:
     return f"{'store' if one.is_store else 'account'}/{one.name}"
 
 
-def _finding(one: Suspended) -> Finding:
+def _finding(one: Suspended, until: str) -> Finding:
     evidence = {"store" if one.is_store else "account": one.name, "problem": one.problems[0][:500]}
     if len(one.problems) > 1:
         evidence["more"] = str(len(one.problems) - 1)
     return Finding(
         FindingKind.ENTRY_WRONG, _subject(one), Severity.URGENT, Act.ACT, evidence,
-        proposal="mend it, then `tracker check` and `tracker reload`; nothing of it is asked or written before",
+        proposal=f"mend it, then `tracker check` and `tracker reload`; {until}",
     )  # fmt: skip

@@ -158,7 +158,10 @@ def _end(
     first = state.synced_at is None
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
-        values = {"claimed_until": None, "next_sweep_at": backoff.next_sweep(account, business)}
+        values = {
+            "claimed_until": None,
+            "next_sweep_at": backoff.next_sweep(account, len(ctx.config.store_names()), business),
+        }
         if error is not None:
             values["next_sweep_at"] = backoff.sweep_fails(ctx, connection, account, error, told.count, now, business)
             if not told.count and state.sweep_from is not None and isinstance(error, NotFound | Refused | BadPayload):
