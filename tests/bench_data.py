@@ -242,7 +242,7 @@ def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: 
 
     import psycopg
 
-    from tests.bench.events import apply_events, ordered
+    from tests.bench.events import apply, apply_events, ordered, tell
     from tests.lab import Lab
     from tracker.store.engine import Store
     from tracker.store.migrate import migrate
@@ -270,7 +270,8 @@ def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: 
         for i in range(runs + 1):
             for name, lab in labs.items():
                 histories: dict[str, Any] = {number: [] for number in ordered(lab, f"g{i}", parcels)}
-                took[name].append(apply_events(lab, histories, scans, "in_transit"))
+                told = tell(lab, histories, scans, "in_transit")
+                took[name].append(apply_events(lab, histories, apply) / len(told))
     return statistics.median(took["large"][1:]) / statistics.median(took["small"][1:])
 
 
