@@ -23,6 +23,7 @@ from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.codec import SUMMARY, dump
 from tracker.store.engine import database_now
+from tracker.support.knowledge import knowledge
 from tracker.upkeep import maintenance
 
 DAY = timedelta(days=1)
@@ -275,6 +276,11 @@ def test_some_of_a_small_budget_is_kept_for_parcels_that_go_out_for_delivery(mak
     assert given is not None
     assert given.left == 20
     assert "poll" not in maintenance.due_queues(lab.ctx)
+    lab.clock.move_to(START + H)
+    gap = next(gap for gap in knowledge(lab.ctx).gaps if gap.what == "parcels_overdue")
+    assert gap.why == "the account's budget is nearly spent, and the rest kept for urgent parcels"
+    assert (gap.count, gap.since) == (100, START)
+    assert maintenance.next_business_time(lab.ctx) > START + 16 * H
     parcels(lab, "ups", 1, urgent=True)
     assert "poll" in maintenance.due_queues(lab.ctx)
     assert [row.urgent for call in claimed(lab) for row in call.rows] == [True]
@@ -338,3 +344,40 @@ def test_how_many_wait_is_told_of_the_accounts_that_may_be_asked_only(make_lab) 
 
     assert (set(ready), held) == ({"ups"}, {})
     assert (ready["ups"].row.ordinary, ready["ups"].row.urgent, ready["ups"].left) == (queries.FEW, 0, due.UNBOUNDED)
+
+
+def test_who_waits_is_asked_of_indexes_and_walks_over_nothing_that_is_due(make_lab) -> None:
+    lab: Lab = make_lab()
+    for store in ("shop", "other", "third"):
+        parcels(lab, "ups", 400, store=store)
+        parcels(lab, "ups", 20, store=store, urgent=True)
+    lab.change(t.watches.update().values(register_at=START))
+    if not lab.ctx.store.sqlite:
+        lab.change(sa.text("ANALYZE"))
+    column, here = t.watches.c.next_poll_at, {"account": "ups", "store": "shop", "urgent": False, "most": 9}
+    asked_of = {
+        queries.accounts_that_wait(): ("watches_poll", "watches_register", "change_notices_due"),
+        queries.stores_that_wait(column): ("watches_poll_turn",),
+        queries.stores_that_wait(t.watches.c.register_at): ("watches_register_turn",),
+        queries.oldest_watches(True, column, store=True): ("watches_poll_turn",),
+        queries.oldest_watches(True, column, store=False): ("watches_poll_turn",),
+    }
+    explain = "EXPLAIN QUERY PLAN" if lab.ctx.store.sqlite else "EXPLAIN"
+    with lab.ctx.store.read() as connection:
+        if not lab.ctx.store.sqlite:
+            for name in ("enable_seqscan", "enable_bitmapscan"):  # of a small table either is as cheap
+                connection.exec_driver_sql(f"SET LOCAL {name} = off")
+        for statement, indexes in asked_of.items():
+            given = {"now": START, "business": START, **here}
+            known = {k: v for k, v in given.items() if k in statement.compile().params}
+            text = str(
+                statement.params(**known).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            )
+            plan = "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {text}".replace("%", "%%")))
+            assert all(f"{index} " in plan or f"{index}\n" in plan for index in indexes), plan
+            assert not any(
+                f"{words} {table}" in plan
+                for words in ("SCAN", "Seq Scan on")
+                for table in ("watches", "change_notices")
+            )
+            assert statement is not queries.oldest_watches(True, column, store=True) or "Sort" not in plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
 import sqlalchemy as sa
@@ -10,7 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tracker.config.model import Account
 from tracker.domain.budget import Calls, Spent
+from tracker.domain.cadence import Cadence
 from tracker.domain.errors import BudgetSpent, Transient
+from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import here
 from tracker.store.tables import accounts
@@ -20,6 +22,21 @@ def calls(account: Account, spent: Spent | None, business: datetime) -> Calls | 
     """Return what an account's budget gives now, by its row's `spent`: how many calls are left, when the next is free. None: no budget."""
     budget = account.budget
     return Calls(budget.calls, budget.per, spent, business) if budget is not None else None
+
+
+def held(cadence: Cadence, account: Account, spent: Spent | None, business: datetime) -> tuple[str, datetime] | None:
+    """Say why an account's budget lets nobody ask about what is not urgent, and until when; None where it does not forbid it."""
+    given, every = calls(account, spent, business), urgent_every(cadence)
+    if given is None or given.others(0, every):
+        return None
+    if not given.left:
+        return "the account's budget is spent", given.free_at()
+    return "the account's budget is nearly spent, and the rest kept for urgent parcels", given.others_at(0, every)
+
+
+def urgent_every(cadence: Cadence) -> timedelta:
+    """Return how often a parcel that is out for delivery is asked about."""
+    return cadence.intervals[ShippingStatus.OUT_FOR_DELIVERY] * cadence.pace
 
 
 def charge(ctx: AppContext, name: str) -> None:

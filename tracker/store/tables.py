@@ -306,7 +306,9 @@ class Watches(SQLModel, table=True):
     failures: int = 0
     checked_at: datetime | None = _at()
     looked_since: datetime | None = _at()  # when a look was first answered: what came later happened while we watched
-    overdue_since: datetime | None = _at()  # when it ought to have been asked: its budget is spent, or its polls fail
+    overdue_since: datetime | None = (
+        _at()
+    )  # when it ought to have been asked, where its polls fail: else `next_poll_at` tells
     response_hash: str | None = None
     as_of: datetime | None = _at()
 

@@ -286,8 +286,8 @@ class _Look:
                 why = f"the carrier refuses our credentials ({row.suspended_reason})"
             elif row.failing_since is not None:
                 why = f"the carrier does not answer ({row.failing_why})"
-            elif self.is_spent(row):
-                why, until = "the account's budget is spent", "a larger `budget:`, or its next turn"
+            elif (held := self.held(row)) is not None:
+                why, until = held[0], "a larger `budget:`, or its next turn"
             else:
                 why = "they are overdue to be asked about"
             yield Gap("parcels_overdue", row.name, count, "parcels", why, since, until)
@@ -300,13 +300,12 @@ class _Look:
             why = f"the carrier says {told.tracking_state}: nobody asks any more"
             yield Gap("parcels_given_up", told.account, told.many, "parcels", why, None, "the right number in the shop")
 
-    def is_spent(self, row: Row[Any]) -> bool:
-        """Say whether the budget of an account gives no call now."""
+    def held(self, row: Row[Any]) -> tuple[str, datetime] | None:
+        """Say why the budget of an account lets nobody ask now, and until when."""
         account = self.ctx.account(row.name)
         if not row.spent or account is None:
-            return False
-        given = budgets.calls(account, row.spent, self.now)
-        return given is not None and not given.left
+            return None
+        return budgets.held(self.ctx.config.cadence, account, row.spent, self.now)
 
     def overdue(self, of: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
         """Select the parcels of some accounts that ought to have been asked about, with the moment since when: those held, and those due."""

@@ -168,10 +168,8 @@ def _held(ctx: AppContext, row: Row[Any] | None, now: datetime, database: dateti
         return f"it rests until {row.rests_until:%Y-%m-%d %H:%M}Z"
     if row.blocked_until is not None and row.blocked_until > database:
         return f"it rests until {row.blocked_until:%Y-%m-%d %H:%M}Z"
-    given = budgets.calls(account, row.spent, now)
-    return (
-        f"its budget is spent until {given.free_at():%Y-%m-%d %H:%M}Z" if given is not None and not given.left else None
-    )
+    held = budgets.held(ctx.config.cadence, account, row.spent, now)
+    return f"{held[0]} until {held[1]:%Y-%m-%d %H:%M}Z" if held is not None else None
 
 
 def wait(waits: Sequence[Mapping[str, Any]]) -> str:

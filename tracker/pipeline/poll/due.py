@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.domain.cadence import Cadence
 from tracker.domain.facts import UNIDENTIFIED, Page, Parcel, Parcels
-from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import POLLS, Place, Room
@@ -62,7 +60,7 @@ def look(
         if not given.left:
             held[row.name] = given.free_at()
         elif row.ordinary:
-            every = urgent_every(ctx.config.cadence)
+            every = budgets.urgent_every(ctx.config.cadence)
             one.others = given.others(row.known, every, -(-row.urgent // account.carrier.batch)) - under_way
             if not (row.urgent or row.notices or row.sweeps or _registers(one) or given.others(row.known, every)):
                 held[row.name] = given.others_at(row.known, every)
@@ -82,11 +80,6 @@ def held_back(ctx: AppContext, connection: Connection, now: datetime, business: 
         if given is not None and not given.left:
             held[name] = given.free_at()
     return held
-
-
-def urgent_every(cadence: Cadence) -> timedelta:
-    """Return how often a parcel that is out for delivery is asked about."""
-    return cadence.intervals[ShippingStatus.OUT_FOR_DELIVERY] * cadence.pace
 
 
 def _registers(one: Ready) -> int:
