@@ -58,7 +58,7 @@ class Retention(_Part):
 
 
 class Budget(_Part):
-    """How many calls an account may make in a while."""
+    """How many calls an account may make in any span of so long: of all stores and processes together, every request counts."""
 
     calls: int = Field(ge=1)
     per: Duration

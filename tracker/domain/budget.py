@@ -20,9 +20,8 @@ from typing import Final
 Spent = Sequence[Sequence[int]]
 
 PARTS: Final = 60
-ON_ITS_WAY: Final = timedelta(
-    seconds=25
-)  # so long may a call take to come to the other side: the longest `network.timeout`
+# so long may a call take to come to the other side: the longest `network.timeout`, and what clocks of two processes may differ by
+ON_ITS_WAY: Final = timedelta(seconds=30)
 LAST_WAY: Final = timedelta(hours=8)  # so long are calls looked ahead for that urgent parcels will want
 COSTS: Final = 1.25  # calls that an urgent look may cost, with its part of tokens and of further tries
 OTHERS: Final = 4  # one in so many calls is for what is not urgent, whatever is kept
