@@ -400,9 +400,9 @@ def ups(i: int) -> str:
 def test_nobody_waits_over_a_tenth_more_than_a_fifth_of_the_calls_takes_although_urgent_parcels_could_use_them_all(
     tmp_path: Path,
 ) -> None:
-    urgent, others = {ups(i) for i in range(10)}, {ups(i) for i in range(10, 34)}
+    urgent, others = {ups(i) for i in range(6)}, {ups(i) for i in range(6, 18)}
     steps = []
-    for store, mine in (("one", range(0, 34, 2)), ("two", range(1, 34, 2))):
+    for store, mine in (("one", range(0, 18, 2)), ("two", range(1, 18, 2))):
         steps.append(f'{{at: +0h, place: {{order: "#{store}", store: {store}}}}}')
         numbers = ", ".join(f'"{ups(i)}"' for i in mine)
         steps.append(f'{{at: +1m, ship: {{order: "#{store}", store: {store}, company: UPS, numbers: [{numbers}]}}}}')
@@ -410,9 +410,9 @@ def test_nobody_waits_over_a_tenth_more_than_a_fifth_of_the_calls_takes_although
         scan = f'account: ups, number: "{number}", type: I, letters: OT, code: "021", via: poll'
         steps.append(f"{{at: +1m, scan: {{{scan}}}}}")
     (tmp_path / "s.yaml").write_text(
-        "scenario: two stores\naccounts: {ups: {uses: ups, webhooks: false, budget: {calls: 20, per: 1h}}}\n"
+        "scenario: two stores\naccounts: {ups: {uses: ups, webhooks: false, budget: {calls: 10, per: 1h}}}\n"
         "stores: {one: {uses: shopify, sweep_every: 1d}, two: {uses: shopify, sweep_every: 1d}}\n"
-        "steps:\n" + "".join(f"  - {step}\n" for step in steps) + "lasts: 9h\n"
+        "steps:\n" + "".join(f"  - {step}\n" for step in steps) + "lasts: 8h\n"
     )
     waits: list[tuple[bool, timedelta]] = []
 
@@ -423,6 +423,6 @@ def test_nobody_waits_over_a_tenth_more_than_a_fifth_of_the_calls_takes_although
 
     player = Player(load_scenario(tmp_path / "s.yaml"), watch=look)
     assert player.play().differences == []
-    assert max(wait for is_urgent, wait in waits if not is_urgent) <= len(others) / 4 * 1.1 * H
+    assert max(wait for is_urgent, wait in waits if not is_urgent) <= len(others) / 2 * 1.1 * H
     assert any(is_urgent for is_urgent, _ in waits[len(waits) // 2 :])
-    assert len(player.stage.servers["ups"].asked) >= 9 * 19
+    assert len(player.stage.servers["ups"].asked) >= 8 * 9

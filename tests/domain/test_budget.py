@@ -52,6 +52,13 @@ def test_no_span_holds_more_calls_by_the_log_of_the_other_side_whenever_they_com
         assert sum(at - first < per for at in log[i:]) <= calls
 
 
+def test_a_call_that_is_long_on_its_way_counts_from_when_it_came() -> None:
+    at = T0 + timedelta(seconds=59.5)  # the part ends in half a second
+    spent = Calls(1, H, None, at).take()
+
+    assert Calls(1, H, spent, at).free_at() >= at + ON_ITS_WAY + H
+
+
 @given(calls=st.integers(1, 200), per=PERS, at=st.floats(0, 3))
 def test_all_calls_of_a_budget_can_be_made_at_once_and_all_again_after_the_span(
     calls: int, per: timedelta, at: float

@@ -71,15 +71,18 @@ def look(
 
 def held_back(ctx: AppContext, connection: Connection, now: datetime, business: datetime) -> dict[str, datetime]:
     """Return the accounts whose budgets forbid what is due, and until when; of those that are spent, whether anything is due or not."""
-    held = look(ctx, connection, now, business, blocked=True)[1]
-    for name, spent in connection.execute(
-        sa.select(accounts.c.name, accounts.c.spent).where(accounts.c.spent.isnot(None))
-    ):
+    held: dict[str, datetime] = {}
+    scarce = False
+    a = accounts.c
+    for name, spent in connection.execute(sa.select(a.name, a.spent).where(a.spent.isnot(None))):
         account = ctx.account(name)
         given = budgets.calls(account, spent, business) if account is not None else None
-        if given is not None and not given.left:
+        if account is None or given is None or account.budget is None:
+            continue
+        if not given.left:
             held[name] = given.free_at()
-    return held
+        scarce |= given.left <= account.budget.calls // 2 + 1  # some may be kept
+    return {**look(ctx, connection, now, business, blocked=True)[1], **held} if scarce else held
 
 
 def _registers(one: Ready) -> int:
