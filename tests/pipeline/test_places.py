@@ -179,7 +179,7 @@ def test_a_call_gives_way_only_while_somebody_waits_and_only_as_many_as_wait(pla
         assert not any(place.gives_way() for place in held), "a new claim says anew who waits"
 
 
-def test_a_call_that_lasts_no_two_seconds_stays_unless_nearly_all_last_long(places: Places, clock: Clock) -> None:
+def test_a_call_that_lasts_no_two_seconds_stays_unless_most_stand_still(places: Places, clock: Clock) -> None:
     held = full_of_calls(places, clock, others=0.4)
     with places.reserving() as room:
         assert room.take(READS, "c") is None
@@ -246,6 +246,30 @@ def test_what_a_call_could_not_keep_is_told_and_says_nothing_of_its_account(plac
         begun.result()
     assert told == ["ZeroDivisionError"]
     assert places.left(READS, "a", failing=False) == 4
+
+
+def test_while_many_hang_the_next_ones_get_no_more_time_and_no_less_than_answers_usually_take(
+    places: Places, clock: Clock
+) -> None:
+    for _ in range(60):
+        ends(places, take(places, READS, "quick"), took=0.02)
+    held = full_of_calls(places, clock, others=0.05)
+    for _ in range(3):  # a wave of calls after the other, and each gives way after a tenth of a second
+        clock.now += 0.15
+        with places.reserving() as room:
+            assert room.take(READS, "c") is None
+        (gave, *_) = [place for place in held[1:] if place.gives_way()]
+        ends(places, gave, GaveWay("others waited"))
+        held.remove(gave)
+        for place in held[1:]:
+            place.asks("h")
+        held += [new for new in [take(places, gave.kind, f"d{clock.now}")] if new]
+        held[-1].asks("h")
+    clock.now += 0.05
+    with places.reserving() as room:
+        assert room.take(READS, "c") is None
+
+    assert not any(place.gives_way() for place in held[1:])
 
 
 STEPS = st.lists(

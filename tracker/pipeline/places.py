@@ -8,7 +8,7 @@ A call is claimed only when there is a place for it: what waits in memory is cla
 * the *slow lane*, for accounts that failed or whose last answer took longer than PATIENCE, has at most a quarter.
 
 Writes have places of their own. Where somebody waits for a place, a call of the fast lane that lasts longer than PATIENCE gives way
-(HASTE, where nearly all places are held by calls that last longer): its account is asked again in the slow lane, with its whole time.
+(sooner where most places are held by calls that stand still, as when many hosts hang at once): its account is asked again in the slow lane, with its whole time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tracker.domain.errors import SourceError, Transient
 
 READS, POLLS, SWEEPS, WRITES = "reads", "polls", "sweeps", "writes"
 PATIENCE = 2.0  # seconds that a call may last while somebody waits for its place
-HASTE = 0.5
+HASTE, LEAST = 0.5, 0.1  # where most calls stand still: four times as long as answers take, within these bounds
 FEW = 4  # places for writes, where a quarter is less
 Work = Callable[[], SourceError | None]
 _OTHERS_AT_WORK = 2  # threads that store or claim while every place is taken
@@ -184,6 +184,8 @@ class Places:
         self._counts: Counter[object] = Counter()  # of those that are held: by what bounds them
         self._wanted: Counter[object] = Counter()  # who found no place at the last claim: by what was full
         self._short: set[bool] = set()
+        self._usual = HASTE / 4  # seconds that an answer takes, of late
+        self._hasty_until = float("-inf")
         self._closing = False
         self.ended = Batches()
         self.failed: Callable[[Exception], object] = lambda _problem: None  # told of what a call could not keep
@@ -294,6 +296,7 @@ class Places:
                 known.at_once, known.slow = 1, True
             else:
                 known.at_once, known.slow = min(known.at_once * 2, self._at_once), place.longest > PATIENCE
+                self._usual += (place.longest - self._usual) / 10
 
     def learn_host(self, account: str, host: str) -> None:
         """Note which host an account asks."""
@@ -311,12 +314,17 @@ class Places:
                 return False
             now = time.monotonic()
             if (lasts := now - place.since) <= PATIENCE:
-                beside = [other for other in self._held if (other.kind == WRITES) == writes]
-                stuck = sum(other.since is not None and now - other.since > HASTE for other in beside)
-                if lasts <= HASTE or stuck * 8 < len(beside) * 7:
+                haste = min(HASTE, max(LEAST, 4 * self._usual))
+                if lasts <= haste or not (now < self._hasty_until or self._stand_still(writes, now - haste)):
                     return False
+                self._hasty_until = now + PATIENCE
             self._wanted[full] -= 1
             return True
+
+    def _stand_still(self, writes: bool, since: float) -> bool:
+        """Say whether most places are held by requests that began before: as where many hosts hang at once."""
+        beside = [place for place in self._held if (place.kind == WRITES) == writes]
+        return 4 * sum(place.since is not None and place.since < since for place in beside) >= 3 * len(beside)
 
     def short(self, *, writes: bool = False) -> bool:
         """Say whether the last claim left something because of a call that was being made."""
