@@ -259,10 +259,10 @@ def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: 
         labs: dict[str, Lab] = {}
         for name, url in (("small", small_url), ("large", server.get_uri())):
             if labs:  # its accounts are no news there, else each would be given every open parcel to ask about at once
-                known = [(row.name, row.speaks) for row in labs["small"].rows(accounts) if row.kind == "carrier"]
+                known = [(row.name, row.kind, row.speaks) for row in labs["small"].rows(accounts)]
                 with psycopg.connect(url, autocommit=True) as connection:
                     connection.cursor().executemany(
-                        "INSERT INTO accounts (name, kind, attempts, speaks) VALUES (%s, 'carrier', 0, %s)", known
+                        "INSERT INTO accounts (name, kind, attempts, speaks) VALUES (%s, %s, 0, %s)", known
                     )
             place = Path(folder) / f"growth-{name}"
             place.mkdir()
