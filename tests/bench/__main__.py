@@ -83,17 +83,17 @@ def _databases(shared: dict[str, str], folder: Path) -> dict[str, str]:
     from tracker.store.migrate import migrate
 
     with psycopg.connect(shared["postgresql"], autocommit=True) as connection:
-        for name in ("worker", "start", *(f"hang_{shops}_{hang}" for shops, hang in CASES)):
+        for name in ("worker", "start", *(f"hang_{number}" for number in range(len(CASES)))):
             connection.execute(f"CREATE DATABASE {name}".encode())
     own = {
         "postgresql": shared["postgresql"].replace("/postgres?", "/worker?"),
         "sqlite": f"sqlite:///{folder}/db/worker.db",
         "memory": f"sqlite:///{folder}/db/memory.db",
         "start": shared["postgresql"].replace("/postgres?", "/start?"),
-        **{f"sqlite {shops} {hang}": f"sqlite:///{folder}/db/hang_{shops}_{hang}.db" for shops, hang in CASES},
+        **{f"sqlite {case}": f"sqlite:///{folder}/db/hang_{number}.db" for number, case in enumerate(CASES)},
         **{
-            f"postgresql {shops} {hang}": shared["postgresql"].replace("/postgres?", f"/hang_{shops}_{hang}?")
-            for shops, hang in CASES
+            f"postgresql {case}": shared["postgresql"].replace("/postgres?", f"/hang_{number}?")
+            for number, case in enumerate(CASES)
         },
     }
     for url in (*shared.values(), *own.values()):

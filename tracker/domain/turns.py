@@ -46,12 +46,10 @@ class Turns:
                 self._rounds[kind].setdefault(name)
         while room > 0 and (left[0] or (left[1] and others > 0)):
             turn, self._made = _TURNS[self._made % len(_TURNS)], self._made + 1
-            for kind in _INSTEAD[turn]:
-                if (taken := self._next(kind, left, others > 0)) is not None:
-                    name, which = taken
-                    dealt.setdefault(name, [0, 0])[which] += 1
-                    room, others = room - 1, others - which
-                    break
+            found = (self._next(kind, left, others > 0) for kind in _INSTEAD[turn])
+            name, which = next(one for one in found if one is not None)  # what waits is of one of the two
+            dealt.setdefault(name, [0, 0])[which] += 1
+            room, others = room - 1, others - which
         return {name: (first, second) for name, (first, second) in dealt.items()}
 
     def _next(self, kind: int, left: tuple[dict[str, int], dict[str, int]], both: bool) -> tuple[str, int] | None:
