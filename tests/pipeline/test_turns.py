@@ -112,7 +112,8 @@ def test_a_quiet_store_s_order_is_decided_in_the_first_batch_behind_thousands_of
             {**fresh, "store": "big", "ref": f"{i}", "reconcile_at": START - SECOND * (9_000 - i)} for i in range(1_500)
         ]
         connection.execute(t.orders.insert(), [*rows, {**fresh, "store": "quiet", "ref": "1", "reconcile_at": START}])
-        due = decide._due(store.sqlite)
-        found = queries.in_turns(connection, Turns(), due, t.orders.c.store, decide.ALIKE, {"now": START}, store.batch)
+        found = queries.in_turns(
+            connection, Turns(), decide._due, t.orders.c.store, decide.ALIKE, {"now": START}, store.batch
+        )
     assert Counter(row.store for row in found) == {"big": store.batch - 1, "quiet": 1}
     assert min(int(row.ref) for row in found if row.store == "big") == 0

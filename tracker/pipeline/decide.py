@@ -78,11 +78,11 @@ def _decide(ctx: AppContext, ids: list[int], *only: sa.ColumnElement[bool]) -> i
     """Decide for the orders whose turn it is, or for one of them; `ids` gets which these are, whatever happens."""
     with ctx.store.write() as connection:
         now = ctx.now()
-        due, given = _due(ctx.store.sqlite), {"now": now}
+        given = {"now": now}
         found = (
-            connection.execute(due.where(*only), {**given, "most": 1}).all()
+            connection.execute(_due(ctx.store.sqlite).where(*only), {**given, "most": 1}).all()
             if only
-            else queries.in_turns(connection, ctx.turns["decide"], due, orders.c.store, ALIKE, given, ctx.store.batch)
+            else queries.in_turns(connection, ctx.turns["decide"], _due, orders.c.store, ALIKE, given, ctx.store.batch)
         )
         rows = sorted(found, key=lambda row: row.id)
         ids += [row.id for row in rows]

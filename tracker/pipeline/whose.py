@@ -22,7 +22,7 @@ from tracker.domain.vocabulary import TrackingState
 from tracker.pipeline import unwatched
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
-from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, orders, shipments, watches
+from tracker.store.tables import accounts, fulfilment_shipments, orders, shipments, watches
 
 AT_ONCE = 500
 ANY = "*"
@@ -100,14 +100,8 @@ def choose_among(ctx: AppContext, connection: Connection, shipment_ids: Collecti
 def _stores(connection: Connection, shipment_ids: Collection[int]) -> Mapping[int, Sequence[str]]:
     """Return the stores that link shipments, who linked first comes first."""
     fs, found = fulfilment_shipments.c, defaultdict[int, list[str]](list)
-    linked = (
-        sa.select(fs.shipment_id, orders.c.store)
-        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
-        .join(orders, orders.c.id == fulfilments.c.order_id)
-        .where(queries.among(connection, fs.shipment_id, shipment_ids))
-        .order_by(fs.linked_at, fs.fulfilment_id)
-    )
-    for shipment_id, store in connection.execute(linked):
+    linked = queries.linked_to(connection, shipment_ids, orders.c.store)
+    for shipment_id, store in connection.execute(linked.order_by(fs.linked_at, fs.fulfilment_id)):
         if store not in found[shipment_id]:
             found[shipment_id].append(store)
     return found

@@ -19,6 +19,7 @@ from tracker.pipeline import budgets, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.plan import verdicts, ways
 from tracker.pipeline.state import OVERDUE_AFTER
+from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import fulfilment_shipments, fulfilments, orders, shipments, watches
@@ -125,16 +126,9 @@ def _parcels(
 
 
 def _orders(connection: Connection, shipment_ids: Sequence[int]) -> Mapping[int, list[str]]:
-    fs, found = fulfilment_shipments.c, defaultdict[int, list[str]](list)
-    named = (
-        sa.select(fs.shipment_id, orders.c.number)
-        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
-        .join(orders, orders.c.id == fulfilments.c.order_id)
-        .where(fs.shipment_id.in_(shipment_ids))
-        .order_by(orders.c.id)
-        .distinct()
-    )
-    for row in connection.execute(named.add_columns(orders.c.id)):
+    found = defaultdict[int, list[str]](list)
+    named = queries.linked_to(connection, shipment_ids, orders.c.number, orders.c.id)
+    for row in connection.execute(named.order_by(orders.c.id).distinct()):
         found[row.shipment_id].append(row.number)
     return found
 

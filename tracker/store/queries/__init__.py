@@ -34,7 +34,7 @@ from tracker.store.queries.dialect import (
 )
 from tracker.store.queries.findings import close_findings, open_findings
 from tracker.store.queries.payloads import payload_row, store_payloads
-from tracker.store.queries.reads import counts, orders_of, parcels_of, recovered
+from tracker.store.queries.reads import counts, linked_to, orders_of, parcels_of, recovered
 from tracker.store.queries.rows import change, put
 from tracker.store.queries.turns import in_turns
 from tracker.store.queries.waits import (
@@ -73,6 +73,7 @@ __all__ = [
     "in_turn",
     "in_turns",
     "is_sqlite",
+    "linked_to",
     "locked",
     "note_changes",
     "noticed",

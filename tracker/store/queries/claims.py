@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -82,7 +82,7 @@ def claim(
     while rows := (
         oldest(connection, due, {"now": now, "most": limit}).all()
         if turns is None
-        else in_turns(connection, turns, due, inbox.c.account, ARRIVALS, {"now": now}, limit)
+        else in_turns(connection, turns, partial(_due, table=inbox), inbox.c.account, ARRIVALS, {"now": now}, limit)
     ):
         crashed = [row.id for row in rows if row.crashes > MOST_CRASHES]
         if not crashed:

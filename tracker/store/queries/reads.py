@@ -45,6 +45,19 @@ def orders_of(connection: Connection, shipment_ids: Iterable[int]) -> sa.Select[
     )
 
 
+def linked_to(
+    connection: Connection, shipment_ids: Iterable[int], *columns: sa.ColumnElement[Any]
+) -> sa.Select[tuple[Any, ...]]:
+    """Select columns of the orders that shipments are linked to, a row a link, each behind its shipment's id."""
+    fs = fulfilment_shipments.c
+    return (
+        sa.select(fs.shipment_id, *columns)
+        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
+        .join(orders, orders.c.id == fulfilments.c.order_id)
+        .where(among(connection, fs.shipment_id, shipment_ids))
+    )
+
+
 def recovered(connection: Connection, since: datetime, until: datetime) -> list[Any]:
     """List what an outage hid and was told within a day after it: (scan id, account, carrier, number, code, instant)."""
     told = scans.c.first_seen_at

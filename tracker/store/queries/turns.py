@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,31 +10,33 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.turns import Turns
-from tracker.store.queries.dialect import by_index, oldest
+from tracker.store.queries.dialect import by_index, is_sqlite, oldest
+from tracker.store.queries.waits import FEW
 from tracker.store.tables import accounts
 
-FEW = 8
 Classes = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]  # what is urgent, and what is not
 
 
 def in_turns(
     connection: Connection,
     turns: Turns,
-    due: sa.Select[Any],
+    due_for: Callable[[bool], sa.Select[Any]],
     by: sa.Column[Any],
     classes: Classes,
     given: Mapping[str, Any],
     most: int,
 ) -> Sequence[Row[Any]]:
-    """Select `most` rows of what is `due`: oldest first where no more waits, else each `by` (store, account) its share.
+    """Select `most` rows of what is due: oldest first where no more waits, else each `by` (store, account) its share.
 
-    `due` and `classes` must be the same objects each time; `due` has a parameter `most`, and its columns begin with the id. Within each
-    store and class the oldest come first; the rows are given so that whoever takes only the first of them is fair too.
+    `due_for` returns the statement for SQLite, or one that locks: the same objects each time, as `classes`; it has a parameter `most`, and
+    its columns begin with the id. Within each store and class the oldest come first; the rows are given so that whoever takes only the
+    first of them is fair too.
     """
+    due = due_for(is_sqlite(connection))
     rows = oldest(connection, due, {**given, "most": most}).all()
     if len(rows) < most:
         return rows
-    waiting = _waits(connection, _waiting(due, by, classes), given, most)
+    waiting = _waits(connection, _waiting(due_for(True), by, classes), given, most)
     if sum(bool(urgent) + bool(ordinary) for _, urgent, ordinary in waiting) < 2:
         return rows
     dealt = turns.deal(most, {name: count for name, count, _ in waiting}, {name: count for name, _, count in waiting})
@@ -65,9 +67,8 @@ def _waits(
 
 @cache
 def _waiting(due: sa.Select[Any], by: sa.Column[Any], classes: Classes) -> sa.Select[Any]:
-    """Select how much of each account's is due, urgent and not, up to `most` of each: a probe of an index, where nothing is."""
+    """Select how much of each account's is due, urgent and not, up to `most` of each: a probe of an index, where nothing is. `due` locks nothing."""
     bare = due.with_only_columns(due.selected_columns[0])
-    bare._for_update_arg = None
 
     def count(which: sa.ColumnElement[Any]) -> Any:
         some = bare.where(by == accounts.c.name, which).correlate(accounts).subquery()
