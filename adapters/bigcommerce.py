@@ -39,17 +39,9 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import (
-    Client,
-    Request,
-    Response,
-    Secrets,
-    not_html,
-    raise_by_status,
-    retry_after,
-    said_by,
-    segment,
-)
+from tracker.plugin.answers import not_html, raise_by_status, retry_after, said_by
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import BOM, decode, mapping, optional, piece, pieces, term, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
 from tracker.plugin.tracked import each_alone, exactly, flag, order, parcels, strict, told

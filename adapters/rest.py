@@ -34,7 +34,9 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, Secrets, not_html, raise_by_status, said_by, segment
+from tracker.plugin.answers import not_html, raise_by_status, said_by
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
 from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, strict, told

@@ -42,17 +42,10 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import Trust
 from tracker.plugin import contracts
-from tracker.plugin.contracts import (
-    Client,
-    Request,
-    Response,
-    Secrets,
-    holding,
-    not_html,
-    raise_by_status,
-    read_codes,
-    segment,
-)
+from tracker.plugin.answers import holding, not_html, raise_by_status
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.codes import read_codes
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import (
     about,
     decode,

@@ -38,7 +38,10 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, Secrets, holding, raise_unless_json, read_codes, segment
+from tracker.plugin.answers import holding, raise_unless_json
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.codes import read_codes
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import (
     about,
     decode,

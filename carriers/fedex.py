@@ -37,7 +37,9 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, raise_unless_json, read_codes
+from tracker.plugin.answers import raise_unless_json
+from tracker.plugin.calls import Client, Request, Response
+from tracker.plugin.codes import read_codes
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,

@@ -40,7 +40,10 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, Secrets, holding, raise_unless_json, read_codes, segment
+from tracker.plugin.answers import holding, raise_unless_json
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.codes import read_codes
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,

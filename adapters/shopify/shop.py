@@ -35,17 +35,9 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import (
-    AWAY,
-    Client,
-    Request,
-    Response,
-    Secrets,
-    not_html,
-    raise_by_status,
-    retry_after,
-    said_by,
-)
+from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
+from tracker.plugin.calls import Client, Request, Response
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.oauth import Token, Tokens, ask_token
 from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.signatures import hmac_base64

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tracker.app.client import AccountClient
-from tracker.plugin.contracts import Request, Response
+from tracker.plugin.calls import Request, Response
 
 
 class Peer:

@@ -21,8 +21,8 @@ from tracker.clock import system_now
 from tracker.config.model import Account
 from tracker.domain.errors import Refused, SourceError, Transient
 from tracker.pipeline.places import READS, GaveWay, Place, Places
+from tracker.plugin.calls import Request, Response
 from tracker.plugin.conformance import example_settings, plugin_of
-from tracker.plugin.contracts import Request, Response
 
 
 def at_once(client: AccountClient, peer: Peer, count: int) -> None:

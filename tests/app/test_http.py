@@ -15,7 +15,8 @@ from tests.app.peer import Peer, get, keeps, says
 from tracker.app.client import MOST_BYTES, AccountClient
 from tracker.app.connections import is_public
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, SourceError, Transient, Unavailable
-from tracker.plugin.contracts import Request, Response, retry_after
+from tracker.plugin.answers import retry_after
+from tracker.plugin.calls import Request, Response
 
 
 def test_an_answer_comes_whole_with_small_header_names(peer: Peer, client: AccountClient) -> None:

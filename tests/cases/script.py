@@ -13,7 +13,7 @@ import orjson
 
 from tests.lab import START, USPS, H, Lab
 from tracker.domain.errors import SourceError
-from tracker.plugin.contracts import Request, Response
+from tracker.plugin.calls import Request, Response
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.engine import database_now

@@ -14,7 +14,7 @@ from tests.lab import DHL, START, UPS, USPS, H, Lab
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
 from tracker.pipeline import backoff
-from tracker.plugin.contracts import Request, Response
+from tracker.plugin.calls import Request, Response
 from tracker.sandbox.base import FaultyResponse
 from tracker.sandbox.player.player import Player, load_scenario
 from tracker.store import tables as t

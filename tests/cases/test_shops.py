@@ -15,8 +15,8 @@ from tests.cases.script import KART, Script, finding, order, state, writing
 from tests.lab import H, Lab
 from tracker.domain.errors import Transient, Unavailable
 from tracker.domain.facts import ChangeNotice, Fulfilment, Order, Page, Payload, Since, Unread
+from tracker.plugin.calls import Request, Response
 from tracker.plugin.conformance import AT, example_settings, plugin_of
-from tracker.plugin.contracts import Request, Response
 from tracker.store import tables as t
 
 HERE = Path(__file__).parent

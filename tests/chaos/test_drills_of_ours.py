@@ -29,8 +29,8 @@ from tracker.app.connections import Connections
 from tracker.clock import system_now
 from tracker.config.model import Account
 from tracker.domain.errors import Transient
+from tracker.plugin.calls import Request
 from tracker.plugin.conformance import example_settings, plugin_of
-from tracker.plugin.contracts import Request
 from tracker.store import tables as t
 from tracker.store.engine import Store
 from tracker.store.migrate import current, head, migrate

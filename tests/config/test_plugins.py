@@ -110,8 +110,8 @@ def test_a_plugin_made_for_another_contract_is_refused_with_its_account(
     monkeypatch.syspath_prepend(_wheel(tmp_path))
     forget_plugins()
     try:
-        monkeypatch.setattr(load("carriers", "acme"), "contract", 2)
-        said = "t.yaml:1:16: accounts.a.uses: plugin 'acme' was made for contract 2; this version speaks contract 1"
+        monkeypatch.setattr(load("carriers", "acme"), "contract", 1)
+        said = "t.yaml:1:16: accounts.a.uses: plugin 'acme' was made for contract 1; this version speaks contract 2"
         assert problems("accounts: {a: {uses: acme, colour: red}}") == [said]
 
         monkeypatch.setattr(load("carriers", "acme"), "contract", CONTRACT)
@@ -161,7 +161,7 @@ ACME = '''
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Code, Meaning, Page, Parcels, Report, Scan
 from tracker.domain.vocabulary import Reason, ShippingStatus
-from tracker.plugin import contracts
+from tracker.plugin import calls, contracts
 from tracker.plugin.payloads import decode, number, pieces, word
 
 
@@ -187,7 +187,7 @@ class Acme(contracts.Carrier):
 
     def fetch(self, client, ask):
         for parcel in ask.parcels:
-            request = contracts.Request("GET", f"https://acme.example/parcels/{contracts.segment(parcel.number)}")
+            request = calls.Request("GET", f"https://acme.example/parcels/{calls.segment(parcel.number)}")
             yield Page((client.send(request).body,))
 
 

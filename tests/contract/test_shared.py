@@ -15,8 +15,8 @@ from tracker.domain.facts import Action, Order, Parcel, Parcels, Payload, Place,
 from tracker.domain.formats import FORMATS
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
+from tracker.plugin.calls import Request, Response
 from tracker.plugin.conformance import AT, example_settings, plugin_of
-from tracker.plugin.contracts import Request, Response
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 pytestmark = pytest.mark.skipif(

@@ -21,8 +21,8 @@ from tracker.config.yamlfile import parse
 from tracker.domain.errors import BadPayload, ConfigError, SourceError, WebhookRejected
 from tracker.domain.facts import ChangeNotice, Checkout, Code, Order, Payload, Report, Unread, fingerprint
 from tracker.domain.timeline import place_in_time
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, KINDS, Everywhere, example_settings, go_on, plugin_of
-from tracker.plugin.contracts import Response
 
 HERE = Path(__file__).parent
 MODULES = [f"{room}.{name}" for room in ("carriers", "adapters") for name in names(room)]

@@ -17,7 +17,7 @@ from tracker.domain.errors import BudgetSpent, Transient
 from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.poll import step as poll
-from tracker.plugin.contracts import Client
+from tracker.plugin.calls import Client
 from tracker.store import tables as t
 from tracker.store.engine import Store
 

@@ -12,8 +12,8 @@ from tests.plugins.bigcommerce import BASE, PRODUCTS, ROW, SHIPMENTS, order, sto
 from tracker.domain.errors import RateLimited, Refused, Transient, Unavailable
 from tracker.domain.facts import Action, Payload, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT
-from tracker.plugin.contracts import Response
 
 # asking
 

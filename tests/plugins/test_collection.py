@@ -77,7 +77,7 @@ def test_a_collection_that_is_whole_is_fine_and_a_plugin_may_be_a_package(root: 
 def test_a_package_is_a_plugin_whose_class_and_table_stand_in_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "a_package").mkdir()
     (root / "a_package" / "read.py").write_text(
-        "from carriers import ups\nfrom tracker.plugin.contracts import read_codes\n"
+        "from carriers import ups\nfrom tracker.plugin.codes import read_codes\n"
         "class Acme(ups.UPS):\n    codes = read_codes(__file__.replace('read', '__init__'))\n"
     )
     (root / "a_package" / "__init__.py").write_text(

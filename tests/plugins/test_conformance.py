@@ -89,7 +89,7 @@ class Pasting(FedEx):
             yield client.send(self._get(f"/track/{parcel.number}"))
 
     def _get(self, path: str):
-        from tracker.plugin.contracts import Request
+        from tracker.plugin.calls import Request
 
         return Request("GET", f"{self.settings.base_url}{path}")
 

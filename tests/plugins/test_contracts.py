@@ -22,8 +22,10 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Parcels, Payload, Refs, Since
 from tracker.plugin import contracts
+from tracker.plugin.answers import holding, raise_unless_json, said_by
+from tracker.plugin.calls import Response, segment
+from tracker.plugin.codes import read_codes
 from tracker.plugin.conformance import TOKEN, Recorder, example_settings, plugin_of
-from tracker.plugin.contracts import Response, holding, raise_unless_json, read_codes, said_by, segment
 from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.signatures import hmac_hex, within
 

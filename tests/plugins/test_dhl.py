@@ -10,8 +10,8 @@ import pytest
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Refs, Report, Unread
 from tracker.domain.vocabulary import ShippingStatus
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Response
 
 TestConformance = for_carrier("carriers.dhl", fixtures=Path(__file__).parents[1] / "fixtures" / "dhl")
 HOST = "https://api-eu.dhl.com"

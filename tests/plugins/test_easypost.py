@@ -14,8 +14,8 @@ from tests.plugins.signing import digest
 from tracker.domain.errors import BadPayload, CredentialsRejected, Transient, WebhookRejected
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Response
 
 TestConformance = for_carrier("carriers.easypost", fixtures=Path(__file__).parents[1] / "fixtures" / "easypost")
 HOST = "https://api.easypost.com/v2"

@@ -10,8 +10,8 @@ import pytest
 from tracker.domain.errors import BadPayload, Transient
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread, fingerprint
 from tracker.domain.vocabulary import Precision, Zone
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Response
 
 TestConformance = for_carrier("carriers.fedex", fixtures=Path(__file__).parents[1] / "fixtures" / "fedex")
 HOST = "https://apis.fedex.com"

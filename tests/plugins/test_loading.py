@@ -40,7 +40,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'", 1),
         ("x = 1\nprint(y)", "NameError: name 'y' is not defined", 2),
         ("class X:\n    1 +", "SyntaxError: invalid syntax (a_broken_one.py, line 2)", None),
-        ("from tracker.plugin.contracts import read_codes\nread_codes(__file__)", "ValueError: a_broken_one.csv:2: 'gone' is not a valid ShippingStatus: one of ", 2),
+        ("from tracker.plugin.codes import read_codes\nread_codes(__file__)", "ValueError: a_broken_one.csv:2: 'gone' is not a valid ShippingStatus: one of ", 2),
     ],
 )  # fmt: skip
 def test_what_ends_its_import_is_told_with_the_line_of_its_author(

@@ -23,8 +23,8 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Action, ChangeNotice, Order, Payload, Place, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_platform
-from tracker.plugin.contracts import Response
 
 TestConformance = for_platform("adapters.shopify", fixtures=Path(__file__).parents[1] / "fixtures" / "shopify")
 

@@ -12,8 +12,8 @@ import pytest
 from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient, WebhookRejected
 from tracker.domain.facts import Parcel, Parcels, Payload, Report, Unread
 from tracker.domain.vocabulary import Precision
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
-from tracker.plugin.contracts import Response
 
 from .conftest import NOW
 

@@ -31,7 +31,10 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, Secrets, holding, raise_unless_json, read_codes, segment
+from tracker.plugin.answers import holding, raise_unless_json
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.codes import read_codes
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import decode, moment, pieces, told, word
 from tracker.plugin.signatures import hmac_hex
 
@@ -51,7 +54,7 @@ class Acme(contracts.Carrier):
     """Parcels of Acme."""
 
     docs = "https://acme.example/docs"
-    contract = 1
+    contract = 2
     carriers = ("acme",)
     companies = COMPANIES
     budget = (250, timedelta(days=1))

@@ -28,7 +28,9 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, Secrets, not_html, raise_by_status, retry_after, segment
+from tracker.plugin.answers import not_html, raise_by_status, retry_after
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.payloads import decode, moment, word
 from tracker.plugin.signatures import hmac_hex
@@ -50,7 +52,7 @@ class Corner(contracts.Platform):
     """Orders of a corner shop."""
 
     docs = "https://corner.example/docs"
-    contract = 1
+    contract = 2
     companies = COMPANIES
     asks = frozenset({Refs, Since})
     webhooks = True

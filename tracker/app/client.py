@@ -22,7 +22,9 @@ from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
 from tracker.domain.masking import mask
 from tracker.pipeline.places import here
-from tracker.plugin.contracts import Platform, Request, Response, Vault, not_html, raise_by_status
+from tracker.plugin.answers import not_html, raise_by_status
+from tracker.plugin.calls import Request, Response, Vault
+from tracker.plugin.contracts import Platform
 
 MOST_BYTES = 5 << 20
 TRIES = 3

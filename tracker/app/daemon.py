@@ -39,7 +39,7 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import AT_WORK, STEPS, drain
 from tracker.pipeline.leases import RENEW_EVERY
 from tracker.pipeline.places import Places
-from tracker.plugin.contracts import Vault
+from tracker.plugin.calls import Vault
 from tracker.store import queries
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate

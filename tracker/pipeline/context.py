@@ -12,7 +12,7 @@ from tracker.config.model import Account, Config
 from tracker.domain.turns import Turns
 from tracker.pipeline.leases import Leases
 from tracker.pipeline.places import Places
-from tracker.plugin.contracts import Client, Request
+from tracker.plugin.calls import Client, Request
 from tracker.store.engine import Store
 
 QUEUES = ("ingest", "decide", "poll", "push")

@@ -19,7 +19,7 @@ from tracker.domain.masking import mask_bytes
 from tracker.domain.notices import render
 from tracker.domain.vocabulary import Severity
 from tracker.pipeline.context import AppContext
-from tracker.plugin.contracts import Request
+from tracker.plugin.calls import Request
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import findings, orders

@@ -10,7 +10,8 @@ from typing import Any
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused
 from tracker.domain.masking import Hidden, hide
-from tracker.plugin.contracts import Client, Request, Response, holding
+from tracker.plugin.answers import holding
+from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.payloads import decode
 
 MARGIN = timedelta(minutes=2)

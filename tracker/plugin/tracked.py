@@ -17,7 +17,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
-from tracker.plugin.contracts import segment
+from tracker.plugin.calls import segment
 from tracker.plugin.payloads import MOST_TOLD, decode, mapping, piece, text, word
 
 T = TypeVar("T")

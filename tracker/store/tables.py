@@ -527,6 +527,12 @@ class Accounts(SQLModel, table=True):
         None  # its orders up to the id `orders_counted_to`: a million are not counted each time
     )
     orders_counted_to: int | None = Field(default=None, sa_type=Big)
+    keys_asked_at: datetime | None = (
+        _at()
+    )  # when the public keys of its senders were last asked for (the database's clock)
+    keys_wanted: str | None = None  # the key id that a webhook named and nobody knows yet
+    hooks_checked_at: datetime | None = _at()  # when its hooks were last compared with what it wants
+    hooks: list[dict[str, str]] | None = _json(null=True)  # as they were then
 
 
 class Heartbeats(SQLModel, table=True):
@@ -550,6 +556,45 @@ class Processes(SQLModel, table=True):
     asked_at: datetime | None = _at()  # when somebody last wished that it takes the configuration again
     answered_at: datetime | None = _at()  # the wish that `told` answers
     told: dict[str, Any] | None = _json(null=True)
+
+
+class Tokens(SQLModel, table=True):
+    """The access token of an account, shared by all processes; moments but `ends_at` are the database's."""
+
+    __tablename__ = "tokens"
+    account: str = Field(primary_key=True)
+    credentials: str | None = None  # hash of those it was given for: others need another token
+    value: str | None = None  # encrypted by `vault_key`
+    ends_at: datetime | None = _at()  # business time; None: it does not end
+    version: int = 0  # counts the tokens, so that one that is refused is asked again once
+    claimed_until: datetime | None = _at()  # somebody asks for a new one
+    attempts: int = 0  # who asks is told by it
+
+
+class PublicKeys(SQLModel, table=True):
+    """The keys by which senders of an account sign; moments are the database's."""
+
+    __tablename__ = "public_keys"
+    account: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    key: str  # a JWK or PEM, as it was published
+    fetched_at: datetime = _at(null=False)
+
+
+class Files(SQLModel, table=True):
+    """Each file that was read, or is being read: where it lay and what it was."""
+
+    __tablename__ = "files"
+    __table_args__ = (sa.UniqueConstraint("account", "place", "name", "size", "sha256"),)
+    id: int | None = _id()
+    account: str
+    place: str  # folder, or host and path
+    name: str
+    size: int = Field(sa_type=Big)
+    sha256: str
+    seen_at: datetime = _at(null=False)
+    read_to: int = Field(default=0, sa_type=Big)  # bytes whose lines are stored
+    ended_at: datetime | None = _at()
 
 
 class ChangeNotices(SQLModel, table=True):
@@ -583,4 +628,5 @@ statements, findings, accounts = table(Statements), table(Findings), table(Accou
 change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats), table(Processes)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 drifts = table(Drifts)
+tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)
 METADATA = SQLModel.metadata

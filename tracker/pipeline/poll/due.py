@@ -21,7 +21,7 @@ from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import POLLS, Place, Room
 from tracker.pipeline.poll.calls import POLL, REGISTRATION, Call, chunks, hold
-from tracker.plugin.contracts import holding
+from tracker.plugin.answers import holding
 from tracker.store import queries
 from tracker.store.tables import accounts, shipments, watches
 

@@ -37,7 +37,7 @@ from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import GaveWay, Place
 from tracker.pipeline.poll import changed, due, sweep
 from tracker.pipeline.poll.calls import POLL, READ, REGISTRATION, Call, fenced, release
-from tracker.plugin.contracts import segment
+from tracker.plugin.calls import segment
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now

@@ -11,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 from tracker.domain.errors import SourceError
 from tracker.domain.facts import Action, Fulfilment, Order, Parcel, Parcels, Published, Refs, Since
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, ShippingStatus
+from tracker.plugin.calls import Request
 from tracker.plugin.conformance.given import AT, TOKEN, Recorder, example_settings
-from tracker.plugin.contracts import Carrier, Platform, Request, Source
+from tracker.plugin.contracts import Carrier, Platform, Source
 
 BENIGN = ("1001", "1Z1001", "gid://shopify/Order/1001")  # each says something to somebody
 HOSTILE = (

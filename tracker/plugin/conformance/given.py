@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from tracker.domain.facts import Payload
-from tracker.plugin.contracts import Carrier, Platform, Request, Response, Source, Vault, defined_in
+from tracker.plugin.calls import Request, Response, Vault
+from tracker.plugin.contracts import Carrier, Platform, Source, defined_in
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 KINDS = ("webhook", "poll", "read", "sweep")

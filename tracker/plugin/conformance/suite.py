@@ -16,6 +16,8 @@ from tracker.domain.errors import BadPayload, SourceError, Transient, WebhookRej
 from tracker.domain.facts import Code, Meaning, Payload, Report, Since, Unread, fingerprint
 from tracker.domain.vocabulary import ShippingStatus, Trust
 from tracker.plugin import broken
+from tracker.plugin.answers import holding
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance.addresses import BENIGN, HOSTILE, asks_of, only_a_segment_differs, sent_by
 from tracker.plugin.conformance.given import (
     AT,
@@ -29,7 +31,7 @@ from tracker.plugin.conformance.given import (
     plugin_of,
 )
 from tracker.plugin.conformance.shown import differences, facts, go_on, printed, size
-from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Response, Source, holding
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source
 from tracker.plugin.payloads import BOM
 
 

@@ -29,7 +29,9 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, Secrets, holding, said_by, segment
+from tracker.plugin.answers import holding, said_by
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import decode, mapping, moment, pieces, term, text, word
 from tracker.plugin.signatures import hmac_base64
 from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, told
@@ -50,7 +52,7 @@ class CornerShopPlatform(contracts.Platform):
     """A Corner Shop."""
 
     docs = "https://corner-shop.example/docs"
-    contract = 1
+    contract = 2
     webhooks = True
     asks = frozenset({Refs, Since})
     companies: ClassVar[Mapping[str, str]] = {"ups": "ups", "fedex": "fedex", "dhl": "dhl"}

@@ -10,8 +10,8 @@ import pytest
 
 from tracker.domain.errors import Transient, WebhookRejected
 from tracker.domain.facts import Parcel, Parcels, Payload
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, Recorder, example_settings, for_carrier, plugin_of
-from tracker.plugin.contracts import Response
 
 MODULE = "trackwright_fastfox.fastfox"
 TestConformance = for_carrier(MODULE, fixtures=Path(__file__).parent / "fixtures")

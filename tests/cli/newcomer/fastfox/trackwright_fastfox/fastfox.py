@@ -13,7 +13,10 @@ from pydantic import SecretStr
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Code, Page, Parcels, Payload, Place, Query, Report, Scan, Unread
 from tracker.plugin import contracts
-from tracker.plugin.contracts import Client, Request, Response, Secrets, raise_unless_json, read_codes, segment
+from tracker.plugin.answers import raise_unless_json
+from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.codes import read_codes
+from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import (
     about,
     decode,
@@ -45,7 +48,7 @@ class FastfoxCarrier(contracts.Carrier):
     """Fast Fox parcels."""
 
     docs = "https://fastfox.example/docs"
-    contract = 1
+    contract = 2
     asks = frozenset({Parcels})
     webhooks = True
     carriers = ("fastfox",)

@@ -1,0 +1,132 @@
+"""Judge what came back: an error by HTTP status, a page of HTML, an error body that came with a good status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+    Unavailable,
+)
+from tracker.plugin.calls import Response
+from tracker.plugin.payloads import BOM, document, text
+
+AWAY = {402: "frozen or unpaid", 423: "locked", 430: "shut out for a while"}  # an account, as a whole
+
+
+def raise_by_status(response: Response) -> None:
+    """Raise from the error tree by HTTP status (RFC 9110; 429: RFC 6585)."""
+    status = response.status
+    if 200 <= status < 300:
+        return
+    said = f"HTTP {status}"
+    if status in (401, 403):
+        raise CredentialsRejected(said)
+    if status == 404:
+        raise NotFound(said)
+    if status in AWAY:
+        raise Unavailable(f"{said}: {AWAY[status]}", retry_after(response))
+    if status == 429:
+        raise RateLimited(said, retry_after(response))
+    if status in (408, 425) or status >= 500:
+        after = retry_after(response)
+        raise RateLimited(said, after) if after else Transient(said)
+    raise Refused(said)
+
+
+_BY_STATUS = (401, 408, 414, 425, 429, 431, *range(500, 600))  # say enough, whatever comes with them
+
+
+def not_html(response: Response) -> None:
+    """Raise Transient where a page of HTML came: of a proxy, a firewall, a shop under repair. It is no answer to us.
+
+    Where an answer was due (2xx) it is Unavailable: all of them get that page. So a page with 200 is never "no news", one
+    with 404 never "no such parcel", one with 403 never "the key is wrong". 401, 429 and failures of the server keep what
+    they say.
+    """
+    page = response.body[:1000].removeprefix(BOM).lstrip().lower()
+    if page[:1] == b"<" and (b"<html" in page or b"<!doctype html" in page) and response.status not in _BY_STATUS:
+        error = Unavailable if 200 <= response.status < 300 else Transient
+        raise error(f"HTTP {response.status} with a page of HTML instead of an answer")
+
+
+def holding(body: bytes, *names: str) -> bytes:
+    """Return a body that has one of the names in it, that without which it tells nothing.
+
+    Raises Transient where it has none: an error body of whatever shape with a good status, an empty one, a list. What is no
+    JSON at all is stored as it came, and told by the parser.
+    """
+    if names and not any(f'"{name}"'.encode() in body for name in names) and _is_json(body):
+        raise Transient(f"an answer without {' or '.join(names)}: {said_by(body)}")
+    return body
+
+
+def raise_unless_json(response: Response, errors: Sequence[str] = ()) -> None:
+    """Raise unless it is the answer of a source that speaks nothing but JSON: by HTTP status, and by what came.
+
+    Raises Transient for a body that is no JSON at all, and for an error body that comes with a good status: one that has
+    something at the path `errors`. An empty body is fine here: `holding` refuses it where it must not be.
+    """
+    not_html(response)
+    raise_by_status(response)
+    body = response.body.removeprefix(BOM).lstrip()
+    if body and body[:1] not in (b"{", b"["):
+        raise Transient(f"HTTP {response.status} with something that is no JSON")
+    if errors and f'"{errors[-1]}"'.encode() in body:
+        try:
+            said: Any = document(body)
+        except BadPayload:
+            return  # it is stored, and told by the parser
+        for name in errors:
+            said = said.get(name) if isinstance(said, dict) else None
+        if said:
+            raise Transient(f"HTTP {response.status} with an error: {_words(said) or 'no reason given'}")
+
+
+def _is_json(body: bytes) -> bool:
+    """Say whether a body is JSON, or nothing."""
+    try:
+        document(body.strip() or b"null")
+    except BadPayload:
+        return False
+    return True
+
+
+def said_by(body: bytes, otherwise: str = "no reason given") -> str:
+    """Say what an error body of any shape says, and nothing else of it: its code and message, or those of its first error.
+
+    `otherwise`: what is said where it says nothing.
+    """
+    try:
+        said = document(body)
+    except BadPayload:
+        return otherwise
+    inner = [said.get("error"), said.get("errors")] if isinstance(said, dict) else []
+    return next(filter(None, map(_words, [*inner, said])), otherwise)
+
+
+def _words(error: Any) -> str:
+    """Return what an error says: the first one's code and message, or what there is."""
+    first = error[0] if isinstance(error, list) and error else error
+    parts = map(text, map(first.get, ("code", "message", "title"))) if isinstance(first, dict) else [text(first)]
+    return ": ".join(filter(None, parts))[:200]
+
+
+def retry_after(response: Response, most: timedelta = timedelta(hours=1)) -> timedelta | None:
+    """Read Retry-After (seconds or HTTP date, RFC 9110 10.2.3), capped at `most`; None where it says nothing usable."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(timedelta(seconds=min(int(value[:9]), 10**6)), most)
+    try:
+        at = parsedate_to_datetime(value)
+        return max(timedelta(0), min(at - response.received_at, most))
+    except (ValueError, TypeError):
+        return None

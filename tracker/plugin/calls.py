@@ -1,0 +1,69 @@
+"""One outgoing call: what is asked, what came back, and the client that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import quote
+
+from tracker.domain.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One outgoing call. `url` is absolute; `idempotent` calls are tried again within the request."""
+
+    method: str
+    url: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    basic: tuple[str, str] | None = None
+    idempotent: bool = True
+
+
+def segment(value: str) -> str:
+    """Return what somebody else wrote (a number, a ref, an id) as one percent-encoded segment of a path (RFC 3986 3.3).
+
+    Raises Refused for `.`, `..` and nothing at all, where encoding does not help, and for what is no text.
+    """
+    if value in ("", ".", ".."):
+        raise Refused(f"{value!r} can be no part of an address")
+    try:
+        return quote(value, safe="=")
+    except UnicodeEncodeError:  # a lone surrogate
+        raise Refused(f"{value!r:.80} can be no part of an address") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back: headers in lower case, the whole body. `received_at` is wall time, aware."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+class Vault(Protocol):
+    """Where a token that rotates lives, encrypted, one an account."""
+
+    def load(self) -> str | None:
+        """Return what was stored last, None at first."""
+
+    def store(self, value: str) -> None:
+        """Store it durably before it is used."""
+
+
+class Client(Protocol):
+    """The core's outgoing HTTP: total deadline, size caps, no redirects; it calls `raise_for_status` on each response."""
+
+    vault: Vault
+
+    def send(self, request: Request) -> Response:
+        """Send one request; raises what `raise_for_status` raises, and Transient when the wire fails."""
+
+    def now(self) -> datetime:
+        """Return the wall time, aware."""

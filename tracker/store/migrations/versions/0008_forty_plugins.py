@@ -1,0 +1,43 @@
+"""A contract for forty plugins: shared tokens, public keys of senders, files that were read, hooks that were compared."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0008"
+down_revision = "0007"
+
+MOMENT = sa.DateTime(timezone=True)
+JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Add the tables, and what is known of an account beside its configuration."""
+    op.create_table(
+        "tokens",
+        sa.Column("account", sa.String(), nullable=False),
+        *(sa.Column(name, sa.String(), nullable=True) for name in ("credentials", "value")),
+        *(sa.Column(name, MOMENT, nullable=True) for name in ("ends_at", "claimed_until")),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("version", "attempts")),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_table(
+        "public_keys",
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("account", "key_id", "key")),
+        sa.Column("fetched_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("account", "key_id"),
+    )
+    op.create_table(
+        "files",
+        sa.Column("id", BIG, primary_key=True, autoincrement=True),
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("account", "place", "name", "sha256")),
+        *(sa.Column(name, BIG, nullable=False) for name in ("size", "read_to")),
+        sa.Column("seen_at", MOMENT, nullable=False),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.UniqueConstraint("account", "place", "name", "size", "sha256"),
+    )
+    op.add_column("accounts", sa.Column("keys_asked_at", MOMENT, nullable=True))
+    op.add_column("accounts", sa.Column("keys_wanted", sa.String(), nullable=True))
+    op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))
+    op.add_column("accounts", sa.Column("hooks", JSON, nullable=True))
