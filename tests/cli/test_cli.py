@@ -167,7 +167,7 @@ def test_pause_and_resume(run: Run, lab: Lab) -> None:
     assert "resumed: shop" in ok(run("resume", "shop"))
     assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is None
     unknown = run("pause", "x")
-    assert (unknown.exit_code, "no store 'x': shop" in unknown.output) == (2, True)
+    assert (unknown.exit_code, "no store or account 'x': ups, dhl" in unknown.output) == (2, True)
 
 
 def test_replay_remap_and_heal_mark_rows(run: Run, lab: Lab) -> None:

@@ -49,7 +49,7 @@ def row(*pairs: tuple[str, str], text: str = TEXT) -> dict[str, Any]:
         ((("uses: shopify,", "uses: shopify, mode: write,"),), {"changed": {"stores.one": ["mode"]}}),
         ((("uses: ups", "uses: upps"),), {"suspended": ["accounts.ups"]}),
         ((("port: 1", "port: 2"),), {"root": ["web.port"], "needs_restart": ["web.port"]}),
-        ((("web:", "aftercare: 3d\nretention: {rows: 5d}\nweb:"),), {"root": ["aftercare", "retention.rows"]}),
+        ((("web:", "cadence: {aftercare: 3d}\nretention: {rows: 5d}\nweb:"),), {"root": ["cadence.aftercare", "retention.rows"]}),
         ((("web:", "vault_key: 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE='\nweb:"),), None),
         ((("web:", "threads: 7\nnetwork: {allow: [x]}\nweb:"),),
          {"root": ["threads", "network.allow"], "needs_restart": ["threads", "network.allow"]}),

@@ -48,7 +48,7 @@ def test_an_empty_file_is_an_empty_installation() -> None:
     ("text", "problem"),
     [
         ("brocker: none", "t.yaml:1:1: brocker: unknown key; did you mean 'broker'?"),
-        ("zzz: 1", "t.yaml:1:1: zzz: unknown key; known: accounts, aftercare, api, broker"),
+        ("zzz: 1", "t.yaml:1:1: zzz: unknown key; known: accounts, api, broker, cadence"),
         ("web:\n  prot: 1", "t.yaml:2:3: web.prot: unknown key; did you mean 'port'?"),
         ("web: {port: 99999}", "t.yaml:1:7: web.port: Input should be less than or equal to 65535"),
         ("broker: none\nbroker: none", "t.yaml:2:1: broker: the key is there twice"),

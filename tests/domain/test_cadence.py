@@ -155,6 +155,16 @@ def test_polls_are_dense_from_six_hours_before_the_estimate_until_six_after_it()
     assert waits == [10, 1, 1, 10]
 
 
+def test_what_is_quiet_is_asked_about_half_as_often_but_never_more_often_than_before() -> None:
+    quiet = Summary(S.IN_TRANSIT, since=T0, last_scan_at=T0)
+    number = next(f"N{i}" for i in range(10_000) if zlib.crc32(f"N{i}".encode()) % 1000 == 0)  # not stretched
+    for every, slowest, waits in ((4, 24, 8), (20, 24, 24), (48, 24, 48)):
+        cadence = Cadence(intervals={S.IN_TRANSIT: every * H}, slowest=slowest * H)
+        now = T0 + timedelta(days=4)
+        at = next_poll(quiet, TrackingState.ACTIVE, cadence, now, number=number, began=T0, edd=None)
+        assert at == now + waits * H
+
+
 def test_an_account_with_webhooks_is_asked_less_often_by_its_pace() -> None:
     assert polled_after(T0 + H, pace=3.0) == 30 * H
 

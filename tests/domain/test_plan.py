@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.domain.cadence import DEFAULT, Cadence, Pace
-from tracker.domain.plan import DAY, SPREAD, Group, amount, span, verdict
+from tracker.domain.plan import DAY, SPREAD, Group, Verdict, amount, span, verdict
 from tracker.domain.vocabulary import ShippingStatus
 
 S, H = ShippingStatus, timedelta(hours=1)
@@ -23,20 +23,24 @@ budgets = st.tuples(st.integers(1, 100_000), st.sampled_from([H, DAY, 30 * DAY, 
 MOVING = {Group(Pace(S.IN_TRANSIT)): 7_000}
 
 
+def judge(groups: dict[Group, int], cadence: Cadence, *, batch: int, budget: tuple[int, timedelta] | None) -> Verdict:
+    return verdict([(group, cadence, count) for group, count in groups.items()], batch=batch, budget=budget)
+
+
 def test_the_verdict_says_what_is_needed_what_is_given_how_often_parcels_are_seen_and_what_would_help() -> None:
-    judged = verdict(MOVING, DEFAULT, batch=1, budget=(60, H))
+    judged = judge(MOVING, DEFAULT, batch=1, budget=(60, H))
 
     assert judged.needs == pytest.approx(7_000 * 6 / SPREAD)
     assert judged.sentence(["raise the budget to 1,667 calls in 1h", "register for push", "use fedex's batch"]) == (
         "this cadence needs 40,000 calls a day, the budget gives 1,440: parcels will be seen every 117 h instead of 4 h; "
         "raise the budget to 1,667 calls in 1h, register for push or use fedex's batch"
     )
-    assert verdict(MOVING, DEFAULT, batch=30, budget=(60, H)).sentence() == (
+    assert judge(MOVING, DEFAULT, batch=30, budget=(60, H)).sentence() == (
         "this cadence needs 1,330 calls a day, the budget gives 1,440: it suffices"
     )
-    assert verdict(MOVING, DEFAULT, batch=1, budget=None).sentence().endswith("the account has no budget")
+    assert judge(MOVING, DEFAULT, batch=1, budget=None).sentence().endswith("the account has no budget")
     assert (
-        verdict({}, DEFAULT, batch=1, budget=(1, DAY))
+        judge({}, DEFAULT, batch=1, budget=(1, DAY))
         .sentence()
         .endswith("needs 0 calls a day, the budget gives 1: it suffices")
     )
@@ -45,19 +49,26 @@ def test_the_verdict_says_what_is_needed_what_is_given_how_often_parcels_are_see
 def test_what_has_ended_needs_its_looks_afterwards_only() -> None:
     ended = {Group(Pace(S.DELIVERED), ended=True): 70}
 
-    assert verdict(ended, DEFAULT, batch=1, budget=None).needs == pytest.approx(40 / SPREAD)  # four looks in seven days
-    none = verdict(ended, Cadence(aftercare=()), batch=1, budget=(1, DAY))
+    assert judge(ended, DEFAULT, batch=1, budget=None).needs == pytest.approx(40 / SPREAD)  # four looks in seven days
+    none = judge(ended, Cadence(aftercare=()), batch=1, budget=(1, DAY))
     assert (none.needs, none.wanted, none.suffices) == (0, None, True)
+
+
+def test_parcels_of_an_account_are_judged_each_by_its_own_cadence() -> None:
+    slow = Cadence(intervals={S.IN_TRANSIT: 8 * H})
+    both = verdict([(Group(Pace(S.IN_TRANSIT)), cadence, 100) for cadence in (DEFAULT, slow)], batch=1, budget=None)
+
+    assert both.needs == pytest.approx((600 + 300) / SPREAD)
 
 
 @given(groups, st.integers(1, 30), budgets)
 def test_the_need_grows_with_parcels_falls_with_the_batch_and_a_larger_budget_never_shows_them_less_often(
     counted: dict[Group, int], batch: int, budget: tuple[int, timedelta]
 ) -> None:
-    one = verdict(counted, DEFAULT, batch=batch, budget=budget)
-    twice = verdict({group: 2 * count for group, count in counted.items()}, DEFAULT, batch=batch, budget=budget)
+    one = judge(counted, DEFAULT, batch=batch, budget=budget)
+    twice = judge({group: 2 * count for group, count in counted.items()}, DEFAULT, batch=batch, budget=budget)
     assert twice.needs == pytest.approx(2 * one.needs)
-    assert verdict(counted, DEFAULT, batch=2 * batch, budget=budget).needs == pytest.approx(one.needs / 2)
+    assert judge(counted, DEFAULT, batch=2 * batch, budget=budget).needs == pytest.approx(one.needs / 2)
     assert one.wanted is not None
     assert one.seen is not None
     assert one.gives is not None
@@ -67,14 +78,14 @@ def test_the_need_grows_with_parcels_falls_with_the_batch_and_a_larger_budget_ne
         assert DAY / one.seen * one.parcels / batch == pytest.approx(one.gives, rel=1e-3), (
             "all that the budget gives is used"
         )
-    richer = verdict(counted, DEFAULT, batch=batch, budget=(2 * budget[0], budget[1]))
+    richer = judge(counted, DEFAULT, batch=batch, budget=(2 * budget[0], budget[1]))
     assert richer.seen is not None
     assert richer.seen <= one.seen
 
 
 def test_a_need_around_what_the_budget_gives_is_told_once() -> None:
     def judged(parcels: int, *, before: bool) -> bool:
-        return verdict({Group(Pace(S.IN_TRANSIT)): parcels}, DEFAULT, batch=1, budget=(100, DAY)).told(before)
+        return judge({Group(Pace(S.IN_TRANSIT)): parcels}, DEFAULT, batch=1, budget=(100, DAY)).told(before)
 
     assert [judged(n, before=False) for n in (17, 18)] == [False, True]
     assert [judged(n, before=True) for n in (17, 16, 15)] == [True, True, False]

@@ -124,7 +124,13 @@ def test_3000_overdue_parcels_of_a_spent_account_hold_up_nobody_and_stay_as_they
 
 
 @pytest.mark.parametrize(
-    "why", [{"suspended_reason": "401"}, {"rests_until": START + H}, {"blocked_until": START + 99999 * DAY}]
+    "why",
+    [
+        {"suspended_reason": "401"},
+        {"paused_at": START},
+        {"rests_until": START + H},
+        {"blocked_until": START + 99999 * DAY},
+    ],
 )
 def test_an_account_that_is_suspended_or_rests_is_not_claimed_and_nobody_is_woken_for_it(
     make_lab, why: dict[str, Any]

@@ -203,6 +203,7 @@ def test_parcels_that_ought_to_have_been_asked_about_are_told_with_the_reason(la
     assert told == [f"ups {UPS}: it is overdue to be asked about since 2026-11-02 14:40Z"]
     for change, why in (
         ({"failing_since": START, "failing_why": "HTTP 503"}, "the carrier does not answer (HTTP 503)"),
+        ({"paused_at": START}, "the account is paused since 2026-11-02 08:00Z"),
         ({"suspended_reason": "401"}, "the carrier refuses our credentials (401)"),
     ):
         lab.change(account("ups", **change))

@@ -24,32 +24,50 @@ def _stores(ctx: AppContext, store: str | None) -> list[str]:
     return [store] if store else known
 
 
+def _names(ctx: AppContext, name: str | None) -> list[str]:
+    """Return the account or store that is named; without a name every store."""
+    if name is None or name in ctx.config.store_names():
+        return _stores(ctx, name)
+    if name not in ctx.config.accounts:
+        raise click.UsageError(
+            f"no store or account {name!r}: {', '.join(ctx.config.accounts) or 'none is configured'}"
+        )
+    return [name]
+
+
 @click.command()
-@click.argument("store", required=False)
+@click.argument("name", required=False)
 @config_option
-def pause(store: str | None, file: Path) -> None:
-    """Stop all writes to STORE (or to every store) within 5 seconds. Receiving and deciding go on."""
+def pause(name: str | None, file: Path) -> None:
+    """Stop all writes to the store NAME (or to every store), or all calls to the carrier account NAME, within 5 seconds.
+
+    Receiving and deciding go on. Parcels of a carrier account that is paused wait; no other account is asked about them.
+    """
     ctx = open_context(glance_config(file))
-    names = _stores(ctx, store)
+    names = _names(ctx, name)
     with ctx.store.write() as connection:
         connection.execute(
             accounts.update()
             .where(accounts.c.name.in_(names), accounts.c.paused_at.is_(None))
             .values(paused_at=ctx.now())
         )
+        known = set(connection.execute(sa.select(accounts.c.name).where(accounts.c.name.in_(names))).scalars())
+    if new := [one for one in names if one not in known]:
+        raise click.UsageError(f"{', '.join(new)}: not started yet (`tracker up`), so there is nothing to pause")
     click.echo(f"paused: {', '.join(names)}; `tracker resume` goes on")
 
 
 @click.command()
-@click.argument("store", required=False)
+@click.argument("name", required=False)
 @config_option
-def resume(store: str | None, file: Path) -> None:
-    """Let writes go on; every order of the store is looked at again first."""
+def resume(name: str | None, file: Path) -> None:
+    """Let writes to a store, or calls to a carrier account, go on; every order of a store is looked at again first."""
     ctx = open_context(glance_config(file))
-    names = _stores(ctx, store)
+    names = _names(ctx, name)
     with ctx.store.write() as connection:
         queries.decide_now(connection, orders.c.store.in_(names), ctx.now())  # lock order: orders before accounts
         connection.execute(accounts.update().where(accounts.c.name.in_(names)).values(paused_at=None))
+    ctx.notify("poll")
     click.echo(f"resumed: {', '.join(names)}")
 
 

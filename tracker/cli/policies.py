@@ -19,6 +19,7 @@ from tracker.cli.common import (
     read_config,
     show_table,
 )
+from tracker.config.cadences import told
 from tracker.config.load import coverage as coverage_of
 from tracker.config.model import Account, Config
 from tracker.config.presets import KEYS, duration, policy_values, presets
@@ -38,16 +39,26 @@ def _store(config: Config, name: str) -> Account:
 
 @click.group()
 def policy() -> None:
-    """Show what a store allows and wants."""
+    """Show what a store allows and wants, and how often a carrier account is asked."""
 
 
 @policy.command("show")
-@click.argument("store")
+@click.argument("store", metavar="NAME")
 @config_option
 @json_option
-def show_(store: str, file: Path, as_json: bool) -> None:
-    """Print the effective policy of STORE, each value with where it came from."""
-    account = _store(glance_config(file), store)
+@click.option("--carrier", help="How often a carrier account is asked about this carrier's parcels.")
+def show_(store: str, file: Path, as_json: bool, carrier: str | None) -> None:
+    """Print the effective policy of a store, each value with where it came from.
+
+    Of a carrier account: how often it is asked about a parcel.
+    """
+    config = glance_config(file)
+    if store in config.accounts and not config.accounts[store].is_store:
+        _show_cadence(config, config.accounts[store], carrier, as_json)
+        return
+    if carrier is not None:
+        raise click.UsageError("--carrier is for carrier accounts")
+    account = _store(config, store)
     values, sources = policy_values(account.policy), account.policy_sources
     if as_json:
         print_json({"store": store, "preset": account.policy.name, "values": values, "sources": dict(sources)})
@@ -65,6 +76,21 @@ def show_(store: str, file: Path, as_json: bool) -> None:
             )
         rows.append((key, value if value is not None else "off", sources.get(key, "default")))
     show_table(f"policy of {store}: preset {account.policy.name}", ("key", "value", "from"), rows, empty="")
+
+
+def _show_cadence(config: Config, account: Account, carrier: str | None, as_json: bool) -> None:
+    """Print how often an account is asked about a parcel, each value with where it came from."""
+    rows = []
+    for key, value, part in told(config.root.cadence, account.cadence, carrier):
+        inner = f"{part.removeprefix('cadence.')}.{key}" if part.startswith("cadence.") else key
+        written = account.cadence_sources if part == "account" else config.cadence_sources
+        rows.append((key, value, written.get(inner, "default") if part else "default"))
+    if as_json:
+        values, sources = ({row[0]: row[i] for row in rows} for i in (1, 2))
+        print_json({"account": account.name, "carrier": carrier, "values": values, "sources": sources})
+        return
+    of = f" about parcels of {carrier}" if carrier else ""
+    show_table(f"cadence of {account.name}{of}", ("key", "value", "from"), rows, empty="")
 
 
 def _short(value: Any) -> str:

@@ -14,11 +14,11 @@ from tracker.config.presets import policy_values
 MOST_TOLD = 20
 # what of the root is looked at while we run; anything else is when a process starts
 LIVE = (
-    "aftercare", "stuck_after", "retention", "notices", "watch", "api.token", "api.tokens", "web.max_body", "web.header_timeout",
+    "cadence", "stuck_after", "retention", "notices", "watch", "api.token", "api.tokens", "web.max_body", "web.header_timeout",
     "web.request_timeout", "web.connections_per_address",
 )  # fmt: skip
 _OF_FILE = {"accounts", "stores", "include", "defaults"}
-_NO_KEYS = {"name", "source", "credentials", "policy", "policy_hash", "policy_sources"}
+_NO_KEYS = {"name", "source", "credentials", "policy", "policy_hash", "policy_sources", "cadence_sources"}
 _CALLED = {"webhook_tokens": "webhook_token", "ships_with": "accounts"}
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from tracker.config.addresses import check_addresses, texts_of
+from tracker.config.cadences import written
 from tracker.config.model import Account, Budget, CarrierPart, StorePart, Suspended
 from tracker.config.plugins import companies, load, names
 from tracker.config.presets import bind
@@ -279,7 +280,14 @@ def _account(
         "credentials": digest(_plain(settings)),
     }
     if isinstance(base, CarrierPart):
-        return Account(**common_values, tracks=base.tracks, codes=_codes(base, path, document))
+        places = written(base.cadence, (*path, "cadence"), document)
+        return Account(
+            **common_values,
+            tracks=base.tracks,
+            codes=_codes(base, path, document),
+            cadence=base.cadence,
+            cadence_sources=places,
+        )
     assert isinstance(base, StorePart)
     given = entry.get("policy")
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)

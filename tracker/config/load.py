@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from tracker.config.addresses import Texts, check_addresses, texts_of
+from tracker.config.cadences import written
 from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries, validate
 from tracker.config.files import changeable, loose
 from tracker.config.include import read_all, with_included
@@ -19,7 +20,6 @@ from tracker.config.model import Account, Config, Root
 from tracker.config.plugins import installed
 from tracker.config.presets import policy_values, spell
 from tracker.config.yamlfile import Document, Path_, parse, quoted
-from tracker.domain.cadence import Cadence, looks_after
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import LONG, MASK, mask
 from tracker.domain.vocabulary import ShippingStatus
@@ -80,7 +80,12 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     return Config(
         root,
         accounts,
-        Cadence(aftercare=looks_after(root.aftercare)),
+        written(root.cadence, ("cadence",), document)
+        | {
+            f"carriers.{carrier}.{key}": place
+            for carrier, part in root.cadence.carriers.items()
+            for key, place in written(part, ("cadence", "carriers", carrier), document).items()
+        },
         document.file,
         document.hidden,
         document.references,

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from tracker.config.cadences import CadencePart, RootCadence, cadence_of
 from tracker.config.presets import Duration, PolicyPart, Words
 from tracker.config.yamlfile import Problem
-from tracker.domain.cadence import Cadence
+from tracker.domain.cadence import DEFAULT, Cadence
 from tracker.domain.choice import Candidate, pick
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
@@ -78,6 +79,7 @@ class CarrierPart(_Part):
     webhook_token: Secrets = Field((), description="Secret part of the webhook address, 128 bit or more.")
     tracks: tuple[str, ...] | None = Field(None, description="Carriers this account watches.")
     budget: Budget | None = None
+    cadence: CadencePart = Field(CadencePart(), description="How often its parcels are asked about; beats `cadence:`.")
     codes: Mapping[str, MeaningPart] = Field({}, description="Meanings by `space/code`; they beat the plugin's table.")
 
 
@@ -166,12 +168,7 @@ class Root(_Part):
         timedelta(minutes=5),
         description="A payload that is read for so long ends its process; the supervisor starts another.",
     )
-    aftercare: Duration = Field(
-        timedelta(days=7),
-        ge=timedelta(0),
-        le=timedelta(days=90),
-        description="Looks after a parcel was delivered go on for so long, ever rarer: carriers correct themselves.",
-    )
+    cadence: RootCadence = Field(RootCadence(), description="How often parcels are asked about, where no account says.")
     threads: int = Field(4, ge=1, le=64)
     poll_threads: int = Field(
         64, ge=1, le=256, description="Calls to carriers and shops side by side in one process, writes apart."
@@ -196,6 +193,8 @@ class Account:
     source: Carrier | Platform
     webhook_tokens: Secrets = ()
     budget: Budget | None = None
+    cadence: CadencePart = field(default_factory=CadencePart)
+    cadence_sources: Mapping[str, str] = field(default_factory=dict)  # where each key of it is written
     credentials: str = ""  # a hash: tells that an operator changed them
     tracks: tuple[str, ...] | None = None
     codes: Mapping[tuple[str, str], Meaning] = field(default_factory=dict)
@@ -258,7 +257,7 @@ class Config:
 
     root: Root
     accounts: Mapping[str, Account]
-    cadence: Cadence = field(default_factory=Cadence)
+    cadence_sources: Mapping[str, str] = field(default_factory=dict)  # where each key of `cadence:` is written
     file: str = ""
     hidden: Hidden = field(default_factory=Hidden, repr=False)  # what came from references, masked while this is held
     references: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)  # where each stands, and to what
@@ -313,6 +312,23 @@ class Config:
         stores = frozenset(self.store_names())
         return [a for name in self.accounts if name not in stores and (a := self.account(name)) is not None]
 
+    def cadence(self, name: str, carrier: str | None = None) -> Cadence:
+        """Return how often an account is asked about a carrier's parcels: by its entry, else by carrier, else as for all."""
+        key = (name, carrier if carrier in self.root.cadence.carriers else None)
+        if (known := self._cadences.get(key)) is None:
+            account = self.account(name)
+            part = account.cadence if account is not None else None
+            known = self._cadences[key] = cadence_of(self.root.cadence, part, carrier)
+        return known
+
+    @cached_property
+    def aftercare(self) -> timedelta:
+        """Return how long any parcel is looked at after its end."""
+        root = self.root.cadence
+        parts = [root, *root.carriers.values(), *(account.cadence for account in self.carrier_accounts())]
+        looks = DEFAULT.aftercare[-1] if root.aftercare is None else timedelta(0)
+        return max([looks, *(part.aftercare for part in parts if part.aftercare is not None)])
+
     def candidates(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
         """Return the accounts that may be asked about a store's parcels of a carrier, who is asked first comes first.
 
@@ -346,6 +362,11 @@ class Config:
                 why = f"the only account {what}" if one else f"by a stable rule: store {store} names none"
                 found.append(Candidate(pick(store, names), why))
         return tuple(found)
+
+    @cached_property
+    def _cadences(self) -> dict[tuple[str, str | None], Cadence]:
+        """What was found before: every look asks for it."""
+        return {}
 
     @cached_property
     def _chosen(self) -> dict[tuple[str | None, str], tuple[Candidate, ...]]:

@@ -219,10 +219,10 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
             continue
         if key in MERGED and isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = {**merged[key], **value}
-            sources[key] = f"{sources.get(key, '')} and {_short(document, (*path, key))}".removeprefix(" and ")
+            sources[key] = f"{sources.get(key, '')} and {place_of(document, (*path, key))}".removeprefix(" and ")
         else:
             merged[key] = value
-            sources[key] = _short(document, (*path, key))
+            sources[key] = place_of(document, (*path, key))
     for key in KEYS:
         sources.setdefault(key, "default")
     says = platform.status_map(), platform.order_status_map(), platform.says()
@@ -245,11 +245,12 @@ def _preset(name: str) -> tuple[dict[str, Any], dict[str, str]]:
     parent = values.pop("extends", None)
     merged, sources = map(dict, _preset(parent)) if parent else ({}, {})
     merged |= values
-    sources |= {key: f"preset {name} ({_short(document, (key,))})" for key in values}
+    sources |= {key: f"preset {name} ({place_of(document, (key,))})" for key in values}
     return merged, sources
 
 
-def _short(document: Document, path: Path_) -> str:
+def place_of(document: Document, path: Path_) -> str:
+    """Return `file:line` of a path, the file without its folder: short enough to stand beside a value."""
     file, _, rest = document.at(path).rpartition("/")
     return (rest or file).rsplit(":", 1)[0]
 

@@ -110,7 +110,7 @@ class Pace:
         """Return how long to wait for the next look."""
         interval = cadence.intervals.get(self.status, cadence.slowest)
         if self.quiet:
-            interval = min(interval * 2, cadence.slowest)
+            interval = max(interval, min(interval * 2, cadence.slowest))
         if self.doubted:
             interval = min(interval, cadence.intervals[S.IN_TRANSIT])
         return min(interval, cadence.near_delivery) if self.near else interval

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -62,11 +62,12 @@ class Verdict:
 
 
 def verdict(
-    groups: Mapping[Group, int], cadence: Cadence, *, batch: int, budget: tuple[int, timedelta] | None
+    groups: Iterable[tuple[Group, Cadence, int]], *, batch: int, budget: tuple[int, timedelta] | None
 ) -> Verdict:
-    """Judge a budget (so many calls in a while) by the open parcels; a call asks about `batch` of them."""
-    parcels = sum(groups.values())
-    looks = sum(group.looks(cadence) * count for group, count in groups.items())
+    """Judge a budget (so many calls in a while) by the open parcels, so many of each kind; a call asks about `batch` of them."""
+    counted = [(group.looks(cadence), count) for group, cadence, count in groups]
+    parcels = sum(count for _, count in counted)
+    looks = sum(each * count for each, count in counted)
     needs = looks / batch
     gives = budget[0] * (DAY / budget[1]) if budget is not None else None
     if not looks:

@@ -136,7 +136,7 @@ def _asked_until(summary: Summary, told: Sequence[Row[Any]]) -> datetime | None:
     if not asked:
         return None
     for w in told:
-        if w.next_poll_at and not w.suspended_reason and not w.overdue_since:
+        if w.next_poll_at and not w.suspended_reason and not w.paused_at and not w.overdue_since:
             if not w.spent:
                 return ALWAYS
             asked.append(w.next_poll_at + OVERDUE_AFTER)  # its budget may forbid to ask when it is due
@@ -316,6 +316,7 @@ def _parcels(sqlite: bool) -> sa.Select[Any]:
         t.as_of,
         t.overdue_since,
         accounts.c.suspended_reason,
+        accounts.c.paused_at,
         accounts.c.spent,
     )
     return (

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from tracker.config.model import Config
 from tracker.config.plugins import carriers
+from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import UNIDENTIFIED, Finding
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
@@ -72,7 +73,7 @@ def uncovered(
     ctx: AppContext, connection: Connection, *, store: str | None = None, marks: Collection[str] | None = None
 ) -> list[Uncovered]:
     """Return what nobody watches, by store and carrier; of one store, or of some marks only."""
-    since = ctx.now() - ctx.config.cadence.expired_after
+    since = ctx.now() - DEFAULT.expired_after
     many, first = sa.func.count(sa.distinct(_FS.shipment_id)), sa.func.min(_FS.linked_at)
     select = sa.select(_FS.unwatched, many, first).where(_FS.unwatched.isnot(None), _FS.linked_at >= since)
     if marks is not None:
@@ -124,7 +125,7 @@ def bring_in_line(ctx: AppContext) -> None:
 def _mark(ctx: AppContext) -> None:
     """Mark the links of a month whose open parcels nobody watches."""
     s, o = shipments.c, orders.c
-    since = ctx.now() - ctx.config.cadence.expired_after
+    since = ctx.now() - DEFAULT.expired_after
     watched = sa.exists().where(watches.c.shipment_id == s.id, watches.c.chosen.isnot(None))
     some = (
         sa.select(_FS.fulfilment_id, s.id, s.carrier, s.number, o.store, o.facts)

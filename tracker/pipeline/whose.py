@@ -312,7 +312,7 @@ def _pages(ctx: AppContext, lost: Collection[str], stores: Collection[str], nobo
     while True:
         with ctx.store.read() as connection:
             looked_at = sa.or_(
-                s.closed_at.is_(None), s.closed_at > ctx.now() - ctx.config.root.aftercare, _T.next_poll_at.isnot(None)
+                s.closed_at.is_(None), s.closed_at > ctx.now() - ctx.config.aftercare, _T.next_poll_at.isnot(None)
             )
             concerned = [sa.and_(_T.id.isnot(None), _T.chosen.is_(None))]  # asked by an older version
             concerned += [queries.among(connection, _T.account, lost)] if lost else []

@@ -93,6 +93,7 @@ class CarrierUsed(Part):
     uses: CarrierName
     webhooks: bool = True
     secret: Literal["right", "wrong"] = Field("right", description="wrong: the credentials in our YAML are wrong.")
+    settings: dict[str, Any] = Field({}, description="More of its entry in our YAML, such as cadence.")
     budget: Allowed | None = Field(None, description="Its budget, which must hold by the server's own log.")
 
 

@@ -339,7 +339,7 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
         sa.select(scans).where(scans.c.shipment_id == row.id).order_by(scans.c.instant, scans.c.id).limit(500)
     )
     watched = connection.execute(
-        sa.select(watches, accounts.c.suspended_reason)
+        sa.select(watches, accounts.c.suspended_reason, accounts.c.paused_at)
         .outerjoin(accounts, accounts.c.name == watches.c.account)
         .where(watches.c.shipment_id == row.id)
         .order_by(watches.c.chosen.is_(None), watches.c.account)
@@ -375,7 +375,7 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
             {
                 "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
                 "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
-                "suspended": t.suspended_reason, "asked_because": t.chosen, "asked_for": t.store, "urgent": t.urgent,
+                "suspended": t.suspended_reason, "paused": t.paused_at, "asked_because": t.chosen, "asked_for": t.store, "urgent": t.urgent,
             }
             for t in watched
         ],

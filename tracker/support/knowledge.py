@@ -284,6 +284,11 @@ class _Look:
                 why, until = "the account is not in the configuration", "the account in the configuration again"
             elif row.suspended_reason is not None:
                 why = f"the carrier refuses our credentials ({row.suspended_reason})"
+            elif row.paused_at is not None:
+                why, until = (
+                    f"the account is paused since {row.paused_at:%Y-%m-%d %H:%M}Z",
+                    f"`tracker resume {row.name}`",
+                )
             elif row.failing_since is not None:
                 why = f"the carrier does not answer ({row.failing_why})"
             elif (held := self.held(row)) is not None:
@@ -305,7 +310,7 @@ class _Look:
         account = self.ctx.account(row.name)
         if not row.spent or account is None:
             return None
-        return budgets.held(self.ctx.config.cadence, account, row.spent, self.now)
+        return budgets.held(self.ctx.config.cadence(account.name), account, row.spent, self.now)
 
     def overdue(self, of: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
         """Select the parcels of some accounts that ought to have been asked about, with the moment since when: those held, and those due."""

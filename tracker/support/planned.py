@@ -118,7 +118,7 @@ def _parcels(
         {
             "account": row.account, "store": row.store, "order": ", ".join(numbers[row.shipment_id]) or None,
             "parcel": f"{row.carrier} {row.number}", "status": row.status, "asked": row.checked_at, "next": row.next_poll_at,
-            "urgent": row.urgent, "why": _why(row, ctx.config.cadence, now),
+            "urgent": row.urgent, "why": _why(row, ctx.config.cadence(row.account, row.carrier), now),
             "held": _held(ctx, accounts.get(row.account), now, database), "chosen": row.chosen,
         }
         for row in rows
@@ -158,11 +158,13 @@ def _held(ctx: AppContext, row: Row[Any] | None, now: datetime, database: dateti
         return "it is not in the configuration"
     if row.suspended_reason is not None:
         return f"suspended: {row.suspended_reason}"
+    if row.paused_at is not None:
+        return f"paused since {row.paused_at:%Y-%m-%d %H:%M}Z: `tracker resume {row.name}` goes on"
     if row.rests_until is not None and row.rests_until > now:
         return f"it rests until {row.rests_until:%Y-%m-%d %H:%M}Z"
     if row.blocked_until is not None and row.blocked_until > database:
         return f"it rests until {row.blocked_until:%Y-%m-%d %H:%M}Z"
-    held = budgets.held(ctx.config.cadence, account, row.spent, now)
+    held = budgets.held(ctx.config.cadence(account.name), account, row.spent, now)
     return f"{held[0]} until {held[1]:%Y-%m-%d %H:%M}Z" if held is not None else None
 
 

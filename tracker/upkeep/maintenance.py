@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import plan, push, tell, unread, unwatched, whose
@@ -88,7 +89,7 @@ def next_business_time(ctx: AppContext) -> datetime | None:
 
 def expire(ctx: AppContext) -> int:
     """Stop tracking what said nothing for too long: state `expired`, status unchanged, the order looked at again."""
-    after = ctx.config.cadence.expired_after
+    after = DEFAULT.expired_after
     with ctx.store.write() as connection:
         now = ctx.now()
         rows = connection.execute(

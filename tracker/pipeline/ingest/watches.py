@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracker.domain.cadence import is_urgent, next_poll
+from tracker.domain.cadence import Cadence, is_urgent, next_poll
 from tracker.domain.choice import DOES_NOT_KNOW
 from tracker.domain.facts import Report
 from tracker.domain.vocabulary import TrackingState
@@ -102,7 +102,8 @@ class Watches:
                 self._choose.add(shipment_id)
             at, urgent = watch.next_poll_at, watch.urgent
             if watch.chosen is not None:  # the others are told by webhooks only
-                at, urgent = self._next_poll(parcel, watch, at_once=shipment_id in sooner, soon=ask_again.get(key))
+                cadence, soon = self._tx.ctx.config.cadence(account, parcel.carrier), ask_again.get(key)
+                at, urgent = self._next_poll(parcel, watch, cadence, at_once=shipment_id in sooner, soon=soon)
             if not watch.changed and (at, urgent) == (watch.next_poll_at, watch.urgent):
                 continue
             values = {"tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at, "urgent": urgent}
@@ -129,10 +130,10 @@ class Watches:
         return whose.does_not_know(config, carrier, watch.store, watch.state, parcel.starts_at, self._tx.now)
 
     def _next_poll(
-        self, parcel: LockedShipment, watch: _Watch, *, at_once: bool, soon: datetime | None
+        self, parcel: LockedShipment, watch: _Watch, cadence: Cadence, *, at_once: bool, soon: datetime | None
     ) -> tuple[datetime | None, bool]:
         """Return when an account is asked again, and whether before others."""
-        cadence, now = self._tx.ctx.config.cadence, self._tx.now
+        now = self._tx.now
         urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd)
         if at_once and parcel.summary.scans:
             return now, urgent

@@ -60,7 +60,7 @@ def look(
         if not given.left:
             held[row.name] = given.free_at()
         elif row.ordinary:
-            every = budgets.urgent_every(ctx.config.cadence)
+            every = budgets.urgent_every(ctx.config.cadence(row.name))
             one.others = given.others(row.known, every, -(-row.urgent // account.carrier.batch)) - under_way
             if not (row.urgent or row.notices or row.sweeps or _registers(one) or given.others(row.known, every)):
                 held[row.name] = given.others_at(row.known, every)

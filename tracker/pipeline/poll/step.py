@@ -270,7 +270,7 @@ def _next_look(
     if row.chosen is None:
         return None, False
     edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
-    cadence = ctx.config.cadence
+    cadence = ctx.config.cadence(row.account, row.carrier)
     at = next_poll(summary, state, cadence, now, number=row.number, began=row.starts_at, edd=edd)
     return at, is_urgent(summary, cadence, now, edd=edd)
 

@@ -32,7 +32,9 @@ _AT_WORK = sa.select(
 )
 _UNREAD = sa.select(inbox.c.due_at).where(inbox.c.state == "pending")
 _USABLE = sa.select(accounts).where(
-    accounts.c.suspended_reason.is_(None), sa.or_(accounts.c.rests_until.is_(None), accounts.c.rests_until <= _BUSINESS)
+    accounts.c.suspended_reason.is_(None),
+    sa.or_(accounts.c.paused_at.is_(None), accounts.c.kind == "store"),
+    sa.or_(accounts.c.rests_until.is_(None), accounts.c.rests_until <= _BUSINESS),
 )
 _UNSENT = (
     sa.select(outbox.c.order_id, outbox.c.kind, outbox.c.store, outbox.c.due_at)

@@ -111,7 +111,8 @@ class Stage:
             section["webhook_token"] = self._secret(f"{name}.token", self.tokens[name])
             if used.webhooks:
                 section["webhook_secrets"] = hook = self._secret(f"{name}.hook", self._hooks[name])
-        return section | carrier.settings(base_url, self._secret(f"{name}.key", used.secret), hook) | _budget(used)
+        own = carrier.settings(base_url, self._secret(f"{name}.key", used.secret), hook)
+        return {**section, **own, **used.settings, **_budget(used)}
 
     def _store(self, name: str, base_url: str) -> dict[str, Any]:
         """Return the section of a store in our YAML."""

@@ -39,7 +39,7 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
 
     With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices` and `sweeps` are due, and of one with a budget how many
     parcels are `known` to be urgent; up to FEW. `blocked`: also who rests by the
-    database's clock. Of suspended and resting accounts not one row is looked at.
+    database's clock. Of suspended, paused and resting accounts not one row is looked at (of a store a pause stops the writes only).
     """
     carrier = _A.kind == "carrier"
 
@@ -63,7 +63,7 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
             ),
             sa.case((sa.and_(swept, free(accounts)), 1), else_=0).label("sweeps"),
         )
-        .where(_A.suspended_reason.is_(None), rested, unblocked)
+        .where(_A.suspended_reason.is_(None), sa.or_(_A.paused_at.is_(None), _A.kind == "store"), rested, unblocked)
         .cte("counted")
         .prefix_with("MATERIALIZED")
     )
