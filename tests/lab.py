@@ -145,7 +145,7 @@ accounts:
         token = TOKEN if account.webhook_tokens else ""
         for _ in range(times):
             headers = {name.lower(): value for name, value in outgoing.headers.items()}
-            payload, _ = receive.check(account, token, headers, outgoing.body, self.clock())
+            payload = receive.check(account, token, headers, outgoing.body, self.clock()).payload
             receive.commit(self.ctx, [(account, payload)])
 
     def post_raw(self, account: str, body: bytes) -> None:

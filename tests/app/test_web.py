@@ -224,7 +224,7 @@ def test_health_says_what_it_is(receiver: Receiver) -> None:
     assert receiver.http.get("/livez").text == "ok"
     assert receiver.http.get("/readyz").text == "ready"
     assert receiver.http.get("/nothing").status_code == 404
-    assert receiver.http.get("/webhooks/easypost").status_code == 405
+    assert receiver.http.put("/webhooks/easypost").status_code == 405
     assert receiver.http.head("/webhooks/easypost").status_code == 200
 
     receiver.lab.change(t.accounts.update().where(t.accounts.c.name == "ups").values(suspended_reason="401"))

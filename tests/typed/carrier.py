@@ -34,7 +34,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import holding, raise_unless_json
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
-from tracker.plugin.contracts import Secrets
+from tracker.plugin.contracts import Reply, Secrets
 from tracker.plugin.payloads import decode, moment, pieces, told, word
 from tracker.plugin.signatures import hmac_hex
 
@@ -73,8 +73,10 @@ class Acme(contracts.Carrier):
         assert_type(payload.body, bytes)
         return hmac_hex(self.settings.webhook_secrets, payload.body, payload.headers.get("x-acme"), name="x-acme")
 
-    def reply(self, payload: Payload) -> bytes | None:
-        return payload.body or None
+    def handshake(self, payload: Payload) -> Reply | None:
+        challenge = payload.query.get("challenge")
+        assert_type(challenge, str | None)
+        return Reply(challenge.encode(), "text/plain") if challenge is not None else None
 
     def dedupe_key(self, payload: Payload) -> str:
         return super().dedupe_key(payload)

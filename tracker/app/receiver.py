@@ -1,7 +1,7 @@
-"""The receiver: `POST /webhooks/{account}[/{token}]`, `/livez`, `/readyz`.
+"""The receiver: `/webhooks/{account}[/{token}]` (POST; GET for handshakes), `/livez`, `/readyz`.
 
 Group commit without a timer: requests that arrive while a commit runs share the next one. Exactly 200, after the commit;
-503 when the database is away; 401 with one body for unknown account, wrong token and wrong signature.
+503 when the database is away; 401 with one body for unknown account, wrong token, wrong signature and no handshake.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from tracker.domain.facts import Payload
 from tracker.domain.masking import mask
 from tracker.pipeline import receive
 from tracker.pipeline.context import AppContext
+from tracker.plugin.contracts import Reply
 
 log = structlog.get_logger()
 MOST_GROUP = 200
+_RESULTS = {receive.HANDSHAKE: "handshake"}
 _REJECTED = b'{"error":"unauthorized"}'
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %%d\r\n"
 
 
 class Receiver(Listener):
@@ -70,8 +73,9 @@ class Receiver(Listener):
             self._commit(loop)
             if error is None:
                 self.ctx.notify("ingest")
-                for name, count in Counter(account.name for account, _ in payloads).items():
-                    self.count(name, "stored", count)
+                ended = Counter((account.name, _RESULTS.get(payload.kind, "stored")) for account, payload in payloads)
+                for (name, result), count in ended.items():
+                    self.count(name, result, count)
             for account, payload, connection in group:
                 try:
                     connection.stored(account, payload, error)
@@ -101,6 +105,7 @@ class Connection(wire.Connection):
         """Nothing is connected yet."""
         super().__init__(receiver, loop)
         self._aged = False  # the current one was proved by a secret that is not the newest
+        self._reply: Reply | None = None  # the current one is a handshake, and answered by it
 
     def most_body(self, path: str) -> int:
         """Return how large a body may be: an account that sends larger ones may."""
@@ -115,7 +120,7 @@ class Connection(wire.Connection):
             self._of.count(self._of.account(path)[1], result)
             self.say(status)
         elif path.startswith("/webhooks/"):
-            if request.method == "POST":
+            if request.method in ("POST", "GET"):
                 self._webhook(request)
             else:
                 self.say(200 if request.method == "HEAD" else 405)  # some senders probe with HEAD
@@ -150,15 +155,17 @@ class Connection(wire.Connection):
             self._of.count(label, "not_stored")
             self.say(503)
             return
+        body = None if request.method == "GET" else request.body
         try:
-            payload, self._aged = receive.check(account, token, request.headers, request.body, ctx.now())
+            told = receive.check(account, token, request.headers, body, ctx.now(), wire.query(request.url))
             assert account is not None
         except WebhookRejected as error:
             self._of.tell("webhook_rejected", label, account=label, reason=str(error))
             self._of.count(label, "rejected")
             self.say(401, _REJECTED)
             return
-        self._of.store(account, payload, self)
+        self._aged, self._reply = told.aged, told.reply
+        self._of.store(account, told.payload, self)
 
     def stored(self, account: Account, payload: Payload, error: Exception | None) -> None:
         """Answer the current request: its payload is committed; or it is not, and we never say 200."""
@@ -169,10 +176,9 @@ class Connection(wire.Connection):
         else:
             if self._aged:
                 self._of.ctx.count("tracker_webhooks_old_secret_total", account=account.name)
-            try:
-                reply = account.source.reply(payload) or b""
-            except Exception as problem:  # a plugin's defect: it is stored, and others wait for their answers
-                log.error("request_failed", error=type(problem).__name__, at=place(problem))
-                reply = b""
-            self.say(200, reply)
+            reply = self._reply
+            if reply is None:
+                self.say(200)
+            else:
+                self.say(200, reply.body, _HEAD % reply.content_type.encode())
         self.go_on()

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple, cast
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import httptools
 import structlog
@@ -25,6 +25,7 @@ from tracker.config.model import Web
 log = structlog.get_logger()
 MOST_HEADERS = 16 << 10
 MOST_AROUND = 8  # bytes sent for each that a body may have: a chunk of one byte has six
+MOST_PAIRS = 50  # parameters of an address that are looked at
 MOST_PIPELINED = 32  # requests that a sender may send before it has its answers
 LINGER = 2.0  # seconds that a refused sender has to read our answer
 KEEP_ALIVE = 30.0  # seconds that a connection may stay without a request
@@ -345,6 +346,22 @@ class Connection(asyncio.Protocol):
             self._complete.clear()
             said += b"connection: close\r\n\r\n"
         self._transport.write(said if request.method == "HEAD" else said + body)
+
+
+def query(url: bytes) -> dict[str, str]:
+    """Return the parameters of an address as text, whatever bytes they hold; of two with one name the later counts.
+
+    The head bounds how long they are, MOST_PAIRS how many are looked at.
+    """
+    if b"?" not in url:
+        return {}
+    pairs = (httptools.parse_url(url).query or b"").split(b"&", MOST_PAIRS)[:MOST_PAIRS]
+    told = (pair.replace(b"+", b" ").decode("latin-1").partition("=") for pair in pairs if pair)
+    return {_text(name): _text(value) for name, _, value in told}
+
+
+def _text(part: str) -> str:
+    return unquote_to_bytes(part.encode("latin-1")).decode("utf-8", "replace")
 
 
 def _path(url: bytes) -> str:

@@ -71,6 +71,7 @@ def inbox(
 ) -> None:
     """List payloads that arrived, newest first; `--state dead` are those that could not be read.
 
+    A `handshake` is what a sender asked before it sent news, or a ping: one row an account and day, with how many times it came.
     `--partly` are those of which pieces could not be read, a line a piece; `tracker replay --partly` reads them again.
     """
     if row_id is not None:
@@ -84,7 +85,7 @@ def inbox(
         return
     columns: tuple[tuple[str, str], ...] = (
         ("id", "id"), ("account", "account"), ("kind", "kind"), ("state", "state"), ("why", "reason"), ("bytes", "size"),
-        ("tries", "attempts"), ("received", "received_at"), ("due", "due_at"),
+        ("tries", "attempts"), ("times", "times"), ("received", "received_at"), ("due", "due_at"),
     )  # fmt: skip
     empty = "no such payload"
     if partly:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -16,9 +18,11 @@ from tracker.domain.errors import WebhookRejected
 from tracker.domain.facts import Payload
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
+from tracker.plugin.contracts import Reply
 from tracker.store import queries
 from tracker.store.codec import plain
-from tracker.store.tables import accounts
+from tracker.store.engine import database_now
+from tracker.store.tables import accounts, inbox
 
 NOTE_EVERY = timedelta(seconds=30)
 
@@ -29,12 +33,27 @@ KEPT_HEADERS = frozenset(
         "x-shopify-webhook-id", "x-shopify-event-id", "x-shopify-triggered-at", "webhook-id", "webhook-timestamp",
     }
 )  # fmt: skip
+HANDSHAKE = "handshake"  # an inbox row that tells nothing: what came before the news, one an account and day
+MOST_KEPT = 4096  # bytes of an unsigned ping
+
+
+class Checked(NamedTuple):
+    """What came to the address of an account, by somebody who may: news, or a handshake with its `reply`."""
+
+    payload: Payload
+    aged: bool = False  # proved by a secret that is being rotated out
+    reply: Reply | None = None
 
 
 def check(
-    account: Account | None, token: str, headers: Mapping[str, str], body: bytes, received_at: datetime
-) -> tuple[Payload, bool]:
-    """Return the payload of a webhook that proves who sent it, and whether by a secret that is being rotated out.
+    account: Account | None,
+    token: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    received_at: datetime,
+    query: Mapping[str, str] | None = None,
+) -> Checked:
+    """Return what came: a webhook that proves who sent it, or a handshake. `body` is None where somebody asks by GET.
 
     Raises WebhookRejected, with the reason for our log.
     """
@@ -45,8 +64,12 @@ def check(
         fits = [hmac.compare_digest(t.get_secret_value().encode(), given) for t in account.webhook_tokens]
         if not any(fits):
             raise WebhookRejected("wrong address token")
-    payload = Payload(account.name, "webhook", (body,), received_at, headers)
-    return payload, account.source.verify(payload) > 0
+    payload = Payload(account.name, "webhook", (body or b"",), received_at, headers, query or {})
+    if (reply := account.source.handshake(payload)) is not None:
+        return Checked(replace(payload, kind=HANDSHAKE), reply=reply)
+    if body is None:
+        raise WebhookRejected("its plugin knows no such handshake")
+    return Checked(payload, account.source.verify(payload) > 0)
 
 
 def _key(account: Account, payload: Payload) -> str:
@@ -86,6 +109,7 @@ def commit(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None
 
 
 def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None:
+    news = [(account, payload) for account, payload in payloads if payload.kind != HANDSHAKE]
     with ctx.store.write(first=True) as connection:
         rows: list[dict[str, Any]] = [
             queries.payload_row(
@@ -97,9 +121,34 @@ def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None
                 headers={name: value for name, value in payload.headers.items() if name in KEPT_HEADERS},
                 dedupe_key=_key(account, payload),
             )
-            for account, payload in payloads
+            for account, payload in news
         ]
         queries.store_payloads(connection, rows)
-        _note(ctx, connection, {(a.is_store, a.name): payload.received_at for a, payload in payloads})
+        _count_handshakes(connection, [payload for _, payload in payloads if payload.kind == HANDSHAKE])
+        _note(ctx, connection, {(a.is_store, a.name): payload.received_at for a, payload in news})
         crash_at("receive_before_commit")
     crash_at("receive_after_commit")
+
+
+def _count_handshakes(connection: sa.Connection, payloads: Sequence[Payload]) -> None:
+    """Keep the first handshake of an account and day, and count the others: who asks without a signature fills nothing.
+
+    Of a query only the names are kept: senders put their own secrets there (a token to be compared).
+    """
+    came: dict[tuple[str, str], list[Payload]] = defaultdict(list)
+    for payload in payloads:
+        came[payload.account, f"{payload.received_at:%Y-%m-%d}"].append(payload)
+    for (account, day), mine in sorted(came.items()):
+        first, now = mine[0], database_now(connection)
+        kept = plain("&".join(sorted(first.query)), MOST_KEPT).encode() if not first.body else first.body[:MOST_KEPT]
+        row = queries.payload_row(
+            account, HANDSHAKE, [kept], first.received_at, now, dedupe_key=f"{HANDSHAKE} {day}"
+        ) | {"state": "done", "reason": "a handshake, answered", "ended_at": now, "times": len(mine)}
+        again = {"times": inbox.c.times + len(mine), "ended_at": now}
+        connection.execute(
+            queries.upsert(connection, inbox)
+            .values(row)
+            .on_conflict_do_update(
+                index_elements=["account", "dedupe_key"], set_=again, where=inbox.c.kind == HANDSHAKE
+            )
+        )

@@ -8,8 +8,10 @@ they never sleep, log or catch HTTP errors.
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -47,6 +49,22 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a handshake is answered with, beside its 200. Raises ValueError for what is no content type."""
+
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+    def __post_init__(self) -> None:
+        """Refuse what would be another header: a plugin may build it from what a stranger wrote."""
+        if not _CONTENT_TYPE.fullmatch(self.content_type):
+            raise ValueError("a content type is type/subtype, with a charset at most")
+
+
+_CONTENT_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+(; ?charset=[a-zA-Z0-9-]+)?")
+
+
 class Source(ABC):
     """What carriers and platforms share. Class attributes are the feature matrix (`tracker plugins`)."""
 
@@ -72,8 +90,12 @@ class Source(ABC):
         """
         raise WebhookRejected(f"{type(self).__module__} takes no webhooks")
 
-    def reply(self, payload: Payload) -> bytes | None:
-        """Echo a challenge, after verify; None for an empty answer."""
+    def handshake(self, payload: Payload) -> Reply | None:
+        """Answer what a sender asks of our address before it sends news; None where it is no such thing. Pure.
+
+        A challenge comes by GET: `query` holds its parameters, the body is empty. A ping is a POST, signed or not: it is asked
+        before `verify`, so the answer may hold nothing secret, and what is news must be None. It is counted, and never read.
+        """
         return None
 
     def dedupe_key(self, payload: Payload) -> str:

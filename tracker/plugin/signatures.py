@@ -94,6 +94,14 @@ def standard_webhooks(keys: Iterable[bytes], payload: Payload, tolerance: timede
     return _match(expected, given[:20], "webhook-signature")
 
 
+def hashed_challenge(code: str, token: SecretStr, address: str) -> str:
+    """Return what eBay's challenge of an endpoint is answered with: hexadecimal SHA-256 (developer.ebay.com, read 2026-11).
+
+    `address` is the URL exactly as it is registered there; a slash more is another one.
+    """
+    return hashlib.sha256(f"{code}{token.get_secret_value()}{address}".encode("utf-8", "replace")).hexdigest()
+
+
 def whsec_key(secret: SecretStr) -> bytes:
     """Return the key of a `whsec_` secret; another text is used as it is."""
     value = secret.get_secret_value()

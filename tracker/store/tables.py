@@ -100,6 +100,7 @@ class Inbox(SQLModel, table=True):
     id: int | None = _id()
     account: str
     kind: str
+    times: int | None = None  # of a handshake: how often it came that day
     dedupe_key: str | None = None
     headers: dict[str, str] = _json()
     body: bytes | None = Field(default=None, sa_type=sa.LargeBinary)

@@ -192,7 +192,9 @@ def list_inbox(
     `partly`: those of which something could not be read, each with its `unread`: path, problem and subject of each piece.
     """
     t = inbox.c
-    select = sa.select(t.id, t.account, t.kind, t.state, t.reason, t["size"], t.attempts, t.received_at, t.due_at)
+    select = sa.select(
+        t.id, t.account, t.kind, t.state, t.reason, t["size"], t.attempts, t.times, t.received_at, t.due_at
+    )
     with ctx.store.read() as connection:
         if partly:
             select = select.add_columns(t.unread).where(t.unread.is_not(sa.null()))

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tracker.pipeline import unread
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.parse import REMAP
+from tracker.pipeline.receive import HANDSHAKE
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import inbox, scans
@@ -30,11 +31,11 @@ def replay(
     partly: bool = False,
     write: bool = False,
 ) -> int:
-    """Mark ended payloads as pending again. Returns how many. Those whose body is gone stay as they are.
+    """Mark ended payloads as pending again. Returns how many. Those whose body is gone stay as they are, and handshakes.
 
     `partly`: those of which something was not read. When they ended before stays with them: they are not counted again.
     """
-    conditions = [inbox.c.state != "pending", inbox.c.body.isnot(None)]
+    conditions = [inbox.c.state != "pending", inbox.c.body.isnot(None), inbox.c.kind != HANDSHAKE]
     if ids:
         conditions.append(inbox.c.id.in_(ids))
     if state:

@@ -31,7 +31,7 @@ from tracker.plugin.conformance.given import (
     plugin_of,
 )
 from tracker.plugin.conformance.shown import differences, facts, go_on, printed, size
-from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Reply, Source
 from tracker.plugin.payloads import BOM
 
 
@@ -102,6 +102,20 @@ class _PluginSuite:
     def test_a_junk_signature_is_refused_and_nothing_else(self, plugin: Source, value: str) -> None:
         with pytest.raises(WebhookRejected):
             plugin.verify(Payload("account", "webhook", (b"{}",), AT, Everywhere(value)))
+
+    @pytest.mark.parametrize("value", ["", "x", "\x00", "a" * 10_000, "\udcff"])
+    def test_a_handshake_is_answered_or_none_whatever_it_holds(self, plugin: Source, value: str) -> None:
+        body = value.encode("utf-8", "replace")
+        for payload in (
+            Payload("account", "webhook", (b"",), AT, {}, Everywhere(value)),
+            Payload("account", "webhook", (body,), AT, Everywhere(value), Everywhere(value)),
+        ):
+            assert isinstance(plugin.handshake(payload), Reply | None)
+
+    def test_news_is_no_handshake(self, plugin: Source) -> None:
+        for kind, _, file in cases(self.fixtures):
+            if kind == "webhook":
+                assert plugin.handshake(payload_of(kind, file)) is None, "a handshake is counted, and never read"
 
     def test_without_a_secret_nothing_verifies(self, plugin: Source) -> None:
         if "webhook_secrets" not in type(plugin).Settings.model_fields:

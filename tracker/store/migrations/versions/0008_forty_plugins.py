@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("ended_at", MOMENT, nullable=True),
         sa.UniqueConstraint("account", "place", "name", "size", "sha256"),
     )
+    op.add_column("inbox", sa.Column("times", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("keys_asked_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("keys_wanted", sa.String(), nullable=True))
     op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))
