@@ -97,11 +97,7 @@ class BigCommerce(contracts.Platform):
     docs = "https://developer.bigcommerce.com/docs/rest-management/orders"
     asks = frozenset({Refs, Since})
     webhooks = True
-    companies: ClassVar[Mapping[str, str]] = {  # AfterShip slugs, as tracking_carrier and shipping_provider spell them
-        "ups": "ups", "usps": "usps", "fedex": "fedex", "dhl": "dhl", "dhl-germany": "dhl", "royal-mail": "royalmail",
-        "royalmail": "royalmail", "canada-post": "canadapost", "canadapost": "canadapost", "auspost": "australiapost",
-        "australia-post": "australiapost", "delhivery": "delhivery", "postnl": "postnl",
-    }  # fmt: skip
+    vocabulary = ("bigcommerce", "aftership")  # shipping_provider, and tracking_carrier
     statuses: ClassVar[Mapping[str, OrderStatus]] = {LABELS[id_]: status for id_, status in STATUSES.items()}
     Settings = Settings
 

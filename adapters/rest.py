@@ -103,10 +103,6 @@ class Rest(contracts.Platform):
     docs = "https://github.com/trackwright/trackwright/blob/main/deploy/order-api.openapi.yaml"
     asks = frozenset({Refs, Since})
     webhooks = True
-    companies: ClassVar[Mapping[str, str]] = {
-        "ups": "ups", "fedex": "fedex", "usps": "usps", "dhl": "dhl", "dhl express": "dhl", "delhivery": "delhivery",
-        "bluedart": "bluedart", "royal mail": "royalmail", "canada post": "canadapost",
-    }  # fmt: skip
     statuses: ClassVar[Mapping[str, OrderStatus]] = {str(status): status for status in OrderStatus}
     takes_notes = True
     Settings = Settings

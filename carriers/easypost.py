@@ -62,12 +62,6 @@ from tracker.plugin.payloads import (
 )
 from tracker.plugin.signatures import hmac_hex
 
-NAMES = {  # EasyPost's names for carriers; others are used in lower case
-    "dhlexpress": "dhl", "dhlecs": "dhl", "dhlpaket": "dhl", "dhl": "dhl", "fedex": "fedex",
-    "fedexsmartpost": "fedex", "ups": "ups", "upsdap": "ups", "upsmailinnovations": "ups", "upssurepost": "ups",
-    "usps": "usps", "canadapost": "canadapost", "royalmail": "royalmail", "australiapost": "australiapost",
-}  # fmt: skip
-THEIRS = {"dhl": "DHLExpress", "fedex": "FedEx", "ups": "UPS", "usps": "USPS", "canadapost": "CanadaPost"}
 _ASSUMED, _combine = Zone.ASSUMED, datetime.combine
 STATES = {
     "unknown": TrackingState.NOT_FOUND,
@@ -92,6 +86,7 @@ class EasyPost(contracts.Carrier):
     webhooks = True
     registers = True
     response_keys = ("trackers", "tracking_code")
+    vocabulary = ("easypost",)
     codes = read_codes(__file__)
     Settings = Settings
 
@@ -122,13 +117,13 @@ class EasyPost(contracts.Carrier):
             result = mapping(body.get("result"), "$.result")
             if result.get("object", "Tracker") != "Tracker":
                 return ()  # events about other things than trackers
-            one = piece(result, "$.result", _tracker, unread, lacks="all")
+            one = piece(result, "$.result", _tracker, unread, self, lacks="all")
             return told([one] if one is not None else [], unread)
         if "trackers" not in body:
-            return told([_tracker(body, unread)], unread)
+            return told([_tracker(body, unread, self)], unread)
         if body["trackers"] is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.trackers", "is missing")
-        return told(pieces(body["trackers"], "$.trackers", _tracker, unread, lacks="all"), unread)
+        return told(pieces(body["trackers"], "$.trackers", _tracker, unread, self, lacks="all"), unread)
 
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says; an error body (`error`, docs.easypost.com/docs/errors) stays one when it comes with 200."""
@@ -158,8 +153,8 @@ class EasyPost(contracts.Carrier):
 
     def _register(self, client: Client, parcel: Parcel) -> Registered:
         tracker = {"tracking_code": parcel.number}
-        if parcel.carrier in THEIRS:
-            tracker["carrier"] = THEIRS[parcel.carrier]
+        if (word := self.word_for(parcel.carrier)) is not None:
+            tracker["carrier"] = word
         request = Request(
             "POST",
             f"{self.settings.base_url}/trackers",
@@ -194,7 +189,7 @@ def _reading(code: Code) -> Meaning | None:
     return _meaning(code.code)
 
 
-def _tracker(tracker: dict[str, Any], unread: list[Unread]) -> Report:
+def _tracker(tracker: dict[str, Any], unread: list[Unread], source: EasyPost) -> Report:
     get = tracker.get
     mine = number(get("tracking_code"), "$.tracking_code")
     leg = Leg.CUSTOMER_RETURN if get("is_return") is True else None
@@ -205,7 +200,7 @@ def _tracker(tracker: dict[str, Any], unread: list[Unread]) -> Report:
         as_of = as_of.replace(tzinfo=UTC)
     whole = not unread  # a history that lacks a scan, or whose age is not known, withdraws none
     named = text(get("carrier")) or term(get("carrier"), "$.carrier", unread)
-    carrier = NAMES.get(named.lower(), named.lower()) or "unknown"
+    carrier = source.carrier_of(named) or named.lower() or "unknown"
     status = text(get("status")) or term(get("status"), "$.status", unread)
     detail = text(get("status_detail"))
     state = STATES.get(detail) if detail == "expired" else STATES.get(status)

@@ -76,12 +76,7 @@ class Shopify(contracts.Platform):
     docs = "https://shopify.dev/docs/api/admin-graphql/2026-04"
     asks = frozenset({Refs, Since})
     webhooks = True
-    companies: ClassVar[Mapping[str, str]] = {  # tracking companies as Shopify spells them, in lower case
-        "ups": "ups", "fedex": "fedex", "usps": "usps", "dhl": "dhl", "dhl express": "dhl", "dhl ecommerce": "dhl",
-        "dhl ecommerce asia": "dhl", "dhl paket": "dhl", "dhl parcel": "dhl", "canada post": "canadapost",
-        "royal mail": "royalmail", "australia post": "australiapost", "postnl": "postnl", "evri": "evri", "gls": "gls",
-        "dpd": "dpd", "purolator": "purolator", "delhivery": "delhivery", "bluedart": "bluedart",
-    }  # fmt: skip
+    vocabulary = ("shopify",)
     statuses: ClassVar[Mapping[str, OrderStatus]] = {
         "UNFULFILLED": O.CONFIRMED,
         "OPEN": O.CONFIRMED,

@@ -16,7 +16,7 @@ from tracker.support import lists
 from tracker.support.explain import overview
 from tracker.upkeep import maintenance, settle
 
-FEDEX, HERMES = "794644790131", "H1234567890123"
+FEDEX, HAMSTER = "794644790131", "H1234567890123"
 
 
 def only(lab: Lab, *names: str, tracks: dict[str, tuple[str, ...]] | None = None) -> None:
@@ -36,7 +36,7 @@ def parcels_of_nobody(make_lab: Make, *names: str) -> Lab:
     lab.work()
     lab.order("#1", UPS, company="UPS")
     lab.order("#2", FEDEX, company="FedEx")
-    lab.order("#3", HERMES, company="  Hermes\tGermany ")
+    lab.order("#3", HAMSTER, company="  Hamster\tGermany ")
     lab.work()
     return lab
 
@@ -49,7 +49,7 @@ def not_covered(lab: Lab, *, open_: bool = True) -> list[Any]:
 
 def test_a_carrier_that_no_account_covers_is_told_when_its_parcel_is_linked(make_lab: Make) -> None:
     lab = parcels_of_nobody(make_lab)
-    fedex, hermes = not_covered(lab)
+    fedex, hamster = not_covered(lab)
 
     assert (fedex.store, fedex.subject, fedex.opened_at) == ("shop", "store/shop/carrier/fedex", START)
     assert fedex.evidence == {
@@ -57,10 +57,13 @@ def test_a_carrier_that_no_account_covers_is_told_when_its_parcel_is_linked(make
         "would_cover": "fedex, easypost (any carrier)",
     }  # fmt: skip
     assert fedex.proposal == "add an account that uses fedex or easypost; then reload (SIGHUP)"
-    assert (hermes.evidence["company"], hermes.evidence["would_cover"]) == ("Hermes Germany", "easypost (any carrier)")
-    assert "stores.shop.carriers: {'Hermes Germany': CARRIER}" in hermes.proposal
+    assert (hamster.evidence["company"], hamster.evidence["would_cover"]) == (
+        "Hamster Germany",
+        "easypost (any carrier)",
+    )
+    assert "stores.shop.carriers: {'Hamster Germany': CARRIER}" in hamster.proposal
     assert [(row["account"], row["open"]) for row in lists.freshness(lab.ctx)] == [
-        ("ups", 1), ("nobody (shop: fedex)", 1), ("nobody (shop: Hermes Germany)", 1),
+        ("ups", 1), ("nobody (shop: fedex)", 1), ("nobody (shop: Hamster Germany)", 1),
     ]  # fmt: skip
     (order,) = overview(lab.ctx, "#2")["orders"]
     assert order["parcels"][0]["watched_by"] == []
@@ -116,13 +119,13 @@ def test_an_account_that_comes_later_watches_what_is_open_and_one_that_goes_leav
     assert {row.account for row in lab.rows(t.watches)} == {"easypost"}
     only(lab)
     assert {row.subject for row in not_covered(lab)} == {
-        "store/shop/carrier/fedex", "store/shop/carrier/ups", "store/shop/carrier/Hermes Germany",
+        "store/shop/carrier/fedex", "store/shop/carrier/ups", "store/shop/carrier/Hamster Germany",
     }  # fmt: skip
     assert lab.rows(t.watches) == []
     only(lab, "ups")
     assert {row.subject for row in not_covered(lab)} == {
         "store/shop/carrier/fedex",
-        "store/shop/carrier/Hermes Germany",
+        "store/shop/carrier/Hamster Germany",
     }
 
 
@@ -165,9 +168,9 @@ def test_check_says_which_parcels_nobody_watches_or_would_watch(make_lab: Make) 
         with lab.ctx.store.read() as connection:
             return unwatched.left(lab.ctx, connection)
 
-    fedex, hermes = notes()
+    fedex, hamster = notes()
     assert fedex.startswith("shop: 1 of fedex since 2026-11-02 08:00Z are watched by nobody; add an account that uses")
-    assert hermes.startswith("shop: 1 of 'Hermes Germany' since")
+    assert hamster.startswith("shop: 1 of 'Hamster Germany' since")
     lab.ctx.config = replace(
         lab.daemon_config, accounts={n: a for n, a in lab.daemon_config.accounts.items() if n != "ups"}
     )

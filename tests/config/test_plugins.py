@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from tracker.config.model import Budget
 from tracker.config.plugins import guard_names, load, names, only_class
 from tracker.domain.errors import ConfigError
 from tracker.plugin.contracts import CONTRACT, Carrier
+from tracker.plugin.names import read_words
 
 
 def test_plugins_are_found_by_module_name() -> None:
@@ -75,33 +77,52 @@ stores:
   big: {uses: bigcommerce, store_hash: x, access_token: "${env:SECRET}"}
 """
 SPELT = {  # what each platform's shops write, and what nobody of them does
-    "rest": {"UPS": "ups", "DHL Express": "dhl", "bluedart": "bluedart", "Royal Mail": "royalmail", "Van": "van", "evri": None, "royal-mail": None},
-    "shopify": {"UPS": "ups", "DHL Paket": "dhl", "Evri": "evri", "PostNL": "postnl", "Van": None, "dhl-germany": None},
-    "big": {"ups": "ups", "dhl-germany": "dhl", "auspost": "australiapost", "royal-mail": "royalmail", "evri": None, "royal mail": None, "bluedart": None},
+    "rest": {"UPS": "ups", "DHL Express": "dhl", "bluedart": "bluedart", "Royal-Mail": "royalmail", "Van": "van", "upsready": None, "van": None},
+    "shopify": {"UPS": "ups", "DHL Paket": "dhl", "Evri": "evri", "Hermes": "hermes_germany", "Van": None, "dhl-pieceid": None},
+    "big": {"ups": "ups", "upsready": "ups", "auspost": "australiapost", "royal mail": "royalmail", "hermes": "evri", "dhl-pieceid": "dhl"},
 }  # fmt: skip
 
 
-def test_a_shops_words_for_carriers_are_the_stores_its_platforms_and_the_carriers_names(
+def test_a_shops_words_for_carriers_are_the_stores_its_platforms_and_everybodys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def read() -> dict[str, dict[str, str | None]]:
         stores = {name: account.source for name, account in load_text(SHOPS).accounts.items()}
-        return {name: {word: stores[name].carrier_of(word) for word in words} for name, words in SPELT.items()}  # type: ignore[union-attr]
+        return {name: {word: stores[name].carrier_of(word) for word in words} for name, words in SPELT.items()}
 
     assert read() == SPELT
 
-    monkeypatch.setattr(load("carriers", "ups"), "companies", {"evri": "ups", "royal mail": "ups", "van": "ups"})
-    now = read()
-    assert {name: words["evri"] for name, words in now.items() if "evri" in words} == {"rest": "ups", "big": "ups"}
-    assert (now["shopify"]["Evri"], now["rest"]["Royal Mail"], now["big"]["royal mail"]) == ("evri", "royalmail", "ups")
-    assert (now["rest"]["Van"], now["shopify"]["Van"]) == ("van", "ups")
+    monkeypatch.setattr(load("carriers", "ups"), "companies", {"hermes": "ups", "ups ready": "ups", "van": "ups"})
+    now = (
+        read()
+    )  # what an installed carrier says is everybody's: a platform's own word comes first, and before it a store's
+    assert now["rest"] == {**SPELT["rest"], "upsready": "ups", "van": "ups"}
+    assert now["shopify"] == {**SPELT["shopify"], "Van": "ups"}
+    assert now["big"] == SPELT["big"]
 
 
-def test_a_word_that_means_two_carriers_is_refused_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load("carriers", "ups"), "companies", {"fedex": "ups"})
-    said = "plugin ups: 'fedex' means the carrier ups, and fedex by the plugin fedex: one of the two must go"
+def test_an_aggregator_is_told_what_installed_carriers_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    def account(
+        file: str = "accounts: {e: {uses: easypost, api_key: '${env:SECRET}'}, d: {uses: dhl, api_key: '${env:SECRET}'}}",
+    ):
+        return load_text(file).accounts
 
-    assert problems(SHOPS) == [said]
+    assert account()["e"].source.carrier_of("Brown Van") is None
+    monkeypatch.setattr(load("carriers", "ups"), "companies", {"brown van": "ups"})
+    found = account()
+    assert (found["e"].source.carrier_of("Brown Van"), found["e"].source.word_for("ups")) == ("ups", "UPS")
+    assert "names" not in vars(found["d"].source)  # a carrier's own account speaks of its own parcels
+
+
+def test_a_word_that_means_two_carriers_is_refused_at_load_with_both_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = load("carriers", "ups")
+    monkeypatch.setattr(plugin, "companies", {"Fed-Ex": "ups"})
+    at = inspect.getsourcelines(plugin)[1]
+    row = next(word.place for word in read_words() if word.carrier == "fedex")
+
+    assert problems(SHOPS) == [
+        f"ups.py:{at}: 'Fed-Ex' means the carrier ups, and fedex at {row}: one of the two must go"
+    ]
 
 
 def test_a_plugin_made_for_another_contract_is_refused_with_its_account(

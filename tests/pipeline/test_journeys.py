@@ -155,6 +155,23 @@ def fedex(number: str, *results: dict[str, Any]) -> dict[str, Any]:
     return {"output": {"completeTrackResults": [{"trackingNumber": number, "trackResults": list(results)}]}}
 
 
+EXPRESS = '  express: {uses: dhl, base_url: "http://127.0.0.1:9/dhl", service: express, api_key: "${file:FOLDER/s}"}\n'
+
+
+def test_accounts_of_two_divisions_of_a_carrier_speak_of_the_same_parcel(make_lab, tmp_path: Path) -> None:
+    lab = make_lab(accounts=EXPRESS.replace("FOLDER", str(tmp_path)))
+    lab.order("#1001", NUMBER, company="DHL")
+    lab.work("poll", "ingest", "decide")
+    events = [("transit", "PU", "2026-11-02T10:00:00"), ("delivered", "OK", "2026-11-02T15:00:00")]
+    answer(lab, "dhl", {"shipments": [shipment("express", events[0])]}, after=5 * H)
+    answer(lab, "express", {"shipments": [shipment("express", *events)]}, after=H)
+
+    parcel = lab.parcel(NUMBER)
+    assert (parcel.carrier, parcel.piece, parcel.status) == ("dhl", "express", "delivered")
+    assert scans(lab) == ["express/transit:PU", "express/delivered:OK"]
+    assert len([row for row in lab.rows(t.shipments) if row.number == NUMBER]) == 1
+
+
 @pytest.mark.parametrize("unique", [True, False])
 def test_an_earlier_use_of_a_fedex_number_is_not_the_parcels(make_lab, tmp_path: Path, unique: bool) -> None:
     lab = make_lab(accounts=FEDEX.replace("FOLDER", str(tmp_path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import pkgutil
 import sys
@@ -15,6 +16,7 @@ from tracker.config.plugins import GROUPS, installed, load, names, only_class
 from tracker.domain.vocabulary import Trust
 from tracker.plugin.conformance import CarrierSuite, PlatformSuite, cases
 from tracker.plugin.contracts import Carrier, Platform
+from tracker.plugin.names import EVERYBODY, read_words, spelt
 
 SUITES: dict[str, type[CarrierSuite] | type[PlatformSuite]] = {"carriers": CarrierSuite, "adapters": PlatformSuite}
 
@@ -68,6 +70,29 @@ def orphans(root: Path) -> list[str]:
         for test, suite in _subscriptions(root)
         if suite.module not in known
     ]
+
+
+def naming(root: Path) -> list[str]:
+    """Say where a platform, or an aggregator, names a carrier in its code: what they call it is data."""
+    known = {spelt(one.word) for one in read_words() if one.said_by == EVERYBODY}
+    said: list[str] = []
+    for room, name, module in _plugins(root):
+        plugin: Any = only_class(module, GROUPS[room][1])
+        if getattr(plugin, "carriers", ()):
+            continue
+        if plugin.companies:
+            said.append(
+                f"{room}.{name} declares companies: they go to tracker/plugin/carriers.csv, said_by what it calls its vocabulary"
+            )
+        files = sorted((root / room / name).rglob("*.py")) or [root / room / f"{name}.py"]
+        said += [
+            f"{file.relative_to(root)}:{node.lineno} names a carrier, {node.value!r}: what shops and aggregators call it is in "
+            "tracker/plugin/carriers.csv"
+            for file in files
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and spelt(node.value) in known
+        ]
+    return said
 
 
 def _plugins(root: Path) -> Iterator[tuple[str, str, ModuleType]]:

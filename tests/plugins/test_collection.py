@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.collection import lacking, orphans
-from tracker.config.plugins import companies, load, names, only_class
+from tests.plugins.collection import lacking, naming, orphans
+from tracker.config.plugins import only_class
 from tracker.plugin.conformance import plugin_of
-from tracker.plugin.contracts import Carrier, Platform
+from tracker.plugin.contracts import Carrier
 
 ROOT = Path(__file__).parents[2]
 MODULE = "from tracker.plugin.contracts import Carrier, Platform\nfrom tracker.domain.vocabulary import OrderStatus\n"
@@ -33,18 +33,8 @@ def test_each_table_folder_of_fixtures_and_conformance_test_has_its_plugin() -> 
     assert orphans(ROOT) == []
 
 
-def test_no_word_of_a_shop_for_a_carrier_means_another_carrier_at_another_shop() -> None:
-    said: dict[str, set[str]] = {}
-    for name in names("adapters"):
-        plugin = load("adapters", name)
-        assert issubclass(plugin, Platform)
-        for company, carrier in plugin.companies.items():
-            said.setdefault(company, set()).add(carrier)
-    for company, carrier in companies().items():
-        said.setdefault(company, set()).add(carrier)
-
-    assert said["dhl express"] == {"dhl"}
-    assert {company: carriers for company, carriers in said.items() if len(carriers) > 1} == {}
+def test_adapters_and_aggregators_name_no_carriers() -> None:
+    assert naming(ROOT) == []
 
 
 @pytest.fixture
@@ -135,6 +125,20 @@ def test_a_plugin_without_one_of_them_is_told(root: Path, broken: Callable[[Path
     broken(root)
 
     assert said in lacking(root)
+
+
+def test_an_adapter_or_aggregator_that_names_a_carrier_is_told(root: Path) -> None:
+    assert naming(root) == []
+
+    change("adapters/corner.py", "webhooks = True", 'webhooks = True\n    words = {"Royal-Mail": 1}')(root)
+    change("carriers/acme.py", 'codes = {("s"', 'companies = {"van": "van"}\n    codes = {("s"')(root)
+    assert naming(root) == [
+        "carriers.acme declares companies: they go to tracker/plugin/carriers.csv, said_by what it calls its vocabulary",
+        "adapters/corner.py:5 names a carrier, 'Royal-Mail': what shops and aggregators call it is in tracker/plugin/carriers.csv",
+    ]
+
+    change("carriers/acme.py", "companies", 'carriers = ("van",)\n    companies')(root)
+    assert len(naming(root)) == 1
 
 
 def test_a_carrier_whose_codes_come_from_the_yaml_says_so_and_needs_no_table(root: Path) -> None:

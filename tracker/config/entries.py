@@ -13,14 +13,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
 from tracker.config.model import Account, Budget, CarrierPart, StorePart, Suspended
-from tracker.config.plugins import companies, load, names
+from tracker.config.plugins import load, names, words
 from tracker.config.presets import bind
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.vocabulary import Trust
 from tracker.hashing import digest
-from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source, declared, spoken
+from tracker.plugin.names import Names, Word, meanings
 
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
@@ -96,6 +97,7 @@ class Entries(Mapping[str, Account]):
         self._document = document
         self._places: dict[str, tuple[str, Any]] = {}
         self._bound: dict[str, Account | None] = {}
+        self._names: dict[type[Source], Names] = {}
         given = value.get("defaults")
         self._defaults = {section: Shared(section, given, document) for section in SECTIONS}
         self.root = dict(value)  # the file without the entries that are no mappings
@@ -127,8 +129,7 @@ class Entries(Mapping[str, Account]):
         ]
         if account is None or wrong:
             raise ConfigError(*dict.fromkeys(wrong + self._document.problems[before:]))
-        if account.is_store:
-            account.platform.known = self.companies
+        self.give_names(account)
         return account
 
     def __contains__(self, name: object) -> bool:
@@ -240,10 +241,24 @@ class Entries(Mapping[str, Account]):
             named.add(name)
         return len(self._document.problems) == before
 
+    def give_names(self, account: Account) -> None:
+        """Tell a store or an aggregator what carriers are called. A carrier's own account speaks of its own parcels.
+
+        Every carrier that is installed is loaded for this, so once for all; what a plugin knows is shared by its accounts.
+        """
+        plugin = type(account.source)
+        if getattr(plugin, "carriers", ()):
+            return
+        if plugin not in self._names:
+            try:
+                self._names[plugin] = spoken(plugin, meanings((*self._words.values(), *declared(plugin))))
+            except ValueError as error:
+                raise ConfigError(*str(error).splitlines()) from None
+        account.source.names = self._names[plugin]
+
     @cached_property
-    def companies(self) -> dict[str, str]:
-        """Return what carriers are called: every carrier that is installed is loaded for this, so once for all stores."""
-        return companies()
+    def _words(self) -> dict[tuple[str, str], Word]:
+        return words()
 
 
 def _account(

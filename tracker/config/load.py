@@ -75,8 +75,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
         raise ConfigError(*dict.fromkeys(document.problems))
     if each:
         for account in (*accounts.values(), *(one.receiver for one in suspended.values() if one.receiver)):
-            if account.is_store:
-                account.platform.known = entries.companies
+            entries.give_names(account)
     return Config(
         root,
         accounts,

@@ -12,8 +12,9 @@ from importlib.metadata import distributions, entry_points
 from types import ModuleType
 
 from tracker.domain.errors import ConfigError
-from tracker.plugin.contracts import Carrier, Platform, Source, defined_in
+from tracker.plugin.contracts import Carrier, Platform, Source, declared, defined_in
 from tracker.plugin.loading import imported
+from tracker.plugin.names import Word, meanings, read_words
 
 GROUPS: dict[str, tuple[str, type[Source]]] = {
     "carriers": ("tracker.carriers", Carrier),
@@ -85,20 +86,15 @@ def carriers() -> Iterator[tuple[str, type[Carrier]]]:
         yield name, plugin
 
 
-def companies() -> dict[str, str]:
-    """Return what each carrier that is installed is called, in lower case: its name, and what its plugin says beside it.
+def words() -> dict[tuple[str, str], Word]:
+    """Return every word for a carrier: those of the file of data, and those that the carriers that are installed declare.
 
-    Raises ConfigError where one word means two carriers.
+    Raises ConfigError, with both places, where one word means two carriers.
     """
-    found: dict[str, tuple[str, str]] = {}
-    for name, plugin in carriers():
-        for word, carrier in [*((carrier, carrier) for carrier in plugin.carriers), *plugin.companies.items()]:
-            other, by = found.setdefault(word, (carrier, name))
-            if other != carrier:
-                raise ConfigError(
-                    f"plugin {name}: {word!r} means the carrier {carrier}, and {other} by the plugin {by}: one of the two must go"
-                )
-    return {word: carrier for word, (carrier, _) in found.items()}
+    try:
+        return meanings((*read_words(), *(word for _, plugin in carriers() for word in declared(plugin))))
+    except ValueError as error:
+        raise ConfigError(*str(error).splitlines()) from None
 
 
 def guard_names() -> None:

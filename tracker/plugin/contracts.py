@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -38,6 +39,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, ShippingStatus, Trust
 from tracker.plugin.answers import not_html, raise_by_status
 from tracker.plugin.calls import Client, Response
+from tracker.plugin.names import EVERYBODY, Names, Word, meanings, names, read_words, spelt
 
 CONTRACT = 2  # the version of what stands between core and plugins; CONTRIBUTING says what changes it
 Secrets = tuple[SecretStr, ...]  # several at once while one is being rotated, newest first
@@ -75,6 +77,8 @@ class Source(ABC):
     webhooks: ClassVar[bool] = False
     max_body: ClassVar[int] = 1 << 20
     budget: ClassVar[tuple[int, timedelta] | None] = None  # calls, and in what time, unless the YAML says otherwise
+    vocabulary: ClassVar[tuple[str, ...]] = ()  # whose words for carriers it speaks: `said_by` in carriers.csv
+    companies: ClassVar[Mapping[str, str]] = {}  # words that are not in that table: a package of its own has some
 
     Settings: ClassVar[type[Settings]]
 
@@ -101,6 +105,20 @@ class Source(ABC):
     def dedupe_key(self, payload: Payload) -> str:
         """Identify a webhook delivery: the sender's event id where there is one, else the hash of its body."""
         return hashlib.sha256(payload.body).hexdigest()
+
+    @cached_property
+    def names(self) -> Names:
+        """What carriers are called here. The core gives what every carrier that is installed says, too."""
+        return _alone(type(self))
+
+    def carrier_of(self, word: str) -> str | None:
+        """Return the carrier that a word means: by its own vocabulary, else by everybody's; None: nobody knows it."""
+        known, word = self.names.known, word.lower()
+        return known.get(word) or known.get(spelt(word))
+
+    def word_for(self, carrier: str | None) -> str | None:
+        """Return the source's own word for a carrier, to be said in calls; None: let the source find out itself."""
+        return self.names.words.get(carrier or "")
 
     @abstractmethod
     def normalize(self, payload: Payload) -> Iterable[Report | Order | ChangeNotice | Checkout | Unread]:
@@ -133,8 +151,7 @@ class Source(ABC):
 class Carrier(Source):
     """A carrier, or an aggregator that tells of several."""
 
-    carriers: ClassVar[tuple[str, ...]] = ()  # who it speaks for; () is any
-    companies: ClassVar[Mapping[str, str]] = {}  # what shops call them beside these names, in lower case
+    carriers: ClassVar[tuple[str, ...]] = ()  # who it speaks for, by our ids; () is any
     batch: ClassVar[int] = 1
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {}
     codes_from_yaml: ClassVar[bool] = False  # there is no table: each account's `codes:` says what its codes mean
@@ -157,15 +174,12 @@ class Platform(Source):
     """A selling platform. Its webhooks are change notices: the order is read again, then reconciled."""
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
-    companies: ClassVar[Mapping[str, str]] = {}  # its own words for carriers, in lower case, and which carrier each is
-    known: Mapping[str, str] = {}  # what the carriers that are installed are called; given by the core
     takes_notes: ClassVar[bool] = False  # whether `push` takes the kind order_note
 
-    def carrier_of(self, company: str) -> str | None:
-        """Return the carrier that the shop calls so: by the store's `carriers` (a setting), else by its platform, else by name."""
+    def carrier_of(self, word: str) -> str | None:
+        """Return the carrier that a shop's word means: by the store's `carriers` (a setting, as the shop spells it), else as others do."""
         own: Mapping[str, str] = self.settings.carriers
-        word = company.lower()
-        return own.get(company) or self.companies.get(word) or self.known.get(word)
+        return own.get(word) or super().carrier_of(word)
 
     def status_map(self) -> Mapping[ShippingStatus, str]:
         """Say which word of the platform shows each shipping status; what is missing cannot be shown."""
@@ -191,3 +205,22 @@ class Platform(Source):
 def defined_in(plugin: type, module: str) -> bool:
     """Say whether a class is defined in a module, or in one of its parts where it is a package; what it imports is not."""
     return f"{plugin.__module__}.".startswith(f"{module}.")
+
+
+def declared(plugin: type[Source]) -> list[Word]:
+    """Return the words that a plugin itself declares: of a carrier they are everybody's, of who tells of any carrier its own."""
+    carriers: tuple[str, ...] = getattr(plugin, "carriers", ())
+    whose = EVERYBODY if carriers else plugin.__module__
+    own = [Word(carrier, whose, word, plugin) for word, carrier in plugin.companies.items()]
+    return [Word(carrier, EVERYBODY, carrier, plugin) for carrier in carriers] + own
+
+
+def spoken(plugin: type[Source], found: Mapping[tuple[str, str], Word]) -> Names:
+    """Return what a plugin knows of a table of words."""
+    return names(found, (plugin.__module__, *plugin.vocabulary))
+
+
+@cache
+def _alone(plugin: type[Source]) -> Names:
+    """Return what a plugin knows that nobody gave more: the file of data, and what it declares."""
+    return spoken(plugin, meanings((*read_words(), *declared(plugin))))

@@ -155,7 +155,7 @@ class Report:
     edd: Edd | None = None
     proof: Proof | None = None
     links: tuple[Link, ...] = ()
-    piece: str | None = None  # the carrier's unique piece id: tells re-used numbers apart
+    piece: str | None = None  # tells re-used numbers apart: a unique id, or the division (DHL's `express`, `parcel-de`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from tracker.plugin.conformance.given import (
 )
 from tracker.plugin.conformance.shown import differences, facts, go_on, printed, size
 from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Reply, Source
+from tracker.plugin.names import FILE, read_words
 from tracker.plugin.payloads import BOM
 
 
@@ -157,6 +158,14 @@ class _PluginSuite:
             wrong = differences(facts(list(plugin.normalize(payload)), plugin), expected)
             assert not wrong, "\n".join([file.name, *wrong])
 
+    def test_what_it_calls_carriers_is_understood(self, plugin: Source) -> None:
+        for company, carrier in plugin.companies.items():
+            assert plugin.carrier_of(company.upper()) == carrier
+        for carrier, word in plugin.names.words.items():
+            assert plugin.carrier_of(word) == carrier, f"it is called by {word!r} and means another"
+        unheard = [one for one in plugin.vocabulary if not any(word.said_by == one for word in read_words())]
+        assert not unheard, f"{FILE.name} holds no word of {unheard}"
+
     def test_reading_is_pure(self, plugin: Source) -> None:
         for _, kind, file in cases(self.fixtures):
             payload = payload_of(kind, file)
@@ -281,11 +290,9 @@ class CarrierSuite(_PluginSuite):
         assert all(isinstance(meaning, Meaning) for meaning in plugin.codes.values())
         assert any(m.status is ShippingStatus.DELIVERED for m in plugin.codes.values())
 
-    def test_its_words_for_carriers_are_those_that_are_looked_up(self, plugin: Source) -> None:
+    def test_its_words_for_carriers_are_of_those_that_it_speaks_for(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)
-        for company, carrier in plugin.companies.items():
-            assert company == company.lower()
-            assert not plugin.carriers or carrier in plugin.carriers
+        assert not plugin.carriers or {*plugin.companies.values()} <= {*plugin.carriers}
 
     def test_its_answers_hold_what_it_says_that_they_hold(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)
@@ -331,13 +338,15 @@ class PlatformSuite(_PluginSuite):
         assert isinstance(plugin, Platform)
         assert plugin.statuses
 
-    def test_its_words_for_carriers_are_those_that_are_looked_up(self, plugin: Source) -> None:
-        assert isinstance(plugin, Platform)
-        for company, carrier in plugin.companies.items():
-            assert plugin.carrier_of(company.upper()) == carrier, f"{company!r} is not in lower case"
-        if plugin.companies:
-            own = {next(iter(plugin.companies)): "acme"}
-            assert type(plugin)("s", example_settings(type(plugin), carriers=own)).carrier_of(*own) == "acme"
+    def test_a_stores_own_words_for_carriers_come_first(self, plugin: Source) -> None:
+        store = type(plugin)("s", example_settings(type(plugin), carriers={"UPS": "acme"}))
+
+        assert (plugin.carrier_of("UPS"), store.carrier_of("UPS"), store.carrier_of("fed-ex")) == (
+            "ups",
+            "acme",
+            "fedex",
+        )
+        assert store.carrier_of("what nobody is called") is None
 
     def test_its_webhooks_are_signed(self, plugin: Source) -> None:
         assert plugin.trust in (Trust.SIGNED, Trust.SHARED)

@@ -55,7 +55,6 @@ class CornerShopPlatform(contracts.Platform):
     contract = 2
     webhooks = True
     asks = frozenset({Refs, Since})
-    companies: ClassVar[Mapping[str, str]] = {"ups": "ups", "fedex": "fedex", "dhl": "dhl"}
     statuses: ClassVar[Mapping[str, OrderStatus]] = {
         "picking": OrderStatus.PROCESSING,
         "on the road": OrderStatus.SHIPPED,
