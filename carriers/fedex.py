@@ -38,9 +38,9 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json
-from tracker.plugin.calls import Client, Request, Response
+from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
-from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
+from tracker.plugin.oauth import Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
     decode,
@@ -91,6 +91,7 @@ class FedEx(contracts.Carrier):
     batch = 30
     codes = read_codes(__file__)
     default_zone = "America/Chicago"
+    token_lasts = timedelta(hours=1)
     Settings = Settings
 
     def __init__(self, account: str, settings: contracts.Settings) -> None:

@@ -41,10 +41,10 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, TrackingState, Trust, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, raise_unless_json
-from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.oauth import Token, Tokens, ask_token, bearer
+from tracker.plugin.oauth import Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
     absent,
@@ -99,6 +99,7 @@ class UPS(contracts.Carrier):
     response_keys = ("trackResponse",)
     codes = read_codes(__file__)
     default_zone = "America/New_York"
+    token_lasts = timedelta(hours=4)  # OAuthClientCredentials.yaml: expires_in 14399
     Settings = Settings
 
     def __init__(self, account: str, settings: contracts.Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -36,9 +37,9 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
-from tracker.plugin.calls import Client, Request, Response
+from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.oauth import Token, Tokens, ask_token
+from tracker.plugin.oauth import Tokens, ask_token
 from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.signatures import hmac_base64
 from tracker.plugin.tracked import each_alone, exactly, order, told
@@ -96,6 +97,7 @@ class Shopify(contracts.Platform):
         """Bind a store."""
         super().__init__(account, settings)
         self._tokens = Tokens(self._grant)
+        self.token_lasts = timedelta(days=1) if self.settings.access_token is None else None
 
     def status_map(self) -> Mapping[ShippingStatus, str]:
         """Return the fulfilment event that shows each status."""
@@ -292,17 +294,18 @@ class Shopify(contracts.Platform):
             content=orjson.dumps({"query": query, "variables": variables}),
             idempotent=idempotent,
         )
-        return self._tokens.send(client, request, lambda token: {"X-Shopify-Access-Token": token})
+        if settings.access_token is not None:  # it never ends
+            kept = _header(settings.access_token.get_secret_value())
+            return client.send(replace(request, headers={**request.headers, **kept}))
+        return self._tokens.send(client, request, _header)
 
     def _grant(self, client: Client) -> Token:
-        """Use the token that never ends, or ask for one.
+        """Ask for a token.
 
         Client credentials are partly verified (ShopifySharp 6.30.0 notes). Rotation: shopify.dev, offline access tokens
         (read 2026-11): the old refresh token stays good until the new one is first used, so it is stored before use.
         """
         settings = self.settings
-        if settings.access_token is not None:
-            return Token(settings.access_token.get_secret_value(), None)
         if settings.client_id is None or settings.client_secret is None:
             raise CredentialsRejected("neither access_token nor client_id and client_secret are configured")
         base = settings.base_url or f"https://{settings.shop}"
@@ -321,6 +324,10 @@ class Shopify(contracts.Platform):
         if settings.refresh_token is not None:
             client.vault.store(word(response.get("refresh_token"), "$.refresh_token"))
         return token
+
+
+def _header(token: str) -> dict[str, str]:
+    return {"X-Shopify-Access-Token": token}
 
 
 def _answered(response: Response, name: str) -> tuple[dict[str, Any], list[Any]]:

@@ -14,25 +14,29 @@ from cryptography.fernet import Fernet
 from sqlalchemy.exc import OperationalError
 
 from tests.lab import USPS, lab
-from tracker.app.daemon import Daemon, DatabaseVault
+from tracker.app.daemon import Daemon
 from tracker.app.telemetry import logs_to, tell_threads
 from tracker.config.load import load_config, load_text
 from tracker.domain.errors import ConfigError, TrackerError
+from tracker.pipeline.tokens import DatabaseVault
 from tracker.store import tables as t
+from tracker.store.seal import Seal
 
 
 def test_a_rotating_token_is_stored_encrypted(make_lab) -> None:
     lab = make_lab()
-    key = Fernet.generate_key().decode()
-    vault = DatabaseVault(lab.daemon.store, "shop", key)
+    told: list[str] = []
+    vault = DatabaseVault(lab.daemon.store, "shop", Seal(Fernet.generate_key().decode()), told.append)
 
     assert vault.load() is None
     vault.store("canary-token")
     assert vault.load() == "canary-token"
     assert "canary" not in lab.one(t.accounts, t.accounts.c.name == "shop").token
-    assert DatabaseVault(lab.daemon.store, "shop", Fernet.generate_key().decode()).load() is None
+    assert told == []
+    assert DatabaseVault(lab.daemon.store, "shop", Seal(Fernet.generate_key().decode()), told.append).load() is None
+    assert told == ["shop"]
     with pytest.raises(ConfigError, match="vault_key"):
-        DatabaseVault(lab.daemon.store, "shop", "short")
+        Seal("short")
 
 
 def test_a_wrong_configuration_is_not_taken_on_reload(make_lab) -> None:

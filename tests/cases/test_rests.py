@@ -121,7 +121,7 @@ class Silent:
     """A client whose every call fails."""
 
     def __init__(self, client: Any, error: SourceError) -> None:
-        self.vault, self.now, self.error = client.vault, client.now, error
+        self.vault, self.now, self.token, self.error = client.vault, client.now, client.token, error
 
     def send(self, request: Request) -> Response:
         raise self.error

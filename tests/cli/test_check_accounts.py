@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from cryptography.fernet import Fernet
 
 from tracker.cli.main import cli
 from tracker.clock import system_now
 from tracker.domain.budget import Calls
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
-from tracker.store.tables import accounts
+from tracker.store.seal import Seal
+from tracker.store.tables import accounts, tokens
 
 STORES = 12
 
@@ -150,3 +152,47 @@ def test_a_ping_is_taken_from_the_budget_and_a_spent_one_is_no_problem(
         told
     )
     assert not any("d (dhl)" in one for one in told["problems"])
+
+
+def shipper(folder: Path, more: str = "") -> Path:
+    """A configuration of two accounts that use access tokens, and one that does not."""
+    (folder / "tracker.yaml").write_text(
+        f"database: sqlite:///{folder}/x.db\n{more}accounts:\n"
+        "  ups: {uses: ups, client_id: id, client_secret: '${env:SECRET}', budget: {calls: 60, per: 1h}}\n"
+        "  fedex: {uses: fedex, client_id: id, client_secret: '${env:SECRET}'}\n"
+        "  dhl: {uses: dhl, api_key: '${env:SECRET}'}\n"
+    )
+    return folder / "tracker.yaml"
+
+
+def test_check_says_what_it_costs_that_access_tokens_are_not_shared(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SECRET", "a-secret-of-a-shop")
+    said = CliRunner().invoke(cli, ["check", str(shipper(tmp_path)), "--offline"])
+    assert said.exit_code == 0
+    assert (
+        "no vault_key: each process, and each start of one, asks for its own access token of ups (6 a day, out of its 60 calls in 1h"
+        in said.output
+    )
+    assert "access token of fedex (24 a day and process); with one it is asked for once for all" in said.output
+    assert "token of dhl" not in said.output
+
+    monkeypatch.setenv("KEY", Fernet.generate_key().decode())
+    file = shipper(tmp_path, "vault_key: '${env:KEY}'\n")
+    assert "access token" not in CliRunner().invoke(cli, ["check", str(file), "--offline"]).output
+
+
+def test_check_tells_which_tokens_another_vault_key_wrote(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SECRET", "a-secret-of-a-shop")
+    monkeypatch.setenv("KEY", Fernet.generate_key().decode())
+    store = Store(f"sqlite:///{tmp_path}/x.db")
+    migrate(store)
+    with store.write() as connection:
+        kept = Seal(Fernet.generate_key().decode()).close("canary")
+        connection.execute(tokens.insert().values(account="ups", value=kept, again=False, attempts=1))
+        mine = Seal(os.environ["KEY"]).close("canary")
+        connection.execute(tokens.insert().values(account="fedex", value=mine, again=False, attempts=1))
+    store.close()
+
+    said = CliRunner().invoke(cli, ["check", str(shipper(tmp_path, "vault_key: '${env:KEY}'\n"))]).output
+    assert "ups: the token that is kept was written with another vault_key: it is asked anew" in said
+    assert "fedex: the token" not in said

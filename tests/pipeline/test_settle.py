@@ -184,3 +184,14 @@ def test_new_credentials_end_a_suspension_and_nothing_else_does(make_lab) -> Non
 
     told = {row.name: row.suspended_reason for row in lab.rows(t.accounts)}
     assert told == {"dhl": None, "easypost": "refused", "shop": "refused", "ups": "refused"}
+
+
+def test_access_tokens_of_accounts_that_are_gone_or_changed_are_dropped_at_start(make_lab) -> None:
+    lab = make_lab()
+    mine = lab.ctx.config.accounts["ups"].credentials
+    rows = [("ups", mine), ("dhl", "of before"), ("gone", mine)]
+    for name, credentials in rows:
+        lab.change(t.tokens.insert().values(account=name, credentials=credentials, again=False, attempts=1))
+    settle.settle_accounts(lab.ctx)
+
+    assert [row.account for row in lab.rows(t.tokens)] == ["ups"]

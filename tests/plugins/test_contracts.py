@@ -26,7 +26,6 @@ from tracker.plugin.answers import holding, raise_unless_json, said_by
 from tracker.plugin.calls import Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.conformance import TOKEN, Recorder, example_settings, plugin_of
-from tracker.plugin.oauth import Token, Tokens
 from tracker.plugin.signatures import hmac_hex, within
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -123,27 +122,6 @@ def test_a_signed_time_must_be_near_in_both_directions() -> None:
 def test_an_empty_secret_verifies_nothing() -> None:
     with pytest.raises(WebhookRejected, match="empty"):
         hmac_hex([SecretStr("")], b"", "x", name="h")
-
-
-class _Client:
-    def now(self) -> datetime:
-        return AT
-
-
-def test_a_token_is_renewed_before_it_ends_and_forgotten_once() -> None:
-    made: list[int] = []
-
-    def grant(_client: object) -> Token:
-        made.append(1)
-        return Token(f"t{len(made)}", AT + timedelta(minutes=1))
-
-    tokens = Tokens(grant)
-    client = _Client()
-    assert (tokens.get(client), tokens.get(client)) == ("t1", "t2")  # type: ignore[arg-type]
-    tokens.forget("t1")  # another thread renewed it already
-    tokens.forget("t2")
-    tokens.forget("t2")
-    assert tokens.get(client) == "t3"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

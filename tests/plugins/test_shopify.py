@@ -211,7 +211,7 @@ def test_a_refresh_token_rotates_and_is_stored_before_it_is_used(outside, make) 
     tokens = iter(["r1", "r2"])
     grant = outside.post(f"https://{SHOP}/admin/oauth/access_token").mock(
         side_effect=lambda _: httpx.Response(
-            200, json={"access_token": "t", "expires_in": 60, "refresh_token": next(tokens)}
+            200, json={"access_token": "t", "expires_in": 0, "refresh_token": next(tokens)}
         )
     )
     outside.post(URL).respond(json={"data": {"shop": {"name": "x"}}})

@@ -29,9 +29,9 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, retry_after
-from tracker.plugin.calls import Client, Request, Response, segment
+from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.oauth import Token, Tokens
+from tracker.plugin.oauth import Tokens
 from tracker.plugin.payloads import decode, moment, word
 from tracker.plugin.signatures import hmac_hex
 

@@ -18,18 +18,30 @@ import httpx
 import tenacity
 
 from tracker.app.connections import DEADLINE, KEEP_IDLE, Connections
-from tracker.config.model import Account
+from tracker.config.model import Account, Root
 from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
 from tracker.domain.masking import mask
 from tracker.pipeline.places import here
+from tracker.pipeline.tokens import AccessTokens, DatabaseVault, TokenRows
 from tracker.plugin.answers import not_html, raise_by_status
-from tracker.plugin.calls import Request, Response, Vault
+from tracker.plugin.calls import Request, Response, Token, Vault
 from tracker.plugin.contracts import Platform
+from tracker.store.engine import Store
+from tracker.store.seal import Seal
 
 MOST_BYTES = 5 << 20
 TRIES = 3
 RETRIED_STATUSES = (502, 503, 504)
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # the request is at fault, not the wire
+
+
+class _Asking(threading.local):
+    """Until when this thread asks for an access token (monotonic seconds), whatever its calls may take; inf: it asks for none."""
+
+    until: float = float("inf")
+
+
+_ASKING = _Asking()
 
 
 class NoVault:
@@ -57,12 +69,15 @@ class AccountClient:
         now: Callable[[], datetime],
         elapsed: Callable[[], float] = time.monotonic,
         charge: Callable[[str], None] | None = None,
+        tokens: AccessTokens | None = None,
     ) -> None:
         """`timeout` is the total time of a call in seconds, tries included; rests are told by `elapsed`.
 
-        `charge` takes each request from the account's budget before it is sent, or raises BudgetSpent.
+        `charge` takes each request from the account's budget before it is sent, or raises BudgetSpent. `tokens` are those of
+        the process.
         """
         self.vault = vault
+        self._tokens = tokens or AccessTokens()
         self._account, self._connections, self._timeout = account, connections, timeout
         self._now, self._elapsed, self._charge = now, elapsed, charge
         self._rest_until = 0.0
@@ -70,6 +85,18 @@ class AccountClient:
     def now(self) -> datetime:
         """Return the wall time."""
         return self._now()
+
+    def token(self, ask: Callable[[], Token], refused: str | None = None) -> str:
+        """Return the account's access token, one for all threads and processes (`pipeline.tokens`). Raises what `ask` raises."""
+
+        def within(until: float) -> Token:
+            _ASKING.until = until
+            try:
+                return ask()
+            finally:
+                _ASKING.until = float("inf")
+
+        return self._tokens.token(self._account, within, refused, now=self._now, patience=self._timeout)
 
     def send(self, request: Request) -> Response:
         """Send one request, again (3 tries) on connection errors and 502-504 where it is idempotent, within the deadline.
@@ -99,7 +126,7 @@ class AccountClient:
 
     def _ask(self, request: Request, origin: str, host: str) -> Response:
         """Send a request on a connection to its origin, and again as long as it may pass."""
-        DEADLINE.at = time.monotonic() + self._timeout
+        DEADLINE.at = min(time.monotonic() + self._timeout, _ASKING.until)
         if (place := here()) is not None:
             place.asks(origin)
             DEADLINE.place = place if request.idempotent else None  # nobody knows what became of half a write
@@ -204,11 +231,12 @@ class Clients:
         vault: Callable[[str], Vault],
         elapsed: Callable[[], float] = time.monotonic,
         charge: Callable[[str], None] | None = None,
+        tokens: AccessTokens | None = None,
     ) -> None:
-        """Keep how to make them. `charge` takes a request of an account from its budget. `elapsed`: seconds that only grow, where days pass in seconds (plays)."""
+        """Keep how to make them; `tokens`: of all accounts. `charge` takes a request of an account from its budget. `elapsed`: seconds that only grow, where days pass in seconds (plays)."""
         self.connections = Connections(allow)
         self._timeout, self._now, self._vault = timeout, now, vault
-        self._elapsed, self._charge = elapsed, charge
+        self._elapsed, self._charge, self._tokens = elapsed, charge, tokens or AccessTokens()
         self._all: dict[str, tuple[Account, AccountClient]] = {}
         self._lock = threading.Lock()
 
@@ -226,6 +254,7 @@ class Clients:
                 now=self._now,
                 elapsed=self._elapsed,
                 charge=self._charge if account is not _ALERTS else None,
+                tokens=self._tokens,
             )
             self._all[account.name] = account, client
             return client
@@ -241,3 +270,25 @@ class Clients:
     def close(self) -> None:
         """Close every connection."""
         self.connections.close()
+
+
+def kept_tokens(
+    store: Store, root: Root, *, unreadable: Callable[[str], object], alone: bool = False
+) -> tuple[Callable[[str], Vault], AccessTokens]:
+    """Return what keeps the tokens of accounts: rotating ones, and the access tokens, both in the database where there is a `vault_key`.
+
+    `unreadable` is told, once an account, that another key wrote its tokens. `alone`: this is a command, for which the database need
+    not be there.
+    """
+    key = root.vault_key.get_secret_value() if root.vault_key else ""
+    if not key:
+        return (lambda _account: NoVault()), AccessTokens()
+    seal, told = Seal(key), set[str]()
+
+    def tell(account: str) -> None:
+        if account not in told:
+            told.add(account)
+            unreadable(account)
+
+    rows = TokenRows(store, seal, tell)
+    return (lambda account: DatabaseVault(store, account, seal, tell)), AccessTokens(rows, alone=alone)

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
-from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from tracker import GARBAGE, __version__
-from tracker.app.client import Clients, NoVault
+from tracker.app.client import Clients, kept_tokens
 from tracker.app.files import needed, settle_files
 from tracker.app.notifier import Notifier, make_notifier
 from tracker.app.presence import Presence
@@ -33,13 +32,12 @@ from tracker.config.load import coverage, loose_files
 from tracker.config.model import Config
 from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
-from tracker.domain.masking import Hidden, hide, mask
+from tracker.domain.masking import mask
 from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import AT_WORK, STEPS, drain
 from tracker.pipeline.leases import RENEW_EVERY
 from tracker.pipeline.places import Places
-from tracker.plugin.calls import Vault
 from tracker.store import queries
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
@@ -79,45 +77,6 @@ class DatabaseAway(TrackerError):
     """The database could not be reached for as long as the configuration says to try."""
 
 
-class DatabaseVault:
-    """Keeps an account's rotating token in its row, encrypted with the configured key."""
-
-    def __init__(self, store: Store, account: str, key: str) -> None:
-        """Bind an account. Raises ConfigError for a key that is none."""
-        self._store, self._account = store, account
-        self._hidden: list[Hidden] = []
-        try:
-            self._fernet = Fernet(key.encode())
-        except ValueError:
-            raise ConfigError("vault_key: is no Fernet key: 32 random bytes in base64url") from None
-
-    def load(self) -> str | None:
-        """Return the token that was stored last."""
-        with self._store.read() as connection:
-            value = connection.execute(
-                sa.select(accounts.c.token).where(accounts.c.name == self._account)
-            ).scalar_one_or_none()
-        if value is None:
-            return None
-        try:
-            return self._hide(self._fernet.decrypt(value.encode()).decode())
-        except InvalidToken:
-            return None  # another key wrote it: it must be obtained anew
-
-    def store(self, value: str) -> None:
-        """Store a token, committed before it returns."""
-        with self._store.write() as connection:
-            connection.execute(
-                accounts.update()
-                .where(accounts.c.name == self._account)
-                .values(token=self._fernet.encrypt(self._hide(value).encode()).decode())
-            )
-
-    def _hide(self, value: str) -> str:
-        self._hidden = [*self._hidden[-1:], hide(value)]  # an error may still speak of the one before
-        return value
-
-
 class Daemon:
     """One process in one or more roles."""
 
@@ -141,11 +100,9 @@ class Daemon:
         self.notifier = notifier or make_notifier(root.broker, threads=root.threads)
         self.store = Store(root.database, pool_size=max(10, root.threads + 4), ahead=ahead)
         self._played = ahead is not None
-        key = root.vault_key.get_secret_value() if root.vault_key else None
-
-        def vault(account: str) -> Vault:
-            return DatabaseVault(self.store, account, key) if key else NoVault()
-
+        vault, tokens = kept_tokens(
+            self.store, root, unreadable=lambda account: log.warning("token_unreadable", account=account)
+        )
         self.clients = Clients(
             allow=root.network.allow,
             timeout=root.network.timeout.total_seconds(),
@@ -153,6 +110,7 @@ class Daemon:
             elapsed=time.monotonic if ahead is None else lambda: time.monotonic() + ahead().total_seconds(),
             vault=vault,
             charge=lambda account: budgets.charge(self.ctx, account),
+            tokens=tokens,
         )
         self.ctx = AppContext(
             store=self.store,

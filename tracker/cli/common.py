@@ -18,7 +18,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tracker.app.client import Clients, NoVault
+from tracker.app.client import Clients, kept_tokens
 from tracker.clock import PLAYED, moment, played, system_now
 from tracker.config.load import glance, load_config
 from tracker.config.model import Config
@@ -110,10 +110,10 @@ def open_context(config: Config) -> AppContext:
         click.echo(f"the clock is a play's ({PLAYED}): {moment:%Y-%m-%d %H:%M}Z", err=True)
         now, store = (lambda: moment), Store(config.root.database, pool_size=2, ahead=lambda: ahead)
 
+    there = not store.sqlite or Path(store.url.database or "").exists()  # a look makes no database
+
     def charge(account: str) -> None:
-        if (
-            not store.sqlite or Path(store.url.database or "").exists()
-        ):  # nobody counted yet, and a look makes no database
+        if there:  # else nobody counted yet
             try:
                 budgets.charge(ctx, account)
             except BudgetSpent:
@@ -121,12 +121,15 @@ def open_context(config: Config) -> AppContext:
             except Transient:
                 """What is wrong with the database is told by itself."""
 
+    root = config.root if there else config.root.model_copy(update={"vault_key": None})
+    vault, tokens = kept_tokens(store, root, unreadable=_unreadable, alone=True)
     clients = Clients(
         allow=config.root.network.allow,
         timeout=config.root.network.timeout.total_seconds(),
         now=system_now,
-        vault=lambda _account: NoVault(),
+        vault=vault,
         charge=charge,
+        tokens=tokens,
     )
     ctx = AppContext(
         store=store,
@@ -138,6 +141,10 @@ def open_context(config: Config) -> AppContext:
         places=Places(1),
     )
     return ctx
+
+
+def _unreadable(account: str) -> None:
+    click.echo(f"{account}: the token that is kept was written with another vault_key: it is asked anew", err=True)
 
 
 def close_context(ctx: AppContext) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,17 +36,21 @@ from tracker.config.entries import Entries
 from tracker.config.load import coverage, loose_files, masked, schema
 from tracker.config.model import Account, Config
 from tracker.config.plugins import GROUPS, installed, load, names
+from tracker.config.presets import spell
 from tracker.domain.errors import BudgetSpent, ConfigError, NotFound, TrackerError, Transient
 from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import plan, unwatched, whose
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.tokens import written_by_another
 from tracker.plugin.contracts import Platform, Secrets
 from tracker.store.migrate import current, head
+from tracker.store.seal import Seal
 from tracker.store.tables import accounts
 from tracker.support.explain import first_writes
 
 PINGS_AT_ONCE = 16
+MOST_NAMED = 5  # accounts that are told together
 
 
 @click.command()
@@ -76,7 +82,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
                 f"{name}: {config.accounts[name].uses} has no word for {', '.join(sorted(missing))}; these are never "
                 "written (tracker policy coverage)"
             )
-    report["notes"] += [*unwatched.named(config), *whose.several(config)]
+    report["notes"] += [*unwatched.named(config), *whose.several(config), *_own_tokens(config)]
     report["notes"] += [f"{said} (nothing uses it)" for kind in GROUPS for said in installed(kind).broken]
     if not offline:
         ctx = open_context(config)
@@ -91,6 +97,25 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
         print_report(report, every)
     if report["problems"]:
         click.get_current_context().exit(1)
+
+
+def _own_tokens(config: Config) -> Iterator[str]:
+    """Say what it costs that access tokens cannot be shared: each process asks for its own."""
+    if config.root.vault_key:
+        return
+    asked: dict[str, list[str]] = {}
+    for account in config.accounts.values():
+        if (lasts := account.source.token_lasts) is not None:
+            counted = (
+                f", out of its {account.budget.calls} calls in {spell(account.budget.per)}" if account.budget else ""
+            )
+            asked.setdefault(f"{timedelta(days=1) / lasts:.2g} a day{counted}", []).append(account.name)
+    for cost, said in asked.items():
+        more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
+        yield (
+            f"no vault_key: each process, and each start of one, asks for its own access token of {', '.join(said[:MOST_NAMED])}{more} "
+            f"({cost} and process); with one it is asked for once for all"
+        )
 
 
 def _strict(file: Path) -> Config:
@@ -124,6 +149,11 @@ def _database(ctx: AppContext, report: dict[str, Any]) -> None:
                 connection.execute(sa.select(accounts.c.name, accounts.c.mode).where(accounts.c.kind == "store")).all()
             )
             if revision == head():
+                if key := ctx.config.root.vault_key:
+                    report["notes"] += [
+                        f"{name}: the token that is kept was written with another vault_key: it is asked anew"
+                        for name in written_by_another(connection, Seal(key.get_secret_value()))
+                    ]
                 report["notes"] += [*unwatched.left(ctx, connection), *plan.told(ctx, connection)]
     except SQLAlchemyError as error:
         origin = getattr(error, "orig", None)

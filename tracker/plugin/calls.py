@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -57,6 +57,14 @@ class Vault(Protocol):
         """Store it durably before it is used."""
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token and when it ends; None: it does not."""
+
+    value: str = field(repr=False)
+    ends_at: datetime | None
+
+
 class Client(Protocol):
     """The core's outgoing HTTP: total deadline, size caps, no redirects; it calls `raise_for_status` on each response."""
 
@@ -64,6 +72,13 @@ class Client(Protocol):
 
     def send(self, request: Request) -> Response:
         """Send one request; raises what `raise_for_status` raises, and Transient when the wire fails."""
+
+    def token(self, ask: Callable[[], Token], refused: str | None = None) -> str:
+        """Return the account's access token, one for all threads and processes; `ask` asks for a new one where there is none.
+
+        `refused`: the one that the other side does not take. Raises what `ask` raises; CredentialsRejected where a new one was
+        refused at once; Transient where another asks for too long.
+        """
 
     def now(self) -> datetime:
         """Return the wall time, aware."""

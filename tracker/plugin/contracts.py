@@ -79,6 +79,7 @@ class Source(ABC):
     budget: ClassVar[tuple[int, timedelta] | None] = None  # calls, and in what time, unless the YAML says otherwise
     vocabulary: ClassVar[tuple[str, ...]] = ()  # whose words for carriers it speaks: `said_by` in carriers.csv
     companies: ClassVar[Mapping[str, str]] = {}  # words that are not in that table: a package of its own has some
+    token_lasts: timedelta | None = None  # how long its access tokens live; None: it needs none
 
     Settings: ClassVar[type[Settings]]
 

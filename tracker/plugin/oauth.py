@@ -1,65 +1,36 @@
-"""Access tokens: fetched when needed, kept while they live, renewed once when refused."""
+"""Access tokens: how one is asked for, and how it goes into a request. One an account is kept by the core."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused
-from tracker.domain.masking import Hidden, hide
 from tracker.plugin.answers import holding
-from tracker.plugin.calls import Client, Request, Response
+from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.payloads import decode
-
-MARGIN = timedelta(minutes=2)
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token and when it ends; None: it does not."""
-
-    value: str
-    ends_at: datetime | None
 
 
 class Tokens:
-    """One token an account, shared by its threads. `grant` asks for a new one (OAuth 2, RFC 6749 4.4)."""
+    """How an account's access token is asked for (OAuth 2, RFC 6749 4.4) and how it goes into a request; the core keeps it."""
 
     def __init__(self, grant: Callable[[Client], Token]) -> None:
         """Keep how to ask; nothing is asked yet."""
         self._grant = grant
-        self._token: Token | None = None
-        self._hidden: list[Hidden] = []
-        self._lock = threading.Lock()
 
-    def get(self, client: Client) -> str:
-        """Return a token that still lives."""
-        with self._lock:
-            token = self._token
-            if token is None or (token.ends_at is not None and token.ends_at - MARGIN <= client.now()):
-                token = self._token = self._grant(client)
-                self._hidden = [*self._hidden[-1:], hide(token.value)]  # an error may still speak of the one before
-            return token.value
-
-    def forget(self, value: str) -> None:
-        """Drop a token that was refused, unless another thread renewed it already."""
-        with self._lock:
-            if self._token is not None and self._token.value == value:
-                self._token = None
+    def get(self, client: Client, refused: str | None = None) -> str:
+        """Return a token that still lives, another one than that which was refused. Raises what `grant` raises."""
+        return client.token(lambda: self._grant(client), refused)
 
     def send(self, client: Client, request: Request, header: Callable[[str], Mapping[str, str]]) -> Response:
-        """Send with the token; a refused token is renewed once. Raises what the client raises."""
+        """Send with the token; a refused token is asked anew once. Raises what the client raises."""
         value = self.get(client)
         try:
             return client.send(replace(request, headers={**request.headers, **header(value)}))
         except CredentialsRejected:
-            self.forget(value)
-            renewed = self.get(client)
-            if renewed == value:
-                raise
+            renewed = self.get(client, refused=value)
         return client.send(replace(request, headers={**request.headers, **header(renewed)}))
 
 

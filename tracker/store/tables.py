@@ -560,15 +560,16 @@ class Processes(SQLModel, table=True):
 
 
 class Tokens(SQLModel, table=True):
-    """The access token of an account, shared by all processes; moments but `ends_at` are the database's."""
+    """The access token of an account, shared by all processes; `given_at` and `ends_at` are business time."""
 
     __tablename__ = "tokens"
     account: str = Field(primary_key=True)
     credentials: str | None = None  # hash of those it was given for: others need another token
     value: str | None = None  # encrypted by `vault_key`
-    ends_at: datetime | None = _at()  # business time; None: it does not end
-    version: int = 0  # counts the tokens, so that one that is refused is asked again once
-    claimed_until: datetime | None = _at()  # somebody asks for a new one
+    given_at: datetime | None = _at()
+    ends_at: datetime | None = _at()  # None: it does not end
+    again: bool = False  # given because the one before was refused
+    claimed_until: datetime | None = _at()  # the database's clock: somebody asks for a new one
     attempts: int = 0  # who asks is told by it
 
 

@@ -27,6 +27,7 @@ from tracker.store.tables import (
     scans,
     shipment_links,
     shipments,
+    tokens,
     watches,
 )
 from tracker.upkeep import webhooks
@@ -40,7 +41,7 @@ ALIVE = "scheduler"
 def release_claims(ctx: AppContext) -> None:
     """Give back what a process that died held: only where this process is the only one (SQLite)."""
     with ctx.store.write() as connection:
-        for table in (inbox, outbox, watches, change_notices, accounts):
+        for table in (inbox, outbox, watches, change_notices, accounts, tokens):
             connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
 
 

@@ -24,7 +24,7 @@ from tracker.pipeline import tell, whose
 from tracker.pipeline.context import QUEUES, AppContext
 from tracker.store import queries
 from tracker.store.codec import EXACT, dump_policy
-from tracker.store.tables import accounts, findings, orders, policies, policy_uses
+from tracker.store.tables import accounts, findings, orders, policies, policy_uses, tokens
 from tracker.upkeep.suspended import suspend_wrong_entries, take_up
 
 AT_ONCE = 100  # accounts a transaction
@@ -49,10 +49,24 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     decide_all(ctx, [account.name for account in configured if _decides_anew(account, known, before)])
     for some in _parts([account for account in configured if known.differs(account)]):
         _write(ctx, some)
+    _drop_tokens(ctx)
     take_up(ctx)
     whose.settle(ctx)
     for queue in QUEUES:
         ctx.notify(queue)
+
+
+def _drop_tokens(ctx: AppContext) -> None:
+    """Drop the access tokens of accounts that are gone, or have other credentials now."""
+    t = tokens.c
+    with ctx.store.read() as connection:
+        kept = connection.execute(sa.select(t.account, t.credentials).order_by(t.account)).all()
+    for row in kept:
+        account = ctx.account(row.account)
+        if row.account in ctx.config.suspended or (account is not None and account.credentials == row.credentials):
+            continue
+        with ctx.store.write() as connection:
+            connection.execute(tokens.delete().where(t.account == row.account, t.credentials == row.credentials))
 
 
 def decide_all(ctx: AppContext, stores: Collection[str]) -> None:

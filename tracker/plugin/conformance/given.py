@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from tracker.domain.facts import Payload
-from tracker.plugin.calls import Request, Response, Vault
+from tracker.plugin.calls import Request, Response, Token, Vault
 from tracker.plugin.contracts import Carrier, Platform, Source, defined_in
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -50,11 +50,18 @@ class Recorder:
         self.sent: list[Request] = []
         self.vault: Vault = _Forgetful()
         self._bodies = bodies or (TOKEN,)
+        self._token: str | None = None
 
     def send(self, request: Request) -> Response:
         """Keep the request."""
         self.sent.append(request)
         return Response(200, {}, self._bodies[min(len(self.sent), len(self._bodies)) - 1], AT)
+
+    def token(self, ask: Callable[[], Token], refused: str | None = None) -> str:
+        """Ask for a token once, and again where it is refused."""
+        if self._token is None or self._token == refused:
+            self._token = ask().value
+        return self._token
 
     def now(self) -> datetime:
         """Return the moment that all fixtures are read at."""

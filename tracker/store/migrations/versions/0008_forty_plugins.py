@@ -18,8 +18,9 @@ def upgrade() -> None:
         "tokens",
         sa.Column("account", sa.String(), nullable=False),
         *(sa.Column(name, sa.String(), nullable=True) for name in ("credentials", "value")),
-        *(sa.Column(name, MOMENT, nullable=True) for name in ("ends_at", "claimed_until")),
-        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("version", "attempts")),
+        *(sa.Column(name, MOMENT, nullable=True) for name in ("given_at", "ends_at", "claimed_until")),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("account"),
     )
     op.create_table(
