@@ -106,6 +106,12 @@ class BigCommerce(contracts.Platform):
         words = {O.SHIPPED: LABELS[2], O.PARTIALLY_SHIPPED: LABELS[3]}
         return {**words, O.DELIVERED: LABELS[10]} if self.settings.completed_is_delivered else words
 
+    def webhooks_need(self) -> str:
+        """Name what proves a hook: its signature, or the header given when it was made, where that is enough."""
+        settings = self.settings
+        proved = settings.webhook_secrets or (settings.hook_key and not settings.require_signature)
+        return "" if proved else "webhook_secrets"
+
     def verify(self, payload: Payload) -> int:
         """Check the header given when the hook was made, and the Standard Webhooks signature (key: the secret's bytes)."""
         settings, which = self.settings, 0

@@ -103,6 +103,11 @@ class DHL(contracts.Carrier):
         name = self.settings.webhook_header.lower()
         return shared_secret(self.settings.webhook_secrets, payload.headers.get(name), name=name)
 
+    def webhooks_need(self) -> str:
+        """Name what a subscription carries, our address and the token of its header: without both none is made."""
+        needed = ("callback_url", "webhook_secrets")
+        return " and ".join(name for name in needed if not getattr(self.settings, name))
+
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the status for its service, else the coarse statusCode (space is `service/statusCode`)."""
         return _meaning(code.space, code.code)

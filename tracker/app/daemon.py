@@ -28,7 +28,8 @@ from tracker.app.presence import Presence
 from tracker.app.telemetry import Metrics, place
 from tracker.clock import SharedClock
 from tracker.config.changes import changes, told
-from tracker.config.load import coverage, loose_files
+from tracker.config.coverage import coverage, together
+from tracker.config.load import loose_files, word_coverage
 from tracker.config.model import Config
 from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
@@ -197,8 +198,13 @@ class Daemon:
         if "scheduler" in self.roles:
             for said in installed("carriers").broken:  # none that is used: the configuration would not have been read
                 log.warning("plugin_broken", said=said)
+            covered = coverage(self.ctx.config)
+            for row in together(covered["accounts"], "account"):
+                log.info("account_covered", **row)
+            for row in together(covered["stores"], "store"):
+                log.info("store_covered", **row)
             alike: dict[str, list[str]] = {}  # stores of one platform mostly lack the same words
-            for store, words in coverage(self.ctx.config).items():
+            for store, words in word_coverage(self.ctx.config).items():
                 missing = [status for status, word in words.items() if word is None and status != "unknown"]
                 if missing:
                     alike.setdefault(", ".join(missing), []).append(store)

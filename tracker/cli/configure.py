@@ -32,8 +32,9 @@ from tracker.cli.common import (
     show_table,
 )
 from tracker.cli.report import flat, print_report
+from tracker.config.coverage import coverage
 from tracker.config.entries import Entries
-from tracker.config.load import coverage, loose_files, masked, schema
+from tracker.config.load import loose_files, masked, schema, word_coverage
 from tracker.config.model import Account, Config
 from tracker.config.plugins import GROUPS, installed, load, names
 from tracker.config.presets import spell
@@ -63,7 +64,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
     """Check CONFIG and everything it names.
 
     The file, strictly, every problem with its place; then the database, the broker and each account, by the cheapest
-    call there is; then the effective configuration with secrets masked. For each store that the file turns from
+    call there is; then the effective configuration with secrets masked, and how each carrier and store is covered. For each store that the file turns from
     observe to write: what it would write first. Of many accounts and stores a summary, and what is wrong in full.
     """
     file = config_file or file
@@ -75,7 +76,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
         report["problems"].append(few)
     for host in config.root.network.allow:
         report["notes"].append(f"network.allow: {host} may be private, loopback or plain http")
-    for name, words in coverage(config).items():
+    for name, words in word_coverage(config).items():
         missing = [status for status, word in words.items() if word is None and status != ShippingStatus.UNKNOWN]
         if missing:
             report["notes"].append(
@@ -91,6 +92,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
         _ping_all(ctx, report)
         close_context(ctx)
     report["config"] = masked(config)
+    report["coverage"] = coverage(config)
     if as_json:
         print_json(report)
     else:

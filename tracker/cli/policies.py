@@ -20,7 +20,7 @@ from tracker.cli.common import (
     show_table,
 )
 from tracker.config.cadences import told
-from tracker.config.load import coverage as coverage_of
+from tracker.config.load import word_coverage
 from tracker.config.model import Account, Config
 from tracker.config.presets import KEYS, duration, policy_values, presets
 from tracker.domain.table import decision_table
@@ -131,7 +131,7 @@ def presets_(as_json: bool) -> None:
 @json_option
 def coverage(file: Path, as_json: bool) -> None:
     """Print which shipping status has which word on which store's platform; `-` has none and is never written."""
-    told = coverage_of(read_config(file))
+    told = word_coverage(read_config(file))
     if as_json:
         print_json(told)
         return

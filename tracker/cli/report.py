@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-FEW = 20  # entries of a section, and previews, that are shown one by one
+from tracker.cli.common import show_table
+from tracker.config.coverage import FEW, Row, together
+
 NAMED = 3  # of those that are told together
 _PLACE = re.compile(r"(accounts|stores)\.([^.]+)\.(.+)")
 
@@ -28,6 +30,7 @@ def print_report(report: Mapping[str, Any], every: bool) -> None:
             for key, values in section.items():
                 shown = (f"{k}={flat(v)}" for k, v in values.items() if v not in (None, {}, []))
                 click.echo(f"  {key}: " + ", ".join(shown))
+    _print_coverage(report["coverage"], every)
     click.echo("")
     names = {name for section in sections.values() for name in section}
     for note in _together(report["notes"], names) if many else report["notes"]:
@@ -44,6 +47,20 @@ def print_report(report: Mapping[str, Any], every: bool) -> None:
     if many:
         click.echo("\n  --all shows each account and store")
     click.echo(f"\n{report['file']}: " + (f"{len(report['problems'])} problems" if report["problems"] else "fine"))
+
+
+def _print_coverage(covered: Mapping[str, list[Row]], every: bool) -> None:
+    """Print how each carrier and account, and each store is covered: what is alike in one line where there are many."""
+    for section, name, columns in (
+        ("accounts", "account", ("carrier", "account", "poll", "push", "signed", "limit")),
+        ("stores", "store", ("store", "reads", "hooks", "writes")),
+    ):
+        rows = covered[section] if every else [*together(covered[section], name)]
+        if rows:
+            click.echo("")
+            show_table(
+                f"coverage of {section}", columns, [[row[column] for column in columns] for row in rows], empty=""
+            )
 
 
 def _counted(section: Mapping[str, Mapping[str, Any]]) -> str:

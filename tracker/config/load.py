@@ -237,7 +237,7 @@ def loose_files(config: Config) -> Iterator[tuple[str, bool]]:
             yield f"{file} can be changed by others: chmod go-w {file}", True
 
 
-def coverage(config: Config) -> dict[str, dict[str, str | None]]:
+def word_coverage(config: Config) -> dict[str, dict[str, str | None]]:
     """Return, by store, the word in which each shipping status is shown or written; None: there is none."""
     told: dict[str, dict[str, str | None]] = {}
     for account in config.store_accounts():

@@ -132,6 +132,11 @@ class Source(ABC):
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """Ask, and yield each answer as it came."""
 
+    def webhooks_need(self) -> str:
+        """Name the settings that must be set before a webhook comes, or is taken; empty: all are."""
+        known = "webhook_secrets" in type(self.settings).model_fields
+        return "webhook_secrets" if known and not self.settings.webhook_secrets else ""
+
     def ping(self, client: Client) -> None:
         """Prove that the credentials work, by the cheapest call there is. Raises from the error tree."""
         raise Refused("this plugin cannot be pinged")
