@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
-import structlog
 from click.testing import CliRunner
 
 from tracker.app.daemon import Daemon
+from tracker.app.telemetry import logs_to
 from tracker.cli.main import cli
 from tracker.config.coverage import FEW, coverage, together
 from tracker.config.load import load_text
@@ -92,14 +93,16 @@ def test_check_prints_the_table_and_its_json_holds_it_without_a_secret(file: Pat
 
 
 def test_a_start_logs_a_line_each(file: Path) -> None:
-    daemon = Daemon(load_text(file.read_text()), frozenset({"scheduler"}))
-    daemon.connect()
-    try:
-        with structlog.testing.capture_logs() as logs:
+    written = io.StringIO()
+    with logs_to(written):
+        daemon = Daemon(load_text(file.read_text()), frozenset({"scheduler"}))
+        daemon.connect()
+        try:
             daemon.start()
-    finally:
-        daemon.stop()
+        finally:
+            daemon.stop()
 
+    logs = [json.loads(line) for line in written.getvalue().splitlines()]
     accounts = [line for line in logs if line["event"] == "account_covered"]
     stores = [line for line in logs if line["event"] == "store_covered"]
     assert [tuple(line[column] for column in COLUMNS["accounts"]) for line in accounts] == ACCOUNTS

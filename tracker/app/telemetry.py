@@ -23,6 +23,7 @@ ALLOWED = frozenset(
         "event", "level", "timestamp", "account", "store", "order", "status", "already", "queue", "rows", "seconds",
         "error", "said", "inbox", "outbox", "pages", "cursor", "reason", "role", "host", "port", "version", "revision",
         "due", "file", "problems", "at", "id", "step", "signal", "worker", "database", "broker", "mode", "count", "finding", "statuses", "policy",
+        "carrier", "uses", "poll", "push", "signed", "limit", "reads", "hooks", "writes",  # what is covered
     }
 )  # fmt: skip
 # What a log line holds of others' words may hold what nobody told us is a secret: credentials by their names (in JSON too),
