@@ -88,6 +88,7 @@ CASES = [
     Case("replay", "99999", 1, "0 payloads are due again"),
     Case("outbox", "retry 99999", 1, "0 writes are due again"),
     Case("reload", "", 1, "no process runs"),
+    Case("ingest", "--account ups odd.json", 1, "failed: nothing of it can be read"),
     # what is fine
     Case("show", "7", 0, "order #7"),
     Case("show", "7 --json", 0, '"number": "#7"'),
@@ -141,6 +142,8 @@ CASES = [
     Case("replay", "1", 0, "1 payloads are due again"),
     Case("replay", "--state dead", 0, "0 payloads are due again"),
     Case("remap", "ups", 0, "parcels are read again"),
+    Case("ingest", "--account ups saved.json", 0, "1 payloads stored"),
+    Case("files", "", 0, "saved.json"),
     Case("heal", "", 0, "stores will be swept now"),
     Case("migrate", "", 0, "already at"),
     Case("demo", "--scenario fine.yaml --log demo.log", 0, "as it must be"),
@@ -177,6 +180,7 @@ CASES = [
     Case("heal", "--backfill nobody", 2, "no store 'nobody'"),
     Case("remap", "nobody", 2, "no account 'nobody'"),
     Case("replay", "", 2, "name payloads by id"),
+    Case("ingest", "--account ups none.json", 2, "none.json: No such file or directory"),
     Case("plugins", "--nonsense", 2, "No such option"),
     Case("config schema", "--nonsense", 2, "No such option"),
     Case("sandbox schema", "--nonsense", 2, "No such option"),
@@ -200,7 +204,7 @@ CASES = [
 ]
 ARGUMENTS = {
     "show": "7", "explain": "7", "evidence": "7 -o x.zip", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
-    "correct": "7 shipped --reason x", "dismiss": "1 --reason x", "snooze": "1", "replay": "1", "remap": "ups",
+    "correct": "7 shipped --reason x", "dismiss": "1 --reason x", "snooze": "1", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
     "whatif": "--policy tracker.yaml",
 }  # fmt: skip
 ROLES = {"web": "away-roles.yaml", "worker": "away-roles.yaml", "scheduler": "away-roles.yaml"}
@@ -288,6 +292,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "taken.yaml": f"database: sqlite:///{folder}/db/taken.db\nweb: {{port: {port}, ops_port: 0}}\n",
             AWAY: f"database: {postgres}\ndatabase_wait: 0s\naccounts: {{ups: {{uses: ups, client_id: x, client_secret: \"${{file:s}}\"}}}}\n",
             "away-roles.yaml": f"database: {postgres}\ndatabase_wait: 0s\nbroker: redis://127.0.0.1:1/0\n",
+            "saved.json": (ROOT / "tests/fixtures/ups/delivered-without-gmt.poll.json").read_text(),
+            "odd.json": "{",
             "fine.yaml": SCENARIO % "",
             "differs.yaml": SCENARIO % '{order: "#1", event: IN_TRANSIT}',
         }  # fmt: skip

@@ -22,7 +22,7 @@ from tracker.domain.errors import BadPayload, ConfigError, SourceError, WebhookR
 from tracker.domain.facts import ChangeNotice, Checkout, Code, Order, Payload, Report, Unread, fingerprint
 from tracker.domain.timeline import place_in_time
 from tracker.plugin.calls import Response
-from tracker.plugin.conformance import AT, KINDS, Everywhere, example_settings, go_on, plugin_of
+from tracker.plugin.conformance import AT, KINDS, Everywhere, example_settings, go_on, plugin_of, read_all
 
 HERE = Path(__file__).parent
 MODULES = [f"{room}.{name}" for room in ("carriers", "adapters") for name in names(room)]
@@ -50,7 +50,7 @@ def read(module: str, kind: str, body: bytes) -> None:
     assert len(source.dedupe_key(payload)) > 0
     storable(source.dedupe_key(payload))
     try:
-        items = list(source.normalize(payload))
+        items = read_all(source, kind, (body,))
     except BadPayload as error:
         assert error.where.startswith("$")
         storable(str(error))
@@ -208,7 +208,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = dict(_targets())
 def seeds(target: str) -> list[Path]:
     """Return what a target starts from: the fixtures of its plugin, the example configuration, and what once hurt."""
     name, _, kind = target.partition("-")
-    fixtures = (HERE.parent / "fixtures" / name).glob(f"*.{kind}.json") if kind in KINDS else ()
+    fixtures = (HERE.parent / "fixtures" / name).glob(f"*.{kind}.*") if kind in KINDS else ()
     found = [file for file in fixtures if ".expected." not in file.name]
     if target in ("yaml", "config"):
         found.append(HERE.parents[1] / "deploy" / "tracker.example.yaml")

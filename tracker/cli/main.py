@@ -52,6 +52,11 @@ CODES: dict[str, dict[int, str]] = {
     "dismiss": _ACTS, "snooze": _ACTS,
     "policy show": {2: _READS[2]}, "policy table": {2: _READS[2]}, "policy presets": _USAGE, "policy coverage": {2: _READS[2]},
     "whatif": {**_READS, 0: "nothing would change", 1: "something would change"},
+    "ingest": {
+        **_READS, 0: "every file was read whole, now or before", 1: "something could not be read, and each file says what",
+        2: "wrong configuration or usage, no such carrier account, or no such file; nothing is read",
+    },
+    "files": _READS,
     "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,
     "demo": {0: "as it must be", 1: "something differs", 2: "wrong usage, or a scenario that cannot be read"},
     "sandbox play": {
@@ -83,7 +88,20 @@ Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage, 3 da
 class _Modules(click.Group):
     """The commands of the modules, each imported when it is asked for a name that those before it lack: roles start fast."""
 
-    modules = ("run", "look", "configure", "ops", "queues", "codes", "people", "policies", "act", "play", "new")
+    modules = (
+        "run",
+        "look",
+        "configure",
+        "ops",
+        "queues",
+        "codes",
+        "people",
+        "policies",
+        "act",
+        "files",
+        "play",
+        "new",
+    )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises UsageError for one that is no text: no database could be asked for it."""

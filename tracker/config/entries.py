@@ -20,6 +20,7 @@ from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
 from tracker.domain.vocabulary import Trust
 from tracker.hashing import digest
+from tracker.plugin.codes import meant
 from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source, declared, spoken
 from tracker.plugin.names import Names, Word, meanings
 
@@ -365,7 +366,7 @@ def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str
         space, slash, code = key.rpartition("/")
         if not slash:
             document.problem((*path, "codes", key), "must be space/code, as `tracker codes` prints it")
-        codes[space, code] = Meaning(meaning.status, meaning.reason)
+        codes[space, code] = meant(meaning.status, meaning.reason)
     return codes
 
 

@@ -16,7 +16,7 @@ from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import DEFAULT, Cadence
 from tracker.domain.choice import Candidate, pick
 from tracker.domain.errors import ConfigError
-from tracker.domain.facts import Meaning
+from tracker.domain.facts import Meaning, Parcels
 from tracker.domain.masking import Hidden
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Reason, ShippingStatus
@@ -217,6 +217,11 @@ class Account:
         return self.tracks if self.tracks is not None else self.carrier.carriers
 
     @property
+    def is_asked(self) -> bool:
+        """Say whether a carrier account can be asked about a parcel: one that tells by files only cannot."""
+        return Parcels in self.source.asks
+
+    @property
     def carrier(self) -> Carrier:
         """Return the plugin of a carrier account."""
         assert isinstance(self.source, Carrier)
@@ -377,9 +382,10 @@ class Config:
     def _speaking(self) -> tuple[dict[str, list[str]], list[str]]:
         direct: dict[str, list[str]] = {}
         general: list[str] = []
+        told: dict[str, list[str]] = {}  # by files only: they cover a carrier of which nobody can be asked
         for account in self.carrier_accounts():
             for carrier in account.speaks:
-                direct.setdefault(carrier, []).append(account.name)
-            if not account.speaks:
+                (direct if account.is_asked else told).setdefault(carrier, []).append(account.name)
+            if not account.speaks and account.is_asked:
                 general.append(account.name)
-        return direct, general
+        return {**told, **direct}, general

@@ -57,6 +57,7 @@ class AppContext:
     count: Counter = field(default=_uncounted)
     leases: Leases = field(default_factory=Leases)
     poster: Callable[[Request], object] | None = None  # posts to the alert address
+    stopping: Callable[[], bool] = lambda: False  # whether this process ends: what can be gone on with is left as it is
     turns: defaultdict[str, Turns] = field(default_factory=lambda: defaultdict(Turns))  # who had one, by queue
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
     newest_order: tuple[int, datetime] | None = None  # the newest order's id, and when (database time) it was that

@@ -20,6 +20,7 @@ NAMES = (
     "poll_after_call",
     "poll_after_commit",
 )
+OF_FILES = ("file_before_commit", "file_after_commit")  # of a process that reads one
 _ARMED = os.environ.get("CRASH_AT")
 
 

@@ -128,7 +128,7 @@ def read_shipments(connection: Connection, order_ids: Sequence[int]) -> dict[int
 def _asked_until(summary: Summary, told: Sequence[Row[Any]]) -> datetime | None:
     """Return until when accounts asked about a parcel: ALWAYS where one still does, None where none ever did or told.
 
-    An account with a budget asks until its next look is overdue.
+    An account with a budget asks until its next look is overdue; so does one that tells by files, of its folder.
     """
     asked: list[datetime] = [at for w in told for at in (w.checked_at, w.as_of) if at is not None]
     if summary.last_scan_at is not None:
@@ -136,6 +136,8 @@ def _asked_until(summary: Summary, told: Sequence[Row[Any]]) -> datetime | None:
     if not asked:
         return None
     for w in told:
+        if w.files_at and not w.suspended_reason and not w.paused_at:
+            asked.append(w.files_at + OVERDUE_AFTER)
         if w.next_poll_at and not w.suspended_reason and not w.paused_at and not w.overdue_since:
             if not w.spent:
                 return ALWAYS
@@ -318,6 +320,7 @@ def _parcels(sqlite: bool) -> sa.Select[Any]:
         accounts.c.suspended_reason,
         accounts.c.paused_at,
         accounts.c.spent,
+        accounts.c.files_at,
     )
     return (
         sa.select(fulfilments.c.order_id, fulfilment_shipments.c.linked_at, *columns, *watch)

@@ -23,6 +23,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.pipeline.context import AppContext
+from tracker.plugin.files import NAME
 from tracker.store import queries
 from tracker.store.codec import plain
 from tracker.store.tables import (
@@ -241,6 +242,8 @@ def _finding(kind: FindingKind, subject: str, one: _Lost, number: str) -> Findin
     if number or kind in OF_ORDERS:
         evidence["order"] = number or piece.subject or "its ref could not be read"
     evidence |= {"path": piece.where, "problem": piece.problem, "payload": str(one.p.row.id)}
+    if (file := one.p.row.headers.get(NAME)) is not None and one.p.row.kind == "file":
+        evidence["file"] = file
     if kind is K.ORDER_INCOMPLETE:
         proposal = "look at the order in the shop: it holds more than it lets us read"
     else:

@@ -165,7 +165,8 @@ class _Written:
         before = [w.next_poll_at for w in others if w.next_poll_at is not None and w.account not in unknown]
         before += [w.next_poll_at for w in others if w.next_poll_at is not None and choice.account in unknown]
         urgent = any(w.urgent and w.next_poll_at is not None for w in others)
-        at = min(before, default=now)  # its turn comes when the other's would have: nobody asks all of them at once
+        # its turn comes when the other's would have: nobody asks all of them at once
+        at = min(before, default=now) if account.is_asked else None
         row = next((w for w in mine if w.account == choice.account), None)
         if row is None:
             registers = account.carrier.registers

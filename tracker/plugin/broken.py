@@ -7,9 +7,17 @@ type, empty and absurd. What the other elements tell must stay what it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
+
+
+class Form(NamedTuple):
+    """How documents are written: bytes to a tree of objects, lists and texts, and back, whatever stands in the tree by then."""
+
+    load: Callable[[bytes], Any]
+    dump: Callable[[Any], bytes]
+
 
 Parts = Sequence[Any]  # the documents of a payload
 MISSING: Any = object()
@@ -73,9 +81,9 @@ def _inside(node: Any, where: str) -> Iterator[tuple[Any, str]]:
         yield from ((at, f"{where}[{at}]") for at in range(len(node)))
 
 
-def bodies(parts: Parts) -> tuple[bytes, ...]:
+def bodies(parts: Parts, form: Form) -> tuple[bytes, ...]:
     """Print the documents."""
-    return tuple(map(_print, parts))
+    return tuple(map(form.dump, parts))
 
 
 def _print(document: Any) -> bytes:
@@ -85,18 +93,21 @@ def _print(document: Any) -> bytes:
     return printed
 
 
-def without(parts: Parts, three: Three, which: int = 1) -> tuple[bytes, ...]:
+JSON = Form(json.loads, _print)
+
+
+def without(parts: Parts, three: Three, form: Form, which: int = 1) -> tuple[bytes, ...]:
     """Print the payload without one element of the list."""
     taken = three.items.pop(which)
     try:
-        return bodies(parts)
+        return bodies(parts, form)
     finally:
         three.items.insert(which, taken)
 
 
-def changes(parts: Parts, three: Three, which: int = 1) -> Iterator[Change]:
+def changes(parts: Parts, three: Three, form: Form, which: int = 1) -> Iterator[Change]:
     """Yield the payload with one element of the list broken: it, and each leaf and branch in it, in every way."""
-    printed = list(bodies(parts))
+    printed = list(bodies(parts, form))
     nodes = [(three.items, which, f"{three.where}[{which}]")]
     while nodes:
         holder, key, where = nodes.pop()
@@ -111,7 +122,7 @@ def changes(parts: Parts, three: Three, which: int = 1) -> Iterator[Change]:
                     _take(holder, key)
                 else:
                     holder[key] = value
-                printed[three.part] = _print(parts[three.part])
+                printed[three.part] = form.dump(parts[three.part])
                 if value is MISSING:
                     _put_back(holder, copy)
                 else:

@@ -50,6 +50,11 @@ def _meaning(key: tuple[str, str], row: Mapping[str | None, Any]) -> Meaning:
         raise ValueError(f"{key} names no evidence")
     status = _word(ShippingStatus, row["status"]) if row["status"] else None
     reason = _word(Reason, row["reason"]) if row["reason"] else None
+    return meant(status, reason)
+
+
+def meant(status: ShippingStatus | None, reason: Reason | None) -> Meaning:
+    """Return what a code means that says so: `returning` and `returned` travel on the leg back to the sender."""
     back = status in (ShippingStatus.RETURNING, ShippingStatus.RETURNED)
     return Meaning(status, reason, Leg.RETURN_TO_SENDER if back else Leg.OUTBOUND)
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from tracker.domain.errors import Refused, WebhookRejected
+from tracker.domain.errors import BadPayload, Refused, WebhookRejected
 from tracker.domain.facts import (
     Action,
     ChangeNotice,
@@ -39,6 +39,7 @@ from tracker.domain.facts import (
 from tracker.domain.vocabulary import OrderStatus, ShippingStatus, Trust
 from tracker.plugin.answers import not_html, raise_by_status
 from tracker.plugin.calls import Client, Response
+from tracker.plugin.files import Cut
 from tracker.plugin.names import EVERYBODY, Names, Word, meanings, names, read_words, spelt
 
 CONTRACT = 2  # the version of what stands between core and plugins; CONTRIBUTING says what changes it
@@ -82,6 +83,7 @@ class Source(ABC):
     token_lasts: timedelta | None = None  # how long its access tokens live; None: it needs none
 
     Settings: ClassVar[type[Settings]]
+    example: ClassVar[Mapping[str, Any]] = {}  # settings that tests bind it with, where invented words are none
 
     def __init__(self, account: str, settings: Any) -> None:
         """Bind an account: its name in the YAML and its settings."""
@@ -157,19 +159,33 @@ class Source(ABC):
 class Carrier(Source):
     """A carrier, or an aggregator that tells of several."""
 
-    carriers: ClassVar[tuple[str, ...]] = ()  # who it speaks for, by our ids; () is any
+    carriers: tuple[str, ...] = ()  # who it speaks for, by our ids; () is any. Described in YAML: of the instance
     batch: ClassVar[int] = 1
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {}
     codes_from_yaml: ClassVar[bool] = False  # there is no table: each account's `codes:` says what its codes mean
-    default_zone: ClassVar[str] = "UTC"
+    default_zone: str = "UTC"  # described in YAML: of the instance
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False
     register_batch: ClassVar[int] = 1  # numbers that one `register` settles in one request
     response_keys: ClassVar[tuple[str, ...]] = ()  # a poll's answer holds one of these; one with none is an error body
+    files: ClassVar[bool] = False  # it tells by files, which `cut` knows: an account has a `folder:` or `sftp:`
 
     def meaning(self, code: Code) -> Meaning | None:
         """Say what a code means; None is UNKNOWN: stored, counted, shown, and it moves nothing."""
         return self.codes.get((code.space, code.code))
+
+    def cut(self, file: BinaryIO) -> Iterator[Cut]:
+        """Cut a file into payloads of the kind `file`, in its order and in bounded memory; pure but for reading `file` on.
+
+        The same file is cut the same way each time, wherever its name: so it can be read on after a crash, and twice changes
+        nothing. What is wrong with the file as a whole (it is cut off, it counts wrong) is a payload too, which `normalize`
+        tells as Unread. By default a file is one payload: an answer or a webhook that was saved.
+        """
+        body = file.read(self.max_body + 1)
+        if len(body) > self.max_body:
+            raise BadPayload("$", f"is larger than {self.max_body} bytes")
+        if body:
+            yield Cut((body,), 1, 1, len(body))
 
     def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
         """Ask the source to push news of these parcels, or answer its handshakes. "Already there" is success."""

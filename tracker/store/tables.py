@@ -528,6 +528,7 @@ class Accounts(SQLModel, table=True):
         None  # its orders up to the id `orders_counted_to`: a million are not counted each time
     )
     orders_counted_to: int | None = Field(default=None, sa_type=Big)
+    files_at: datetime | None = _at()  # business time: when its folder or its sftp is looked at next
     keys_asked_at: datetime | None = (
         _at()
     )  # when the public keys of its senders were last asked for (the database's clock)
@@ -590,12 +591,22 @@ class Files(SQLModel, table=True):
     __table_args__ = (sa.UniqueConstraint("account", "place", "name", "size", "sha256"),)
     id: int | None = _id()
     account: str
-    place: str  # folder, or host and path
+    place: str  # the folder, or sftp://host:port/path
     name: str
     size: int = Field(sa_type=Big)
-    sha256: str
-    seen_at: datetime = _at(null=False)
-    read_to: int = Field(default=0, sa_type=Big)  # bytes whose lines are stored
+    modified: int = Field(default=0, sa_type=Big)  # as its place tells it: nanoseconds, or seconds
+    sha256: str = ""  # empty while it is not whole
+    state: str = "waiting"  # waiting | reading | done | failed
+    problem: str | None = None  # why it failed, or what is wrong beside it
+    seen_at: datetime = _at(null=False)  # since when it is of this size and time
+    listed_at: datetime = _at(null=False)  # when it was seen in its place last, to a day
+    read_to: int = Field(default=0, sa_type=Big)  # bytes of it that are stored
+    lines: int = 0
+    stored: int = 0  # payloads of it that were new
+    known: int = 0
+    unread: int = 0  # pieces of it that could not be read
+    attempts: int = 0
+    claimed_until: datetime | None = _at()
     ended_at: datetime | None = _at()
 
 

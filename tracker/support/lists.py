@@ -21,7 +21,7 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.scans import look_up
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import UNMAPPED_SCANS, findings, inbox, orders, outbox, scans, shipments, watches
+from tracker.store.tables import UNMAPPED_SCANS, files, findings, inbox, orders, outbox, scans, shipments, watches
 from tracker.support.knowledge import unwatched_of
 
 K = FindingKind
@@ -211,6 +211,24 @@ def list_inbox(
     for row in rows if partly else ():
         row["unread"] = [dict(zip(("path", "problem", "subject"), piece, strict=True)) for piece in row["unread"]]
     return rows
+
+
+def list_files(
+    ctx: AppContext, *, account: str | None = None, state: str | None = None, after: int | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Return the files that came, newest first: those that wait to be whole, are being read, were read or failed."""
+    f = files.c
+    select = sa.select(
+        f.id, f.account, f.place, f.name, f.state, f["size"], f.read_to, f.lines, f.stored, f.known, f.unread, f.problem,
+        f.seen_at, f.ended_at,
+    )  # fmt: skip
+    for condition in (
+        f.account == account if account else None, f.state == state if state else None, f.id < after if after else None,
+    ):  # fmt: skip
+        if condition is not None:
+            select = select.where(condition)
+    with ctx.store.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(select.order_by(f.id.desc()).limit(limit))]
 
 
 def list_codes(ctx: AppContext, *, limit: int = 50, mapped: bool = False) -> list[dict[str, Any]]:

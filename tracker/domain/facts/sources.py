@@ -21,7 +21,7 @@ class Payload:
     """Raw bytes that arrived, with headers (lower-case names) and where from; `received_at` is its clock."""
 
     account: str
-    kind: str  # webhook | handshake | poll | read | sweep
+    kind: str  # webhook | handshake | poll | read | sweep | file
     parts: tuple[bytes, ...]
     received_at: datetime
     headers: Mapping[str, str] = field(default_factory=_nothing)

@@ -101,7 +101,7 @@ class Watches:
             if parcel.linked and (shipment_id not in asked or (watch.changed and self._doubts(parcel, watch))):
                 self._choose.add(shipment_id)
             at, urgent = watch.next_poll_at, watch.urgent
-            if watch.chosen is not None:  # the others are told by webhooks only
+            if watch.chosen is not None and self._is_asked(account):  # the others tell by webhooks or files only
                 cadence, soon = self._tx.ctx.config.cadence(account, parcel.carrier), ask_again.get(key)
                 at, urgent = self._next_poll(parcel, watch, cadence, at_once=shipment_id in sooner, soon=soon)
             if not watch.changed and (at, urgent) == (watch.next_poll_at, watch.urgent):
@@ -121,6 +121,10 @@ class Watches:
             connection.execute(watches.update().where(here).values(response_hash=None))
         if poll_now:
             self._tx.ctx.notify("poll")
+
+    def _is_asked(self, name: str) -> bool:
+        account = self._tx.ctx.account(name)
+        return account is None or account.is_asked
 
     def _doubts(self, parcel: LockedShipment, watch: _Watch) -> bool:
         """Say whether what an account told may have another be asked: it does not know the parcel, or it does and was passed over."""

@@ -7,11 +7,12 @@ from tracker.plugin.conformance import for_carrier
 TestAcme = for_carrier("acme_tracking.acme", fixtures=Path(__file__).parent / "fixtures" / "acme")
 ```
 
-Fixtures are `<case>.<webhook|poll|read|sweep>.<ending>` beside `<case>.<kind>.expected.json`, written by hand from the
+Fixtures are `<case>.<webhook|poll|read|sweep|file>.<ending>` beside `<case>.<kind>.expected.json`, written by hand from the
 vendor's documentation; `SOURCES.md` says where each is from. `<case>.<kind>.parts.json` is a list: each of its documents is
 one part of the payload. A pair `<case>.webhook.*` and `<case>.poll.*` whose name begins with `same-` must hold one scan with
 one fingerprint. A case whose name ends with `-three` holds three parcels or orders (where the format can hold several) of
-three scans or lines each: of such a list one element is broken in every way, and the others must tell what they told.
+three scans or lines each: of such a list one element is broken in every way, and the others must tell what they told. Where
+that is no JSON, `form=` says how its documents are read into a tree and printed again (`Form`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("given", "shown", "addresses", "suite")))
 
+from tracker.plugin.broken import Form
 from tracker.plugin.conformance.given import (
     AT,
     BAD_BODIES,
@@ -30,11 +32,12 @@ from tracker.plugin.conformance.given import (
     cases,
     example_settings,
     plugin_of,
+    read_all,
 )
 from tracker.plugin.conformance.shown import go_on
 from tracker.plugin.conformance.suite import CarrierSuite, PlatformSuite, for_carrier, for_platform
 
 __all__ = [
-    "AT", "BAD_BODIES", "KINDS", "TOKEN", "CarrierSuite", "Everywhere", "PlatformSuite", "Recorder", "cases",
-    "example_settings", "for_carrier", "for_platform", "go_on", "plugin_of",
+    "AT", "BAD_BODIES", "KINDS", "TOKEN", "CarrierSuite", "Everywhere", "Form", "PlatformSuite", "Recorder", "cases",
+    "example_settings", "for_carrier", "for_platform", "go_on", "plugin_of", "read_all",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,12 +13,14 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from tracker.domain.facts import Payload
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import Payload, Unread
 from tracker.plugin.calls import Request, Response, Token, Vault
 from tracker.plugin.contracts import Carrier, Platform, Source, defined_in
+from tracker.plugin.files import LINE
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
-KINDS = ("webhook", "poll", "read", "sweep")
+KINDS = ("webhook", "poll", "read", "sweep", "file")
 BAD_BODIES = {
     "empty": b"",
     "null": b"null",
@@ -106,9 +109,11 @@ def plugin_of(module: str) -> type[Source]:
 
 
 def example_settings(plugin: type[Source], **more: Any) -> BaseModel:
-    """Make settings with an invented value for every field that needs one, and two webhook secrets."""
-    values: dict[str, Any] = {}
+    """Make settings of its `example`, with an invented value for every other field that needs one, and two webhook secrets."""
+    values: dict[str, Any] = dict(plugin.example)
     for name, field in plugin.Settings.model_fields.items():
+        if name in values:
+            continue
         if name == "webhook_secrets":
             values[name] = ["new-secret-0123456789abcdef", "old-secret-0123456789abcdef"]
         elif field.is_required() or field.annotation in (SecretStr, SecretStr | None):
@@ -124,9 +129,28 @@ def cases(folder: Path) -> Iterator[tuple[str, str, Path]]:
             yield parts[0], parts[1], file
 
 
-def payload_of(kind: str, file: Path) -> Payload:
-    """Return the payload that a fixture is: one part, or those of a list."""
+def parts_of(file: Path) -> tuple[bytes, ...]:
+    """Return the parts of the payload that a fixture is: one, or those of a list; of a file that is cut, the whole of it."""
     body = file.read_bytes()
     if file.name.endswith(".parts.json"):
-        return Payload("account", kind, tuple(json.dumps(part).encode() for part in json.loads(body)), AT, {})
-    return Payload("account", kind, (body,), AT, {})
+        return tuple(json.dumps(part).encode() for part in json.loads(body))
+    return (body,)
+
+
+def read_all(plugin: Source, kind: str, parts: tuple[bytes, ...]) -> list[Any]:
+    """Read a payload; where it is a file of a plugin that reads files, all payloads that it is cut into.
+
+    Raises BadPayload where nothing of it can be read.
+    """
+    if kind != "file" or not isinstance(plugin, Carrier) or not plugin.files:
+        return list(plugin.normalize(Payload("account", kind, parts, AT, {})))
+    found: list[Any] = []
+    failed: list[BadPayload] = []
+    for cut in plugin.cut(io.BytesIO(parts[0])):
+        try:
+            found += plugin.normalize(Payload("account", kind, cut.parts, AT, {LINE: str(cut.line)}))
+        except BadPayload as error:  # of this part: the others are payloads of their own
+            failed.append(error)
+    if failed and not found:
+        raise failed[0]
+    return found + [Unread(error.where, error.problem, lacks="all") for error in failed]

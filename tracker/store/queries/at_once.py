@@ -37,7 +37,7 @@ def poll_now(connection: Connection, which: sa.ColumnElement[bool], now: datetim
 def polled_from(
     shipment_id: int,
     account: str,
-    at: datetime,
+    at: datetime | None,
     now: datetime,
     *,
     store: str | None,
@@ -45,7 +45,7 @@ def polled_from(
     registers: bool,
     urgent: bool,
 ) -> dict[str, Any]:
-    """Return the row of a watch that begins: an account is asked about a parcel, and told of it where it `registers`."""
+    """Return the row of a watch that begins: an account is asked about a parcel from `at` on (None: it tells by itself), and told of it where it `registers`."""
     return {
         "shipment_id": shipment_id, "account": account, "tracking_state": TrackingState.PENDING, "next_poll_at": at,
         "register_at": now if registers else None, "attempts": 0, "failures": 0, "store": store, "chosen": why,

@@ -22,10 +22,11 @@ from tracker.store.tables import WAITED_FOR, accounts, inbox, outbox
 
 LEASE = timedelta(seconds=30)  # a worker prolongs what it still works on (pipeline/held.py)
 MOST_BYTES = 4 << 20
+OF_FILE = 6  # as many rows a part of a file counts for: a hundred lines are mostly a hundred parcels
 MOST_CRASHES = 5
 UNTIL_MENDED = datetime(9000, 1, 1, tzinfo=UTC)
 # What this version can work: rows of a kind that a newer version stores are left to it.
-INBOX_KINDS = ("webhook", "poll", "read", "sweep", "remap")
+INBOX_KINDS = ("webhook", "poll", "read", "sweep", "file", "remap")
 ARRIVALS: Classes = sa.literal_column(WAITED_FOR), sa.literal_column(f"NOT ({WAITED_FOR})")
 OUTBOX_KINDS = ("fulfilment_event", "order_status", "order_note", "notice")
 
@@ -46,9 +47,11 @@ def _claimable(table: sa.Table, now: sa.ColumnElement[datetime]) -> tuple[sa.Col
 def _due(sqlite_: bool, table: sa.Table) -> sa.Select[Any]:
     """Select what may be claimed at `now`, oldest first, `most` at most."""
     t, now = table.c, sa.bindparam("now", type_=table.c.due_at.type)
-    size = t.size if "size" in t else sa.literal(0)
+    size, weight = (
+        (t.size, sa.case((t.kind == "file", OF_FILE), else_=1)) if table is inbox else (sa.literal(0), sa.literal(1))
+    )
     due = (
-        sa.select(t.id, t.crashes, size.label("size"))
+        sa.select(t.id, t.crashes, size.label("size"), weight.label("weight"))
         .where(*_claimable(table, now))
         .order_by(t.due_at, t.id)
         .limit(sa.bindparam("most", type_=sa.Integer()))
@@ -101,10 +104,11 @@ def claim(
     if suspect is not None and rows[0].id == suspect:
         ids = [suspect]
     else:
-        ids, total = [], 0
+        ids, total, weight = [], 0, 0
         for row in rows:
             total += row.size
-            if row.crashes or (ids and total > MOST_BYTES):
+            weight += row.weight
+            if row.crashes or (ids and (total > MOST_BYTES or weight > limit)):
                 break
             ids.append(row.id)
     if not ids:

@@ -17,10 +17,10 @@ from tracker.store.queries.rows import given_rows, nothing, told_columns
 from tracker.store.tables import inbox
 
 
-def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert payloads; a webhook that was stored before changes nothing."""
+def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert payloads; a webhook, or a part of a file, that was stored before changes nothing. Returns how many are new."""
     if not rows:
-        return
+        return 0
     if connection.get_execution_options().get("ahead") is not None:  # a play's clock is not the one that SQL reads
         rows = [{"due_at": database_now(connection), **row} for row in rows]
     told, begins = [], 1  # JSON has no bytes: all bodies are one parameter, and each row says where its own begins
@@ -29,7 +29,8 @@ def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
         begins += len(row["body"])
     sqlite_ = is_sqlite(connection)
     given = given_rows(sqlite_, told) | {"bodies": b"".join(row["body"] for row in rows)}
-    connection.execute(_payloads(sqlite_, tuple(told[0])), given)
+    done = connection.execute(_payloads(sqlite_, tuple(told[0])), given, execution_options={"preserve_rowcount": True})
+    return int(done.rowcount)
 
 
 @cache

@@ -32,13 +32,16 @@ def upgrade() -> None:
     op.create_table(
         "files",
         sa.Column("id", BIG, primary_key=True, autoincrement=True),
-        *(sa.Column(name, sa.String(), nullable=False) for name in ("account", "place", "name", "sha256")),
-        *(sa.Column(name, BIG, nullable=False) for name in ("size", "read_to")),
-        sa.Column("seen_at", MOMENT, nullable=False),
-        sa.Column("ended_at", MOMENT, nullable=True),
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("account", "place", "name", "sha256", "state")),
+        *(sa.Column(name, BIG, nullable=False) for name in ("size", "modified", "read_to")),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("lines", "stored", "known", "unread", "attempts")),
+        sa.Column("problem", sa.String(), nullable=True),
+        *(sa.Column(name, MOMENT, nullable=False) for name in ("seen_at", "listed_at")),
+        *(sa.Column(name, MOMENT, nullable=True) for name in ("claimed_until", "ended_at")),
         sa.UniqueConstraint("account", "place", "name", "size", "sha256"),
     )
     op.add_column("inbox", sa.Column("times", sa.Integer(), nullable=True))
+    op.add_column("accounts", sa.Column("files_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("keys_asked_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("keys_wanted", sa.String(), nullable=True))
     op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))

@@ -1,0 +1,313 @@
+"""Any carrier that tells by CSV files: a line is a scan, its columns are named by the head of the file.
+
+Which column says what, how times are printed and what the codes mean stands in the YAML (`codes:` of the account, keyed
+`COLUMN/code` by the name of the column that holds the code). RFC 4180 (read 2026-11), but a record is one line: a line feed
+inside of quotes is not read. Example: DPD's SCANINFO and STATUSDATA files, deploy/examples/dpd-files.yaml.
+
+A file is cut after each hundred lines; each payload holds the head too. A line that cannot be read costs itself, and is
+told by its number: `$[17].SCAN_CODE`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, BinaryIO, ClassVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from tracker.domain.errors import BadPayload, Refused
+from tracker.domain.facts import Code, Page, Payload, Place, Query, Report, Scan, Unread
+from tracker.domain.vocabulary import Leg, Precision, Zone
+from tracker.plugin import contracts
+from tracker.plugin.calls import Client
+from tracker.plugin.files import LINE, MOST_LINE, Cut, lines
+from tracker.plugin.payloads import BOM, MARK, number, text, told, word
+
+LINES = 100  # of a payload: what is read, and written, at once
+SAMPLE = datetime(2026, 11, 27, 13, 45, 9, tzinfo=UTC)
+COMPACT = "%Y%m%d%H%M%S"
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda v: (v,) if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
+    Field(min_length=1),
+]
+
+
+class Columns(BaseModel):
+    """Which column says what, by its name in the head of the file; of several names the first that the head has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: Names
+    code: Names
+    time: Names
+    text: Names | None = None
+    city: Names | None = None
+    region: Names | None = None
+    postcode: Names | None = None
+    country: Names | None = None
+    carrier: Names | None = None
+
+
+class Settings(contracts.Settings):
+    """The files of a carrier.
+
+    `carrier` is whose parcels they tell of. `columns` names the columns: `number`, `code` and `time` must be there; `text`,
+    `city`, `region`, `postcode` and `country` (two letters) of the scan's place may be, and `carrier` where a file tells of
+    several: then `carrier` beside is left out. `delimiter` and `quote` (empty: none)
+    are one character. `encoding`: one or several, of which a line is read by the first that fits. `time_format` is `iso` or as
+    Python's strptime has it; `zone` counts where neither the time nor the place says one. `returns`: values of a column that
+    mark a parcel which a customer sends back.
+    """
+
+    carrier: str = Field("", max_length=40)
+    columns: Columns
+    delimiter: str = Field(";", min_length=1, max_length=1)
+    quote: str = Field('"', max_length=1)
+    encoding: Names = ("utf-8",)
+    time_format: str = "iso"
+    zone: str = "UTC"
+    returns: Mapping[str, Names] = {}
+
+    @model_validator(mode="after")
+    def _whose(self) -> Settings:
+        if bool(self.carrier) is bool(self.columns.carrier):
+            raise ValueError("carrier or columns.carrier says whose parcels they are: one of the two")
+        return self
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encodings(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            try:
+                plain = codecs.lookup(name).name, "a;\n".encode(name) == b"a;\n"
+            except (LookupError, UnicodeError):
+                raise ValueError(f"no encoding {name!r:.40}: such as utf-8, cp1252, iso8859-1") from None
+            if not plain[1]:
+                raise ValueError(f"{name} does not write a line feed as one byte: have the file sent as utf-8")
+        return names
+
+    @field_validator("time_format")
+    @classmethod
+    def _a_time(cls, form: str) -> str:
+        if form != "iso":
+            _precision(form)
+        return form
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, KeyError, OSError):
+            raise ValueError(f"no time zone {name!r:.40}: such as Europe/Brussels") from None
+        return name
+
+
+class Csv(contracts.Carrier):
+    """Scans of a carrier's CSV files."""
+
+    docs = "https://www.rfc-editor.org/rfc/rfc4180"
+    files = True
+    codes_from_yaml = True
+    Settings = Settings
+    example: ClassVar[Mapping[str, Any]] = {  # DPD's files, deploy/examples/dpd-files.yaml
+        "carrier": "acme",
+        "columns": {
+            "number": "PARCELNO", "code": "SCAN_CODE", "time": ["SCAN_DATE_TIME", "EVENT_DATE_TIME"], "text": "INFO_TEXT",
+        },
+        "time_format": COMPACT, "zone": "Europe/Brussels", "returns": {"SERVICE": ["300", "332"]},
+    }  # fmt: skip
+
+    def __init__(self, account: str, settings: Any) -> None:
+        """Bind an account: it speaks for the carrier that its settings name."""
+        super().__init__(account, settings)
+        self.carriers = (settings.carrier,) if settings.carrier else ()
+        self.default_zone = settings.zone
+
+    def cut(self, file: BinaryIO) -> Iterator[Cut]:
+        """Cut after each hundred lines; the first part of each payload is the head.
+
+        Raises BadPayload where the head lacks a column: nothing of such a file can be read.
+        """
+        head, held, begins, end = b"", list[bytes](), 0, 0
+        for line in lines(file):
+            if not head:
+                if line.text.strip():
+                    head = line.text
+                    self._head(head)
+                continue
+            if not held:
+                begins = line.number
+            held.append(line.text + b"?" if line.long else line.text)
+            end = line.end
+            if len(held) == LINES:
+                yield Cut((head, b"\n".join(held)), begins, len(held), end)
+                held = []
+        if any(map(bytes.strip, held)):
+            yield Cut((head, b"\n".join(held)), begins, len(held), end)
+
+    def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
+        """Read lines: a report a number, its scans in the order of the lines."""
+        if len(payload.parts) != 2:
+            raise BadPayload("$", "is no part of a CSV file: its head, and lines")
+        head, body = payload.parts
+        read, unread = self._head(head), list[Unread]()
+        found: dict[tuple[str, str], list[Scan]] = {}
+        first = payload.headers.get(LINE, "2")
+        begins = int(first) if first.isdecimal() and len(first) < 18 else 2
+        for at, line in enumerate(body.removeprefix(BOM).split(b"\n"), begins):
+            if line.strip() and line != head:  # two files that were joined have two heads
+                whose, mine, scan = read(line, at, unread)
+                if scan is not None:
+                    found.setdefault((whose, mine), []).append(scan)
+        return told([Report(whose, mine, tuple(scans)) for (whose, mine), scans in found.items()], unread)
+
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
+        """Refuse: nobody can be asked."""
+        raise Refused("this carrier tells by files only")
+
+    def _head(self, head: bytes) -> _Reader:
+        """Return what reads the lines below a head. Raises BadPayload where it lacks a column."""
+        if self._known is None or self._known[0] != head:
+            self._known = head, _Reader(self, head)
+        return self._known[1]
+
+    _known: tuple[bytes, _Reader] | None = None  # files of a carrier mostly have the same head
+
+
+class _Reader:
+    """Reads the lines below one head."""
+
+    def __init__(self, source: Csv, head: bytes) -> None:
+        self._settings: Settings = source.settings
+        self._carrier_of = source.carrier_of
+        settings = self._settings
+        names = [name.strip() for name in self._fields(self._decoded(head.removeprefix(BOM)))]
+        while names and not names[-1]:  # a delimiter at the end of each line
+            names.pop()
+        if twice := next((name for name in names if name and names.count(name) > 1), None):
+            raise BadPayload("$.head", f"names the column {twice[:40]} twice")
+        self._names = names
+        wanted = settings.columns
+        self._at = {key: self._place(key, getattr(wanted, key)) for key in Columns.model_fields}
+        self._number, self._code, self._time = (self._at[key] or 0 for key in ("number", "code", "time"))
+        self._space = wanted.code[0]
+        self._whose = self._at["carrier"]
+        self._text, *self._where = (self._at[key] for key in ("text", "city", "region", "postcode", "country"))
+        self._returns = [(self._place("returns", (name,)) or 0, values) for name, values in settings.returns.items()]
+        self._clock = _clock(settings.time_format)
+
+    def _place(self, key: str, wanted: tuple[str, ...] | None) -> int | None:
+        """Return which column is meant. Raises BadPayload where the head has none of the names: what it says would be lost."""
+        for name in wanted or ():
+            if name in self._names:
+                return self._names.index(name)
+        if wanted:
+            there = ", ".join(self._names)[:200]
+            raise BadPayload("$.head", f"has no column {' or '.join(wanted)} ({key}); it has {there}")
+        return None
+
+    def __call__(self, line: bytes, at: int, unread: list[Unread]) -> tuple[str, str, Scan | None]:
+        """Read the line with this number: its carrier, parcel and scan; None, and what was wrong with it."""
+        where, mine, whose = f"$[{at}]", "", self._settings.carrier
+        try:
+            if len(line) > MOST_LINE:
+                raise BadPayload(where, f"is longer than {MOST_LINE} bytes")
+            fields = self._fields(self._decoded(line))
+            self._fits(fields, where)
+            mine = number(fields[self._number], f"{where}.{self._names[self._number]}")
+            if self._whose is not None:
+                whose = self._carrier(fields[self._whose].strip(), f"{where}.{self._names[self._whose]}")
+            code = word(fields[self._code], f"{where}.{self._names[self._code]}")
+            local, instant, zone, precision = self._clock(
+                fields[self._time].strip(), f"{where}.{self._names[self._time]}"
+            )
+        except BadPayload as error:
+            unread.append(Unread(where if error.where == "$" else error.where, error.problem, mine, "all"))
+            return whose, mine, None
+        said = Code(self._space, code, text(fields[self._text]) if self._text is not None else "")
+        back = any(fields[i].strip() in values for i, values in self._returns)
+        city, region, postcode, country = ("" if i is None else text(fields[i]) for i in self._where)
+        if country and not (len(country) == 2 and country.isascii() and country.isalpha()):
+            unread.append(Unread(f"{where}.{self._names[self._where[3] or 0]}", "is no country of two letters", mine))
+            country = ""
+        place = Place(city, region, postcode, country.upper())
+        leg = Leg.CUSTOMER_RETURN if back else None
+        return whose, mine, Scan(said, local, instant, zone, precision, place, leg=leg)
+
+    def _carrier(self, word: str, where: str) -> str:
+        """Return the carrier that a word means. Raises BadPayload for one that nobody knows."""
+        if (carrier := self._carrier_of(word)) is None:
+            raise BadPayload(where, f"is no carrier that we know: {word[:40]!r}")
+        return carrier
+
+    def _fits(self, fields: list[str], where: str) -> None:
+        """Refuse a line that was cut off, or in which a delimiter stands that parts no columns."""
+        if len(fields) < len(self._names) or any(fields[len(self._names) :]):
+            raise BadPayload(where, f"has {len(fields)} columns, and the head has {len(self._names)}")
+
+    def _decoded(self, line: bytes) -> str:
+        """Decode a line by the first encoding that fits; where none does, what is odd is marked."""
+        for name in self._settings.encoding:
+            try:
+                return line.decode(name).replace("\0", MARK)
+            except UnicodeDecodeError:
+                continue
+        return line.decode(self._settings.encoding[0], "replace").replace("\0", MARK)
+
+    def _fields(self, line: str) -> list[str]:
+        quote = self._settings.quote
+        if not quote or quote not in line:
+            return line.split(self._settings.delimiter)
+        rows = csv.reader((line,), delimiter=self._settings.delimiter, quotechar=quote, strict=True)
+        try:
+            return next(rows)
+        except csv.Error as error:
+            raise BadPayload("$", f"is no CSV: {error}") from None
+
+
+Clock = Callable[[str, str], tuple[datetime, datetime | None, Zone, Precision]]
+
+
+def _clock(form: str) -> Clock:
+    """Return what reads times of a form: local time, the instant where an offset is printed, its zone, how fine it is."""
+    precision = _precision(form) if form != "iso" else Precision.SECOND
+
+    def read(value: str, where: str) -> tuple[datetime, datetime | None, Zone, Precision]:
+        try:
+            if form == "iso":
+                at = datetime.fromisoformat(value)
+            elif form == COMPACT and len(value) == 14 and value.isascii() and value.isdecimal():
+                at = datetime.fromisoformat(f"{value[:8]}T{value[8:]}")
+            else:
+                at = datetime.strptime(value, form)  # noqa: DTZ007  # as printed; the core places it
+        except ValueError:
+            raise BadPayload(where, f"is no time of the form {form}: {value[:40]!r}") from None
+        if not 1 < at.year < 9999:
+            raise BadPayload(where, f"is no year that can be: {value[:40]!r}")
+        fine = Precision.DATE if form == "iso" and len(value) <= 10 else precision
+        if at.tzinfo is None:
+            return at, None, Zone.UNKNOWN, fine
+        return at.replace(tzinfo=None), at, Zone.OFFSET, fine
+
+    return read
+
+
+def _precision(form: str) -> Precision:
+    """Return how fine a form prints a time. Raises ValueError for one that does not print a whole date."""
+    try:
+        back = datetime.strptime(SAMPLE.strftime(form), form)  # noqa: DTZ007
+    except ValueError:
+        raise ValueError(f"{form!r:.40} is no form of a time: iso, or such as %Y%m%d%H%M%S") from None
+    if back.date() != date(SAMPLE.year, SAMPLE.month, SAMPLE.day):
+        raise ValueError(f"{form!r:.40} prints no whole date: it needs year, month and day")
+    if back.hour != SAMPLE.hour:
+        if "%H" in form or "%I" in form:
+            raise ValueError(f"{form!r:.40} prints no whole hour: %I needs %p")
+        return Precision.DATE
+    return Precision.SECOND if back.second == SAMPLE.second else Precision.MINUTE
