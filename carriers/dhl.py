@@ -45,7 +45,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_by_status
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
-from tracker.plugin.contracts import Secrets
+from tracker.plugin.contracts import Limits, Secrets
 from tracker.plugin.payloads import (
     about,
     decode,
@@ -95,7 +95,7 @@ class DHL(contracts.Carrier):
     response_keys = ("shipments",)
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"
-    budget = (250, timedelta(days=1))  # starter quota (developer.dhl.com)
+    limits = Limits(250, timedelta(days=1))  # starter quota (developer.dhl.com)
     Settings = Settings
 
     def verify(self, payload: Payload) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import pytest
 
 from tests.config.good import problems
 from tests.plugins.collection import forget_plugins
-from tracker.config.load import load_text
+from tracker.config.load import load_text, masked
 from tracker.config.model import Budget
 from tracker.config.plugins import guard_names, load, names, only_class
 from tracker.domain.errors import ConfigError
-from tracker.plugin.contracts import CONTRACT, Carrier
+from tracker.plugin.contracts import CONTRACT, Carrier, Limits
 from tracker.plugin.names import read_words
 
 
@@ -31,7 +32,46 @@ def test_a_plugins_own_budget_holds_unless_the_file_says_another() -> None:
 
     assert config.accounts["a"].budget == Budget(calls=250, per=timedelta(days=1))
     assert config.accounts["b"].budget == Budget(calls=9, per=timedelta(hours=1))
-    assert load("carriers", "ups").budget is None
+    assert load("carriers", "ups").limits == Limits()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "limits"),
+    [
+        ("", "250 calls in 1d (plugin dhl)"),
+        (", budget: {calls: 100}", "100 calls in 1d (<text>:1:66, plugin dhl)"),
+        (", budget: {per: 12h}", "250 calls in 12h (plugin dhl, <text>:1:66)"),
+        (", budget: {side_by_side: 2, tokens: free}", "250 calls in 1d, token requests are free (plugin dhl, <text>:1:83); 2 side by side in a process (<text>:1:66)"),
+    ],
+)  # fmt: skip
+def test_each_limit_of_the_file_overrides_the_plugins_own_alone(yaml: str, limits: str) -> None:
+    config = load_text(f"accounts: {{a: {{uses: dhl, api_key: '${{env:SECRET}}'{yaml}}}}}")
+    account = config.accounts["a"]
+    said = re.sub(r":1:\d+", ":1:*", account.limits or "")
+    assert said == re.sub(r":1:\d+", ":1:*", limits)
+    assert masked(config)["accounts"]["a"]["budget"] == account.limits
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ("{calls: 5}", "needs per too: plugin 'ups' states none"),
+        ("{per: 1h}", "needs calls too: plugin 'ups' states none"),
+        ("{calls: 5, per: 0s}", "should be greater than"),
+        ("{side_by_side: 0}", "greater than or equal to 1"),
+        ("{tokens: some}", "'counted' or 'free'"),
+        ("{side_by: 1}", "unknown key; did you mean 'side_by_side'?"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_with_its_place(budget: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_text(f"accounts: {{a: {{uses: ups, client_id: a, client_secret: '${{env:SECRET}}', budget: {budget}}}}}")
+
+
+def test_calls_side_by_side_may_be_limited_without_a_budget() -> None:
+    yaml = "accounts: {a: {uses: ups, client_id: a, client_secret: '${env:SECRET}', budget: {side_by_side: 3}}}"
+    account = load_text(yaml).accounts["a"]
+    assert (account.budget, account.side_by_side, account.tokens) == (None, 3, "counted")
 
 
 def test_a_module_with_two_plugins_or_none_is_refused() -> None:

@@ -228,3 +228,18 @@ def test_a_sweep_that_finds_the_budget_spent_goes_on_when_a_call_is_free_and_is_
     free = budgets.calls(lab.ctx.config.accounts["shop"], row.spent, lab.clock())
     assert free is not None
     assert row.next_sweep_at == free.free_at()
+
+
+def test_token_requests_that_are_free_are_not_charged(make_lab) -> None:
+    lab: Lab = make_lab()
+    give(lab.ctx, "ups", 100)
+    counted = lab.ctx.config.accounts["ups"]
+    lab.ctx.config = replace(
+        lab.ctx.config, accounts={**lab.ctx.config.accounts, "ups": replace(counted, tokens="free")}
+    )
+    lab.work()
+    lab.order("#1001", UPS, company="UPS")
+    lab.work()
+
+    assert lab.ups.calls["token"] == 1
+    assert 100 - left(lab, "ups") == len(lab.ups.asked) - 1

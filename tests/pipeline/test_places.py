@@ -300,3 +300,28 @@ def test_whatever_begins_and_ends_no_bound_is_broken_and_nothing_is_lost(most: i
         places.free(place)
     assert +places._counts == {}
     places.close()
+
+
+def test_an_account_that_allows_few_calls_side_by_side_has_no_more_of_all_kinds_together(places: Places) -> None:
+    places.most_of = {"a": 2}.get
+    answered(places, "a", 5)
+    held = [take(places, READS, "a"), take(places, SWEEPS, "a")]
+
+    assert None not in held
+    assert [take(places, kind, "a") for kind in (READS, POLLS, SWEEPS)] == [None] * 3
+    assert take(places, READS, "b") is not None, "another account has no such limit"
+    ends(places, held[1])
+    assert take(places, POLLS, "a") is not None
+
+
+def test_the_next_call_of_few_is_a_writes_that_waits(places: Places) -> None:
+    places.most_of = {"a": 1}.get
+    read = take(places, READS, "a")
+    assert take(places, WRITES, "a") is None
+    ends(places, read)
+
+    assert take(places, READS, "a") is None, "it is kept for the write"
+    with places.reserving(writes=True) as room:
+        write = room.take(WRITES, "a")
+    ends(places, write)
+    assert take(places, READS, "a") is not None

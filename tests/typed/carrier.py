@@ -34,7 +34,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import holding, raise_unless_json
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
-from tracker.plugin.contracts import Reply, Secrets
+from tracker.plugin.contracts import Limits, Reply, Secrets
 from tracker.plugin.payloads import decode, moment, pieces, told, word
 from tracker.plugin.signatures import hmac_hex
 
@@ -57,7 +57,7 @@ class Acme(contracts.Carrier):
     contract = 2
     carriers = ("acme",)
     companies = COMPANIES
-    budget = (250, timedelta(days=1))
+    limits = Limits(250, timedelta(days=1))
     trust = Trust.SIGNED
     asks = frozenset({Parcels, Refs})
     webhooks = True

@@ -174,7 +174,7 @@ class AccountClient:
             TypeError,
         ) as error:  # UnicodeError is a ValueError; none says what it read
             raise Refused(f"the call cannot be made: {type(error).__name__}") from None
-        if self._charge is not None:
+        if self._charge is not None and (self._account.tokens == "counted" or _ASKING.until == float("inf")):
             self._charge(self._account.name)
         raw = http.send(built, stream=True, auth=auth)
         try:

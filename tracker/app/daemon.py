@@ -124,6 +124,7 @@ class Daemon:
             count=self.metrics.count,
             poster=self.clients.post,
         )
+        self.ctx.places.most_of = lambda name: getattr(self.ctx.account(name), "side_by_side", None)
         self.ctx.places.failed = lambda error: log.warning("call_not_kept", error=type(error).__name__, at=place(error))
         self.servers: Servers | None = None
         self._few_files: str | None = None

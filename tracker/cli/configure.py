@@ -109,7 +109,9 @@ def _own_tokens(config: Config) -> Iterator[str]:
     for account in config.accounts.values():
         if (lasts := account.source.token_lasts) is not None:
             counted = (
-                f", out of its {account.budget.calls} calls in {spell(account.budget.per)}" if account.budget else ""
+                f", out of its {account.budget.calls} calls in {spell(account.budget.per)}"
+                if account.budget and account.tokens == "counted"
+                else ""
             )
             asked.setdefault(f"{timedelta(days=1) / lasts:.2g} a day{counted}", []).append(account.name)
     for cost, said in asked.items():
@@ -323,7 +325,12 @@ def show_(name: str | None, file: Path, as_json: bool) -> None:
         rows = [(key, value, entries.written_at((key,))) for key, value in shown.items()]
     else:
         values = shown["stores" if entries.is_store(name) else "accounts"][name]
-        rows = [(key, value, entries.place(name, key)) for key, value in values.items()]
+        uses = f"plugin {values['uses']}"
+        rows = [
+            (key, value, uses if key == "budget" and place == "default" else place)
+            for key, value in values.items()
+            for place in (entries.place(name, key),)
+        ]
     if as_json:
         print_json({key: {"value": value, "from": place} for key, value, place in rows})
         return

@@ -214,7 +214,7 @@ def plan(page: Listing, what: str | None) -> None:
     """
     ctx = page.context
     columns: tuple[tuple[str, str], ...] = (
-        ("account", "account"), ("open", "open"), ("due", "due"), ("overdue", "overdue"), ("who waits", "who"), ("budget", "budget"),
+        ("account", "account"), ("open", "open"), ("due", "due"), ("overdue", "overdue"), ("who waits", "who"), ("limits", "limits"),
         ("left", "left"), ("needs a day", "needs"), ("gives a day", "gives"), ("held", "held"),
     )  # fmt: skip
     if what is None:

@@ -18,8 +18,19 @@ LIVE = (
     "web.request_timeout", "web.connections_per_address",
 )  # fmt: skip
 _OF_FILE = {"accounts", "stores", "include", "defaults"}
-_NO_KEYS = {"name", "source", "credentials", "policy", "policy_hash", "policy_sources", "cadence_sources"}
-_CALLED = {"webhook_tokens": "webhook_token", "ships_with": "accounts"}
+_NO_KEYS = {
+    "name",
+    "source",
+    "credentials",
+    "policy",
+    "policy_hash",
+    "policy_sources",
+    "cadence_sources",
+    "limit_sources",
+}
+_CALLED = {
+    "webhook_tokens": "webhook_token", "ships_with": "accounts", "side_by_side": "budget.side_by_side", "tokens": "budget.tokens",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

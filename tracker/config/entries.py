@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
-from tracker.config.model import Account, Budget, CarrierPart, StorePart, Suspended
+from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended
 from tracker.config.plugins import load, names, words
 from tracker.config.presets import bind
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
@@ -287,12 +287,15 @@ def _account(
         return None
     source: Any = plugin(name, settings)
     _check_tokens(base, settings, source, path, document)
+    limits = _limits(base.budget, source, entry["uses"], path, document)
+    if len(document.problems) > before:
+        return None
     common_values: dict[str, Any] = {
         "name": name,
         "uses": entry["uses"],
         "source": source,
         "webhook_tokens": base.webhook_token,
-        "budget": base.budget or _default_budget(source),
+        **limits,
         "credentials": digest(_plain(settings)),
     }
     if isinstance(base, CarrierPart):
@@ -370,8 +373,25 @@ def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str
     return codes
 
 
-def _default_budget(source: Carrier | Platform) -> Budget | None:
-    return Budget(calls=source.budget[0], per=source.budget[1]) if source.budget else None
+def _limits(
+    given: BudgetPart | None, source: Carrier | Platform, uses: str, path: Path_, document: Document
+) -> dict[str, Any]:
+    """Return the limits of an account: what its plugin states, but for the keys that the file has."""
+    own = given.model_dump(exclude_none=True) if given is not None else {}
+    stated = {key: value for key in BudgetPart.model_fields if (value := getattr(source.limits, key)) is not None}
+    values = {**stated, **own}
+    if ("calls" in values) != ("per" in values):
+        lacks = "per" if "calls" in values else "calls"
+        document.problem((*path, "budget"), f"needs {lacks} too: plugin {quoted(uses)} states none")
+        return {}
+    shown = values.keys() - ({"tokens"} - own.keys())
+    return {
+        "budget": Budget(calls=values["calls"], per=values["per"]) if "calls" in values else None,
+        "side_by_side": values.get("side_by_side"), "tokens": values["tokens"],
+        "limit_sources": {
+            key: document.at((*path, "budget", key)) if key in own else f"plugin {uses}" for key in sorted(shown)
+        },
+    }  # fmt: skip
 
 
 def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -417,7 +437,8 @@ def _fields_at(model: type[BaseModel], inner: Iterable[str | int]) -> set[str]:
         field = current.model_fields.get(str(part)) if hasattr(current, "model_fields") else None
         if field is None:
             return set()
-        current = field.annotation
+        one = field.annotation
+        current = next((part for part in get_args(one) if hasattr(part, "model_fields")), one)
     return set(current.model_fields) if hasattr(current, "model_fields") else set()
 
 

@@ -202,6 +202,7 @@ def masked(config: Config, names: Iterable[str] | None = None) -> dict[str, Any]
         account = config.accounts[name]
         section = shown.setdefault("stores" if account.is_store else "accounts", {})
         section[account.name] = {"uses": account.uses, **account.source.settings.model_dump(mode="json")}
+        section[account.name] |= {"budget": account.limits} if account.limits else {}
         if account.is_store:
             values, sources = policy_values(account.policy), account.policy_sources
             own = {key: values[key] for key, source in sources.items() if not source.startswith(("preset", "default"))}

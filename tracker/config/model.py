@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
-from tracker.config.presets import Duration, PolicyPart, Words
+from tracker.config.presets import Duration, PolicyPart, Words, spell
 from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import DEFAULT, Cadence
 from tracker.domain.choice import Candidate, pick
@@ -58,6 +58,19 @@ class Retention(_Part):
     unmatched: Duration = timedelta(days=45)
 
 
+class BudgetPart(_Part):
+    """The limits of an account; each key that is left out is as its plugin states it."""
+
+    calls: int | None = Field(
+        None, ge=1, description="Requests in any span of the length `per`, of all stores and processes together."
+    )
+    per: Duration | None = Field(None, gt=timedelta(0))
+    side_by_side: int | None = Field(None, ge=1, le=256, description="Requests at once, in one process.")
+    tokens: Literal["counted", "free"] | None = Field(
+        None, description="Whether asking for an access token is one of `calls`."
+    )
+
+
 class Budget(_Part):
     """How many calls an account may make in any span of so long: of all stores and processes together, every request counts."""
 
@@ -78,7 +91,7 @@ class CarrierPart(_Part):
     uses: str = Field(description="The plugin: a module of carriers/ or an installed one.")
     webhook_token: Secrets = Field((), description="Secret part of the webhook address, 128 bit or more.")
     tracks: tuple[str, ...] | None = Field(None, description="Carriers this account watches.")
-    budget: Budget | None = None
+    budget: BudgetPart | None = None
     cadence: CadencePart = Field(CadencePart(), description="How often its parcels are asked about; beats `cadence:`.")
     codes: Mapping[str, MeaningPart] = Field({}, description="Meanings by `space/code`; they beat the plugin's table.")
 
@@ -92,7 +105,7 @@ class StorePart(_Part):
     webhook_token: Secrets = ()
     sweep_every: Duration = timedelta(minutes=10)
     writes_per_hour: int = Field(1000, ge=0)
-    budget: Budget | None = None
+    budget: BudgetPart | None = None
     accounts: Words = Field(
         (), description="Carrier accounts it ships with, in order: who is asked about its parcels. All by default."
     )
@@ -193,6 +206,9 @@ class Account:
     source: Carrier | Platform
     webhook_tokens: Secrets = ()
     budget: Budget | None = None
+    side_by_side: int | None = None  # calls at once, in one process
+    tokens: Literal["counted", "free"] = "counted"  # whether asking for an access token is a call of the budget
+    limit_sources: Mapping[str, str] = field(default_factory=dict)  # where each limit is stated
     cadence: CadencePart = field(default_factory=CadencePart)
     cadence_sources: Mapping[str, str] = field(default_factory=dict)  # where each key of it is written
     credentials: str = ""  # a hash: tells that an operator changed them
@@ -205,6 +221,19 @@ class Account:
     sweep_every: timedelta = timedelta(minutes=10)
     writes_per_hour: int = 1000
     ships_with: tuple[str, ...] = ()  # the carrier accounts that a store names, in order
+
+    @property
+    def limits(self) -> str | None:
+        """Say the limits, each with where it is stated; None: there are none."""
+        budget, of = self.budget, self.limit_sources
+        said = []
+        if budget is not None:
+            places = dict.fromkeys(of[key] for key in ("calls", "per", "tokens") if key in of)
+            counted = "" if self.tokens == "counted" else ", token requests are free"
+            said.append((f"{budget.calls} calls in {spell(budget.per)}{counted}", places))
+        if self.side_by_side is not None:
+            said.append((f"{self.side_by_side} side by side in a process", {of.get("side_by_side", ""): None}))
+        return "; ".join(f"{what} ({', '.join(where)})" if any(where) else what for what, where in said) or None
 
     @property
     def is_store(self) -> bool:

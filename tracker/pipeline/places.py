@@ -3,6 +3,7 @@
 A call is claimed only when there is a place for it: what waits in memory is claimed by nobody. Of the places
 
 * an account has few: one until it answered in this process and after it failed, twice as many with each answer, up to a quarter;
+* its plugin or the YAML may allow an account fewer (`side_by_side`), of all kinds together; its next one is a write's that waits;
 * a host has at most half, however many accounts share it;
 * sweeps have at most a quarter, re-reads and polls at most three quarters each, and both together leave one in sixteen;
 * the *slow lane*, for accounts that failed or whose last answer took longer than PATIENCE, has at most a quarter.
@@ -188,6 +189,8 @@ class Places:
         self._hasty_until = float("-inf")
         self._closing = False
         self.ended = Batches()
+        self.most_of: Callable[[str], int | None] = lambda _account: None  # how many calls at once an account allows
+        self._writes_first: set[str] = set()  # accounts of which a write found none of those few
         self.failed: Callable[[Exception], object] = lambda _problem: None  # told of what a call could not keep
 
     @contextmanager
@@ -195,6 +198,8 @@ class Places:
         """Give the room for a claim; what it took goes back where the claim fails."""
         with self._lock:
             self._short.discard(writes)
+            if writes:
+                self._writes_first.clear()
             for full in (writes, *((WRITES,) if writes else (READS, POLLS, SWEEPS))):
                 del self._wanted[full]
         room = Room(self)
@@ -218,6 +223,12 @@ class Places:
             left = min(left, max(1, most // 4) - counts["slow", writes])
         if known.host:
             left = min(left, max(1, most // 2) - counts["host", writes, known.host])
+        if (most_of := self.most_of(account)) is not None:
+            free = most_of - sum(counts[group, account] for group in (READS, SWEEPS, WRITES))
+            if writes and left > 0 and free <= 0:
+                self._writes_first.add(account)  # reads leave it the next one
+                self._short.add(writes)
+            left = min(left, free if writes or account not in self._writes_first else 0)
         if left <= 0 and counts[writes]:
             self._short.add(writes)
         return max(left, 0)

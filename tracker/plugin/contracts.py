@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, cached_property
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -68,6 +68,16 @@ class Reply:
 _CONTENT_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+(; ?charset=[a-zA-Z0-9-]+)?")
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a source allows an account, as its documents say; None: they tell no such limit."""
+
+    calls: int | None = None  # requests, in any span of the length `per`
+    per: timedelta | None = None
+    side_by_side: int | None = None  # requests at once, in one process
+    tokens: Literal["counted", "free"] = "counted"  # whether asking for an access token is one of `calls`
+
+
 class Source(ABC):
     """What carriers and platforms share. Class attributes are the feature matrix (`tracker plugins`)."""
 
@@ -77,7 +87,7 @@ class Source(ABC):
     asks: ClassVar[frozenset[type[Query]]] = frozenset()
     webhooks: ClassVar[bool] = False
     max_body: ClassVar[int] = 1 << 20
-    budget: ClassVar[tuple[int, timedelta] | None] = None  # calls, and in what time, unless the YAML says otherwise
+    limits: Limits = Limits()  # what its documents allow; the YAML's `budget:` says otherwise, key by key
     vocabulary: ClassVar[tuple[str, ...]] = ()  # whose words for carriers it speaks: `said_by` in carriers.csv
     companies: ClassVar[Mapping[str, str]] = {}  # words that are not in that table: a package of its own has some
     token_lasts: timedelta | None = None  # how long its access tokens live; None: it needs none

@@ -45,7 +45,7 @@ def by_account(ctx: AppContext) -> list[dict[str, Any]]:
                 "account": account.name, "open": one.parcels, "due": sum(w["parcels"] for w in mine),
                 "overdue": sum(w["overdue"] for w in mine), "waits": mine[:MOST_STORES],
                 "budget": f"{budget.calls} in {spell(budget.per)}" if budget is not None else None,
-                "left": given.left if given is not None else None, "held": _held(ctx, row, now, database),
+                "limits": account.limits, "left": given.left if given is not None else None, "held": _held(ctx, row, now, database),
                 "needs": round(one.needs, 1), "gives": round(one.gives, 1) if one.gives is not None else None,
                 "wanted_every": one.wanted, "seen_every": one.seen, "suffices": one.suffices,
                 "verdict": one.sentence([] if one.suffices else ways(account, one)),
