@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -45,28 +46,63 @@ def raise_by_status(response: Response) -> None:
 _BY_STATUS = (401, 408, 414, 425, 429, 431, *range(500, 600))  # say enough, whatever comes with them
 
 
+_PROLOG = re.compile(rb"(?:\s+|<\?[^>]*>|<!--.*?-->)*", re.DOTALL)
+_PAGE = re.compile(rb"<(?:!doctype\s+html|(?:[\w.-]+:)?html)\b")
+_XML = re.compile(rb"<\?xml|<[\w.-]+:[\w.-]|<[^>]*\bxmlns\b")  # what no page for people begins with
+
+
 def not_html(response: Response) -> None:
     """Raise Transient where a page of HTML came: of a proxy, a firewall, a shop under repair. It is no answer to us.
 
     Where an answer was due (2xx) it is Unavailable: all of them get that page. So a page with 200 is never "no news", one
     with 404 never "no such parcel", one with 403 never "the key is wrong". 401, 429 and failures of the server keep what
-    they say.
+    they say. XHTML is such a page; any other XML is none, whatever page it quotes.
     """
-    page = response.body[:1000].removeprefix(BOM).lstrip().lower()
-    if page[:1] == b"<" and (b"<html" in page or b"<!doctype html" in page) and response.status not in _BY_STATUS:
+    if response.status not in _BY_STATUS and _is_page(response.body):
         error = Unavailable if 200 <= response.status < 300 else Transient
         raise error(f"HTTP {response.status} with a page of HTML instead of an answer")
 
 
-def holding(body: bytes, *names: str) -> bytes:
-    """Return a body that has one of the names in it, that without which it tells nothing.
+def _is_page(body: bytes) -> bool:
+    begins = body[:1000].removeprefix(BOM).lstrip().lower()
+    if begins[:1] != b"<" or not (b"<html" in begins or b":html" in begins or b"<!doctype html" in begins):
+        return False
+    prolog = _PROLOG.match(begins)
+    assert prolog is not None
+    return bool(_PAGE.match(begins, prolog.end())) or not _XML.match(begins)
 
-    Raises Transient where it has none: an error body of whatever shape with a good status, an empty one, a list. What is no
-    JSON at all is stored as it came, and told by the parser.
+
+def holding(body: bytes, *names: str) -> bytes:
+    """Return a body that has one of the names in it, that without which it tells nothing: of JSON, or of an element.
+
+    Raises Transient where it has none: an error body of whatever shape with a good status, an empty one, a list. What is
+    neither JSON nor XML is stored as it came, and told by the parser.
     """
-    if names and not any(f'"{name}"'.encode() in body for name in names) and _is_json(body):
+    if names and not any(_names(body, name) for name in names) and (_is_xml(body) or _is_json(body)):
         raise Transient(f"an answer without {' or '.join(names)}: {said_by(body)}")
     return body
+
+
+def _names(body: bytes, name: str) -> bool:
+    if _begins_as_xml(body):
+        return re.search(rb"<(?:[\w.-]+:)?%b[\s/>]" % name.encode(), body) is not None
+    return f'"{name}"'.encode() in body
+
+
+def _begins_as_xml(body: bytes) -> bool:
+    return body[:100].removeprefix(BOM).lstrip()[:1] == b"<"
+
+
+def _is_xml(body: bytes) -> bool:
+    if not _begins_as_xml(body):
+        return False
+    from tracker.plugin.xml import decode_xml  # who speaks JSON never loads a parser of XML
+
+    try:
+        decode_xml(body)
+    except BadPayload:
+        return False
+    return True
 
 
 def raise_unless_json(response: Response, errors: Sequence[str] = ()) -> None:

@@ -34,6 +34,11 @@ BAD_BODIES = {
     "a 5,000 digit integer": b'{"a": ' + b"9" * 5000 + b"}",
     "NaN": b'{"a": NaN}',
     "a lone surrogate": b'{"a": "\\ud800"}',
+    "a billion laughs": b'<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><a>&b;</a>',
+    "an entity from outside": b'<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><a>&a;</a>',
+    "elements nested 100,000 deep": b"<a>" * 100_000 + b"</a>" * 100_000,
+    "truncated XML": b'<?xml version="1.0"?><a><b>',
+    "an empty element": b"<a/>",
     "html": b"<html><body>Service Unavailable</body></html>",
     "an empty object": b"{}",
 }

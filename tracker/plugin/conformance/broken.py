@@ -1,15 +1,17 @@
 """Documents in which one piece is broken, for the conformance suite.
 
 Of each list of three objects one element is taken: it, and every leaf and branch in it, is in turn missing, null, of another
-type, empty and absurd. What the other elements tell must stay what it was.
+type, empty and absurd (of XML also there twice). What the other elements tell must stay what it was.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
+
+from tracker.plugin.conformance import documents
+from tracker.plugin.conformance.documents import RAW_JSON, RAW_XML, Xml
 
 
 class Form(NamedTuple):
@@ -24,16 +26,6 @@ MISSING: Any = object()
 MAY_CHANGE = frozenset({"complete", "partial"})  # what a report or order says of itself where a piece of it is missing
 
 
-class Raw(str):
-    """Stands for what no JSON writer prints."""
-
-
-_RAW = {
-    Raw("@1e400@"): b"1e400",
-    Raw("@10^400@"): b"1" + b"0" * 400,
-    Raw("@NaN@"): b"NaN",
-    Raw("@lone surrogate@"): b'"a\\ud800z"',
-}
 WAYS: Mapping[str, Sequence[Any]] = {
     "missing": (MISSING,),
     "null": (None,),
@@ -41,7 +33,18 @@ WAYS: Mapping[str, Sequence[Any]] = {
     "empty": ("", [], {}),
     "absurd": (
         "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "00010101", "99991231", "Mon, 01 Jan 0001 00:00:00 +1400",
-        "Fri, 31 Dec 9999 23:59:59 -1400", *_RAW, "a\x00z", "x" * 4096, "\u0661\u0662\u0663", -1, 2**63,
+        "Fri, 31 Dec 9999 23:59:59 -1400", *RAW_JSON, "a\x00z", "x" * 4096, "\u0661\u0662\u0663", -1, 2**63,
+    ),
+}  # fmt: skip
+TWICE: Any = object()
+XML_WAYS: Mapping[str, Sequence[Any]] = {
+    "missing": (MISSING,),
+    "null": (None,),
+    "of another type": ("x", {"x": "1"}, TWICE),
+    "empty": ("",),
+    "absurd": (
+        "0001-01-01T00:00:00+14:00", "99991231", "Fri, 31 Dec 9999 23:59:59 -1400", *RAW_XML, "x" * 4096,
+        "\u0661\u0662\u0663", "-1",
     ),
 }  # fmt: skip
 
@@ -76,7 +79,7 @@ def _threes(node: Any, where: str) -> Iterator[tuple[str, list[Any]]]:
 
 def _inside(node: Any, where: str) -> Iterator[tuple[Any, str]]:
     if isinstance(node, dict):
-        yield from ((key, f"{where}.{key}") for key in list(node))
+        yield from ((key, f"{where}.{key}") for key in list(node) if not key.startswith("@xmlns"))
     elif isinstance(node, list):
         yield from ((at, f"{where}[{at}]") for at in range(len(node)))
 
@@ -86,14 +89,7 @@ def bodies(parts: Parts, form: Form) -> tuple[bytes, ...]:
     return tuple(map(form.dump, parts))
 
 
-def _print(document: Any) -> bytes:
-    printed = json.dumps(document).encode()
-    for mark, raw in _RAW.items() if b'"@' in printed else ():
-        printed = printed.replace(f'"{mark}"'.encode(), raw)
-    return printed
-
-
-JSON = Form(json.loads, _print)
+JSON = Form(documents.read, documents.printed)  # and XML, which is told by its first byte
 
 
 def without(parts: Parts, three: Three, form: Form, which: int = 1) -> tuple[bytes, ...]:
@@ -107,29 +103,39 @@ def without(parts: Parts, three: Three, form: Form, which: int = 1) -> tuple[byt
 
 def changes(parts: Parts, three: Three, form: Form, which: int = 1) -> Iterator[Change]:
     """Yield the payload with one element of the list broken: it, and each leaf and branch in it, in every way."""
-    printed = list(bodies(parts, form))
+    told = list(bodies(parts, form))
+    ways = XML_WAYS if isinstance(parts[three.part], Xml) else WAYS
     nodes = [(three.items, which, f"{three.where}[{which}]")]
     while nodes:
         holder, key, where = nodes.pop()
         kept = holder[key]
         nodes += [(kept, inner, path) for inner, path in _inside(kept, where)]
-        for how, values in WAYS.items():
+        for how, values in ways.items():
             for value in values:
-                if how == "of another type" and type(value) is type(kept):
+                if (how == "of another type" and _same(value, kept, ways)) or not _can_be(key, value):
                     continue
                 if value is MISSING:
                     copy = list(holder) if isinstance(holder, list) else dict(holder)
                     _take(holder, key)
                 else:
-                    holder[key] = value
-                printed[three.part] = form.dump(parts[three.part])
+                    holder[key] = [kept, kept] if value is TWICE else value
+                told[three.part] = form.dump(parts[three.part])
                 if value is MISSING:
                     _put_back(holder, copy)
                 else:
                     holder[key] = kept
-                yield Change(
-                    where, how if value is MISSING or value is None else f"{how}: {value!r:.40}", tuple(printed)
-                )
+                what = "twice" if value is TWICE else f"{value!r:.40}"
+                yield Change(where, how if value is MISSING or value is None else f"{how}: {what}", tuple(told))
+
+
+def _same(value: Any, kept: Any, ways: Mapping[str, Sequence[Any]]) -> bool:
+    """Say whether a value is of the type of that whose place it takes: in XML a list and its one element look the same."""
+    return type(value) is type(kept) or (ways is XML_WAYS and isinstance(kept, list) and isinstance(value, dict))
+
+
+def _can_be(key: Any, value: Any) -> bool:
+    """Say whether a value can stand there: an attribute and the text beside it are texts."""
+    return value is MISSING or isinstance(value, str) or not str(key).startswith(("@", "#"))
 
 
 def _take(holder: Any, key: Any) -> None:

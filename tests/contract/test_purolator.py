@@ -1,0 +1,70 @@
+"""Purolator against TrackingService.xsd in ../shared, where it is at hand (CI); skipped with a reason where it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from tracker.domain.facts import Parcel, Parcels
+from tracker.plugin.conformance import Recorder, example_settings, plugin_of
+
+SPEC = Path(__file__).resolve().parents[3] / "shared" / "carriers" / "specs" / "purolator" / "TrackingService.xsd"
+pytestmark = pytest.mark.skipif(
+    not SPEC.exists(), reason="../shared is not here: the official contracts are not shipped"
+)
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "purolator"
+SOAP, TYPES = "{http://schemas.xmlsoap.org/soap/envelope/}", "{http://purolator.com/pws/datatypes/v1}"
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    """The schema as published declares some elements twice, which XML Schema forbids: the second ones are left out."""
+    document = etree.parse(str(SPEC))
+    seen: set[str | None] = set()
+    for child in list(document.getroot()):
+        if str(child.tag).endswith("element"):
+            if child.get("name") in seen:
+                document.getroot().remove(child)
+            seen.add(child.get("name"))
+    return etree.XMLSchema(document)
+
+
+def _valid(schema: Any, element: Any) -> None:
+    schema.assertValid(etree.fromstring(etree.tostring(element)))
+
+
+@pytest.mark.parametrize("settings", [{}, {"user_token": "t", "group_id": "g", "language": "fr"}])
+def test_the_poll_is_what_the_schema_describes(schema: Any, settings: dict[str, Any]) -> None:
+    found: Any = plugin_of("carriers.purolator")
+    client = Recorder(b"<a/>")
+    parcels = Parcels(tuple(Parcel("purolator", number) for number in ("329014521622", "KYV009956937", "]]><&")))
+    list(found("account", example_settings(found, **settings)).fetch(client, parcels))
+    envelope = etree.fromstring(client.sent[0].content or b"")
+
+    context, request = envelope.find(f"{SOAP}Header")[0], envelope.find(f"{SOAP}Body")[0]
+    assert (context.tag, request.tag) == (f"{TYPES}RequestContext", f"{TYPES}TrackPackagesByPinRequest")
+    _valid(schema, context)
+    _valid(schema, request)
+    assert [value.text for value in request.iter(f"{TYPES}Value")] == ["329014521622", "KYV009956937", "]]><&"]
+
+
+def test_the_answer_that_is_read_is_what_the_schema_describes(schema: Any) -> None:
+    envelope = etree.parse(str(FIXTURES / "several.poll.xml")).getroot()
+
+    _valid(schema, envelope.find(f"{SOAP}Body")[0])
+
+
+def test_every_type_of_details_is_known(schema: Any) -> None:
+    from carriers.purolator import _DETAILS
+
+    document = etree.parse(str(SPEC)).getroot()
+    scans = {
+        kind.get("name")
+        for kind in document.iter("{http://www.w3.org/2001/XMLSchema}complexType")
+        for base in kind.iter("{http://www.w3.org/2001/XMLSchema}extension")
+        if base.get("base") == "tns:Scan"
+    }
+    assert scans == _DETAILS

@@ -1,0 +1,121 @@
+"""Purolator: TrackPackagesByPin, SOAP 1.1 with Basic key:password."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from xml.sax.saxutils import escape
+
+from lxml import etree
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker.sandbox.base import Carrier, Outgoing
+
+PATH = "/PWS/V1/Tracking/TrackingService.asmx"
+SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+TYPES = "http://purolator.com/pws/datatypes/v1"
+ACTION = '"http://purolator.com/pws/service/v1/TrackPackagesByPin"'
+DETAILS = {
+    "Delivery": (
+        "<DeliverySignature>{text}</DeliverySignature><SignatureImage>R0lGODlhAQABAAAAACw=</SignatureImage>"
+        "<SignatureImageSize>20</SignatureImageSize><SignatureImageFormat>GIF</SignatureImageFormat>"
+    ),
+    "Undeliverable": "<AttemptedDeliveryAddress>1 EXAMPLE ST</AttemptedDeliveryAddress><DeliveryCompanyName/>",
+    "OnDelivery": "<DeliveryAddress/>",
+    "ProofOfPickUp": "<CommitedDeliveryDate>{edd}</CommitedDeliveryDate>",
+    "InternationalOutbound": "<DestinationPostalCode/><AirportCode/>",
+}
+
+
+class PurolatorServer(Carrier):
+    """TrackPackagesByPin: several PINs a call, what is wrong with one of them said inside of its part."""
+
+    pushes = False
+    knows = frozenset({"fault refuse_number"})
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [Route(PATH, self._track, methods=["POST"])]
+
+    def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
+        """Return its account's own settings in our YAML."""
+        return {"url": f"{base_url}{PATH}", "key": key, "password": key}
+
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
+        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
+        return Outgoing(self.account, body, {})
+
+    async def _track(self, request: Request) -> Response:
+        proof = base64.b64encode(f"{self.key}:{self.key}".encode()).decode()
+        if request.headers.get("authorization") != f"Basic {proof}":
+            return Response("", 401, {"WWW-Authenticate": "Basic"})
+        if (trouble := self.trouble()) is not None:
+            return trouble
+        if request.headers.get("soapaction") != ACTION:
+            return _fault("s:Client", "SOAPAction is no operation of this service")
+        try:
+            envelope = etree.fromstring(await request.body())
+        except etree.XMLSyntaxError:
+            return _fault("s:Client", "The message is not well-formed")
+        context = envelope.find(f"{{{SOAP}}}Header/{{{TYPES}}}RequestContext")
+        order = [] if context is None else [etree.QName(child).localname for child in context]
+        if order[:4] != ["Version", "Language", "GroupID", "RequestReference"]:
+            return _fault("s:Client", "RequestContext is missing or incomplete")
+        where = f"{{{SOAP}}}Body/{{{TYPES}}}TrackPackagesByPinRequest/{{{TYPES}}}PINs/{{{TYPES}}}PIN/{{{TYPES}}}Value"
+        asked = [str(value.text or "").strip() for value in envelope.findall(where)]
+        if not asked:
+            return _fault("s:Client", "PINs is missing")
+        self.calls["track"] += 1
+        return _envelope(
+            f'<TrackPackagesByPinResponse xmlns="{TYPES}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">{_OK}'
+            f"<TrackingInformationList>{''.join(map(self._information, asked))}</TrackingInformationList>"
+            "</TrackPackagesByPinResponse>"
+        )
+
+    def _information(self, pin: str) -> str:
+        scans = sorted(self.history[pin], key=lambda scan: scan["at"], reverse=True)
+        error = ("2300003", "No scanning details available") if not scans else None
+        if self.faults.take("refuse_number"):
+            scans, error = [], ("1000007", "The PIN cannot be shown")
+        listed = "".join(_scan(pin, scan) for scan in scans)
+        said = _OK
+        if error is not None:
+            said = (
+                f"<ResponseInformation><Errors><Error><Code>{error[0]}</Code><Description>{error[1]}</Description>"
+                '<AdditionalInformation/></Error></Errors><InformationalMessages i:nil="true"/></ResponseInformation>'
+            )
+        return (
+            f"<TrackingInformation><PIN><Value>{escape(pin)}</Value></PIN>"
+            f"<Scans>{listed}</Scans>{said}</TrackingInformation>"
+        )
+
+
+_OK = '<ResponseInformation><Errors/><InformationalMessages i:nil="true"/></ResponseInformation>'
+
+
+def _scan(pin: str, scan: dict[str, Any]) -> str:
+    kind = scan["type"]
+    depot = ", ".join(filter(None, (scan["city"], scan["region"])))
+    told = DETAILS.get(kind, "").format(
+        text=escape(scan["text"]), edd=f"{scan['edd']:%Y-%m-%d}" if scan.get("edd") else ""
+    )
+    return (
+        f'<Scan{f""" i:type="{kind}Scan" """ if told else ""}><ScanType>{escape(kind)}</ScanType>'
+        f"<PIN><Value>{escape(pin)}</Value></PIN>"
+        f"<Depot><Name>{escape(depot)}</Name></Depot><ScanDate>{scan['at']:%Y-%m-%d}</ScanDate>"
+        f"<ScanTime>{scan['at']:%H%M%S}</ScanTime><Description>{escape(scan['text'])}</Description><Comment/>"
+        f"<SummaryScanIndicator>false</SummaryScanIndicator>"
+        f"{f'<ScanDetails>{told}</ScanDetails>' if told else ''}</Scan>"
+    )
+
+
+def _fault(code: str, words: str) -> Response:
+    inner = f"<s:Fault><faultcode>{code}</faultcode><faultstring>{words}</faultstring></s:Fault>"
+    return _envelope(inner, 500)
+
+
+def _envelope(body: str, status: int = 200) -> Response:
+    envelope = f'<s:Envelope xmlns:s="{SOAP}"><s:Body>{body}</s:Body></s:Envelope>'
+    return Response(envelope, status, media_type="text/xml; charset=utf-8")
