@@ -7,14 +7,17 @@ Group commit without a timer: requests that arrive while a commit runs share the
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from tracker.app import wire
+from tracker.app.keys import Keys
 from tracker.app.telemetry import place
 from tracker.app.wire import Listener, Request
 from tracker.config.model import Account
@@ -38,7 +41,7 @@ class Receiver(Listener):
     def __init__(self, ctx: AppContext, ready: Callable[[], list[str]]) -> None:
         """`ready` says why not; an empty list is ready."""
         super().__init__(lambda: ctx.config.root.web, lambda loop: Connection(self, loop))
-        self.ctx, self.ready = ctx, ready
+        self.ctx, self.ready, self.keys = ctx, ready, Keys(ctx)
         self._waiting: list[tuple[Account, Payload, Connection]] = []
         self._committing = False
         self._writer = ThreadPoolExecutor(1, "receiver")
@@ -96,6 +99,16 @@ class Receiver(Listener):
         self.ctx.count("tracker_webhooks_total", count, account=account, result=result)
 
 
+class _Came(NamedTuple):
+    """A request to the address of an account, and when it came."""
+
+    account: Account | None
+    label: str  # what it is counted by
+    token: str
+    request: Request
+    at: float
+
+
 class Connection(wire.Connection):
     """One sender of webhooks."""
 
@@ -151,21 +164,61 @@ class Connection(wire.Connection):
         ctx = self._of.ctx
         account, label, token = self._of.account(request.path)
         if account is None and label in ctx.config.suspended:  # nobody can verify it: its sender shall come again
-            self._of.tell("webhook_not_stored", label, account=label, reason="its entry is wrong")
-            self._of.count(label, "not_stored")
-            self.say(503)
+            self._later(label, "its entry is wrong")
             return
+        came = _Came(account, label, token, request, time.monotonic())
+        if account is not None and self._of.keys.old(account):
+            self._look(account, came, None)
+        else:
+            self._take(came)
+
+    def _take(self, came: _Came, *, looked: bool = False) -> bool:
+        """Store what came and proves itself, or say that it does not. Returns whether its answer is said. `looked`: for its key."""
+        account, label, token, request, arrived = came
         body = None if request.method == "GET" else request.body
         try:
-            told = receive.check(account, token, request.headers, body, ctx.now(), wire.query(request.url))
+            told = receive.check(account, token, request.headers, body, self._of.ctx.now(), wire.query(request.url))
             assert account is not None
+            if told.key_id is not None:
+                if not looked and self._of.keys.may_look(account, told.key_id):
+                    self._look(account, came, told.key_id)
+                    return False
+                if not self._of.keys.lacks(account, told, arrived):
+                    self._later(label, "its key is not known yet")
+                    return True
+                raise WebhookRejected("its sender has no such key")
         except WebhookRejected as error:
             self._of.tell("webhook_rejected", label, account=label, reason=str(error))
             self._of.count(label, "rejected")
             self.say(401, _REJECTED)
-            return
+            return True
         self._aged, self._reply = told.aged, told.reply
         self._of.store(account, told.payload, self)
+        return False
+
+    def _later(self, label: str, reason: str) -> None:
+        """Have a sender come again."""
+        self._of.tell("webhook_not_stored", label, account=label, reason=reason)
+        self._of.count(label, "not_stored")
+        self.say(503)
+
+    def _look(self, account: Account, came: _Came, key_id: str | None) -> None:
+        """Look for keys, and take the request then."""
+
+        def seen(there: bool) -> None:
+            said = True
+            try:
+                if there:
+                    said = self._take(came, looked=key_id is not None)
+                else:
+                    self._later(came.label, "the database is away")
+            except Exception as error:  # ours; the sender tries again
+                log.error("request_failed", error=type(error).__name__, at=place(error))
+                self.say(503)
+            if said:
+                self.go_on()
+
+        self._of.keys.look(self._loop, account, key_id, seen)
 
     def stored(self, account: Account, payload: Payload, error: Exception | None) -> None:
         """Answer the current request: its payload is committed; or it is not, and we never say 200."""

@@ -4,6 +4,7 @@
 TrackerError
   ConfigError             stop at start-up; names file, line and key
   WebhookRejected         not from whom it says             -> 401, not stored, counted
+    KeyUnknown            ... or by a key we do not know yet -> 503 while the worker asks its sender for it
   SourceError
     Transient             may work later                    -> due_at, backing off
       RateLimited         ... and they said when            -> the account waits until then
@@ -46,6 +47,20 @@ class ConfigError(TrackerError):
 
 class WebhookRejected(TrackerError):
     """The sender did not prove who it is. The message is for the log; the sender learns nothing."""
+
+
+class KeyUnknown(WebhookRejected):
+    """Signed by a key that nobody here knows; `key_id` is what the message calls it."""
+
+    def __init__(self, key_id: str) -> None:
+        """Keep the id: its key is asked for."""
+        super().__init__("signed by a key that is not known")
+        self.key_id = key_id
+
+    @staticmethod
+    def can_be(key_id: str) -> bool:
+        """Say whether a text may be the id of a key: up to 200 printable characters of ASCII, no space."""
+        return 0 < len(key_id) <= 200 and all("!" <= sign <= "~" for sign in key_id)
 
 
 class SourceError(TrackerError):

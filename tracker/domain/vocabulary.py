@@ -503,6 +503,10 @@ class FindingKind(_Word):
         "An account's budget does not let its parcels be seen as often as they should be.",
     )
     SWEEP_ENDED = "sweep_ended", "A sweep of a store ended before its end: its pages repeat or are too many."
+    KEYS_MISSING = (
+        "keys_missing",
+        "The public key that a webhook is signed with cannot be had: its webhooks are not taken.",
+    )
     WEBHOOKS_MISSING = "webhooks_missing", "Many webhooks of an account do not arrive; polls bring their news."
     WRITE_REFUSED = "write_refused", "The shop refused a write of ours, or did not keep it."
     WRITES_HELD = "writes_held", "The hourly write budget of the store is used up."

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from tracker.config.model import Account
-from tracker.domain.errors import WebhookRejected
+from tracker.domain.errors import KeyUnknown, WebhookRejected
 from tracker.domain.facts import Payload
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
@@ -43,6 +43,7 @@ class Checked(NamedTuple):
     payload: Payload
     aged: bool = False  # proved by a secret that is being rotated out
     reply: Reply | None = None
+    key_id: str | None = None  # of the key that signed it, which nobody here knows: it proves nothing yet
 
 
 def check(
@@ -53,7 +54,9 @@ def check(
     received_at: datetime,
     query: Mapping[str, str] | None = None,
 ) -> Checked:
-    """Return what came: a webhook that proves who sent it, or a handshake. `body` is None where somebody asks by GET.
+    """Return what came: a webhook that proves who sent it or names a key that is not known, or a handshake.
+
+    `body` is None where somebody asks by GET.
 
     Raises WebhookRejected, with the reason for our log.
     """
@@ -69,10 +72,15 @@ def check(
         return Checked(replace(payload, kind=HANDSHAKE), reply=reply)
     if body is None:
         raise WebhookRejected("its plugin knows no such handshake")
-    return Checked(payload, account.source.verify(payload) > 0)
+    try:
+        return Checked(payload, account.source.verify(payload) > 0)
+    except KeyUnknown as unknown:
+        if not KeyUnknown.can_be(unknown.key_id):
+            raise WebhookRejected("it names no key") from None
+        return Checked(payload, key_id=unknown.key_id)
 
 
-def _key(account: Account, payload: Payload) -> str:
+def key_of(account: Account, payload: Payload) -> str:
     """Return what identifies a delivery, as any database takes it; where its plugin fails, the hash of its body.
 
     One webhook must not keep those that are stored beside it from being stored.
@@ -119,7 +127,7 @@ def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None
                 payload.received_at,
                 None,
                 headers={name: value for name, value in payload.headers.items() if name in KEPT_HEADERS},
-                dedupe_key=_key(account, payload),
+                dedupe_key=key_of(account, payload),
             )
             for account, payload in news
         ]

@@ -92,6 +92,8 @@ class Source(ABC):
     companies: ClassVar[Mapping[str, str]] = {}  # words that are not in that table: a package of its own has some
     token_lasts: timedelta | None = None  # how long its access tokens live; None: it needs none
 
+    keys: Mapping[str, str] = {}  # the public keys of its senders, by id: as `fetch_keys` told; given by the core
+
     Settings: ClassVar[type[Settings]]
     example: ClassVar[Mapping[str, Any]] = {}  # settings that tests bind it with, where invented words are none
 
@@ -104,6 +106,7 @@ class Source(ABC):
         """Raise WebhookRejected unless the raw bytes prove who sent them. Refuses by default.
 
         Returns which of `webhook_secrets` proved it: 0 is the newest; an older one that is still used is counted.
+        Raises KeyUnknown where it names a key that is not among `keys`: `fetch_keys` is asked for it, and the sender to come again.
         """
         raise WebhookRejected(f"{type(self).__module__} takes no webhooks")
 
@@ -148,6 +151,14 @@ class Source(ABC):
         """Name the settings that must be set before a webhook comes, or is taken; empty: all are."""
         known = "webhook_secrets" in type(self.settings).model_fields
         return "webhook_secrets" if known and not self.settings.webhook_secrets else ""
+
+    def fetch_keys(self, client: Client, key_id: str) -> Mapping[str, str]:
+        """Ask for the public keys of its senders: a whole set, or the one that is named. Returns them by id, without it where it is none.
+
+        From an address that only the settings say. `key_id` is what a stranger wrote. An answer that tells nothing (a page, an
+        empty set, 404 of a whole set) raises: only one that lacks the key has its messages refused.
+        """
+        raise NotImplementedError
 
     def ping(self, client: Client) -> None:
         """Prove that the credentials work, by the cheapest call there is. Raises from the error tree."""

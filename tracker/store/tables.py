@@ -491,6 +491,7 @@ class Accounts(SQLModel, table=True):
     """What we know of an account beside its configuration."""
 
     __tablename__ = "accounts"
+    __table_args__ = (sa.Index("accounts_keys", "keys_wanted", **_where("keys_wanted IS NOT NULL")),)
     name: str = Field(primary_key=True)
     kind: str
     mode: str | None = None
@@ -529,10 +530,11 @@ class Accounts(SQLModel, table=True):
     )
     orders_counted_to: int | None = Field(default=None, sa_type=Big)
     files_at: datetime | None = _at()  # business time: when its folder or its sftp is looked at next
-    keys_asked_at: datetime | None = (
+    keys_due_at: datetime | None = (
         _at()
-    )  # when the public keys of its senders were last asked for (the database's clock)
-    keys_wanted: str | None = None  # the key id that a webhook named and nobody knows yet
+    )  # before it nobody asks for the public keys of its senders (the database's clock)
+    keys_wanted: str | None = None  # the id of the key that is to be asked for
+    keys_failing_since: datetime | None = _at()  # since when that brings no answer (the database's clock)
     hooks_checked_at: datetime | None = _at()  # when its hooks were last compared with what it wants
     hooks: list[dict[str, str]] | None = _json(null=True)  # as they were then
 
@@ -580,8 +582,9 @@ class PublicKeys(SQLModel, table=True):
     __tablename__ = "public_keys"
     account: str = Field(primary_key=True)
     key_id: str = Field(primary_key=True)
-    key: str  # a JWK or PEM, as it was published
-    fetched_at: datetime = _at(null=False)
+    key: str | None = None  # a JWK or PEM, as it was published; None: an answer lacked it
+    credentials: str  # hash of the settings it was asked for by: with others it may be another sender's
+    asked_at: datetime = _at(null=False)  # when the question was put whose answer said so
 
 
 class Files(SQLModel, table=True):

@@ -31,10 +31,10 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Edd, Finding, Page, Registered, Summary
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import backoff, tell, whose
+from tracker.pipeline import backoff, keys, tell, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.places import GaveWay, Place
+from tracker.pipeline.places import GaveWay, Place, Work
 from tracker.pipeline.poll import changed, due, sweep
 from tracker.pipeline.poll.calls import POLL, READ, REGISTRATION, Call, fenced, release
 from tracker.plugin.calls import segment
@@ -53,29 +53,26 @@ RENEW_BEFORE = timedelta(days=1)
 _OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
 
 
-Sweep = tuple[Account, Row[Any], Place]
-
-
 def run(ctx: AppContext) -> int:
     """Do one round of what is due and wait for it, for who works queues by hand. Returns how many calls were made."""
-    calls, sweeps = _claim(ctx)
-    begun = [ctx.places.start(place, partial(sweep.work, ctx, account, state)) for account, state, place in sweeps]
+    calls, alone = _claim(ctx)
+    begun = [ctx.places.start(place, work) for place, work in alone]
     with ExitStack() as held:
         for call in calls:
             held.enter_context(_holding(ctx, call))
             begun.append(ctx.places.start(_place(call), partial(_make, call)))
-        for done in begun[len(sweeps) :]:
+        for done in begun[len(alone) :]:
             done.result()
         crash_at("poll_after_call")
         if calls:
             _store(ctx, calls)
-    if calls or sweeps:
+    if calls or alone:
         crash_at("poll_after_commit")
-    for done in begun[: len(sweeps)]:
+    for done in begun[: len(alone)]:
         done.result()
-    if calls or sweeps:
+    if calls or alone:
         ctx.notify("ingest")
-    return len(calls) + len(sweeps)
+    return len(calls) + len(alone)
 
 
 def begin(ctx: AppContext) -> int:
@@ -83,14 +80,14 @@ def begin(ctx: AppContext) -> int:
 
     Who made a call stores it, with all that ended meanwhile; then whoever waited for a place is claimed.
     """
-    calls, sweeps = _claim(ctx)
-    for account, state, place in sweeps:
-        ctx.places.start(place, partial(sweep.work, ctx, account, state), partial(_wake, ctx))
+    calls, alone = _claim(ctx)
+    for place, work in alone:
+        ctx.places.start(place, work, partial(_wake, ctx))
     for call in calls:
         held = _holding(ctx, call)
         held.__enter__()
         ctx.places.start(_place(call), partial(_make, call), partial(_ended, ctx, call, held))
-    return len(calls) + len(sweeps)
+    return len(calls) + len(alone)
 
 
 def _place(call: Call) -> Place:
@@ -98,8 +95,11 @@ def _place(call: Call) -> Place:
     return call.place
 
 
-def _claim(ctx: AppContext) -> tuple[list[Call], list[Sweep]]:
-    """T1: claim what there is room for: re-reads first, which somebody waits for, and sweeps last."""
+def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
+    """T1: claim what there is room for: re-reads first, which somebody waits for, and sweeps last, with keys that are wanted.
+
+    Sweeps and keys store alone what they learn.
+    """
     with ctx.places.reserving() as room, ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
         ready, _ = due.look(ctx, connection, now, business)
@@ -107,11 +107,15 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[Sweep]]:
         calls = changed.claim_notices(ctx, connection, ready, room, now, business)
         calls += due.claim_polls(ctx, connection, ready, room, now, business)
         sweeps = sweep.claim_sweeps(connection, ready, room, now, business)
+        alone: list[tuple[Place, Work]] = [
+            (place, partial(sweep.work, ctx, account, state)) for account, state, place in sweeps
+        ]
+        alone += keys.claim(ctx, connection, room, now)
     for call in calls:
         call.asked, call.failing = (now, business), call.account.name in room.failing
-    if calls or sweeps:
+    if calls or alone:
         crash_at("poll_claimed")
-    return calls, sweeps
+    return calls, alone
 
 
 def _holding(ctx: AppContext, call: Call) -> AbstractContextManager[None]:

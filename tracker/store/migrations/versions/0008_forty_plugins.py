@@ -25,8 +25,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "public_keys",
-        *(sa.Column(name, sa.String(), nullable=False) for name in ("account", "key_id", "key")),
-        sa.Column("fetched_at", MOMENT, nullable=False),
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("account", "key_id", "credentials")),
+        sa.Column("key", sa.String(), nullable=True),
+        sa.Column("asked_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("account", "key_id"),
     )
     op.create_table(
@@ -42,7 +43,10 @@ def upgrade() -> None:
     )
     op.add_column("inbox", sa.Column("times", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("files_at", MOMENT, nullable=True))
-    op.add_column("accounts", sa.Column("keys_asked_at", MOMENT, nullable=True))
+    op.add_column("accounts", sa.Column("keys_due_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("keys_wanted", sa.String(), nullable=True))
+    op.add_column("accounts", sa.Column("keys_failing_since", MOMENT, nullable=True))
+    wanted = sa.text("keys_wanted IS NOT NULL")
+    op.create_index("accounts_keys", "accounts", ["keys_wanted"], postgresql_where=wanted, sqlite_where=wanted)
     op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks", JSON, nullable=True))
