@@ -25,6 +25,7 @@ from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, KINDS, Everywhere, example_settings, go_on, plugin_of, read_all
 
 HERE = Path(__file__).parent
+BOTH = frozenset(names("carriers")) & frozenset(names("adapters"))  # a carrier and a platform of one name
 MODULES = [f"{room}.{name}" for room in ("carriers", "adapters") for name in names(room)]
 
 
@@ -192,7 +193,8 @@ def http(data: bytes) -> None:
 
 def _targets() -> Iterator[tuple[str, Callable[[bytes], None]]]:
     for module in MODULES:
-        name = module.partition(".")[2]
+        room, _, name = module.partition(".")
+        name = f"{name}_{room}" if name in BOTH else name
         for kind in KINDS:
             yield f"{name}-{kind}", lambda data, m=module, k=kind: read(m, k, data)
         yield f"{name}-verify", lambda data, m=module: prove(m, data)
@@ -208,7 +210,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = dict(_targets())
 def seeds(target: str) -> list[Path]:
     """Return what a target starts from: the fixtures of its plugin, the example configuration, and what once hurt."""
     name, _, kind = target.partition("-")
-    fixtures = (HERE.parent / "fixtures" / name).glob(f"*.{kind}.*") if kind in KINDS else ()
+    plain, _, room = name.rpartition("_") if name.endswith(("_carriers", "_adapters")) else (name, "", "")
+    fixtures = (HERE.parent / "fixtures" / plain / room).glob(f"*.{kind}.*") if kind in KINDS else ()
     found = [file for file in fixtures if ".expected." not in file.name]
     if target in ("yaml", "config"):
         found.append(HERE.parents[1] / "deploy" / "tracker.example.yaml")

@@ -198,7 +198,7 @@ def test_an_answer_without_what_every_answer_holds_is_a_failed_one(name: str, bo
     """It comes with a good status, and is neither "no news" nor a payload that nobody can read."""
     plugin: Any = plugin_of(f"carriers.{name}")
     with pytest.raises(Transient, match="an answer without "):
-        holding(body, *plugin.response_keys)
+        holding(body, *plugin("account", example_settings(plugin)).response_keys)
 
 
 @pytest.mark.parametrize("name", names("adapters"))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, cached_property
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_origin
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel
 
 from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
+from tracker.config.files import Unfit, read_bounded
 from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended
 from tracker.config.plugins import load, names, words
 from tracker.config.presets import bind
+from tracker.config.validation import MOST_HINTS, plain, validate
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
 from tracker.domain.errors import ConfigError
 from tracker.domain.facts import Meaning
@@ -28,8 +30,7 @@ SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
     "stores": ("adapters", StorePart),
 }
-M = TypeVar("M", bound=BaseModel)
-MOST_HINTS = 1_000  # a file in which more is wrong is another file
+MOST_SAMPLE = 1 << 20  # of a file that a description names
 SHORTEST_TOKEN = 22  # characters of base64url that hold 128 bit
 
 
@@ -290,23 +291,20 @@ def _account(
     limits = _limits(base.budget, source, entry["uses"], path, document)
     if len(document.problems) > before:
         return None
+    codes = _codes(base, path, document) if isinstance(base, CarrierPart) else {}
+    _examine(source, codes, path, document)
     common_values: dict[str, Any] = {
         "name": name,
         "uses": entry["uses"],
         "source": source,
         "webhook_tokens": base.webhook_token,
         **limits,
-        "credentials": digest(_plain(settings)),
+        "credentials": digest(plain(settings)),
     }
     if isinstance(base, CarrierPart):
         places = written(base.cadence, (*path, "cadence"), document)
-        return Account(
-            **common_values,
-            tracks=base.tracks,
-            codes=_codes(base, path, document),
-            cadence=base.cadence,
-            cadence_sources=places,
-        )
+        own_keys = {"tracks": base.tracks, "codes": codes, "cadence": base.cadence, "cadence_sources": places}
+        return Account(**(common_values | own_keys))
     assert isinstance(base, StorePart)
     given = entry.get("policy")
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
@@ -362,6 +360,23 @@ def _check_tokens(
         )
 
 
+def _examine(source: Source, codes: Mapping[tuple[str, str], Meaning], path: Path_, document: Document) -> None:
+    """Have a plugin look at files that its settings name: they lie beside the file in which the entry stands."""
+    folder = Path(document.marks.get(path, (document.file, 1, 1))[0]).parent
+
+    def read(name: str) -> bytes:
+        try:
+            return read_bounded(folder / name, MOST_SAMPLE)
+        except Unfit as error:
+            raise OSError(str(error)) from None
+
+    for place, said, wrong in source.examine(read, codes):
+        if wrong:
+            document.problem((*path, *place), said)
+        else:
+            document.notes.append(f"{'.'.join(map(str, (*path, *place)))}: {said}")
+
+
 def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str, str], Meaning]:
     """Read the merchant's own meanings of codes."""
     codes = {}
@@ -402,97 +417,3 @@ def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]
 def _is_list(model: type[BaseModel], key: str) -> bool:
     field = model.model_fields.get(key)
     return field is not None and get_origin(field.annotation) is tuple
-
-
-def validate(
-    model: type[M], value: Any, path: Path_, document: Document, *, more: type[BaseModel] | None = None
-) -> M | None:
-    """Validate against a model; problems go to the document with the nearest valid key. `more`: a second set of keys."""
-    _refuse_literals(model, value, path, document)
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        fields = {*model.model_fields, *(more.model_fields if more else ())}
-        for problem in error.errors(include_url=False, include_input=False):
-            at = (*path, *(part for part in problem["loc"] if not str(part).startswith("function")))
-            at = tuple(part for part in at if part != "[key]")
-            if problem["type"] == "extra_forbidden":
-                choices = _fields_at(model, at[len(path) : -1]) or fields
-                hinted = len(document.problems) < MOST_HINTS
-                near = difflib.get_close_matches(str(at[-1])[:MOST_QUOTED], choices, 1, 0.5) if hinted else []
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(choices))}"
-                document.problem(at, f"unknown key; {hint}")
-            else:
-                document.problem(at, _say(problem["msg"]))
-        return None
-
-
-def _say(message: str) -> str:
-    return message.removeprefix("Value error, ")
-
-
-def _fields_at(model: type[BaseModel], inner: Iterable[str | int]) -> set[str]:
-    current: Any = model
-    for part in inner:
-        field = current.model_fields.get(str(part)) if hasattr(current, "model_fields") else None
-        if field is None:
-            return set()
-        one = field.annotation
-        current = next((part for part in get_args(one) if hasattr(part, "model_fields")), one)
-    return set(current.model_fields) if hasattr(current, "model_fields") else set()
-
-
-def _refuse_literals(model: type[BaseModel], value: Any, path: Path_, document: Document) -> None:
-    if not isinstance(value, dict):
-        return
-    parts, secrets = _secret_keys(model)
-    for key, part, many in parts:
-        if key in value and not many:
-            _refuse_literals(part, value[key], (*path, key), document)
-        elif isinstance(value.get(key), dict):
-            for name, one in value[key].items():
-                _refuse_literals(part, one, (*path, key, name), document)
-    for key in secrets:
-        if value.get(key) is None:
-            continue
-        items = value[key] if isinstance(value[key], list) else [value[key]]
-        for i, item in enumerate(items):
-            places = ((*path, key), (*path, key, i))
-            document.secrets.update(places, map(document.origin, places))
-            if isinstance(item, str) and not any(place in document.references for place in places):
-                document.problem((*path, key), "a secret must not stand in the file: use ${env:NAME} or ${file:PATH}")
-
-
-@cache
-def _secret_keys(model: type[BaseModel]) -> tuple[tuple[tuple[str, type[BaseModel], bool], ...], tuple[str, ...]]:
-    """Return the keys of a model that are models themselves, or mappings of them by name, and those that hold a secret."""
-    fields = [(key, field.annotation) for key, field in model.model_fields.items()]
-    inner = [
-        (key, (get_args(one) or (one,))[-1] if get_origin(one) is Mapping else one, get_origin(one) is Mapping)
-        for key, one in fields
-    ]
-    parts = tuple((key, one, many) for key, one, many in inner if isinstance(one, type) and issubclass(one, BaseModel))
-    return parts, tuple(key for key, one in fields if _is_secret(one))
-
-
-def _is_secret(annotation: Any) -> bool:
-    if annotation is SecretStr:
-        return True
-    if get_origin(annotation) in (Union, UnionType, tuple):
-        return any(_is_secret(part) for part in get_args(annotation))
-    return False
-
-
-def _plain(settings: BaseModel) -> dict[str, Any]:
-    """Return settings with their secrets in clear, for hashing only."""
-
-    def clear(value: Any) -> Any:
-        if isinstance(value, SecretStr):
-            return value.get_secret_value()
-        if isinstance(value, tuple | list):
-            return [clear(item) for item in value]
-        if isinstance(value, dict):
-            return {str(key): clear(item) for key, item in value.items()}
-        return None if value is None else str(value)
-
-    return {key: clear(getattr(settings, key)) for key in type(settings).model_fields}

@@ -13,12 +13,13 @@ from sqlalchemy.engine import make_url
 
 from tracker.config.addresses import Texts, check_addresses, texts_of
 from tracker.config.cadences import written
-from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries, validate
+from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries
 from tracker.config.files import changeable, loose
 from tracker.config.include import read_all, with_included
 from tracker.config.model import Account, Config, Root
 from tracker.config.plugins import installed
 from tracker.config.presets import policy_values, spell
+from tracker.config.validation import validate
 from tracker.config.yamlfile import Document, Path_, parse, quoted
 from tracker.domain.errors import ConfigError
 from tracker.domain.masking import LONG, MASK, mask
@@ -88,7 +89,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
         document.file,
         document.hidden,
         document.references,
-        tuple(_notes(texts, document)) if each else (),
+        (*_notes(texts, document), *dict.fromkeys(document.notes)) if each else (),
         tuple(document.files),
         suspended,
     )

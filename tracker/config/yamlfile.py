@@ -81,6 +81,7 @@ class Document:
         default_factory=dict
     )  # those made of it, and what each is hashed to
 
+    notes: list[str] = field(default_factory=list)  # what is allowed, and worth knowing
     files: list[str] = field(default_factory=list)  # that were included, and the folders that were
     size: int = 0  # bytes
     count: int = 0  # of what stands in it and in the files read before it

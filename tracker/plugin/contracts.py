@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, cached_property
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -78,14 +78,25 @@ class Limits:
     tokens: Literal["counted", "free"] = "counted"  # whether asking for an access token is one of `calls`
 
 
+class Remark(NamedTuple):
+    """What settings say that cannot be, and at which of their keys; `wrong` False: it can, and is worth knowing."""
+
+    place: tuple[str | int, ...]
+    said: str
+    wrong: bool = True
+
+
 class Source(ABC):
-    """What carriers and platforms share. Class attributes are the feature matrix (`tracker plugins`)."""
+    """What carriers and platforms share. Class attributes are the feature matrix (`tracker plugins`).
+
+    Those that are no ClassVar may be an account's own: where its settings describe the API, they say it.
+    """
 
     docs: ClassVar[str]
     contract: ClassVar[int] = CONTRACT  # the version it was made for; a plugin of another package names it
-    trust: ClassVar[Trust] = Trust.SIGNED
+    trust: Trust = Trust.SIGNED
     asks: ClassVar[frozenset[type[Query]]] = frozenset()
-    webhooks: ClassVar[bool] = False
+    webhooks: bool = False
     max_body: ClassVar[int] = 1 << 20
     limits: Limits = Limits()  # what its documents allow; the YAML's `budget:` says otherwise, key by key
     vocabulary: ClassVar[tuple[str, ...]] = ()  # whose words for carriers it speaks: `said_by` in carriers.csv
@@ -101,6 +112,13 @@ class Source(ABC):
         """Bind an account: its name in the YAML and its settings."""
         self.account = account
         self.settings = settings
+
+    def examine(self, read: Callable[[str], bytes], codes: Mapping[tuple[str, str], Meaning]) -> Iterator[Remark]:
+        """Say what is wrong with settings that their types cannot see, with files that they name beside the YAML.
+
+        `read` returns a file by its name, or raises OSError; `codes` are what the account's own `codes:` mean.
+        """
+        return iter(())
 
     def verify(self, payload: Payload) -> int:
         """Raise WebhookRejected unless the raw bytes prove who sent them. Refuses by default.
@@ -180,15 +198,15 @@ class Source(ABC):
 class Carrier(Source):
     """A carrier, or an aggregator that tells of several."""
 
-    carriers: tuple[str, ...] = ()  # who it speaks for, by our ids; () is any. Described in YAML: of the instance
-    batch: ClassVar[int] = 1
+    carriers: tuple[str, ...] = ()  # who it speaks for, by our ids; () is any.
+    batch: int = 1
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {}
     codes_from_yaml: ClassVar[bool] = False  # there is no table: each account's `codes:` says what its codes mean
-    default_zone: str = "UTC"  # described in YAML: of the instance
+    default_zone: str = "UTC"
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False
-    register_batch: ClassVar[int] = 1  # numbers that one `register` settles in one request
-    response_keys: ClassVar[tuple[str, ...]] = ()  # a poll's answer holds one of these; one with none is an error body
+    register_batch: int = 1  # numbers that one `register` settles in one request
+    response_keys: tuple[str, ...] = ()  # a poll's answer holds one of these; one with none is an error body
     files: ClassVar[bool] = False  # it tells by files, which `cut` knows: an account has a `folder:` or `sftp:`
 
     def meaning(self, code: Code) -> Meaning | None:
@@ -217,7 +235,7 @@ class Platform(Source):
     """A selling platform. Its webhooks are change notices: the order is read again, then reconciled."""
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
-    takes_notes: ClassVar[bool] = False  # whether `push` takes the kind order_note
+    takes_notes: bool = False  # whether `push` takes the kind order_note
 
     def carrier_of(self, word: str) -> str | None:
         """Return the carrier that a shop's word means: by the store's `carriers` (a setting, as the shop spells it), else as others do."""

@@ -99,7 +99,7 @@ def mapping(value: Any, where: str) -> dict[str, Any]:
     """Return `value` as an object; raises BadPayload with its path."""
     if isinstance(value, dict):
         return value
-    raise BadPayload(where, f"must be an object, is {_kind(value)}")
+    raise BadPayload(where, f"must be an object, is {kind(value)}")
 
 
 def listing(value: Any, where: str) -> list[Any]:
@@ -108,7 +108,7 @@ def listing(value: Any, where: str) -> list[Any]:
         return []
     if isinstance(value, list):
         return value
-    raise BadPayload(where, f"must be a list, is {_kind(value)}")
+    raise BadPayload(where, f"must be a list, is {kind(value)}")
 
 
 def pieces(
@@ -129,7 +129,7 @@ def pieces(
     if value is None:
         return []
     if not isinstance(value, list):
-        unread.append(Unread(where, f"must be a list, is {_kind(value)}", lacks=lacks))
+        unread.append(Unread(where, f"must be a list, is {kind(value)}", lacks=lacks))
         return []
     found: list[T] = []
     missed: list[Unread] = []
@@ -194,7 +194,7 @@ def section(value: Any, where: str, unread: list[Unread]) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     if not absent(value):
-        unread.append(Unread(where, f"must be an object, is {_kind(value)}"))
+        unread.append(Unread(where, f"must be an object, is {kind(value)}"))
     return {}
 
 
@@ -227,7 +227,7 @@ def text(value: Any) -> str:
 def term(value: Any, where: str, unread: list[Unread]) -> str:
     """Return a text on which something depends that can be missing: a code, a service. What is no text is told, and empty."""
     if not isinstance(value, str) and value is not None:
-        unread.append(Unread(where, f"must be a text, is {_kind(value)}"))
+        unread.append(Unread(where, f"must be a text, is {kind(value)}"))
     return text(value)
 
 
@@ -236,7 +236,7 @@ def word(value: Any, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise BadPayload(where, f"must be a text, is {_kind(value)}")
+        raise BadPayload(where, f"must be a text, is {kind(value)}")
     found: str = value.strip()
     if not 0 < len(found) <= 100:
         raise BadPayload(where, f"must have 1 to 100 characters, has {len(found)}")
@@ -254,7 +254,7 @@ def number(value: Any, where: str) -> str:
 def moment(value: Any, where: str) -> datetime:
     """Return an ISO 8601 date or date and time, aware or naive as it was printed."""
     if not isinstance(value, str):
-        raise BadPayload(where, f"must be a date and time, is {_kind(value)}")
+        raise BadPayload(where, f"must be a date and time, is {kind(value)}")
     try:
         at = datetime.fromisoformat(value.strip())
     except ValueError:
@@ -324,7 +324,8 @@ def _clock(scan: Scan) -> datetime | None:
     return scan.local or (scan.occurred_at.replace(tzinfo=None) if scan.occurred_at else None)
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """Say what a decoded value is, for a problem."""
     return {dict: "an object", list: "a list", str: "a text", type(None): "missing"}.get(
         type(value), f"a {type(value).__name__}"
     )

@@ -126,7 +126,7 @@ class Server:
 
     kind: ClassVar[Kind]
     knows: ClassVar[frozenset[str]] = frozenset()  # what only some servers know of what a scenario may say
-    pushes: ClassVar[bool] = True  # whether it sends webhooks at all
+    pushes: bool = True  # whether it sends webhooks at all
 
     def __init__(self, account: str, clock: Clock, *, key: str = "right", hook: str = "") -> None:
         """Bind the account it stands behind; `key` proves our calls to it, `hook` its webhooks to us."""

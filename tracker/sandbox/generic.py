@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker.sandbox.base import Clock, OAuthCarrier, Outgoing, as_json
+from tracker.sandbox.scenario import Scan
 from tracker.sandbox.used import Call, Serves
 
 METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"]
@@ -27,10 +28,11 @@ class GenericCarrier(OAuthCarrier):
 
     pushes = False
 
-    def __init__(self, account: str, clock: Clock, serves: Serves) -> None:
-        """Answer to the calls of `serves`."""
-        super().__init__(account, clock)
+    def __init__(self, account: str, clock: Clock, serves: Serves, *, hook: str = "") -> None:
+        """Answer to the calls of `serves`; `hook` proves its webhooks, where it sends any."""
+        super().__init__(account, clock, hook=hook)
         self._serves = serves
+        self.pushes = bool(serves.hook)
 
     def routes(self) -> list[Route]:
         """Return what it answers to, and last what it refuses."""
@@ -47,8 +49,12 @@ class GenericCarrier(OAuthCarrier):
         }
 
     def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
+        """Prove a webhook as `serves` says; where it says nothing, any body is somebody else's."""
+        return Outgoing(self.account, body, {self._serves.hook: secret or self.hook} if self._serves.hook else {})
+
+    def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
+        """Send none by itself: what it pushes is not what it answers, so a scenario posts it (`wire`)."""
+        return None
 
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode())

@@ -68,7 +68,14 @@ class Serves(Part):
     """What a carrier without a fake server of its own answers to. Any other call is refused, and a difference of the play."""
 
     settings: dict[str, Any] = Field(
-        description="Its settings in the YAML; {url} and {key} stand for its address and its key."
+        {}, description="Its settings in the YAML; {url} and {key} stand for its address and its key."
+    )
+    entry: str = Field(
+        "",
+        description="A file beside the scenario whose one entry of this name has the settings; `settings` beat them, and each secret is its key.",
+    )
+    hook: str = Field(
+        "", description="The header that proves its webhooks by the secret itself; nothing: it sends none."
     )
     headers: dict[str, str] = Field({}, description="What each call must carry; the right key is `right`.")
     token: str = Field(

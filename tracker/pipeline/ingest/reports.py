@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from tracker.domain.facts import Report, StoredScan, fingerprint
 from tracker.domain.numbers import clean
 from tracker.domain.timeline import place_in_time
+from tracker.domain.vocabulary import TrackingState
 from tracker.pipeline.ingest.histories import Full, Histories, recall
 from tracker.pipeline.ingest.new_scans import NewScans, Placed, Prints
 from tracker.pipeline.ingest.parse import Parsed
@@ -60,6 +61,8 @@ def take_reports(
         told: Prints = defaultdict(set)
         if not report.scans and (silent := _silent(shipments, report, number)) is not None:
             told[silent.id] = set()
+            if p.row.kind == "webhook" and report.tracking is TrackingState.ACTIVE:  # it says only that there is news
+                new.poll_now.add((silent.id, p.account.name))
         fresh = _not_stored(p, report, shipments.under(number), histories, told, pushed)
         for one in sorted(fresh, key=itemgetter(0)):  # one journey after the other
             new.add(p, report, number, one, told)

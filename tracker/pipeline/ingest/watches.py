@@ -139,7 +139,7 @@ class Watches:
         """Return when an account is asked again, and whether before others."""
         now = self._tx.now
         urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd)
-        if at_once and parcel.summary.scans:
+        if at_once:
             return now, urgent
         at = next_poll(
             parcel.summary, TrackingState(watch.state), cadence, now,

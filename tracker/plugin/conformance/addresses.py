@@ -26,8 +26,11 @@ _SAID = {value.casefold() for value in BENIGN}
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~:/%=@!$&'()*+,;]+")
 
 
-def asks_of(plugin: type[Source]) -> dict[str, Callable[[Any, Recorder, str], Any]]:
-    """Return each call that sends something: with a value that somebody else wrote in every place where one can stand."""
+def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, Recorder, str], Any]]:
+    """Return each call that sends something: with a value that somebody else wrote in every place where one can stand.
+
+    `settings`: of the account that is tried, beside the invented ones.
+    """
 
     def parcels(value: str, **more: Any) -> Parcels:
         return Parcels((Parcel(None, value, value, **more),))
@@ -46,7 +49,7 @@ def asks_of(plugin: type[Source]) -> dict[str, Callable[[Any, Recorder, str], An
         found["first sweep"] = lambda source, client, _: _some(source.fetch(client, Since(None, open_only=True)))
     if issubclass(plugin, Carrier):
         callback = {"callback_url": "https://us.example/hook"} if "callback_url" in plugin.Settings.model_fields else {}
-        bound = plugin("account", example_settings(plugin, **callback))
+        bound = plugin("account", example_settings(plugin, **{**settings, **callback}))
         found["register"] = lambda _, client, value: bound.register(client, parcels(value))
         found["answer a handshake"] = lambda _, client, value: bound.register(client, Refs((f"{value}:secret",)))
     if issubclass(plugin, Platform):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,6 +19,7 @@ from tracker.sandbox.used import CarrierUsed, StoreUsed
 def load_scenario(path: Path) -> Scenario:
     """Read a scenario file. Raises ConfigError with every problem: file:line:column: key: what to do."""
     document = read(path)
+    _find_entries(document.value, path.parent)
     try:
         scenario = Scenario.model_validate(document.value)
     except ValidationError as error:
@@ -38,6 +40,16 @@ def load_scenario(path: Path) -> Scenario:
     if document.problems:
         raise ConfigError(*document.problems)
     return scenario
+
+
+def _find_entries(value: Any, folder: Path) -> None:
+    """Name the files whose entries are played from the scenario's own folder on."""
+    for section in ("accounts", "stores"):
+        found = value.get(section) if isinstance(value, dict) else None
+        for used in found.values() if isinstance(found, dict) else ():
+            for part in (used, used.get("serves")) if isinstance(used, dict) else ():
+                if isinstance(part, dict) and isinstance(part.get("entry"), str):
+                    part["entry"] = str(folder / part["entry"])
 
 
 def _named(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str | int, ...], str, set[str]]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,8 @@ import orjson
 from cryptography.fernet import Fernet
 
 from tracker.clock import PlayClock
+from tracker.config.yamlfile import parse
+from tracker.domain.errors import ConfigError
 from tracker.sandbox import find
 from tracker.sandbox.base import Carrier
 from tracker.sandbox.generic import GenericCarrier
@@ -21,6 +25,9 @@ from tracker.sandbox.shop import Shop
 from tracker.sandbox.used import CarrierUsed, StoreUsed
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
+
+_REFERENCE = re.compile(r"\$\{(?:env|file):[^${}]+\}")
+_ANY_SECRET = "@any secret@"
 
 
 @cache
@@ -53,7 +60,7 @@ class Stage:
         self.carriers: dict[str, Carrier] = {
             name: fakes[used.uses](name, clock, hook=self._hooks[name])
             if used.serves is None
-            else GenericCarrier(name, clock, used.serves)
+            else GenericCarrier(name, clock, used.serves, hook=self._hooks[name])
             for name, used in scenario.accounts.items()
         }
         self.shops: dict[str, Shop] = {
@@ -106,13 +113,27 @@ class Stage:
         """Return the section of a carrier in our YAML."""
         used, carrier = self._scenario.accounts[name], self.carriers[name]
         section: dict[str, Any] = {"uses": used.uses}
-        hook = None
+        key, hook = self._secret(f"{name}.key", used.secret), None
+        if used.serves is not None and used.serves.entry:
+            section |= self._entry(Path(used.serves.entry), "accounts", name, key)
         if carrier.pushes:
             section["webhook_token"] = self._secret(f"{name}.token", self.tokens[name])
             if used.webhooks:
                 section["webhook_secrets"] = hook = self._secret(f"{name}.hook", self._hooks[name])
-        own = carrier.settings(base_url, self._secret(f"{name}.key", used.secret), hook)
-        return {**section, **own, **used.settings, **_budget(used)}
+        return {**section, **carrier.settings(base_url, key, hook), **used.settings, **_budget(used)}
+
+    def _entry(self, file: Path, section: str, name: str, key: str) -> dict[str, Any]:
+        """Return an entry of a file as it stands there, each of its secrets the play's key; what it names lies beside it."""
+        text = _REFERENCE.sub(_ANY_SECRET, file.read_text(encoding="utf-8"))
+        document = parse(text.encode(), str(file), file.parent)
+        if document.problems:
+            raise ConfigError(*document.problems)
+        entry = (document.value.get(section) or {}).get(name)
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{file}: has no entry {name} in {section}:")
+        shutil.copytree(file.parent, self.folder, dirs_exist_ok=True)
+        filled: dict[str, Any] = orjson.loads(orjson.dumps(entry).replace(_ANY_SECRET.encode(), key.encode()))
+        return {name: value for name, value in filled.items() if name not in ("webhook_token", "webhook_secrets")}
 
     def _store(self, name: str, base_url: str) -> dict[str, Any]:
         """Return the section of a store in our YAML."""

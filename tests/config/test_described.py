@@ -1,0 +1,169 @@
+"""A described account is as strict as a built-in: what is wrong with it is told with its place, what its samples lack too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracker.config.load import load_config
+from tracker.domain.errors import ConfigError
+
+CARRIER = """\
+accounts:
+  acme:
+    uses: generic
+    carrier: acme
+    base_url: https://api.acme.example
+    secrets: {key: "${env:ACME_KEY}"}
+    headers: {Authorization: "Bearer {key}"}
+    error: problem
+    poll:
+      path: /track/{number}
+      sample: [acme.json, none.json]
+      facts:
+        parcels: data.parcels
+        number: no
+        not_found: missing
+        scans: events
+        scan: {code: code, time: at, city: place.city}
+    webhook:
+      scheme: hmac_hex
+      header: X-Acme-Signature
+      sample: hook.json
+      facts: {number: no}
+    codes:
+      status/D: {status: delivered}
+"""
+SAMPLES: dict[str, Any] = {
+    "acme.json": {"data": {"parcels": [
+        {"no": "A1", "events": [{"code": "D", "at": "2026-11-02T09:00:00Z", "place": {"city": "Oslo"}}, {"code": "T", "at": ""}]},
+        {"no": "A2", "missing": True},
+    ]}},
+    "none.json": {"problem": {"title": "down"}},
+    "hook.json": {"no": "A1"},
+}  # fmt: skip
+Check = Callable[..., list[str]]
+
+
+@pytest.fixture
+def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
+    """Return what is wrong with the description after a replacement, without the file's folder; its secrets are there."""
+    monkeypatch.setenv("ACME_KEY", "a-key-of-nobody-at-all")
+
+    def check(old: str = "", new: str = "", samples: dict[str, Any] | None = None) -> list[str]:
+        assert old in CARRIER
+        (tmp_path / "t.yaml").write_text(CARRIER.replace(old, new) if old else CARRIER)
+        for name, value in {**SAMPLES, **(samples or {})}.items():
+            (tmp_path / name).write_text(value if isinstance(value, str) else json.dumps(value))
+        try:
+            load_config(tmp_path / "t.yaml")
+        except ConfigError as error:
+            return [line.replace(f"{tmp_path}/", "") for line in str(error).splitlines()]
+        return []
+
+    return check
+
+
+def test_a_description_whose_paths_find_something_in_its_samples_is_fine(wrong: Check, tmp_path: Path) -> None:
+    assert wrong() == []
+    notes = load_config(tmp_path / "t.yaml").notes
+    assert "accounts.acme.codes: the samples hold the code status/T, which means nothing yet" in notes
+    assert "accounts.acme.webhook_secrets: is missing: without one no webhook is taken" in notes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        # keys and types
+        ("path: /track", "pth: /track", "t.yaml:10:7: accounts.acme.poll.pth: unknown key; did you mean 'path'?"),
+        ("scan: {code", "scan: {cod", "t.yaml:17:16: accounts.acme.poll.facts.scan.cod: unknown key; did you mean 'code'?"),
+        ("not_found: missing", "not_found: 7", "t.yaml:15:9: accounts.acme.poll.facts.not_found: must be a JMESPath, which is a text"),
+        ("path: /track", "path: track", "t.yaml:10:7: accounts.acme.poll.path: String should match pattern '^/'"),
+        ("scheme: hmac_hex", "scheme: hmac", "t.yaml:19:7: accounts.acme.webhook.scheme: Input should be 'hmac_hex', 'hmac_base64', 'header' or 'standard'"),
+        ("      sample: hook.json\n", "", "t.yaml:18:5: accounts.acme.webhook.sample: Field required"),
+        ("status: delivered", "status: deliverd", "t.yaml:24:18: accounts.acme.codes.status/D.status: Input should be "),
+        ("        scans: events\n", "", "t.yaml:12:7: accounts.acme.poll.facts: scans: and scan: stand together"),
+        ("time: at", "time: at}\n        time_format: '%Q'\n        edd: {begins: at", "t.yaml:18:9: accounts.acme.poll.facts.time_format: is no pattern of strptime: "),
+        ("carrier: acme", "carrier: acme\n    zone: Oslo", "t.yaml:5:5: accounts.acme.zone: there is no time zone 'Oslo': "),
+        # paths
+        ("number: no\n        not", "number: no[\n        not", "t.yaml:14:9: accounts.acme.poll.facts.number: is no JMESPath: "),
+        ("code: code", "code: 'f(code)'", "t.yaml:17:16: accounts.acme.poll.facts.scan.code: is no JMESPath: there is no function f()"),
+        ("place.city", "place.town", "t.yaml:17:38: accounts.acme.poll.facts.scan.city: finds nothing in the sample acme.json, none.json"),
+        ("data.parcels", "data.boxes", "t.yaml:11:7: accounts.acme.poll.sample: acme.json: $.data.boxes: is missing"),
+        ("error: problem", "error: trouble", "t.yaml:8:5: accounts.acme.error: finds nothing in the sample acme.json, none.json"),
+        ("sample: hook.json\n      facts: {number: no", "sample: hook.json\n      id: event\n      facts: {number: no", "t.yaml:22:7: accounts.acme.webhook.id: finds nothing in the sample hook.json"),
+        # placeholders
+        ("{number}", "{nummer}", "t.yaml:10:7: accounts.acme.poll.path: nothing is called {nummer} here: number"),
+        ("Bearer {key}", "Bearer {token}", "t.yaml:7:15: accounts.acme.headers.Authorization: nothing is called {token} here: key"),
+        ("/track/{number}", "/track/{key}", "t.yaml:10:7: accounts.acme.poll.path: nothing is called {key} here: number"),
+        ("/track/{number}", "/t\n      headers: {X-N: '{number}'}", "t.yaml:11:17: accounts.acme.poll.headers.X-N: nothing is called {number} here: key"),
+        # samples
+        ("[acme.json, none.json]", "gone.json", "t.yaml:11:7: accounts.acme.poll.sample: gone.json: cannot be read: No such file or directory"),
+        # secrets
+        ('"${env:ACME_KEY}"', "1234", "t.yaml:6:15: accounts.acme.secrets.key: "),
+        ('"${env:ACME_KEY}"', "in-clear", "t.yaml:6:15: accounts.acme.secrets.key: a secret must not stand in the file: use ${env:NAME} or ${file:PATH}"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_line_and_column(wrong: Check, old: str, new: str, said: str) -> None:
+    told = wrong(old, new)
+
+    assert any(line.startswith(said) for line in told), told
+    assert not any("in-clear" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        ({"acme.json": "{"}, "acme.json: $: not JSON: "),
+        ({"hook.json": []}, "hook.json: $: must be an object, is a list"),
+        ({"acme.json": {"data": {"parcels": [{"no": "A1", "missing": False, "events": [{"code": "D", "at": 7, "place": {"city": "x"}}]}]}}},
+         "acme.json: $.data.parcels[0].events[0].at: must be a date and time, is a int"),
+    ],
+)  # fmt: skip
+def test_a_sample_that_is_not_read_whole_is_told_with_its_place(
+    wrong: Check, samples: dict[str, Any], said: str
+) -> None:
+    assert any(said in line for line in wrong(samples=samples))
+
+
+def test_a_login_is_read_with_its_sample_too_and_its_token_must_be_used(wrong: Check) -> None:
+    login = "login: {path: /token, sample: token.json, form: {secret: '{key}'}}\n    error: problem"
+    bearer = {"token.json": {"access_token": "T", "expires_in": 3600}}
+
+    (said,) = wrong("error: problem", login, bearer)
+    assert said.startswith("t.yaml:8:5: accounts.acme.login: nothing uses its {token}")
+    told = wrong("error: problem", login, {"token.json": {"access_token": "T"}})
+    assert any("accounts.acme.login.lives: finds nothing" in line for line in told) is False, (
+        "it is the default, nobody wrote it"
+    )
+    told = wrong("error: problem", login.replace("sample", "lives: ttl, sample"), bearer)
+    assert any("accounts.acme.login.lives: finds nothing in the sample token.json" in line for line in told)
+
+
+def test_the_command_tells_it_and_ends_with_2(wrong: Check, tmp_path: Path) -> None:
+    wrong("place.city", "place.town")
+    done = subprocess.run(
+        [sys.executable, "-m", "tracker.cli", "check", str(tmp_path / "t.yaml"), "--offline"],
+        capture_output=True, text=True, check=False, env={**os.environ, "ACME_KEY": "a-key-of-nobody-at-all"},
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert f"{tmp_path}/t.yaml:17:38: accounts.acme.poll.facts.scan.city: finds nothing in the sample" in done.stderr
+    assert "a-key-of-nobody" not in done.stdout + done.stderr
+
+
+def test_a_changed_secret_of_a_description_is_a_changed_credential(
+    wrong: Check, tmp_path: Path, monkeypatch: Any
+) -> None:
+    wrong()
+    before = load_config(tmp_path / "t.yaml").accounts["acme"].credentials
+    monkeypatch.setenv("ACME_KEY", "another-key-of-nobody")
+
+    assert load_config(tmp_path / "t.yaml").accounts["acme"].credentials != before
