@@ -22,6 +22,7 @@ from tracker.sandbox.base import Outgoing, Server
 from tracker.sandbox.fakes.dhl import DHLServer
 from tracker.sandbox.fakes.easypost import EasyPostServer
 from tracker.sandbox.fakes.rest import RestServer
+from tracker.sandbox.fakes.seventeen_track import SeventeenTrackServer
 from tracker.sandbox.fakes.shopify import ShopifyServer
 from tracker.sandbox.fakes.ups import UPSServer
 from tracker.sandbox.servers import FakeServers
@@ -70,6 +71,7 @@ class Lab:
         accounts: str = "",
         store: str = "mode: write",
         rest: str = "",
+        seventeen: bool = False,
         secret: str = "s",
         hook: str = "hook",
     ) -> None:
@@ -80,7 +82,8 @@ class Lab:
         self.easypost = EasyPostServer("easypost", self.clock, key=secret, hook=hook)
         self.shop = ShopifyServer("shop", self.clock, key=secret, hook=hook)
         self.rest = RestServer("kart", self.clock, key=secret, hook=hook, used=StoreUsed(uses="rest", words="kingston"))
-        fake_servers = FakeServers([self.ups, self.dhl, self.easypost, self.shop, self.rest])
+        self.seventeen = SeventeenTrackServer("seventeen", self.clock, key=secret)
+        fake_servers = FakeServers([self.ups, self.dhl, self.easypost, self.shop, self.rest, self.seventeen])
         port = fake_servers.start()
         stack.callback(fake_servers.stop)
         for name, value in (("s", secret), ("hook", hook), ("token", TOKEN)):
@@ -94,6 +97,8 @@ class Lab:
             if rest
             else ""
         )
+        if seventeen:
+            accounts += f'  seventeen: {{uses: seventeen_track, base_url: {base}/seventeen, api_key: "${{file:{folder}/s}}", budget: {{calls: 1000, per: 1s}}}}\n'
         self.yaml = f"""
 database: {database}
 database_wait: 2s
@@ -120,7 +125,7 @@ accounts:
         total = 0
         for _ in range(200):
             worked = sum(STEPS[queue](self.ctx) for queue in queues or STEPS)
-            for shop in (self.shop, self.rest):
+            for shop in (self.shop, self.rest, self.seventeen):
                 while shop.outgoing and not queues:
                     self.post(shop.outgoing.pop(0))
                     worked += 1

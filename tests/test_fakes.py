@@ -75,16 +75,14 @@ def test_a_fake_of_another_package_plays_and_says_what_only_it_knows(acme: Path)
     fault = "{at: +0h, fault: {server: SERVER, kind: refuse_number}}"
     assert load(acme.parent, fault.replace("SERVER", "acme")).accounts["acme"].uses == "acme"
 
-    with pytest.raises(ConfigError, match=r"steps\.0\.fault\.kind: dhl does not know it: only acme, ups"):
+    with pytest.raises(ConfigError, match=r"steps\.0\.fault\.kind: dhl does not know it: only acme, .*ups"):
         load(acme.parent, fault.replace("SERVER", "dhl"))
     with pytest.raises(ConfigError, match=r"steps\.0\.scan\.via: acme sends no webhooks: nobody would be told"):
         load(acme.parent, "{at: +0h, scan: {account: acme, number: '1', via: webhook}}")
 
 
 def test_without_a_fake_a_plugin_cannot_be_played(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"s\.yaml:3:\d+: accounts\.acme\.uses: .*'dhl', 'easypost', 'fedex' or 'ups'"
-    ):
+    with pytest.raises(ConfigError, match=r"s\.yaml:3:\d+: accounts\.acme\.uses: .*'dhl', 'easypost', .* or 'ups'"):
         load(tmp_path, "{at: +0h, scan: {account: acme, number: '1'}}")
 
 

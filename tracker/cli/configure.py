@@ -205,14 +205,21 @@ def _ping_all(ctx: AppContext, report: dict[str, Any]) -> None:
 def _ping(ctx: AppContext, account: Account) -> tuple[str, str]:
     name = f"{account.name} ({account.uses})"
     try:
-        account.source.ping(ctx.client(account))
+        client = ctx.client(account)
+        account.source.ping(client)
+        quota = None if account.is_store else account.carrier.quota(client)
     except BudgetSpent as error:
         return "notes", f"{name}: not asked: {error}"
     except (Transient, NotFound) as error:
         return "problems", f"{name}: not reached: {error}"
     except TrackerError as error:
         return "problems", f"{name}: {type(error).__name__}: {error}"
-    return "notes", f"{name}: fine"
+    if quota is None:
+        return "notes", f"{name}: fine"
+    of = "" if quota.of is None else f" of {quota.of:,}"
+    if not quota.left:
+        return "problems", f"{name}: its quota{of} is used up: new parcels wait until there is more"
+    return "notes", f"{name}: fine; {quota.left:,}{of} numbers may still be registered"
 
 
 @click.command()

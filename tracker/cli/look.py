@@ -214,16 +214,21 @@ def plan(page: Listing, what: str | None) -> None:
     """
     ctx = page.context
     columns: tuple[tuple[str, str], ...] = (
-        ("account", "account"), ("open", "open"), ("due", "due"), ("overdue", "overdue"), ("who waits", "who"), ("limits", "limits"),
-        ("left", "left"), ("needs a day", "needs"), ("gives a day", "gives"), ("held", "held"),
+        ("account", "account"), ("open", "open"), ("due", "due"), ("overdue", "overdue"), ("who waits", "who"), ("unregistered", "unregistered"), ("quota", "quota"),
+        ("limits", "limits"), ("left", "left"), ("needs a day", "needs"), ("gives a day", "gives"), ("held", "held"),
     )  # fmt: skip
     if what is None:
         rows = planned.by_account(ctx)
         shown = [{**row, "who": planned.wait(row["waits"])} for row in rows] if not page.as_json else rows
         page.show(lambda _: shown, "plan", columns, "no account is configured")
-        short = [row for row in rows if not row["suffices"]]
-        for row in short:
-            click.echo(f"{row['account']}: {row['verdict']}", err=page.as_json)
+        short = [f"{row['account']}: {row['verdict']}" for row in rows if not row["suffices"]]
+        short += [
+            f"{row['account']}: its quota is used up, and {row['unregistered']:,} parcels wait to be registered"
+            for row in rows
+            if row["unregistered"] and row["quota_left"] == 0
+        ]
+        for said in short:
+            click.echo(said, err=page.as_json)
         if short:
             click.get_current_context().exit(1)
         return

@@ -37,7 +37,7 @@ CODES: dict[str, dict[int, str]] = {
     "show": {**_READS, 1: "nothing is known of it"},
     "explain": {**_READS, 1: "nothing is known of it"},
     "evidence": {**_READS, 1: "nothing is known of it; no file is written"},
-    "plan": {**_READS, 1: "a budget does not suffice, or nothing is known of what was named"},
+    "plan": {**_READS, 1: "a budget or a quota does not suffice, or nothing is known of what was named"},
     "plugins": _USAGE,
     "check": {1: "problems, each listed; a database that is away is one", 2: _READS[2]},
     "init": {2: "wrong usage, or the file is there already"},

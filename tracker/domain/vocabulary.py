@@ -511,6 +511,11 @@ class FindingKind(_Word):
     WRITE_REFUSED = "write_refused", "The shop refused a write of ours, or did not keep it."
     WRITES_HELD = "writes_held", "The hourly write budget of the store is used up."
     REGISTRATION_REFUSED = "registration_refused", "A carrier refused to watch a number."
+    QUOTA_LOW = "quota_low", "What an account may register is used up, or nearly; new parcels wait for it."
+    TRACKING_STOPPED = (
+        "tracking_stopped",
+        "A source stopped a parcel that an order waits for, and will not begin again.",
+    )
     WEBHOOKS_SILENT = "webhooks_silent", "An account that used to send webhooks is silent while polls bring news."
     OUTAGE = "outage", "We were away; carriers may have given up telling, and polls close the gap."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."

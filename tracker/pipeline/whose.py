@@ -19,7 +19,7 @@ from tracker.domain.choice import DOES_NOT_KNOW, Candidate, choose
 from tracker.domain.facts import UNIDENTIFIED
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import TrackingState
-from tracker.pipeline import unwatched
+from tracker.pipeline import registration, unwatched
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.tables import accounts, fulfilment_shipments, orders, shipments, watches
@@ -78,7 +78,7 @@ def choose_among(ctx: AppContext, connection: Connection, shipment_ids: Collecti
     """Choose who is asked about shipments that are locked, those that an order names."""
     s = shipments.c
     here = sa.and_(queries.among(connection, s.id, shipment_ids), s.linked.is_(True))
-    parcels = connection.execute(sa.select(s.id, s.carrier, s.starts_at).where(here).order_by(s.id)).all()
+    parcels = connection.execute(sa.select(s.id, s.carrier, s.starts_at, s.closed_at).where(here).order_by(s.id)).all()
     known: dict[int, list[Row[Any]]] = defaultdict(list)
     watched = sa.select(watches).where(queries.among(connection, _T.shipment_id, shipment_ids)).order_by(_T.id)
     for row in connection.execute(watched):
@@ -92,8 +92,11 @@ def choose_among(ctx: AppContext, connection: Connection, shipment_ids: Collecti
             w.account: w.checked_at or w.as_of or now
             for w in mine
             if does_not_know(ctx.config, parcel.carrier, store, w.tracking_state, parcel.starts_at, now)
+            or registration.refused(ctx.config, w)
         }
-        written.take(ctx.config, parcel.id, mine, choose(candidates, suspended, unknown), store, unknown, now)
+        choice = choose(candidates, suspended, unknown)
+        named = bool(stores[parcel.id]) if parcel.closed_at is None else None
+        written.take(ctx.config, parcel.id, mine, choice, store, unknown, now, named)
     written.store(connection)
 
 
@@ -146,8 +149,9 @@ class _Written:
         store: str | None,
         unknown: Mapping[str, datetime],
         now: datetime,
+        named: bool | None,
     ) -> None:
-        """Take a choice for a parcel; what is as it was is not written."""
+        """Take a choice for a parcel; what is as it was is not written. `named`: an order names it still (None: it ended)."""
         others = [w for w in mine if choice is None or w.account != choice.account]
         for w in others:
             if choice is None and w.account in config.suspended:
@@ -169,16 +173,19 @@ class _Written:
         at = min(before, default=now) if account.is_asked else None
         row = next((w for w in mine if w.account == choice.account), None)
         if row is None:
-            registers = account.carrier.registers
+            registers, first = account.carrier.registers, account.carrier.registers_first
             self._fresh.append(
                 queries.polled_from(
-                    shipment_id, account.name, at, now, store=store, why=choice.why, registers=registers, urgent=urgent
+                    shipment_id, account.name, None if first else at, now, store=store, why=choice.why,
+                    registers=registers, urgent=urgent,
                 )
-            )
+            )  # fmt: skip
         elif row.chosen is not None or row.next_poll_at is not None:
-            self._change(row, chosen=choice.why, store=store)
+            at = registration.told_at(account.carrier, row, named, now, config.root.watch.unmatched_after)
+            self._change(row, chosen=choice.why, store=store, register_at=at)
         else:
-            next_poll_at = None if row.tracking_state in _ENDED else at
+            waits = registration.waits(account.carrier, row.registered_at)
+            next_poll_at = None if waits or row.tracking_state in _ENDED else at
             register_at = now if account.carrier.registers and not row.rejected_reason else None
             self._change(
                 row, chosen=choice.why, store=store, next_poll_at=next_poll_at, register_at=register_at, urgent=urgent

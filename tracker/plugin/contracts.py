@@ -30,6 +30,7 @@ from tracker.domain.facts import (
     Parcels,
     Payload,
     Query,
+    Quota,
     Receipt,
     Refs,
     Registered,
@@ -206,6 +207,8 @@ class Carrier(Source):
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False
     register_batch: int = 1  # numbers that one `register` settles in one request
+    registers_first: ClassVar[bool] = False  # it tells of registered numbers only: nobody asks about one earlier
+    stops: ClassVar[bool] = False  # it can be told to stop, and to track again what was stopped (`stop`, `track_again`)
     response_keys: tuple[str, ...] = ()  # a poll's answer holds one of these; one with none is an error body
     files: ClassVar[bool] = False  # it tells by files, which `cut` knows: an account has a `folder:` or `sftp:`
 
@@ -227,7 +230,23 @@ class Carrier(Source):
             yield Cut((body,), 1, 1, len(body))
 
     def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
-        """Ask the source to push news of these parcels, or answer its handshakes. "Already there" is success."""
+        """Ask the source to push news of these parcels, or answer its handshakes. "Already there" is success.
+
+        An answer a number: one that is missing is asked for again. Twice must cost what once costs: a process may die between
+        the call and its commit, so look before you register where a number costs something.
+        """
+        raise NotImplementedError
+
+    def quota(self, client: Client) -> Quota | None:
+        """Ask how many numbers may still be registered; None where nothing but the plan limits that."""
+        return None
+
+    def stop(self, client: Client, query: Parcels) -> list[Registered]:
+        """End the tracking of numbers that no order names any more. "Not tracked" is success."""
+        raise NotImplementedError
+
+    def track_again(self, client: Client, query: Parcels) -> list[Registered]:
+        """Track numbers again that were stopped and that an order still waits for; refused where that is not possible any more."""
         raise NotImplementedError
 
 

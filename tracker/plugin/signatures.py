@@ -57,6 +57,12 @@ def hmac_base64(secrets: Iterable[SecretStr], body: bytes, given: str | None, *,
     return _match(expected, [_given(given, name)], name)
 
 
+def hash_hex(secrets: Iterable[SecretStr], body: bytes, given: str | None, *, name: str, joined: bytes) -> int:
+    """Check the hexadecimal SHA-256 of the body, `joined` and the secret: a plain hash, whose secret stands at its end."""
+    expected = [hashlib.sha256(body + joined + _key(s)).hexdigest().encode() for s in secrets]
+    return _match(expected, [_given(given, name)], name)
+
+
 def shared_secret(secrets: Iterable[SecretStr], given: str | None, *, name: str, prefix: str = "") -> int:
     """Check that the sender knows a secret. It proves nothing about the body."""
     return _match([prefix.encode() + _key(s) for s in secrets], [_given(given, name)], name)

@@ -53,7 +53,7 @@ class Scan(Part):
     region: str = ""
     country: str = ""
     offset: str = Field("+00:00", pattern=r"^[+-]\d\d:\d\d$", description="Zone of the printed time.")
-    zoned: bool = Field(True, description="DHL and FedEx only: print the offset.")
+    zoned: bool = Field(True, description="DHL, FedEx and 17TRACK only: print the offset.")
     head: bool = Field(
         False, description="Only the status at the head of polls tells it: no event does, and no webhook."
     )
@@ -203,7 +203,7 @@ class Withdraw(Part):
 
 FaultKind = Literal[
     "throttle", "error", "garbage", "html", "hang", "answer", "expire_tokens", "graphql_throttle", "apply_then_fail",
-    "refuse_write", "refuse_number", "rate_limit",
+    "refuse_write", "refuse_number", "rate_limit", "stop_tracking", "spend_quota",
 ]  # fmt: skip
 
 
@@ -223,8 +223,8 @@ class Fault(Part):
     def _fits(self) -> Fault:
         if self.times is not None and self.lasts is not None:
             raise ValueError("takes times or for, not both")
-        if self.kind == "expire_tokens" and self.model_fields_set & {"times", "lasts"}:
-            raise ValueError("expire_tokens happens at once: it takes neither times nor for")
+        if self.kind in ("expire_tokens", "stop_tracking") and self.model_fields_set & {"times", "lasts"}:
+            raise ValueError(f"{self.kind} happens at once: it takes neither times nor for")
         if self.kind != "answer" and (more := self.model_fields_set & {"status", "body", "headers"}):
             raise ValueError(f"{', '.join(sorted(more))}: only of kind answer")
         if self.kind == "answer" and not self.model_fields_set & {"status", "body"}:

@@ -535,6 +535,9 @@ class Accounts(SQLModel, table=True):
     )  # before it nobody asks for the public keys of its senders (the database's clock)
     keys_wanted: str | None = None  # the id of the key that is to be asked for
     keys_failing_since: datetime | None = _at()  # since when that brings no answer (the database's clock)
+    quota_left: int | None = None  # numbers that may still be registered
+    quota_of: int | None = None
+    quota_at: datetime | None = _at()  # when it was last asked how many
     hooks_checked_at: datetime | None = _at()  # when its hooks were last compared with what it wants
     hooks: list[dict[str, str]] | None = _json(null=True)  # as they were then
 

@@ -18,6 +18,7 @@ from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import budgets, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.plan import verdicts, ways
+from tracker.pipeline.poll.registering import waiting
 from tracker.pipeline.state import OVERDUE_AFTER
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
@@ -34,7 +35,7 @@ def by_account(ctx: AppContext) -> list[dict[str, Any]]:
     now = ctx.now()
     with ctx.store.read() as connection:
         database, rows = database_now(connection), state.account_rows(connection)
-        judged, waits = verdicts(ctx, connection), _waits(connection, now)
+        judged, waits, unregistered = verdicts(ctx, connection), _waits(connection, now), waiting(connection)
     shown = []
     for account in sorted(ctx.config.carrier_accounts(), key=lambda account: account.name):
         one, mine = judged[account.name], waits.get(account.name, [])
@@ -44,6 +45,7 @@ def by_account(ctx: AppContext) -> list[dict[str, Any]]:
             {
                 "account": account.name, "open": one.parcels, "due": sum(w["parcels"] for w in mine),
                 "overdue": sum(w["overdue"] for w in mine), "waits": mine[:MOST_STORES],
+                "unregistered": unregistered.get(account.name, 0), "quota": _quota(row), "quota_left": row.quota_left if row is not None else None,
                 "budget": f"{budget.calls} in {spell(budget.per)}" if budget is not None else None,
                 "limits": account.limits, "left": given.left if given is not None else None, "held": _held(ctx, row, now, database),
                 "needs": round(one.needs, 1), "gives": round(one.gives, 1) if one.gives is not None else None,
@@ -52,6 +54,13 @@ def by_account(ctx: AppContext) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return shown
+
+
+def _quota(row: Row[Any] | None) -> str | None:
+    """Say how many numbers an account may still register, as far as is known."""
+    if row is None or row.quota_left is None:
+        return None
+    return f"{row.quota_left:,} of {row.quota_of:,} left" if row.quota_of is not None else f"{row.quota_left:,} left"
 
 
 def _waits(connection: Connection, now: datetime) -> Mapping[str, list[dict[str, Any]]]:

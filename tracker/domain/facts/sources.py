@@ -235,3 +235,12 @@ class Registered:
     their_ref: str | None = None
     until: datetime | None = None
     refused: str | None = None
+    spent: bool = False  # it was not taken as the quota is used up: it waits, and is no refusal of the number
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many numbers may still be registered at a source, and of how many (None: it does not tell)."""
+
+    left: int
+    of: int | None = None

@@ -37,6 +37,8 @@ def without_rivals(tx: Transaction, shipments: Shipments, reports: Sequence[tupl
         number = clean(report.number)
         if report.carrier == "unknown" and (under := shipments.under(number)):
             report = replace(report, carrier=under[0].carrier)
+        elif p.account is not None and p.account.carrier.registers_first:
+            report = _registered_for(shipments, report, number)
         groups.setdefault((p.row.id, report.carrier, number), []).append((p, report))
     kept = Apart()
     for (_, carrier, number), some in groups.items():
@@ -50,6 +52,15 @@ def without_rivals(tx: Transaction, shipments: Shipments, reports: Sequence[tupl
             kept.robbed |= fitting.robbed
             kept.doubted |= fitting.doubted
     return kept
+
+
+def _registered_for(shipments: Shipments, report: Report, number: str) -> Report:
+    """Take what a source tells of a number for the one parcel that it was registered for, whichever carrier it has it under."""
+    under = shipments.under(number)
+    if any(one.carrier == report.carrier or one.carrier.startswith(UNIDENTIFIED) for one in under):
+        return report
+    carriers = {one.carrier for one in under if one.linked}
+    return replace(report, carrier=carriers.pop()) if len(carriers) == 1 else report
 
 
 def _fitting(

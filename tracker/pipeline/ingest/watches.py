@@ -14,9 +14,10 @@ from tracker.domain.cadence import Cadence, is_urgent, next_poll
 from tracker.domain.choice import DOES_NOT_KNOW
 from tracker.domain.facts import Report
 from tracker.domain.vocabulary import TrackingState
-from tracker.pipeline import whose
+from tracker.pipeline import registration, whose
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
+from tracker.plugin.contracts import Carrier
 from tracker.store import queries
 from tracker.store.tables import watches
 
@@ -34,6 +35,8 @@ class _Watch:
     chosen: str | None = None
     store: str | None = None
     urgent: bool = False
+    registered_at: datetime | None = None
+    rejected_reason: str | None = None
     changed: bool = False
     found: bool = False  # it knows the parcel now, and did not before
 
@@ -71,8 +74,17 @@ class Watches:
         if watch.as_of is not None and as_of < watch.as_of:
             return False
         state: str = report.tracking
-        if state == TrackingState.NOT_FOUND and parcel.summary.scans:
+        carrier = self._carrier(account)
+        if carrier is not None and carrier.stops and watch.state == TrackingState.STOPPED:
+            state = watch.state  # whatever was told before it stopped; it is tracked again where we ask for that
+        elif state == TrackingState.NOT_FOUND and parcel.summary.scans:
             state = watch.state  # they told of it before: one "not found" does not unsay that
+        elif (
+            state == TrackingState.NOT_FOUND
+            and carrier is not None
+            and registration.settles(carrier, watch.registered_at, self._tx.now)
+        ):
+            state = TrackingState.PENDING
         watch.changed |= (watch.state, watch.as_of) != (state, as_of)
         watch.found |= watch.state in DOES_NOT_KNOW and state not in DOES_NOT_KNOW
         watch.state, watch.as_of = state, as_of
@@ -94,6 +106,7 @@ class Watches:
             self.read(unread)
         sooner = {shipment_id for shipment_id, _ in poll_now}
         fresh, changed = [], []
+        again: list[int] = []
         asked = {shipment_id for (shipment_id, _), watch in self._known.items() if watch.chosen is not None}
         for key, watch in self._known.items():
             shipment_id, account = key
@@ -103,7 +116,8 @@ class Watches:
             at, urgent = watch.next_poll_at, watch.urgent
             if watch.chosen is not None and self._is_asked(account):  # the others tell by webhooks or files only
                 cadence, soon = self._tx.ctx.config.cadence(account, parcel.carrier), ask_again.get(key)
-                at, urgent = self._next_poll(parcel, watch, cadence, at_once=shipment_id in sooner, soon=soon)
+                at, urgent = self._next_poll(parcel, account, watch, cadence, at_once=shipment_id in sooner, soon=soon)
+                again += [watch.id] if watch.id is not None and self._tracked_again(parcel, account, watch) else []
             if not watch.changed and (at, urgent) == (watch.next_poll_at, watch.urgent):
                 continue
             values = {"tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at, "urgent": urgent}
@@ -115,11 +129,16 @@ class Watches:
         connection = self._tx.connection
         queries.put(connection, watches, fresh)
         queries.change(connection, watches, changed)
+        if again:
+            here = queries.in_order(connection, watches.c.id, queries.among(connection, watches.c.id, again))
+            connection.execute(
+                watches.update().where(here, watches.c.register_at.is_(None)).values(register_at=self._tx.now)
+            )
         if ask_again:  # an answer that is the same as the last one is not stored: this one must be
-            again = [watch.id for key, watch in self._known.items() if key in ask_again and watch.id is not None]
-            here = queries.among(connection, watches.c.id, again)
+            anew = [watch.id for key, watch in self._known.items() if key in ask_again and watch.id is not None]
+            here = queries.among(connection, watches.c.id, anew)
             connection.execute(watches.update().where(here).values(response_hash=None))
-        if poll_now:
+        if poll_now or again:
             self._tx.ctx.notify("poll")
 
     def _is_asked(self, name: str) -> bool:
@@ -133,12 +152,33 @@ class Watches:
         config, carrier = self._tx.ctx.config, parcel.carrier
         return whose.does_not_know(config, carrier, watch.store, watch.state, parcel.starts_at, self._tx.now)
 
+    def _carrier(self, account: str) -> Carrier | None:
+        known = self._tx.ctx.config.accounts.get(account)
+        return known.carrier if known is not None and not known.is_store else None
+
+    def _tracked_again(self, parcel: LockedShipment, account: str, watch: _Watch) -> bool:
+        """Say whether the source shall be asked to track again what it stopped: an order still waits for the parcel."""
+        stopped = watch.state == TrackingState.STOPPED and watch.rejected_reason is None
+        if not stopped or not watch.changed or not parcel.linked or parcel.summary.status.terminal:
+            return False
+        carrier = self._carrier(account)
+        return carrier is not None and carrier.stops
+
     def _next_poll(
-        self, parcel: LockedShipment, watch: _Watch, cadence: Cadence, *, at_once: bool, soon: datetime | None
+        self,
+        parcel: LockedShipment,
+        account: str,
+        watch: _Watch,
+        cadence: Cadence,
+        *,
+        at_once: bool,
+        soon: datetime | None,
     ) -> tuple[datetime | None, bool]:
         """Return when an account is asked again, and whether before others."""
         now = self._tx.now
         urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd)
+        if (carrier := self._carrier(account)) is not None and registration.waits(carrier, watch.registered_at):
+            return None, urgent
         if at_once:
             return now, urgent
         at = next_poll(
@@ -153,5 +193,6 @@ def _watching(sqlite: bool) -> sa.Select[Any]:
     t = watches.c
     here = queries.one_of(sqlite, t.shipment_id, "ids")
     return sa.select(
-        t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at, t.chosen, t.store, t.urgent
-    ).where(here)
+        t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at, t.chosen, t.store, t.urgent,
+        t.registered_at, t.rejected_reason,
+    ).where(here)  # fmt: skip

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +21,9 @@ from tracker.domain.facts import UNIDENTIFIED, Page, Parcel, Parcels
 from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.places import POLLS, Place, Room
+from tracker.pipeline.poll import registering
 from tracker.pipeline.poll.calls import POLL, REGISTRATION, Call, chunks, hold
+from tracker.pipeline.poll.registering import NAMED
 from tracker.plugin.answers import holding
 from tracker.store import queries
 from tracker.store.tables import accounts, shipments, watches
@@ -147,11 +150,13 @@ class _Claim:
         self._sqlite = ctx.store.sqlite
         self._places: dict[tuple[str, str], list[Place]] = {}
         self._ids: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._rows_of: dict[str, Row[Any]] = {}
         self._few: dict[str, list[str]] = {POLL: [], REGISTRATION: []}
 
     def take(self, one: Ready, places: list[Place]) -> None:
         """Choose an account's watches for its places: polls and registrations in turns, each in turns between stores."""
         name, row, carrier = one.account.name, one.row, one.account.carrier
+        self._rows_of[name] = row
         first, second, told = _wanted(one, len(places))
         polls = min(first + second, len(places))
         if polls and told:
@@ -198,7 +203,7 @@ class _Claim:
             account = self._ctx.config.accounts[name]
             batch = account.carrier.batch if kind == POLL else account.carrier.register_batch
             parts = list(chunks([known[i] for i in self._ids[name, kind] if i in known], batch))
-            make = _poll_call if kind == POLL else _register_call
+            make = _poll_call if kind == POLL else partial(_register_call, self._rows_of[name])
             calls += [make(self._ctx, account, part, place) for part, place in zip(parts, places, strict=False)]
             room.back(places[len(parts) :])
         return calls
@@ -207,7 +212,7 @@ class _Claim:
         if not ids:
             return ()
         return self._connection.execute(
-            sa.select(watches, shipments.c.carrier, shipments.c.number, shipments.c.starts_at)
+            sa.select(watches, shipments.c.carrier, shipments.c.number, shipments.c.starts_at, NAMED.label("named"))
             .join(shipments, shipments.c.id == watches.c.shipment_id)
             .where(queries.among(self._connection, watches.c.id, ids))
         ).all()
@@ -236,6 +241,6 @@ def _look(ctx: AppContext, account: Account, ask: Parcels) -> list[Page]:
     return pages
 
 
-def _register_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
-    ask = Parcels(tuple(_parcel(row) for row in rows))
-    return Call(REGISTRATION, account, rows, lambda: account.carrier.register(ctx.client(account), ask), place)
+def _register_call(state: Row[Any], ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
+    parcels = [(row, _parcel(row)) for row in rows]
+    return Call(REGISTRATION, account, rows, lambda: registering.ask(ctx, account, state, parcels), place)

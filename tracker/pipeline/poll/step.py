@@ -10,17 +10,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tracker.config.model import Account
 from tracker.domain.cadence import is_urgent, next_poll
 from tracker.domain.errors import (
-    BadPayload,
     BudgetSpent,
     CredentialsRejected,
     NotFound,
@@ -29,27 +27,24 @@ from tracker.domain.errors import (
     SourceError,
     Unavailable,
 )
-from tracker.domain.facts import Edd, Finding, Page, Registered, Summary
-from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import backoff, keys, tell, whose
+from tracker.domain.facts import Edd, Page, Summary
+from tracker.domain.vocabulary import TrackingState
+from tracker.pipeline import backoff, keys, registration, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import GaveWay, Place, Work
-from tracker.pipeline.poll import changed, due, sweep
+from tracker.pipeline.poll import changed, due, registering, sweep
 from tracker.pipeline.poll.calls import POLL, READ, REGISTRATION, Call, fenced, release
 from tracker.plugin.calls import segment
 from tracker.store import queries
 from tracker.store.codec import SUMMARY
 from tracker.store.engine import database_now
 from tracker.store.tables import (
-    fulfilment_shipments,
-    fulfilments,
     orders,
     shipments,
     watches,
 )
 
-RENEW_BEFORE = timedelta(days=1)
 _OF_THE_ACCOUNT = (RateLimited, Unavailable, CredentialsRejected)  # what no single order can be the cause of
 
 
@@ -122,9 +117,9 @@ def _holding(ctx: AppContext, call: Call) -> AbstractContextManager[None]:
     return ctx.leases.holding(call.table, {row.id: row.attempts + 1 for row in call.rows})
 
 
-def _choose_anew(ctx: AppContext, calls: Sequence[Call], business: datetime) -> None:
-    """Have others asked about what who was asked does not know, or cannot be asked about any more."""
-    late = {
+def _choose_anew(ctx: AppContext, calls: Sequence[Call], refused: set[int], business: datetime) -> None:
+    """Have others asked about what who was asked does not know, does not take, or cannot be asked about any more."""
+    late = refused | {
         row.shipment_id
         for call in calls
         if call.kind == POLL
@@ -200,6 +195,7 @@ def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
     A poll's payload counts as received when it was claimed, before the question was put: what was told meanwhile is newer than it.
     """
     polls, registrations, reads = ([call for call in calls if call.kind == kind] for kind in (POLL, REGISTRATION, READ))
+    refused: set[int] = set()
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
         _lock(connection, watches, [row.id for call in (*polls, *registrations) for row in call.rows])
@@ -210,7 +206,9 @@ def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
             elif call.kind == POLL:
                 moved |= _store_poll(ctx, connection, call, now, business)
             else:
-                _store_registration(ctx, connection, call, business)
+                kept = registering.store(ctx, connection, call, _watched(connection, call.rows), business)
+                moved |= kept.moved
+                refused |= kept.refused
         touched = _lock_orders(connection, moved, reads)
         if touched:  # no payload tells it: that the carrier does not know a number is news of its order
             queries.decide_now(connection, queries.among(connection, orders.c.id, touched), business)
@@ -227,7 +225,10 @@ def _store(ctx: AppContext, calls: Sequence[Call]) -> None:
         for _, mine in sorted(heard.items()):  # accounts are locked last, carriers first, everywhere
             errors, failing = [call.error for call in mine], any(call.failing for call in mine)
             backoff.hear(ctx, connection, mine[0].account, errors, now, business, failing=failing)
-    _choose_anew(ctx, calls, business)
+            if any(call.kind == REGISTRATION for call in mine):
+                registering.keep_quota(ctx, connection, mine[0].account, mine, business)
+    _choose_anew(ctx, calls, refused, business)
+    registering.put_off(ctx, registrations)
 
 
 def _learnt_nothing(call: Call) -> bool:
@@ -290,7 +291,8 @@ def _store_poll(
     rows, asked = _watched(connection, call.rows), call.asked
     pages: list[Page] = call.result or []
     hashed = _hashed(pages)
-    if pages and any(row.response_hash != hashed for row in rows):
+    carrier = call.account.carrier
+    if pages and any(row.response_hash != hashed or registration.settled(carrier, row, business) for row in rows):
         queries.store_payloads(
             connection,
             [
@@ -305,6 +307,8 @@ def _store_poll(
         failures = 0
         if (refusal := _refusal(call.error)) is not None and not (summary.scans and row.as_of):  # it never told of it
             state = refusal
+            if state is TrackingState.NOT_FOUND and registration.settles(carrier, row.registered_at, business):
+                state = TrackingState.PENDING  # it asks its carrier first
             if not _askable(row.number):
                 state = TrackingState.INVALID_NUMBER  # nobody was asked, and never will be
         elif call.error is not None:
@@ -338,46 +342,3 @@ def _askable(number: str) -> bool:
         return bool(segment(number))
     except Refused:
         return False
-
-
-def _store_registration(ctx: AppContext, connection: Connection, call: Call, business: datetime) -> None:
-    answers: dict[str, Registered] = {answer.number: answer for answer in call.result or ()}
-    for row in _watched(connection, call.rows):
-        answer = answers.get(row.number)
-        values: dict[str, Any] = {"claimed_until": None}
-        refused = answer.refused if answer else None
-        if isinstance(call.error, Refused | NotFound | BadPayload):
-            refused = str(call.error)
-        if refused is not None:
-            values |= {"rejected_reason": refused[:200], "register_at": None}
-            _registration_refused(ctx, connection, call.account, row, refused, business)
-        elif answer is None:
-            again = business + queries.backoff(min(row.attempts, 10) + 4)
-            values["register_at"] = again if row.chosen is not None else None
-        else:
-            ended = SUMMARY.validate_python(row.summary).status.terminal
-            renew = answer.until - RENEW_BEFORE if answer.until and not ended and row.chosen is not None else None
-            values |= {
-                "registered_at": business, "registered_until": answer.until, "register_at": renew,
-                "their_ref": answer.their_ref or row.their_ref, "rejected_reason": None,
-            }  # fmt: skip
-        connection.execute(watches.update().where(watches.c.id == row.id).values(**values))
-
-
-def _registration_refused(
-    ctx: AppContext, connection: Connection, account: Account, row: Row[Any], said: str, business: datetime
-) -> None:
-    linked = connection.execute(
-        sa.select(orders.c.id, orders.c.number)
-        .join(fulfilments, fulfilments.c.order_id == orders.c.id)
-        .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
-        .where(fulfilment_shipments.c.shipment_id == row.shipment_id)
-        .limit(1)
-    ).one_or_none()
-    finding = Finding(
-        FindingKind.REGISTRATION_REFUSED, f"{account.name}/{row.carrier}/{row.number}", Severity.INFO, Act.MONITOR,
-        {"account": account.name, "parcel": f"{row.carrier} {row.number}", "order": linked.number if linked else "",
-         "said": said[:200]},
-    )  # fmt: skip
-    tell.report_findings(ctx, connection, [(linked.id if linked else None, finding)], business, by="registration")
-    ctx.count("tracker_registrations_refused_total", account=account.name)

@@ -51,6 +51,11 @@ def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, R
         callback = {"callback_url": "https://us.example/hook"} if "callback_url" in plugin.Settings.model_fields else {}
         bound = plugin("account", example_settings(plugin, **{**settings, **callback}))
         found["register"] = lambda _, client, value: bound.register(client, parcels(value))
+        if plugin.stops:
+            found["stop"] = lambda source, client, value: source.stop(client, parcels(value, their_ref=value))
+            found["track again"] = lambda source, client, value: source.track_again(
+                client, parcels(value, their_ref=value)
+            )
         found["answer a handshake"] = lambda _, client, value: bound.register(client, Refs((f"{value}:secret",)))
     if issubclass(plugin, Platform):
         found |= {f"push {kind}": push(kind) for kind in ("fulfilment_event", "order_status", "order_note")}

@@ -299,6 +299,13 @@ class CarrierSuite(_PluginSuite):
         assert all(isinstance(meaning, Meaning) for meaning in plugin.codes.values())
         assert any(m.status is ShippingStatus.DELIVERED for m in plugin.codes.values())
 
+    def test_what_it_registers_is_told_in_batches_of_its_own(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        assert plugin.register_batch > 0
+        assert plugin.registers or not (plugin.registers_first or plugin.stops), "it registers nothing"
+        for name in ("stop", "track_again"):
+            assert plugin.stops == (getattr(type(plugin), name) is not getattr(Carrier, name)), f"stops, and {name}"
+
     def test_its_words_for_carriers_are_of_those_that_it_speaks_for(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)
         assert not plugin.carriers or {*plugin.companies.values()} <= {*plugin.carriers}

@@ -45,7 +45,10 @@ def polled_from(
     registers: bool,
     urgent: bool,
 ) -> dict[str, Any]:
-    """Return the row of a watch that begins: an account is asked about a parcel from `at` on (None: it tells by itself), and told of it where it `registers`."""
+    """Return the row of a watch that begins: an account is asked about a parcel, and told of it where it `registers`.
+
+    `at`: when it is asked first; None where it tells by itself, or must be told first.
+    """
     return {
         "shipment_id": shipment_id, "account": account, "tracking_state": TrackingState.PENDING, "next_poll_at": at,
         "register_at": now if registers else None, "attempts": 0, "failures": 0, "store": store, "chosen": why,

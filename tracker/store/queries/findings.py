@@ -19,6 +19,7 @@ from tracker.store.tables import findings
 GROWS = {
     FindingKind.CARRIER_NOT_COVERED: ("parcels", "since"),
     FindingKind.BUDGET_TOO_SMALL: ("parcels", "needs", "seen_every", "wanted_every"),
+    FindingKind.QUOTA_LOW: ("left", "waits", "a_week"),
 }
 
 

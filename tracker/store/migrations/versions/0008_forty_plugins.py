@@ -48,5 +48,8 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("keys_failing_since", MOMENT, nullable=True))
     wanted = sa.text("keys_wanted IS NOT NULL")
     op.create_index("accounts_keys", "accounts", ["keys_wanted"], postgresql_where=wanted, sqlite_where=wanted)
+    op.add_column("accounts", sa.Column("quota_left", sa.Integer(), nullable=True))
+    op.add_column("accounts", sa.Column("quota_of", sa.Integer(), nullable=True))
+    op.add_column("accounts", sa.Column("quota_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks", JSON, nullable=True))
