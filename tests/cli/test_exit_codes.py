@@ -89,6 +89,8 @@ CASES = [
     Case("outbox", "retry 99999", 1, "0 writes are due again"),
     Case("reload", "", 1, "no process runs"),
     Case("ingest", "--account ups odd.json", 1, "failed: nothing of it can be read"),
+    Case("try", "--account ups unknown.json", 1, "UNKNOWN: "),
+    Case("try", "--account ups unknown.json --json", 1, '"unknown": ['),
     # what is fine
     Case("show", "7", 0, "order #7"),
     Case("show", "7 --json", 0, '"number": "#7"'),
@@ -144,6 +146,9 @@ CASES = [
     Case("remap", "ups", 0, "parcels are read again"),
     Case("ingest", "--account ups saved.json", 0, "1 payloads stored"),
     Case("files", "", 0, "saved.json"),
+    Case("try", "--account ups saved.json -c wrong.yaml --json", 2, "no account or store 'ups'"),
+    Case("try", "--account ups saved.json", 0, "ups (ups), read as poll"),
+    Case("try", f"--account ups saved.json -c {AWAY}", 0, "ups (ups), read as poll"),  # no database is asked
     Case("heal", "", 0, "stores will be swept now"),
     Case("migrate", "", 0, "already at"),
     Case("demo", "--scenario fine.yaml --log demo.log", 0, "as it must be"),
@@ -181,6 +186,8 @@ CASES = [
     Case("remap", "nobody", 2, "no account 'nobody'"),
     Case("replay", "", 2, "name payloads by id"),
     Case("ingest", "--account ups none.json", 2, "none.json: No such file or directory"),
+    Case("try", "--account ups none.json", 2, "'none.json' does not exist"),
+    Case("try", "--account ups odd.json", 2, "nothing of it can be read"),
     Case("plugins", "--nonsense", 2, "No such option"),
     Case("config schema", "--nonsense", 2, "No such option"),
     Case("sandbox schema", "--nonsense", 2, "No such option"),
@@ -294,6 +301,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "away-roles.yaml": f"database: {postgres}\ndatabase_wait: 0s\nbroker: redis://127.0.0.1:1/0\n",
             "saved.json": (ROOT / "tests/fixtures/ups/delivered-without-gmt.poll.json").read_text(),
             "odd.json": "{",
+            "unknown.json": (ROOT / "tests/fixtures/ups/delivered-without-gmt.poll.json").read_text().replace('"011"', '"997"'),
             "fine.yaml": SCENARIO % "",
             "differs.yaml": SCENARIO % '{order: "#1", event: IN_TRANSIT}',
         }  # fmt: skip

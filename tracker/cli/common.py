@@ -20,8 +20,8 @@ from rich.table import Table
 
 from tracker.app.client import Clients, kept_tokens
 from tracker.clock import PLAYED, moment, played, system_now
-from tracker.config.load import glance, load_config
-from tracker.config.model import Config
+from tracker.config.load import glance, load_config, load_entries
+from tracker.config.model import Account, Config
 from tracker.domain.errors import BudgetSpent, ConfigError, Transient
 from tracker.domain.masking import Hidden, mask
 from tracker.pipeline import budgets
@@ -92,12 +92,26 @@ def glance_config(file: Path, *, partly: bool = False) -> Config:
     return _read(file, partial(glance, partly=partly))
 
 
+def entry_of(file: Path, name: str) -> Account:
+    """Read one account or store, whatever is wrong with the rest of the file. Raises ConfigError, and UsageError for an unknown name."""
+    _must_exist(file)
+    entries, hidden = load_entries(file)
+    _READ.append(hidden)
+    if name not in entries:
+        raise click.UsageError(f"no account or store {name!r}: {', '.join(entries) or 'none is configured'}")
+    return entries[name]
+
+
 def _read(file: Path, how: Callable[[Path], Config]) -> Config:
-    if not file.exists():
-        raise ConfigError(f"{file}: there is no such file; `tracker init` writes a first one")
+    _must_exist(file)
     config = how(file)
     _READ.append(config.hidden)
     return config
+
+
+def _must_exist(file: Path) -> None:
+    if not file.exists():
+        raise ConfigError(f"{file}: there is no such file; `tracker init` writes a first one")
 
 
 def open_context(config: Config) -> AppContext:

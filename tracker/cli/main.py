@@ -57,6 +57,10 @@ CODES: dict[str, dict[int, str]] = {
         2: "wrong configuration or usage, no such carrier account, or no such file; nothing is read",
     },
     "files": _READS,
+    "try": {
+        0: "all of it was read, and each code has a meaning", 1: "a piece was not read, a code has no meaning, or the headers prove nothing",
+        2: "wrong configuration or usage, no such account or file, or nothing of the sample can be read",
+    },
     "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,
     "demo": {0: "as it must be", 1: "something differs", 2: "wrong usage, or a scenario that cannot be read"},
     "sandbox play": {
@@ -99,6 +103,7 @@ class _Modules(click.Group):
         "policies",
         "act",
         "files",
+        "sample",
         "play",
         "new",
     )

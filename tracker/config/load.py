@@ -22,7 +22,7 @@ from tracker.config.presets import policy_values, spell
 from tracker.config.validation import validate
 from tracker.config.yamlfile import Document, Path_, parse, quoted
 from tracker.domain.errors import ConfigError
-from tracker.domain.masking import LONG, MASK, mask
+from tracker.domain.masking import LONG, MASK, Hidden, mask
 from tracker.domain.vocabulary import ShippingStatus
 
 SECRET_ADDRESSES = ("alert_url", "callback_url")  # who knows them can use them
@@ -46,6 +46,17 @@ def glance(path: str | Path, *, partly: bool = False) -> Config:
     return build(read_all(Path(path)), each=False, partly=partly)
 
 
+def load_entries(path: str | Path) -> tuple[Entries, Hidden]:
+    """Read nothing but the entries, each when it is asked for: what is wrong with anything else is not looked at.
+
+    Raises ConfigError where the file is no YAML of sections.
+    """
+    document = read_all(Path(path))
+    value = _sections(document)
+    _hide_addresses(list(texts_of(value)), document)
+    return Entries(value, document), document.hidden
+
+
 def load_text(text: str, name: str = "<text>", *, partly: bool = False) -> Config:
     """Read a configuration from a text (tests, `tracker init`)."""
     return build(with_included(parse(text.encode(), name, Path.cwd()), Path.cwd(), {}), partly=partly)
@@ -57,9 +68,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     `partly`: what is wrong with an entry suspends that entry. What is wrong with anything else refuses the whole, and so does a file
     of which no entry is right: then it is rather the place that is wrong, or the environment.
     """
-    value = document.value if document.value is not None else {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
+    value = _sections(document)
     texts = list(texts_of(value))
     _hide_addresses(texts, document)
     accounts: Mapping[str, Account] = (entries := Entries(value, document))
@@ -93,6 +102,13 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
         tuple(document.files),
         suspended,
     )
+
+
+def _sections(document: Document) -> dict[str, Any]:
+    value = document.value if document.value is not None else {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{document.file}:1:1: must be a mapping of sections such as accounts: and stores:")
+    return value
 
 
 def _check_secrets(root: Root, stores: Container[str], document: Document) -> None:
