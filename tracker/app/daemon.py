@@ -135,6 +135,7 @@ class Daemon:
         self._again = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
+        self.ctx.stopping = self._stopping.is_set
         self._looked, self._gaps = float("-inf"), list[str]()
 
     def connect(self) -> None:

@@ -43,6 +43,7 @@ from tracker.domain.masking import mask
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import plan, unwatched, whose
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.files import watch
 from tracker.pipeline.tokens import written_by_another
 from tracker.plugin.contracts import Platform, Secrets
 from tracker.store.migrate import current, head
@@ -205,6 +206,10 @@ def _ping_all(ctx: AppContext, report: dict[str, Any]) -> None:
 def _ping(ctx: AppContext, account: Account) -> tuple[str, str]:
     name = f"{account.name} ({account.uses})"
     try:
+        if account.files is not None:
+            return "notes", f"{name}: {watch.prove(account)}"
+        if not account.is_store and account.carrier.files:
+            return "notes", f"{name}: told by files only: tracker ingest --account {account.name} FILE..."
         client = ctx.client(account)
         account.source.ping(client)
         quota = None if account.is_store else account.carrier.quota(client)

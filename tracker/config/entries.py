@@ -288,6 +288,7 @@ def _account(
         return None
     source: Any = plugin(name, settings)
     _check_tokens(base, settings, source, path, document)
+    _check_files(base, source, path, document)
     limits = _limits(base.budget, source, entry["uses"], path, document)
     if len(document.problems) > before:
         return None
@@ -303,7 +304,9 @@ def _account(
     }
     if isinstance(base, CarrierPart):
         places = written(base.cadence, (*path, "cadence"), document)
-        own_keys = {"tracks": base.tracks, "codes": codes, "cadence": base.cadence, "cadence_sources": places}
+        own_keys = {
+            "tracks": base.tracks, "codes": codes, "cadence": base.cadence, "cadence_sources": places, "folder": base.folder,
+        }  # fmt: skip
         return Account(**(common_values | own_keys))
     assert isinstance(base, StorePart)
     given = entry.get("policy")
@@ -375,6 +378,12 @@ def _examine(source: Source, codes: Mapping[tuple[str, str], Meaning], path: Pat
             document.problem((*path, *place), said)
         else:
             document.notes.append(f"{'.'.join(map(str, (*path, *place)))}: {said}")
+
+
+def _check_files(base: CarrierPart | StorePart, source: Source, path: Path_, document: Document) -> None:
+    """Refuse a place for files where the plugin reads none."""
+    if isinstance(base, CarrierPart) and base.folder is not None and not getattr(source, "files", False):
+        document.problem((*path, "folder"), "this plugin reads no files; those that do: `tracker plugins`")
 
 
 def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str, str], Meaning]:

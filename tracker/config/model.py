@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
 from tracker.config.presets import Duration, PolicyPart, Words, spell
@@ -85,6 +85,41 @@ class MeaningPart(_Part):
     reason: Reason | None = None
 
 
+class FilesPart(_Part):
+    """Where a carrier's files come, and which of what lies there they are."""
+
+    every: Duration = Field(timedelta(seconds=30), ge=timedelta(seconds=1), description="How often it is looked at.")
+    only: Words = Field(("*",), description="Names of the files, with * and ?.")
+    skip: Words = Field(
+        (".*", "*.tmp", "*.part", "*.filepart"), description="Names of what is not whole yet, or no file."
+    )
+    semaphore: str | None = Field(
+        None,
+        description="The name of the file that says that another is whole: {name}.sem, {stem}.sem. "
+        "Else a file is whole when two looks find the same size and time.",
+    )
+    largest: int = Field(1 << 30, ge=1, description="Bytes; a larger file is left, and told.")
+
+    @field_validator("semaphore")
+    @classmethod
+    def _names_the_file(cls, pattern: str | None) -> str | None:
+        if pattern is not None and (
+            pattern.count("{name}") + pattern.count("{stem}") != 1 or pattern == "{name}" or "/" in pattern
+        ):
+            raise ValueError("must hold {name} or {stem} of the other file, and something beside it: {name}.sem")
+        return pattern
+
+
+class FolderPart(FilesPart):
+    """A folder of this machine: what was read is moved into `done`, what cannot be read into `failed`, both inside of it."""
+
+    path: str = Field(min_length=1)
+
+
+def _folder(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
 class CarrierPart(_Part):
     """What every carrier account has; the plugin's own settings stand beside it."""
 
@@ -94,6 +129,9 @@ class CarrierPart(_Part):
     budget: BudgetPart | None = None
     cadence: CadencePart = Field(CadencePart(), description="How often its parcels are asked about; beats `cadence:`.")
     codes: Mapping[str, MeaningPart] = Field({}, description="Meanings by `space/code`; they beat the plugin's table.")
+    folder: Annotated[FolderPart | None, BeforeValidator(_folder, json_schema_input_type=str | FolderPart | None)] = (
+        Field(None, description="Where its files are put: a path, or a path with settings.")
+    )
 
 
 class StorePart(_Part):
@@ -221,6 +259,7 @@ class Account:
     sweep_every: timedelta = timedelta(minutes=10)
     writes_per_hour: int = 1000
     ships_with: tuple[str, ...] = ()  # the carrier accounts that a store names, in order
+    folder: FolderPart | None = None
 
     @property
     def limits(self) -> str | None:
@@ -244,6 +283,11 @@ class Account:
     def speaks(self) -> tuple[str, ...]:
         """Return the carriers whose parcels a carrier account may be asked about; none: of any."""
         return self.tracks if self.tracks is not None else self.carrier.carriers
+
+    @property
+    def files(self) -> FilesPart | None:
+        """Return where its files come, and which they are; None where none is looked for."""
+        return self.folder
 
     @property
     def is_asked(self) -> bool:
@@ -362,6 +406,11 @@ class Config:
         parts = [root, *root.carriers.values(), *(account.cadence for account in self.carrier_accounts())]
         looks = DEFAULT.aftercare[-1] if root.aftercare is None else timedelta(0)
         return max([looks, *(part.aftercare for part in parts if part.aftercare is not None)])
+
+    @cached_property
+    def file_accounts(self) -> tuple[Account, ...]:
+        """The carrier accounts for whose files is looked."""
+        return tuple(account for account in self.carrier_accounts() if account.files is not None)
 
     def candidates(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
         """Return the accounts that may be asked about a store's parcels of a carrier, who is asked first comes first.

@@ -492,6 +492,7 @@ class FindingKind(_Word):
     ORDER_TIME_WRONG = "order_time_wrong", "The shop says that the order changed in the future."
     ANSWER_CHANGED_SHAPE = "answer_changed_shape", "Answers of an account hold a new piece that cannot be read."
     PAYLOAD_DEAD = "payload_dead", "A payload of which nothing could be read, or that failed again and again."
+    FILE_FAILED = "file_failed", "A file of a carrier cannot be read, or the place where its files come cannot be used."
     WRITE_DEAD = "write_dead", "A write of ours failed again and again and was given up."
     # accounts, and what stands apart
     SOURCE_UNAVAILABLE = (

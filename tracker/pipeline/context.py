@@ -15,7 +15,7 @@ from tracker.pipeline.places import Places
 from tracker.plugin.calls import Client, Request
 from tracker.store.engine import Store
 
-QUEUES = ("ingest", "decide", "poll", "push")
+QUEUES = ("ingest", "decide", "poll", "push", "files")
 
 
 class Log(Protocol):

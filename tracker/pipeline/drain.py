@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from tracker.pipeline import decide, push
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.files import watch
 from tracker.pipeline.ingest import step as ingest
 from tracker.pipeline.poll import step as poll
 
@@ -15,6 +16,7 @@ STEPS: dict[str, Callable[[AppContext], int]] = {
     "decide": decide.run,
     "poll": poll.run,
     "push": push.run,
+    "files": watch.run,
 }
 AT_WORK = {
     **STEPS,

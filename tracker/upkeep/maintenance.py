@@ -17,6 +17,7 @@ from tracker.store.engine import database_now
 from tracker.store.tables import (
     accounts,
     change_notices,
+    files,
     findings,
     fulfilment_shipments,
     fulfilments,
@@ -62,6 +63,9 @@ def due_queues(ctx: AppContext) -> set[str]:
             due.add("decide")
         if asked.look(ctx, connection, now, business)[0] or _any(connection, keys.due(now)):
             due.add("poll")
+        names = [account.name for account in ctx.config.file_accounts]
+        if names and _any(connection, queries.files_due(names, now, business)):
+            due.add("files")
         return due
 
 
@@ -81,6 +85,7 @@ def next_business_time(ctx: AppContext) -> datetime | None:
                 orders.c.reconcile_at,
                 accounts.c.next_sweep_at,
                 accounts.c.rests_until,
+                accounts.c.files_at,
                 change_notices.c.not_before,
             )
         ]
@@ -156,6 +161,8 @@ def prune(ctx: AppContext) -> dict[str, int]:
             connection.execute(shipments.delete().where(shipments.c.id.in_(unmatched)))
         done["unmatched"] = len(unmatched)
         unread.prune(connection, now)
+        gone = files.c.listed_at < now - keep.rows  # it lies nowhere any more
+        done["files"] = connection.execute(files.delete().where(gone)).rowcount
     return done
 
 

@@ -1,6 +1,6 @@
 """The statements that several parts of the pipeline share, one idea a module; said as `queries.claim(...)` by those who use them."""
 
-from tracker.store.queries.accounts import BY_ENTRY, MOST_REASON, block, count_days, suspend, suspended
+from tracker.store.queries.accounts import BY_ENTRY, MOST_REASON, block, count_days, files_due, suspend, suspended
 from tracker.store.queries.at_once import decide_now, poll_now, polled_from, sweep_now
 from tracker.store.queries.change_notices import ask_alone, note_changes
 from tracker.store.queries.claims import (
@@ -69,6 +69,7 @@ __all__ = [
     "decide_now",
     "end",
     "few_watches",
+    "files_due",
     "in_order",
     "in_turn",
     "in_turns",

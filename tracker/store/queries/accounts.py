@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,3 +56,14 @@ def suspended(connection: Connection) -> set[str]:
     return set(
         connection.execute(sa.select(a.name).where(a.kind == "carrier", a.suspended_reason.isnot(None))).scalars()
     )
+
+
+def files_due(names: Sequence[str], now: datetime, business: datetime) -> sa.Select[Any]:
+    """Select the accounts of which it is time to look for files at `now` (the database's time) and `business` time."""
+    a = accounts.c
+    rested = sa.and_(
+        sa.or_(a.blocked_until.is_(None), a.blocked_until <= now), sa.or_(a.rests_until.is_(None), a.rests_until <= business)
+    )  # fmt: skip
+    used = sa.and_(a.suspended_reason.is_(None), a.paused_at.is_(None))
+    due = sa.or_(a.files_at.is_(None), a.files_at <= business)
+    return sa.select(a.name).where(a.name.in_(list(names)), a.kind == "carrier", used, rested, due).order_by(a.name)
