@@ -85,12 +85,12 @@ _IMAGE = re.compile(rb"(<(?:[\w.-]+:)?SignatureImage(?:\s[^<>]*[^<>/])?>)")
 
 
 class Settings(contracts.Settings):
-    """One production key of the E-Ship web services, and its password.
+    """One account of the E-Ship web services: its production `key` and `password`.
 
     `url` is the tracking service; https://devwebservices.purolator.com/... takes development keys. `version`, `group_id`
     and `user_token` go into the RequestContext. `pins_per_call`: how many numbers a call asks about; Purolator publishes no
-    limit. `unknown_codes`: error codes that say "nothing is known of this number" (yet): 2300003 is what others see. With
-    `language: fr` the descriptions are French.
+    limit. `unknown_codes`: error codes that say "nothing is known of this number" (yet): 2300003 is what others see. `language`:
+    with `fr` the descriptions are French.
     """
 
     url: str = "https://webservices.purolator.com/PWS/V1/Tracking/TrackingService.asmx"

@@ -122,6 +122,48 @@ def test_what_can_never_be_meant_is_refused_with_its_place_and_the_choices(polic
     assert all(problem.startswith("t.yaml:2:") for problem in found), found
 
 
+PRESET = "stores.a.policy.preset: no preset 'mirorr': one of"
+PLACED = "deadlines: {x: {from: placed, until: delivered, breach: 1h}}"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("policy: {preset: mirorr}", [PRESET]),
+        ("policy: {preset: mirorr, stuck_after: soon}", [PRESET, "policy.stuck_after: must be a duration"]),
+        ("policy: {preset: mirorr, nonsense: 1}", [PRESET, "policy.nonsense: unknown key"]),
+        ("policy: {preset: mirorr, means: {courier: {delivered: processing}}}", [PRESET]),  # against what, nobody knows
+        ("policy: {preset: mirorr}, nonsense: 1, mode: x", [PRESET, "a.nonsense: unknown key", "a.mode: Input should be"]),
+        (f"policy: {{{PLACED}}}, nonsense: 1", ["a.nonsense: unknown key", "a clock ends at one of"]),
+        (f"policy: {{{PLACED}}}, mode: x", ["a.mode: Input should be", "a clock ends at one of"]),
+        ("policy: {calendar: {zone: Mars}}, nonsense: 1", ["a.nonsense: unknown key", "no time zone 'Mars'"]),
+        ("policy: {restore_from: [unknown]}, statuses: {a: b}", ["statuses.a: Input should be", "an unknown actor is never"]),
+        ("policy: {stuck_after: soon, restore_from: [unknown]}", ["policy.stuck_after: must be a duration"]),
+        ("policy: 7, nonsense: 1", ["a.policy: Input should be", "a.nonsense: unknown key"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_policy_hides_behind_nothing_else(entry: str, said: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(
+            f"stores: {{a: {{uses: rest, base_url: 'https://x.example', api_token: '${{env:S}}', {entry}}}}}", "t.yaml"
+        )
+
+    found = caught.value.problems
+    assert len(found) == len(said), found
+    assert all(any(one in problem for problem in found) for one in said), found
+    assert "did you mean 'mirror'?" in "".join(found) or PRESET not in said
+
+
+def test_a_code_that_is_none_hides_behind_no_other_key_of_its_account() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(
+            "accounts: {a: {uses: ups, client_id: x, client_secret: '${env:S}', nonsense: 1, codes: {x: {}}}}", "t.yaml"
+        )
+
+    assert len(caught.value.problems) == 2, caught.value.problems
+    assert "codes.x: must be space/code" in "".join(caught.value.problems)
+
+
 def test_a_status_word_that_maps_to_nothing_of_ours_is_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError) as caught:
         load_text(

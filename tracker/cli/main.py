@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import traceback
 from importlib import import_module
 from typing import Any
@@ -83,9 +84,10 @@ First steps:   tracker demo            see it work, on local servers
 Look:          tracker show ORDER      where an order stands
                tracker explain ORDER   and why
                tracker findings        what a person must look at
-Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage, 3 database away
-               (each command's help says what it means by them); 70 stuck, or a defect of ours;
-               130 stopped by Ctrl-C; 141 nobody reads the output any more
+Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage,
+               3 database away (each command's help says what it means by them);
+               70 stuck, or a defect of ours; 130 stopped by Ctrl-C;
+               141 nobody reads the output any more
 """
 
 
@@ -140,7 +142,8 @@ def _told(command: click.Command, name: str) -> click.Command:
             _told(under, f"{name} {part}")
     else:
         codes = {0: "fine", **CODES[name]}
-        command.epilog = "Exit codes: " + ", ".join(f"{code} {codes[code]}" for code in sorted(codes)) + "."
+        lines = [textwrap.fill(f"{code:>3}  {codes[code]}", 76, subsequent_indent=" " * 5) for code in sorted(codes)]
+        command.epilog = "\n".join(("\b", "Exit codes:", *lines))
     return command
 
 

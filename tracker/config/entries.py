@@ -15,7 +15,7 @@ from tracker.config.cadences import written
 from tracker.config.files import Unfit, read_bounded
 from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended
 from tracker.config.plugins import load, names, words
-from tracker.config.presets import bind
+from tracker.config.presets import bind, examine
 from tracker.config.validation import MOST_HINTS, plain, validate
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
 from tracker.domain.errors import ConfigError
@@ -285,6 +285,7 @@ def _account(
     base: CarrierPart | StorePart | None = validate(part, _listed(part, common), path, document, more=plugin.Settings)
     settings = validate(plugin.Settings, _listed(plugin.Settings, own), path, document, more=part)
     if base is None or settings is None or len(document.problems) > before:
+        _tell_the_rest(part, base, entry, path, document)
         return None
     source: Any = plugin(name, settings)
     _check_tokens(base, settings, source, path, document)
@@ -295,13 +296,9 @@ def _account(
     codes = _codes(base, path, document) if isinstance(base, CarrierPart) else {}
     _examine(source, codes, path, document)
     common_values: dict[str, Any] = {
-        "name": name,
-        "uses": entry["uses"],
-        "source": source,
-        "webhook_tokens": base.webhook_token,
-        **limits,
+        "name": name, "uses": entry["uses"], "source": source, "webhook_tokens": base.webhook_token, **limits,
         "credentials": digest(plain(settings)),
-    }
+    }  # fmt: skip
     if isinstance(base, CarrierPart):
         places = written(base.cadence, (*path, "cadence"), document)
         own_keys = {
@@ -323,6 +320,16 @@ def _account(
         writes_per_hour=base.writes_per_hour,
         ships_with=base.accounts,
     )
+
+
+def _tell_the_rest(
+    part: type[BaseModel], base: BaseModel | None, entry: Mapping[str, Any], path: Path_, document: Document
+) -> None:
+    """Tell what is wrong with an entry beside what keeps it from being bound."""
+    if part is StorePart:
+        examine(entry.get("policy"), (*path, "policy"), document)
+    elif isinstance(base, CarrierPart):
+        _codes(base, path, document)
 
 
 def _plugin(uses: Any, path: Path_, package: str, document: Document) -> type[Source] | None:

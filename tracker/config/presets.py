@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tracker.clock import system_now
-from tracker.config.yamlfile import Document, Path_, quoted, read
+from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, quoted, read
 from tracker.domain.policy import WEEKDAYS, Calendar, Deadline, Owns, Policy, Silence, Span
 from tracker.domain.vocabulary import FindingKind, NoticeClass, OrderStatus, Owner, ShippingStatus
 from tracker.hashing import digest
@@ -96,6 +96,21 @@ def _words(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _known(value: str) -> str:
+    if value not in presets():
+        near = difflib.get_close_matches(value[:MOST_QUOTED], presets(), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no preset {quoted(value)}: one of {', '.join(presets())}{hint}")
+    return value
+
+
+@cache
+def presets() -> tuple[str, ...]:
+    """List the presets."""
+    return tuple(sorted(file.stem for file in POLICIES.glob("*.yaml")))
+
+
+Preset = Annotated[str, AfterValidator(_known)]
 Duration = Annotated[timedelta, BeforeValidator(duration, json_schema_input_type=str)]
 Switchable = Annotated[timedelta | None, BeforeValidator(_off, json_schema_input_type=str)]
 SpanPart = Annotated[Span, BeforeValidator(_span, json_schema_input_type=str)]
@@ -153,7 +168,7 @@ class SilencePart(_Part):
 class PolicyPart(_Part):
     """A preset and what the merchant changes in it. Every key of a preset may stand here."""
 
-    preset: str = "mirror"
+    preset: Preset = "mirror"
     ownership: tuple[OwnsPart, ...] | None = None
     otherwise: Owner | None = None
     means: Mapping[Owner, Mapping[ShippingStatus, OrderStatus]] | None = None
@@ -189,12 +204,6 @@ MERGED = frozenset({"means", "writes", "cancel_closes", "tracking", "tracking_gr
 KEYS = tuple(key for key in PolicyPart.model_fields if key != "preset")
 
 
-@cache
-def presets() -> tuple[str, ...]:
-    """List the presets."""
-    return tuple(sorted(file.stem for file in POLICIES.glob("*.yaml")))
-
-
 @dataclass(frozen=True)
 class Bound:
     """A policy, and for each of its keys where its value came from."""
@@ -204,25 +213,22 @@ class Bound:
     hash: str = ""
 
 
+def examine(given: Any, path: Path_, document: Document) -> None:
+    """Tell what a policy contradicts, though something else of its store is wrong; not where one of its own keys is."""
+    depth = len(path)
+    if isinstance(given, dict) and not any(problem.path[:depth] == path for problem in document.problems):
+        merged, _ = _merged(given, path, document)
+        part = PolicyPart.model_validate(merged)
+        tuple(_deadlines(part, path, document))
+        if part.calendar is not None:
+            _calendar(part.calendar, (*path, "calendar"), document)
+        _contradictions(part, path, document)
+
+
 def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Document) -> Bound:
-    """Merge a preset and the merchant's keys into the policy of a store; problems go to the document."""
+    """Merge a preset and the merchant's keys, each valid, into the policy of a store; what they contradict goes to the document."""
     name = str(given.get("preset", "mirror"))
-    known = presets()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        document.problem((*path, "preset"), f"no preset {quoted(name)}: one of {', '.join(known)}{hint}")
-        return Bound(Policy())
-    merged, sources = map(dict, _preset(name))
-    for key, value in given.items():
-        if key == "preset" or value is None:
-            continue
-        if key in MERGED and isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = {**merged[key], **value}
-            sources[key] = f"{sources.get(key, '')} and {place_of(document, (*path, key))}".removeprefix(" and ")
-        else:
-            merged[key] = value
-            sources[key] = place_of(document, (*path, key))
+    merged, sources = _merged(given, path, document)
     for key in KEYS:
         sources.setdefault(key, "default")
     says = platform.status_map(), platform.order_status_map(), platform.says()
@@ -235,6 +241,21 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
             return Bound(Policy())
         made = document.policies[alike] = policy, digest(policy_values(policy))
     return Bound(made[0], sources, made[1])
+
+
+def _merged(given: Mapping[str, Any], path: Path_, document: Document) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what a preset and the merchant say together, and where each key of it came from."""
+    merged, sources = map(dict, _preset(str(given.get("preset", "mirror"))))
+    for key, value in given.items():
+        if key == "preset" or value is None:
+            continue
+        if key in MERGED and isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = {**merged[key], **value}
+            sources[key] = f"{sources.get(key, '')} and {place_of(document, (*path, key))}".removeprefix(" and ")
+        else:
+            merged[key] = value
+            sources[key] = place_of(document, (*path, key))
+    return merged, sources
 
 
 @cache
