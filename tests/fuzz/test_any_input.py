@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from copy import copy
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -123,9 +125,25 @@ def test_any_answer_is_judged_good_or_an_error_of_the_tree(module: str, status: 
     )
 
 
+def module_of_tests(module: str) -> ModuleType:
+    """Return the test of a plugin; of a carrier and a platform of one name each has its own."""
+    room, _, name = module.partition(".")
+    kind = {"carriers": "carrier", "adapters": "platform"}[room]
+    found = find_spec(f"tests.plugins.test_{name}_{kind}") and f"_{kind}"
+    return import_module(f"tests.plugins.test_{name}{found or ''}")
+
+
 def signer(module: str) -> Callable[[bytes], dict[str, str]]:
     """Return what signs a body as the plugin's sender does: `signed` of its test."""
-    found: Callable[[bytes], dict[str, str]] = import_module(f"tests.plugins.test_{module.partition('.')[2]}").signed
+    found: Callable[[bytes], dict[str, str]] = module_of_tests(module).signed
+    return found
+
+
+def wrapper(module: str) -> Callable[[bytes], tuple[bytes, bytes, bytes]]:
+    """Return what makes of any data a body of the sender: what is not signed before it, what is, and what is not behind it."""
+    found: Callable[[bytes], tuple[bytes, bytes, bytes]] = getattr(
+        module_of_tests(module), "wrapped", lambda data: (b"", data, b"")
+    )
     return found
 
 
@@ -138,12 +156,14 @@ SIGN = {m: signer(m) for m in MODULES if SOURCES[m].webhooks and SOURCES[m].trus
 def test_what_is_signed_passes_and_any_one_changed_bit_is_refused(
     module: str, body: bytes, which: int, bit: int
 ) -> None:
+    before, inner, after = wrapper(module)(body)
+    body = before + inner + after
     headers = SIGN[module](body)
     SOURCES[module].verify(Payload("account", "webhook", (body,), AT, headers))
 
     changed, name = dict(headers), [None, *headers][which % (len(headers) + 1)]
     if name is None:
-        at = which % len(body)
+        at = len(before) + which % len(inner)
         body = body[:at] + bytes([body[at] ^ (1 << bit)]) + body[at + 1 :]
     else:
         text = headers[name].encode()

@@ -29,8 +29,11 @@ class Tokens:
         value = self.get(client)
         try:
             return client.send(replace(request, headers={**request.headers, **header(value)}))
-        except CredentialsRejected:
-            renewed = self.get(client, refused=value)
+        except CredentialsRejected as said:
+            try:
+                renewed = self.get(client, refused=value)
+            except CredentialsRejected as error:
+                raise CredentialsRejected(f"{said}; {error}") from None
         return client.send(replace(request, headers={**request.headers, **header(renewed)}))
 
 

@@ -40,7 +40,7 @@ class Scan(Part):
 
     UPS: `type` (I, D, X, M), `letters`, `code` (3 digits). DHL: `type` is statusCode, `code` the fine status, `service`.
     EasyPost: `type` is status, `code` is status_detail. FedEx: `type` is eventType, `code` the exception code.
-    Purolator: `type` is ScanType, `text` the Description.
+    Purolator: `type` is ScanType, `text` the Description. USPS: `type` is statusCategory, `code` eventCode, `text` eventType.
     """
 
     account: str
