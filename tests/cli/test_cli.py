@@ -176,7 +176,7 @@ def test_replay_remap_and_heal_mark_rows(run: Run, lab: Lab) -> None:
     assert "1 parcels are read again" in ok(run("remap", "ups", "--code", "status/999"))
     assert run("remap", "ups", "--code", "999").exit_code == 2
     assert run("remap", "nobody").exit_code == 2
-    assert "1 stores will be swept now" in ok(run("heal"))
+    assert "1 stores and feeds will be swept now" in ok(run("heal"))
     assert "orders of shop" in ok(run("heal", "--backfill", "shop"))
 
 

@@ -149,7 +149,7 @@ CASES = [
     Case("try", "--account ups saved.json -c wrong.yaml --json", 2, "no account or store 'ups'"),
     Case("try", "--account ups saved.json", 0, "ups (ups), read as poll"),
     Case("try", f"--account ups saved.json -c {AWAY}", 0, "ups (ups), read as poll"),  # no database is asked
-    Case("heal", "", 0, "stores will be swept now"),
+    Case("heal", "", 0, "stores and feeds will be swept now"),
     Case("migrate", "", 0, "already at"),
     Case("demo", "--scenario fine.yaml --log demo.log", 0, "as it must be"),
     Case("sandbox play", "fine.yaml --check", 0, "as it must be"),

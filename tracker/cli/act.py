@@ -115,7 +115,7 @@ def remap(account: str, file: Path, code: str | None, write: bool) -> None:
 @config_option
 @click.option("--backfill", metavar="STORE", help="Let what happened before STORE was connected cause writes too.")
 def heal(file: Path, backfill: str | None) -> None:
-    """Find what silence hid, now: ask who rests, sweep every store, expire what says nothing, drop what is past its retention."""
+    """Find what silence hid, now: ask who rests, sweep every store and feed, expire what says nothing, drop what is past its retention."""
     ctx = open_context(glance_config(file))
     if backfill is not None:
         _stores(ctx, backfill)
@@ -126,7 +126,7 @@ def heal(file: Path, backfill: str | None) -> None:
         connection.execute(accounts.update().where(accounts.c.rests_until.isnot(None)).values(rests_until=None))
     expired, dropped = maintenance.expire(ctx), maintenance.prune(ctx)
     click.echo(
-        f"{swept} stores will be swept now; {expired} watches expired; dropped: {dropped['bodies']} bodies, "
+        f"{swept} stores and feeds will be swept now; {expired} watches expired; dropped: {dropped['bodies']} bodies, "
         f"{dropped['rows']} inbox rows, {dropped['unmatched']} parcels without an order"
     )
 

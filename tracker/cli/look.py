@@ -177,6 +177,10 @@ def _watched(watch: dict[str, Any]) -> str:
     )
 
 
+def _fed(watch: dict[str, Any]) -> str:
+    return f", its feed last told of it {show(watch['fed_at'])}" if watch["fed_at"] else ""
+
+
 def _suspended(watch: dict[str, Any]) -> str:
     return f"; [yellow]nobody may ask[/]: {show(watch['suspended'])}" if watch["suspended"] else ""
 
@@ -190,7 +194,9 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
     if not parcel["watched_by"]:
         out.print("    [yellow]watched by nobody[/]: no account covers its carrier (tracker findings tells what would)")
     for w in parcel["watched_by"]:
-        out.print(f"    {_watched(w)}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}{_suspended(w)}")
+        out.print(
+            f"    {_watched(w)}{_fed(w)}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}{_suspended(w)}"
+        )
     rows = [
         (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["reason"], s["place"],
          "withdrawn" if s["withdrawn"] else ("" if s["confirmed"] else "not confirmed by a poll"))
@@ -214,7 +220,7 @@ def plan(page: Listing, what: str | None) -> None:
     """
     ctx = page.context
     columns: tuple[tuple[str, str], ...] = (
-        ("account", "account"), ("open", "open"), ("due", "due"), ("overdue", "overdue"), ("who waits", "who"), ("unregistered", "unregistered"), ("quota", "quota"),
+        ("account", "account"), ("open", "open"), ("due", "due"), ("overdue", "overdue"), ("who waits", "who"), ("feed", "feed"), ("unregistered", "unregistered"), ("quota", "quota"),
         ("limits", "limits"), ("left", "left"), ("needs a day", "needs"), ("gives a day", "gives"), ("held", "held"),
     )  # fmt: skip
     if what is None:

@@ -38,7 +38,7 @@ def together(rows: Iterable[Row], name: str) -> Iterator[dict[str, Any]]:
 
 def _of_account(account: Account) -> Iterator[Row]:
     source = account.carrier
-    ways = {"by number": Parcels in source.asks, "all that changed": Since in source.asks}
+    ways = {"by number": Parcels in source.asks, f"feed every {spell(account.sweep_every)}": Since in source.asks}
     poll = ", ".join(way for way, there in ways.items() if there)
     if Parcels in source.asks and source.batch > 1:
         poll += f" ({source.batch} a call)"

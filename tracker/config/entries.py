@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_origin
@@ -15,11 +16,11 @@ from tracker.config.cadences import written
 from tracker.config.files import Unfit, read_bounded
 from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended
 from tracker.config.plugins import load, names, words
-from tracker.config.presets import bind, examine
+from tracker.config.presets import bind, examine, spell
 from tracker.config.validation import MOST_HINTS, plain, validate
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
 from tracker.domain.errors import ConfigError
-from tracker.domain.facts import Meaning
+from tracker.domain.facts import Meaning, Since
 from tracker.domain.vocabulary import Trust
 from tracker.hashing import digest
 from tracker.plugin.codes import meant
@@ -300,11 +301,12 @@ def _account(
         "credentials": digest(plain(settings)),
     }  # fmt: skip
     if isinstance(base, CarrierPart):
-        places = written(base.cadence, (*path, "cadence"), document)
         own_keys = {
-            "tracks": base.tracks, "codes": codes, "cadence": base.cadence, "cadence_sources": places, "folder": base.folder,
+            "tracks": base.tracks, "codes": codes, "cadence": base.cadence, "folder": base.folder,
+            "cadence_sources": written(base.cadence, (*path, "cadence"), document),
+            "sweep_every": _sweep_every(base, source, path, document, said="sweep_every" in alone),
         }  # fmt: skip
-        return Account(**(common_values | own_keys))
+        return Account(**(common_values | own_keys)) if len(document.problems) == before else None
     assert isinstance(base, StorePart)
     given = entry.get("policy")
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
@@ -423,6 +425,26 @@ def _limits(
             key: document.at((*path, "budget", key)) if key in own else f"plugin {uses}" for key in sorted(shown)
         },
     }  # fmt: skip
+
+
+def _sweep_every(base: CarrierPart, source: Carrier, path: Path_, document: Document, *, said: bool) -> timedelta:
+    """Return how often a carrier's feed is read; a problem where it has none, or does not want to be asked so often.
+
+    `said`: the entry itself says it; what `defaults:` say is of the accounts that have a feed.
+    """
+    every = base.sweep_every
+    if every is None:
+        return source.sweep_every
+    if Since not in source.asks:
+        if said:
+            document.problem(
+                (*path, "sweep_every"), f"{base.uses} has no feed that could be read: it is asked about parcels"
+            )
+    elif every < source.sweep_least:
+        document.problem(
+            (*path, "sweep_every"), f"must be {spell(source.sweep_least)} or more: {base.uses} is asked no oftener"
+        )
+    return every
 
 
 def _listed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

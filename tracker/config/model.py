@@ -16,7 +16,7 @@ from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import DEFAULT, Cadence
 from tracker.domain.choice import Candidate, pick
 from tracker.domain.errors import ConfigError
-from tracker.domain.facts import Meaning, Parcels
+from tracker.domain.facts import Meaning, Parcels, Since
 from tracker.domain.masking import Hidden
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Reason, ShippingStatus
@@ -128,6 +128,7 @@ class CarrierPart(_Part):
     tracks: tuple[str, ...] | None = Field(None, description="Carriers this account watches.")
     budget: BudgetPart | None = None
     cadence: CadencePart = Field(CadencePart(), description="How often its parcels are asked about; beats `cadence:`.")
+    sweep_every: Duration | None = Field(None, description="How often its feed is read; by its plugin if not said.")
     codes: Mapping[str, MeaningPart] = Field({}, description="Meanings by `space/code`; they beat the plugin's table.")
     folder: Annotated[FolderPart | None, BeforeValidator(_folder, json_schema_input_type=str | FolderPart | None)] = (
         Field(None, description="Where its files are put: a path, or a path with settings.")
@@ -280,6 +281,11 @@ class Account:
         return isinstance(self.source, Platform)
 
     @property
+    def has_feed(self) -> bool:
+        """Tell whether a carrier account has a feed of what changed."""
+        return not self.is_store and Since in self.source.asks
+
+    @property
     def speaks(self) -> tuple[str, ...]:
         """Return the carriers whose parcels a carrier account may be asked about; none: of any."""
         return self.tracks if self.tracks is not None else self.carrier.carriers
@@ -411,6 +417,11 @@ class Config:
     def file_accounts(self) -> tuple[Account, ...]:
         """The carrier accounts for whose files is looked."""
         return tuple(account for account in self.carrier_accounts() if account.files is not None)
+
+    @cached_property
+    def feeds(self) -> tuple[Account, ...]:
+        """Return the carrier accounts that have a feed."""
+        return tuple(account for account in self.carrier_accounts() if account.has_feed)
 
     def candidates(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
         """Return the accounts that may be asked about a store's parcels of a carrier, who is asked first comes first.

@@ -75,12 +75,14 @@ def next_poll(
     number: str,
     began: datetime,
     edd: Edd | None,
+    fed: bool = False,
 ) -> datetime | None:
     """Answer when to ask again, or None: never (it ended, or nothing was heard for `expired_after`).
 
     `began` is when we first heard of the parcel. Sooner when out for delivery or near the estimated delivery, slower
     when quiet. An end that is disputed is none; one that was contradicted or withdrawn counts as news. The interval is
-    stretched by up to 10 % by a hash of the number, so parcels of one batch drift apart.
+    stretched by up to 10 % by a hash of the number, so parcels of one batch drift apart. `fed`: a feed that is whole tells
+    what becomes of it, so that looks are rare: as slow as they get, and once after its end.
     """
     if state in (TrackingState.STOPPED, TrackingState.INVALID_NUMBER, TrackingState.UNSUPPORTED):
         return None
@@ -90,10 +92,11 @@ def next_poll(
     settled = summary.status.terminal and summary.status is not S.LOST and not summary.disputed
     if settled and summary.since is not None:
         ended = summary.last_scan_at or summary.since
-        return next((at for step in cadence.aftercare if (at := ended + step * spread) > now), None)
+        looks = cadence.aftercare[-1:] if fed else cadence.aftercare
+        return next((at for step in looks if (at := ended + step * spread) > now), None)
     if now - news >= cadence.expired_after:
         return None
-    interval = pace_of(summary, cadence, now, began=began, edd=edd).interval(cadence)
+    interval = pace_of(summary, cadence, now, began=began, edd=edd, fed=fed).interval(cadence)
     return now + interval * cadence.pace * spread
 
 
@@ -105,9 +108,12 @@ class Pace:
     quiet: bool = False
     doubted: bool = False
     near: bool = False
+    fed: bool = False
 
     def interval(self, cadence: Cadence) -> timedelta:
         """Return how long to wait for the next look."""
+        if self.fed:
+            return cadence.slowest
         interval = cadence.intervals.get(self.status, cadence.slowest)
         if self.quiet:
             interval = max(interval, min(interval * 2, cadence.slowest))
@@ -117,26 +123,32 @@ class Pace:
 
     def __str__(self) -> str:
         """Say it in words."""
+        if self.fed:
+            return f"{self.status}, and a feed tells what becomes of it"
         why = ((self.near, "near its estimate"), (self.doubted, "its end is in doubt"), (self.quiet, "quiet for days"))
         return ", ".join([str(self.status), *(words for holds, words in why if holds)])
 
 
-def pace_of(summary: Summary, cadence: Cadence, now: datetime, *, began: datetime, edd: Edd | None) -> Pace:
-    """Tell how often a parcel on its way is asked about, and why."""
-    doubted = summary.doubted_at
-    news = max(summary.last_scan_at or began, began, doubted or began)
+def pace_of(
+    summary: Summary, cadence: Cadence, now: datetime, *, began: datetime, edd: Edd | None, fed: bool = False
+) -> Pace:
+    """Tell how often a parcel on its way is asked about, and why. What is in doubt is asked about whatever a feed tells."""
+    at = summary.doubted_at
+    news = max(summary.last_scan_at or began, began, at or began)
+    doubted = at is not None and now - at < cadence.doubted_for
     return Pace(
         summary.status,
         quiet=now - news >= cadence.quiet_after,
-        doubted=doubted is not None and now - doubted < cadence.doubted_for,
+        doubted=doubted,
         near=_near(summary, now, edd),
+        fed=fed and not doubted and not summary.disputed,
     )
 
 
-def is_urgent(summary: Summary, cadence: Cadence, now: datetime, *, edd: Edd | None) -> bool:
+def is_urgent(summary: Summary, cadence: Cadence, now: datetime, *, edd: Edd | None, fed: bool = False) -> bool:
     """Tell whether the next look at a parcel goes before others: on its last way, near its estimate, in doubt or disputed."""
-    pace = pace_of(summary, cadence, now, began=now, edd=edd)
-    return summary.status is S.OUT_FOR_DELIVERY or summary.disputed or pace.doubted or pace.near
+    pace = pace_of(summary, cadence, now, began=now, edd=edd, fed=fed)
+    return not pace.fed and (summary.status is S.OUT_FOR_DELIVERY or summary.disputed or pace.doubted or pace.near)
 
 
 def _near(summary: Summary, now: datetime, edd: Edd | None) -> bool:

@@ -23,6 +23,8 @@ class Group:
 
     def looks(self, cadence: Cadence) -> float:
         """Return how often one of them is looked at in a day."""
+        if self.ended and self.pace.fed and cadence.aftercare:
+            return DAY / (cadence.aftercare[-1] * SPREAD)
         if not self.ended:
             return DAY / (self.pace.interval(cadence) * cadence.pace * SPREAD)
         if not cadence.aftercare:
@@ -62,18 +64,25 @@ class Verdict:
 
 
 def verdict(
-    groups: Iterable[tuple[Group, Cadence, int]], *, batch: int, budget: tuple[int, timedelta] | None
+    groups: Iterable[tuple[Group, Cadence, int]],
+    *,
+    batch: int,
+    budget: tuple[int, timedelta] | None,
+    sweeps: float = 0.0,
 ) -> Verdict:
-    """Judge a budget (so many calls in a while) by the open parcels, so many of each kind; a call asks about `batch` of them."""
+    """Judge a budget (so many calls in a while) by the open parcels, so many of each kind; a call asks about `batch` of them.
+
+    `sweeps`: so many calls a day read the account's feed; parcels have what is left.
+    """
     counted = [(group.looks(cadence), count) for group, cadence, count in groups]
     parcels = sum(count for _, count in counted)
     looks = sum(each * count for each, count in counted)
-    needs = looks / batch
+    needs = looks / batch + sweeps
     gives = budget[0] * (DAY / budget[1]) if budget is not None else None
     if not looks:
-        return Verdict(parcels, 0.0, gives, None, None)
+        return Verdict(parcels, needs, gives, None, None)
     wanted = DAY * parcels / looks
-    seen = wanted if gives is None or needs <= gives else DAY * parcels / (gives * batch)
+    seen = wanted if gives is None or needs <= gives else DAY * parcels / (max(gives - sweeps, gives / 10) * batch)
     return Verdict(parcels, needs, gives, wanted, seen)
 
 

@@ -503,7 +503,8 @@ class FindingKind(_Word):
         "budget_too_small",
         "An account's budget does not let its parcels be seen as often as they should be.",
     )
-    SWEEP_ENDED = "sweep_ended", "A sweep of a store ended before its end: its pages repeat or are too many."
+    SWEEP_ENDED = "sweep_ended", "A sweep of a store or feed ended before its end: its pages repeat or are too many."
+    FEED_GAP = "feed_gap", "The feed of an account has a gap; its parcels are asked about one by one instead."
     KEYS_MISSING = (
         "keys_missing",
         "The public key that a webhook is signed with cannot be had: its webhooks are not taken.",

@@ -99,7 +99,7 @@ def jittered(rest: timedelta, name: str, count: int) -> timedelta:
 
 def next_sweep(account: Account, stores: int, business: datetime) -> datetime:
     """Return when one of so many stores is swept next: a few after the interval, many each at a moment of its own within it."""
-    if stores <= FEW_STORES:
+    if not account.is_store or stores <= FEW_STORES:
         return business + account.sweep_every
     seconds = max(1, int(account.sweep_every.total_seconds()))
     moment = EPOCH + timedelta(seconds=int(share(account.name) * seconds))
@@ -137,7 +137,7 @@ def sweep_fails(
         suspend_and_report(ctx, connection, account, str(error))
     elif not alone or isinstance(error, RateLimited):
         _fails(ctx, connection, account, error, now, business, wire=False)
-    elif business - since >= TOLD_AFTER:
+    elif business - since >= TOLD_AFTER and (account.is_store or state.swept_at is None):  # of a feed its gap is told
         _tell(ctx, connection, account, f"{_subject(account)}/sweep", _why(error), since, business + rest, business)
     return business + rest
 

@@ -19,6 +19,8 @@ NAMES = (
     "poll_claimed",
     "poll_after_call",
     "poll_after_commit",
+    "sweep_before_commit",
+    "sweep_after_commit",
 )
 OF_FILES = ("file_before_commit", "file_after_commit")  # of a process that reads one
 _ARMED = os.environ.get("CRASH_AT")

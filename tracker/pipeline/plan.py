@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import Any
 
@@ -14,72 +14,40 @@ from sqlalchemy.engine import Connection
 from tracker.config.model import Account
 from tracker.config.plugins import carriers
 from tracker.config.presets import spell
-from tracker.domain.cadence import DEFAULT, NEAR, Cadence, Pace
+from tracker.domain.cadence import Cadence
 from tracker.domain.facts import Finding
 from tracker.domain.plan import DAY, Group, Verdict, amount, span, verdict
-from tracker.domain.vocabulary import Act, FindingKind, Severity, ShippingStatus
-from tracker.pipeline import tell
+from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.pipeline import feeds, paces, tell
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
-from tracker.store.tables import Utc, findings, shipments, watches
+from tracker.store.tables import findings, shipments, watches
 
 _KIND = FindingKind.BUDGET_TOO_SMALL
-_CUSTODY = [str(status) for status in ShippingStatus if status.custody]
 
 
 def groups(
     ctx: AppContext, connection: Connection, names: Collection[str] | None = None
 ) -> Mapping[str, Sequence[tuple[Group, Cadence, int]]]:
-    """Count the parcels that accounts are asked about, by what says how often; of all accounts, or of some.
-
-    An end that is in doubt, which is rare, is counted as an end.
-    """
+    """Count the parcels that accounts are asked about, by what says how often; of all accounts, or of some."""
     s, t, now = shipments.c, watches.c, ctx.now()
-    since = _quiet_since(ctx, now)
-    quiet = sa.and_(sa.func.coalesce(s.last_scan_at, s.starts_at) <= since, s.starts_at <= since)
-    near = sa.and_(
-        s.edd_begins.isnot(None), s.edd_begins <= now + NEAR, s.edd_ends >= now - NEAR, s.status.in_(_CUSTODY)
+    told = sa.and_(
+        t.fed_at.isnot(None), queries.among(connection, t.account, sorted(feeds.whole(ctx, connection, now)))
     )
-    ended = sa.and_(s.closed_at.isnot(None), s.status != ShippingStatus.LOST)
-    parts = [
-        sa.case((part, 1), else_=0).label(name) for name, part in (("quiet", quiet), ("near", near), ("ended", ended))
-    ]
-    by_carrier = sorted(ctx.config.root.cadence.carriers)
-    carrier = sa.case((s.carrier.in_(by_carrier), s.carrier)) if by_carrier else sa.null()
     counted = (
-        sa.select(t.account, carrier.label("carrier"), s.status, *parts)
+        sa.select(t.account, *paces.columns(ctx, now), sa.case((told, 1), else_=0).label("fed"))
         .join(shipments, s.id == t.shipment_id)
         .where(t.next_poll_at.isnot(None), *([] if names is None else [queries.among(connection, t.account, names)]))
         .subquery()
     )
     by = list(counted.c)
     found: dict[str, list[tuple[Group, Cadence, int]]] = defaultdict(list)
-    for row in connection.execute(sa.select(*by, sa.func.count().label("many")).group_by(*by)):
-        pace = Pace(ShippingStatus(row.status), quiet=bool(row.quiet), near=bool(row.near))
+    grouped: sa.Select[Any] = sa.select(*by, sa.func.count().label("many")).group_by(*by)
+    for row in connection.execute(grouped):
+        pace = paces.pace_of(row, fed=bool(row.fed))
         cadence = ctx.config.cadence(row.account, row.carrier)
         found[row.account].append((Group(pace, ended=bool(row.ended)), cadence, int(row.many)))
     return found
-
-
-def _quiet_since(ctx: AppContext, now: datetime) -> sa.ColumnElement[datetime]:
-    """Return since when a parcel must have been silent to be quiet: mostly one moment, else by account and carrier."""
-    cadence = ctx.config.root.cadence
-    own = defaultdict[timedelta, list[str]](list)
-    for account in ctx.config.carrier_accounts():
-        if account.cadence.quiet_after is not None:
-            own[account.cadence.quiet_after].append(account.name)
-    cases: list[Any] = [(watches.c.account.in_(names), _moment(now - after)) for after, names in own.items()]
-    cases += [
-        (shipments.c.carrier == carrier, _moment(now - part.quiet_after))
-        for carrier, part in cadence.carriers.items()
-        if part.quiet_after is not None
-    ]
-    otherwise = _moment(now - (cadence.quiet_after or DEFAULT.quiet_after))
-    return sa.case(*cases, else_=otherwise) if cases else otherwise
-
-
-def _moment(at: datetime) -> sa.ColumnElement[datetime]:
-    return sa.literal(at, Utc)
 
 
 def verdicts(ctx: AppContext, connection: Connection, *, budgeted: bool = False) -> dict[str, Verdict]:
@@ -88,7 +56,7 @@ def verdicts(ctx: AppContext, connection: Connection, *, budgeted: bool = False)
     counted = groups(ctx, connection, [a.name for a in mine] if budgeted else None) if mine else {}
     return {
         a.name: verdict(
-            counted.get(a.name, ()), batch=a.carrier.batch,
+            counted.get(a.name, ()), batch=a.carrier.batch, sweeps=DAY / a.sweep_every if a.has_feed else 0.0,
             budget=(a.budget.calls, a.budget.per) if a.budget is not None else None,
         )
         for a in mine

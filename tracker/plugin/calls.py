@@ -17,7 +17,9 @@ class Request:
 
     method: str
     url: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | tuple[str, ...]] = field(
+        default_factory=dict
+    )  # several values: the name is said as often
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     basic: tuple[str, str] | None = None

@@ -211,6 +211,10 @@ class Carrier(Source):
     stops: ClassVar[bool] = False  # it can be told to stop, and to track again what was stopped (`stop`, `track_again`)
     response_keys: tuple[str, ...] = ()  # a poll's answer holds one of these; one with none is an error body
     files: ClassVar[bool] = False  # it tells by files, which `cut` knows: an account has a `folder:` or `sftp:`
+    # of a feed (`asks` holds Since): how often it is read unless the YAML says otherwise, and at most; how far back it tells
+    sweep_every: ClassVar[timedelta] = timedelta(minutes=10)
+    sweep_least: ClassVar[timedelta] = timedelta(minutes=1)
+    reaches_back: ClassVar[timedelta] = timedelta(days=1)
 
     def meaning(self, code: Code) -> Meaning | None:
         """Say what a code means; None is UNKNOWN: stored, counted, shown, and it moves nothing."""

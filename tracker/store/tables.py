@@ -312,6 +312,9 @@ class Watches(SQLModel, table=True):
     )  # when it ought to have been asked, where its polls fail: else `next_poll_at` tells
     response_hash: str | None = None
     as_of: datetime | None = _at()
+    fed_at: datetime | None = (
+        _at()
+    )  # when its feed last told of the parcel: what it never told of is asked about as ever
 
 
 class Scans(SQLModel, table=True):

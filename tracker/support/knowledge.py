@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.vocabulary import FindingKind
-from tracker.pipeline import budgets, state
+from tracker.pipeline import budgets, feeds, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.state import OVERDUE_AFTER
 from tracker.pipeline.unwatched import Uncovered, how_to_cover, uncovered
@@ -123,7 +123,8 @@ class _Look:
         """Return the oldest moment of which something is known: a store's last sweep, a parcel's last look."""
         t = watches.c
         moments = [row.swept_at for row in self.stores if row.name not in self.dark]
-        look = sa.select(sa.func.min(t.checked_at)).where(
+        whole = feeds.whole(self.ctx, self.connection, self.now)
+        look = sa.select(sa.func.min(feeds.known_at(whole))).where(
             t.account == _A.name, t.next_poll_at.isnot(None), *self.of_some(t.shipment_id)
         )
         looks = self.of_accounts("carrier", look.correlate(accounts).scalar_subquery())
@@ -427,8 +428,9 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
         if found.kind in UNKNOWN:
             unknown.append(f"{K(found.kind).sentence.rstrip('.')}{_since(found.opened_at)}")
     moments = [shop_at]
+    known_at = feeds.known_at(feeds.whole(ctx, connection, look.now)).label("known_at")
     looks = connection.execute(
-        sa.select(s.carrier, s.number, t.account, t.tracking_state, t.checked_at, t.next_poll_at, t.overdue_since)
+        sa.select(s.carrier, s.number, t.account, t.tracking_state, known_at, t.next_poll_at, t.overdue_since)
         .join(fulfilment_shipments, fs.shipment_id == s.id)
         .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
         .outerjoin(watches, t.shipment_id == s.id)
@@ -449,7 +451,7 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
             unknown.append(
                 f"{parcel}: it is overdue to be asked about{_since(asking[0].overdue_since or asking[0].next_poll_at)}"
             )
-        moments += [max((one.checked_at for one in told if one.checked_at is not None), default=None)]
+        moments += [max((one.known_at for one in told if one.known_at is not None), default=None)]
     known = [moment for moment in moments if moment is not None]
     return {"as_of": min(known, default=None), "unknown": unknown}
 

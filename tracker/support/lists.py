@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from tracker.domain.errors import TrackerError
 from tracker.domain.facts import Code
 from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
-from tracker.pipeline import drifts
+from tracker.pipeline import drifts, feeds
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.scans import look_up
 from tracker.store import queries
@@ -106,16 +106,15 @@ def stuck(
 def freshness(ctx: AppContext, *, store: queries.Stores = None) -> list[dict[str, Any]]:
     """Return, by account, how many open parcels (of some stores) it watches and how many of them it checked within 1, 3, 6, 12, 24 h.
 
-    Those that nobody watches come last, by store and carrier.
+    Those that nobody watches come last, by store and carrier. What a feed tells of counts as checked when it was whole last.
     """
     t = watches.c
     now = ctx.now()
-    within = [
-        sa.func.sum(sa.case((t.checked_at >= now - age, 1), else_=0)).label(f"w{i}") for i, age in enumerate(AGES)
-    ]
     with ctx.store.read() as connection:
+        known = feeds.known_at(feeds.whole(ctx, connection, now))
+        within = [sa.func.sum(sa.case((known >= now - age, 1), else_=0)).label(f"w{i}") for i, age in enumerate(AGES)]
         rows = connection.execute(
-            sa.select(t.account, sa.func.count().label("open"), *within, sa.func.min(t.checked_at).label("oldest"))
+            sa.select(t.account, sa.func.count().label("open"), *within, sa.func.min(known).label("oldest"))
             .where(t.next_poll_at.isnot(None), *queries.parcels_of(t.shipment_id, store))
             .group_by(t.account)
             .order_by(t.account)

@@ -10,12 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from tracker.config.model import Account
 from tracker.config.presets import spell
 from tracker.domain.cadence import Cadence, pace_of
 from tracker.domain.facts import Edd
 from tracker.domain.plan import amount, span
 from tracker.domain.vocabulary import ShippingStatus
-from tracker.pipeline import budgets, state
+from tracker.pipeline import budgets, feeds, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.plan import verdicts, ways
 from tracker.pipeline.poll.registering import waiting
@@ -44,7 +45,7 @@ def by_account(ctx: AppContext) -> list[dict[str, Any]]:
         shown.append(
             {
                 "account": account.name, "open": one.parcels, "due": sum(w["parcels"] for w in mine),
-                "overdue": sum(w["overdue"] for w in mine), "waits": mine[:MOST_STORES],
+                "overdue": sum(w["overdue"] for w in mine), "waits": mine[:MOST_STORES], "feed": _feed(account, row, now),
                 "unregistered": unregistered.get(account.name, 0), "quota": _quota(row), "quota_left": row.quota_left if row is not None else None,
                 "budget": f"{budget.calls} in {spell(budget.per)}" if budget is not None else None,
                 "limits": account.limits, "left": given.left if given is not None else None, "held": _held(ctx, row, now, database),
@@ -61,6 +62,18 @@ def _quota(row: Row[Any] | None) -> str | None:
     if row is None or row.quota_left is None:
         return None
     return f"{row.quota_left:,} of {row.quota_of:,} left" if row.quota_of is not None else f"{row.quota_left:,} left"
+
+
+def _feed(account: Account, row: Row[Any] | None, now: datetime) -> str | None:
+    """Say how an account's feed is, and when it is read next; None where it has none."""
+    if not account.has_feed:
+        return None
+    if row is None or row.swept_at is None:
+        return "not read yet"
+    if not feeds.is_whole(account, row.swept_at, now):
+        return f"a gap since {row.swept_at:%Y-%m-%d %H:%M}Z"
+    again = f", next {row.next_sweep_at:%H:%M}Z" if row.next_sweep_at is not None else ""
+    return f"whole as of {row.swept_at:%Y-%m-%d %H:%M}Z{again}"
 
 
 def _waits(connection: Connection, now: datetime) -> Mapping[str, list[dict[str, Any]]]:
@@ -122,12 +135,13 @@ def _parcels(
     )
     rows = connection.execute(asked).all()
     database, accounts = database_now(connection), state.account_rows(connection)
+    whole = feeds.whole(ctx, connection, now)
     numbers = _orders(connection, [row.shipment_id for row in rows])
     return [
         {
             "account": row.account, "store": row.store, "order": ", ".join(numbers[row.shipment_id]) or None,
             "parcel": f"{row.carrier} {row.number}", "status": row.status, "asked": row.checked_at, "next": row.next_poll_at,
-            "urgent": row.urgent, "why": _why(row, ctx.config.cadence(row.account, row.carrier), now),
+            "urgent": row.urgent, "why": _why(row, ctx.config.cadence(row.account, row.carrier), now, fed=_is_fed(row, whole)),
             "held": _held(ctx, accounts.get(row.account), now, database), "chosen": row.chosen,
         }
         for row in rows
@@ -142,7 +156,11 @@ def _orders(connection: Connection, shipment_ids: Sequence[int]) -> Mapping[int,
     return found
 
 
-def _why(row: Row[Any], cadence: Cadence, now: datetime) -> str:
+def _is_fed(row: Row[Any], whole: Mapping[str, datetime]) -> bool:
+    return row.fed_at is not None and row.account in whole
+
+
+def _why(row: Row[Any], cadence: Cadence, now: datetime, *, fed: bool) -> str:
     """Say why a parcel is asked about when it is."""
     if row.next_poll_at is None:
         return f"never again: {row.tracking_state if row.status != ShippingStatus.DELIVERED else 'delivered, and looked after'}"
@@ -153,8 +171,10 @@ def _why(row: Row[Any], cadence: Cadence, now: datetime) -> str:
         return f"{summary.status}: looked at ever more rarely, as carriers correct themselves"
     if row.checked_at is None:
         return "it is new"
+    if row.fed_at is not None and row.fed_at > row.checked_at and row.next_poll_at <= now:
+        return "its feed told something that an answer about it must explain"
     edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
-    pace = pace_of(summary, cadence, now, began=row.starts_at, edd=edd)
+    pace = pace_of(summary, cadence, now, began=row.starts_at, edd=edd, fed=fed)
     return f"{pace}: every {span(pace.interval(cadence))}"
 
 

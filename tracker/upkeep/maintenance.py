@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import keys, plan, push, tell, unread, unwatched, whose
+from tracker.pipeline import feeds, keys, plan, push, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.poll import due as asked
 from tracker.store import queries
@@ -182,6 +182,7 @@ def run_monitors(ctx: AppContext) -> None:
     with ctx.store.write() as connection:
         now = ctx.now()
         webhooks.look(ctx, connection, now)
+        feeds.look(ctx, connection, now)
         moved = _slow_carriers(ctx, connection, now)
         _without_order(ctx, connection, now)
         _caught_up(ctx, connection, now)
@@ -303,12 +304,21 @@ def _slow_carriers(ctx: AppContext, connection: sa.Connection, now: datetime) ->
 
 
 def _without_order(ctx: AppContext, connection: sa.Connection, now: datetime) -> None:
-    """WS-11: parcels that webhooks tell of and no order names, one finding each after a while; closed once linked."""
+    """WS-11: parcels that webhooks tell of and no order names, one finding each after a while; closed once linked.
+
+    A feed tells of all parcels of its account, also of those that were never for a shop of ours: they are no finding.
+    """
     after = ctx.config.root.watch.unmatched_after
     s = shipments.c
     rows = connection.execute(
         sa.select(shipments)
-        .where(s.linked.is_(False), s.closed_at.is_(None), s.last_scan_at.isnot(None), s.starts_at < now - after)
+        .where(
+            s.linked.is_(False),
+            s.closed_at.is_(None),
+            s.last_scan_at.isnot(None),
+            s.starts_at < now - after,
+            ~sa.exists().where(watches.c.shipment_id == s.id, watches.c.fed_at.isnot(None)),
+        )
         .order_by(s.id.desc())
         .limit(AT_ONCE)
     ).all()

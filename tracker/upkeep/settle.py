@@ -30,7 +30,7 @@ from tracker.upkeep.suspended import suspend_wrong_entries, take_up
 AT_ONCE = 100  # accounts a transaction
 ORDERS_AT_ONCE = 1_000
 _A = accounts.c
-_COLUMNS = (_A.name, _A.kind, _A.mode, _A.credentials, _A.policy_hash, _A.suspended_reason)
+_COLUMNS = (_A.name, _A.kind, _A.mode, _A.credentials, _A.policy_hash, _A.suspended_reason, _A.next_sweep_at)
 _KIND = FindingKind.STATUS_NOT_EXPRESSIBLE
 
 
@@ -107,6 +107,8 @@ class _Known:
         if row is not None and _by_entry(row):
             return True
         if row is None or any(getattr(row, name) != value for name, value in _values(account).items()):
+            return True
+        if not account.is_store and account.has_feed != (row.next_sweep_at is not None):
             return True
         return account.is_store and self.uses.get(account.name) != (account.policy_hash, account.mode)
 
@@ -226,12 +228,17 @@ def _write(ctx: AppContext, some: Sequence[Account]) -> None:
             row = known.rows.get(account.name)
             values = _values(account)
             if row is None:
-                new.append({"name": account.name, "attempts": 0, **values})
+                new.append(
+                    {"name": account.name, "attempts": 0, "next_sweep_at": now if account.has_feed else None, **values}
+                )
                 continue
             if again := row.credentials != account.credentials or _by_entry(row):
                 mended.append(f"account/{account.name}")
             kept = None if again else row.suspended_reason
-            changed.append({"b_name": account.name, "suspended_reason": kept, **values})
+            swept = row.next_sweep_at
+            if not account.is_store:  # by it a feed is known to be one
+                swept = (swept or now) if account.has_feed else None
+            changed.append({"b_name": account.name, "suspended_reason": kept, "next_sweep_at": swept, **values})
         _note_uses(connection, known, [account for account in some if account.is_store], now)
         queries.put(connection, accounts, new)
         if changed:

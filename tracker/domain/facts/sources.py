@@ -135,7 +135,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Another number of the same journey; relation: return | last_mile | replaces."""
+    """Another number of the same journey; relation: return | last_mile | replaces | main (of several pieces)."""
 
     number: str
     carrier: str | None
@@ -209,10 +209,14 @@ class Refs:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Ask for all that changed since the cursor; None is the beginning. `open_only`: a store's first sync."""
+    """Ask for all that changed since the cursor; None is the beginning: of a store all there is, of a carrier's feed now.
+
+    `open_only`: a store's first sync. `until`: what our clock shows, for who is asked about a span of time.
+    """
 
     cursor: str | None
     open_only: bool = False
+    until: datetime | None = None
 
 
 Query = Parcels | Refs | Since

@@ -47,7 +47,7 @@ class NewScans:
     """The scans that a batch stores, by shipment and fingerprint.
 
     `touched` are the shipments that get scans, `anew` those whose stored scans changed, `poll_now` shipments with the
-    account that heard of them by a webhook that nobody vouches for.
+    account that heard of them by a webhook that nobody vouches for, or by a feed that told a code without a meaning.
     """
 
     def __init__(self, tx: Transaction, shipments: Shipments, watches: Watches, histories: Histories) -> None:
@@ -57,6 +57,7 @@ class NewScans:
         self.touched: set[int] = set()
         self.anew: set[int] = set()
         self.poll_now: set[Key] = set()
+        self._unclear: set[str] = set()  # fingerprints of what a feed told, and its code alone does not say
 
     def add(self, p: Parsed, report: Report, number: str, one: Placed, prints: Prints) -> None:
         """Take a scan that may not be stored yet. `prints`: what its report tells so far; the scan is added to it."""
@@ -80,6 +81,8 @@ class NewScans:
             key = (written[0], new.fingerprint)
             if written[-1] == rows[key]["inbox_id"]:  # it was not told before
                 pushed.pop(key, None)
+                if new.fingerprint in self._unclear:
+                    self.poll_now.add((written[0], rows[key]["account"]))
                 if new.meaning.reason is Reason.UNMAPPED:
                     tx.ctx.count("tracker_unmapped_codes_total", carrier=self._shipments[written[0]].carrier)
         return Written(fresh, pushed)
@@ -101,6 +104,8 @@ class NewScans:
         self.touched.add(parcel.id)
         if shared:
             self.poll_now.add((parcel.id, account.name))
+        if payload.kind == "sweep" and (meaning.status is None or meaning.status is ShippingStatus.UNKNOWN):
+            self._unclear.add(printed)
         return {
             "shipment_id": parcel.id,
             "fingerprint": printed,

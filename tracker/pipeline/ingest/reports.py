@@ -141,7 +141,9 @@ def _know(tx: Transaction, watches: Watches, histories: Histories, told: Sequenc
     links: list[dict[str, Any]] = []
     for p, report, parcel, prints in told:
         assert p.account is not None and p.payload is not None
-        current = watches.tell(parcel, p.account.name, report, report.as_of or p.payload.received_at)
+        current = watches.tell(
+            parcel, p.account.name, report, report.as_of or p.payload.received_at, fed=p.row.kind == "sweep"
+        )
         if current and report.complete and not _partly(p, report):
             histories.told[parcel.id, p.account.name] = Full(prints, p.payload.received_at, p.account, report.scans)
         values = parcels.setdefault(parcel.id, {})

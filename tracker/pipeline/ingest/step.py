@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import ChangeNotice, Checkout, Order, Report
 from tracker.domain.numbers import clean
-from tracker.pipeline import unread, unwatched
+from tracker.pipeline import feeds, unread, unwatched
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest import histories, orders, reports, scans, summaries
@@ -103,8 +103,9 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     read = [(p, item) for p in parsed for item in p.items if isinstance(item, Order)]
     numbers = {clean(report.number) for _, report in reported}
     numbers |= {clean(parcel.number) for _, o in read for f in o.fulfilments for parcel in f.parcels}
+    odd = _odd_in_feeds(parsed)
     shipments, watches = Shipments(tx), Watches(tx)
-    shipments.load(numbers)
+    shipments.load(numbers.union(*odd.values()))
     remapped = {i for p in parsed if p.remap for i in scans.remap(tx, shipments, p.remap)}
     loud = {i for p in parsed if p.remap and not p.row.quiet for i in p.remap}
     heard = reports.take_reports(tx, shipments, watches, reported)
@@ -119,6 +120,8 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
         moved = summaries.update_summaries(tx, shipments, touched, heard.anew | remapped | gone.shipments, heard.fresh)
         watches.store(shipments, touched, heard.poll_now, heard.ask_again | gone.ask_again)
     watches.choose()
+    for name, untold in odd.items():
+        feeds.ask_about(tx.connection, name, untold, tx.now)
     orders.schedule_decisions(tx, taken.changed, touched, moved - heard.loud - loud)
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)
@@ -131,6 +134,15 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     _end(tx, parsed)
     unread.count(tx.ctx, tx.connection, parsed)  # counters are locked last, everywhere
     _count_news(tx, heard.news)
+
+
+def _odd_in_feeds(parsed: Sequence[Parsed]) -> dict[str, set[str]]:
+    """Return the numbers of which feeds told something that could not be read, by account: nothing else tells it."""
+    odd: dict[str, set[str]] = defaultdict(set)
+    for p in parsed:
+        if p.row.kind == "sweep" and p.account is not None and p.account.has_feed:
+            odd[p.account.name] |= {clean(one.subject) for one in p.unread if one.subject}
+    return odd
 
 
 def _count_news(tx: Transaction, news: Mapping[str, int]) -> None:

@@ -14,7 +14,7 @@ from tracker.domain.cadence import Cadence, is_urgent, next_poll
 from tracker.domain.choice import DOES_NOT_KNOW
 from tracker.domain.facts import Report
 from tracker.domain.vocabulary import TrackingState
-from tracker.pipeline import registration, whose
+from tracker.pipeline import feeds, registration, whose
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.plugin.contracts import Carrier
@@ -37,6 +37,7 @@ class _Watch:
     urgent: bool = False
     registered_at: datetime | None = None
     rejected_reason: str | None = None
+    fed_at: datetime | None = None
     changed: bool = False
     found: bool = False  # it knows the parcel now, and did not before
 
@@ -65,12 +66,18 @@ class Watches:
         for shipment_id, account, *watch in self._tx.connection.execute(_watching(self._tx.sqlite), ids).all():
             self._known[shipment_id, account] = _Watch(*watch)
 
-    def tell(self, parcel: LockedShipment, account: str, report: Report, as_of: datetime) -> bool:
-        """Take an account's word for a shipment that was read. Returns False where the account told a newer one before."""
+    def tell(self, parcel: LockedShipment, account: str, report: Report, as_of: datetime, *, fed: bool = False) -> bool:
+        """Take an account's word for a shipment that was read. Returns False where the account told a newer one before.
+
+        `fed`: its feed told so.
+        """
         watch = self._known.get((parcel.id, account))
+        fed_at = self._tx.now if fed else None
         if watch is None:
-            self._known[parcel.id, account] = _Watch(None, report.tracking, as_of, None, changed=True)
+            self._known[parcel.id, account] = _Watch(None, report.tracking, as_of, None, fed_at=fed_at, changed=True)
             return True
+        if fed_at is not None:
+            watch.fed_at, watch.changed = fed_at, True
         if watch.as_of is not None and as_of < watch.as_of:
             return False
         state: str = report.tracking
@@ -107,6 +114,7 @@ class Watches:
         sooner = {shipment_id for shipment_id, _ in poll_now}
         fresh, changed = [], []
         again: list[int] = []
+        fed = self._fed()
         asked = {shipment_id for (shipment_id, _), watch in self._known.items() if watch.chosen is not None}
         for key, watch in self._known.items():
             shipment_id, account = key
@@ -116,11 +124,17 @@ class Watches:
             at, urgent = watch.next_poll_at, watch.urgent
             if watch.chosen is not None and self._is_asked(account):  # the others tell by webhooks or files only
                 cadence, soon = self._tx.ctx.config.cadence(account, parcel.carrier), ask_again.get(key)
-                at, urgent = self._next_poll(parcel, account, watch, cadence, at_once=shipment_id in sooner, soon=soon)
+                at_once = shipment_id in sooner
+                at, urgent = self._next_poll(
+                    parcel, account, watch, cadence, at_once=at_once, soon=soon, fed=key in fed
+                )
                 again += [watch.id] if watch.id is not None and self._tracked_again(parcel, account, watch) else []
             if not watch.changed and (at, urgent) == (watch.next_poll_at, watch.urgent):
                 continue
-            values = {"tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at, "urgent": urgent}
+            values = {
+                "tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at, "urgent": urgent,
+                "fed_at": watch.fed_at,
+            }  # fmt: skip
             if watch.id is None:
                 named = {"shipment_id": shipment_id, "account": account}
                 fresh.append({**named, **values, "attempts": 0, "failures": 0})
@@ -144,6 +158,18 @@ class Watches:
     def _is_asked(self, name: str) -> bool:
         account = self._tx.ctx.account(name)
         return account is None or account.is_asked
+
+    def _fed(self) -> set[Key]:
+        """Return which accounts' feeds tell what becomes of which parcels: those that are whole, of what they told of before.
+
+        Not of parcels of which they told what an answer must explain and none did.
+        """
+        if not any(watch.fed_at is not None and watch.chosen is not None for watch in self._known.values()):
+            return set()
+        whole = feeds.whole(self._tx.ctx, self._tx.connection, self._tx.now)
+        told = {key for key, watch in self._known.items() if watch.fed_at is not None and key[1] in whole}
+        open_ = feeds.unexplained(self._tx.connection, sorted({shipment_id for shipment_id, _ in told})) if told else ()
+        return {key for key in told if key[0] not in open_}
 
     def _doubts(self, parcel: LockedShipment, watch: _Watch) -> bool:
         """Say whether what an account told may have another be asked: it does not know the parcel, or it does and was passed over."""
@@ -173,18 +199,21 @@ class Watches:
         *,
         at_once: bool,
         soon: datetime | None,
+        fed: bool,
     ) -> tuple[datetime | None, bool]:
-        """Return when an account is asked again, and whether before others."""
+        """Return when an account is asked again, and whether before others. What a feed tells puts no look off."""
         now = self._tx.now
-        urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd)
+        urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd, fed=fed)
         if (carrier := self._carrier(account)) is not None and registration.waits(carrier, watch.registered_at):
             return None, urgent
         if at_once:
             return now, urgent
         at = next_poll(
             parcel.summary, TrackingState(watch.state), cadence, now,
-            number=parcel.number, began=parcel.starts_at, edd=parcel.edd,
+            number=parcel.number, began=parcel.starts_at, edd=parcel.edd, fed=fed,
         )  # fmt: skip
+        if fed and at is not None and watch.next_poll_at is not None:
+            at, urgent = min(at, watch.next_poll_at), urgent or watch.urgent
         return (min(at or soon, soon) if soon is not None else at), urgent
 
 
@@ -194,5 +223,5 @@ def _watching(sqlite: bool) -> sa.Select[Any]:
     here = queries.one_of(sqlite, t.shipment_id, "ids")
     return sa.select(
         t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at, t.chosen, t.store, t.urgent,
-        t.registered_at, t.rejected_reason,
+        t.registered_at, t.rejected_reason, t.fed_at,
     ).where(here)  # fmt: skip

@@ -40,6 +40,11 @@ class Ready:
     left: int = UNBOUNDED
     others: int = UNBOUNDED
 
+    @property
+    def for_parcels(self) -> int:
+        """How many calls are left to what is asked about parcels: the feed's next one is kept."""
+        return max(0, self.left - self.account.has_feed)
+
 
 def look(
     ctx: AppContext, connection: Connection, now: datetime, business: datetime, *, blocked: bool = False
@@ -60,8 +65,9 @@ def look(
             continue
         under_way = ctx.places.in_flight(row.name)  # whether they are charged yet nobody knows
         one.left = given.left - under_way
-        if not given.left:
-            held[row.name] = given.free_at()
+        kept = int(account.has_feed and not row.sweeps)
+        if given.left <= kept:
+            held[row.name] = given.free_at(kept + 1)
         elif row.ordinary:
             every = budgets.urgent_every(ctx.config.cadence(row.name))
             one.others = given.others(row.known, every, -(-row.urgent // account.carrier.batch)) - under_way
@@ -119,7 +125,7 @@ def claim_polls(
     for name, one in ready.items():
         if one.account.is_store or not (one.row.urgent or one.row.ordinary or one.row.registrations):
             continue
-        if most := min(room.left(POLLS, name), one.left):
+        if most := min(room.left(POLLS, name), one.for_parcels):
             first, second, told = _wanted(one, most)
             urgent[name] = min(first, most)
             ordinary[name] = min(second + told, most - urgent[name])

@@ -29,7 +29,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Edd, Page, Summary
 from tracker.domain.vocabulary import TrackingState
-from tracker.pipeline import backoff, keys, registration, whose
+from tracker.pipeline import backoff, feeds, keys, registration, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import GaveWay, Place, Work
@@ -269,15 +269,18 @@ def _watched(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[A
 
 
 def _next_look(
-    ctx: AppContext, row: Row[Any], summary: Summary, state: TrackingState, now: datetime
+    ctx: AppContext, row: Row[Any], summary: Summary, state: TrackingState, now: datetime, *, fed: bool
 ) -> tuple[datetime | None, bool]:
-    """Return when to ask again, and whether before others; never where another account was chosen meanwhile."""
+    """Return when to ask again, and whether before others; never where another account was chosen meanwhile.
+
+    `fed`: a feed that is whole tells what becomes of the parcel.
+    """
     if row.chosen is None:
         return None, False
     edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
     cadence = ctx.config.cadence(row.account, row.carrier)
-    at = next_poll(summary, state, cadence, now, number=row.number, began=row.starts_at, edd=edd)
-    return at, is_urgent(summary, cadence, now, edd=edd)
+    at = next_poll(summary, state, cadence, now, number=row.number, began=row.starts_at, edd=edd, fed=fed)
+    return at, is_urgent(summary, cadence, now, edd=edd, fed=fed)
 
 
 def _store_poll(
@@ -301,6 +304,7 @@ def _store_poll(
             ],
         )
     updates, moved = [], set()
+    spared = _spared(ctx, connection, call.account.name, rows, hashed if pages else None, business)
     for row in rows:
         summary = SUMMARY.validate_python(row.summary)
         state = TrackingState(row.tracking_state)
@@ -315,7 +319,7 @@ def _store_poll(
             failures = row.failures + 1
         if state != row.tracking_state:
             moved.add(row.shipment_id)
-        at, urgent = _next_look(ctx, row, summary, state, business)
+        at, urgent = _next_look(ctx, row, summary, state, business, fed=row.id in spared)
         if failures and row.chosen is not None:
             at = min(filter(None, (at, business + queries.backoff(failures + 4))))
         updates.append(
@@ -334,6 +338,21 @@ def _store_poll(
         )
     queries.change(connection, watches, updates)
     return moved
+
+
+def _spared(
+    ctx: AppContext, connection: Connection, name: str, rows: Sequence[Row[Any]], hashed: str | None, now: datetime
+) -> set[int]:
+    """Return the watches that a feed spares: it is whole, told of them, and there is an answer (`hashed`) to what it told last.
+
+    The same answer again explains nothing; what another one tells stage A reads, and asks again where that is not enough.
+    """
+    told = [row for row in rows if row.fed_at is not None]
+    if hashed is None or not told or name not in feeds.whole(ctx, connection, now):
+        return set()
+    same = [row.shipment_id for row in told if row.response_hash == hashed]
+    open_ = feeds.unexplained(connection, same) if same else ()
+    return {row.id for row in told if row.shipment_id not in open_}
 
 
 def _askable(number: str) -> bool:

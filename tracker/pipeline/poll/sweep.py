@@ -1,7 +1,8 @@
-"""Sweeps: read what changed in a store since its cursor, page by page, each page stored together with its cursor.
+"""Sweeps: read what changed in a store, or in the feed of a carrier, since its cursor, page by page, each page stored together with its cursor.
 
 What loses nothing: the cursor is moved in the transaction that stores its page; where an answer fails, the sweep goes on from
 there; where pages go in circles it ends, tells a person, and begins again where it began. What says nothing new is not stored.
+A page of a feed that cannot be read at all is an answer that failed: nothing else tells what stood in it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, NotFound, Refused, SourceError
 from tracker.domain.facts import Finding, Order, Page, Payload, Since
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import backoff, tell
+from tracker.pipeline import backoff, feeds, tell
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import as_taken
 from tracker.pipeline.places import SWEEPS, GaveWay, Place, Room
 from tracker.pipeline.poll.calls import NEVER
@@ -72,9 +74,9 @@ def claim_sweeps(
     now: datetime,
     business: datetime,
 ) -> list[tuple[Account, Row[Any], Place]]:
-    """Claim the stores that are due to be swept, as many as there are places: who waited longest first, before them who is new."""
+    """Claim the stores and feeds that are due to be swept, as many as there are places: who waited longest first, before them who is new."""
     claimed = []
-    due = [one for one in ready.values() if one.account.is_store and one.row.sweeps and one.left > 0]
+    due = [one for one in ready.values() if _can_be_swept(one.account) and one.row.sweeps and one.left > 0]
     for one in sorted(due, key=lambda one: (one.row.next_sweep_at or NEVER, one.row.name)):
         account, state = one.account, one.row
         name = state.name
@@ -91,8 +93,12 @@ def claim_sweeps(
     return claimed
 
 
+def _can_be_swept(account: Account) -> bool:
+    return account.is_store or account.has_feed
+
+
 def work(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | None:
-    """Sweep a store that was claimed. Returns what went wrong."""
+    """Sweep a store or feed that was claimed. Returns what went wrong."""
     with ctx.leases.holding(accounts, {account.name: state.attempts + 1}):
         return _sweep(ctx, account, state)
 
@@ -108,7 +114,7 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | 
     try:
         with ctx.store.read() as connection:
             asked_at = database_now(connection)
-        for page in account.source.fetch(ctx.client(account), Since(state.cursor, open_only=first)):
+        for page in account.source.fetch(ctx.client(account), Since(state.cursor, open_only=first, until=asked)):
             if told.circles:  # and yet it goes on
                 ended = True
                 break
@@ -125,10 +131,12 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | 
                     row = queries.payload_row(account.name, "sweep", page.parts, business, now, asked_at=asked_at)
                     queries.store_payloads(connection, [row])
                 asked_at = now
+                crash_at("sweep_before_commit")
+            crash_at("sweep_after_commit")
             told.take(page, items)
             if new:
                 ctx.notify("ingest")
-            if first:
+            if first and account.is_store:
                 ctx.log.info("first_sync", store=account.name, pages=told.count, cursor=page.next_cursor)
             if told.count >= MOST_PAGES:
                 paused = True
@@ -174,9 +182,11 @@ def _end(
             }
             _tell_circles(ctx, connection, account, told, state.cursor, business)
         else:
+            if account.has_feed:
+                feeds.goes_on(ctx, connection, account, state, asked, business)
             values |= _at_its_end(connection, account, told, asked, business, first=first)
         connection.execute(accounts.update().where(_ours(state)).values(**values))
-    if first and not circles and error is None:
+    if first and account.is_store and not circles and error is None:
         ctx.log.info("first_sync_done", store=account.name, pages=told.count)
 
 
@@ -198,19 +208,33 @@ def _at_its_end(
 ) -> dict[str, Any]:
     """Note that a store told all that it has: it answers, and its lists come to their end. Returns what its row says now."""
     backoff.sweep_answers(connection, account, business)
-    over = sa.and_(findings.c.subject == f"store/{account.name}", findings.c.kind == FindingKind.SWEEP_ENDED)
+    over = sa.and_(findings.c.subject == _subject(account), findings.c.kind == FindingKind.SWEEP_ENDED)
     queries.close_findings(connection, over, business, "sweep", "a sweep came to its end")
     values = {"sweep_from": None, "pages": told.kept[-KEPT_PAGES:], "swept_at": asked}
     return values | {"synced_at": business} if first else values
 
 
 def _said(ctx: AppContext, account: Account, page: Page) -> Sequence[Any]:
-    """Return what a page says; of one that cannot be read, nothing. Stage A reads it again, and tells what it could not read."""
+    """Return what a page says; of one that cannot be read, nothing. Stage A reads it again, and tells what it could not read.
+
+    Raises BadPayload for a page of a feed that cannot be read at all: an error body with a good status, or a new shape. Its cursor
+    must not be taken: the parcels in it are asked about instead (`feeds`), until it can be read.
+    """
     try:
         with ctx.leases.reading():
             return list(account.source.normalize(Payload(account.name, "sweep", page.parts, ctx.now())))
-    except Exception:  # whatever it is: stage A meets it again, where one row's trouble is that row's
+    except BadPayload:
+        if account.has_feed:
+            raise
         return ()
+    except Exception as error:  # whatever it is: stage A meets it again, where one row's trouble is that row's
+        if account.has_feed:
+            raise BadPayload("$", f"a page of the feed cannot be read: {type(error).__name__}") from None
+        return ()
+
+
+def _subject(account: Account) -> str:
+    return f"{'store' if account.is_store else 'account'}/{account.name}"
 
 
 def _is_new(
@@ -270,11 +294,11 @@ def _tell_circles(
     ctx: AppContext, connection: Connection, account: Account, told: _Told, cursor: str | None, business: datetime
 ) -> None:
     evidence = {
-        "store": account.name, "why": told.circles, "page": str(told.count), "cursor": (cursor or "the beginning")[:100],
+        "store" if account.is_store else "account": account.name, "why": told.circles, "page": str(told.count), "cursor": (cursor or "the beginning")[:100],
     }  # fmt: skip
     finding = Finding(
-        FindingKind.SWEEP_ENDED, f"store/{account.name}", Severity.WARNING, Act.ACT, evidence,
-        proposal="what was read is stored; orders behind this page come by hooks only until the shop's list ends",
+        FindingKind.SWEEP_ENDED, _subject(account), Severity.WARNING, Act.ACT, evidence,
+        proposal="what was read is stored; what is behind this page comes by hooks or polls only until the list ends",
     )  # fmt: skip
     tell.report_findings(ctx, connection, [(None, finding)], business, by="sweep")
-    ctx.log.warning("sweep_ended", store=account.name, why=told.circles, pages=told.count)
+    ctx.log.warning("sweep_ended", account=account.name, why=told.circles, pages=told.count)

@@ -79,7 +79,8 @@ def due_work(ctx: AppContext) -> tuple[str | None, datetime | None]:
         looks = connection.execute(_LOOKS, times).scalars()
         due += [(rests[name], "poll") for name in looks if name in usable]
         for name, row in usable.items():
-            if row.kind == "store" and (row.next_sweep_at is None or row.next_sweep_at <= business):
+            new = row.kind == "store" and row.next_sweep_at is None
+            if new or (row.next_sweep_at is not None and row.next_sweep_at <= business):
                 due.append((rests[name], "poll"))
     soonest = min(due, default=None)
     if soonest is None:

@@ -63,6 +63,7 @@ def decide_now(connection: Connection, which: sa.ColumnElement[bool], now: datet
 
 
 def sweep_now(connection: Connection, which: sa.ColumnElement[bool], now: datetime) -> int:
-    """Have some stores swept at once. Returns how many."""
+    """Have some stores swept, and feeds of carriers read, at once. Returns how many."""
     a = accounts.c
-    return connection.execute(accounts.update().where(a.kind == "store", which).values(next_sweep_at=now)).rowcount
+    swept = sa.or_(a.kind == "store", a.next_sweep_at.isnot(None))
+    return connection.execute(accounts.update().where(swept, which).values(next_sweep_at=now)).rowcount

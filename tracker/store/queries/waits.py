@@ -50,7 +50,8 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
     known = sa.select(_T.id).where(_T.account == _A.name, _T.urgent == sa.true(), _T.next_poll_at.isnot(None))
     rested = sa.or_(_A.rests_until.is_(None), _A.rests_until <= _BUSINESS)
     unblocked = sa.true() if blocked else sa.or_(_A.blocked_until.is_(None), _A.blocked_until <= _NOW)
-    swept = sa.and_(_A.kind == "store", sa.or_(_A.next_sweep_at.is_(None), _A.next_sweep_at <= _BUSINESS))
+    never = sa.and_(_A.kind == "store", _A.next_sweep_at.is_(None))  # a carrier without it has no feed
+    swept = sa.or_(never, _A.next_sweep_at <= _BUSINESS)
     counted = (
         sa.select(
             _A.name,

@@ -53,3 +53,4 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("quota_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks", JSON, nullable=True))
+    op.add_column("watches", sa.Column("fed_at", MOMENT, nullable=True))
