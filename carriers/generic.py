@@ -7,7 +7,7 @@ its codes mean. Each description names documented answers (`sample`), and is rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -35,22 +35,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json
 from tracker.plugin.calls import Client, Response
 from tracker.plugin.contracts import Remark, Reply
-from tracker.plugin.described import (
-    Call,
-    Caller,
-    Described,
-    Hook,
-    Part,
-    Samples,
-    TimeFormat,
-    calls_are_filled,
-    judge,
-    login_of_samples,
-    printed_as,
-    sampled,
-    time_of,
-    unmatched,
-)
+from tracker.plugin.described import LASTS, Call, Caller, Described, Hook, Part, Samples, judge
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import (
     about,
@@ -64,8 +49,9 @@ from tracker.plugin.payloads import (
     told,
     word,
 )
+from tracker.plugin.samples import calls_are_filled, login_of_samples, sampled, unmatched
+from tracker.plugin.times import TimeFormat, printed_as, time_of
 
-LASTS = timedelta(hours=1)  # a token, mostly: only told, by `tracker check` without a vault_key
 NOBODY = "00000000000000"  # a number to prove the key with
 
 
@@ -181,6 +167,10 @@ class Generic(contracts.Carrier):
         facts: Facts = settings.poll.facts
         self.response_keys = tuple(filter(None, (facts.parcels.first or facts.number.first,)))
 
+    def webhooks_need(self) -> str:
+        """Name what must be set before a webhook is taken."""
+        return super().webhooks_need() if self.settings.webhook is not None else "webhook"
+
     def verify(self, payload: Payload) -> int:
         """Check the proof that the description names."""
         if self.settings.webhook is None:
@@ -207,9 +197,8 @@ class Generic(contracts.Carrier):
         body = decode(payload.body)
         unread: list[Unread] = []
         if payload.kind == "webhook" and hook is not None:
-            reading.one(hook.id, body, unread)
-            if hook.when is not None and not reading.holds(hook.when, body, unread):
-                return (*unread, Unread(hook.when.where, "a webhook of another kind", lacks="nothing"))
+            if (other := hook.other(body, reading, unread)) is not None:
+                return (*unread, other)
             facts, whole = hook.facts, False
         else:
             facts, whole = settings.poll.facts, settings.poll.complete
@@ -300,8 +289,6 @@ class Generic(contracts.Carrier):
                 yield Remark((place,), f"finds nothing in the sample {', '.join(settings.poll.sample)}")
         for key in sorted(seen - codes.keys()):
             yield Remark(("codes",), f"the samples hold the code {'/'.join(key)}, which means nothing yet", wrong=False)
-        if settings.webhook is not None and not settings.webhook_secrets:
-            yield Remark(("webhook_secrets",), "is missing: without one no webhook is taken", wrong=False)
 
     def _use(
         self, kind: str, reading: Reading, judged: Reading, seen: set[tuple[str, str]], body: bytes

@@ -75,7 +75,6 @@ def test_a_description_whose_paths_find_something_in_its_samples_is_fine(wrong: 
     assert wrong() == []
     notes = load_config(tmp_path / "t.yaml").notes
     assert "accounts.acme.codes: the samples hold the code status/T, which means nothing yet" in notes
-    assert "accounts.acme.webhook_secrets: is missing: without one no webhook is taken" in notes
 
 
 @pytest.mark.parametrize(
@@ -167,3 +166,108 @@ def test_a_changed_secret_of_a_description_is_a_changed_credential(
     monkeypatch.setenv("ACME_KEY", "another-key-of-nobody")
 
     assert load_config(tmp_path / "t.yaml").accounts["acme"].credentials != before
+
+
+STORE = """\
+stores:
+  shop:
+    uses: generic
+    base_url: https://api.shop.example
+    secrets: {key: "${env:ACME_KEY}"}
+    headers: {Authorization: "Bearer {key}"}
+    read: {path: "/orders/{ref}", order: order, sample: order.json}
+    sweep:
+      path: /orders
+      query: {since: "{since}", p: "{page}"}
+      orders: orders
+      pages: {by: page, size: 50}
+      sample: orders.json
+    facts:
+      ref: id
+      number: no
+      status: state
+      payment: pay
+      placed: at
+      updated: at
+      items: {each: lines, ref: id, ordered: n}
+    statuses: {open: processing, sent: shipped}
+    payments: {paid: paid}
+    writes:
+      status:
+        path: /orders/{ref}
+        body: {state: "{word}", notify: false}
+        words: {shipped: sent}
+        done: ok
+        sample: ok.json
+      note: {path: "/orders/{ref}/notes", headers: {Idempotency-Key: "{once}"}, body: {text: "{text}"}, done: ok, sample: ok.json}
+    webhook: {scheme: hmac_base64, header: X-Sign, ref: data.id, when: kind == 'order', sample: shop.hook.json}
+"""
+AN_ORDER = {
+    "id": "R1",
+    "no": "#1",
+    "state": "open",
+    "pay": "paid",
+    "at": "2026-11-02T09:00:00Z",
+    "lines": [{"id": 1, "n": 2}],
+}
+SAMPLES |= {
+    "order.json": {"order": AN_ORDER},
+    "orders.json": {"orders": [AN_ORDER]},
+    "ok.json": {"ok": True},
+    "shop.hook.json": {"kind": "order", "data": {"id": "R1"}},
+}
+
+
+@pytest.fixture
+def wrong_store(wrong: Check, tmp_path: Path) -> Check:
+    """As `wrong`, for a store."""
+
+    def check(old: str = "", new: str = "", samples: dict[str, Any] | None = None) -> list[str]:
+        wrong(samples=samples)
+        assert old in STORE
+        (tmp_path / "t.yaml").write_text(STORE.replace(old, new) if old else STORE)
+        try:
+            load_config(tmp_path / "t.yaml")
+        except ConfigError as error:
+            return [line.replace(f"{tmp_path}/", "") for line in str(error).splitlines()]
+        return []
+
+    return check
+
+
+def test_a_described_store_is_fine_and_words_without_a_meaning_are_told(wrong_store: Check, tmp_path: Path) -> None:
+    assert wrong_store() == []
+    assert wrong_store("payments: {paid: paid}", "payments: {}") == []
+    assert (
+        "stores.shop.payments: the samples hold the word 'paid', which means nothing yet"
+        in load_config(tmp_path / "t.yaml").notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("order: order,", "ordr: order,", "t.yaml:7:35: stores.shop.read.ordr: unknown key; did you mean 'order'?"),
+        ("open: processing", "open: procesing", "t.yaml:22:16: stores.shop.statuses.open: Input should be "),
+        ("{by: page, size: 50}", "{by: pages}", "t.yaml:12:15: stores.shop.sweep.pages.by: Input should be 'cursor', 'page', 'offset' or 'link'"),
+        ("      payment: pay\n", "", "t.yaml:14:5: stores.shop.facts.payment: Field required"),
+        ("words: {shipped: sent}", "words: {shiped: sent}", "t.yaml:28:17: stores.shop.writes.status.words.shiped"),
+        ("words: {shipped: sent}", "words: {cancelled: sent}", "t.yaml:25:7: stores.shop.writes.status: words: cancelled is never written"),
+        ("words: {shipped: sent}", "words: {delivered: sent}", "t.yaml:28:17: stores.shop.writes.status.words.delivered: 'sent' is read as shipped: statuses: must say delivered"),
+        ("each: lines", "each: rows", "t.yaml:21:15: stores.shop.facts.items.each: finds nothing in the sample order.json, orders.json"),
+        ("status: state", "status: state.word", "t.yaml:7:49: stores.shop.read.sample: order.json: $.order.state: must be an object, is a text"),
+        ("done: ok\n", "done: updated\n", "t.yaml:29:9: stores.shop.writes.status.done: finds nothing in the sample ok.json"),
+        ("{word}", "{wort}", "t.yaml:27:9: stores.shop.writes.status.body: nothing is called {wort} here: before, happened_at, key, number, once, ref, word"),
+        ("{since}", "{sinse}", "t.yaml:10:15: stores.shop.sweep.query.since: nothing is called {sinse} here: key, page, since"),
+        ("when: kind == 'order'", "when: kind == 'parcel'", "t.yaml:32:66: stores.shop.webhook.when: finds nothing in the sample shop.hook.json"),
+        ("ref: data.id", "ref: data.ref", "t.yaml:32:90: stores.shop.webhook.sample: shop.hook.json: $.data.ref: must be a text, is missing"),
+        ('headers: {Idempotency-Key: "{once}"}, ', "", "t.yaml:31:7: stores.shop.writes.note: a note could be written twice"),
+        ("secrets: {key:", "secrets: {ref: '${env:ACME_KEY}', key:", "t.yaml:2:3: stores.shop: secrets: ref stands for something else in a call"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_store_is_told_with_its_line_and_column(
+    wrong_store: Check, old: str, new: str, said: str
+) -> None:
+    told = wrong_store(old, new)
+
+    assert any(line.startswith(said) for line in told), told

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
@@ -19,12 +19,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Transient, WebhookRejected
 from tracker.domain.facts import Payload, Unread
-from tracker.domain.vocabulary import Precision, Trust, Zone
+from tracker.domain.vocabulary import Trust
 from tracker.plugin.calls import Client, Request, Response, Token, segment
-from tracker.plugin.contracts import Remark, Reply, Secrets
+from tracker.plugin.contracts import Reply, Secrets
 from tracker.plugin.oauth import Tokens
 from tracker.plugin.paths import Path, Reading
-from tracker.plugin.payloads import decode, kind, moment, optional, printed, text, word
+from tracker.plugin.payloads import decode, text, word
 from tracker.plugin.signatures import (
     hmac_base64,
     hmac_hex,
@@ -37,25 +37,12 @@ from tracker.plugin.signatures import (
 
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the name of a header (RFC 9110 5.6.2)
+LASTS = timedelta(hours=1)  # a token, mostly: only told, by `tracker check` without a vault_key
 MOST_CHALLENGE = 500  # characters
-MOST_TIME = 64  # characters of a printed time
-_NEVER = (None, None, Zone.UNKNOWN, Precision.SECOND)
-_strptime = datetime.strptime  # without an offset what is printed stays naive, and is marked
 
 
 def _words(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
-
-
-def _time_format(value: Any) -> Any:
-    if isinstance(value, str) and value not in ("iso", "unix", "unix_ms"):
-        if "%" not in value:
-            raise ValueError("must be iso, unix, unix_ms or a pattern such as %d.%m.%Y %H:%M (of strptime)")
-        try:
-            _strptime(datetime(2026, 11, 2, 12, 30, tzinfo=UTC).strftime(value), value)
-        except ValueError as error:
-            raise ValueError(f"is no pattern of strptime: {error}") from None
-    return value
 
 
 def _zone(value: Any) -> Any:
@@ -67,8 +54,25 @@ def _zone(value: Any) -> Any:
 Samples = Annotated[
     tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | list[str]), Field(min_length=1)
 ]
-TimeFormat = Annotated[str, BeforeValidator(_time_format)]
 ZoneName = Annotated[str, BeforeValidator(_zone)]
+
+
+GIVEN = frozenset(
+    {
+        "number",
+        "numbers",
+        "ref",
+        "since",
+        "page",
+        "word",
+        "before",
+        "fulfilment",
+        "text",
+        "once",
+        "happened_at",
+        "token",
+    }
+)  # what calls are given; no secret may be called so
 
 
 class Part(BaseModel):
@@ -86,6 +90,10 @@ class Call(Part):
     headers: Mapping[str, str] = Field({}, description="Beside those of all calls.")
     body: Any = Field(None, description="Sent as JSON.")
     form: Mapping[str, str] = Field({}, description="Sent as a form, instead of a body.")
+
+    def says(self, place: str) -> bool:
+        """Say whether a placeholder stands in it."""
+        return place in set(places([self.path, self.query, self.headers, self.body, self.form]))
 
 
 class Basic(Part):
@@ -156,6 +164,17 @@ class Hook(Part):
             raise WebhookRejected(f"header {name} does not match")
         return hmac_base64(secrets, signed, (given or "").removeprefix(self.prefix), name=name)
 
+    def other(self, body: dict[str, Any], reading: Reading, unread: list[Unread]) -> Unread | None:
+        """Say so where a webhook is of another kind. Raises BadPayload where its kind cannot be read: it may be one of ours."""
+        odd: list[Unread] = []
+        reading.one(self.id, body, unread)
+        if self.when is None or reading.holds(self.when, body, odd):
+            unread.extend(odd)
+            return None
+        if odd:
+            raise BadPayload(odd[0].where, odd[0].problem)
+        return Unread(self.when.where, "a webhook of another kind", lacks="nothing")
+
     def handshake(self, payload: Payload) -> Reply | None:
         """Give a challenge back, where the sender asks for that."""
         value = payload.query.get(self.challenge) if self.challenge is not None and not payload.body else None
@@ -189,6 +208,14 @@ class Described(Part):
     not_found: Path | None = Field(None, description="Where an answer says that it knows nothing, with 200.")
     error: Path | None = Field(None, description="Where an answer says that it is none, with 200.")
 
+    @model_validator(mode="after")
+    def _own_names(self) -> Described:
+        if taken := sorted(GIVEN & self.secrets.keys()):
+            raise ValueError(f"secrets: {', '.join(taken)} stands for something else in a call: choose another name")
+        if odd := [name for name in self.secrets if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
+            raise ValueError(f"secrets: {odd[0][:40]!r} is no name: lower-case letters, digits and _")
+        return self
+
 
 class Caller:
     """Sends the calls of a description."""
@@ -198,13 +225,41 @@ class Caller:
         self._settings = settings
         self._tokens = Tokens(self._log_in)
 
-    def send(self, client: Client, call: Call, values: Mapping[str, Any], *, idempotent: bool = True) -> Response:
-        """Send a call with its values. Raises what the client raises, Refused where a value can be no part of an address."""
+    def send(
+        self,
+        client: Client,
+        call: Call,
+        values: Mapping[str, Any],
+        *,
+        idempotent: bool = True,
+        in_body: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """Send a call with its values (`in_body`: those that are others in a body).
+
+        Raises what the client raises, Refused where a value can be no part of an address.
+        """
+        return self._send(client, call, values, idempotent, in_body or {}, "")
+
+    def send_to(self, client: Client, call: Call, url: str) -> Response:
+        """Send a call to another address of the same host, a page's own, without its query."""
+        return self._send(client, call, {}, True, {}, url)
+
+    def _send(
+        self,
+        client: Client,
+        call: Call,
+        values: Mapping[str, Any],
+        idempotent: bool,
+        in_body: Mapping[str, Any],
+        url: str,
+    ) -> Response:
         settings = self._settings
         known = {**self._secrets(), **values}
         headers = {**settings.headers, **call.headers}
         plain = {name: filled(value, known) for name, value in headers.items() if "{token}" not in value}
-        request = replace_basic(self._request(call, known, settings.query, plain, idempotent), settings.basic, known)
+        made = self._request(call, known, settings.query, plain, idempotent, in_body)
+        made = replace(made, url=url, params={}) if url else made
+        request = replace_basic(made, settings.basic, known)
         if settings.login is None:
             return client.send(request)
 
@@ -225,6 +280,7 @@ class Caller:
         query: Mapping[str, str],
         headers: Mapping[str, str],
         idempotent: bool,
+        in_body: Mapping[str, Any],
     ) -> Request:
         path = _PLACE.sub(lambda place: segment(str(known[place[1]])), call.path)
         params = {name: filled(value, known) for name, value in {**query, **call.query}.items()}
@@ -234,7 +290,7 @@ class Caller:
             content = form({name: filled(value, known) for name, value in call.form.items()})
         elif call.body is not None:
             headers = {"Content-Type": "application/json", **headers}
-            content = json.dumps(filled_body(call.body, known), separators=(",", ":")).encode()
+            content = json.dumps(filled_body(call.body, {**known, **in_body}), separators=(",", ":")).encode()
         return Request(
             call.method, f"{self._settings.base_url.rstrip('/')}{path}",
             params={name: value for name, value in params.items() if value}, headers={"Accept": "application/json", **headers},
@@ -245,7 +301,7 @@ class Caller:
         login, known = self._settings.login, self._secrets()
         assert login is not None
         headers = {name: filled(value, known) for name, value in login.headers.items()}
-        request = replace_basic(self._request(login, known, {}, headers, True), login.basic, known)
+        request = replace_basic(self._request(login, known, {}, headers, True, {}), login.basic, known)
         try:
             response = client.send(request)
         except Refused as error:
@@ -259,9 +315,7 @@ def replace_basic(request: Request, basic: Basic | None, known: Mapping[str, Any
     if basic is None:
         return request
     user, password = filled(basic.user, known), filled(basic.password, known)
-    return Request(
-        request.method, request.url, request.params, request.headers, request.content, (user, password), request.idempotent
-    )  # fmt: skip
+    return replace(request, basic=(user, password))
 
 
 def read_login(login: Login, body: dict[str, Any], reading: Reading) -> tuple[str, timedelta | None]:
@@ -328,145 +382,9 @@ def places(template: Any) -> Iterator[str]:
             yield from places(inner)
 
 
-def key_of(key: str) -> str:
+def once(key: str) -> str:
     """Return what makes a write the same write in a header or body: digits and letters only."""
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
-
-
-# times
-
-
-def time_of(value: Any, where: str, form_: str) -> datetime:
-    """Read a time as it is printed: `iso`, `unix`, `unix_ms`, or a pattern of strptime. Raises BadPayload."""
-    if form_ == "iso":
-        return moment(value, where)
-    try:
-        if form_.startswith("unix"):
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float | str)
-                or (isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) < 16))
-            ):
-                raise ValueError
-            at = datetime.fromtimestamp(float(value) / (1000 if form_ == "unix_ms" else 1), UTC)
-        else:
-            if not isinstance(value, str) or not value.isascii() or len(value) > MOST_TIME:
-                raise ValueError
-            at = _strptime(value.strip(), form_)
-    except (ValueError, OverflowError, OSError):
-        shown = repr(value[:40]) if isinstance(value, str) else kind(value)
-        raise BadPayload(where, f"is no time of the format {form_}: {shown}") from None
-    if not 1 < at.year < 9999:
-        raise BadPayload(where, "is no year that can be")
-    return at
-
-
-def printed_as(
-    form_: str, value: Any, where: str, unread: list[Unread]
-) -> tuple[datetime | None, datetime | None, Zone, Precision]:
-    """Return a moment as a scan holds it, as `printed` does, of the format that the description says."""
-    if form_ == "iso":
-        return printed(value, where, unread)
-    at = optional(partial(time_of, form_=form_), value, where, unread)
-    if at is None:
-        return _NEVER
-    if at.tzinfo is None:
-        return at, None, Zone.UNKNOWN, Precision.SECOND if "%H" in form_ or "%I" in form_ else Precision.DATE
-    return at.replace(tzinfo=None), at, Zone.OFFSET, Precision.SECOND
-
-
-# what the configuration is told
-
-
-def unfilled(where: tuple[str | int, ...], template: Any, known: Iterable[str]) -> Iterator[Remark]:
-    """Tell of placeholders that nobody fills."""
-    allowed = sorted(known)
-    for place in dict.fromkeys(places(template)):
-        if place not in allowed:
-            yield Remark(where, f"nothing is called {{{place}}} here: {', '.join(allowed) or 'nothing is given'}")
-
-
-def calls_are_filled(
-    settings: Described, calls: Mapping[tuple[str, ...], tuple[Call, Iterable[str]]]
-) -> Iterator[Remark]:
-    """Tell of every placeholder of a description that nobody fills. `calls`: by place, each with what it is given."""
-    secrets = set(settings.secrets)
-    with_token = secrets | ({"token"} if settings.login is not None else set())
-    for place in ("headers", "query", "basic"):
-        value = getattr(settings, place)
-        for name, template in (value.model_dump() if isinstance(value, BaseModel) else value or {}).items():
-            yield from unfilled((place, name), template, with_token if place == "headers" else secrets)
-    if settings.login is not None:
-        calls = {**calls, ("login",): (settings.login, ())}
-        all_headers = [settings.headers, *(call.headers for call, _ in calls.values())]
-        if not any("token" in places(headers) for headers in all_headers):
-            yield Remark(("login",), "nothing uses its {token}: a header should, such as Authorization: Bearer {token}")
-    for where, (call, given) in calls.items():
-        mine = set(given)
-        yield from unfilled((*where, "path"), call.path, mine)
-        for part, allowed in (
-            ("query", secrets | mine),
-            ("headers", with_token | (mine & {"key"})),
-            ("form", secrets | mine),
-        ):
-            for name, template in getattr(call, part).items():
-                yield from unfilled(
-                    (*where, part, name), template, allowed - {"token"} if where == ("login",) else allowed
-                )
-        yield from unfilled((*where, "body"), call.body, secrets | mine)
-        if call.form and call.body is not None:
-            yield Remark((*where, "form"), "a call has a form or a body, not both")
-
-
-def paths_of(part: BaseModel, where: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Path]]:
-    """Yield each path of a part of a description, with its place."""
-    for name in part.model_fields_set:
-        value = getattr(part, name)
-        if isinstance(value, Path):
-            yield (*where, name), value
-        elif isinstance(value, BaseModel):
-            yield from paths_of(value, (*where, name))
-
-
-def unmatched(
-    part: BaseModel, where: tuple[str | int, ...], files: Iterable[str], reading: Reading
-) -> Iterator[Remark]:
-    """Tell of paths that found nothing in any of the samples."""
-    for place, path in paths_of(part, where):
-        if id(path) not in reading.found:
-            yield Remark(place, f"finds nothing in the sample {', '.join(files)}")
-
-
-def sampled(
-    where: tuple[str | int, ...],
-    files: Iterable[str],
-    read: Callable[[str], bytes],
-    use: Callable[[bytes], Iterable[Unread]],
-) -> Iterator[Remark]:
-    """Read samples with `use`, and tell what cannot be read of them."""
-    for file in files:
-        try:
-            for one in use(read(file)):
-                yield Remark((*where, "sample"), f"{file}: {one.where}: {one.problem}")
-        except OSError as error:
-            yield Remark((*where, "sample"), f"{file}: {error}")
-        except BadPayload as error:
-            yield Remark((*where, "sample"), f"{file}: {error.where}: {error.problem}")
-
-
-def login_of_samples(settings: Described, read: Callable[[str], bytes]) -> Iterator[Remark]:
-    """Read the samples of the login, where there is one."""
-    login = settings.login
-    if login is None:
-        return
-    reading = Reading()
-
-    def use(body: bytes) -> Iterable[Unread]:
-        read_login(login, decode(body), reading)
-        return ()
-
-    yield from sampled(("login",), login.sample, read, use)
-    yield from unmatched(login, ("login",), login.sample, reading)
 
 
 def judge(settings: Described, body: bytes, reading: Reading, *, one: bool) -> None:

@@ -84,16 +84,22 @@ class Reading:
 
     def one(self, path: Path | None, value: Any, unread: list[Unread]) -> Any:
         """Return what stands at a path of an object, None where nothing does; what is in its way is told, from `$` on."""
-        if path is None:
-            return None
-        found = self._walk(path.keys, value, unread) if path.keys is not None else self._eval(path, value, unread, "")
+        found = self._look(path, value, unread)
         if found is not None:
             self.found.add(id(path))
         return found
 
     def holds(self, path: Path | None, value: Any, unread: list[Unread]) -> bool:
         """Say whether there is something at a path: by JMESPath false, null and what is empty are nothing."""
-        return self.one(path, value, unread) not in (None, False, "", [], {})
+        holds = self._look(path, value, unread) not in (None, False, "", [], {})
+        if holds:
+            self.found.add(id(path))
+        return holds
+
+    def _look(self, path: Path | None, value: Any, unread: list[Unread]) -> Any:
+        if path is None:
+            return None
+        return self._walk(path.keys, value, unread) if path.keys is not None else self._eval(path, value, unread, "")
 
     def lists(self, path: Path, value: Any, unread: list[Unread], lacks: str) -> list[tuple[Any, str]]:
         """Return the lists (or single objects) that a path leads to, each with its place; none: nothing stands there."""

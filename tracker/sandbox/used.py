@@ -116,6 +116,9 @@ class StoreUsed(Part):
     mode: Literal["observe", "write"] = "write"
     policy: dict[str, Any] = Field({}, description="preset and overrides, as in the YAML.")
     settings: dict[str, Any] = Field({}, description="More settings of the plugin, such as completed_is_delivered.")
+    entry: str = Field(
+        "", description="A file beside the scenario whose one entry of this name has the settings, as in `serves`."
+    )
     sweep_every: str = "1h"
     writes_per_hour: int = 1000
     secret: Literal["right", "wrong"] = "right"

@@ -138,11 +138,13 @@ class Stage:
     def _store(self, name: str, base_url: str) -> dict[str, Any]:
         """Return the section of a store in our YAML."""
         store, shop = self._scenario.stores[name], self.shops[name]
-        hook = self._secret(f"{name}.hook", self._hooks[name])
+        key, hook = self._secret(f"{name}.key", store.secret), self._secret(f"{name}.hook", self._hooks[name])
+        entry = self._entry(Path(store.entry), "stores", name, key) if store.entry else {}
         proof = {"webhook_secrets": hook, "webhook_token": self._secret(f"{name}.token", self.tokens[name])}
         return {
+            **entry,
             "uses": store.uses,
-            **shop.settings(base_url, self._secret(f"{name}.key", store.secret), hook),
+            **shop.settings(base_url, key, hook),
             **({"statuses": store.statuses} if store.statuses else {}),
             **store.settings,
             **(proof if shop.pushes else {}),
