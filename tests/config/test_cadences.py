@@ -8,7 +8,7 @@ import pytest
 
 from tests.config.good import problems
 from tracker.config.cadences import cadence_of, told
-from tracker.config.load import load_text
+from tracker.config.load import load_text, masked
 from tracker.config.model import Config
 from tracker.domain.cadence import DEFAULT, looks_after
 from tracker.domain.vocabulary import ShippingStatus
@@ -92,3 +92,24 @@ def test_what_cannot_be_meant_is_refused_at_its_place(text: str, said: str) -> N
     (found,) = problems(text)
 
     assert str(found).startswith(said)
+
+
+def test_what_is_in_force_is_shown_as_the_yaml_says_it(config: Config) -> None:
+    shown = masked(config)
+
+    assert (shown["cadence"]["every"]["in_transit"], shown["cadence"]["every"]["unknown"]) == ("5h", "3h")
+    assert (shown["cadence"]["aftercare"], shown["cadence"]["quiet_after"]) == ("7d", "2d")
+    assert shown["cadence"]["carriers"] == {"dhl": {"every": {"in_transit": "2h"}, "aftercare": "1d"}}
+    assert shown["accounts"]["own"]["cadence"] == {
+        "every": {"in_transit": "10m"},
+        "near_delivery": "30m",
+        "slowest": "2d",
+    }
+    assert "cadence" not in shown["accounts"]["plain"]
+
+
+def test_a_carrier_that_nobody_knows_is_told(config: Config) -> None:
+    assert not [note for note in config.notes if "cadence" in note]
+
+    (note,) = load_text("cadence: {carriers: {dlh: {}, postnl: {}}}", "t.yaml").notes
+    assert note == "cadence.carriers.dlh: no parcel is of this carrier, so it is never used; did you mean 'dhl'?"

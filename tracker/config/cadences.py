@@ -65,6 +65,16 @@ class CadencePart(BaseModel):
         return found | {key: value for key in KEYS if (value := getattr(self, key)) is not None}
 
 
+def plain(said: Mapping[str, timedelta | str]) -> dict[str, Any]:
+    """Return what is said as it stands in the YAML: `every` is a mapping of its own."""
+    found: dict[str, Any] = {}
+    for key, value in said.items():
+        inner, _, status = key.partition(".")
+        where = found.setdefault(inner, {}) if status else found
+        where[status or key] = spell(value) if isinstance(value, timedelta) else value
+    return found
+
+
 def written(part: CadencePart, path: Path_, document: Document) -> dict[str, str]:
     """Return where each key of a part is written: `file:line`."""
     return {key: place_of(document, (*path, *key.split("."))) for key in part.said()}
@@ -74,6 +84,19 @@ class RootCadence(CadencePart):
     """The same for all parcels, and for those of single carriers."""
 
     carriers: Mapping[str, CadencePart] = Field({}, description="The same by carrier, such as dhl.")
+
+    def places(self, document: Document) -> dict[str, str]:
+        """Return where each key of it is written: `every.in_transit`, `carriers.dhl.aftercare`, ..."""
+        found = written(self, ("cadence",), document)
+        for carrier, part in self.carriers.items():
+            inner = written(part, ("cadence", "carriers", carrier), document)
+            found |= {f"carriers.{carrier}.{key}": place for key, place in inner.items()}
+        return found
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as it is in force, as the YAML would say it."""
+        carriers = {carrier: plain(part.said()) for carrier, part in self.carriers.items()}
+        return {**plain({key: value for key, value, _ in told(self)}), "carriers": carriers}
 
 
 def parts_of(root: RootCadence, account: CadencePart | None, carrier: str | None) -> Iterator[tuple[str, CadencePart]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +13,12 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from tracker.config.addresses import Texts, check_addresses, texts_of
-from tracker.config.cadences import written
+from tracker.config.cadences import plain
 from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries
 from tracker.config.files import changeable, loose
 from tracker.config.include import read_all, with_included
 from tracker.config.model import Account, Config, Root
-from tracker.config.plugins import installed
+from tracker.config.plugins import installed, words
 from tracker.config.presets import policy_values, spell
 from tracker.config.validation import validate
 from tracker.config.yamlfile import Document, Path_, parse, quoted
@@ -89,16 +90,11 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     return Config(
         root,
         accounts,
-        written(root.cadence, ("cadence",), document)
-        | {
-            f"carriers.{carrier}.{key}": place
-            for carrier, part in root.cadence.carriers.items()
-            for key, place in written(part, ("cadence", "carriers", carrier), document).items()
-        },
+        root.cadence.places(document),
         document.file,
         document.hidden,
         document.references,
-        (*_notes(texts, document), *dict.fromkeys(document.notes)) if each else (),
+        (*_notes(texts, document), *dict.fromkeys(document.notes), *_carriers(root, accounts)) if each else (),
         tuple(document.files),
         suspended,
     )
@@ -155,6 +151,20 @@ def _notes(texts: Texts, document: Document) -> Iterator[str]:
             yield f"{where}: comes from a reference, so it is masked wherever it would be shown"
         elif len(text) < LONG:
             yield f"{where}: a secret of fewer than {LONG} characters can be guessed, and is not masked inside a longer word"
+
+
+def _carriers(root: Root, accounts: Mapping[str, Account]) -> Iterator[str]:
+    """Say which carriers `cadence:` names that nobody knows: what it says of them is never used."""
+    if not root.cadence.carriers:
+        return
+    known = {word.carrier for word in words().values()}
+    for account in accounts.values():
+        known |= {*getattr(account.source.settings, "carriers", {}).values()} if account.is_store else {*account.speaks}
+    for carrier in root.cadence.carriers:
+        if carrier not in known:
+            near = difflib.get_close_matches(carrier, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"cadence.carriers.{carrier}: no parcel is of this carrier, so it is never used{hint}"
 
 
 def schema() -> dict[str, Any]:
@@ -215,11 +225,13 @@ def masked(config: Config, names: Iterable[str] | None = None) -> dict[str, Any]
     `names`: of these accounts and stores only.
     """
     shown: dict[str, Any] = _spelt(config.root.model_dump(exclude={"accounts", "stores", "include", "defaults"}))
+    shown["cadence"] = config.root.cadence.shown()
     for name in config.accounts if names is None else names:
         account = config.accounts[name]
         section = shown.setdefault("stores" if account.is_store else "accounts", {})
         section[account.name] = {"uses": account.uses, **account.source.settings.model_dump(mode="json")}
         section[account.name] |= {"budget": account.limits} if account.limits else {}
+        section[account.name] |= {"cadence": plain(own)} if (own := account.cadence.said()) else {}
         if account.is_store:
             values, sources = policy_values(account.policy), account.policy_sources
             own = {key: values[key] for key, source in sources.items() if not source.startswith(("preset", "default"))}
