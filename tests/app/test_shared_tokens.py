@@ -6,15 +6,25 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
+from tests.app.peer import Peer
 from tests.app.token_users import LIFE, THREADS, Clock, TokenServer, User
 from tests.conftest import wait_for
+from tracker.app.client import AccountClient, NoVault
+from tracker.app.connections import Connections
+from tracker.clock import system_now
+from tracker.config.model import Account
+from tracker.domain.errors import Transient
+from tracker.pipeline import tokens
+from tracker.plugin.calls import Request, Token
 from tracker.store import tables as t
 from tracker.store.engine import Store
+from tracker.store.seal import Seal
 
 pytestmark = pytest.mark.process
 KEY = Fernet.generate_key().decode()
@@ -135,3 +145,22 @@ def test_a_holder_that_is_stopped_while_it_asks_costs_one_request_more_and_overw
     assert server.asked == 3
     assert server.refused == 0
     assert len(users) == 3
+
+
+def test_a_holder_that_was_stopped_before_it_asked_asks_nobody_when_it_wakes_up(store: Store, monkeypatch) -> None:
+    """Its claim is another's by then: `WITHIN` is over, whatever its call may take."""
+    monkeypatch.setattr(tokens, "WITHIN", -1.0)
+    peer, connections = Peer(), Connections({"127.0.0.1"})
+    account = Account("account", "dhl", cast(Any, object()), credentials="x")
+    shared = tokens.AccessTokens(tokens.TokenRows(store, Seal(KEY), print))
+    client = AccountClient(account, NoVault(), connections=connections, timeout=5, now=system_now, tokens=shared)
+
+    def ask() -> Token:
+        client.send(Request("POST", f"http://127.0.0.1:{peer.port}/token"))
+        raise AssertionError("it asked")
+
+    with pytest.raises(Transient, match="the total deadline has passed"):
+        client.token(ask)
+    assert peer.requests == []
+    connections.close()
+    peer.close()

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
@@ -196,3 +197,50 @@ def test_check_tells_which_tokens_another_vault_key_wrote(tmp_path: Path, monkey
     said = CliRunner().invoke(cli, ["check", str(shipper(tmp_path, "vault_key: '${env:KEY}'\n"))]).output
     assert "ups: the token that is kept was written with another vault_key: it is asked anew" in said
     assert "fedex: the token" not in said
+
+
+def test_check_asks_with_the_refresh_token_that_is_kept_and_keeps_the_next_one(tmp_path: Path, monkeypatch) -> None:
+    """It used that of the file, which rotation had spent."""
+    asked: list[str] = []
+
+    class Shop(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            answer = {"data": {"shop": {"name": "x"}}}
+            if self.path.endswith("/access_token"):
+                asked.append(body["refresh_token"])
+                answer = {"access_token": "t", "expires_in": 86399, "refresh_token": "r2"}
+            said = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    monkeypatch.setenv("SECRET", "a-secret-of-a-shop")
+    monkeypatch.setenv("KEY", Fernet.generate_key().decode())
+    seal = Seal(os.environ["KEY"])
+    store = Store(f"sqlite:///{tmp_path}/x.db")
+    migrate(store)
+    with store.write() as connection:
+        connection.execute(accounts.insert().values(name="shop", kind="store", attempts=0, token=seal.close("r1")))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    (tmp_path / "tracker.yaml").write_text(
+        f"database: sqlite:///{tmp_path}/x.db\nnetwork: {{allow: [127.0.0.1]}}\nvault_key: '${{env:KEY}}'\nstores:\n  shop: "
+        f"{{uses: shopify, shop: x.myshopify.com, base_url: 'http://127.0.0.1:{server.server_address[1]}', client_id: id, "
+        "client_secret: '${env:SECRET}', refresh_token: '${env:SECRET}'}\n"
+    )
+    done = [CliRunner().invoke(cli, ["check", str(tmp_path / "tracker.yaml")]) for _ in range(2)]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+    assert ["shop (shopify): fine" in one.output for one in done] == [True, True], done[0].output
+    assert asked == ["r1"], "the second check has the access token that is kept"
+    with store.read() as connection:
+        assert seal.open(connection.execute(sa.select(accounts.c.token)).scalar_one()) == "r2"
+    store.close()

@@ -280,6 +280,29 @@ def test_a_database_that_is_away_is_told_and_a_token_that_lives_needs_none(giver
     away.close()
 
 
+def test_a_token_that_cannot_be_kept_serves_its_own_process(giver: Giver, process, store: Store) -> None:
+    def asked(until: float) -> Token:
+        with store.write() as connection:
+            connection.exec_driver_sql("DROP TABLE tokens")
+        return giver(until)
+
+    one = process()
+    assert one.token(ACCOUNT, asked, None, now=lambda: NOW, patience=5) == giver.token(one) == "canary-1"
+    assert giver.given == 1
+
+
+def test_while_one_asks_for_another_no_thread_uses_the_refused_one(giver: Giver) -> None:
+    one = AccessTokens()
+    giver.token(one)
+    assert giver.token(one, "canary-1") == giver.token(one) == "canary-2"
+    giver.error = Transient("away")
+    giver.now += timedelta(minutes=2)
+    with pytest.raises(Transient):
+        giver.token(one, "canary-2")
+    giver.error = None
+    assert giver.token(one) == "canary-4"
+
+
 def test_a_bug_of_the_plugin_leaves_no_claim_behind(giver: Giver, process, store: Store) -> None:
     def wrong(_until: float) -> Token:
         raise KeyError("x")

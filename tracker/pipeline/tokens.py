@@ -217,6 +217,7 @@ class _OfAccount:
         self.account, self._rows, self._alone = account, rows, alone
         self._free = threading.Condition()
         self._kept: Kept | None = None
+        self._refused: Kept | None = None  # the last one that was
         self._hidden: list[Hidden] = []
         self._asks = False
         self._ended, self._error = 0, (0, SourceError())  # how many asked, and which of them failed
@@ -225,8 +226,10 @@ class _OfAccount:
     def get(self, ask: Ask, refused: str | None, now: Callable[[], datetime], until: float, place: Place | None) -> str:
         with self._free:
             while True:
+                if self._kept is not None and self._kept.value == refused:
+                    self._refused, self._kept = self._kept, None  # nobody else need hear it, call by call
                 kept = self._kept
-                if kept is not None and (kept.value == refused or not kept.lives(now())):
+                if kept is not None and not kept.lives(now()):
                     kept = None
                 if kept is not None and (self._asks or kept.young(now()) or time.monotonic() < self._renews_at):
                     return kept.value
@@ -297,8 +300,8 @@ class _OfAccount:
             with self._free:
                 self._wait(until, place, pause)
             pause = min(pause * 2, longest)
-        if self._kept is not None and self._kept.value == refused:
-            refuse_again(self._kept, now())
+        if self._refused is not None and self._refused.value == refused:
+            refuse_again(self._refused, now())
         return self._asked(ask, refused, now, time.monotonic())
 
     def _claimed(
