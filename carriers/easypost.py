@@ -11,18 +11,20 @@ first; `status_update` and `unknown` leave it to `status`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
-from tracker.domain.errors import BadPayload
+from tracker.domain.errors import BadPayload, NotFound
 from tracker.domain.facts import (
     NOWHERE,
     Code,
     Meaning,
+    Missed,
     Page,
     Parcel,
     Parcels,
@@ -46,6 +48,7 @@ from tracker.plugin.payloads import (
     about,
     decode,
     estimate,
+    listing,
     mapping,
     moment,
     number,
@@ -71,11 +74,12 @@ STATES = {
 
 
 class Settings(contracts.Settings):
-    """One EasyPost API key."""
+    """One EasyPost API key. `events_kept_days`: how far back events are asked for after an outage of ours (unverified: no page tells it)."""
 
     base_url: str = "https://api.easypost.com/v2"
     api_key: SecretStr
     webhook_secrets: Secrets = ()
+    events_kept_days: int = Field(30, ge=1, le=365)
 
 
 class EasyPost(contracts.Carrier):
@@ -89,6 +93,11 @@ class EasyPost(contracts.Carrier):
     vocabulary = ("easypost",)
     codes = read_codes(__file__)
     Settings = Settings
+
+    def __init__(self, account: str, settings: contracts.Settings) -> None:
+        """Bind an account."""
+        super().__init__(account, settings)
+        self.resends = timedelta(days=self.settings.events_kept_days)
 
     def verify(self, payload: Payload) -> int:
         """Check `X-Hmac-Signature: hmac-sha256-hex=...` with the NFKD-normalised secret."""
@@ -146,6 +155,37 @@ class EasyPost(contracts.Carrier):
         assert isinstance(query, Parcels)
         return [self._register(client, parcel) for parcel in query.parcels]
 
+    def resend(self, client: Client, query: Missed) -> Iterator[Page]:
+        """GET /events, newest first, and of each about a tracker GET /events/{id}/payloads: the body as it was sent (docs.easypost.com/docs/events).
+
+        The list tells what happened and not to what. An event whose payloads are gone costs itself only.
+        """
+        before, more = query.cursor, True
+        while more:
+            params = {"page_size": "100", "start_datetime": _utc(query.since), "end_datetime": _utc(query.until)}
+            answer = self._get(client, "events", "events", params | ({"before_id": before} if before else {}))
+            events = [mapping(event, "$.events[]") for event in listing(answer.get("events"), "$.events")]
+            for event in events:
+                before = word(event.get("id"), "$.events[].id")
+                at = moment(event.get("created_at"), "$.events[].created_at")
+                if (at if at.tzinfo else at.replace(tzinfo=UTC)) < query.since:
+                    return
+                sent = self._sent(client, before) if text(event.get("description")).startswith("tracker.") else b""
+                yield Page((sent,) if sent else (), before)
+            more = bool(events) and answer.get("has_more") is True
+
+    def _sent(self, client: Client, event: str) -> bytes:
+        """Return the body of an event as it was sent first; nothing where it was sent to nobody."""
+        payloads: Any = None
+        with suppress(NotFound):
+            payloads = self._get(client, f"events/{segment(event)}/payloads", "payloads", {}).get("payloads")
+        bodies = [one.get("request_body") for one in listing(payloads, "$.payloads") if isinstance(one, dict)]
+        return next((body.encode() for body in bodies if isinstance(body, str) and body), b"")
+
+    def _get(self, client: Client, path: str, holds: str, params: dict[str, str]) -> dict[str, Any]:
+        request = Request("GET", f"{self.settings.base_url}/{path}", params=params, basic=self._basic())
+        return decode(holding(client.send(request).body, holds))
+
     def ping(self, client: Client) -> None:
         """Ask for one tracker."""
         params = {"page_size": "1"}
@@ -183,6 +223,10 @@ def _meaning(code: str) -> Meaning | None:
     if parent is not None and parent.status is ShippingStatus.RETURNING and not fine.status.terminal:
         return parent if fine.status.custody else Meaning(fine.status, fine.reason, Leg.RETURN_TO_SENDER)
     return fine
+
+
+def _utc(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _reading(code: Code) -> Meaning | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ CASES = [
     Case("outbox", "retry 99999", 1, "0 writes are due again"),
     Case("reload", "", 1, "no process runs"),
     Case("ingest", "--account ups odd.json", 1, "failed: nothing of it can be read"),
+    Case("outages", "-c gap.yaml", 1, "easypost: 12 webhooks, 9"),
+    Case("outages", "-c gap.yaml --json", 1, '"told": 12'),
     Case("try", "--account ups unknown.json", 1, "UNKNOWN: "),
     Case("try", "--account ups unknown.json --json", 1, '"unknown": ['),
     # what is fine
@@ -293,6 +296,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "accept.yaml": made.yaml,
             "poor.yaml": made.yaml.replace("ups: {uses: ups,", "ups: {uses: ups, budget: {calls: 1, per: 30d},"),
             "empty.yaml": f"database: sqlite:///{folder}/db/empty.db\n",
+            "gap.yaml": f"database: sqlite:///{folder}/db/gap.db\n",
             "fresh.yaml": f"database: sqlite:///{folder}/fresh.db\n",
             "broken.yaml": f"database: sqlite:///{folder}/db/broken.db\n",
             "wrong.yaml": "brocker: none\n",
@@ -310,9 +314,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         empty = Store(f"sqlite:///{folder}/db/empty.db")
         migrate(empty)
         empty.close()
+        gap = Store(f"sqlite:///{folder}/db/gap.db")
+        migrate(gap)
+        _away(gap)
+        gap.close()
         found = made.one(t.findings, t.findings.c.kind == "order_ahead")
         (folder / "finding").write_text(str(found.id))
         yield folder
+
+
+def _away(store: Store) -> None:
+    """Have been away: the sender was asked to tell again what it sent, and is not done."""
+    left, back = datetime(2026, 11, 2, 8, tzinfo=UTC), datetime(2026, 11, 2, 16, tzinfo=UTC)
+    evidence = {"from": left.isoformat(), "until": back.isoformat(), "asked": "3"}
+    outage = {"subject": "outage/1", "kind": "outage", "severity": "warning", "act": "monitor", "evidence": evidence,
+              "evidence_hash": "x", "opened_by": "watch", "opened_at": back}  # fmt: skip
+    row = {"account": "easypost", "since": left, "until": back, "next_at": back, "told": 12, "new": 9}
+    with store.write() as connection:
+        connection.execute(t.findings.insert(), {"digest": False, **outage})
+        connection.execute(t.resends.insert(), {"short": False, "attempts": 1, "failures": 0, **row})
 
 
 def environment() -> dict[str, str]:

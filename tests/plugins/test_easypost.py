@@ -8,11 +8,12 @@ import json
 import unicodedata
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.plugins.signing import digest
 from tracker.domain.errors import BadPayload, CredentialsRejected, Transient, WebhookRejected
-from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread
+from tracker.domain.facts import Code, Missed, Page, Parcel, Parcels, Payload, Report, Unread
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
@@ -238,3 +239,41 @@ def test_at_its_destination_a_delivered_parcel_is_delivered_and_another_is_where
 
     assert delivered is not None and delivered.status is ShippingStatus.DELIVERED
     assert other is not None and other.status is not ShippingStatus.DELIVERED
+
+
+def _json(body: dict) -> httpx.Response:
+    return httpx.Response(200, json=body)
+
+
+def _event(ref: str, at: str = "2026-11-02T10:00:00.000Z", description: str = "tracker.updated") -> dict[str, str]:
+    return {"id": ref, "object": "Event", "description": description, "created_at": at}
+
+
+def test_what_was_sent_in_a_span_is_asked_for_event_by_event_newest_first(outside, make) -> None:
+    source, client = make("carriers.easypost")
+    pages = outside.get(f"{HOST}/events").mock(
+        side_effect=[
+            _json({"events": [_event("evt_4"), _event("evt_3", description="batch.updated")], "has_more": True}),
+            _json({"events": [_event("evt_2"), _event("evt_1", "2026-11-02T07:59:59.000Z")], "has_more": True}),
+        ]
+    )
+    outside.get(f"{HOST}/events/evt_4/payloads").respond(
+        json={"payloads": [{"request_body": '{"id":"evt_4"}'}, {"request_body": "x"}]}
+    )
+    outside.get(f"{HOST}/events/evt_2/payloads").respond(404)
+    since, until = AT.replace(hour=8), AT.replace(hour=11)
+
+    told = list(source.resend(client, Missed(since, until, "evt_9")))
+
+    assert told == [Page((b'{"id":"evt_4"}',), "evt_4"), Page((), "evt_3"), Page((), "evt_2")]  # what is older ends it
+    first, second = (dict(call.request.url.params) for call in pages.calls)
+    span = {"page_size": "100", "start_datetime": "2026-11-02T08:00:00Z", "end_datetime": "2026-11-02T11:00:00Z"}
+    assert (first, second) == (span | {"before_id": "evt_9"}, span | {"before_id": "evt_3"})
+
+
+def test_a_list_of_events_that_is_none_ends_nothing_in_silence(outside, make) -> None:
+    source, client = make("carriers.easypost")
+    outside.get(f"{HOST}/events").respond(json={"events": [{"id": "evt_1", "created_at": "soon"}]})
+
+    with pytest.raises(BadPayload, match=r"\$\.events\[\]\.created_at"):
+        list(source.resend(client, Missed(AT, AT)))

@@ -119,8 +119,29 @@ def outages(page: Listing, scans: bool) -> None:
                    ("text", "text"), ("happened", "instant"), ("recovered", "seen"))  # fmt: skip
     else:
         columns = (("id", "id"), ("from", "from"), ("until", "until"), ("state", "state"), ("parcels asked", "asked"),
-                   ("scans recovered", "recovered"))  # fmt: skip
-    page.show(lambda w: lists.outages(w, limit=page.limit, scans=scans), "outages", columns, "no outage of ours")
+                   ("told again", "again"), ("scans recovered", "recovered"))  # fmt: skip
+    rows: list[dict[str, Any]] = []
+
+    def ask(ctx: AppContext) -> list[dict[str, Any]]:
+        rows[:] = lists.outages(ctx, limit=page.limit, scans=scans)
+        if scans or page.as_json:
+            return rows
+        return [{**row, "again": "; ".join(map(_told_again, row["told_again"])) or None} for row in rows]
+
+    page.show(ask, "outages", columns, "no outage of ours")
+    if rows and rows[0].get("state") == "asking":
+        click.get_current_context().exit(1)
+
+
+def _told_again(row: dict[str, Any]) -> str:
+    """Say how far a sender came that was asked to tell again what it sent while we were away."""
+    said = f"{row['account']}: {row['told']} webhooks, {row['new']} new"
+    if row["ended"] is None:
+        return f"{said}, and goes on at {row['next']:%Y-%m-%d %H:%M}Z" + (f" ({row['error']})" if row["error"] else "")
+    if not row["short"]:
+        return said
+    why = row["error"] or f"nothing is kept from before {row['since']:%Y-%m-%d %H:%M}Z"
+    return f"{said}, not all of it ({why}): polls tell the rest"
 
 
 @click.command()

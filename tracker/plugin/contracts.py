@@ -25,6 +25,7 @@ from tracker.domain.facts import (
     Checkout,
     Code,
     Meaning,
+    Missed,
     Order,
     Page,
     Parcels,
@@ -208,6 +209,7 @@ class Carrier(Source):
     registers: ClassVar[bool] = False
     register_batch: int = 1  # numbers that one `register` settles in one request
     registers_first: ClassVar[bool] = False  # it tells of registered numbers only: nobody asks about one earlier
+    resends: timedelta | None = None  # so long its sender keeps what it sent, and tells it again; None: it does not
     stops: ClassVar[bool] = False  # it can be told to stop, and to track again what was stopped (`stop`, `track_again`)
     response_keys: tuple[str, ...] = ()  # a poll's answer holds one of these; one with none is an error body
     files: ClassVar[bool] = False  # it tells by files, which `cut` knows: an account has a `folder:` or `sftp:`
@@ -244,6 +246,13 @@ class Carrier(Source):
     def quota(self, client: Client) -> Quota | None:
         """Ask how many numbers may still be registered; None where nothing but the plan limits that."""
         return None
+
+    def resend(self, client: Client, query: Missed) -> Iterator[Page]:
+        """Ask for what was sent in a span, in any order: each part of a page is one webhook, the bytes as they were sent.
+
+        A page goes on behind its `next_cursor` when the rest could not be had: its parts are stored with it, and not asked for again.
+        """
+        raise NotImplementedError
 
     def stop(self, client: Client, query: Parcels) -> list[Registered]:
         """End the tracking of numbers that no order names any more. "Not tracked" is success."""

@@ -619,6 +619,30 @@ class Files(SQLModel, table=True):
     ended_at: datetime | None = _at()
 
 
+class Resends(SQLModel, table=True):
+    """What an account's sender is asked to tell again after an outage of ours."""
+
+    __tablename__ = "resends"
+    __table_args__ = (
+        sa.UniqueConstraint("account", "since"),
+        sa.Index("resends_due", "next_at", "id", **_where("ended_at IS NULL")),
+    )
+    id: int | None = _id()
+    account: str
+    since: datetime = _at(null=False)  # of the machine's time, as `until`: when we were away
+    until: datetime = _at(null=False)
+    short: bool = False  # the sender does not keep, or did not tell, all of it
+    cursor: str | None = None  # behind what is stored
+    told: int = 0  # webhooks
+    new: int = 0  # of them, that did not come before
+    next_at: datetime = _at(null=False)
+    claimed_until: datetime | None = _at()
+    attempts: int = 0
+    failures: int = 0  # in a row
+    error: str | None = None
+    ended_at: datetime | None = _at()
+
+
 class ChangeNotices(SQLModel, table=True):
     """Hints that wait to be asked about, one a ref."""
 
@@ -649,6 +673,6 @@ decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
 change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats), table(Processes)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
-drifts = table(Drifts)
+drifts, resends = table(Drifts), table(Resends)
 tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)
 METADATA = SQLModel.metadata

@@ -21,7 +21,18 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.scans import look_up
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import UNMAPPED_SCANS, files, findings, inbox, orders, outbox, scans, shipments, watches
+from tracker.store.tables import (
+    UNMAPPED_SCANS,
+    files,
+    findings,
+    inbox,
+    orders,
+    outbox,
+    resends,
+    scans,
+    shipments,
+    watches,
+)
 from tracker.support.knowledge import unwatched_of
 
 K = FindingKind
@@ -325,10 +336,26 @@ def outages(ctx: AppContext, *, limit: int = 50, scans: bool = False) -> list[di
                     for scan in found
                 ]  # fmt: skip
             else:
-                state = "caught up" if row.closed_at else "asking"
-                shown.append({"id": row.id, "from": since, "until": until, "state": state,
-                              "asked": row.evidence["asked"], "recovered": len(found)})  # fmt: skip
+                again = _told_again(connection, until)
+                state = "asking"
+                if row.closed_at:
+                    state = "caught up, in part by polls alone" if any(one["short"] for one in again) else "caught up"
+                shown.append({"id": row.id, "from": since, "until": until, "state": state, "asked": row.evidence["asked"],
+                              "recovered": len(found), "told_again": again})  # fmt: skip
     return shown[:limit] if scans else shown
+
+
+def _told_again(connection: Connection, until: datetime) -> list[dict[str, Any]]:
+    """Return what senders were asked to tell again after the outage that ended then: how many webhooks, and how far it came."""
+    r = resends.c
+    rows = connection.execute(sa.select(resends).where(r.until == until).order_by(r.account)).all()
+    return [
+        {
+            "account": row.account, "since": row.since, "told": row.told, "new": row.new, "short": row.short,
+            "ended": row.ended_at, "next": None if row.ended_at else row.next_at, "error": row.error,
+        }
+        for row in rows
+    ]  # fmt: skip
 
 
 def _by_text(text: str) -> tuple[ShippingStatus | None, str | None, str]:

@@ -12,7 +12,8 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import feeds, keys, plan, push, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.poll import due as asked
-from tracker.store import queries
+from tracker.pipeline.poll import resends
+from tracker.store import queries, tables
 from tracker.store.engine import database_now
 from tracker.store.tables import (
     accounts,
@@ -42,7 +43,7 @@ ALIVE = "scheduler"
 def release_claims(ctx: AppContext) -> None:
     """Give back what a process that died held: only where this process is the only one (SQLite)."""
     with ctx.store.write() as connection:
-        for table in (inbox, outbox, watches, change_notices, accounts, tokens):
+        for table in (inbox, outbox, watches, change_notices, tables.resends, accounts, tokens):
             connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
 
 
@@ -62,6 +63,10 @@ def due_queues(ctx: AppContext) -> set[str]:
         if _any(connection, sa.select(orders.c.id).where(orders.c.reconcile_at <= business)):
             due.add("decide")
         if asked.look(ctx, connection, now, business)[0] or _any(connection, keys.due(now)):
+            due.add("poll")
+        if any(
+            resends.held_until(ctx, row, business) is None for row in connection.execute(resends.due(now, business))
+        ):
             due.add("poll")
         names = [account.name for account in ctx.config.file_accounts]
         if names and _any(connection, queries.files_due(names, now, business)):
@@ -87,6 +92,7 @@ def next_business_time(ctx: AppContext) -> datetime | None:
                 accounts.c.rests_until,
                 accounts.c.files_at,
                 change_notices.c.not_before,
+                tables.resends.c.next_at,
             )
         ]
         moments += [at for at in asked.held_back(ctx, connection, database_now(connection), now).values() if at > now]
@@ -212,7 +218,7 @@ def _not_compared(ctx: AppContext, connection: sa.Connection, now: datetime) -> 
 
 
 def heartbeat(ctx: AppContext, alive: datetime) -> None:
-    """Say that we live, once a minute; after a gap, find the outage and have every open parcel asked about.
+    """Say that we live, once a minute; after a gap, find the outage, have every open parcel asked about, and senders tell again.
 
     `alive` is the time of the machine, not the business time: a play that jumps a day is no outage.
 
@@ -229,8 +235,11 @@ def heartbeat(ctx: AppContext, alive: datetime) -> None:
         )
         if last is None or alive - last < ctx.config.root.watch.outage_after:
             return
+        told_again = resends.begin(ctx, connection, last, alive, now)
         asked = queries.poll_now(connection, watches.c.account.in_(_told_by_webhooks(ctx)), now, urgent=False)
         evidence = {"from": last.isoformat(), "until": alive.isoformat(), "asked": str(asked)}
+        if told_again:
+            evidence["told_again"] = ", ".join(told_again)
         finding = Finding(
             FindingKind.OUTAGE, f"outage/{last:%Y-%m-%dT%H:%M}", Severity.WARNING, Act.MONITOR, evidence, last
         )
@@ -253,9 +262,13 @@ def _caught_up(ctx: AppContext, connection: sa.Connection, now: datetime) -> Non
             )
             .limit(1)
         )
-        if connection.execute(left).first() is None:
+        if connection.execute(left).first() is None and not resends.unfinished(ctx, connection, until):
             queries.close_findings(
-                connection, findings.c.id == row.id, now, "watch", "every open parcel was asked about"
+                connection,
+                findings.c.id == row.id,
+                now,
+                "watch",
+                "every open parcel was asked about, and what senders tell again is there",
             )
 
 

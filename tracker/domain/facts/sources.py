@@ -223,6 +223,15 @@ Query = Parcels | Refs | Since
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """Ask again for what was sent in a span while we were away; `cursor`: behind what was told so far."""
+
+    since: datetime
+    until: datetime
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One answer, stored before its cursor. `parts` are the bytes as they came."""
 

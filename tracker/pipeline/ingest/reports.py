@@ -24,6 +24,7 @@ from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Key, Watches
 from tracker.store import queries
 from tracker.store.codec import PROOF, dump
+from tracker.store.queries import TOLD_AGAIN
 from tracker.store.tables import scans, shipment_links
 from tracker.store.tables import shipments as table
 
@@ -141,9 +142,9 @@ def _know(tx: Transaction, watches: Watches, histories: Histories, told: Sequenc
     links: list[dict[str, Any]] = []
     for p, report, parcel, prints in told:
         assert p.account is not None and p.payload is not None
-        current = watches.tell(
-            parcel, p.account.name, report, report.as_of or p.payload.received_at, fed=p.row.kind == "sweep"
-        )
+        fed, again = p.row.kind == "sweep", TOLD_AGAIN in p.row.headers
+        as_of = report.as_of or p.payload.received_at
+        current = watches.tell(parcel, p.account.name, report, as_of, fed=fed, again=again)
         if current and report.complete and not _partly(p, report):
             histories.told[parcel.id, p.account.name] = Full(prints, p.payload.received_at, p.account, report.scans)
         values = parcels.setdefault(parcel.id, {})

@@ -39,6 +39,7 @@ class _Watch:
     rejected_reason: str | None = None
     fed_at: datetime | None = None
     changed: bool = False
+    told_again: bool = False  # only what was sent while we were away is told just now: that moves no look
     found: bool = False  # it knows the parcel now, and did not before
 
 
@@ -66,16 +67,26 @@ class Watches:
         for shipment_id, account, *watch in self._tx.connection.execute(_watching(self._tx.sqlite), ids).all():
             self._known[shipment_id, account] = _Watch(*watch)
 
-    def tell(self, parcel: LockedShipment, account: str, report: Report, as_of: datetime, *, fed: bool = False) -> bool:
+    def tell(
+        self,
+        parcel: LockedShipment,
+        account: str,
+        report: Report,
+        as_of: datetime,
+        *,
+        fed: bool = False,
+        again: bool = False,
+    ) -> bool:
         """Take an account's word for a shipment that was read. Returns False where the account told a newer one before.
 
-        `fed`: its feed told so.
+        `fed`: its feed told so. `again`: it was sent while we were away; the look that is due since we are back is still wanted.
         """
         watch = self._known.get((parcel.id, account))
         fed_at = self._tx.now if fed else None
         if watch is None:
             self._known[parcel.id, account] = _Watch(None, report.tracking, as_of, None, fed_at=fed_at, changed=True)
             return True
+        watch.told_again = again
         if fed_at is not None:
             watch.fed_at, watch.changed = fed_at, True
         if watch.as_of is not None and as_of < watch.as_of:
@@ -129,6 +140,8 @@ class Watches:
                     parcel, account, watch, cadence, at_once=at_once, soon=soon, fed=key in fed
                 )
                 again += [watch.id] if watch.id is not None and self._tracked_again(parcel, account, watch) else []
+            if watch.told_again and watch.next_poll_at is not None:
+                at, urgent = min(at or watch.next_poll_at, watch.next_poll_at), urgent or watch.urgent
             if not watch.changed and (at, urgent) == (watch.next_poll_at, watch.urgent):
                 continue
             values = {
@@ -206,7 +219,7 @@ class Watches:
         urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd, fed=fed)
         if (carrier := self._carrier(account)) is not None and registration.waits(carrier, watch.registered_at):
             return None, urgent
-        if at_once:
+        if at_once and watch.state != TrackingState.STOPPED:
             return now, urgent
         at = next_poll(
             parcel.summary, TrackingState(watch.state), cadence, now,

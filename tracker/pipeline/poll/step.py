@@ -33,7 +33,7 @@ from tracker.pipeline import backoff, feeds, keys, registration, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import GaveWay, Place, Work
-from tracker.pipeline.poll import changed, due, registering, sweep
+from tracker.pipeline.poll import changed, due, registering, resends, sweep
 from tracker.pipeline.poll.calls import POLL, READ, REGISTRATION, Call, fenced, release
 from tracker.plugin.calls import segment
 from tracker.store import queries
@@ -93,7 +93,7 @@ def _place(call: Call) -> Place:
 def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
     """T1: claim what there is room for: re-reads first, which somebody waits for, and sweeps last, with keys that are wanted.
 
-    Sweeps and keys store alone what they learn.
+    Sweeps, keys and what is told again store alone what they learn.
     """
     with ctx.places.reserving() as room, ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
@@ -106,6 +106,7 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
             (place, partial(sweep.work, ctx, account, state)) for account, state, place in sweeps
         ]
         alone += keys.claim(ctx, connection, room, now)
+        alone += resends.claim(ctx, connection, room, now, business)
     for call in calls:
         call.asked, call.failing = (now, business), call.account.name in room.failing
     if calls or alone:

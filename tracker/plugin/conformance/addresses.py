@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tracker.domain.errors import SourceError
-from tracker.domain.facts import Action, Fulfilment, Order, Parcel, Parcels, Published, Refs, Since
+from tracker.domain.facts import Action, Fulfilment, Missed, Order, Parcel, Parcels, Published, Refs, Since
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, ShippingStatus
 from tracker.plugin.calls import Request
 from tracker.plugin.conformance.given import AT, TOKEN, Recorder, example_settings
@@ -51,6 +51,8 @@ def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, R
         callback = {"callback_url": "https://us.example/hook"} if "callback_url" in plugin.Settings.model_fields else {}
         bound = plugin("account", example_settings(plugin, **{**settings, **callback}))
         found["register"] = lambda _, client, value: bound.register(client, parcels(value))
+        if bound.resends is not None:
+            found["tell again"] = lambda source, client, value: _some(source.resend(client, Missed(AT, AT, value)))
         if plugin.stops:
             found["stop"] = lambda source, client, value: source.stop(client, parcels(value, their_ref=value))
             found["track again"] = lambda source, client, value: source.track_again(

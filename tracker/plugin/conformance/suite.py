@@ -305,6 +305,7 @@ class CarrierSuite(_PluginSuite):
         assert plugin.registers or not (plugin.registers_first or plugin.stops), "it registers nothing"
         for name in ("stop", "track_again"):
             assert plugin.stops == (getattr(type(plugin), name) is not getattr(Carrier, name)), f"stops, and {name}"
+        assert (plugin.resends is not None) == (type(plugin).resend is not Carrier.resend), "resends, and resend"
 
     def test_its_words_for_carriers_are_of_those_that_it_speaks_for(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)

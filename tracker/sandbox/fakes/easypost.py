@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import unicodedata
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -17,6 +17,8 @@ from starlette.routing import Route
 from tracker.sandbox.base import Carrier, Clock, Outgoing, as_json
 from tracker.sandbox.scenario import Scan
 
+EVENTS_A_PAGE = 3
+
 
 class EasyPostServer(Carrier):
     """Trackers and signed events."""
@@ -26,6 +28,7 @@ class EasyPostServer(Carrier):
         super().__init__(account, clock, key=key, hook=hook)
         self.trackers: dict[str, dict[str, str]] = {}
         self.carriers: dict[str, str] = {}
+        self.events: list[tuple[str, datetime, bytes]] = []  # each that was made: its id, when, and its body
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
@@ -33,6 +36,8 @@ class EasyPostServer(Carrier):
             Route("/trackers", self._create, methods=["POST"]),
             Route("/trackers", self._list),
             Route("/trackers/{ref}", self._get),
+            Route("/events", self._list_events),
+            Route("/events/{ref}/payloads", self._payloads),
         ]
 
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
@@ -97,16 +102,55 @@ class EasyPostServer(Carrier):
         known = [self._tracker(number)] if number in self.trackers or self.history.get(number) else []
         return as_json({"trackers": known, "has_more": False})
 
+    async def _list_events(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["events"] += 1
+        asked = request.query_params
+        since, until = (datetime.fromisoformat(asked[f"{name}_datetime"]) for name in ("start", "end"))
+        newest = [event for event in reversed(self.events) if since <= event[1] <= until]
+        if "before_id" in asked:
+            newest = newest[[event[0] for event in newest].index(asked["before_id"]) + 1 :]
+        most = min(int(asked.get("page_size", "20")), EVENTS_A_PAGE)
+        told = [
+            {
+                "id": ref, "object": "Event", "description": "tracker.updated", "mode": "test", "status": "pending",
+                "created_at": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"), "user_id": "user_1",
+            }
+            for ref, at, _ in newest[:most]
+        ]  # fmt: skip
+        return as_json({"events": told, "has_more": len(newest) > most})
+
+    async def _payloads(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        self.calls["payloads"] += 1
+        bodies = [body.decode() for ref, _, body in self.events if ref == request.path_params["ref"]]
+        if not bodies:
+            return as_json(
+                {"error": {"code": "NOT_FOUND", "message": "The requested resource could not be found."}}, 404
+            )
+        told = {
+            "object": "Payload",
+            "id": "payload_1",
+            "request_body": bodies[0],
+            "response_code": 503,
+            "total_time": 34,
+        }
+        return as_json({"payloads": [told]})
+
     def event(self, number: str) -> Outgoing:
-        """Make the signed event that holds the whole tracker."""
+        """Make the signed event that holds the whole tracker; it is kept, to be told again."""
+        ref = f"evt_{next(self._ids)}"
         body = orjson.dumps(
             {
                 "description": "tracker.updated", "mode": "test", "previous_attributes": {"status": "unknown"},
                 "created_at": self.clock().isoformat(), "pending_urls": [], "completed_urls": [],
-                "id": f"evt_{next(self._ids)}", "user_id": "user_1", "status": "pending", "object": "Event",
+                "id": ref, "user_id": "user_1", "status": "pending", "object": "Event",
                 "result": self._tracker(number),
             }
         )  # fmt: skip
+        self.events.append((ref, self.clock(), body))
         return self.signed(body)
 
     def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
@@ -118,6 +162,7 @@ class EasyPostServer(Carrier):
         outgoing = self.event(action.number)
         if told_alone and action.webhook.signed != "right":
             self.history[action.number].remove(scan)
+            self.events.pop()  # a forger's is none of theirs
         return outgoing
 
     def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:

@@ -16,6 +16,7 @@ from tracker.store.tables import (
     inbox,
     orders,
     outbox,
+    resends,
     watches,
 )
 
@@ -25,7 +26,7 @@ _AT_WORK = sa.select(
     sa.or_(
         *(
             sa.exists().where(table.c.claimed_until > _NOW).select_from(table)
-            for table in (inbox, outbox, watches, change_notices, accounts)
+            for table in (inbox, outbox, watches, change_notices, resends, accounts)
         )
     ),
     sa.exists().where(orders.c.reconcile_at <= _BUSINESS).select_from(orders),

@@ -33,7 +33,7 @@ from tracker.store.queries.dialect import (
     upsert,
 )
 from tracker.store.queries.findings import close_findings, open_findings
-from tracker.store.queries.payloads import payload_row, store_payloads
+from tracker.store.queries.payloads import TOLD_AGAIN, payload_row, store_payloads
 from tracker.store.queries.reads import counts, linked_to, orders_of, parcels_of, recovered
 from tracker.store.queries.rows import change, put
 from tracker.store.queries.turns import in_turns
@@ -53,6 +53,7 @@ __all__ = [
     "MOST_BYTES",
     "MOST_CRASHES",
     "MOST_REASON",
+    "TOLD_AGAIN",
     "UNTIL_MENDED",
     "Stores",
     "accounts_that_wait",

@@ -16,6 +16,8 @@ from tracker.store.queries.dialect import is_sqlite
 from tracker.store.queries.rows import given_rows, nothing, told_columns
 from tracker.store.tables import inbox
 
+TOLD_AGAIN = "told-again"  # a header of ours: the sender was asked for it after an outage of ours
+
 
 def store_payloads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert payloads; a webhook, or a part of a file, that was stored before changes nothing. Returns how many are new."""

@@ -48,6 +48,19 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("keys_failing_since", MOMENT, nullable=True))
     wanted = sa.text("keys_wanted IS NOT NULL")
     op.create_index("accounts_keys", "accounts", ["keys_wanted"], postgresql_where=wanted, sqlite_where=wanted)
+    op.create_table(
+        "resends",
+        sa.Column("id", BIG, primary_key=True, autoincrement=True),
+        sa.Column("account", sa.String(), nullable=False),
+        *(sa.Column(name, MOMENT, nullable=False) for name in ("since", "until", "next_at")),
+        *(sa.Column(name, MOMENT, nullable=True) for name in ("claimed_until", "ended_at")),
+        sa.Column("short", sa.Boolean(), nullable=False),
+        *(sa.Column(name, sa.String(), nullable=True) for name in ("cursor", "error")),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("told", "new", "attempts", "failures")),
+        sa.UniqueConstraint("account", "since"),
+    )
+    unended = sa.text("ended_at IS NULL")
+    op.create_index("resends_due", "resends", ["next_at", "id"], postgresql_where=unended, sqlite_where=unended)
     op.add_column("accounts", sa.Column("quota_left", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("quota_of", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("quota_at", MOMENT, nullable=True))
