@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from tests.app.test_web import WEB
 from tests.lab import TOKEN, UPS, Lab
 from tracker.app import api
-from tracker.app.private import MOST_TEXT, Private
+from tracker.app.private import MOST_TEXT, Asked, Private, Reply, metrics
 from tracker.app.servers import Servers
 from tracker.app.telemetry import logs_to
 from tracker.app.wire import Request
@@ -49,6 +49,32 @@ def port(lab: Lab) -> Iterator[Private]:
     made = Private(lambda: lab.ctx.config.root.web, api.make_api(lab.ctx))
     yield made
     made.pool.shutdown()
+
+
+@ONE
+@pytest.mark.parametrize(
+    ("url", "method", "status", "kind"),
+    [
+        ("/metrics", "GET", 200, "text/plain; version=0.0.4; charset=utf-8"), ("/nowhere", "GET", 404, "application/json"),
+        ("/metrics", "POST", 405, "application/json"), ("/%ff", "GET", 400, "application/json"),
+        ("/broken", "GET", 500, "application/json"), ("/away", "GET", 503, "application/json"),
+    ],
+)  # fmt: skip
+def test_the_type_of_each_answer_is_that_of_its_body(lab: Lab, url: str, method: str, status: int, kind: str) -> None:
+    def answer(asked: Asked) -> Reply:
+        if url == "/broken":
+            raise KeyError("x")
+        if url == "/away":
+            raise InterfaceError("x", {}, Exception())
+        return metrics(lambda: b"a 1\n")(asked)
+
+    port = Private(lambda: lab.ctx.config.root.web, answer)
+    reply = port.answer(Request(method, "", {}, b"", True, None, url.encode()))
+    port.pool.shutdown()
+
+    assert (reply.status, reply.kind) == (status, kind)
+    assert reply.body == b"a 1\n" if status == 200 else json.loads(reply.body)["error"]
+    assert reply.headers == ({"allow": "GET, HEAD"} if status == 405 else {})
 
 
 HOSTILE = [

@@ -64,6 +64,44 @@ def read(peer: socket.socket, answers: int) -> bytes:
         said += part
 
 
+JSON, TEXT = "application/json", "text/plain; charset=utf-8"
+WEBHOOK = b" /webhooks/nobody HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "kind", "body"),
+    [
+        (LIVE, 200, TEXT, b"ok"), (FORGED, 401, JSON, b'{"error":"unauthorized"}'), (NOWHERE, 404, None, b""),
+        (b"GET" + WEBHOOK + b"\r\n", 401, JSON, b'{"error":"unauthorized"}'), (b"HEAD" + WEBHOOK + b"\r\n", 200, None, b""),
+        (b"PUT" + WEBHOOK + b"\r\n", 405, None, b""), (b"this is no HTTP\r\n\r\n", 400, None, b""),
+        (b"POST" + WEBHOOK + b"Content-Length: 99999999\r\n\r\n", 413, None, b""),
+        (b"POST" + WEBHOOK + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\n", 415, None, b""),
+    ],
+)  # fmt: skip
+def test_the_type_of_each_answer_is_that_of_its_body(
+    request_: bytes, status: int, kind: str | None, body: bytes
+) -> None:
+    wire = Wire()
+    connect(wire).data_received(request_)
+    head, _, told = wire.said.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+
+    assert statuses(wire.said) == [status]
+    assert (headers.get("content-type"), told) == (kind, body)
+    assert headers.get("allow") == ("POST, GET" if status == 405 else None)
+
+
+def test_of_a_webhook_that_is_stored_and_of_readiness_too(receiver: Receiver) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.port)) as peer:
+        peer.sendall(post() + b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = read(peer, 2)
+
+    assert said == (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 5\r\n\r\nready"
+    )
+
+
 @given(st.lists(st.sampled_from(sorted(KNOWN)), min_size=1, max_size=8), st.data())
 def test_any_requests_in_any_pieces_are_answered_in_their_order(requests: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(requests)

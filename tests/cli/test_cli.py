@@ -269,6 +269,27 @@ def test_check_tells_files_that_others_can_read_and_secrets_that_are_none(run: R
     assert "notices.alert_url: holds a password in clear: let the whole URL be ${env:NAME} or ${file:PATH}" in notes
 
 
+@pytest.mark.parametrize("text", ["", "# later\n", "{}", "accounts: {}\nstores: {}\n", "database: sqlite:///x.db\n"])
+def test_check_of_a_file_in_which_nothing_is_configured_is_a_problem(run: Run, tmp_path: Path, text: str) -> None:
+    (tmp_path / "tracker.yaml").write_text(text)
+    (tmp_path / "tracker.yaml").chmod(0o600)
+    told = run("check", "--offline")
+
+    assert told.exit_code == 1
+    assert "PROBLEM nothing is configured: no carrier account and no store, so nothing would be tracked" in told.output
+    assert "tracker.yaml: 1 problem\n" in told.output
+    assert json.loads(run("check", "--offline", "--json").output)["problems"] == [
+        "nothing is configured: no carrier account and no store, so nothing would be tracked"
+    ]
+
+
+def test_the_exit_codes_of_a_command_stand_in_lines_of_its_help(run: Run) -> None:
+    assert ok(run("check", "--help")).endswith(
+        "Exit codes:\n    0  fine\n    1  problems, each listed; a database that is away is one\n    2  wrong configuration or usage\n"
+    )
+    assert [line for line in ok(run("--help", terminal_width=80)).splitlines() if len(line) > 80] == []
+
+
 def test_check_of_a_new_database_says_that_it_will_be_made(run: Run, lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "tracker.yaml").write_text(lab.yaml.replace("db/x.db", "new/x.db"))
     assert "will be made" in ok(run("check"))

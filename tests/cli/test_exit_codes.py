@@ -65,6 +65,7 @@ CASES = [
     differs("plan", "99", "nothing is known of '99'"),
     differs("plan", "-c poor.yaml", "parcels will be seen every 30 d instead of"),
     differs("check", "-c sick.yaml", "PROBLEM shop (shopify): not reached"),
+    Case("check", "-c empty.yaml", 1, "PROBLEM nothing is configured"),
     differs("check", "-c away.yaml --json", '"problems": [\n    "database postgresql'),
     differs("drift", "", "shop_ahead"),
     differs("drift", "--json", "shop_ahead"),

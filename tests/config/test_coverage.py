@@ -109,6 +109,23 @@ def test_a_start_logs_a_line_each(file: Path) -> None:
     assert [tuple(line[column] for column in COLUMNS["stores"]) for line in stores] == STORES
 
 
+def test_a_start_in_which_nothing_is_configured_says_so(tmp_path: Path) -> None:
+    written = io.StringIO()
+    with logs_to(written):
+        daemon = Daemon(load_text(f"database: sqlite:///{tmp_path}/x.db\n"), frozenset({"scheduler"}))
+        daemon.connect()
+        try:
+            daemon.start()
+        finally:
+            daemon.stop()
+
+    assert [
+        line["level"]
+        for line in map(json.loads, written.getvalue().splitlines())
+        if line["event"] == "nothing_configured"
+    ] == ["warning"]
+
+
 def test_of_thousands_of_stores_alike_ones_are_one_line_and_a_few_are_a_line_each() -> None:
     rows = [{"store": f"s{i:04}", "hooks": "signed", "writes": "none (observe)"} for i in range(2_000)]
     rows[7] = {**rows[7], "writes": "notes"}

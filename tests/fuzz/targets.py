@@ -184,9 +184,16 @@ def http(data: bytes) -> None:
             connection.data_received(part)
     connection.late()
     connection.connection_lost(None)
+    ends = rb"content-length: \d+\r\n(connection: close\r\n)?\r\n"
     assert re.fullmatch(
-        rb"(HTTP/1\.1 (100 Continue\r\n\r\n|(200|400|401|404|405|408|413|415) [A-Za-z ]+\r\ncontent-type: text/plain; charset=utf-8\r\n"
-        rb"content-length: \d+\r\n(connection: close\r\n)?\r\n(ok|ready|\{\"error\":\"unauthorized\"\})?))*",
+        rb"(HTTP/1\.1 (100 Continue\r\n\r\n|(200|400|401|404|405|408|413|415) [A-Za-z ]+\r\n((allow: POST, GET\r\n)?"
+        + ends
+        + rb"|content-type: text/plain; charset=utf-8\r\n"
+        + ends
+        + rb"(ok|ready)?"
+        + rb"|content-type: application/json\r\n"
+        + ends
+        + rb"(\{\"error\":\"unauthorized\"\})?)))*",
         wire.said,
     ), wire.said
 

@@ -200,6 +200,8 @@ class Daemon:
         if "scheduler" in self.roles:
             for said in installed("carriers").broken:  # none that is used: the configuration would not have been read
                 log.warning("plugin_broken", said=said)
+            if not self.ctx.config.accounts and not self.ctx.config.suspended:
+                log.warning("nothing_configured")  # it runs, and tracks nothing: most likely another file was meant
             covered = coverage(self.ctx.config)
             for row in together(covered["accounts"], "account"):
                 log.info("account_covered", **row)

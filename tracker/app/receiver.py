@@ -31,7 +31,8 @@ from tracker.plugin.contracts import Reply
 log = structlog.get_logger()
 MOST_GROUP = 200
 _RESULTS = {receive.HANDSHAKE: "handshake"}
-_REJECTED = b'{"error":"unauthorized"}'
+_REJECTED, _REJECTION = b'{"error":"unauthorized"}', wire.head_of(401, "application/json")
+_NOT_ALLOWED = wire.head_of(405, allow="POST, GET")
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nx-content-type-options: nosniff\r\ncontent-length: %%d\r\n"
 
 
@@ -135,8 +136,10 @@ class Connection(wire.Connection):
         elif path.startswith("/webhooks/"):
             if request.method in ("POST", "GET"):
                 self._webhook(request)
+            elif request.method == "HEAD":  # some senders probe with it
+                self.say(200)
             else:
-                self.say(200 if request.method == "HEAD" else 405)  # some senders probe with HEAD
+                self.say(405, head=_NOT_ALLOWED)
         elif path == "/livez":
             self.say(200, b"ok")
         elif path == "/readyz":
@@ -190,7 +193,7 @@ class Connection(wire.Connection):
         except WebhookRejected as error:
             self._of.tell("webhook_rejected", label, account=label, reason=str(error))
             self._of.count(label, "rejected")
-            self.say(401, _REJECTED)
+            self.say(401, _REJECTED, _REJECTION)
             return True
         self._aged, self._reply = told.aged, told.reply
         self._of.store(account, told.payload, self)

@@ -334,11 +334,11 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError
 
     def say(self, status: int, body: bytes = b"", head: bytes | None = None) -> None:
-        """Answer the current request, in one packet. `head`: its first lines, with `%d` for the length of the body."""
+        """Answer the current request, in one packet: plain text, or nothing. `head`: of another body (`head_of`)."""
         request, self._current = self._current, None
         if self._transport is None or request is None:
             return  # the sender went away
-        said = (head or _HEADS[status]) % len(body)
+        said = (head or (_TEXTS if body else _HEADS)[status]) % len(body)
         if request.keep_alive and not self._of.stopping and (self._complete or not self._deaf):
             said += b"\r\n"
         else:
@@ -369,9 +369,12 @@ def _path(url: bytes) -> str:
     return unquote(path) if "%" in path else path
 
 
-_HEADS = {
-    status: (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-    ).encode()
-    for status in (200, 400, 401, 404, 405, 408, 413, 415, 503)
-}
+def head_of(status: int, kind: str = "", **more: str) -> bytes:
+    """Return the first lines of an answer, with `%d` for the length of its body. `kind`: its type; of no body there is none."""
+    headers = {"content-type": kind, **more} if kind else more
+    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{told}content-length: %d\r\n".encode()
+
+
+_HEADS = {status: head_of(status) for status in (200, 400, 401, 404, 405, 408, 413, 415, 503)}
+_TEXTS = {status: head_of(status, "text/plain; charset=utf-8") for status in (200, 503)}

@@ -66,11 +66,14 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
 
     The file, strictly, every problem with its place; then the database, the broker and each account, by the cheapest
     call there is; then the effective configuration with secrets masked, and how each carrier and store is covered. For each store that the file turns from
-    observe to write: what it would write first. Of many accounts and stores a summary, and what is wrong in full.
+    observe to write: what it would write first. Of many accounts and stores a summary, and what is wrong in full. A file in
+    which nothing is configured is a problem.
     """
     file = config_file or file
     config = _strict(file)
     report: dict[str, Any] = {"file": str(file), "problems": [], "notes": list(config.notes), "previews": {}}
+    if not config.accounts:  # most likely another file than was meant, or what was to fill it failed
+        report["problems"].append("nothing is configured: no carrier account and no store, so nothing would be tracked")
     for said, serious in loose_files(config):
         report["problems" if serious else "notes"].append(said)
     if few := settle_files(needed(config.root, ("web", "worker", "scheduler"))):

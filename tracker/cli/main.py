@@ -86,7 +86,7 @@ Look:          tracker show ORDER      where an order stands
                tracker explain ORDER   and why
                tracker findings        what a person must look at
 Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage,
-               3 database away (each command's help says what it means by them);
+               3 database away (each command's help says what they mean);
                70 stuck, or a defect of ours; 130 stopped by Ctrl-C;
                141 nobody reads the output any more
 """

@@ -46,7 +46,8 @@ def print_report(report: Mapping[str, Any], every: bool) -> None:
         click.echo(f"  PROBLEM {problem}")
     if many:
         click.echo("\n  --all shows each account and store")
-    click.echo(f"\n{report['file']}: " + (f"{len(report['problems'])} problems" if report["problems"] else "fine"))
+    count = len(report["problems"])
+    click.echo(f"\n{report['file']}: " + (f"{count} problem{'s' * (count > 1)}" if count else "fine"))
 
 
 def _print_coverage(covered: Mapping[str, list[Row]], every: bool) -> None:
