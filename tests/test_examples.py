@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
-from tracker.config.load import load_config
+from tracker.config.load import load_config, schema
 from tracker.sandbox.player.player import Player, load_scenario
 
 EXAMPLES = Path(__file__).parents[1] / "deploy" / "examples"
@@ -21,6 +23,16 @@ def test_an_example_is_read_with_its_samples_and_every_code_in_them_means_someth
         monkeypatch.setenv(name, f"{name.lower()}-0123456789abcdefghij")
 
     assert [note for note in load_config(file).notes if "samples" in note] == []
+
+
+@pytest.mark.parametrize("file", ENTRIES, ids=lambda file: file.stem)
+def test_an_editor_takes_an_example_and_marks_a_wrong_key_in_it(file: Path) -> None:
+    entry = yaml.safe_load(file.read_text())
+    validator = jsonschema.Draft202012Validator(schema())
+    assert list(validator.iter_errors(entry)) == []
+
+    next(iter(next(iter(entry.values())).values()))["colour"] = 1
+    assert list(validator.iter_errors(entry))
 
 
 @pytest.mark.parametrize("file", PLAYS, ids=lambda file: file.name.partition(".")[0])

@@ -174,7 +174,10 @@ def schema() -> dict[str, Any]:
     for section, (package, part) in SECTIONS.items():
         variants = []
         for name, plugin in installed(package).plugins.items():
-            merged = _merge(part.model_json_schema(), plugin.Settings.model_json_schema(), definitions)
+            whose = f"{package}.{name}."  # two plugins may call their parts the same
+            own = plugin.Settings.model_json_schema(ref_template=f"#/$defs/{whose}{{model}}")
+            own["$defs"] = {f"{whose}{inner}": told for inner, told in own.get("$defs", {}).items()}
+            merged = _merge(part.model_json_schema(), own, definitions)
             merged["properties"]["uses"] = {"const": name}
             merged["title"] = f"{package}/{name}"
             variants.append(merged)

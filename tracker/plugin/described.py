@@ -36,6 +36,7 @@ from tracker.plugin.signatures import (
 )
 
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the name of a header (RFC 9110 5.6.2)
 LASTS = timedelta(hours=1)  # a token, mostly: only told, by `tracker check` without a vault_key
 MOST_CHALLENGE = 500  # characters
@@ -212,7 +213,7 @@ class Described(Part):
     def _own_names(self) -> Described:
         if taken := sorted(GIVEN & self.secrets.keys()):
             raise ValueError(f"secrets: {', '.join(taken)} stands for something else in a call: choose another name")
-        if odd := [name for name in self.secrets if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
+        if odd := [name for name in self.secrets if not _NAME.fullmatch(name)]:
             raise ValueError(f"secrets: {odd[0][:40]!r} is no name: lower-case letters, digits and _")
         return self
 
