@@ -12,24 +12,21 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, BinaryIO, ClassVar
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tracker.domain.errors import BadPayload, Refused
 from tracker.domain.facts import Code, Page, Payload, Place, Query, Report, Scan, Unread
-from tracker.domain.vocabulary import Leg, Precision, Zone
+from tracker.domain.vocabulary import Leg
 from tracker.plugin import contracts
 from tracker.plugin.calls import Client
 from tracker.plugin.files import LINE, MOST_LINE, Cut, lines
 from tracker.plugin.payloads import BOM, MARK, number, text, told, word
+from tracker.plugin.times import COMPACT, TimeFormat, ZoneName, clock
 
 LINES = 100  # of a payload: what is read, and written, at once
-SAMPLE = datetime(2026, 11, 27, 13, 45, 9, tzinfo=UTC)
-COMPACT = "%Y%m%d%H%M%S"
 Names = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda v: (v,) if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
@@ -69,8 +66,8 @@ class Settings(contracts.Settings):
     delimiter: str = Field(";", min_length=1, max_length=1)
     quote: str = Field('"', max_length=1)
     encoding: Names = ("utf-8",)
-    time_format: str = "iso"
-    zone: str = "UTC"
+    time_format: TimeFormat = "iso"
+    zone: ZoneName = "UTC"
     returns: Mapping[str, Names] = {}
 
     @model_validator(mode="after")
@@ -90,22 +87,6 @@ class Settings(contracts.Settings):
             if not plain[1]:
                 raise ValueError(f"{name} does not write a line feed as one byte: have the file sent as utf-8")
         return names
-
-    @field_validator("time_format")
-    @classmethod
-    def _a_time(cls, form: str) -> str:
-        if form != "iso":
-            _precision(form)
-        return form
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ValueError, KeyError, OSError):
-            raise ValueError(f"no time zone {name!r:.40}: such as Europe/Brussels") from None
-        return name
 
 
 class Csv(contracts.Carrier):
@@ -200,7 +181,7 @@ class _Reader:
         self._whose = self._at["carrier"]
         self._text, *self._where = (self._at[key] for key in ("text", "city", "region", "postcode", "country"))
         self._returns = [(self._place("returns", (name,)) or 0, values) for name, values in settings.returns.items()]
-        self._clock = _clock(settings.time_format)
+        self._clock = clock(settings.time_format)
 
     def _place(self, key: str, wanted: tuple[str, ...] | None) -> int | None:
         """Return which column is meant. Raises BadPayload where the head has none of the names: what it says would be lost."""
@@ -269,45 +250,3 @@ class _Reader:
             return next(rows)
         except csv.Error as error:
             raise BadPayload("$", f"is no CSV: {error}") from None
-
-
-Clock = Callable[[str, str], tuple[datetime, datetime | None, Zone, Precision]]
-
-
-def _clock(form: str) -> Clock:
-    """Return what reads times of a form: local time, the instant where an offset is printed, its zone, how fine it is."""
-    precision = _precision(form) if form != "iso" else Precision.SECOND
-
-    def read(value: str, where: str) -> tuple[datetime, datetime | None, Zone, Precision]:
-        try:
-            if form == "iso":
-                at = datetime.fromisoformat(value)
-            elif form == COMPACT and len(value) == 14 and value.isascii() and value.isdecimal():
-                at = datetime.fromisoformat(f"{value[:8]}T{value[8:]}")
-            else:
-                at = datetime.strptime(value, form)  # noqa: DTZ007  # as printed; the core places it
-        except ValueError:
-            raise BadPayload(where, f"is no time of the form {form}: {value[:40]!r}") from None
-        if not 1 < at.year < 9999:
-            raise BadPayload(where, f"is no year that can be: {value[:40]!r}")
-        fine = Precision.DATE if form == "iso" and len(value) <= 10 else precision
-        if at.tzinfo is None:
-            return at, None, Zone.UNKNOWN, fine
-        return at.replace(tzinfo=None), at, Zone.OFFSET, fine
-
-    return read
-
-
-def _precision(form: str) -> Precision:
-    """Return how fine a form prints a time. Raises ValueError for one that does not print a whole date."""
-    try:
-        back = datetime.strptime(SAMPLE.strftime(form), form)  # noqa: DTZ007
-    except ValueError:
-        raise ValueError(f"{form!r:.40} is no form of a time: iso, or such as %Y%m%d%H%M%S") from None
-    if back.date() != date(SAMPLE.year, SAMPLE.month, SAMPLE.day):
-        raise ValueError(f"{form!r:.40} prints no whole date: it needs year, month and day")
-    if back.hour != SAMPLE.hour:
-        if "%H" in form or "%I" in form:
-            raise ValueError(f"{form!r:.40} prints no whole hour: %I needs %p")
-        return Precision.DATE
-    return Precision.SECOND if back.second == SAMPLE.second else Precision.MINUTE

@@ -239,7 +239,7 @@ class Generic(contracts.Carrier):
             if path is None:
                 return None
             value = reading.one(path, row, unread)
-            found = optional(partial(time_of, form_=facts.time_format), value, path.where, unread)
+            found = optional(partial(time_of, form=facts.time_format), value, path.where, unread)
             return (
                 found.replace(tzinfo=ZoneInfo(self.settings.zone)) if found is not None and not found.tzinfo else found
             )

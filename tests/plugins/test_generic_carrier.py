@@ -188,6 +188,7 @@ def test_a_time_is_read_as_it_is_printed_and_one_without_a_zone_is_marked(patter
 
     (scan,) = report.scans
     assert (scan.local, scan.occurred_at, scan.zone) == (local, instant, zone)
+    assert scan.precision == ("date" if pattern == "%Y%m%d" else "minute" if pattern.endswith("%M") else "second")
 
 
 @pytest.mark.parametrize("pattern", ["unix", "unix_ms", "%d.%m.%Y"])

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -34,6 +33,7 @@ from tracker.plugin.signatures import (
     whsec_key,
     within,
 )
+from tracker.plugin.times import ZoneName
 
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -46,16 +46,9 @@ def _words(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _zone(value: Any) -> Any:
-    if isinstance(value, str) and value not in available_timezones():
-        raise ValueError(f"there is no time zone {value[:40]!r}: an IANA name such as Europe/Oslo")
-    return value
-
-
 Samples = Annotated[
     tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | list[str]), Field(min_length=1)
 ]
-ZoneName = Annotated[str, BeforeValidator(_zone)]
 
 
 GIVEN = frozenset(

@@ -45,6 +45,11 @@ class Path:
         self.tree = _checked(tree)
         inside = self.steps is not None and _EACH not in self.steps
         self.keys: tuple[str | int, ...] | None = tuple(self.steps or ()) if inside else None
+        self.name = (
+            next((key for key in self.keys if isinstance(key, str)), None)
+            if self.keys and len(self.keys) == 1
+            else None
+        )
         self.where = f"${''.join(map(_printed, self.keys))}" if self.keys is not None else f"$.({text})"
 
     def __str__(self) -> str:
@@ -99,6 +104,8 @@ class Reading:
     def _look(self, path: Path | None, value: Any, unread: list[Unread]) -> Any:
         if path is None:
             return None
+        if path.name is not None and value.__class__ is dict:  # most paths are one name
+            return value.get(path.name)
         return self._walk(path.keys, value, unread) if path.keys is not None else self._eval(path, value, unread, "")
 
     def lists(self, path: Path, value: Any, unread: list[Unread], lacks: str) -> list[tuple[Any, str]]:
