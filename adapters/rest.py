@@ -37,9 +37,9 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, said_by
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.payloads import decode, listing, mapping, moment, optional, pieces, term, text, word
+from tracker.plugin.payloads import decode, listing, mapping, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
-from tracker.plugin.tracked import each_alone, exactly, flag, order, orders, parcels, strict, told
+from tracker.plugin.tracked import aware, count, each_alone, exactly, flag, order, orders, parcels, strict, told
 
 O, P = OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)
@@ -263,8 +263,8 @@ class Rest(contracts.Platform):
         if implied is not None and payment in (None, P.PENDING):
             payment = implied
         address = strict(delivery.get("address"), "$.delivery.address").lower()
-        set_at = optional(_aware, row.get("status_changed_at"), "$.status_changed_at", unread)
-        cancelled_at = optional(_aware, row.get("cancelled_at"), "$.cancelled_at", unread)
+        set_at = optional(aware, row.get("status_changed_at"), "$.status_changed_at", unread)
+        cancelled_at = optional(aware, row.get("cancelled_at"), "$.cancelled_at", unread)
         return Order(
             store=self.account,
             ref=word(row.get("ref"), "$.ref"),
@@ -273,8 +273,8 @@ class Rest(contracts.Platform):
             raw_status=raw,
             payment=payment or P.PENDING,
             raw_payment=raw_payment,
-            placed_at=_aware(row.get("placed_at"), "$.placed_at"),
-            updated_at=_aware(row.get("updated_at"), "$.updated_at"),
+            placed_at=aware(row.get("placed_at"), "$.placed_at"),
+            updated_at=aware(row.get("updated_at"), "$.updated_at"),
             cancelled_at=cancelled_at or (set_at if status is O.CANCELLED else None),
             owner=Owner.UNKNOWN,
             items=tuple(pieces(row.get("items"), "$.items", _item, unread, lacks="line")),
@@ -302,7 +302,7 @@ class Rest(contracts.Platform):
             parcels=tuple(parcel for parcels_ in found for parcel in parcels_),
             quantities=tuple(pieces(row.get("items"), "$.items", _quantity, unread, lacks="line")),
             live=flag(row.get("cancelled"), "$.cancelled") is not True,
-            shipped_at=optional(_aware, row.get("shipped_at"), "$.shipped_at", unread),
+            shipped_at=optional(aware, row.get("shipped_at"), "$.shipped_at", unread),
             service=term(row.get("service"), "$.service", unread),
             unreadable=tuple(unreadable),
         )
@@ -317,8 +317,8 @@ class Rest(contracts.Platform):
         return Checkout(
             store=self.account,
             ref=word(row.get("ref"), "$.ref"),
-            began_at=_aware(row.get("began_at"), "$.began_at"),
-            updated_at=_aware(row.get("updated_at"), "$.updated_at"),
+            began_at=aware(row.get("began_at"), "$.began_at"),
+            updated_at=aware(row.get("updated_at"), "$.updated_at"),
             contact=flag(row.get("contact"), "$.contact") is True,
             recovered=flag(row.get("recovered"), "$.recovered") is True,
         )
@@ -384,7 +384,7 @@ class _Cursor:
 def _stamp(row: Any) -> str:
     """Return when a row changed; empty where it cannot be read."""
     try:
-        return _aware(mapping(row, "$").get("updated_at"), "$.updated_at").astimezone(UTC).isoformat()
+        return aware(mapping(row, "$").get("updated_at"), "$.updated_at").astimezone(UTC).isoformat()
     except (BadPayload, OverflowError):
         return ""
 
@@ -398,10 +398,10 @@ def _hints(body: dict[str, Any]) -> Iterable[ChangeNotice | Unread]:
 
 
 def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
-    removed = _count(row.get("cancelled", 0), "$.cancelled") + _count(row.get("refunded", 0), "$.refunded")
+    removed = count(row.get("cancelled", 0), "$.cancelled") + count(row.get("refunded", 0), "$.refunded")
     return Item(
         ref=word(row.get("ref"), "$.ref"),
-        ordered=_count(row.get("ordered"), "$.ordered"),
+        ordered=count(row.get("ordered"), "$.ordered"),
         removed=removed,
         shippable=flag(row.get("shippable"), "$.shippable") is not False,
         name=term(row.get("name"), "$.name", unread),
@@ -410,13 +410,7 @@ def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
 
 
 def _quantity(row: dict[str, Any], _unread: list[Unread]) -> tuple[str, int]:
-    return word(row.get("ref"), "$.ref"), _count(row.get("quantity"), "$.quantity")
-
-
-def _count(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**9:
-        raise BadPayload(where, "must be a whole number of pieces")
-    return value
+    return word(row.get("ref"), "$.ref"), count(row.get("quantity"), "$.quantity")
 
 
 def _tags(value: Any, unread: list[Unread]) -> tuple[str, ...]:
@@ -435,13 +429,6 @@ def _list(body: dict[str, Any], key: str) -> list[Any]:
         raise BadPayload(f"$.{key}", "must be a list")
     found: list[Any] = body[key]
     return found
-
-
-def _aware(value: Any, where: str) -> datetime:
-    at = moment(value, where)
-    if at.tzinfo is None:
-        raise BadPayload(where, "must carry an offset, such as Z")
-    return at
 
 
 def _answered(response: Response) -> dict[str, Any]:

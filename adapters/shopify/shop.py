@@ -39,6 +39,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.contracts import Secrets
+from tracker.plugin.graphql import Listed, sweep
 from tracker.plugin.oauth import Tokens, ask_token
 from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.signatures import hmac_base64
@@ -145,28 +146,16 @@ class Shopify(contracts.Platform):
                 yield from self._orders(client, ids[start : start + 50])
             return
         assert isinstance(query, Since)
-        began = client.now()
-        since, after = _cursor(query.cursor)
-        if since is not None and since > began + OVERLAP:
-            since, after = None, None  # a mark ahead of our clock is not believed: everything is read again
-        search = f"updated_at:>='{(since - OVERLAP).strftime('%Y-%m-%dT%H:%M:%SZ')}'" if since else ""
-        if query.open_only:
-            search = f"{search} status:open".strip()
-        latest = since
-        while True:
-            response = self._call(client, ORDERS, {"first": PAGE, "after": after, "q": search})
+        state = ["status:open"] if query.open_only else []
+
+        def ask(since: datetime | None, after: str | None) -> Listed:
+            changed = [f"updated_at:>='{since.strftime('%Y-%m-%dT%H:%M:%SZ')}'"] if since else []
+            response = self._call(client, ORDERS, {"first": PAGE, "after": after, "q": " ".join(changed + state)})
             data, nodes = _answered(response, "orders")
-            info = data["orders"].get("pageInfo")
-            next_ = info.get("hasNextPage") if isinstance(info, dict) else None
-            after = info.get("endCursor") if next_ else None
-            if not isinstance(next_, bool) or (next_ and not (isinstance(after, str) and after)):
-                raise Unavailable("GraphQL answered without what comes after this page")
-            latest = max([*filter(None, map(_stamp, nodes)), *([latest] if latest else [])], default=None)
-            mark = since if after else min(latest, began) if latest else None
-            cursor = f"{mark.astimezone(UTC).isoformat() if mark else ''}|{after or ''}"
-            yield Page((response.body, *self._whole(client, nodes)), cursor)
-            if not after:
-                return
+            return Listed(response.body, data["orders"], nodes)
+
+        for listed, cursor in sweep(query.cursor, client.now(), OVERLAP, ask):
+            yield Page((listed.body, *self._whole(client, listed.nodes)), cursor)
 
     def _orders(self, client: Client, ids: list[str]) -> Iterator[Page]:
         """Read some orders in one call; where that fails, one by one, so that an odd one takes nothing from the others."""
@@ -339,20 +328,3 @@ def _answered(response: Response, name: str) -> tuple[dict[str, Any], list[Any]]
     except BadPayload:
         pass
     raise Unavailable("GraphQL answered without its orders")
-
-
-def _stamp(node: Any) -> datetime | None:
-    """Return when an order changed; None where it cannot be read."""
-    try:
-        at = moment(mapping(node, "$").get("updatedAt"), "$.updatedAt")
-        return at.astimezone(UTC) if at.tzinfo else None
-    except (BadPayload, OverflowError):
-        return None
-
-
-def _cursor(cursor: str | None) -> tuple[datetime | None, str | None]:
-    """Read `<high-water mark>|<page>`; the page is set while a sweep is under way."""
-    if not cursor:
-        return None, None
-    mark, _, page = cursor.partition("|")
-    return (datetime.fromisoformat(mark) if mark else None), page or None

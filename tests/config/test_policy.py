@@ -193,3 +193,15 @@ def test_the_api_token_must_be_long_and_a_reference(monkeypatch: pytest.MonkeyPa
         with pytest.raises(ConfigError) as caught:
             load_text(text)
         assert said in caught.value.problems[0]
+
+
+def test_a_field_is_named_only_where_the_platform_has_such() -> None:
+    assert problems("{status_field: shipping_status}") == (
+        "t.yaml:2:82: stores.a.policy.status_field: this platform has no field of an order that is written",
+    )
+    assert "status_field" in problems("{status_field: 'two words'}")[0]
+    told = load_text(
+        "stores:\n  a: {uses: saleor, base_url: 'https://x.example', app_token: '${env:S}', policy: {status_field: shipping.status}}"
+    ).accounts["a"]
+    assert told.policy.status_field == told.platform.status_field == "shipping.status"
+    assert policy_values(told.policy)["status_field"] == "shipping.status"

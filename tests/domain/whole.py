@@ -110,7 +110,9 @@ hours = st.integers(-72, 72)
 
 @st.composite
 def cases(draw: Any) -> tuple[Order, list[Shipment], Policy, datetime]:
-    rules = policy(draw(st.sampled_from(presets())))
+    rules = replace(
+        policy(draw(st.sampled_from(presets()))), status_field=draw(st.sampled_from(["", "shipping_status"]))
+    )
     count = draw(st.integers(0, 4))
     parcels, fulfilments, items = [], [], []
     for n in range(count):
@@ -143,5 +145,6 @@ def cases(draw: Any) -> tuple[Order, list[Shipment], Policy, datetime]:
         draw(st.sampled_from(list(O))), payment=draw(st.sampled_from(list(P))), owner=draw(st.sampled_from(list(Owner))),
         actor=draw(st.sampled_from(ACTORS)), before=before, fulfilments=tuple(fulfilments), items=tuple(items),
         statements=said, address=draw(st.sampled_from(["", "confirmed", "missing"])),
+        shown=draw(st.sampled_from(["", "in_transit", "delivered", "a person's word"])),
     )  # fmt: skip
     return one, parcels, rules, T0 + draw(st.integers(0, 40)) * D

@@ -82,5 +82,6 @@ def _writes(account: Account) -> str:
     targets = {status for one in policy.writes.values() for status in one} & {*policy.order_words}
     if targets:
         ways.append(f"order status ({', '.join(sorted(targets))})")
+    ways += [f"field {policy.status_field}"] if policy.status_field else []
     ways += ["notes"] if account.platform.takes_notes else []
     return ", ".join(ways) or "none (by its policy)"

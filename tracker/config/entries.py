@@ -312,6 +312,7 @@ def _account(
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
     if len(document.problems) > before:
         return None
+    source.status_field = bound.policy.status_field
     return Account(
         **common_values,
         mode=base.mode,

@@ -277,7 +277,9 @@ def word_coverage(config: Config) -> dict[str, dict[str, str | None]]:
         rules = account.policy
         meant = {told_: status for table_ in rules.means.values() for told_, status in table_.items()}
         told[account.name] = {
-            str(status): rules.words.get(status) or (rules.order_words.get(meant[status]) if status in meant else None)
+            str(status): rules.words.get(status)
+            or (rules.order_words.get(meant[status]) if status in meant else None)
+            or (str(status) if rules.status_field and status is not ShippingStatus.UNKNOWN else None)
             for status in ShippingStatus
         }
     return told

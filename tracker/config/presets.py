@@ -177,6 +177,10 @@ class PolicyPart(_Part):
     restore_from: tuple[str, ...] | None = None
     restore_processing: bool | None = None
     corrections: bool | None = None
+    status_field: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        description="The name of the order's field (metadata) in which its shipping status is shown, where the platform has such.",
+    )  # fmt: skip
     wait_for_confirmation: bool | None = None
     paid_for: tuple[OrderStatus, ...] | None = None
     pay_later: tuple[str, ...] | None = None
@@ -231,7 +235,7 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
     merged, sources = _merged(given, path, document)
     for key in KEYS:
         sources.setdefault(key, "default")
-    says = platform.status_map(), platform.order_status_map(), platform.says()
+    says = platform.status_map(), platform.order_status_map(), platform.says(), platform.takes_fields
     alike = repr((name, given, says))  # stores of one merchant mostly say the same
     if (made := document.policies.get(alike)) is None:
         part = PolicyPart.model_validate(merged)
@@ -294,6 +298,8 @@ def _policy(name: str, part: PolicyPart, platform: Platform, path: Path_, docume
     if part.calendar is not None:
         values["calendar"] = _calendar(part.calendar, (*path, "calendar"), document)
     _contradictions(part, path, document)
+    if part.status_field and not platform.takes_fields:
+        document.problem((*path, "status_field"), "this platform has no field of an order that is written")
     return Policy(
         name=name, words=platform.status_map(), order_words=platform.order_status_map(), says=platform.says(), **values
     )  # fmt: skip

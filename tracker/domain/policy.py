@@ -136,6 +136,7 @@ class Policy:
     restore_from: frozenset[str] = frozenset()
     restore_processing: bool = False
     corrections: bool = False
+    status_field: str = ""  # the name of the order's field (metadata) that shows its shipping status; empty: none does
     wait_for_confirmation: bool = True
     # gates
     paid_for: frozenset[OrderStatus] = frozenset()

@@ -36,6 +36,8 @@ def decision_table(policy: Policy) -> list[dict[str, str]]:
                 written = [
                     f"write {policy.order_words.get(a.target, a.target)}"
                     if a.target
+                    else f"{a.field} = {a.text}"
+                    if a.field
                     else f"show {policy.words[a.status]}"
                     for a in decision.actions
                     if a.kind != "notice"

@@ -268,6 +268,8 @@ class Platform(Source):
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
     takes_notes: bool = False  # whether `push` takes the kind order_note
+    takes_fields: bool = False  # whether `push` takes the kind field
+    status_field: str = ""  # the field that is to be read into `Order.shown`, by the store's policy; given by the core
 
     def carrier_of(self, word: str) -> str | None:
         """Return the carrier that a shop's word means: by the store's `carriers` (a setting, as the shop spells it), else as others do."""

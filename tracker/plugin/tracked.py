@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from tracker.domain.errors import (
@@ -18,7 +19,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.plugin.calls import segment
-from tracker.plugin.payloads import MOST_TOLD, decode, mapping, piece, text, word
+from tracker.plugin.payloads import MOST_TOLD, decode, mapping, moment, piece, text, word
 
 T = TypeVar("T")
 MOST_TYPED = 200
@@ -75,6 +76,21 @@ def flag(value: Any, where: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise BadPayload(where, "must be true or false")
     return value
+
+
+def count(value: Any, where: str) -> int:
+    """Return a number of pieces. Raises BadPayload for what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**9:
+        raise BadPayload(where, "must be a whole number of pieces")
+    return value
+
+
+def aware(value: Any, where: str) -> datetime:
+    """Return a moment that says where it is. Raises BadPayload for one without an offset."""
+    at = moment(value, where)
+    if at.tzinfo is None:
+        raise BadPayload(where, "must carry an offset, such as Z")
+    return at
 
 
 def _ref(row: Any, key: str) -> str:

@@ -35,6 +35,7 @@ def dump_order(order: Order) -> Any:
     stored = dump(ORDER, replace(order, history=(), statements=()))
     _leave_out(stored, "gone")
     _leave_out(stored, "partial")
+    _leave_out(stored, "shown")
     for fulfilment in stored["fulfilments"]:
         _leave_out(fulfilment, "unreadable")
         for parcel in fulfilment["parcels"]:

@@ -15,7 +15,7 @@ class Action:
     """A write to do. `key` makes it happen once; `rules` are the rules that asked for it.
 
     `kind`: `fulfilment_event` shows `status` on a fulfilment; `order_status` sets `target` on the order; `order_note`
-    attaches `text`; `notice` tells the customer `notice` of `parcel`.
+    attaches `text`; `field` sets the field of that name to `text`, which shows `status`; `notice` tells the customer `notice` of `parcel`.
     """
 
     kind: str
@@ -35,6 +35,7 @@ class Action:
     parcels: tuple[Parcel, ...] = ()
     number: str = ""  # the order's number, as people know it
     text: str = ""
+    field: str = ""  # the name of the order's field
 
 
 @dataclass(frozen=True, slots=True)

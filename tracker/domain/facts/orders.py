@@ -99,6 +99,7 @@ class Order:
     ships_to: str = ""  # ISO 3166 alpha-2
     verified: bool = False  # the shop says that the order was verified
     locale: str = ""  # of the customer, such as en or de
+    shown: str = ""  # what the field says that shows its shipping status (`Platform.status_field`)
     gone: str = ""  # deleted | not_found | out_of_sight: the shop holds it no more, or lets us read it no more
     partial: bool = False  # a line, a fulfilment or a number of it could not be read: nothing is true of "all" of it
     history: tuple[StatusSnapshot, ...] = ()  # filled from the order's versions, oldest first; not part of a read

@@ -20,7 +20,7 @@ from tracker.domain.reconcile.findings import Found, add, finding, told_once
 from tracker.domain.reconcile.order_checks import order_checks
 from tracker.domain.reconcile.order_status import order_status
 from tracker.domain.reconcile.parcel_checks import parcel_checks
-from tracker.domain.reconcile.shown import publish
+from tracker.domain.reconcile.shown import publish, show_in_field
 from tracker.domain.vocabulary import Act
 
 
@@ -71,6 +71,8 @@ def _parts(case: Case) -> Iterator[Iterable[Said]]:
         if policy.words:
             for fulfilment in order.fulfilments:
                 yield publish(case, fulfilment)
+        if policy.status_field:
+            yield show_in_field(case)
         if policy.means:  # the policy knows order statuses, beyond what is shown
             yield order_status(case)
         yield order_checks(case)
@@ -106,6 +108,8 @@ def apply(order: Order, action: Action, word: str) -> Order:
         return replace(
             order, status=action.target, raw_status=word, actor=US, status_at=at, history=(*order.history, snapshot)
         )
+    if action.kind == "field":
+        return replace(order, shown=action.text)
     if action.kind != "fulfilment_event":
         return order
     return replace(

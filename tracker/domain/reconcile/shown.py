@@ -1,13 +1,13 @@
-"""The shipping status that the shop shows of a fulfilment."""
+"""The shipping status that the shop shows: of a fulfilment, and in a field of the order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tracker.domain.facts import Action, Finding, Fulfilment, Shipment
 from tracker.domain.reconcile.case import WARNING, Case, K, S, estimate
 from tracker.domain.reconcile.findings import finding
-from tracker.domain.reconcile.orders import aggregate
+from tracker.domain.reconcile.orders import aggregate, covers
 from tracker.domain.vocabulary import Act
 
 
@@ -38,6 +38,63 @@ def publish(case: Case, fulfilment: Fulfilment) -> Iterator[str | Action | Findi
             rules=(f"publish:{case.policy.name}",),
             number=order.number,
         )
+
+
+def show_in_field(case: Case) -> Iterator[str | Action | Finding]:
+    """Show the shipping status of all parcels together in the field that the policy names, or say by rule why not."""
+    order, name = case.order, case.policy.status_field
+    live = [fulfilment for fulfilment in order.fulfilments if fulfilment.live]
+    parcel = aggregate([p for fulfilment in live for p in case.parcels_of(fulfilment)])
+    rule = "no_tracked_parcel" if parcel is None else _field_kept_back(case, live, parcel)
+    yield f"{rule or 'field'}:{name}"
+    if parcel is None:
+        return
+    summary = parcel.summary
+    if rule == "never_back_from_delivered" and not summary.corrected:
+        evidence = {"shop": order.shown, "carrier": summary.status}
+        yield finding(case, K.ORDER_AHEAD, WARNING, Act.ACT, evidence, since=summary.since, parcel=parcel)
+    if not rule and summary.since is not None:
+        yield Action(
+            kind="field",
+            key=f"{order.store}/{order.ref}/field/{name}/{summary.status}/{summary.run}",
+            store=order.store,
+            order=order.ref,
+            status=summary.status,
+            reason=summary.reason,
+            happened_at=summary.since,
+            rules=(f"field:{case.policy.name}",),
+            number=order.number,
+            field=name,
+            text=str(summary.status),
+        )
+
+
+def _field_kept_back(case: Case, live: Sequence[Fulfilment], parcel: Shipment) -> str:
+    """Name the first rule that keeps the parcels' status from the field; empty where it is shown."""
+    order, policy, summary = case.order, case.policy, parcel.summary
+    if summary.since is None or summary.status is S.UNKNOWN:
+        return "nothing_known"
+    if order.shown == summary.status:
+        return "in_step"
+    if case.decided_by_people():
+        return "human_wins"
+    if not summary.confirmed and policy.wait_for_confirmation:
+        return "waits_for_confirmation"
+    if order.shown == S.DELIVERED and not (summary.corrected and policy.corrections):
+        return "never_back_from_delivered"
+    if case.too_old(summary.since):
+        return "before_connected"
+    if summary.status is S.DELIVERED:
+        if order.partial:
+            return "partly_read"
+        arrived = [
+            f
+            for f in live
+            if (parcels := case.parcels_of(f)) and all(p.summary.status in (S.DELIVERED, S.CANCELLED) for p in parcels)
+        ]
+        if not covers(order, arrived):
+            return "waits_for_all"
+    return ""
 
 
 def _kept_back(case: Case, fulfilment: Fulfilment, parcel: Shipment) -> str:

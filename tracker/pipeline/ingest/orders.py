@@ -82,22 +82,28 @@ def _whose(tx: Transaction, order: Order, known: Row[Any] | None) -> Order:
     """Say whose change a read shows: ours, when it equals a write we attempted and have not seen yet (echo)."""
     if known is None:
         return order
+    o = outbox.c
+    if order.shown and order.shown != known.facts.get("shown", ""):
+        _seen(tx, known, o.kind == "field", o.action["text"].as_string() == order.shown)
     if known.raw_status == order.raw_status:
         return order
+    ours = _seen(tx, known, o.kind == "order_status", o.action["target"].as_string() == order.status)
+    return replace(order, actor=US) if ours else order
+
+
+def _seen(tx: Transaction, known: Row[Any], *which: sa.ColumnElement[bool]) -> bool:
+    """Note that a write that was attempted of late is seen in a read. Returns whether there is one."""
     o = outbox.c
     echo = tx.connection.execute(
         sa.select(o.id)
-        .where(
-            o.order_id == known.id, o.kind == "order_status", o.action["target"].as_string() == order.status,
-            o.attempted_at >= tx.database - ECHO, o.echoed_at.is_(None),
-        )
+        .where(o.order_id == known.id, *which, o.attempted_at >= tx.database - ECHO, o.echoed_at.is_(None))
         .order_by(o.id)
         .limit(1)
-    ).scalar_one_or_none()  # fmt: skip
+    ).scalar_one_or_none()
     if echo is None:
-        return order
+        return False
     tx.connection.execute(outbox.update().where(o.id == echo).values(echoed_at=tx.database))
-    return replace(order, actor=US)
+    return True
 
 
 class _Clocks:

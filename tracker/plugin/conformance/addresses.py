@@ -60,7 +60,8 @@ def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, R
             )
         found["answer a handshake"] = lambda _, client, value: bound.register(client, Refs((f"{value}:secret",)))
     if issubclass(plugin, Platform):
-        found |= {f"push {kind}": push(kind) for kind in ("fulfilment_event", "order_status", "order_note")}
+        kinds = ("fulfilment_event", "order_status", "order_note", *(["field"] if plugin.takes_fields else []))
+        found |= {f"push {kind}": push(kind) for kind in kinds}
     return found
 
 
@@ -79,7 +80,7 @@ def _write(source: Platform, kind: str, value: str) -> tuple[Action, Order]:
     before = Order("s", value, value, OrderStatus.PROCESSING, raw, paid, "paid", AT, AT, fulfilments=(fulfilment,))
     action = Action(
         kind, value, "s", value, value, ShippingStatus.DELIVERED, happened_at=AT, target=OrderStatus.SHIPPED, parcels=(parcel,),
-        number=value, text=value,
+        number=value, text=value, field="shipping_status",
     )  # fmt: skip
     return action, before
 

@@ -144,10 +144,10 @@ class Stage:
         return {
             **entry,
             "uses": store.uses,
+            **(proof if shop.pushes else {}),
             **shop.settings(base_url, key, hook),
             **({"statuses": store.statuses} if store.statuses else {}),
             **store.settings,
-            **(proof if shop.pushes else {}),
             "mode": store.mode,
             "sweep_every": store.sweep_every,
             "writes_per_hour": store.writes_per_hour,
