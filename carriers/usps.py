@@ -411,6 +411,8 @@ def _times(event: dict[str, Any], unread: list[Unread]) -> tuple[datetime | None
         return local, instant, Zone.UTC
     if local is not None and offset is not None:
         return local, (local - offset).replace(tzinfo=UTC), Zone.OFFSET
+    if printed is not None and printed.utcoffset():  # an offset of its own; Z is none
+        return local, printed, Zone.OFFSET
     return local, None, Zone.UNKNOWN
 
 

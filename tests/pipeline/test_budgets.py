@@ -243,3 +243,22 @@ def test_token_requests_that_are_free_are_not_charged(make_lab) -> None:
 
     assert lab.ups.calls["token"] == 1
     assert 100 - left(lab, "ups") == len(lab.ups.asked) - 1
+
+
+def test_an_account_that_allows_two_calls_side_by_side_is_asked_about_two_parcels_at_once(make_lab) -> None:
+    lab: Lab = make_lab()
+    lab.order("#1001", *(f"1ZR5893903500000{i}" for i in ("03", "12", "21", "30", "49")), company="UPS")
+    lab.work()
+    lab.later(9)  # it answered: more than two may be asked at once
+    lab.change(t.watches.update().values(next_poll_at=lab.clock()))
+    claimed = []
+    for side_by_side in (None, 2):
+        account = replace(lab.ctx.config.accounts["ups"], side_by_side=side_by_side)
+        lab.ctx.config = replace(lab.ctx.config, accounts={**lab.ctx.config.accounts, "ups": account})
+        calls, _ = poll._claim(lab.ctx)
+        claimed.append(len(calls))
+        for call in calls:
+            lab.ctx.places.free(call.place)
+        lab.change(t.watches.update().values(claimed_until=None))
+
+    assert claimed == [5, 2]

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import itertools
 import json
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -306,3 +306,15 @@ def test_local_time_is_told_by_gmt_and_its_offset_where_it_is_not_printed(make) 
     body = json.dumps({"trackingNumber": NUMBER, "trackingEvents": [event]}).encode()
     (report,) = source.normalize(Payload("a", "poll", (body,), AT))
     assert report.scans[0].local.isoformat() == "2026-11-19T21:40:00"
+
+
+@pytest.mark.parametrize(("printed", "at"), [("2026-11-19T21:40:00-05:00", "02:40"), ("2026-11-19T21:40:00Z", None)])
+def test_an_offset_that_is_printed_counts_and_a_z_does_not(make, printed: str, at: str | None) -> None:
+    source, _ = make("carriers.usps")
+    event = {"eventCode": "10", "eventTimestamp": printed}
+    body = json.dumps({"trackingNumber": NUMBER, "trackingEvents": [event]}).encode()
+    (report,) = source.normalize(Payload("a", "poll", (body,), AT))
+    (scan,) = report.scans
+
+    assert scan.local.isoformat() == "2026-11-19T21:40:00"
+    assert (scan.occurred_at and f"{scan.occurred_at.astimezone(UTC):%H:%M}") == at
