@@ -7,14 +7,18 @@ from typing import Any
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
 from tests.lab import H, Lab, Make
+from tracker.cli.main import cli
 from tracker.domain.errors import Refused, Transient
 from tracker.domain.facts import Parcel, Parcels, Registered
 from tracker.pipeline.poll import registering, step
 from tracker.sandbox.scenario import Fault
 from tracker.store import tables as t
 from tracker.support import planned
+from tracker.support.knowledge import knowledge
+from tracker.upkeep.settle import settle_accounts
 
 ONE = "9400111206206406260787"
 OTHERS = tuple(f"94001112062064062608{i:02}" for i in range(50))
@@ -187,6 +191,56 @@ def test_a_quota_that_is_used_up_lets_numbers_wait_and_is_one_finding(make_lab) 
     assert all(row.registered_at is not None for row in rows)
     assert "quota_low" not in lab.open_findings()
     assert set(lab.seventeen.units.values()) == {1}
+
+
+def test_what_waits_for_a_quota_is_not_read_as_known_and_is_registered_at_once_when_somebody_says_so(make_lab) -> None:
+    lab = shipped(make_lab, *OTHERS[:2])
+    lab.seventeen.quota = 1
+    lab.work()
+    lab.later(0.9)
+
+    (gap,) = [gap for gap in knowledge(lab.ctx).gaps if gap.where == "seventeen"]
+    assert (gap.what, gap.count, gap.why) == ("parcels_overdue", 1, "what the account may register is used up")
+    assert knowledge(lab.ctx).unknown == 1
+
+    lab.seventeen.quota = 200  # bought, and `tracker heal`
+    registering.try_now(lab.ctx)
+    lab.work("poll")
+    assert all(row.registered_at is not None for row in lab.rows(t.watches))
+    assert [gap for gap in knowledge(lab.ctx).gaps if gap.where == "seventeen"] == []
+
+
+def test_the_quota_of_a_key_says_nothing_of_another_one(make_lab) -> None:
+    lab = shipped(make_lab, *OTHERS[:2])
+    lab.seventeen.quota = 2
+    lab.work()
+    mine = t.accounts.c.name == "seventeen"
+    assert lab.one(t.accounts, mine).quota_left == 0
+    lab.change(t.accounts.update().where(mine).values(credentials="of another key"))
+    settle_accounts(lab.ctx)
+
+    assert lab.one(t.accounts, mine).quota_at is None
+
+
+def test_check_and_plan_say_how_many_numbers_are_left_and_fail_when_none_are(make_lab, tmp_path, monkeypatch) -> None:
+    lab = shipped(make_lab, *OTHERS[:3])
+    (tmp_path / "tracker.yaml").write_text(lab.yaml)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(cli, list(words), env={"COLUMNS": "300"})
+
+    assert "seventeen (seventeen_track): fine; 200 of 200 numbers may still be registered" in run("check").output
+    lab.seventeen.quota = 2
+    lab.work()
+
+    checked, planned_ = run("check"), run("plan")
+    assert (
+        "PROBLEM seventeen (seventeen_track): its quota of 2 is used up: new parcels wait until there is more"
+        in checked.output
+    )
+    assert "seventeen: its quota is used up, and 1 parcels wait to be registered" in planned_.output
+    assert (checked.exit_code, planned_.exit_code) == (1, 1)
 
 
 def test_a_new_number_makes_no_call_while_the_quota_is_known_to_be_used_up(make_lab) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from tracker.cli.common import ROW, all_of, config_option, glance_config, open_context
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.poll import registering
 from tracker.store import queries
 from tracker.store.tables import accounts, orders
 from tracker.upkeep import maintenance
@@ -115,12 +116,13 @@ def remap(account: str, file: Path, code: str | None, write: bool) -> None:
 @config_option
 @click.option("--backfill", metavar="STORE", help="Let what happened before STORE was connected cause writes too.")
 def heal(file: Path, backfill: str | None) -> None:
-    """Find what silence hid, now: ask who rests, sweep every store and feed, expire what says nothing, drop what is past its retention."""
+    """Find what silence hid, now: ask who rests, register what waits for a quota, sweep every store and feed, expire what says nothing, drop what is past its retention."""
     ctx = open_context(glance_config(file))
     if backfill is not None:
         _stores(ctx, backfill)
         click.echo(f"{maintenance.backfill(ctx, backfill)} orders of {backfill} are looked at again")
         return
+    registering.try_now(ctx)
     with ctx.store.write() as connection:
         swept = queries.sweep_now(connection, sa.true(), ctx.now())
         connection.execute(accounts.update().where(accounts.c.rests_until.isnot(None)).values(rests_until=None))

@@ -292,6 +292,8 @@ class _Look:
                 )
             elif row.failing_since is not None:
                 why = f"the carrier does not answer ({row.failing_why})"
+            elif row.quota_left == 0:
+                why, until = "what the account may register is used up", "more of its quota"
             elif (held := self.held(row)) is not None:
                 why, until = held[0], "a larger `budget:`, or its next turn"
             else:
@@ -313,8 +315,8 @@ class _Look:
             return None
         return budgets.held(self.ctx.config.cadence(account.name), account, row.spent, self.now)
 
-    def overdue(self, of: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
-        """Select the parcels of some accounts that ought to have been asked about, with the moment since when: those held, and those due."""
+    def overdue(self, of: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], ...]:
+        """Select the parcels of some accounts that ought to have been asked about, with the moment since when: held, due, not registered yet."""
         t, late = watches.c, self.now - OVERDUE_AFTER
         held = sa.select(t.shipment_id, t.overdue_since.label("at")).where(
             of, sa.text(_OVERDUE), t.overdue_since < late, *self.of_mine(t.shipment_id)
@@ -326,7 +328,16 @@ class _Look:
             t.overdue_since.is_(None),
             *self.of_mine(t.shipment_id),
         )
-        return held, due
+        s = shipments.c
+        waits = (
+            sa.select(t.shipment_id, s.starts_at.label("at"))
+            .join(shipments, s.id == t.shipment_id)
+            .where(
+                of, t.register_at.isnot(None), t.registered_at.is_(None), t.next_poll_at.is_(None), t.chosen.isnot(None),
+                s.starts_at < late, *self.of_mine(t.shipment_id),
+            )
+        )  # fmt: skip
+        return held, due, waits
 
     def of_mine(self, shipment_id: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
         """Return the condition that a parcel is of the stores that are asked about."""
@@ -460,7 +471,7 @@ def _since(at: datetime | None) -> str:
     return f" since {at:%Y-%m-%d %H:%M}Z" if at else ""
 
 
-def _either(one: sa.Select[Any], other: sa.Select[Any]) -> sa.Select[Any]:
-    """Select what either selects, MOST of each at most."""
-    parts = (sa.select(part.limit(COUNTED_TO).subquery()) for part in (one, other))
+def _either(*some: sa.Select[Any]) -> sa.Select[Any]:
+    """Select what any of them selects, MOST of each at most."""
+    parts = (sa.select(part.limit(COUNTED_TO).subquery()) for part in some)
     return sa.select(sa.union_all(*parts).subquery())

@@ -249,6 +249,11 @@ def _write(ctx: AppContext, some: Sequence[Account]) -> None:
             f = findings.c
             parked = sa.and_(queries.among(connection, f.subject, mended), f.kind == FindingKind.ACCOUNT_PARKED)
             queries.close_findings(connection, parked, now, "new credentials, or a mended entry")
+            names = [subject.removeprefix("account/") for subject in mended]
+            here = sa.and_(queries.among(connection, _A.name, names), _A.quota_at.isnot(None))
+            connection.execute(
+                accounts.update().where(here).values(quota_at=None)
+            )  # of other credentials it may be another
 
 
 def _note_uses(connection: Connection, known: _Known, some: Sequence[Account], now: datetime) -> None:

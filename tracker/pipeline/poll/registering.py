@@ -250,6 +250,15 @@ def put_off(ctx: AppContext, calls: Sequence[Call]) -> None:
             connection.execute(watches.update().where(here).values(register_at=until))
 
 
+def try_now(ctx: AppContext) -> None:
+    """Have what waits for a quota registered now: somebody knows that there is more."""
+    with ctx.store.write() as connection:
+        now = ctx.now()
+        waits = sa.and_(_T.register_at > now, _T.registered_at.is_(None), _T.claimed_until.is_(None))
+        connection.execute(watches.update().where(queries.in_order(connection, _T.id, waits)).values(register_at=now))
+        connection.execute(accounts.update().where(accounts.c.quota_at.isnot(None)).values(quota_at=None))
+
+
 def waiting(connection: Connection) -> Mapping[str, int]:
     """Count the parcels that wait to be registered, by account."""
     rows = sa.select(_T.account, sa.func.count()).where(_T.register_at.isnot(None), _T.registered_at.is_(None))

@@ -64,11 +64,13 @@ def due(now: datetime, business: datetime) -> sa.Select[Any]:
     )
 
 
-def held_until(ctx: AppContext, row: Row[Any], business: datetime) -> datetime | None:
-    """Return until when the account's budget lets nobody ask; None where it gives a call."""
+def askable(ctx: AppContext, row: Row[Any], business: datetime) -> Account | None:
+    """Return the account of what is due, where its sender can be asked and its budget gives a call; else None."""
     account = ctx.account(row.account)
-    given = budgets.calls(account, row.spent, business) if account is not None else None
-    return given.free_at() if given is not None and not given.left else None
+    if account is None or account.is_store or account.carrier.resends is None:
+        return None
+    given = budgets.calls(account, row.spent, business)
+    return account if given is None or given.left else None
 
 
 def claim(
@@ -78,10 +80,9 @@ def claim(
     claimed: list[tuple[Place, Work]] = []
     taken: set[str] = set()
     for row in connection.execute(due(now, business)).all():
-        account = ctx.account(row.account)
-        if account is None or account.is_store or row.account in taken or held_until(ctx, row, business) is not None:
+        if (account := askable(ctx, row, business)) is None or row.account in taken:
             continue
-        if account.carrier.resends is None or (place := room.take(SWEEPS, row.account)) is None:
+        if (place := room.take(SWEEPS, row.account)) is None:
             continue
         values = {"attempts": row.attempts + 1, "claimed_until": now + queries.LEASE}
         if connection.execute(resends.update().where(_ours(row, row.attempts)).values(**values)).rowcount:
