@@ -625,7 +625,7 @@ class Resends(SQLModel, table=True):
     __tablename__ = "resends"
     __table_args__ = (
         sa.UniqueConstraint("account", "since"),
-        sa.Index("resends_due", "next_at", "id", **_where("ended_at IS NULL")),
+        sa.Index("resends_due", "account", "next_at", **_where("ended_at IS NULL")),
     )
     id: int | None = _id()
     account: str

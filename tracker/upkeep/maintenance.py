@@ -64,8 +64,6 @@ def due_queues(ctx: AppContext) -> set[str]:
             due.add("decide")
         if asked.look(ctx, connection, now, business)[0] or _any(connection, keys.due(now)):
             due.add("poll")
-        if any(resends.askable(ctx, row, business) for row in connection.execute(resends.due(now, business))):
-            due.add("poll")
         names = [account.name for account in ctx.config.file_accounts]
         if names and _any(connection, queries.files_due(names, now, business)):
             due.add("files")

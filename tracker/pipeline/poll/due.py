@@ -71,7 +71,8 @@ def look(
         elif row.ordinary:
             every = budgets.urgent_every(ctx.config.cadence(row.name))
             one.others = given.others(row.known, every, -(-row.urgent // account.carrier.batch)) - under_way
-            if not (row.urgent or row.notices or row.sweeps or _registers(one) or given.others(row.known, every)):
+            more = row.urgent or row.notices or row.sweeps or row.resends or _registers(one)
+            if not (more or given.others(row.known, every)):
                 held[row.name] = given.others_at(row.known, every)
         if row.name in held or one.left <= 0:
             del ready[row.name]

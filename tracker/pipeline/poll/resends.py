@@ -7,9 +7,8 @@ every open parcel beside it: what a sender does not keep any more, or will not t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,20 +17,21 @@ from sqlalchemy.engine import Connection, Row
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, BudgetSpent, NotFound, RateLimited, Refused, SourceError
 from tracker.domain.facts import Missed, Page, Payload
-from tracker.pipeline import backoff, budgets
+from tracker.pipeline import backoff
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.places import SWEEPS, GaveWay, Place, Room, Work
+from tracker.pipeline.places import SWEEPS, GaveWay, Place, Room
+from tracker.pipeline.poll.due import Ready
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import accounts, inbox, resends
+from tracker.store.tables import inbox, resends
 
 BEFORE = timedelta(
     minutes=2
 )  # the last sign of life is a minute old at most; what was posted just then may be lost too
 MOST_PAGES = 100  # a round; then others have their turn
 MOST_FAILURES = 5  # in a row, of what an answer says: it will say the same again
-_A, _R = accounts.c, resends.c
+_R = resends.c
 
 
 def begin(ctx: AppContext, connection: Connection, since: datetime, until: datetime, now: datetime) -> list[str]:
@@ -50,44 +50,22 @@ def begin(ctx: AppContext, connection: Connection, since: datetime, until: datet
     return [str(row["account"]) for row in rows]
 
 
-def due(now: datetime, business: datetime) -> sa.Select[Any]:
-    """Select what may be asked for at `now` and `business`, who waited longest first; of accounts that rest or are suspended nothing."""
-    rested = sa.or_(_A.rests_until.is_(None), _A.rests_until <= business)
-    unblocked = sa.or_(_A.blocked_until.is_(None), _A.blocked_until <= now)
-    free = sa.or_(_R.claimed_until.is_(None), _R.claimed_until < now)
-    return (
-        sa.select(resends, _A.spent)
-        .join(accounts, _A.name == _R.account)
-        .where(_R.ended_at.is_(None), _R.next_at <= business, free)
-        .where(_A.suspended_reason.is_(None), _A.paused_at.is_(None), rested, unblocked)
-        .order_by(_R.next_at, _R.id)
-    )
-
-
-def askable(ctx: AppContext, row: Row[Any], business: datetime) -> Account | None:
-    """Return the account of what is due, where its sender can be asked and its budget gives a call; else None."""
-    account = ctx.account(row.account)
-    if account is None or account.is_store or account.carrier.resends is None:
-        return None
-    given = budgets.calls(account, row.spent, business)
-    return account if given is None or given.left else None
-
-
 def claim(
-    ctx: AppContext, connection: Connection, room: Room, now: datetime, business: datetime
-) -> list[tuple[Place, Work]]:
-    """Claim what is due, one an account, as much as there are places and calls."""
-    claimed: list[tuple[Place, Work]] = []
-    taken: set[str] = set()
-    for row in connection.execute(due(now, business)).all():
-        if (account := askable(ctx, row, business)) is None or row.account in taken:
+    connection: Connection, ready: Mapping[str, Ready], room: Room, now: datetime, business: datetime
+) -> list[tuple[Account, Row[Any], Place]]:
+    """Claim what is due of the accounts that may be asked, the oldest of each, as much as there are places and calls."""
+    claimed: list[tuple[Account, Row[Any], Place]] = []
+    for name, one in ready.items():
+        if not one.row.resends or one.left <= 0 or one.account.carrier.resends is None:
             continue
-        if (place := room.take(SWEEPS, row.account)) is None:
+        free = sa.or_(_R.claimed_until.is_(None), _R.claimed_until < now)
+        mine = sa.and_(_R.account == name, _R.ended_at.is_(None), _R.next_at <= business, free)
+        row = connection.execute(sa.select(resends).where(mine).order_by(_R.next_at, _R.id).limit(1)).first()
+        if row is None or (place := room.take(SWEEPS, name)) is None:
             continue
         values = {"attempts": row.attempts + 1, "claimed_until": now + queries.LEASE}
         if connection.execute(resends.update().where(_ours(row, row.attempts)).values(**values)).rowcount:
-            taken.add(row.account)
-            claimed.append((place, partial(work, ctx, account, row)))
+            claimed.append((one.account, row, place))
         else:
             room.back([place])
     return claimed

@@ -106,7 +106,8 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
             (place, partial(sweep.work, ctx, account, state)) for account, state, place in sweeps
         ]
         alone += keys.claim(ctx, connection, room, now)
-        alone += resends.claim(ctx, connection, room, now, business)
+        again = resends.claim(connection, ready, room, now, business)
+        alone += [(place, partial(resends.work, ctx, account, row)) for account, row, place in again]
     for call in calls:
         call.asked, call.failing = (now, business), call.account.name in room.failing
     if calls or alone:

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tracker.store.queries.dialect import one_of
-from tracker.store.tables import accounts, change_notices, watches
+from tracker.store.tables import accounts, change_notices, resends, watches
 
 FEW = 8  # so far what waits is counted: who has so many has enough for his turn
-_A, _T, _R = accounts.c, watches.c, change_notices.c
+_A, _T, _R, _S = accounts.c, watches.c, change_notices.c, resends.c
 _NOW = sa.bindparam("now", type_=_A.claimed_until.type)
 _BUSINESS = sa.bindparam("business", type_=_T.next_poll_at.type)
 
@@ -37,7 +37,7 @@ def _few(of: sa.Select[Any], outer: sa.FromClause) -> Any:
 def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
     """Select the accounts that may be asked at `now` and `business` for all that their rows say, and have something due.
 
-    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices` and `sweeps` are due, and of one with a budget how many
+    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices`, `sweeps` and `resends` are due, and of one with a budget how many
     parcels are `known` to be urgent; up to FEW. `blocked`: also who rests by the
     database's clock. Of suspended, paused and resting accounts not one row is looked at (of a store a pause stops the writes only).
     """
@@ -52,6 +52,11 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
     unblocked = sa.true() if blocked else sa.or_(_A.blocked_until.is_(None), _A.blocked_until <= _NOW)
     never = sa.and_(_A.kind == "store", _A.next_sweep_at.is_(None))  # a carrier without it has no feed
     swept = sa.or_(never, _A.next_sweep_at <= _BUSINESS)
+    again = (
+        sa.select(_S.id)
+        .where(_S.account == _A.name, _S.ended_at.is_(None), _S.next_at <= _BUSINESS, free(resends))
+        .order_by(_S.next_at)
+    )
     counted = (
         sa.select(
             _A.name,
@@ -63,14 +68,15 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
                 "notices"
             ),
             sa.case((sa.and_(swept, free(accounts)), 1), else_=0).label("sweeps"),
+            sa.case((carrier, _few(again, accounts)), else_=0).label("resends"),
         )
         .where(_A.suspended_reason.is_(None), sa.or_(_A.paused_at.is_(None), _A.kind == "store"), rested, unblocked)
         .cte("counted")
         .prefix_with("MATERIALIZED")
     )
     c = counted.c
-    some = c.urgent + c.ordinary + c.registrations + c.notices + c.sweeps > 0
-    told = (c.urgent, c.ordinary, c.registrations, c.notices, c.sweeps, c.known)
+    some = c.urgent + c.ordinary + c.registrations + c.notices + c.sweeps + c.resends > 0
+    told = (c.urgent, c.ordinary, c.registrations, c.notices, c.sweeps, c.resends, c.known)
     return sa.select(accounts, *told).join(counted, c.name == _A.name).where(some).order_by(_A.name)
 
 

@@ -60,7 +60,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("account", "since"),
     )
     unended = sa.text("ended_at IS NULL")
-    op.create_index("resends_due", "resends", ["next_at", "id"], postgresql_where=unended, sqlite_where=unended)
+    op.create_index("resends_due", "resends", ["account", "next_at"], postgresql_where=unended, sqlite_where=unended)
     op.add_column("accounts", sa.Column("quota_left", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("quota_of", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("quota_at", MOMENT, nullable=True))
