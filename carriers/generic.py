@@ -43,8 +43,6 @@ from tracker.plugin.payloads import (
     estimate,
     number,
     optional,
-    piece,
-    pieces,
     term,
     told,
     word,
@@ -79,7 +77,7 @@ class Estimate(Part):
 class Facts(Part):
     """Where the facts of an answer stand. Only `parcels` begins at the answer, the others at a parcel."""
 
-    parcels: Path = Field(Path("@"), description="The parcels, or the one that the answer is.")
+    parcels: Path = Field(Path("@"), description="The list of parcels; @: the answer is the one.")
     number: Path
     not_found: Path | None = Field(None, description="Something stands here where this number is not known.")
     scans: Path | None = Field(
@@ -148,7 +146,7 @@ class Generic(contracts.Carrier):
         "webhook": {
             "scheme": "hmac_hex", "header": "X-Acme-Signature", "prefix": "sha256=", "timestamp": "X-Acme-Time", "id": "id",
             "when": "type == 'parcel'", "sample": "acme.hook.json",
-            "facts": {"parcels": "data", "number": "number", "scans": "[@]", "scan": {"code": "code", "time": "at"}},
+            "facts": {"parcels": "data", "number": "number", "scans": "[@]", "scan": {"code": "code", "time": "at", "id": "id"}},
         },
     }  # fmt: skip
     Settings = Settings
@@ -202,31 +200,22 @@ class Generic(contracts.Carrier):
             facts, whole = hook.facts, False
         else:
             facts, whole = settings.poll.facts, settings.poll.complete
-        found: list[Report] = []
-        lists = reading.lists(facts.parcels, body, unread, "all")
-        for value, where in lists:
-            if isinstance(value, dict):
-                one = piece(value, where, self._parcel, unread, facts, whole, reading, lacks="all")
-                found += [one] if one is not None else []
-            else:
-                found += pieces(value, where, self._parcel, unread, facts, whole, reading, lacks="all")
-        if not lists and not unread:  # it says nothing, which is not "no news"
+        found = reading.each(facts.parcels, body, self._parcel, unread, facts, whole, reading, lacks="all")
+        if found is None:  # it says nothing, which is not "no news"
             raise BadPayload(facts.parcels.where, "is missing")
         return told(found, unread)
 
     def _parcel(self, row: dict[str, Any], unread: list[Unread], facts: Facts, whole: bool, reading: Reading) -> Report:
         carrier: str = self.settings.carrier
         mine = number(reading.one(facts.number, row, unread), facts.number.where)
-        if reading.holds(facts.not_found, row, unread):
-            return Report(carrier, mine, tracking=TrackingState.NOT_FOUND)
         scans: list[Scan] = []
         if facts.scans is not None and facts.scan is not None:
-            for value, where in reading.lists(facts.scans, row, unread, ""):
-                if isinstance(value, dict):
-                    one = piece(value, where, _scan, unread, facts.scan, facts, reading)
-                    scans += [one] if one is not None else []
-                else:
-                    scans += pieces(value, where, _scan, unread, facts.scan, facts, reading)
+            scans = reading.each(facts.scans, row, _scan, unread, facts.scan, facts, reading) or []
+        if facts.not_found is not None and reading.holds(facts.not_found, row, unread):
+            if not scans:
+                about(mine, unread)
+                return Report(carrier, mine, tracking=TrackingState.NOT_FOUND)
+            unread.append(Unread(facts.not_found.where, "says that the number is not known, beside its scans"))
         edd = self._estimate(row, facts.edd, unread, reading) if facts.edd is not None else None
         proof = Proof(signed=True) if reading.holds(facts.signed, row, unread) else None
         whole = whole and bool(scans) and not unread

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from adapters.generic.settings import Facts, FulfilmentFacts, ItemFacts, PieceFacts, Settings
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Fulfilment, Item, Order, Published, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
 from tracker.plugin.paths import Path, Reading
-from tracker.plugin.payloads import absent, kind, optional, piece, pieces, term, text, word
+from tracker.plugin.payloads import absent, kind, optional, term, text, word
 from tracker.plugin.times import time_of
 from tracker.plugin.tracked import flag, parcels, strict
 
+T = TypeVar("T")
+F = TypeVar("F", ItemFacts, FulfilmentFacts, PieceFacts)
 MOST_PIECES = 10**9
 
 
@@ -51,10 +53,8 @@ class Reader:
             updated_at=self._needed(row, facts.updated, moment),
             cancelled_at=cancelled or (set_at if status is OrderStatus.CANCELLED else None),
             owner=Owner.UNKNOWN,
-            items=tuple(self._each(row, facts.items.each, self._item, unread, facts.items)) if facts.items else (),
-            fulfilments=tuple(self._each(row, facts.fulfilments.each, self._fulfilment, unread, facts.fulfilments))
-            if facts.fulfilments
-            else (),
+            items=tuple(self._each(row, facts.items, self._item, unread)),
+            fulfilments=tuple(self._each(row, facts.fulfilments, self._fulfilment, unread)),
             actor=self._strict(row, facts.actor).lower() or "unknown",
             status_at=set_at,
             method=self._strict(row, facts.method),
@@ -87,14 +87,16 @@ class Reader:
         return optional(partial(_aware, form=form), self.reading.one(path, row, unread), path.where, unread)
 
     def _each(
-        self, row: dict[str, Any], path: Path, read: Callable[..., Any], unread: list[Unread], facts: Any
-    ) -> Iterator[Any]:
-        for value, where in self.reading.lists(path, row, unread, "line"):
-            if isinstance(value, dict):
-                one = piece(value, where, read, unread, facts, lacks="line")
-                yield from [one] if one is not None else []
-            else:
-                yield from pieces(value, where, read, unread, facts, lacks="line")
+        self,
+        row: dict[str, Any],
+        facts: F | None,
+        read: Callable[[dict[str, Any], list[Unread], F], T],
+        unread: list[Unread],
+    ) -> list[T]:
+        """Read the parts of an order; one that cannot be read makes the order partial."""
+        if facts is None:
+            return []
+        return self.reading.each(facts.each, row, read, unread, facts, lacks="line") or []
 
     def _tags(self, row: dict[str, Any], path: Path | None, unread: list[Unread]) -> Iterator[str]:
         found = self._needed(row, path, _list) if path is not None else []
@@ -123,9 +125,7 @@ class Reader:
             ref=self._needed(row, facts.ref, word),
             status=self._term(row, facts.status, unread),
             parcels=tuple(found),
-            quantities=tuple(self._each(row, facts.items.each, self._piece, unread, facts.items))
-            if facts.items
-            else (),
+            quantities=tuple(self._each(row, facts.items, self._piece, unread)),
             published=self._published(row, facts, unread),
             live=not cancelled,
             shipped_at=self._time(row, facts.shipped, unread),

@@ -26,6 +26,7 @@ from tracker.plugin.conformance import AT, Recorder, example_settings, for_carri
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "generic" / "carriers"
 BRING = described("bring", "accounts")
 TestConformance = for_carrier("carriers.generic", fixtures=FIXTURES, settings=BRING)
+TestConformanceOfAcme = for_carrier("carriers.generic", fixtures=FIXTURES / "acme")
 SECRET = "new-secret-0123456789abcdef"
 ACME = Generic.example
 BODY = b'{"type": "parcel", "id": "e1", "data": [{"number": "N1", "code": "D", "at": "2026-11-02T09:00:00Z"}]}'
@@ -154,6 +155,25 @@ def test_one_number_of_several_may_be_unknown() -> None:
     told = read(carrier(), {"parcels": [{"number": "A", "unknown": True}, {"number": "B", "events": []}]})
 
     assert [(one.number, one.tracking) for one in told] == [("A", TrackingState.NOT_FOUND), ("B", TrackingState.ACTIVE)]
+
+
+def test_a_number_that_is_said_to_be_unknown_beside_its_scans_keeps_them_and_is_told() -> None:
+    report, odd = read(carrier(), {"parcels": [{"number": "A", "unknown": 7, "events": [{"code": "D"}]}]})
+
+    assert (len(report.scans), report.tracking, report.complete) == (1, TrackingState.ACTIVE, False)
+    assert (odd.where, odd.problem) == ("$.parcels[0].unknown", "says that the number is not known, beside its scans")
+
+
+@pytest.mark.parametrize(
+    "where", [{"parcels": {"number": "A"}}, {"parcels": [{"number": "A", "events": {"code": "D"}}]}]
+)
+def test_an_object_in_the_place_of_a_list_is_told(where: Any) -> None:
+    try:
+        told = [one.problem for one in read(carrier(), where) if isinstance(one, Unread)]
+    except BadPayload as error:
+        told = [error.problem]
+
+    assert told == ["must be a list, is an object"]
 
 
 @pytest.mark.parametrize("body", [{}, {"parcels": None}, {"other": []}])

@@ -23,6 +23,7 @@ from tracker.plugin.conformance import AT, Recorder, example_settings, for_platf
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "generic" / "adapters"
 ECWID = described("ecwid", "stores")
 TestConformance = for_platform("adapters.generic", fixtures=FIXTURES, settings=ECWID)
+TestConformanceOfAcme = for_platform("adapters.generic", fixtures=FIXTURES / "acme")
 ACME: Mapping[str, Any] = Generic.example
 ROW = {
     "ref": "R1", "number": "#1", "status": "processing", "payment": "paid", "placed": "2026-11-02T08:00:00Z",

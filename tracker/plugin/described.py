@@ -167,6 +167,8 @@ class Hook(Part):
             return None
         if odd:
             raise BadPayload(odd[0].where, odd[0].problem)
+        if not self.when.names & body.keys():
+            raise BadPayload(self.when.where, "is missing")
         return Unread(self.when.where, "a webhook of another kind", lacks="nothing")
 
     def handshake(self, payload: Payload) -> Reply | None:

@@ -7,8 +7,8 @@ expression. Functions are those of the library. What an expression may do is bou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar, TypeVarTuple
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -18,8 +18,10 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from tracker.domain.facts import Unread
-from tracker.plugin.payloads import MOST_TOLD, absent, kind
+from tracker.plugin.payloads import MOST_TOLD, absent, kind, piece, pieces
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 MOST_EXPRESSION = 500  # characters
 MOST_WORK = 1_000_000  # steps of all expressions on one payload: half a second
 _EACH: Any = object()
@@ -43,6 +45,7 @@ class Path:
         self.text = text
         self.steps = _steps(tree)
         self.tree = _checked(tree)
+        self.names = frozenset(_fields(tree))
         inside = self.steps is not None and _EACH not in self.steps
         self.keys: tuple[str | int, ...] | None = tuple(self.steps or ()) if inside else None
         self.name = (
@@ -108,8 +111,31 @@ class Reading:
             return value.get(path.name)
         return self._walk(path.keys, value, unread) if path.keys is not None else self._eval(path, value, unread, "")
 
+    def each(
+        self,
+        path: Path,
+        value: Any,
+        read: Callable[[dict[str, Any], list[Unread], *Ts], T],
+        unread: list[Unread],
+        *more: *Ts,
+        lacks: str = "",
+    ) -> list[T] | None:
+        """Read the objects of the lists that a path leads to, as `pieces` does; None: nothing stands there, and nothing is told.
+
+        `@` is the one object that is being read.
+        """
+        if path.steps == []:
+            self.found.add(id(path))
+            one = piece(value, "$", read, unread, *more, lacks=lacks)
+            return [one] if one is not None else []
+        before = len(unread)
+        lists = self.lists(path, value, unread, lacks)
+        if not lists and len(unread) == before:
+            return None
+        return [one for rows, where in lists for one in pieces(rows, where, read, unread, *more, lacks=lacks)]
+
     def lists(self, path: Path, value: Any, unread: list[Unread], lacks: str) -> list[tuple[Any, str]]:
-        """Return the lists (or single objects) that a path leads to, each with its place; none: nothing stands there."""
+        """Return what stands where a path leads to, lists where all is well, each with its place; none: nothing stands there."""
         if path.steps is None:
             found = self._eval(path, value, unread, lacks)
             lists = [] if found is None else [(found, path.where)]
@@ -218,6 +244,15 @@ def _checked(node: _Node) -> _Node:
     elif node["type"] == "value_projection":
         children[0] = {"type": "must_be", "value": dict, "children": [children[0]]}
     return {**node, "children": children}
+
+
+def _fields(node: _Node) -> Iterator[str]:
+    """Yield the names that stand in an expression."""
+    if node["type"] == "field":
+        yield node["value"]
+    for child in node["children"]:
+        if isinstance(child, dict):
+            yield from _fields(child)
 
 
 def _refuse_unknown_functions(node: _Node) -> None:

@@ -98,14 +98,13 @@ def sent_by(plugin: Source, query: Callable[[Any, Recorder, str], Any], value: s
 
 
 def only_a_segment_differs(hostile: Request, benign: Request) -> bool:
-    """Say whether two requests go to the same place but for one segment, which nothing reads as anything else."""
+    """Say whether two requests go to the same place but for whole segments (an order's, its fulfilment's), each read as nothing else."""
     one, other = urlsplit(hostile.url), urlsplit(benign.url)
     ours, theirs = one.path.split("/"), other.path.split("/")
     differing = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
     return (
         (one.scheme, one.netloc, one.query, one.fragment) == (other.scheme, other.netloc, "", "")
         and len(ours) == len(theirs)
-        and len(differing) <= 1
         and all(unquote(b).casefold() in _SAID and unquote(a) not in ("", ".", "..") for a, b in differing)
         and _PLAIN.fullmatch(hostile.url) is not None
     )
