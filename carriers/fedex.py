@@ -8,7 +8,7 @@ local to the scan's place, never UTC. `latestStatusDetail` is the status at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload
+from tracker.domain.errors import BadPayload, NotFound
 from tracker.domain.facts import (
     NOWHERE,
     Code,
@@ -25,10 +25,12 @@ from tracker.domain.facts import (
     Link,
     Meaning,
     Page,
+    Parcel,
     Parcels,
     Payload,
     Place,
     Proof,
+    ProofDocument,
     Query,
     Report,
     Scan,
@@ -45,6 +47,7 @@ from tracker.plugin.payloads import (
     about,
     decode,
     estimate,
+    listing,
     mapping,
     moment,
     number,
@@ -58,6 +61,7 @@ from tracker.plugin.payloads import (
     told,
     with_head,
 )
+from tracker.plugin.proofs import read_document
 
 Reading = Callable[[Code], Meaning | None]
 
@@ -89,6 +93,7 @@ class FedEx(contracts.Carrier):
     carriers = ("fedex",)
     response_keys = ("completeTrackResults",)
     batch = 30
+    proves = True
     codes = read_codes(__file__)
     default_zone = "America/Chicago"
     token_lasts = timedelta(hours=1)
@@ -125,18 +130,36 @@ class FedEx(contracts.Carrier):
         assert isinstance(query, Parcels)
         for start in range(0, len(query.parcels), self.batch):
             parcels = query.parcels[start : start + self.batch]
-            request = Request(
-                "POST",
-                f"{self.settings.base_url}/track/v1/trackingnumbers",
-                headers={"Content-Type": "application/json", "X-locale": self.settings.locale},
-                content=orjson.dumps(
-                    {
-                        "includeDetailedScans": True,
-                        "trackingInfo": [{"trackingNumberInfo": {"trackingNumber": clean(p.number)}} for p in parcels],
-                    }
-                ),
-            )
-            yield Page((self._tokens.send(client, request, bearer).body,))
+            asked = {
+                "includeDetailedScans": True,
+                "trackingInfo": [{"trackingNumberInfo": {"trackingNumber": clean(p.number)}} for p in parcels],
+            }
+            yield Page((self._tokens.send(client, self._post("trackingnumbers", asked), bearer).body,))
+
+    def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
+        """POST /track/v1/trackingdocuments (track.json, Full_Schema_SPOD): the letter with the signature, as a PDF in base64."""
+        info = {"trackingNumber": clean(parcel.number)} | ({"trackingNumberUniqueId": piece} if piece else {})
+        asked = {
+            "trackDocumentDetail": {"documentType": "SIGNATURE_PROOF_OF_DELIVERY", "documentFormat": "PDF"},
+            "trackDocumentSpecification": [{"trackingNumberInfo": info}],
+        }
+        answer = decode(self._tokens.send(client, self._post("trackingdocuments", asked), bearer).body)
+        output = mapping(answer.get("output"), "$.output")
+        documents = output.get("document")
+        if not documents:
+            alerts = [
+                text(alert.get("code"))
+                for alert in listing(output.get("alerts"), "$.output.alerts")
+                if isinstance(alert, dict)
+            ]
+            raise NotFound(", ".join(filter(None, alerts)) or "the answer holds no document")
+        return read_document(listing(documents, "$.output.document")[0], "$.output.document[0]")
+
+    def _post(self, call: str, asked: Mapping[str, Any]) -> Request:
+        headers = {"Content-Type": "application/json", "X-locale": self.settings.locale}
+        return Request(
+            "POST", f"{self.settings.base_url}/track/v1/{call}", headers=headers, content=orjson.dumps(asked)
+        )
 
     def ping(self, client: Client) -> None:
         """Ask for a token."""

@@ -19,7 +19,21 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr
 
 from tracker.domain.errors import BadPayload, NotFound, Refused
-from tracker.domain.facts import Code, Edd, Link, Page, Parcels, Payload, Query, Report, Scan, Since, Unread
+from tracker.domain.facts import (
+    Code,
+    Edd,
+    Link,
+    Page,
+    Parcel,
+    Parcels,
+    Payload,
+    ProofDocument,
+    Query,
+    Report,
+    Scan,
+    Since,
+    Unread,
+)
 from tracker.domain.numbers import clean
 from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json
@@ -41,6 +55,7 @@ from tracker.plugin.payloads import (
     with_head,
     word,
 )
+from tracker.plugin.proofs import read_document
 
 _ZONE = ZoneInfo("Europe/Amsterdam")
 _NOT_FOUND = "2"  # Warnings[].Code: "No shipment found", "No signature found"
@@ -74,6 +89,7 @@ class PostNL(contracts.Carrier):
     response_keys = ("Shipment",)
     codes = read_codes(__file__)
     default_zone = "Europe/Amsterdam"
+    proves = True
     # openapi, updatedshipments: read it every 5 to 15 minutes, up to 48 hours back
     sweep_every = timedelta(minutes=10)
     sweep_least = timedelta(minutes=5)
@@ -114,6 +130,13 @@ class PostNL(contracts.Carrier):
         for parcel in query.parcels:
             params = {"detail": "true", "language": self.settings.language}
             yield Page((self._get(client, f"barcode/{segment(clean(parcel.number))}", params).body,))
+
+    def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
+        """GET /shipment/v2/status/signature/{barcode}: an image in base64 (openapi: a GIF; its own example is a PNG)."""
+        response = self._get(client, f"signature/{segment(clean(parcel.number))}", {})
+        signature = decode(response.body).get("Signature")
+        image = signature.get("SignatureImage") if isinstance(signature, dict) else None
+        return read_document(image, "$.Signature.SignatureImage")
 
     def ping(self, client: Client) -> None:
         """Ask what changed in the last minutes."""

@@ -214,7 +214,7 @@ CASES = [
     Case("sandbox play", "fine.yaml --database postgresql://nobody@127.0.0.1:1/x", 3, "could not be reached"),
 ]
 ARGUMENTS = {
-    "show": "7", "explain": "7", "evidence": "7 -o x.zip", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
+    "show": "7", "explain": "7", "evidence": "7 -o x.zip", "proof": "7", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
     "correct": "7 shipped --reason x", "dismiss": "1 --reason x", "snooze": "1", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
     "whatif": "--policy tracker.yaml",
 }  # fmt: skip
@@ -228,6 +228,7 @@ for name, codes in CODES.items():
         )
 # those that need a broker and PostgreSQL, or minutes, are proved where these are
 ELSEWHERE = {
+    **{("proof", code): "cli/test_proof.py::test_a_person_gets_the_document_in_a_file_only_they_can_read_and_nothing_of_it_is_kept" for code in (0, 1)},
     ("reload", 0): "app/test_reload.py::test_all_roles_take_a_new_configuration_that_somebody_asks_for",
     ("up", 0): "app/test_processes.py::test_SIGTERM_finishes_and_exits_with_0",
     **{(role, 0): "app/test_processes.py::test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
-from tracker.domain.errors import BadPayload, Transient
+from tracker.domain.errors import BadPayload, NotFound, Transient
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread, fingerprint
 from tracker.domain.vocabulary import Precision, Zone
 from tracker.plugin.calls import Response
@@ -30,6 +31,36 @@ def test_thirty_numbers_go_into_one_call(outside, make) -> None:
     assert [len(b["trackingInfo"]) for b in bodies] == [30, 1]
     assert bodies[0]["includeDetailedScans"] is True
     source.ping(client)
+
+
+def test_the_letter_with_the_signature_is_asked_for_by_the_number_and_its_unique_id(outside, make) -> None:
+    outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
+    letter = base64.b64encode(b"%PDF-1.4 signed").decode()
+    route = outside.post(f"{HOST}/track/v1/trackingdocuments").respond(json={"output": {"document": [letter]}})
+    source, client = make("carriers.fedex")
+
+    found = source.proof(client, Parcel("fedex", "794644790131"), "1~794644790131~FDEG")
+
+    assert (found.kind, found.content) == ("application/pdf", b"%PDF-1.4 signed")
+    assert json.loads(route.calls[0].request.content) == {
+        "trackDocumentDetail": {"documentType": "SIGNATURE_PROOF_OF_DELIVERY", "documentFormat": "PDF"},
+        "trackDocumentSpecification": [
+            {"trackingNumberInfo": {"trackingNumber": "794644790131", "trackingNumberUniqueId": "1~794644790131~FDEG"}}
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [({"alerts": [{"code": "TRACKING.DATA.NOTFOUND"}]}, "TRACKING.DATA.NOTFOUND"), ({"document": []}, "no document")],
+)
+def test_where_there_is_no_letter_its_alert_says_why(outside, make, output, said) -> None:
+    outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
+    outside.post(f"{HOST}/track/v1/trackingdocuments").respond(json={"output": output})
+    source, client = make("carriers.fedex")
+
+    with pytest.raises(NotFound, match=said):
+        source.proof(client, Parcel("fedex", "794644790131"), None)
 
 
 def _all(make, *results, number="1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -110,6 +111,38 @@ def test_a_cursor_that_is_none_of_ours_is_refused(make, cursor) -> None:
 def test_readings_overlap_by_a_minute_to_half_an_hour(make, minutes) -> None:
     with pytest.raises(ValidationError, match="overlap_minutes"):
         make("carriers.postnl", overlap_minutes=minutes)
+
+
+@pytest.mark.parametrize(("begins", "kind"), [(b"GIF89a", "image/gif"), (b"\x89PNG\r\n\x1a\n", "image/png")])
+def test_a_signature_is_what_its_first_bytes_say(outside, make, begins, kind) -> None:
+    image = base64.b64encode(begins + b"...").decode()
+    outside.get(f"{HOST}/signature/3SDEVC1").respond(
+        json={"Signature": {"Barcode": "3SDEVC1", "SignatureImage": image}}
+    )
+    source, client = make("carriers.postnl")
+
+    found = source.proof(client, Parcel("postnl", "3sdevc1"), None)
+
+    assert (found.kind, found.content) == (kind, begins + b"...")
+    assert "..." not in repr(found)
+
+
+@pytest.mark.parametrize("image", [None, {}, 7, "=", "e" * 8, base64.b64encode(b"<html>").decode()])
+def test_a_signature_that_is_no_image_is_none(outside, make, image) -> None:
+    outside.get(f"{HOST}/signature/3SDEVC1").respond(json={"Signature": {"SignatureImage": image}})
+    source, client = make("carriers.postnl")
+
+    with pytest.raises(BadPayload, match="SignatureImage"):
+        source.proof(client, Parcel("postnl", "3SDEVC1"), None)
+
+
+def test_a_signature_that_is_not_there_yet_is_not_found(outside, make) -> None:
+    none = {"Warnings": {"Warning": {"Message": "No signature found", "Code": "2"}}}
+    outside.get(f"{HOST}/signature/3SDEVC1").respond(json=none)
+    source, client = make("carriers.postnl")
+
+    with pytest.raises(NotFound, match="No signature found"):
+        source.proof(client, Parcel("postnl", "3SDEVC1"), None)
 
 
 # the two nights of the year

@@ -1,7 +1,9 @@
-"""Commands that look at an order or parcel: `show`, `explain`, `evidence`; and `plugins`."""
+"""Commands that look at an order or parcel: `show`, `explain`, `evidence`, `proof`; and `plan`, `plugins`."""
 
 from __future__ import annotations
 
+import getpass
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import click
 
 from tracker.cli.common import (
     as_of,
+    close_context,
     config_option,
     glance_config,
     json_option,
@@ -19,10 +22,12 @@ from tracker.cli.common import (
 )
 from tracker.cli.common import cell as show
 from tracker.cli.listing import Listing, listing
+from tracker.config.files import write_private
 from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.plugin.contracts import Carrier, Platform
-from tracker.support import planned
+from tracker.plugin.proofs import ENDINGS
+from tracker.support import planned, proofs
 from tracker.support.evidence import pack
 from tracker.support.explain import explanation, overview
 
@@ -99,6 +104,43 @@ def evidence(order: str, file: Path, output: Path, at: str | None) -> None:
     """Pack what proves an order's story: JSON, one readable page, the raw payloads, proof links, and their hashes."""
     count = pack(open_context(glance_config(file)), order, output, at=as_of(at))
     click.echo(f"{output}: evidence.json, index.html, {count} raw payloads, SHA256SUMS")
+
+
+@click.command()
+@click.argument("number")
+@config_option
+@click.option("--account", help="Who is asked, where several carriers have a parcel of this number.")
+@click.option(
+    "--out", "output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write (proof-NUMBER.pdf)."
+)
+@click.option("--replace", is_flag=True, help="Write over a file of that name.")
+@click.option("--by", default=getpass.getuser, show_default="you", help="Who asks; it is noted at the order.")
+def proof(number: str, file: Path, account: str | None, output: Path | None, replace: bool, by: str) -> None:
+    """Fetch the document that proves the delivery of NUMBER from its carrier, such as a signature, into a file only you can read.
+
+    It is personal data: nothing of it is kept in the database. That it was fetched, and by whom, is noted at the order.
+    """
+    if output is not None and os.path.lexists(output) and not replace:
+        raise click.UsageError(f"{output} is there already: --replace writes over it")
+    ctx = open_context(glance_config(file))
+    try:
+        if account is not None and (account not in ctx.config.accounts or account in ctx.config.store_names()):
+            raise click.UsageError(f"no carrier account {account!r}")
+        wanted = proofs.find_parcel(ctx, number, account)
+        document = proofs.fetch(ctx, wanted)
+        if output is None:
+            name = "".join(c if c.isalnum() else "_" for c in wanted.parcel.number)
+            output = Path(f"proof-{name}.{ENDINGS[document.kind]}")
+        write_private(output, document.content, replace=replace)
+        noted = proofs.note_fetch(ctx, wanted, document, by)
+    finally:
+        close_context(ctx)
+    told = f"; noted at {', '.join(noted)}" if noted else ""
+    click.echo(
+        f"{output}: {document.kind}, {len(document.content):,} bytes of {wanted.name}, by {wanted.account.name}{told}"
+    )
+    if wanted.others:
+        click.echo(f"{wanted.others + 1} parcels had this number; the document is of the newest", err=True)
 
 
 def _require(told: dict[str, Any], what: str) -> None:
@@ -291,4 +333,4 @@ def _print_plugins(rows: list[dict[str, Any]]) -> None:
     show_table("plugins", columns, shown, empty="no plugins")
 
 
-COMMANDS = (show_, explain, evidence, plan, plugins)
+COMMANDS = (show_, explain, evidence, proof, plan, plugins)

@@ -38,6 +38,10 @@ CODES: dict[str, dict[int, str]] = {
     "show": {**_READS, 1: "nothing is known of it"},
     "explain": {**_READS, 1: "nothing is known of it"},
     "evidence": {**_READS, 1: "nothing is known of it; no file is written"},
+    "proof": {
+        **_READS, 0: "the file is written", 1: "nothing is known of it, there is no document (yet), it was refused, or nobody answers; no file is written",
+        2: "wrong configuration or usage, no such account, or a file that is there already",
+    },
     "plan": {**_READS, 1: "a budget or a quota does not suffice, or nothing is known of what was named"},
     "plugins": _USAGE,
     "check": {1: "problems, each listed; a database that is away is one", 2: _READS[2]},

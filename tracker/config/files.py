@@ -67,12 +67,14 @@ def _must_be_private(path: Path, told: os.stat_result) -> None:
             raise Unfit(f"lies in a folder that everybody can write to: move it, or chmod go-w {place}")
 
 
-def write_private(path: Path, body: bytes) -> None:
-    """Write a file that only we can read, whole or not at all; an older one of that name is replaced.
+def write_private(path: Path, body: bytes, *, replace: bool = True) -> None:
+    """Write a file that only we can read, whole or not at all; an older one of that name is replaced, or (not `replace`) left.
 
     Raises OSError with the name and what is wrong with it; neither a device nor what a link leads to is written over.
     """
     try:
+        if not replace and os.path.lexists(path):
+            raise OSError(errno.EEXIST, "is there already")
         if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
             raise OSError(errno.EEXIST, "is no regular file")
         handle, draft = tempfile.mkstemp(
@@ -83,7 +85,11 @@ def write_private(path: Path, body: bytes) -> None:
                 file.write(body)
                 file.flush()
                 os.fsync(handle)
-            os.replace(draft, path)
+            if replace:
+                os.replace(draft, path)
+            else:
+                os.link(draft, path)  # where somebody wrote it meanwhile this fails
+                os.unlink(draft)
         except BaseException:
             os.unlink(draft)
             raise

@@ -20,7 +20,6 @@ NAMES = (
     "poll_after_call",
     "poll_after_commit",
     "sweep_before_commit",
-    "sweep_after_commit",
 )
 OF_RESENDS = ("resend_after_page",)  # of a process that asks a sender to tell again
 OF_FILES = ("file_before_commit", "file_after_commit")  # of a process that reads one

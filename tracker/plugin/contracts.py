@@ -28,8 +28,10 @@ from tracker.domain.facts import (
     Missed,
     Order,
     Page,
+    Parcel,
     Parcels,
     Payload,
+    ProofDocument,
     Query,
     Quota,
     Receipt,
@@ -212,6 +214,7 @@ class Carrier(Source):
     resends: timedelta | None = None  # so long its sender keeps what it sent, and tells it again; None: it does not
     stops: ClassVar[bool] = False  # it can be told to stop, and to track again what was stopped (`stop`, `track_again`)
     response_keys: tuple[str, ...] = ()  # a poll's answer holds one of these; one with none is an error body
+    proves: ClassVar[bool] = False  # it hands out documents that prove a delivery (`proof`)
     files: ClassVar[bool] = False  # it tells by files, which `cut` knows: an account has a `folder:` or `sftp:`
     # of a feed (`asks` holds Since): how often it is read unless the YAML says otherwise, and at most; how far back it tells
     sweep_every: ClassVar[timedelta] = timedelta(minutes=10)
@@ -240,6 +243,13 @@ class Carrier(Source):
 
         An answer a number: one that is missing is asked for again. Twice must cost what once costs: a process may die between
         the call and its commit, so look before you register where a number costs something.
+        """
+        raise NotImplementedError
+
+    def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
+        """Fetch the document that proves a delivery, such as the image of a signature. `piece`: the id by which its carrier tells parcels of one number apart.
+
+        Raises NotFound where there is none, or none yet. A person asked for it: nothing of it is kept.
         """
         raise NotImplementedError
 

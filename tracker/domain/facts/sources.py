@@ -134,6 +134,14 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofDocument:
+    """A document that proves a delivery, as its carrier gave it: personal data, handed to who asks and never kept. `kind`: its media type."""
+
+    content: bytes = field(repr=False)
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """Another number of the same journey; relation: return | last_mile | replaces | main (of several pieces)."""
 

@@ -132,7 +132,6 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | 
                     queries.store_payloads(connection, [row])
                 asked_at = now
                 crash_at("sweep_before_commit")
-            crash_at("sweep_after_commit")
             told.take(page, items)
             if new:
                 ctx.notify("ingest")

@@ -47,6 +47,8 @@ def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, R
     if Since in plugin.asks:
         found["sweep"] = lambda source, client, value: _some(source.fetch(client, Since(value)))
         found["first sweep"] = lambda source, client, _: _some(source.fetch(client, Since(None, open_only=True)))
+    if issubclass(plugin, Carrier) and plugin.proves:
+        found["fetch a proof"] = lambda source, client, value: source.proof(client, Parcel(None, value), value)
     if issubclass(plugin, Carrier):
         callback = {"callback_url": "https://us.example/hook"} if "callback_url" in plugin.Settings.model_fields else {}
         bound = plugin("account", example_settings(plugin, **{**settings, **callback}))

@@ -16,7 +16,7 @@ from tracker.sandbox.base import Carrier, Outgoing, as_json
 _ZONE = ZoneInfo("Europe/Amsterdam")
 _LONGEST, _FARTHEST = timedelta(hours=2), timedelta(hours=48)
 _CUSTOMER = "11223344"
-_SIGNATURE = base64.b64encode(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;").decode()
+SIGNATURE = b"GIF89a\x01\x00\x01\x00\x00\x00\x00;"
 
 
 class PostNLServer(Carrier):
@@ -77,7 +77,15 @@ class PostNLServer(Carrier):
         if delivered is None:
             return as_json({"Warnings": {"Warning": {"Message": "No signature found", "Code": "2"}}})
         at = f"{_local(delivered):%Y-%m-%dT%H:%M:%S}"
-        return as_json({"Signature": {"Barcode": number, "SignatureDate": at, "SignatureImage": _SIGNATURE}})
+        return as_json(
+            {
+                "Signature": {
+                    "Barcode": number,
+                    "SignatureDate": at,
+                    "SignatureImage": base64.b64encode(SIGNATURE).decode(),
+                }
+            }
+        )
 
     async def _updated(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:

@@ -1,0 +1,36 @@
+"""Documents that prove a delivery, as carriers hand them out: base64 inside of an answer, and what it is by its first bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import ProofDocument
+from tracker.plugin.payloads import kind as kind_of
+
+KINDS = {
+    b"GIF8": "image/gif", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"%PDF-": "application/pdf",
+    b"II*\0": "image/tiff", b"MM\0*": "image/tiff",
+}  # fmt: skip
+ENDINGS = {
+    "image/gif": "gif", "image/png": "png", "image/jpeg": "jpg", "application/pdf": "pdf", "image/tiff": "tif",
+}  # fmt: skip
+
+
+def read_document(value: Any, where: str) -> ProofDocument:
+    """Read a document that is printed as base64. Raises BadPayload for what is none, or neither an image nor a PDF.
+
+    Documents of carriers say of themselves what they are, and not always rightly: the first bytes tell.
+    """
+    if not isinstance(value, str):
+        raise BadPayload(where, f"must be a text, is {kind_of(value)}")
+    try:
+        content = base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadPayload(where, "is no base64") from None
+    kind = next((kind for begins, kind in KINDS.items() if content.startswith(begins)), None)
+    if kind is None:
+        raise BadPayload(where, "is neither an image nor a PDF")
+    return ProofDocument(content, kind)
