@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
@@ -36,6 +36,7 @@ from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Reply, Secrets
 from tracker.plugin.payloads import decode, moment, pieces, told, word
+from tracker.plugin.public_keys import read_jwks
 from tracker.plugin.signatures import hmac_hex
 
 COMPANIES = {"acme parcels": "acme"}
@@ -72,6 +73,10 @@ class Acme(contracts.Carrier):
         assert_type(self.settings.webhook_secrets, tuple[SecretStr, ...])
         assert_type(payload.body, bytes)
         return hmac_hex(self.settings.webhook_secrets, payload.body, payload.headers.get("x-acme"), name="x-acme")
+
+    def fetch_keys(self, client: Client, key_id: str) -> Mapping[str, str]:
+        assert_type(self.keys, Mapping[str, str])
+        return read_jwks(client.send(Request("GET", f"{self.settings.base_url}/jwks.json")).body)
 
     def handshake(self, payload: Payload) -> Reply | None:
         challenge = payload.query.get("challenge")

@@ -58,6 +58,7 @@ class Corner(contracts.Platform):
     webhooks = True
     statuses = STATUSES
     takes_notes = True
+    takes_fields = True
     Settings = CornerSettings
     settings: CornerSettings  # so that its keys are typed
 

@@ -3,17 +3,17 @@
 A message that names an unknown key has it *wanted* (one id an account, `accounts.keys_wanted`); a worker asks, at most once a minute
 an account by the database's clock, whoever sent how much. What an answer lacks is kept too, with the moment when it was asked for: only a
 message that came before that moment is refused for it. A key is good for a day since an answer held it; then it is asked for
-again, and one that its sender took away goes. Where nobody answers, it stays good.
+again, and one that its sender took away goes. Where nobody answers, it stays good. An account that rests, or is suspended, is not asked.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -29,6 +29,9 @@ from tracker.pipeline.places import READS, GaveWay, Place, Room, Work
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, public_keys
+
+if TYPE_CHECKING:
+    from tracker.pipeline.poll.due import Ready
 
 EVERY = timedelta(minutes=1)  # that an account's keys are asked for, at most
 SLOWEST = timedelta(minutes=15)  # where nobody answers: an eighth of how long that lasts
@@ -82,26 +85,18 @@ def _want(ctx: AppContext, account: str, key_id: str, where: sa.ColumnElement[bo
     return key_id
 
 
-def due(now: datetime) -> sa.Select[Any]:
-    """Select the accounts of which a key is wanted that may be asked for at a moment of the database's clock."""
-    rested = sa.or_(_A.blocked_until.is_(None), _A.blocked_until <= now)
-    return sa.select(_A.name, _A.keys_wanted).where(_A.keys_wanted.isnot(None), rested, _may_ask(now)).order_by(_A.name)
-
-
-def _may_ask(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(_A.keys_due_at.is_(None), _A.keys_due_at <= now)
-
-
-def claim(ctx: AppContext, connection: Connection, room: Room, now: datetime) -> list[tuple[Place, Work]]:
+def claim(
+    ctx: AppContext, connection: Connection, ready: Iterable[Ready], room: Room, now: datetime
+) -> list[tuple[Place, Work]]:
     """Claim the accounts whose keys are due, as many as there are places: when they may be asked for again is the claim."""
     claimed: list[tuple[Place, Work]] = []
-    for row in connection.execute(due(now)).all():
-        account = ctx.account(row.name)
-        if account is None or (place := room.take(READS, row.name)) is None:
+    for one in ready:
+        name, key_id = one.account.name, one.row.keys_wanted
+        if not one.row.wanted or (place := room.take(READS, name)) is None:
             continue
-        fence = accounts.update().where(_A.name == row.name, _may_ask(now))
+        fence = accounts.update().where(_A.name == name, sa.or_(_A.keys_due_at.is_(None), _A.keys_due_at <= now))
         if connection.execute(fence.values(keys_due_at=now + EVERY)).rowcount:
-            claimed.append((place, partial(ask, ctx, account, row.keys_wanted, now)))
+            claimed.append((place, partial(ask, ctx, one.account, key_id, now)))
         else:
             room.back([place])
     return claimed

@@ -494,7 +494,6 @@ class Accounts(SQLModel, table=True):
     """What we know of an account beside its configuration."""
 
     __tablename__ = "accounts"
-    __table_args__ = (sa.Index("accounts_keys", "keys_wanted", **_where("keys_wanted IS NOT NULL")),)
     name: str = Field(primary_key=True)
     kind: str
     mode: str | None = None

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import feeds, keys, plan, push, tell, unread, unwatched, whose
+from tracker.pipeline import feeds, plan, push, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.poll import due as asked
 from tracker.pipeline.poll import resends
@@ -62,7 +62,7 @@ def due_queues(ctx: AppContext) -> set[str]:
             due.add("push")  # it tells the alert address too
         if _any(connection, sa.select(orders.c.id).where(orders.c.reconcile_at <= business)):
             due.add("decide")
-        if asked.look(ctx, connection, now, business)[0] or _any(connection, keys.due(now)):
+        if asked.look(ctx, connection, now, business)[0]:
             due.add("poll")
         names = [account.name for account in ctx.config.file_accounts]
         if names and _any(connection, queries.files_due(names, now, business)):

@@ -105,7 +105,7 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
         alone: list[tuple[Place, Work]] = [
             (place, partial(sweep.work, ctx, account, state)) for account, state, place in sweeps
         ]
-        alone += keys.claim(ctx, connection, room, now)
+        alone += keys.claim(ctx, connection, ready.values(), room, now)
         again = resends.claim(connection, ready, room, now, business)
         alone += [(place, partial(resends.work, ctx, account, row)) for account, row, place in again]
     for call in calls:

@@ -46,8 +46,6 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("keys_due_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("keys_wanted", sa.String(), nullable=True))
     op.add_column("accounts", sa.Column("keys_failing_since", MOMENT, nullable=True))
-    wanted = sa.text("keys_wanted IS NOT NULL")
-    op.create_index("accounts_keys", "accounts", ["keys_wanted"], postgresql_where=wanted, sqlite_where=wanted)
     op.create_table(
         "resends",
         sa.Column("id", BIG, primary_key=True, autoincrement=True),
