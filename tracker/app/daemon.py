@@ -25,6 +25,7 @@ from tracker.app.client import Clients, kept_tokens
 from tracker.app.files import needed, settle_files
 from tracker.app.notifier import Notifier, make_notifier
 from tracker.app.presence import Presence
+from tracker.app.sftp import open_server
 from tracker.app.telemetry import Metrics, place
 from tracker.clock import SharedClock
 from tracker.config.changes import changes, told
@@ -123,6 +124,7 @@ class Daemon:
             places=Places(root.poll_threads),
             count=self.metrics.count,
             poster=self.clients.post,
+            sftp=partial(open_server, allow=root.network.allow, timeout=root.network.timeout.total_seconds()),
         )
         self.ctx.places.most_of = lambda name: getattr(self.ctx.account(name), "side_by_side", None)
         self.ctx.places.failed = lambda error: log.warning("call_not_kept", error=type(error).__name__, at=place(error))

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tracker.app.client import Clients, kept_tokens
+from tracker.app.sftp import open_server
 from tracker.clock import PLAYED, moment, played, system_now
 from tracker.config.load import glance, load_config, load_entries
 from tracker.config.model import Account, Config
@@ -153,6 +154,7 @@ def open_context(config: Config) -> AppContext:
         client=clients,
         log=structlog.get_logger(),
         places=Places(1),
+        sftp=partial(open_server, allow=config.root.network.allow, timeout=config.root.network.timeout.total_seconds()),
     )
     return ctx
 

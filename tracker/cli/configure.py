@@ -210,7 +210,7 @@ def _ping(ctx: AppContext, account: Account) -> tuple[str, str]:
     name = f"{account.name} ({account.uses})"
     try:
         if account.files is not None:
-            return "notes", f"{name}: {watch.prove(account)}"
+            return "notes", f"{name}: {watch.prove(ctx, account)}"
         if not account.is_store and account.carrier.files:
             return "notes", f"{name}: told by files only: tracker ingest --account {account.name} FILE..."
         client = ctx.client(account)

@@ -298,11 +298,12 @@ def _account(
     _examine(source, codes, path, document)
     common_values: dict[str, Any] = {
         "name": name, "uses": entry["uses"], "source": source, "webhook_tokens": base.webhook_token, **limits,
-        "credentials": digest(plain(settings)),
+        "credentials": digest(plain(settings) | ({"sftp": plain(base.sftp)} if isinstance(base, CarrierPart) and base.sftp else {})),
     }  # fmt: skip
     if isinstance(base, CarrierPart):
         own_keys = {
             "tracks": base.tracks, "codes": codes, "cadence": base.cadence, "folder": base.folder,
+            "sftp": base.sftp,
             "cadence_sources": written(base.cadence, (*path, "cadence"), document),
             "sweep_every": _sweep_every(base, source, path, document, said="sweep_every" in alone),
         }  # fmt: skip
@@ -392,8 +393,13 @@ def _examine(source: Source, codes: Mapping[tuple[str, str], Meaning], path: Pat
 
 def _check_files(base: CarrierPart | StorePart, source: Source, path: Path_, document: Document) -> None:
     """Refuse a place for files where the plugin reads none."""
-    if isinstance(base, CarrierPart) and base.folder is not None and not getattr(source, "files", False):
-        document.problem((*path, "folder"), "this plugin reads no files; those that do: `tracker plugins`")
+    if not isinstance(base, CarrierPart):
+        return
+    named = [key for key in ("folder", "sftp") if getattr(base, key) is not None]
+    if named and not getattr(source, "files", False):
+        document.problem((*path, named[0]), "this plugin reads no files; those that do: `tracker plugins`")
+    elif len(named) > 1:
+        document.problem((*path, named[1]), "beside folder: one of the two; an account for each")
 
 
 def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str, str], Meaning]:

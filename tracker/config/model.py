@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
+from tracker.config.places import FilesPart, FolderPart, FolderSetting, SftpPart
 from tracker.config.presets import Duration, PolicyPart, Words, spell
 from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import DEFAULT, Cadence
@@ -85,41 +86,6 @@ class MeaningPart(_Part):
     reason: Reason | None = None
 
 
-class FilesPart(_Part):
-    """Where a carrier's files come, and which of what lies there they are."""
-
-    every: Duration = Field(timedelta(seconds=30), ge=timedelta(seconds=1), description="How often it is looked at.")
-    only: Words = Field(("*",), description="Names of the files, with * and ?.")
-    skip: Words = Field(
-        (".*", "*.tmp", "*.part", "*.filepart"), description="Names of what is not whole yet, or no file."
-    )
-    semaphore: str | None = Field(
-        None,
-        description="The name of the file that says that another is whole: {name}.sem, {stem}.sem. "
-        "Else a file is whole when two looks find the same size and time.",
-    )
-    largest: int = Field(1 << 30, ge=1, description="Bytes; a larger file is left, and told.")
-
-    @field_validator("semaphore")
-    @classmethod
-    def _names_the_file(cls, pattern: str | None) -> str | None:
-        if pattern is not None and (
-            pattern.count("{name}") + pattern.count("{stem}") != 1 or pattern == "{name}" or "/" in pattern
-        ):
-            raise ValueError("must hold {name} or {stem} of the other file, and something beside it: {name}.sem")
-        return pattern
-
-
-class FolderPart(FilesPart):
-    """A folder of this machine: what was read is moved into `done`, what cannot be read into `failed`, both inside of it."""
-
-    path: str = Field(min_length=1)
-
-
-def _folder(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str) else value
-
-
 class CarrierPart(_Part):
     """What every carrier account has; the plugin's own settings stand beside it."""
 
@@ -130,9 +96,8 @@ class CarrierPart(_Part):
     cadence: CadencePart = Field(CadencePart(), description="How often its parcels are asked about; beats `cadence:`.")
     sweep_every: Duration | None = Field(None, description="How often its feed is read; by its plugin if not said.")
     codes: Mapping[str, MeaningPart] = Field({}, description="Meanings by `space/code`; they beat the plugin's table.")
-    folder: Annotated[FolderPart | None, BeforeValidator(_folder, json_schema_input_type=str | FolderPart | None)] = (
-        Field(None, description="Where its files are put: a path, or a path with settings.")
-    )
+    folder: FolderSetting = Field(None, description="Where its files are put: a path, or a path with settings.")
+    sftp: SftpPart | None = Field(None, description="The server of its carrier, from which its files are fetched.")
 
 
 class StorePart(_Part):
@@ -261,6 +226,7 @@ class Account:
     writes_per_hour: int = 1000
     ships_with: tuple[str, ...] = ()  # the carrier accounts that a store names, in order
     folder: FolderPart | None = None
+    sftp: SftpPart | None = None
 
     @property
     def limits(self) -> str | None:
@@ -293,7 +259,7 @@ class Account:
     @property
     def files(self) -> FilesPart | None:
         """Return where its files come, and which they are; None where none is looked for."""
-        return self.folder
+        return self.folder or self.sftp
 
     @property
     def is_asked(self) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from tracker.config.model import Account, Config
+from tracker.config.places import SftpPart
 from tracker.domain.turns import Turns
 from tracker.pipeline.leases import Leases
 from tracker.pipeline.places import Places
@@ -57,6 +59,7 @@ class AppContext:
     count: Counter = field(default=_uncounted)
     leases: Leases = field(default_factory=Leases)
     poster: Callable[[Request], object] | None = None  # posts to the alert address
+    sftp: Callable[[SftpPart], AbstractContextManager[Any]] | None = None  # opens the folder of a server (a `Place`)
     stopping: Callable[[], bool] = lambda: False  # whether this process ends: what can be gone on with is left as it is
     turns: defaultdict[str, Turns] = field(default_factory=lambda: defaultdict(Turns))  # who had one, by queue
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from tracker.config.model import FolderPart
+from tracker.config.places import FolderPart
 from tracker.pipeline.files.place import Entry, is_file, semaphore_of
 
 DONE, FAILED = "done", "failed"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import BinaryIO, Protocol
 
-from tracker.config.model import FilesPart
+from tracker.config.places import FilesPart
 
 
 @dataclass(frozen=True)

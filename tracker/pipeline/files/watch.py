@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,10 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
-from tracker.domain.errors import Refused
+from tracker.domain.errors import Refused, SourceError
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import tell
+from tracker.pipeline import backoff, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.files import folder
 from tracker.pipeline.files.place import Entry, Left, Place
@@ -63,29 +64,58 @@ def _claim(ctx: AppContext, account: Account) -> bool:
         return bool(connection.execute(later).rowcount)
 
 
-def prove(account: Account) -> str:
-    """Look at the place of an account and change nothing. Returns what is there. Raises Refused with what to do."""
-    assert account.folder is not None
+def prove(ctx: AppContext, account: Account) -> str:
+    """Look at the place of an account and change nothing. Returns what is there. Raises from the error tree, with what to do."""
+    where = _where(account)
     try:
-        with folder.opened(account.folder) as place:
+        with _opened(ctx, account) as place:
             there = place.entries()
-            if not os.access(account.folder.path, os.W_OK):
-                raise Refused(f"{account.folder.path}: what was read cannot be moved aside: have its user write there")
+            if account.folder is not None and not os.access(account.folder.path, os.W_OK):
+                raise Refused(f"{where}: what was read cannot be moved aside: have its user write there")
     except OSError as error:
-        raise Refused(f"{account.folder.path}: {error.strerror}: have the worker's user read and write it") from None
-    return f"{account.folder.path}: fine, {len(there)} files wait"
+        raise Refused(f"{where}: {_said(account, error)}") from None
+    return f"{where}: fine, {len(there)} files lie there"
+
+
+def _opened(ctx: AppContext, account: Account) -> AbstractContextManager[Place]:
+    if account.folder is not None:
+        return folder.opened(account.folder)
+    assert account.sftp is not None
+    assert ctx.sftp is not None
+    return ctx.sftp(account.sftp)
+
+
+def _where(account: Account) -> str:
+    if account.folder is not None:
+        return account.folder.path
+    assert account.sftp is not None
+    return f"{account.sftp.host}: {account.sftp.path}"
+
+
+def _said(account: Account, error: OSError) -> str:
+    """Say why a place cannot be used, and who can change that."""
+    who = "the worker's user" if account.folder is not None else "our user there"
+    return f"{error.strerror or type(error).__name__}: have {who} read and write it"
 
 
 def look(ctx: AppContext, account: Account) -> None:
     """Look at the place of an account once. Raises nothing that the place or a file is the cause of: that is a finding."""
-    assert account.folder is not None
     left: list[Left] = []
+    failed: SourceError | None = None
     try:
-        with folder.opened(account.folder) as place:
+        with _opened(ctx, account) as place:
             _Look(ctx, account, place, left).all()
     except OSError as error:
-        left.append(Left("", f"{error.strerror or type(error).__name__}: have the worker's user read and write it"))
-    _tell(ctx, account, account.folder.path, left)
+        left.append(Left("", _said(account, error)))
+    except Refused as error:
+        left.append(Left("", str(error)))
+    except SourceError as error:
+        failed = error
+    if account.sftp is not None:
+        with ctx.store.write() as connection:
+            backoff.hear(ctx, connection, account, [failed], database_now(connection), ctx.now())
+    if failed is None:
+        _tell(ctx, account, _where(account), left)
 
 
 class _Look:
