@@ -70,7 +70,8 @@ BY_CATEGORY = frozenset({"17", "43"})
 SUBSCRIBED_FOR = timedelta(days=30)  # without traffic for so long a listener is dropped
 SECRET_LENGTH = 32
 LONGEST_CHALLENGE = 200
-PRODUCT = "ask USPS for it: developers.usps.com, your application, its API product with {0}, or the form of its support for {0}"
+TRACKING, SUBSCRIPTIONS = "Tracking", "Subscriptions - Tracking"  # the API products, as the portal calls them
+ASK = "ask USPS for the API product {}: developers.usps.com, your application, or its support form"
 
 
 class Settings(contracts.Settings):
@@ -203,7 +204,7 @@ class USPS(contracts.Carrier):
         if response.status == 401:
             said = said_by(response.body, "HTTP 401")
             if "scope" in said.casefold():
-                raise _NoScope(f"USPS: {said}: {PRODUCT.format('the scope that is missing')}")
+                raise _NoScope(f"USPS: {said}")
             raise CredentialsRejected(f"USPS: {said}")
         raise_unless_json(response, errors=("error",))
 
@@ -218,7 +219,7 @@ class USPS(contracts.Carrier):
                 for start in range(0, len(query.parcels), self.batch):
                     yield self._many(client, query.parcels[start : start + self.batch])
         except _NoScope as error:
-            raise CredentialsRejected(str(error)) from None
+            raise CredentialsRejected(f"{error}: {ASK.format(TRACKING)}") from None
 
     def _one(self, client: Client, mine: str) -> Page:
         url = f"{self.settings.base_url}/tracking/v3/tracking/{segment(mine)}"
@@ -273,7 +274,10 @@ class USPS(contracts.Carrier):
             headers={"Content-Type": "application/json"},
             content=orjson.dumps(body),
         )
-        response = self._tokens.send(client, request, bearer)
+        try:
+            response = self._tokens.send(client, request, bearer)
+        except _NoScope as error:
+            raise Refused(f"{error}: {ASK.format(SUBSCRIPTIONS)}") from None
         try:
             ref = text(decode(response.body).get("subscriptionId"))
         except BadPayload:  # what it answers is not known for sure
@@ -303,10 +307,8 @@ class USPS(contracts.Carrier):
         )
         token, answer = ask_token(client, request)
         if isinstance(given := answer.get("scope"), str) and "tracking" not in given.split():
-            raise CredentialsRejected(
-                f"USPS gives this application {'the scopes ' + given if given.strip() else 'no scope at all'}, and tracking needs "
-                f"the scope tracking: {PRODUCT.format('tracking')}"
-            )
+            scopes = f"only the scope {given.strip()}" if given.strip() else "no scope at all"
+            raise CredentialsRejected(f"USPS gives this application {scopes}, not tracking: {ASK.format(TRACKING)}")
         return token
 
 

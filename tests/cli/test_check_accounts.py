@@ -171,7 +171,7 @@ def test_check_says_what_it_costs_that_access_tokens_are_not_shared(tmp_path: Pa
     said = CliRunner().invoke(cli, ["check", str(shipper(tmp_path)), "--offline"])
     assert said.exit_code == 0
     assert (
-        "no vault_key: each process, and each start of one, asks for its own access token of ups (6 a day, out of its 60 calls in 1h"
+        "no vault_key: each process, and each start of one, asks for its own access token of ups (6 a day and process, out of its 60 calls in 1h)"
         in said.output
     )
     assert "access token of fedex (24 a day and process); with one it is asked for once for all" in said.output

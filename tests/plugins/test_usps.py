@@ -85,7 +85,7 @@ def test_a_token_without_the_scope_for_tracking_is_told_plainly(outside, make, s
     source, client = make("carriers.usps")
 
     with pytest.raises(
-        CredentialsRejected, match=r"tracking needs the scope tracking: ask USPS for it: developers.usps.com"
+        CredentialsRejected, match=r"not tracking: ask USPS for the API product Tracking: developers.usps.com"
     ):
         source.ping(client)
 
@@ -142,7 +142,7 @@ def test_fraudulent_postage_is_news_of_its_parcel(outside, token, make) -> None:
         (400, {"error": {"code": "OASValidation", "message": "x"}}, CredentialsRejected, "try the other `version`"),
         (401, {"error": {"message": "The client application identifier is invalid."}}, CredentialsRejected, "identifier is invalid"),
         (401, {}, CredentialsRejected, "HTTP 401"),
-        (401, {"error": {"message": "Insufficient OAuth scope"}}, CredentialsRejected, "ask USPS for it"),
+        (401, {"error": {"message": "Insufficient OAuth scope"}}, CredentialsRejected, "ask USPS for the API product Tracking"),
         (403, {}, CredentialsRejected, "HTTP 403"), (404, {}, NotFound, "HTTP 404"), (503, {}, Transient, "HTTP 503"),
         (200, {"error": {"message": "busy"}}, Transient, "busy"),
     ],
@@ -201,7 +201,9 @@ def test_polls_go_on_where_the_subscription_is_not_in_the_scope(outside, token, 
     said = {"error": {"message": "Insufficient OAuth scope"}}
     outside.post(url__regex=".*/subscriptions").respond(401, json=said)
     source, client = make("carriers.usps", **PUSH)
-    with pytest.raises(Refused, match="Insufficient OAuth scope: ask USPS for it"):
+    with pytest.raises(
+        Refused, match="Insufficient OAuth scope: ask USPS for the API product Subscriptions - Tracking"
+    ):
         source.register(client, ask(NUMBER))
     assert token.call_count == 1, "another token would have no more scopes"
 

@@ -117,12 +117,12 @@ def _own_tokens(config: Config) -> Iterator[str]:
                 if account.budget and account.tokens == "counted"
                 else ""
             )
-            asked.setdefault(f"{timedelta(days=1) / lasts:.2g} a day{counted}", []).append(account.name)
+            asked.setdefault(f"{timedelta(days=1) / lasts:.2g} a day and process{counted}", []).append(account.name)
     for cost, said in asked.items():
         more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
         yield (
             f"no vault_key: each process, and each start of one, asks for its own access token of {', '.join(said[:MOST_NAMED])}{more} "
-            f"({cost} and process); with one it is asked for once for all"
+            f"({cost}); with one it is asked for once for all"
         )
 
 
