@@ -22,7 +22,7 @@ SIZE = 100_000
 SECONDS = 30  # of CPU, for all
 METHODS = ("fullmatch", "match", "search", "sub", "findall", "finditer", "split")
 SIGNS = ' \n07adeAZ$%&-./:;=?@_{"'
-found: dict[tuple[str, int], set[str]] = {}  # pattern and flags -> the methods that are called on it
+found: dict[tuple[Any, int], set[str]] = {}  # pattern and flags -> the methods that are called on it
 
 
 def load() -> None:
@@ -84,13 +84,15 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     load()
     assert len(found) > 25, found
-    for (pattern, flags), methods in sorted(found.items()):
-        tried = re.compile(pattern, flags)
+    for (pattern, flags), methods in sorted(found.items(), key=lambda one: repr(one[0])):
+        tried: Any = re.compile(pattern, flags)
         print(f"{pattern!a}  {', '.join(sorted(methods))}", flush=True)
-        for text in hostile(pattern):
+        raw = isinstance(pattern, bytes)
+        for sign in hostile(pattern.decode("latin-1") if raw else pattern):
+            text: Any = sign.encode("latin-1", "replace") if raw else sign
             for method in methods:
                 if method == "sub":
-                    tried.sub("", text)
+                    tried.sub(b"" if raw else "", text)
                 elif method == "finditer":
                     list(tried.finditer(text))
                 else:

@@ -46,8 +46,9 @@ def raise_by_status(response: Response) -> None:
 _BY_STATUS = (401, 408, 414, 425, 429, 431, *range(500, 600))  # say enough, whatever comes with them
 
 
-_PROLOG = re.compile(rb"(?:\s+|<\?[^>]*>|<!--.*?-->)*", re.DOTALL)
+_PROLOG = re.compile(rb"(?:\s|<\?[^>]*>|<!--(?:[^-]|-(?!->))*-->)*")
 _PAGE = re.compile(rb"<(?:!doctype\s+html|(?:[\w.-]+:)?html)\b")
+_TAG = re.compile(rb"<(?:[\w.-]{1,100}:)?([\w.-]{1,100})[\s/>]")
 _XML = re.compile(rb"<\?xml|<[\w.-]+:[\w.-]|<[^>]*\bxmlns\b")  # what no page for people begins with
 
 
@@ -78,15 +79,15 @@ def holding(body: bytes, *names: str) -> bytes:
     Raises Transient where it has none: an error body of whatever shape with a good status, an empty one, a list. What is
     neither JSON nor XML is stored as it came, and told by the parser.
     """
-    if names and not any(_names(body, name) for name in names) and (_is_xml(body) or _is_json(body)):
+    if names and not _has(body, names) and (_is_xml(body) or _is_json(body)):
         raise Transient(f"an answer without {' or '.join(names)}: {said_by(body)}")
     return body
 
 
-def _names(body: bytes, name: str) -> bool:
+def _has(body: bytes, names: Sequence[str]) -> bool:
     if _begins_as_xml(body):
-        return re.search(rb"<(?:[\w.-]+:)?%b[\s/>]" % name.encode(), body) is not None
-    return f'"{name}"'.encode() in body
+        return any(tag[1].decode() in names for tag in _TAG.finditer(body))
+    return any(f'"{name}"'.encode() in body for name in names)
 
 
 def _begins_as_xml(body: bytes) -> bool:
