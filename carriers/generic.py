@@ -47,10 +47,8 @@ from tracker.plugin.payloads import (
     told,
     word,
 )
-from tracker.plugin.samples import calls_are_filled, login_of_samples, sampled, unmatched
+from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, sampled, unmatched
 from tracker.plugin.times import TimeFormat, printed_as, time_of
-
-NOBODY = "00000000000000"  # a number to prove the key with
 
 
 class ScanFacts(Part):
@@ -114,13 +112,16 @@ class Webhook(Hook):
 
 
 class Settings(contracts.Settings, Described):
-    """One carrier's API: `carrier` is who it speaks for, `poll` how it is asked and read, `webhook` what it pushes.
+    """One carrier's API: `carrier` is who it speaks for, `probe` a number to prove the key with, `poll` how it is asked and read, `webhook` what it pushes.
 
     `base_url` is where; `secrets`, by name, go into the `headers` and the `query` of all calls, `basic` and `login`. `zone` is where
     times without an offset are read. `not_found` and `error` tell such answers with 200; `webhook_secrets` prove webhooks.
     """
 
     carrier: str = Field(pattern=r"^[a-z0-9_]+$")
+    probe: str = Field(
+        "00000000000000", description="The number that `tracker check` asks about: that it is not found is fine."
+    )
     poll: Poll
     webhook: Webhook | None = None
 
@@ -252,9 +253,9 @@ class Generic(contracts.Carrier):
             yield Page((self._caller.send(client, poll, given).body,))
 
     def ping(self, client: Client) -> None:
-        """Ask about a number that nobody has: that it is not found proves the key."""
+        """Ask about the number to prove the key with: that it is not found proves it too."""
         try:
-            list(self.fetch(client, Parcels((Parcel(None, NOBODY),))))
+            list(self.fetch(client, Parcels((Parcel(None, self.settings.probe),))))
         except NotFound:
             return
 
@@ -262,7 +263,7 @@ class Generic(contracts.Carrier):
         """Read the samples with the description: each path must find something, and nothing may be left unread."""
         settings: Settings = self.settings
         given = ("number",) if settings.poll.batch == 1 else ("number", "numbers")
-        yield from calls_are_filled(settings, {("poll",): (settings.poll, given)})
+        yield from calls_are_filled(settings, {("poll",): Asked(settings.poll, given, ("number|numbers",))})
         yield from login_of_samples(settings, read)
         judged, seen = Reading(), set[tuple[str, str]]()
         parts: list[tuple[str, Poll | Webhook]] = [("poll", settings.poll)]

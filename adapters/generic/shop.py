@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from adapters.generic.orders import Reader, texts
 from adapters.generic.settings import NoteWrite, Settings, ShippingWrite, StatusWrite, Webhook
-from adapters.generic.sweep import Cursor, next_page, said_as, stamp
+from adapters.generic.sweep import Cursor, next_page, said_as, stamp, this_page
 from tracker.domain.errors import BadPayload, NotFound, Refused, SourceError, Transient, Unavailable
 from tracker.domain.facts import (
     Action,
@@ -33,15 +33,17 @@ from tracker.plugin.contracts import Remark, Reply
 from tracker.plugin.described import LASTS, Caller, judge, once
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import decode, word
-from tracker.plugin.samples import calls_are_filled, login_of_samples, sampled, unmatched
+from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, sampled, unmatched
 from tracker.plugin.tracked import each_alone, exactly, order, orders, told
 
-READ, SWEEP = ("ref",), ("since", "page")
 WRITES: Mapping[str, tuple[str, ...]] = {
     "status": ("ref", "number", "word", "before", "once", "happened_at"),
     "shipping": ("ref", "number", "word", "fulfilment", "once", "happened_at"),
     "note": ("ref", "number", "text", "once"),
 }
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "status": ("ref|number", "word"), "shipping": ("ref|fulfilment|number", "word"), "note": ("ref|number", "text"),
+}  # fmt: skip
 _KINDS = {"order_status": "status", "fulfilment_event": "shipping", "order_note": "note"}
 
 
@@ -187,11 +189,11 @@ class Generic(contracts.Platform):
 
     def _page(self, client: Client, cursor: Cursor) -> Response:
         sweep = self.settings.sweep
-        first = {"page": "1", "offset": "0"}.get(sweep.pages.by, "")
+        page = this_page(self.settings, cursor)
         since = said_as(sweep.since_format, cursor.since)
-        if sweep.pages.by == "link" and cursor.page:
-            return self._caller.send_to(client, sweep, cursor.page)
-        values = {"since": since, "page": cursor.page or first}
+        if sweep.pages.by == "link" and page:
+            return self._caller.send_to(client, sweep, page)
+        values = {"since": since, "page": page}
         epoch = said_as(sweep.since_format, datetime(1970, 1, 1, tzinfo=UTC))
         return self._caller.send(client, sweep, values, in_body={"since": since or epoch})
 
@@ -250,8 +252,13 @@ class Generic(contracts.Platform):
         """Read the samples with the description: each path must find something, and nothing may be left unread."""
         settings: Settings = self.settings
         writes = {name: write for name in WRITES if (write := getattr(settings.writes, name)) is not None}
-        calls: dict[tuple[str, ...], Any] = {("read",): (settings.read, READ), ("sweep",): (settings.sweep, SWEEP)}
-        calls |= {("writes", name): (write, WRITES[name]) for name, write in writes.items()}
+        calls: dict[tuple[str, ...], Asked] = {
+            ("read",): Asked(settings.read, ("ref",), ("ref",)),
+            ("sweep",): Asked(
+                settings.sweep, ("since", "page"), ("since", *(() if settings.sweep.pages.by == "link" else ("page",)))
+            ),
+        }
+        calls |= {("writes", name): Asked(write, WRITES[name], NEEDS[name]) for name, write in writes.items()}
         yield from calls_are_filled(settings, calls)
         yield from login_of_samples(settings, read)
         yield from _words(settings, writes)

@@ -94,6 +94,20 @@ def said_as(form: str, at: datetime | None) -> str:
     return at.strftime(form)
 
 
+def this_page(settings: Settings, cursor: Cursor) -> str:
+    """Return what `{page}` is now, or the address of the page. One that another description left is the first."""
+    pages = settings.sweep.pages
+    if pages.size is not None:
+        given = cursor.page if cursor.page.isascii() and cursor.page.isdigit() and len(cursor.page) < 10 else ""
+        return given or ("1" if pages.by == "page" else "0")
+    if pages.by == "link" and cursor.page:
+        try:
+            return _ours(settings.base_url, cursor.page)
+        except Unavailable:
+            return ""
+    return cursor.page
+
+
 def next_page(settings: Settings, response: Response, cursor: Cursor, rows: int) -> str:
     """Return what `{page}` is next, or the address of the next page; nothing: this was the last.
 
@@ -102,8 +116,7 @@ def next_page(settings: Settings, response: Response, cursor: Cursor, rows: int)
     pages = settings.sweep.pages
     if pages.size is not None:
         step = 1 if pages.by == "page" else pages.size
-        begun = int(cursor.page or (1 if pages.by == "page" else 0))
-        return str(begun + step) if rows >= pages.size else ""
+        return str(int(this_page(settings, cursor)) + step) if rows >= pages.size else ""
     if pages.next is None:
         found = _NEXT.search(response.headers.get("link", "")[:10_000])
         value: Any = found[1] if found is not None else None

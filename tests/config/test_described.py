@@ -103,6 +103,10 @@ def test_a_description_whose_paths_find_something_in_its_samples_is_fine(wrong: 
         ("Bearer {key}", "Bearer {token}", "t.yaml:7:15: accounts.acme.headers.Authorization: nothing is called {token} here: key"),
         ("/track/{number}", "/track/{key}", "t.yaml:10:7: accounts.acme.poll.path: nothing is called {key} here: number"),
         ("/track/{number}", "/t\n      headers: {X-N: '{number}'}", "t.yaml:11:17: accounts.acme.poll.headers.X-N: nothing is called {number} here: key"),
+        ("/track/{number}", "/track", "t.yaml:9:5: accounts.acme.poll: says nowhere which it is about: it needs {number} or {numbers}"),
+        ("/track/{number}", "/t\n      batch: 2\n      query: {n: '{number}'}", "t.yaml:12:15: accounts.acme.poll.query.n: nothing is called {number} here: key, numbers"),
+        ("/track/{number}", "/t\n      batch: 2\n      body: {n: ['{number}'], s: '{number}'}", "t.yaml:12:7: accounts.acme.poll.body: nothing is called {number} here: key, numbers"),
+        ("Authorization: ", "'Bad Name': ", "t.yaml:7:15: accounts.acme.headers.Bad Name: is no header: "),
         # samples
         ("[acme.json, none.json]", "gone.json", "t.yaml:11:7: accounts.acme.poll.sample: gone.json: cannot be read: No such file or directory"),
         # secrets
@@ -262,6 +266,9 @@ def test_a_described_store_is_fine_and_words_without_a_meaning_are_told(wrong_st
         ("when: kind == 'order'", "when: kind == 'parcel'", "t.yaml:32:66: stores.shop.webhook.when: finds nothing in the sample shop.hook.json"),
         ("ref: data.id", "ref: data.ref", "t.yaml:32:90: stores.shop.webhook.sample: shop.hook.json: $.data.ref: must be a text, is missing"),
         ('headers: {Idempotency-Key: "{once}"}, ', "", "t.yaml:31:7: stores.shop.writes.note: a note could be written twice"),
+        ('query: {since: "{since}", p: "{page}"}', 'query: {p: "{page}"}', "t.yaml:8:5: stores.shop.sweep: says nowhere which it is about: it needs {since}"),
+        ('query: {since: "{since}", p: "{page}"}', 'query: {since: "{since}"}', "t.yaml:8:5: stores.shop.sweep: says nowhere which it is about: it needs {page}"),
+        ('state: "{word}", ', "", "t.yaml:25:7: stores.shop.writes.status: says nowhere which it is about: it needs {word}"),
         ("secrets: {key:", "secrets: {ref: '${env:ACME_KEY}', key:", "t.yaml:2:3: stores.shop: secrets: ref stands for something else in a call"),
     ],
 )  # fmt: skip

@@ -184,6 +184,17 @@ def test_a_cursor_that_is_none_of_ours_is_the_beginning(cursor: str) -> None:
     assert swept(shop(), Shop(({"orders": []}, {})), cursor)[0][0].params == {}
 
 
+@pytest.mark.parametrize(
+    ("pages", "asked"), [({"by": "page", "size": 5}, "1"), ({"by": "offset", "size": 5}, "0"), ({"by": "link"}, "")]
+)
+def test_a_page_that_another_description_left_is_the_first(pages: dict[str, Any], asked: str) -> None:
+    left = json.dumps({"page": "https://evil.example/abc", "began": AT.isoformat()})
+    sent, _ = swept(shop(sweep=sweep(pages=pages)), Shop(({"orders": []}, {})), left)
+
+    assert sent[0].url == "https://api.acme.example/orders"
+    assert sent[0].params.get("cursor", "") == asked
+
+
 PAGES: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
     ({"by": "cursor", "next": "next"}, [("a", {}), (7, {}), (None, {})], [None, "a", "7"]),
     ({"by": "page", "size": 1}, [1, 1, 0], ["1", "2", "3"]),

@@ -37,7 +37,7 @@ from tracker.plugin.times import ZoneName
 
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the name of a header (RFC 9110 5.6.2)
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the name of a header (RFC 9110 5.6.2)
 LASTS = timedelta(hours=1)  # a token, mostly: only told, by `tracker check` without a vault_key
 MOST_CHALLENGE = 500  # characters
 
@@ -129,7 +129,7 @@ class Hook(Part):
         if self.timestamp is not None and not self.scheme.startswith("hmac"):
             raise ValueError("timestamp: is only of hmac_hex and hmac_base64")
         for name in filter(None, (self.header, self.timestamp, self.id_header)):
-            if not _TOKEN.fullmatch(name):
+            if not HEADER.fullmatch(name):
                 raise ValueError(f"{name[:40]!r} is no name of a header")
         return self
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Unread
 from tracker.plugin.contracts import Remark
-from tracker.plugin.described import Call, Described, places, read_login
+from tracker.plugin.described import HEADER, Basic, Call, Described, places, read_login
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import decode
 
@@ -23,36 +23,76 @@ def unfilled(where: tuple[str | int, ...], template: Any, known: Iterable[str]) 
             yield Remark(where, f"nothing is called {{{place}}} here: {', '.join(allowed) or 'nothing is given'}")
 
 
-def calls_are_filled(
-    settings: Described, calls: Mapping[tuple[str, ...], tuple[Call, Iterable[str]]]
-) -> Iterator[Remark]:
-    """Tell of every placeholder of a description that nobody fills. `calls`: by place, each with what it is given."""
+class Asked(NamedTuple):
+    """A call of a description, what it is given, and what it must say: of each, one of several words (`a|b`)."""
+
+    call: Call
+    given: Iterable[str]
+    needs: Iterable[str]
+
+
+def calls_are_filled(settings: Described, calls: Mapping[tuple[str, ...], Asked]) -> Iterator[Remark]:
+    """Tell of placeholders of a description that nobody fills, of calls that lack what they are about, of headers that are none."""
     secrets = set(settings.secrets)
-    with_token = secrets | ({"token"} if settings.login is not None else set())
-    for place in ("headers", "query", "basic"):
-        value = getattr(settings, place)
-        for name, template in (value.model_dump() if isinstance(value, BaseModel) else value or {}).items():
-            yield from unfilled((place, name), template, with_token if place == "headers" else secrets)
+    token = {"token"} if settings.login is not None else set()
+    yield from _headers((), settings.headers)
+    for place in ("headers", "query"):
+        for name, template in getattr(settings, place).items():
+            yield from unfilled((place, name), template, secrets | token if place == "headers" else secrets)
+    yield from _basic((), settings.basic, secrets)
     if settings.login is not None:
-        calls = {**calls, ("login",): (settings.login, ())}
-        all_headers = [settings.headers, *(call.headers for call, _ in calls.values())]
+        yield from _filled(("login",), Asked(settings.login, (), ()), secrets, secrets)
+        yield from _basic(("login",), settings.login.basic, secrets)
+        all_headers = [settings.headers, *(asked.call.headers for asked in calls.values())]
         if not any("token" in places(headers) for headers in all_headers):
             yield Remark(("login",), "nothing uses its {token}: a header should, such as Authorization: Bearer {token}")
-    for where, (call, given) in calls.items():
-        mine = set(given)
-        yield from unfilled((*where, "path"), call.path, mine)
-        for part, allowed in (
-            ("query", secrets | mine),
-            ("headers", with_token | (mine & {"once"})),
-            ("form", secrets | mine),
-        ):
-            for name, template in getattr(call, part).items():
-                yield from unfilled(
-                    (*where, part, name), template, allowed - {"token"} if where == ("login",) else allowed
-                )
-        yield from unfilled((*where, "body"), call.body, secrets | mine)
-        if call.form and call.body is not None:
-            yield Remark((*where, "form"), "a call has a form or a body, not both")
+    for where, asked in calls.items():
+        yield from _filled(where, asked, secrets, secrets | token)
+        for need in asked.needs:
+            if not any(asked.call.says(one) for one in need.split("|")):
+                yield Remark(where, f"says nowhere which it is about: it needs {{{need.replace('|', '} or {')}}}")
+
+
+def _filled(where: tuple[str, ...], asked: Asked, secrets: set[str], in_headers: set[str]) -> Iterator[Remark]:
+    call, mine = asked.call, set(asked.given)
+    alone = mine - {"number"} if "numbers" in mine else mine  # one of several stands in a list of a body only
+    yield from unfilled((*where, "path"), call.path, alone)
+    yield from _headers(where, call.headers)
+    for part, allowed in (
+        ("query", secrets | alone),
+        ("headers", in_headers | (mine & {"once"})),
+        ("form", secrets | alone),
+    ):
+        for name, template in getattr(call, part).items():
+            yield from unfilled((*where, part, name), template, allowed)
+    yield from unfilled((*where, "body"), _without_repeated(call.body) if alone != mine else call.body, secrets | alone)
+    if call.form and call.body is not None:
+        yield Remark((*where, "form"), "a call has a form or a body, not both")
+
+
+def _without_repeated(template: Any) -> Any:
+    """Return a body without its lists of one element, which are filled once a number."""
+    if isinstance(template, Mapping):
+        return {name: _without_repeated(inner) for name, inner in template.items()}
+    if isinstance(template, list):
+        if len(template) == 1 and "number" in set(places(template)):
+            return [place.join("{}") for place in places(template) if place != "number"]
+        return [_without_repeated(inner) for inner in template]
+    return template
+
+
+def _basic(where: tuple[str, ...], basic: Basic | None, secrets: set[str]) -> Iterator[Remark]:
+    for name, template in (basic.model_dump() if basic is not None else {}).items():
+        yield from unfilled((*where, "basic", name), template, secrets)
+
+
+def _headers(where: tuple[str, ...], headers: Mapping[str, str]) -> Iterator[Remark]:
+    for name, value in headers.items():
+        if not HEADER.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            yield Remark(
+                (*where, "headers", name),
+                "is no header: a name of letters, digits and -, and a value of printable ASCII",
+            )
 
 
 def paths_of(part: BaseModel, where: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Path]]:
