@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from itertools import zip_longest
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import SecretStr
@@ -37,11 +38,12 @@ from tracker.domain.facts import (
     Since,
     Unread,
 )
-from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
+from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, Trust
 from tracker.plugin import contracts
-from tracker.plugin.answers import not_html, raise_by_status, retry_after, said_by
+from tracker.plugin.answers import holding, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.contracts import Secrets
+from tracker.plugin.hooks import Hook
 from tracker.plugin.payloads import BOM, decode, mapping, optional, piece, pieces, term, text, word
 from tracker.plugin.signatures import shared_secret, standard_webhooks
 from tracker.plugin.tracked import each_alone, exactly, flag, order, parcels, strict, told
@@ -73,11 +75,15 @@ PAYMENTS = {
 }  # fmt: skip
 _CENTURY = re.compile(r" 00\d\d ")
 NOT_SHIPPED = frozenset({"digital", "giftcertificate"})
+SCOPES = (  # that tell all of an order's way: metafields, messages and transactions are no news of it
+    "store/order/created", "store/order/updated", "store/order/archived", "store/order/refund/created",
+    "store/shipment/created", "store/shipment/updated", "store/shipment/deleted",
+)  # fmt: skip
 MAY_COME_FROM = {3: {11, 9, 8}, 2: {11, 9, 8, 3}, 10: {2}}
 
 
 class Settings(contracts.Settings):
-    """One store. `webhook_secrets` are client secrets of the app; `hook_key` is the header given when hooks were made."""
+    """One store. `webhook_secrets` are client secrets of the app; `hook_key` goes into the header `hook_header` of its hooks."""
 
     store_hash: str
     base_url: str = "https://api.bigcommerce.com"
@@ -98,8 +104,15 @@ class BigCommerce(contracts.Platform):
     asks = frozenset({Refs, Since})
     webhooks = True
     vocabulary = ("bigcommerce", "aftership")  # shipping_provider, and tracking_carrier
+    hooks_need = "the default scope of an API account of this store, which is what hooks take"
     statuses: ClassVar[Mapping[str, OrderStatus]] = {LABELS[id_]: status for id_, status in STATUSES.items()}
     Settings = Settings
+
+    def __init__(self, account: str, settings: contracts.Settings) -> None:
+        """Bind a store. Without signatures a hook is proved by our header alone."""
+        super().__init__(account, settings)
+        if self.settings.hook_key is not None and not self.settings.require_signature:
+            self.trust = Trust.SHARED
 
     def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Return what may be written: Shipped, Partially Shipped, and Completed where it means delivered."""
@@ -257,17 +270,52 @@ class BigCommerce(contracts.Platform):
         """Read the list of statuses."""
         self._call(client, "/order_statuses")
 
+    def hooks_wanted(self, address: str) -> Sequence[Hook]:
+        """One hook a scope, with our header; a status that changes is an update. They are sent to port 443 only (webhooks v3)."""
+        if urlsplit(address).port not in (None, 443):
+            raise Refused("BigCommerce posts to port 443 only: web.public_url must name no other")
+        key = self.settings.hook_key
+        headers = {self.settings.hook_header: key.get_secret_value()} if key is not None else {}
+        return [Hook(scope, address, headers) for scope in SCOPES]
+
+    def hooks_there(self, client: Client) -> Sequence[Hook]:
+        """GET /v3/hooks: those of our client id; after a change of the token's account the list is empty."""
+        found: list[Hook] = []
+        for page in range(1, MOST_PAGES + 1):
+            params = {"limit": str(MOST), "page": str(page)}
+            body = decode(holding(self._call(client, "/hooks", params, version="v3").body, "data"))
+            rows = body.get("data")
+            if not isinstance(rows, list):
+                raise Transient("GET /hooks answered without its list")
+            found += [_hook(mapping(row, "$.data[]")) for row in rows]
+            pages = mapping(mapping(body.get("meta") or {}, "$.meta").get("pagination") or {}, "$.meta.pagination")
+            if not rows or page >= (pages.get("total_pages") or 1):
+                break
+        return found
+
+    def make_hook(self, client: Client, hook: Hook) -> str:
+        """POST /v3/hooks."""
+        body = {"scope": hook.topic, "destination": hook.address, "is_active": True, "headers": dict(hook.headers)}
+        made = self._call(client, "/hooks", body=body, version="v3", method="POST")
+        return word(mapping(decode(made.body).get("data"), "$.data").get("id"), "$.data.id")
+
+    def mend_hook(self, client: Client, hook: Hook) -> None:
+        """PUT /v3/hooks/{id}."""
+        body = {"destination": hook.address, "is_active": True, "headers": dict(hook.headers)}
+        self._call(client, f"/hooks/{segment(hook.ref)}", body=body, version="v3")
+
     def _call(
-        self, client: Client, path: str, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
-    ) -> Response:
+        self, client: Client, path: str, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None,
+        *, version: str = "v2", method: str = "PUT",
+    ) -> Response:  # fmt: skip
         settings = self.settings
         headers = {"X-Auth-Token": settings.access_token.get_secret_value(), "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         return client.send(
             Request(
-                "PUT" if body is not None else "GET",
-                f"{settings.base_url}/stores/{segment(settings.store_hash)}/v2{path}",
+                method if body is not None else "GET",
+                f"{settings.base_url}/stores/{segment(settings.store_hash)}/{version}{path}",
                 params=params or {},
                 headers=headers,
                 content=orjson.dumps(body) if body is not None else None,
@@ -346,6 +394,12 @@ class BigCommerce(contracts.Platform):
             service=names[2],
             unreadable=tuple(unreadable),
         )
+
+
+def _hook(row: dict[str, Any]) -> Hook:
+    headers = {name: text(value) for name, value in mapping(row.get("headers") or {}, "$.headers").items()}
+    ref, topic = word(row.get("id"), "$.id"), word(row.get("scope"), "$.scope")
+    return Hook(topic, text(row.get("destination")), headers, ref, row.get("is_active") is True)
 
 
 def _hints(body: dict[str, Any]) -> Iterable[ChangeNotice | Unread]:

@@ -14,7 +14,10 @@ import pytest
 
 from tests.app.site import NUMBER, Site
 from tests.conftest import RedisServer, wait_for
+from tracker.clock import system_now
 from tracker.pipeline import failpoints
+from tracker.sandbox.fakes.bigcommerce import BigCommerceServer
+from tracker.sandbox.servers import FakeServers
 from tracker.store import tables as t
 
 pytestmark = pytest.mark.process
@@ -72,6 +75,27 @@ def test_F4_a_process_killed_at_any_failpoint_loses_nothing(
     assert site.shown().count("DELIVERED") == 1
     assert [row.status for row in site.rows(t.shipments)] == ["delivered"]
     assert not site.rows(t.inbox, t.inbox.c.state == "dead")
+
+
+@pytest.mark.parametrize("name", failpoints.OF_HOOKS)
+def test_F4_a_process_killed_while_it_makes_hooks_makes_none_twice(
+    database: str, tmp_path: Path, stack: ExitStack, name: str
+) -> None:
+    big = BigCommerceServer("big", system_now, key="s", hook="hook")
+    servers = FakeServers([big])
+    stack.callback(servers.stop)
+    store = f"base_url: 'http://127.0.0.1:{servers.start()}/big', access_token: '${{file:s}}', webhook_secrets: '${{file:hook}}'"
+    site = Site(database, tmp_path, stack, more=f"  big: {{uses: bigcommerce, store_hash: sandbox, {store}}}\n")
+    site.file.write_text(site.file.read_text().replace("web: {", 'web: {public_url: "https://t.example", '))
+
+    assert site.start(crash_at=name).wait(30) == 137, "the failpoint was never reached"
+    with site.store.write() as connection:  # a quarter of an hour later
+        connection.execute(t.accounts.update().where(t.accounts.c.name == "big").values(hooks_due_at=system_now()))
+    site.start()
+    wait_for(lambda: any(row.hooks_checked_at for row in site.rows(t.accounts)))
+
+    assert len(big.hooks) == len({hook["scope"] for hook in big.hooks.values()}) == 7
+    assert (big.calls["hook made"], big.calls["hook mended"]) == (7, 0)
 
 
 def test_F1_killed_again_and_again_it_goes_on(database: str, tmp_path: Path, stack: ExitStack) -> None:

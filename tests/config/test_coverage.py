@@ -28,6 +28,7 @@ stores:
   shows: {uses: shopify, shop: s.myshopify.com, access_token: '${env:SECRET}', webhook_secrets: '${env:SECRET}', mode: write, sweep_every: 1h}
   sets: {uses: rest, base_url: 'https://x.example', api_token: '${env:SECRET}', mode: write, policy: {preset: kingston-courier}}
   held: {uses: rest, base_url: 'https://x.example', api_token: '${env:SECRET}', mode: write, writes_per_hour: 0}
+  keyed: {uses: bigcommerce, store_hash: x, access_token: '${env:SECRET}', hook_key: '${env:SECRET}', require_signature: false}
   idle: {uses: bigcommerce, store_hash: x, access_token: '${env:SECRET}', mode: write, hook_key: '${env:SECRET}'}
 """
 ACCOUNTS = [  # carrier, account, poll, push, signed, limit
@@ -43,6 +44,7 @@ STORES = [  # store, reads, hooks, writes
     ("shows", "sweep every 1h, order by id", "signed", "shipping status"),
     ("sets", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "order status (delivered, shipped), notes"),
     ("held", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "none (writes_per_hour is 0)"),
+    ("keyed", "sweep every 10m, order by id", "unsigned: address token", "none (observe)"),
     ("idle", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "none (by its policy)"),
 ]  # fmt: skip
 COLUMNS = {

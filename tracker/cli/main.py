@@ -51,6 +51,7 @@ CODES: dict[str, dict[int, str]] = {
     "findings": _READS, "checkouts": _READS,
     "outages": {**_READS, 1: "after the last one not everything was asked about or told again yet"}, "stuck": _READS, "freshness": _READS,
     "outbox": _ACTS,
+    "hooks": {**_READS, 0: "each is there", 1: "one is missing, wrong or not known"},
     "inbox": {**_READS, 1: "with --body: there is no such body"},
     "codes": _READS,
     "note": _SPEAKS, "record": _SPEAKS, "correct": _SPEAKS,

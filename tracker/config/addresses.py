@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,28 @@ def check_addresses(texts: Texts, document: Document) -> None:
             document.problem(
                 path, f"must be a URL, {example}; write % / ? # @ : in a user or password as %25 %2F %3F %23 %40 %3A"
             )
+
+
+def reached(url: str) -> str:
+    """Return an address of ours that shops and carriers post to, without a slash at its end.
+
+    Raises ValueError for one in clear, of this machine or network, or with more than a path.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https" or not host or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must be https://host[/path]: shops and carriers post to it")
+    if not _is_public(host):
+        raise ValueError(f"{host} is no public host: shops and carriers cannot post to it")
+    return url.rstrip("/")
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        name = host.rstrip(".")
+        return "." in name and not name.endswith((".localhost", ".local", ".internal", ".lan"))
 
 
 def _is_url(text: str, *schemes: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from tracker.config.addresses import reached
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
 from tracker.config.places import FilesPart, FolderPart, FolderSetting, SftpPart
 from tracker.config.presets import Duration, PolicyPart, Words, spell
@@ -31,6 +32,10 @@ class _Part(BaseModel):
 class Web(_Part):
     """The receiver: where carriers and shops post to."""
 
+    public_url: str | None = Field(
+        None,
+        description="Where senders reach the receiver, such as https://tracker.example.com: hooks are made and audited.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on; put a TLS proxy in front.")
     port: int = Field(8080, ge=0, le=65535)
     ops_host: str = Field("127.0.0.1", description="Address of /metrics; keep it private.")
@@ -39,6 +44,12 @@ class Web(_Part):
     header_timeout: Duration = timedelta(seconds=10)
     request_timeout: Duration = timedelta(seconds=30)
     connections_per_address: int = Field(256, ge=1)
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_reached(cls, value: str | None) -> str | None:
+        """Refuse an address to which no shop posts."""
+        return reached(value) if value is not None else None
 
 
 class Network(_Part):

@@ -519,6 +519,7 @@ class FindingKind(_Word):
         "A source stopped a parcel that an order waits for, and will not begin again.",
     )
     WEBHOOKS_SILENT = "webhooks_silent", "An account that used to send webhooks is silent while polls bring news."
+    HOOK_WRONG = "hook_wrong", "A hook that an account wants is missing or wrong in the shop, and we cannot mend it."
     OUTAGE = "outage", "We were away; carriers may have given up telling, and polls close the gap."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."
     ENTRY_WRONG = "entry_wrong", "The entry of an account or store cannot be used; it alone stands still."

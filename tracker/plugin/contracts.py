@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, cached_property
@@ -44,6 +44,7 @@ from tracker.domain.vocabulary import OrderStatus, ShippingStatus, Trust
 from tracker.plugin.answers import not_html, raise_by_status
 from tracker.plugin.calls import Client, Response
 from tracker.plugin.files import Cut
+from tracker.plugin.hooks import Hook
 from tracker.plugin.names import EVERYBODY, Names, Word, meanings, names, read_words, spelt
 
 CONTRACT = 2  # the version of what stands between core and plugins; CONTRIBUTING says what changes it
@@ -104,6 +105,7 @@ class Source(ABC):
     max_body: ClassVar[int] = 1 << 20
     limits: Limits = Limits()  # what its documents allow; the YAML's `budget:` says otherwise, key by key
     vocabulary: ClassVar[tuple[str, ...]] = ()  # whose words for carriers it speaks: `said_by` in carriers.csv
+    hooks_need: ClassVar[str] = ""  # what our credentials must be allowed so that hooks can be listed and made
     companies: ClassVar[Mapping[str, str]] = {}  # words that are not in that table: a package of its own has some
     token_lasts: timedelta | None = None  # how long its access tokens live; None: it needs none
 
@@ -180,6 +182,25 @@ class Source(ABC):
         From an address that only the settings say. `key_id` is what a stranger wrote. An answer that tells nothing (a page, an
         empty set, 404 of a whole set) raises: only one that lacks the key has its messages refused.
         """
+        raise NotImplementedError
+
+    def hooks_wanted(self, address: str) -> Sequence[Hook]:
+        """State the hooks that tell all that an account needs, posted to `address`; none: whoever runs it makes them by hand.
+
+        Pure. Raises Refused for an address that the source would not post to.
+        """
+        return ()
+
+    def hooks_there(self, client: Client) -> Sequence[Hook]:
+        """List the hooks that our credentials see, those of others too. A list that is missing raises Transient: it is never empty."""
+        raise NotImplementedError
+
+    def make_hook(self, client: Client, hook: Hook) -> str:
+        """Make a hook that is not there; returns its ref."""
+        raise NotImplementedError
+
+    def mend_hook(self, client: Client, hook: Hook) -> None:
+        """Give the hook of this ref this address and these headers, and switch it on."""
         raise NotImplementedError
 
     def ping(self, client: Client) -> None:

@@ -540,8 +540,9 @@ class Accounts(SQLModel, table=True):
     quota_left: int | None = None  # numbers that may still be registered
     quota_of: int | None = None
     quota_at: datetime | None = _at()  # when it was last asked how many
-    hooks_checked_at: datetime | None = _at()  # when its hooks were last compared with what it wants
-    hooks: list[dict[str, str]] | None = _json(null=True)  # as they were then
+    hooks_due_at: datetime | None = _at()  # business time: when its hooks are compared next
+    hooks_checked_at: datetime | None = _at()  # when they last were
+    hooks: dict[str, Any] | None = _json(null=True)  # what came of that (pipeline/poll/hooks.py)
 
 
 class Heartbeats(SQLModel, table=True):

@@ -85,6 +85,7 @@ def next_business_time(ctx: AppContext) -> datetime | None:
                 watches.c.register_at,
                 orders.c.reconcile_at,
                 accounts.c.next_sweep_at,
+                accounts.c.hooks_due_at,
                 accounts.c.rests_until,
                 accounts.c.files_at,
                 change_notices.c.not_before,

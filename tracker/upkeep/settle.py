@@ -22,6 +22,7 @@ from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell, whose
 from tracker.pipeline.context import QUEUES, AppContext
+from tracker.pipeline.poll import hooks
 from tracker.store import queries
 from tracker.store.codec import EXACT, dump_policy
 from tracker.store.tables import accounts, findings, orders, policies, policy_uses, tokens
@@ -52,6 +53,7 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     _drop_tokens(ctx)
     take_up(ctx)
     whose.settle(ctx)
+    hooks.settle(ctx)
     for queue in QUEUES:
         ctx.notify(queue)
 

@@ -71,7 +71,7 @@ def look(
         elif row.ordinary:
             every = budgets.urgent_every(ctx.config.cadence(row.name))
             one.others = given.others(row.known, every, -(-row.urgent // account.carrier.batch)) - under_way
-            more = row.urgent or row.notices or row.sweeps or row.resends or row.wanted or _registers(one)
+            more = row.urgent or row.notices or row.sweeps or row.resends or row.audits or row.wanted or _registers(one)
             if not (more or given.others(row.known, every)):
                 held[row.name] = given.others_at(row.known, every)
         if row.name in held or one.left <= 0:

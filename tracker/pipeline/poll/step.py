@@ -1,4 +1,4 @@
-"""The poll queue: ask carriers about parcels, register them, read changed orders again, sweep stores.
+"""The poll queue: ask carriers about parcels, register them, read changed orders again, sweep stores, audit hooks.
 
 All four follow one shape: T1 claims and commits, the network is asked in between, T2 stores what came, fenced. A
 watch, change notice or sweep is never dead: it only gets its next time. No call waits for another's answer.
@@ -33,7 +33,7 @@ from tracker.pipeline import backoff, feeds, keys, registration, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import GaveWay, Place, Work
-from tracker.pipeline.poll import changed, due, registering, resends, sweep
+from tracker.pipeline.poll import changed, due, hooks, registering, resends, sweep
 from tracker.pipeline.poll.calls import POLL, READ, REGISTRATION, Call, fenced, release
 from tracker.plugin.calls import segment
 from tracker.store import queries
@@ -91,9 +91,9 @@ def _place(call: Call) -> Place:
 
 
 def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
-    """T1: claim what there is room for: re-reads first, which somebody waits for, and sweeps last, with keys that are wanted.
+    """T1: claim what there is room for: re-reads first, which somebody waits for, and sweeps last, with keys and hooks that are due.
 
-    Sweeps, keys and what is told again store alone what they learn.
+    Sweeps, keys, hooks and what is told again store alone what they learn.
     """
     with ctx.places.reserving() as room, ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
@@ -108,6 +108,7 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
         alone += keys.claim(ctx, connection, ready.values(), room, now)
         again = resends.claim(connection, ready, room, now, business)
         alone += [(place, partial(resends.work, ctx, account, row)) for account, row, place in again]
+        alone += hooks.claim_audits(ctx, connection, ready, room, business)
     for call in calls:
         call.asked, call.failing = (now, business), call.account.name in room.failing
     if calls or alone:

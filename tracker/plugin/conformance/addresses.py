@@ -14,6 +14,7 @@ from tracker.domain.vocabulary import OrderStatus, PaymentStatus, ShippingStatus
 from tracker.plugin.calls import Request
 from tracker.plugin.conformance.given import AT, TOKEN, Recorder, example_settings
 from tracker.plugin.contracts import Carrier, Platform, Source
+from tracker.plugin.hooks import Hook
 
 BENIGN = ("1001", "1Z1001", "gid://shopify/Order/1001")  # each says something to somebody
 HOSTILE = (
@@ -61,6 +62,10 @@ def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, R
                 client, parcels(value, their_ref=value)
             )
         found["answer a handshake"] = lambda _, client, value: bound.register(client, Refs((f"{value}:secret",)))
+    if plugin.mend_hook is not Source.mend_hook:
+        found["mend a hook"] = lambda source, client, value: source.mend_hook(
+            client, Hook("t", "https://us.example", ref=value)
+        )
     if issubclass(plugin, Platform):
         kinds = ("fulfilment_event", "order_status", "order_note", *(["field"] if plugin.takes_fields else []))
         found |= {f"push {kind}": push(kind) for kind in kinds}

@@ -28,7 +28,7 @@ LABELS = {
 class BigCommerceServer(StatusShop):
     """Orders V2 (orders, products, shipments) and thin V3 hooks, with the rate headers of a store."""
 
-    knows = StatusShop.knows | {"fault rate_limit"}
+    knows = StatusShop.knows | {"fault rate_limit", "fault lose_hook", "fault stop_hook", "fault refuse_hooks"}
 
     def __init__(
         self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
@@ -37,6 +37,7 @@ class BigCommerceServer(StatusShop):
         super().__init__(account, clock, key=key, hook=hook, used=used)
         self._left = QUOTA
         self._window = clock()
+        self.hooks: dict[int, dict[str, Any]] = {}
 
     def routes(self) -> list[Route]:
         """Return what it answers to, under the store's hash."""
@@ -47,6 +48,8 @@ class BigCommerceServer(StatusShop):
             Route(f"{base}/orders/{{id}}", self._one, methods=["GET", "PUT"]),
             Route(f"{base}/orders/{{id}}/products", self._products),
             Route(f"{base}/orders/{{id}}/shipments", self._shipments),
+            Route("/stores/{store}/v3/hooks", self._hooks_list, methods=["GET", "POST"]),
+            Route("/stores/{store}/v3/hooks/{id}", self._hook, methods=["PUT"]),
         ]
 
     def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
@@ -194,6 +197,64 @@ class BigCommerceServer(StatusShop):
             begin = parsedate_to_datetime(since) if "," in since else datetime.fromisoformat(since)
             rows = [o for o in rows if o["modified"].replace(microsecond=0) >= begin]
         return self._answer(_page(request, [self._show(o) for o in rows]))
+
+    async def _hooks_list(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        if self.faults.take("refuse_hooks"):
+            return as_json({"status": 403, "title": "You don't have a required scope to access the endpoint"}, 403)
+        if request.method == "POST":
+            return self._made(orjson.loads(await request.body()))
+        self.calls["hooks"] += 1
+        if self.hooks and self.faults.take("lose_hook"):
+            del self.hooks[min(self.hooks)]
+        if self.hooks and self.faults.take("stop_hook"):
+            self.hooks[max(self.hooks)]["is_active"] = False
+        page, limit = int(request.query_params.get("page", 1)), int(request.query_params.get("limit", 50))
+        rows = [*self.hooks.values()]
+        shown = rows[(page - 1) * limit : page * limit]
+        pages = {
+            "total": len(rows),
+            "count": len(shown),
+            "per_page": limit,
+            "current_page": page,
+            "total_pages": -(-len(rows) // limit),
+        }
+        return as_json({"data": shown, "meta": {"pagination": pages}}, 200, **self._rate(self._left))
+
+    def _made(self, body: dict[str, Any]) -> Response:
+        """Make a hook: on port 443, ten a scope, one a destination, as the webhooks pages say."""
+        scope, destination = body["scope"], body["destination"]
+        alike = [hook for hook in self.hooks.values() if hook["scope"] == scope]
+        if (
+            not destination.startswith("https://")
+            or len(alike) >= 10
+            or any(h["destination"] == destination for h in alike)
+        ):
+            return as_json(
+                {"status": 422, "title": "JSON data is missing or invalid", "errors": {"destination": "no"}}, 422
+            )
+        id_ = next(self._ids) + 20_000
+        self.calls["hook made"] += 1
+        self.hooks[id_] = {
+            "id": id_,
+            "client_id": "c",
+            "store_hash": "sandbox",
+            "headers": None,
+            "is_active": True,
+            **body,
+        }
+        return as_json({"data": self.hooks[id_], "meta": {}}, 200, **self._rate(self._left))
+
+    async def _hook(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        id_ = int(request.path_params["id"])
+        if id_ not in self.hooks:
+            return as_json({"status": 404, "title": f"Webhook with id [{id_}] not found"}, 404)
+        self.calls["hook mended"] += 1
+        self.hooks[id_] |= orjson.loads(await request.body())
+        return as_json({"data": self.hooks[id_], "meta": {}}, 200, **self._rate(self._left))
 
     def _find(self, request: Request) -> dict[str, Any] | None:
         return next((o for o in self.orders.values() if str(o["id"]) == request.path_params["id"]), None)

@@ -101,7 +101,7 @@ class Stage:
             "database_wait": "2s",
             "broker": self._broker,
             "vault_key": self._secret("vault", Fernet.generate_key().decode()),
-            "web": {"port": 0, "ops_port": 0},
+            "web": {"port": 0, "ops_port": 0, "public_url": "https://tracker.example"},
             "network": {"allow": ["127.0.0.1"]},
             "accounts": {name: self._account(name, f"{base}/{name}") for name in self.carriers},
             "stores": {name: self._store(name, f"{base}/{name}") for name in self.shops},

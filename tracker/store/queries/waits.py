@@ -37,7 +37,7 @@ def _few(of: sa.Select[Any], outer: sa.FromClause) -> Any:
 def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
     """Select the accounts that may be asked at `now` and `business` for all that their rows say, and have something due.
 
-    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices`, `sweeps` and `resends` are due, whether a public key
+    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices`, `sweeps`, `resends` and `audits` of hooks are due, whether a public key
     is `wanted`, and of one with a budget how many
     parcels are `known` to be urgent; up to FEW. `blocked`: also who rests by the
     database's clock. Of suspended, paused and resting accounts not one row is looked at (of a store a pause stops the writes only).
@@ -72,14 +72,15 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
             sa.case((sa.and_(swept, free(accounts)), 1), else_=0).label("sweeps"),
             sa.case((carrier, _few(again, accounts)), else_=0).label("resends"),
             sa.case((sa.and_(_A.keys_wanted.isnot(None), keys), 1), else_=0).label("wanted"),
+            sa.case((sa.and_(_A.hooks_due_at <= _BUSINESS, _A.paused_at.is_(None)), 1), else_=0).label("audits"),
         )
         .where(_A.suspended_reason.is_(None), sa.or_(_A.paused_at.is_(None), _A.kind == "store"), rested, unblocked)
         .cte("counted")
         .prefix_with("MATERIALIZED")
     )
     c = counted.c
-    some = c.urgent + c.ordinary + c.registrations + c.notices + c.sweeps + c.resends + c.wanted > 0
-    told = (c.urgent, c.ordinary, c.registrations, c.notices, c.sweeps, c.resends, c.wanted, c.known)
+    some = c.urgent + c.ordinary + c.registrations + c.notices + c.sweeps + c.resends + c.wanted + c.audits > 0
+    told = (c.urgent, c.ordinary, c.registrations, c.notices, c.sweeps, c.resends, c.wanted, c.audits, c.known)
     return sa.select(accounts, *told).join(counted, c.name == _A.name).where(some).order_by(_A.name)
 
 

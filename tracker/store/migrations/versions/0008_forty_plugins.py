@@ -62,6 +62,7 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("quota_left", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("quota_of", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("quota_at", MOMENT, nullable=True))
+    op.add_column("accounts", sa.Column("hooks_due_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks", JSON, nullable=True))
     op.add_column("watches", sa.Column("fed_at", MOMENT, nullable=True))
