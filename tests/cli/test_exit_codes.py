@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.exit_files import AWAY, files_of
 from tests.conftest import once
 from tests.lab import UPS, Lab
 from tracker.cli.main import CODES, main
@@ -28,7 +29,7 @@ from tracker.store.migrate import migrate
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 TRACKER = Path(sys.executable).with_name("tracker")
-FULL, NONE, AWAY = "tracker.yaml", "none.yaml", "away.yaml"
+NONE = "none.yaml"
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,6 @@ for line in sys.stdin:
         os._exit(99)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
-SCENARIO = 'scenario: one\nsteps: [{at: +0h, place: {order: "#1"}}]\nlasts: 1m\nexpect: {writes: [%s]}\n'
 
 
 @pytest.fixture(scope="module")
@@ -293,33 +293,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        postgres = "postgresql://nobody@127.0.0.1:1/x"
         (folder / "db" / "broken.db").write_text("this is no database, and it is longer than a header of one " * 20)
-        files = {
-            FULL: made.yaml,
-            "other.yaml": made.yaml.replace("kingston-courier", "kingston-courier, ahead_after: off, writes: {courier: []}"),
-            "sick.yaml": made.yaml.replace("base_url: http://127.0.0.1:", "base_url: http://127.0.0.1:1/", 4).replace(
-                "access_token:", "api_version: unstable, access_token:"
-            ),
-            "accept.yaml": made.yaml,
-            "poor.yaml": made.yaml.replace("ups: {uses: ups,", "ups: {uses: ups, budget: {calls: 1, per: 30d},"),
-            "hooked.yaml": made.yaml + '  big: {uses: bigcommerce, store_hash: x, access_token: "${file:s}", webhook_secrets: "${file:s}"}\n'
-            "web: {public_url: 'https://t.example'}\n",
-            "empty.yaml": f"database: sqlite:///{folder}/db/empty.db\n",
-            "gap.yaml": f"database: sqlite:///{folder}/db/gap.db\n",
-            "fresh.yaml": f"database: sqlite:///{folder}/fresh.db\n",
-            "broken.yaml": f"database: sqlite:///{folder}/db/broken.db\n",
-            "wrong.yaml": "brocker: none\n",
-            "taken.yaml": f"database: sqlite:///{folder}/db/taken.db\nweb: {{port: {port}, ops_port: 0}}\n",
-            AWAY: f"database: {postgres}\ndatabase_wait: 0s\naccounts: {{ups: {{uses: ups, client_id: x, client_secret: \"${{file:s}}\"}}}}\n",
-            "away-roles.yaml": f"database: {postgres}\ndatabase_wait: 0s\nbroker: redis://127.0.0.1:1/0\n",
-            "saved.json": (ROOT / "tests/fixtures/ups/delivered-without-gmt.poll.json").read_text(),
-            "odd.json": "{",
-            "unknown.json": (ROOT / "tests/fixtures/ups/delivered-without-gmt.poll.json").read_text().replace('"011"', '"997"'),
-            "fine.yaml": SCENARIO % "",
-            "differs.yaml": SCENARIO % '{order: "#1", event: IN_TRANSIT}',
-        }  # fmt: skip
-        for name, text in files.items():
+        for name, text in files_of(made, folder, port).items():
             (folder / name).write_text(text)
         empty = Store(f"sqlite:///{folder}/db/empty.db")
         migrate(empty)
