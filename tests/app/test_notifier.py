@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.conftest import wait_for
 from tracker.app import notifier
+from tracker.pipeline.context import QUEUES
 
 
 def test_threads_take_up_what_is_rung_and_survive_a_drain_that_raises() -> None:
@@ -27,6 +28,16 @@ def test_threads_take_up_what_is_rung_and_survive_a_drain_that_raises() -> None:
     wait_for(lambda: {"push", "poll"} <= set(heard))
     woken.stop()
     assert woken.problem() is None
+
+
+def test_each_queue_that_there_is_has_a_thread_that_drains_it() -> None:
+    woken = notifier.make_notifier("none", threads=4)
+    heard: set[str] = set()
+    woken.start(lambda queue, _stop: heard.add(queue) or 0)  # type: ignore[func-returns-value]
+    for queue in QUEUES:
+        woken.notify(queue)
+    wait_for(lambda: heard == set(QUEUES))
+    woken.stop()
 
 
 def test_redis_bells_wake_a_drain_and_never_two_thirds_of_the_threads(redis_server) -> None:

@@ -18,6 +18,7 @@ from tracker.config.load import load_text
 from tracker.domain.errors import ConfigError
 from tracker.pipeline.files import folder, watch
 from tracker.store import tables as t
+from tracker.support.knowledge import of_order
 from tracker.upkeep import maintenance
 
 DPD = """
@@ -275,6 +276,24 @@ def test_a_folder_that_is_not_there_or_may_not_be_used_is_told_with_its_path_and
     place.mkdir()
     look(dpd, 1)
     assert problem(dpd) == {}
+
+
+@sqlite_only
+def test_an_order_whose_parcel_is_told_by_a_folder_that_is_looked_at_is_known_and_by_one_that_is_not_is_not(
+    make_lab: Callable[..., Lab], place: Path
+) -> None:
+    lab = make_lab(accounts=(DPD % "").replace("IN", str(place)), store="mode: write, carriers: {DPD: dpd}")
+    lab.order("#1", "05300000000000", company="DPD")
+    lab.work()
+    (place / "a.csv").write_text(HEAD + lines(1))
+    look(lab)
+    lab.work()
+    row = lab.one(t.orders)
+    with lab.ctx.store.read() as connection:
+        assert of_order(lab.ctx, connection, row)["unknown"] == []
+    lab.clock.move_to(lab.clock() + timedelta(days=1))  # and nobody looks
+    with lab.ctx.store.read() as connection:
+        assert "nobody asks about it (dpd: active)" in str(of_order(lab.ctx, connection, row)["unknown"])
 
 
 @sqlite_only

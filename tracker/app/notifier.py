@@ -236,5 +236,5 @@ class RedisNotifier:
 def make_notifier(broker: str, *, threads: int) -> Notifier:
     """Return the wake-ups that the configuration names."""
     if broker == "none":
-        return ThreadNotifier({"ingest": 1, "decide": 1, "poll": 1, "push": 1})
+        return ThreadNotifier()
     return RedisNotifier(broker, threads=threads)

@@ -266,6 +266,14 @@ class Wire(Part):
     status: int = Field(200, description="The answer it must get.")
 
 
+class File(Part):
+    """A carrier that tells by files puts one into the folder of its account, which is looked at every half an hour."""
+
+    account: str
+    name: str = Field(pattern=r"^[^/]+$")
+    body: str
+
+
 class Step(Part):
     """One thing that happens. Exactly one of the actions."""
 
@@ -279,6 +287,7 @@ class Step(Part):
     pay: Pay | None = None
     fault: Fault | None = None
     wire: Wire | None = None
+    file: File | None = None
     refund: Refund | None = None
     checkout: LeftCheckout | None = None
     say: Say | None = None

@@ -81,7 +81,9 @@ class Serves(Part):
     token: str = Field(
         "", pattern=r"^(/.*)?$", description="Where tokens are handed out for client id sandbox and the key."
     )
-    calls: tuple[Call, ...] = Field(min_length=1)
+    calls: tuple[Call, ...] = Field(
+        (), description="None: it tells by files, which a step `file` puts into its folder."
+    )
 
 
 class Allowed(Part):

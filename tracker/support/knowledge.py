@@ -445,6 +445,7 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
         .join(fulfilment_shipments, fs.shipment_id == s.id)
         .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
         .outerjoin(watches, t.shipment_id == s.id)
+        .outerjoin(accounts, _A.name == t.account)
         .where(fulfilments.c.order_id == row.id, s.closed_at.is_(None))
         .order_by(s.id, t.account)
     ).all()
@@ -455,7 +456,9 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
         asking = [one for one in told if one.next_poll_at is not None]
         late = look.now - OVERDUE_AFTER
         on_time = [one for one in asking if (one.overdue_since or one.next_poll_at) >= late]
-        if not asking:
+        if any(one.files_at is not None and one.files_at >= late for one in told):
+            """Its files are looked for: nobody needs to ask."""
+        elif not asking:
             states = ", ".join(f"{one.account}: {one.tracking_state}" for one in told if one.account is not None)
             unknown.append(f"{parcel}: nobody asks about it ({states or 'no account covers its carrier'})")
         elif not on_time:

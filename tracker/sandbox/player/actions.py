@@ -107,6 +107,10 @@ def _wire(course: Course, action: wanted.Wire, _at: datetime) -> None:
         course.result.differences.append(f"wire to {action.account}: answered {status}, expected {action.status}")
 
 
+def _file(course: Course, action: wanted.File, _at: datetime) -> None:
+    (course.stage.files_of(action.account) / action.name).write_text(action.body)
+
+
 def _prove(course: Course, account: str, body: bytes, signed: str) -> Outgoing:
     if signed == "absent":
         return Outgoing(account, body, {})
@@ -154,6 +158,6 @@ AT_A_SERVER = {
     **dict.fromkeys(("place", "ship", "edit", "cancel", "pay", "refund", "checkout"), "store"), "fault": "server",
 }  # fmt: skip
 _OURS: dict[str, Callable[[Course, Any, datetime], None]] = {
-    "scan": _scan, "withdraw": _withdraw, "wire": _wire, "say": _say, "may": _may, "dismiss": _dismiss, "says": _says,
+    "scan": _scan, "withdraw": _withdraw, "wire": _wire, "file": _file, "say": _say, "may": _may, "dismiss": _dismiss, "says": _says,
     "expect": _expect,
 }  # fmt: skip

@@ -67,16 +67,20 @@ def due_work(ctx: AppContext) -> tuple[str | None, datetime | None]:
         rests = {name: row.blocked_until or now for name, row in usable.items()}
         first: set[tuple[int, bool]] = set()  # the oldest of an order goes first
         for write in connection.execute(_UNSENT):
-            account, whose = usable.get(write.store), (write.order_id, write.kind == NOTICE)
-            if account is None or account.paused_at is not None or whose in first:
+            shop, whose = usable.get(write.store), (write.order_id, write.kind == NOTICE)
+            if shop is None or shop.paused_at is not None or whose in first:
                 continue
             first.add(whose)
-            left, resets = account.writes_left, account.writes_reset_at
+            left, resets = shop.writes_left, shop.writes_reset_at
             spent = left is not None and left <= 0 and resets is not None
             due.append((max(write.due_at, rests[write.store], resets if spent else now), "push"))
         for read in connection.execute(_TO_READ, times):
             if read.account in usable:
                 due.append((max(read.due_at, rests[read.account]), "poll"))
+        for account in ctx.config.file_accounts:
+            row = usable.get(account.name)
+            if row is not None and (row.files_at is None or row.files_at <= business):
+                due.append((rests[account.name], "files"))
         looks = connection.execute(_LOOKS, times).scalars()
         due += [(rests[name], "poll") for name in looks if name in usable]
         for name, row in usable.items():

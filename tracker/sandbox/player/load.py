@@ -75,7 +75,13 @@ def _ignored(scenario: Scenario, step: Step) -> Iterator[tuple[tuple[str, ...], 
     fake = GenericCarrier if described else find.fakes()[server.uses]
     if name == "scan" and action.via == "webhook" and not (fake.pushes and server.webhooks):
         yield (name, "via"), f"{action.account} sends no webhooks: nobody would be told"
-    if name == "scan" and described is not ("body" in action.model_fields_set):
+    by_files = isinstance(server, CarrierUsed) and server.serves is not None and not server.serves.calls
+    if name in ("file", "scan") and by_files is not (name == "file"):
+        yield (
+            (name, "account"),
+            f"{whose} tells by files only: say `file`" if by_files else f"{whose} tells by no files",
+        )
+    if name == "scan" and not by_files and described is not ("body" in action.model_fields_set):
         yield (name, "body"), "a carrier that `serves` describes needs it, and only such a one"
     said = {name: (name,), **{f"{name}.{field_}": (name, field_) for field_ in action.model_fields_set}}
     if name == "fault":

@@ -120,7 +120,15 @@ class Stage:
             section["webhook_token"] = self._secret(f"{name}.token", self.tokens[name])
             if used.webhooks:
                 section["webhook_secrets"] = hook = self._secret(f"{name}.hook", self._hooks[name])
+        if used.serves is not None and not used.serves.calls:
+            section["folder"] = {"path": str(self.files_of(name)), "every": "30m"}
         return {**section, **carrier.settings(base_url, key, hook), **used.settings, **_budget(used)}
+
+    def files_of(self, name: str) -> Path:
+        """Return the folder into which a carrier that tells by files puts them."""
+        folder = self.folder / f"{name}.files"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def _entry(self, file: Path, section: str, name: str, key: str) -> dict[str, Any]:
         """Return an entry of a file as it stands there, each of its secrets the play's key; what it names lies beside it."""
