@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from tests.plugins.test_easypost import signed
 from tracker.cli.main import cli, main
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+ROOT = Path(__file__).parents[2]
+FIXTURES = ROOT / "tests" / "fixtures"
 TRACKER = Path(sys.executable).with_name("tracker")
 CONFIG = """
 database: postgresql://nobody@127.0.0.1:1/x
@@ -158,6 +159,16 @@ def test_several_files_are_the_parts_of_one_payload(folder: Path) -> None:
     assert run("ups", "a.json", "b.json").exit_code == 0  # UPS answers in one part
 
 
+def test_a_file_is_read_in_the_pieces_that_its_plugin_cuts_it_into(folder: Path) -> None:
+    example = (ROOT / "deploy" / "examples" / "dpd-files.yaml").read_text()
+    (folder / "tracker.yaml").write_text(example)
+    said = told("dpd", FIXTURES / "csv" / "statusdata-odd-lines.file.csv")
+
+    assert said["kind"] == "file"
+    assert [one["where"] for one in said["unread"]] == ["$[3].EVENT_DATE_TIME", "$[4]", "$[5].PARCELNO"]
+    assert said["reports"][0]["scans"][0]["zone"] == "assumed (Europe/Brussels)"  # which the entry says
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -203,3 +214,4 @@ def test_a_plugin_that_fails_is_told_with_the_place_and_without_what_it_carries(
     assert done.exit_code == 2
     assert "the plugin fails on it: KeyError at carriers/ups.py:" in done.output
     assert "Doe" not in done.output
+    assert "Usage:" not in done.output

@@ -14,10 +14,12 @@ import pytest
 
 from carriers.dhl import DHL
 from carriers.fedex import FedEx
+from carriers.purolator import Purolator
 from tracker.domain.facts import Payload, Report
-from tracker.plugin.conformance import example_settings, for_carrier
+from tracker.plugin.conformance import documents, example_settings, for_carrier
 from tracker.plugin.conformance.shown import differences
 from tracker.plugin.payloads import decode
+from tracker.plugin.xml import XSI_TYPE, decode_xml
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,9 +96,29 @@ class Pasting(FedEx):
         return Request("GET", f"{self.settings.base_url}{path}")
 
 
+class CarelessOfXml(Purolator):
+    """It reads what may be missing as if it were there."""
+
+    def normalize(self, payload: Payload):
+        answer = decode_xml(payload.body)["Envelope"]["Body"]["TrackPackagesByPinResponse"]
+        answer["TrackingInformationList"]["TrackingInformation"][1]["Scans"]["Scan"]
+        return super().normalize(payload)
+
+
+class InSilence(Purolator):
+    """It says nothing of what it leaves out."""
+
+    def normalize(self, payload: Payload):
+        return [item for item in super().normalize(payload) if isinstance(item, Report)]
+
+
 @pytest.mark.parametrize(
     ("plugin", "name", "test", "said"),
     [
+        (CarelessOfXml, "purolator", "an_unreadable_body_is_a_bad_payload_with_its_path", "this body: KeyError: 'Envelope'; nothing but BadPayload"),
+        (CarelessOfXml, "purolator", "a_cut_or_changed_fixture_never_crashes", "several.poll.xml as b'<"),
+        (CarelessOfXml, "purolator", "one_broken_element_of_a_list_takes_nothing_from_the_others", "; nothing but BadPayload may leave `normalize`"),
+        (InSilence, "purolator", "one_broken_element_of_a_list_takes_nothing_from_the_others", ": left out in silence"),
         (Careless, "fedex", "an_unreadable_body_is_a_bad_payload_with_its_path", "this body: KeyError: 'output'; nothing but BadPayload"),
         (Careless, "fedex", "a_cut_or_changed_fixture_never_crashes", "as b'{\"output\": null}': TypeError: 'NoneType'"),
         (Careless, "fedex", "one_broken_element_of_a_list_takes_nothing_from_the_others", "; nothing but BadPayload may leave `normalize`"),
@@ -107,11 +129,22 @@ class Pasting(FedEx):
 )  # fmt: skip
 def test_who_does_not_conform_is_told_what_to_do(plugin: type, name: str, test: str, said: str) -> None:
     suite = for_carrier(f"carriers.{name}", fixtures=ROOT / "tests" / "fixtures" / name)()
-    more = (b"{}", "poll") if test.startswith("an_unreadable") else ()
+    more = (b"<a/>" if issubclass(plugin, Purolator) else b"{}", "poll") if test.startswith("an_unreadable") else ()
     with pytest.raises(AssertionError) as told:
         getattr(suite, f"test_{test}")(plugin("account", example_settings(plugin)), *more)
 
     assert said in str(told.value)
+
+
+def test_a_document_of_xml_is_printed_as_it_was_read() -> None:
+    for file in sorted((ROOT / "tests" / "fixtures" / "purolator").glob("*.xml")):
+        body = file.read_bytes()
+
+        assert decode_xml(documents.printed(documents.read(body)), XSI_TYPE) == decode_xml(body, XSI_TYPE)
+    odd = documents.Xml({"a": {"@b": "1", "c": ["@no character@", "@no UTF-8@", "@no entity@"], "d": None}})
+    assert decode_xml(documents.printed(odd)) == {
+        "a": {"c": ["a\ufffd\ufffdz", "a\ufffdz", "a&nobody; & z"], "d": None}
+    }
 
 
 def test_differences_are_told_value_by_value() -> None:

@@ -35,9 +35,11 @@ from tracker.plugin.answers import holding, raise_unless_json
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Reply, Secrets
-from tracker.plugin.payloads import decode, moment, pieces, told, word
+from tracker.plugin.payloads import decode, moment, pieces, section, told, word
 from tracker.plugin.public_keys import read_jwks
 from tracker.plugin.signatures import hmac_hex
+from tracker.plugin.soap import raise_unless_soap, soap_call
+from tracker.plugin.xml import XSI_TYPE, decode_xml, many
 
 COMPANIES = {"acme parcels": "acme"}
 CODES = {("event", "PU"): Meaning(ShippingStatus.PICKED_UP, Reason.ACCEPTED)}
@@ -163,3 +165,24 @@ class Mistaken(contracts.Carrier):
 
     def fetch(self, client: Client, query: Parcels) -> Iterator[Page]:  # type: ignore[override]  # it is asked by refs too
         yield Page((b"",))
+
+
+class AcmeBySoap(Acme):
+    """The same parcels, asked and told in XML."""
+
+    response_keys = ("Parcels",)
+
+    def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
+        unread: list[Unread] = []
+        answer = section(decode_xml(payload.body, XSI_TYPE, "code").get("Envelope"), "$.Envelope", unread)
+        return told(pieces(many(answer.get("Parcel")), "$.Envelope.Parcel", _report, unread), unread)
+
+    def raise_for_status(self, response: Response) -> None:
+        raise_unless_soap(response)
+
+    def fetch(self, client: Client, query: Query) -> Iterator[Page]:
+        assert isinstance(query, Parcels)
+        body = {"Ask": {"@xmlns": "urn:acme", "Number": [parcel.number for parcel in query.parcels]}}
+        yield Page(
+            (client.send(soap_call(self.settings.base_url, "urn:ask", body, {"Key": None}, basic=("u", "p"))).body,)
+        )

@@ -24,6 +24,12 @@ from tracker.plugin.files import LINE, NAME
 KINDS = ("webhook", "poll", "read", "sweep", "file")
 
 
+class _Unusable(click.ClickException):
+    """A sample of which nothing can be shown."""
+
+    exit_code = 2
+
+
 @click.command("try")
 @click.argument(
     "paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -50,17 +56,19 @@ def try_(
     account = entry_of(file, name)
     kind = kind or _kind(paths[0], account)
     now = system_now()
-    payload = Payload(name, kind, tuple(path.read_bytes() for path in paths), now, _headers(headers))
+    cut = kind == "file" and not account.is_store  # piece by piece, however large it is
+    parts = (b"",) if cut else tuple(path.read_bytes() for path in paths)
+    payload = Payload(name, kind, parts, now, _headers(headers))
     told: dict[str, Any] = {"account": name, "uses": account.uses, "kind": kind}
     if headers:
         told["proof"] = _proof(account, payload)
     try:
-        items = list(_read(account, payload, paths))
+        items = list(_cut(account, payload, paths) if cut else account.source.normalize(payload))
     except BadPayload as error:
-        raise click.UsageError(f"nothing of it can be read: {error}") from None
+        raise _Unusable(f"nothing of it can be read: {error}") from None
     except Exception as error:  # a plugin's bug, told as the log would tell it
         said = fault(error, type(account.source).__module__)
-        raise click.UsageError(f"the plugin fails on it: {said}") from None
+        raise _Unusable(f"the plugin fails on it: {said}") from None
     told |= _told(account, items, now)
     print_json(told) if as_json else _show(told)
     if told["unread"] or told["unknown"] or told.get("proof", "").startswith("none"):
@@ -95,11 +103,8 @@ def _proof(account: Account, payload: Payload) -> str:
     return "the newest of webhook_secrets" if which == 0 else f"webhook_secrets[{which}], which is being rotated out"
 
 
-def _read(account: Account, payload: Payload, paths: Sequence[Path]) -> Iterator[Any]:
-    """Read a payload; a file of a plugin that reads files in the pieces that it is cut into."""
-    if payload.kind != "file" or account.is_store:
-        yield from account.source.normalize(payload)
-        return
+def _cut(account: Account, payload: Payload, paths: Sequence[Path]) -> Iterator[Any]:
+    """Read files in the pieces that the plugin cuts them into."""
     failed: list[BadPayload] = []
     found = False
     for path in paths:
