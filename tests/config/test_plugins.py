@@ -22,7 +22,8 @@ from tracker.plugin.names import read_words
 
 def test_plugins_are_found_by_module_name() -> None:
     folder = Path(__file__).parents[2] / "carriers"
-    assert names("carriers") == tuple(sorted(file.stem for file in folder.glob("[!_]*.py")))
+    found = [*folder.glob("[!_]*.py"), *(file.parent for file in folder.glob("[!_]*/__init__.py"))]
+    assert names("carriers") == tuple(sorted(file.stem for file in found))
     assert issubclass(load("carriers", "ups"), Carrier)
 
 
@@ -274,3 +275,24 @@ def test_no_other_distribution_may_own_our_names(package: str, tmp_path: Path, m
     (info / "RECORD").write_text(f"{package}/__init__.py,,\nother_parcels-1.0.dist-info/RECORD,,\n")
     with pytest.raises(ConfigError, match=rf"'{package}' belongs to another installed package \(other-parcels\)"):
         guard_names()
+
+
+NAMED = """
+accounts:
+  corner: {uses: csv, carrier: %s, columns: {number: No, code: Status, time: At}}
+  all: {uses: easypost, api_key: "${env:SECRET}", tracks: [%s]}
+stores:
+  rest: {uses: rest, base_url: "https://s.example", api_token: "${env:SECRET}"}
+"""
+
+
+def test_what_an_account_describes_or_tracks_is_called_so_at_every_shop_and_another_spelling_of_an_id_is_refused() -> (
+    None
+):
+    store = load_text(NAMED % ("cornervan", "ups, quickfox")).accounts["rest"].source
+    assert (store.carrier_of("Corner Van"), store.carrier_of("Quick-Fox")) == ("cornervan", "quickfox")
+
+    said = "is a word for the carrier royalmail: write that"
+    assert problems(NAMED % ("RoyalMail", "ups, Royal Mail")) == [
+        f"t.yaml:3:23: accounts.corner.carrier: 'RoyalMail' {said}", f"t.yaml:4:51: accounts.all.tracks: 'Royal Mail' {said}",
+    ]  # fmt: skip

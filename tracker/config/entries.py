@@ -15,7 +15,7 @@ from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
 from tracker.config.files import Unfit, read_bounded
 from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended
-from tracker.config.plugins import load, names, words
+from tracker.config.plugins import installed, load, names, words
 from tracker.config.presets import bind, examine, spell
 from tracker.config.validation import MOST_HINTS, plain, validate
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
@@ -24,8 +24,8 @@ from tracker.domain.facts import Meaning, Since
 from tracker.domain.vocabulary import Trust
 from tracker.hashing import digest
 from tracker.plugin.codes import meant
-from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source, declared, spoken
-from tracker.plugin.names import Names, Word, meanings
+from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source, declared, fixed, spoken
+from tracker.plugin.names import EVERYBODY, Names, Word, meanings, spelt
 
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
@@ -223,7 +223,11 @@ class Entries(Mapping[str, Account]):
         except Exception as error:  # of the plugin's making: it hurts who uses it
             self._document.problem((*path, "uses"), f"the plugin fails: {type(error).__name__}")
             return None
-        return account if account is not None and self._known_accounts(account, (*path, "accounts")) else None
+        if account is None:
+            return None
+        if account.is_store:
+            return account if self._known_accounts(account, (*path, "accounts")) else None
+        return account if self._known_carriers(account, path) else None
 
     def _known_accounts(self, store: Account, path: Path_) -> bool:
         """Say whether each account that a store names is a carrier account, and named once."""
@@ -244,13 +248,24 @@ class Entries(Mapping[str, Account]):
             named.add(name)
         return len(self._document.problems) == before
 
+    def _known_carriers(self, account: Account, path: Path_) -> bool:
+        """Say whether the carriers that an entry names itself are ids, and no other spelling of one."""
+        mine = account.tracks if account.tracks is not None else () if fixed(type(account.source)) else account.speaks
+        before = len(self._document.problems)
+        for carrier in mine:
+            one = self._table.get((EVERYBODY, spelt(carrier)))
+            if one is not None and one.carrier != carrier:
+                place = (*path, "tracks") if account.tracks is not None else (*path, "carrier")
+                self._document.problem(place, f"{quoted(carrier)} is a word for the carrier {one.carrier}: write that")
+        return len(self._document.problems) == before
+
     def give_names(self, account: Account) -> None:
         """Tell a store or an aggregator what carriers are called. A carrier's own account speaks of its own parcels.
 
         Every carrier that is installed is loaded for this, so once for all; what a plugin knows is shared by its accounts.
         """
         plugin = type(account.source)
-        if getattr(plugin, "carriers", ()):
+        if fixed(plugin):
             return
         if plugin not in self._names:
             try:
@@ -261,7 +276,24 @@ class Entries(Mapping[str, Account]):
 
     @cached_property
     def _words(self) -> dict[tuple[str, str], Word]:
+        return words(self._table.values(), self._named())
+
+    @cached_property
+    def _table(self) -> dict[tuple[str, str], Word]:
         return words()
+
+    def _named(self) -> Iterator[Word]:
+        """Return the carriers that accounts name by themselves: what their entries describe, or what they track of all."""
+        for name, (section, entry) in self._places.items():
+            uses = self._defaults[section].values.get("uses") if "uses" not in entry else entry["uses"]
+            if section != "accounts" or uses not in names("carriers"):
+                continue
+            plugin = installed("carriers").plugins.get(str(uses))
+            if plugin is None or fixed(plugin):
+                continue
+            if ("tracks" in entry or "carrier" in plugin.Settings.model_fields) and (account := self._bind(name)):
+                place = self._document.at((section, name))
+                yield from (Word(carrier, EVERYBODY, carrier, place) for carrier in account.speaks)
 
 
 def _account(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distributions, entry_points
@@ -86,13 +86,14 @@ def carriers() -> Iterator[tuple[str, type[Carrier]]]:
         yield name, plugin
 
 
-def words() -> dict[tuple[str, str], Word]:
-    """Return every word for a carrier: those of the file of data, and those that the carriers that are installed declare.
+def words(*more: Iterable[Word]) -> dict[tuple[str, str], Word]:
+    """Return every word for a carrier: those of the file of data and those that installed carriers declare, or `more` of them.
 
     Raises ConfigError, with both places, where one word means two carriers.
     """
+    told = more or (read_words(), (word for _, plugin in carriers() for word in declared(plugin)))
     try:
-        return meanings((*read_words(), *(word for _, plugin in carriers() for word in declared(plugin))))
+        return meanings(word for some in told for word in some)
     except ValueError as error:
         raise ConfigError(*str(error).splitlines()) from None
 

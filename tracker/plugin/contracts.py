@@ -335,10 +335,16 @@ def defined_in(plugin: type, module: str) -> bool:
 
 def declared(plugin: type[Source]) -> list[Word]:
     """Return the words that a plugin itself declares: of a carrier they are everybody's, of who tells of any carrier its own."""
-    carriers: tuple[str, ...] = getattr(plugin, "carriers", ())
+    carriers = fixed(plugin)
     whose = EVERYBODY if carriers else plugin.__module__
     own = [Word(carrier, whose, word, plugin) for word, carrier in plugin.companies.items()]
     return [Word(carrier, EVERYBODY, carrier, plugin) for carrier in carriers] + own
+
+
+def fixed(plugin: type[Source]) -> tuple[str, ...]:
+    """Return the carriers that a plugin speaks for whoever uses it; none: of any, or of those that an account's entry names."""
+    carriers: tuple[str, ...] = getattr(plugin, "carriers", ())
+    return carriers
 
 
 def spoken(plugin: type[Source], found: Mapping[tuple[str, str], Word]) -> Names:
