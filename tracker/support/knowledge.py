@@ -441,7 +441,9 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
     moments = [shop_at]
     known_at = feeds.known_at(feeds.whole(ctx, connection, look.now)).label("known_at")
     looks = connection.execute(
-        sa.select(s.carrier, s.number, t.account, t.tracking_state, known_at, t.next_poll_at, t.overdue_since)
+        sa.select(
+            s.carrier, s.number, t.account, t.tracking_state, known_at, t.next_poll_at, t.overdue_since, _A.files_at
+        )
         .join(fulfilment_shipments, fs.shipment_id == s.id)
         .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
         .outerjoin(watches, t.shipment_id == s.id)
