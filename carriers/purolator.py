@@ -135,13 +135,16 @@ class Purolator(contracts.Carrier):
         return told(pieces(many(listed), at, self._information, unread, lacks="all"), unread)
 
     def raise_for_status(self, response: Response) -> None:
-        """As SOAP says; an answer that holds errors and no parcel is an error that comes with 200."""
+        """As SOAP says; an answer that holds errors and no parcel is an error that comes with 200, unless it knows no number."""
         raise_unless_soap(response)
-        if b"<Error>" in response.body or b":Error>" in response.body:
-            try:
-                holding(response.body, "TrackingInformation")
-            except Transient:
-                raise Transient(f"HTTP {response.status} with an error: {_first_error(response.body)}") from None
+        if b"<Error>" not in response.body and b":Error>" not in response.body:
+            return
+        try:
+            holding(response.body, "TrackingInformation")
+        except Transient:
+            code, said = _first_error(response.body)
+            if code not in self.settings.unknown_codes:
+                raise Transient(f"HTTP {response.status} with an error: {code}: {said}"[:300]) from None
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """POST TrackPackagesByPin with Basic key:password; images of signatures are left out before anybody keeps them."""
@@ -196,6 +199,8 @@ class Purolator(contracts.Carrier):
 
 def _without_images(answer: bytes) -> bytes:
     """Return an answer whose images of signatures say that there was one, and nothing else."""
+    if answer[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        answer = answer.decode("utf-16", "replace").encode()
     first, *rest = _IMAGE.split(answer)
     for at in range(1, len(rest), 2):
         image, end, after = rest[at].partition(b"]]>" if rest[at].startswith(b"<![CDATA[") else b"<")
@@ -314,13 +319,13 @@ def _error(error: dict[str, Any], unread: list[Unread]) -> tuple[str, str]:
     return optional(word, error.get("Code"), "$.Code", unread) or "no code", text(error.get("Description"))
 
 
-def _first_error(body: bytes) -> str:
+def _first_error(body: bytes) -> tuple[str, str]:
     try:
         envelope: Any = decode_xml(body)
         errors = _errors(envelope["Envelope"]["Body"]["TrackPackagesByPinResponse"], [])
     except (BadPayload, KeyError, TypeError, AttributeError):
         errors = []
-    return ": ".join(filter(None, errors[0]))[:200] if errors else "no reason given"
+    return errors[0] if errors else ("no code", "no reason given")
 
 
 @lru_cache(maxsize=2_000)

@@ -66,6 +66,8 @@ def test_a_ping_asks_about_a_number_that_nobody_has(outside, make) -> None:
     source, client = make("carriers.purolator")
     track.respond(content=answer(parcel(pin="000000000000", more=error("2300003"))))
     source.ping(client)
+    track.respond(content=f"{HEAD}{error('2300003')}{TAIL}".encode())  # said of the answer as a whole
+    source.ping(client)
     track.respond(401)
     with pytest.raises(CredentialsRejected):
         source.ping(client)
@@ -91,6 +93,15 @@ def test_the_image_of_a_signature_is_never_kept(outside, make, image: str, kept:
     (page,) = source.fetch(client, Parcels((Parcel("purolator", "P1"),)))
 
     assert page.parts == (f"<a>{kept}</a><a>{kept}</a>".encode(),)
+
+
+def test_nor_where_the_answer_is_utf_16(outside, make) -> None:
+    outside.post(URL).respond(content="<SignatureImage>R0lGODlh</SignatureImage>".encode("utf-16"))
+    source, client = make("carriers.purolator")
+
+    (page,) = source.fetch(client, Parcels((Parcel("purolator", "P1"),)))
+
+    assert page.parts == (b"<SignatureImage>left out</SignatureImage>",)
 
 
 def test_who_signed_is_told_and_a_delivery_without_a_signature_is_none(make) -> None:
