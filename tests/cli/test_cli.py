@@ -135,6 +135,16 @@ def test_lists_read_at_a_glance_and_as_json(run: Run, lab: Lab) -> None:
     plugins = {row["plugin"]: row for row in json.loads(ok(run("plugins", "--json")))}
     assert plugins["ups"]["trust"] == "shared"
     assert "easypost" in ok(run("plugins"))
+    assert (plugins["easypost"]["vocabulary"], plugins["ups"]["carriers"], plugins["bigcommerce"]["makes_hooks"]) == (
+        ["easypost"],
+        ["ups"],
+        True,
+    )
+    called = json.loads(ok(run("plugins", "--words", "--json")))
+    assert {"carrier": "royalmail", "said_by": "everybody", "word": "Royal Mail"}.items() <= next(
+        w for w in called if w["carrier"] == "royalmail"
+    ).items()
+    assert "DHLExpress" in ok(run("plugins", "--words"))
 
 
 def test_payloads_that_were_partly_read_are_listed_a_line_a_piece(run: Run, lab: Lab) -> None:

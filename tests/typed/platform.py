@@ -31,6 +31,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, retry_after
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.contracts import Secrets
+from tracker.plugin.hooks import Hook
 from tracker.plugin.oauth import Tokens
 from tracker.plugin.payloads import decode, moment, word
 from tracker.plugin.signatures import hmac_hex
@@ -54,6 +55,8 @@ class Corner(contracts.Platform):
     docs = "https://corner.example/docs"
     contract = 2
     companies = COMPANIES
+    vocabulary = ("aftership",)
+    hooks_need = "the scope write_hooks"
     asks = frozenset({Refs, Since})
     webhooks = True
     statuses = STATUSES
@@ -100,6 +103,22 @@ class Corner(contracts.Platform):
         response = client.send(self._request("PUT", segment(action.order), b'{"status": "sent"}'))
         return Receipt(before.ref, proof=response.body.decode("utf-8", "replace"))
 
+    def webhooks_need(self) -> str:
+        return "" if self.settings.webhook_secrets else "webhook_secrets"
+
+    def hooks_wanted(self, address: str) -> list[Hook]:
+        return [Hook("order/updated", address, {"x-own": "k"})]
+
+    def hooks_there(self, client: Client) -> list[Hook]:
+        body = decode(client.send(self._request("GET", "hooks")).body)
+        return [Hook("order/updated", "https://us.example", {}, word(body.get("id"), "$.id"), active=False)]
+
+    def make_hook(self, client: Client, hook: Hook) -> str:
+        return word(decode(client.send(self._request("POST", "hooks")).body).get("id"), "$.id")
+
+    def mend_hook(self, client: Client, hook: Hook) -> None:
+        client.send(self._request("PUT", segment(hook.ref)))
+
     def status_map(self) -> dict[ShippingStatus, str]:
         return {ShippingStatus.DELIVERED: "arrived"}
 
@@ -145,6 +164,7 @@ def what_an_author_gets(response: Response, error: RateLimited) -> SourceError:
     corner = Corner("shop", CornerSettings(shop="corner.example", token=SecretStr("of nobody")))
     assert_type(corner.settings.token, SecretStr)
     assert_type(corner.carrier_of("Acme Parcels"), str | None)
+    assert_type(corner.word_for("acme"), str | None)
     assert_type(corner.says(), frozenset[OrderStatus])
     assert_type(retry_after(response), timedelta | None)
     assert_type(error.after, timedelta | None)

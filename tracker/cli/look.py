@@ -23,9 +23,10 @@ from tracker.cli.common import (
 from tracker.cli.common import cell as show
 from tracker.cli.listing import Listing, listing
 from tracker.config.files import write_private
-from tracker.config.plugins import installed
+from tracker.config.plugins import installed, words
 from tracker.domain.errors import ConfigError, TrackerError
-from tracker.plugin.contracts import Carrier, Platform
+from tracker.plugin.contracts import Carrier, Platform, Source
+from tracker.plugin.names import where
 from tracker.plugin.proofs import ENDINGS
 from tracker.support import planned, proofs
 from tracker.support.evidence import pack
@@ -293,8 +294,14 @@ def plan(page: Listing, what: str | None) -> None:
 
 @click.command()
 @json_option
-def plugins(as_json: bool) -> None:
+@click.option(
+    "--words", "called", is_flag=True, help="What each carrier is called instead, by whom, and where that stands."
+)
+def plugins(as_json: bool, called: bool) -> None:
     """Print what each plugin can do, read from the code; and then which cannot be loaded."""
+    if called:
+        _print_words(as_json)
+        return
     rows: list[dict[str, Any]] = []
     broken: list[str] = []
     for package in ("carriers", "adapters"):
@@ -305,6 +312,9 @@ def plugins(as_json: bool) -> None:
                 {
                     "plugin": name,
                     "kind": "carrier" if issubclass(plugin, Carrier) else "platform",
+                    "carriers": list(getattr(plugin, "carriers", ())),
+                    "vocabulary": list(plugin.vocabulary),
+                    "makes_hooks": plugin.make_hook is not Source.make_hook,
                     "asks": sorted(ask.__name__ for ask in plugin.asks),
                     "webhooks": plugin.webhooks,
                     "trust": str(plugin.trust) if plugin.webhooks else None,
@@ -321,6 +331,26 @@ def plugins(as_json: bool) -> None:
         _print_plugins(rows)
     if broken:
         raise ConfigError(*broken)
+
+
+def _print_words(as_json: bool) -> None:
+    told = [
+        {
+            "carrier": one.carrier,
+            "said_by": one.said_by or "everybody",
+            "word": one.word,
+            "we_say_it": one.call,
+            "place": where(one),
+        }
+        for one in sorted(words().values(), key=lambda one: (one.carrier, one.said_by))
+    ]
+    if as_json:
+        print_json(told)
+        return
+    rows = [(r["carrier"], r["said_by"], r["word"], "yes" if r["we_say_it"] else None, r["place"]) for r in told]
+    show_table(
+        "what carriers are called", ("carrier", "said by", "word", "in our calls", "where"), rows, empty="no word"
+    )
 
 
 def _print_plugins(rows: list[dict[str, Any]]) -> None:

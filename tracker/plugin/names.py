@@ -62,9 +62,10 @@ def read_words(file: Path = FILE) -> tuple[Word, ...]:
             if problem:
                 wrong.append(f"{place}: {problem}")
                 continue
-            if not any(one.carrier == carrier for one in found[-1:]):
-                found.append(Word(carrier, EVERYBODY, carrier, place))
+            first = not any(one.carrier == carrier for one in found[-1:])
             found.append(Word(carrier, row["said_by"], row["word"], place, row["call"] == "yes"))
+            if first:
+                found.append(Word(carrier, EVERYBODY, carrier, place))
     if wrong:
         raise ValueError("\n".join(wrong))
     return tuple(found)
@@ -95,12 +96,12 @@ def meanings(words: Iterable[Word]) -> dict[tuple[str, str], Word]:
         other = found.setdefault((one.said_by, spelt(one.word)), one)
         if other.carrier != one.carrier:
             wrong.append(
-                f"{_where(one)}: {one.word!r} means the carrier {one.carrier}, and {other.carrier} at {_where(other)}: "
+                f"{where(one)}: {one.word!r} means the carrier {one.carrier}, and {other.carrier} at {where(other)}: "
                 "one of the two must go"
             )
         if one.call and (other := said.setdefault((one.said_by, one.carrier), one)).word != one.word:
             wrong.append(
-                f"{_where(one)}: {one.word!r} is said in calls for {one.carrier}, as is {other.word!r} at {_where(other)}"
+                f"{where(one)}: {one.word!r} is said in calls for {one.carrier}, as is {other.word!r} at {where(other)}"
             )
     if wrong:
         raise ValueError("\n".join(wrong))
@@ -121,7 +122,7 @@ def names(found: Mapping[tuple[str, str], Word], vocabularies: Sequence[str]) ->
     return Names(known, words)
 
 
-def _where(one: Word) -> str:
+def where(one: Word) -> str:
     """Say where a word stands: file and line, of a plugin that of the word itself where it is written out there."""
     if isinstance(one.place, str):
         return one.place
