@@ -48,7 +48,7 @@ from tracker.plugin.payloads import (
     word,
 )
 from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, sampled, unmatched
-from tracker.plugin.times import TimeFormat, printed_as, time_of
+from tracker.plugin.times import TimeFormat, ZoneName, printed_as, time_of
 
 
 class ScanFacts(Part):
@@ -119,6 +119,7 @@ class Settings(contracts.Settings, Described):
     """
 
     carrier: str = Field(pattern=r"^[a-z0-9_]+$")
+    zone: ZoneName = Field("UTC", description="Where times are read that say none; they are marked all the same.")
     probe: str = Field(
         "00000000000000", description="The number that `tracker check` asks about: that it is not found is fine."
     )

@@ -170,7 +170,7 @@ class Settings(contracts.Settings, Described):
 
     `base_url` is where; `secrets`, by name, go into the `headers` and the `query` of all calls, `basic` and `login`. `statuses` and
     `payments` say what the shop's words mean, `carriers` its words for carriers. `not_found` and `error` tell such answers with
-    200; `webhook` and `webhook_secrets` are its hooks and what proves them; `zone` is where times without an offset would be read.
+    200; `webhook` and `webhook_secrets` are its hooks and what proves them.
     """
 
     read: Read

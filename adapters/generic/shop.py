@@ -202,7 +202,8 @@ class Generic(contracts.Platform):
             response = self._caller.send(client, self.settings.read, {"ref": ref})
         except NotFound:
             return None  # not there any more; the others are
-        if not isinstance(Reading().one(self.settings.read.order, _decoded(response), []), dict):
+        found = Reading().one(self.settings.read.order, _decoded(response), [])
+        if not isinstance(found, dict) or Reading().one(self.settings.facts.ref, found, []) is None:
             raise Transient(f"the answer holds no order: {said_by(response.body)}")
         return Page((response.body,))
 

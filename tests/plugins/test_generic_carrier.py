@@ -28,13 +28,15 @@ BRING = described("bring", "accounts")
 TestConformance = for_carrier("carriers.generic", fixtures=FIXTURES, settings=BRING)
 TestConformanceOfAcme = for_carrier("carriers.generic", fixtures=FIXTURES / "acme")
 SECRET = "new-secret-0123456789abcdef"
+STAMP = str(int(AT.timestamp()))
 ACME = Generic.example
 BODY = b'{"type": "parcel", "id": "e1", "data": [{"number": "N1", "code": "D", "at": "2026-11-02T09:00:00Z"}]}'
 
 
 def signed(body: bytes) -> dict[str, str]:
-    """Return the headers of a webhook of Bring: the header that was chosen when it was subscribed."""
-    return {"x-trackwright-key": SECRET}
+    """Return the headers of a webhook of the invented API: a time, and the HMAC over it and the body."""
+    proof = hmac.new(SECRET.encode(), STAMP.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return {"x-acme-signature": f"sha256={proof}", "x-acme-time": STAMP}
 
 
 def carrier(**more: Any) -> Generic:
@@ -240,7 +242,6 @@ def digest(secret: str, signed_: bytes) -> bytes:
     return hmac.new(secret.encode(), signed_, hashlib.sha256).digest()
 
 
-STAMP = str(int(AT.timestamp()))
 HEX = {"scheme": "hmac_hex"}
 TIMED = {"scheme": "hmac_hex", "timestamp": "X-Acme-Time", "prefix": "v1="}
 B64 = {"scheme": "hmac_base64", "prefix": "sha256 "}

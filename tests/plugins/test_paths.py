@@ -116,6 +116,7 @@ def test_of_very_many_that_are_none_the_first_are_told() -> None:
         ("a..b", "is no JMESPath: "),
         ("a[", "is no JMESPath: "),
         ("frobnicate(a)", "is no JMESPath: there is no function frobnicate()"),
+        ("(" * 250 + "a" + ")" * 249, "is "),
         ("a" * (MOST_EXPRESSION + 1), f"must be a JMESPath of {MOST_EXPRESSION} characters at most"),
     ],
 )
@@ -124,6 +125,20 @@ def test_what_is_no_jmespath_is_refused(text: str, said: str) -> None:
         Path(text)
 
     assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 249 + "a" + ")" * 249, "[" * 249 + "a" + "]" * 249, "!" * 499 + "a", "a" + ".a" * 249]
+)
+def test_an_expression_that_is_nested_deep_is_refused_or_read(text: str) -> None:
+    try:
+        Path(text)
+    except ValueError as refused:
+        said = str(refused)
+    else:
+        said = "is nested too deep" if one(text, {"a": 1}) else ""
+
+    assert said == "is nested too deep"
 
 
 DOUBLES = " | ".join(["[@, @][]"] * 40)

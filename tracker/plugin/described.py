@@ -33,7 +33,6 @@ from tracker.plugin.signatures import (
     whsec_key,
     within,
 )
-from tracker.plugin.times import ZoneName
 
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -199,7 +198,6 @@ class Described(Part):
     query: Mapping[str, str] = Field({}, description="Of every call.")
     basic: Basic | None = None
     login: Login | None = None
-    zone: ZoneName = Field("UTC", description="Where times are read that say none; they are marked all the same.")
     webhook_secrets: Secrets = ()
     not_found: Path | None = Field(None, description="Where an answer says that it knows nothing, with 200.")
     error: Path | None = Field(None, description="Where an answer says that it is none, with 200.")

@@ -8,6 +8,7 @@ expression. Functions are those of the library. What an expression may do is bou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar, TypeVarTuple
 
 import jmespath
@@ -34,18 +35,8 @@ class Path:
 
     def __init__(self, text: str) -> None:
         """Compile it. Raises ValueError that says where it is no JMESPath."""
-        if len(text) > MOST_EXPRESSION:
-            raise ValueError(f"must be a JMESPath of {MOST_EXPRESSION} characters at most")
-        try:
-            tree = jmespath.compile(text).parsed
-        except JMESPathError as error:
-            said = " ".join(str(error).split())
-            raise ValueError(f"is no JMESPath: {said[:160]}") from None
-        _refuse_unknown_functions(tree)
         self.text = text
-        self.steps = _steps(tree)
-        self.tree = _checked(tree)
-        self.names = frozenset(_fields(tree))
+        self.steps, self.tree, self.names = _compiled(text)
         inside = self.steps is not None and _EACH not in self.steps
         self.keys: tuple[str | int, ...] | None = tuple(self.steps or ()) if inside else None
         self.name = (
@@ -261,6 +252,22 @@ def _refuse_unknown_functions(node: _Node) -> None:
     for child in node["children"]:
         if isinstance(child, dict):
             _refuse_unknown_functions(child)
+
+
+@lru_cache(maxsize=1000)  # stores of one description say the same
+def _compiled(text: str) -> tuple[list[Any] | None, _Node, frozenset[str]]:
+    """Return the steps of an expression that is a plain path, its checked tree, and the names that stand in it. Raises ValueError."""
+    if len(text) > MOST_EXPRESSION:
+        raise ValueError(f"must be a JMESPath of {MOST_EXPRESSION} characters at most")
+    try:
+        tree = jmespath.compile(text).parsed
+        _refuse_unknown_functions(tree)
+        return _steps(tree), _checked(tree), frozenset(_fields(tree))
+    except JMESPathError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"is no JMESPath: {said[:160]}") from None
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
 
 
 class _TooMuchError(Exception):
