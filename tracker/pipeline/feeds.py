@@ -36,12 +36,12 @@ def is_whole(account: Account, swept_at: datetime | None, now: datetime) -> bool
 
 
 def whole(ctx: AppContext, connection: Connection, now: datetime) -> dict[str, datetime]:
-    """Return the accounts whose feeds are whole, and as of when. Where no account has one nothing is asked."""
-    feeds = {account.name: account for account in ctx.config.feeds}
-    if not feeds:
-        return {}
-    swept = sa.select(_A.name, _A.swept_at).where(_A.name.in_(sorted(feeds)), _A.suspended_reason.is_(None))
-    return {name: at for name, at in connection.execute(swept) if is_whole(feeds[name], at, now)}
+    """Return the accounts whose feeds are whole, and as of when. The rows tell which have one: no other entry is read for it."""
+    read = sa.select(_A.name, _A.swept_at).where(
+        _A.kind == "carrier", _A.next_sweep_at.isnot(None), _A.swept_at.isnot(None), _A.suspended_reason.is_(None)
+    )
+    found = [(ctx.account(name), at) for name, at in connection.execute(read)]
+    return {account.name: at for account, at in found if account is not None and is_whole(account, at, now)}
 
 
 def known_at(whole: Mapping[str, datetime]) -> sa.ColumnElement[datetime]:

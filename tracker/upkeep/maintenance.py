@@ -184,8 +184,8 @@ def run_monitors(ctx: AppContext) -> None:
     """Find what no single order shows: silent or missing webhooks, a slow carrier, parcels without an order, changed answers, what died."""
     with ctx.store.write() as connection:
         now = ctx.now()
+        feeds.look(ctx, connection, now)  # watches are locked before counters, everywhere
         webhooks.look(ctx, connection, now)
-        feeds.look(ctx, connection, now)
         moved = _slow_carriers(ctx, connection, now)
         _without_order(ctx, connection, now)
         _caught_up(ctx, connection, now)

@@ -307,6 +307,15 @@ class CarrierSuite(_PluginSuite):
             assert plugin.stops == (getattr(type(plugin), name) is not getattr(Carrier, name)), f"stops, and {name}"
         assert (plugin.resends is not None) == (type(plugin).resend is not Carrier.resend), "resends, and resend"
 
+    def test_what_it_says_of_its_feed_and_its_documents_is_there(self, plugin: Source) -> None:
+        assert isinstance(plugin, Carrier)
+        if Since in plugin.asks:
+            assert any(kind == "sweep" for _, kind, _ in cases(self.fixtures)), (
+                "its feed has no fixture: <case>.sweep.*"
+            )
+            assert plugin.sweep_least <= plugin.sweep_every < plugin.reaches_back
+        assert plugin.proves == (type(plugin).proof is not Carrier.proof), "proves, and proof"
+
     def test_its_words_for_carriers_are_of_those_that_it_speaks_for(self, plugin: Source) -> None:
         assert isinstance(plugin, Carrier)
         assert not plugin.carriers or {*plugin.companies.values()} <= {*plugin.carriers}
