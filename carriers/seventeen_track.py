@@ -110,6 +110,7 @@ class SeventeenTrack(contracts.Carrier):
     limits = Limits(3, timedelta(seconds=1), side_by_side=1)
     stops = True
     register_batch = _AT_ONCE
+    register_calls = 2  # the look, and the registration
     batch = _AT_ONCE
     response_keys = ("accepted", "rejected")
     codes = read_codes(__file__)
@@ -120,6 +121,10 @@ class SeventeenTrack(contracts.Carrier):
         """Check `sign`: the hexadecimal SHA-256 of body, a slash and the access key. No time is signed, and none is checked."""
         keys = (self.settings.api_key, *self.settings.webhook_secrets)
         return hash_hex(keys, payload.body, payload.headers.get("sign"), name="sign", joined=b"/")
+
+    def webhooks_need(self) -> str:
+        """Nothing: the access key verifies them."""
+        return ""
 
     def dedupe_key(self, payload: Payload) -> str:
         """Use the hash of the body; with the day where it says that they stopped: that says the same each time, and they retry for an hour."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from tests.lab import H, Lab, Make
 from tracker.cli.main import cli
+from tracker.config.model import Budget
 from tracker.domain.errors import Refused, Transient
 from tracker.domain.facts import Parcel, Parcels, Registered
 from tracker.pipeline.poll import registering, step
@@ -108,6 +110,21 @@ def test_forty_numbers_go_in_one_call_and_an_odd_one_costs_itself_only(make_lab)
     assert (refused.tracking_state, refused.next_poll_at, refused.register_at) == ("unsupported", None, None)
     assert "-18010012" in refused.rejected_reason
     assert "registration_refused" in lab.open_findings()
+
+
+def test_three_calls_a_second_suffice_for_registering_and_none_is_wasted(make_lab) -> None:
+    lab = shipped(make_lab, *OTHERS, *(f"{number}7" for number in OTHERS))
+    account = changed(lab.ctx.config.accounts["seventeen"], budget=Budget(calls=3, per=timedelta(seconds=1)))
+    lab.ctx.config = changed(lab.ctx.config, accounts={**lab.ctx.config.accounts, "seventeen": account})
+    for _ in range(12):
+        lab.work()
+        lab.clock.move_to(lab.clock() + timedelta(seconds=1))
+
+    assert all(row.registered_at is not None for row in lab.rows(t.watches))
+    calls = lab.seventeen.calls
+    assert (calls["register"], calls["getquota"]) == (3, 1)
+    assert calls["track"] <= 4  # each batch is looked for once; the quota may cost the first one its turn
+    assert lab.seventeen.busiest(timedelta(seconds=1))[0] <= 3
 
 
 def test_what_a_source_does_not_take_another_account_is_asked_about(make_lab) -> None:

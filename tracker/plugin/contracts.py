@@ -231,6 +231,7 @@ class Carrier(Source):
     text_matters: ClassVar[bool] = False
     registers: ClassVar[bool] = False
     register_batch: int = 1  # numbers that one `register` settles in one request
+    register_calls: ClassVar[int] = 1  # requests that one `register` makes at most: it begins when so many may be made
     registers_first: ClassVar[bool] = False  # it tells of registered numbers only: nobody asks about one earlier
     resends: timedelta | None = None  # so long its sender keeps what it sent, and tells it again; None: it does not
     stops: ClassVar[bool] = False  # it can be told to stop, and to track again what was stopped (`stop`, `track_again`)

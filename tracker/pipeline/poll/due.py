@@ -39,6 +39,7 @@ class Ready:
     row: Row[Any]
     left: int = UNBOUNDED
     others: int = UNBOUNDED
+    registers: bool = True  # a registration may begin: its requests fit in what is left
 
     @property
     def for_parcels(self) -> int:
@@ -74,6 +75,13 @@ def look(
             more = row.urgent or row.notices or row.sweeps or row.resends or row.audits or row.wanted or _registers(one)
             if not (more or given.others(row.known, every)):
                 held[row.name] = given.others_at(row.known, every)
+        needs = _requests(account)
+        one.registers = one.left >= needs
+        if row.name not in held and not one.registers and one.left > 0 and _nothing_else(row):
+            if given.left < needs:
+                held[row.name] = given.free_at(needs)
+            else:
+                one.left = 0  # until what is under way is charged
         if row.name in held or one.left <= 0:
             del ready[row.name]
     return ready, held
@@ -96,7 +104,21 @@ def held_back(ctx: AppContext, connection: Connection, now: datetime, business: 
 
 
 def _registers(one: Ready) -> int:
-    return one.row.registrations if not one.account.is_store and one.account.carrier.registers else 0
+    can = not one.account.is_store and one.account.carrier.registers and one.registers
+    return one.row.registrations if can else 0
+
+
+def _requests(account: Account) -> int:
+    """Return how many calls of the budget must be left where a registration begins: one that ends half-way is made once more as a whole."""
+    if account.is_store or account.budget is None:
+        return 0
+    return min(account.carrier.register_calls, account.budget.calls)
+
+
+def _nothing_else(row: Row[Any]) -> bool:
+    """Say whether registrations are all that is due of an account."""
+    others = (row.urgent, row.ordinary, row.notices, row.sweeps, row.resends, row.wanted)
+    return bool(row.registrations) and not any(others)
 
 
 def places_in_turn(
@@ -250,4 +272,6 @@ def _look(ctx: AppContext, account: Account, ask: Parcels) -> list[Page]:
 
 def _register_call(state: Row[Any], ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
     parcels = [(row, _parcel(row)) for row in rows]
-    return Call(REGISTRATION, account, rows, lambda: registering.ask(ctx, account, state, parcels), place)
+    told = registering.Told()
+    ask = partial(registering.ask, ctx, account, state, parcels, told)
+    return Call(REGISTRATION, account, rows, ask, place, result=told)  # what was learnt before an error counts

@@ -55,13 +55,14 @@ def act(carrier: Carrier, row: Row[Any]) -> str:
     return AGAIN if stopped and row.registered_at is not None else REGISTER
 
 
-def ask(ctx: AppContext, account: Account, state: Row[Any], parcels: Sequence[tuple[Row[Any], Parcel]]) -> Told:
-    """Tell a source of some parcels. `state`: the account's row, with what is known of its quota."""
+def ask(
+    ctx: AppContext, account: Account, state: Row[Any], parcels: Sequence[tuple[Row[Any], Parcel]], told: Told
+) -> Told:
+    """Tell a source of some parcels; what is learnt is in `told` at once. `state`: the account's row, with what is known of its quota."""
     client, carrier = ctx.client(account), account.carrier
     by: dict[str, list[Parcel]] = defaultdict(list)
     for row, parcel in parcels:
         by[act(carrier, row)].append(parcel)
-    told = Told()
     if by[STOP]:
         told.answers |= _each(carrier.stop, client, by[STOP])
     if by[AGAIN]:
