@@ -19,10 +19,12 @@ from tracker.app import receiver as app_receiver
 from tracker.app.keys import Keys
 from tracker.domain.facts import Payload
 from tracker.pipeline import keys
+from tracker.pipeline.poll import due
 from tracker.plugin.calls import Client, Request
 from tracker.plugin.public_keys import detached_jws, read_jwks
 from tracker.store import tables as t
 from tracker.store.engine import database_now
+from tracker.upkeep import maintenance
 
 MINUTE = timedelta(minutes=1)
 A = t.accounts.c
@@ -262,6 +264,30 @@ def test_few_keys_are_kept_of_an_account(sender: Sender) -> None:
 
     assert len([row for row in rows if row.key is not None]) == keys.MOST_KEYS
     assert {row.key_id for row in rows if row.key is None} == {"lacking 1", "lacking 2"}
+
+
+def test_two_workers_that_looked_at_the_same_moment_ask_once(sender: Sender) -> None:
+    sender.posts("a")
+    ctx = sender.lab.ctx
+    claimed = []
+    with ctx.store.read() as connection:
+        now = database_now(connection)
+        ready = [one for one in due.look(ctx, connection, now, ctx.now())[0].values() if one.row.wanted]
+    for _ in range(2):
+        with ctx.places.reserving() as room, ctx.store.write() as connection:
+            claimed += keys.claim(ctx, connection, ready, room, now)
+
+    assert len(ready) == len(claimed) == 1
+
+
+def test_keys_that_nobody_uses_any_more_are_dropped(sender: Sender) -> None:
+    sender.posts("a")
+    sender.worker()
+    maintenance.prune(sender.lab.ctx)
+    assert len(sender.lab.rows(t.public_keys)) == 1
+    sender.later(sender.lab.ctx.config.root.retention.rows + MINUTE)
+    maintenance.prune(sender.lab.ctx)
+    assert sender.lab.rows(t.public_keys) == []
 
 
 def test_what_is_remembered_of_messages_is_bounded(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:

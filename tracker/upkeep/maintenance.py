@@ -26,6 +26,7 @@ from tracker.store.tables import (
     inbox,
     orders,
     outbox,
+    public_keys,
     scans,
     shipment_links,
     shipments,
@@ -151,6 +152,8 @@ def prune(ctx: AppContext) -> dict[str, int]:
         done["rows"] = connection.execute(
             inbox.delete().where(inbox.c.id.in_(old.limit(AT_ONCE).scalar_subquery()))
         ).rowcount
+        told = database_now(connection) - keep.rows  # of a key that is used an answer tells each day
+        connection.execute(public_keys.delete().where(public_keys.c.asked_at < told))
         unmatched = list(
             connection.execute(
                 sa.select(shipments.c.id)
