@@ -22,7 +22,8 @@ accounts:
   pushed: {uses: dhl, api_key: '${env:SECRET}', callback_url: https://t.example/w, webhook_secrets: '${env:SECRET}', webhook_token: '${env:TOKEN}'}
   many: {uses: easypost, api_key: '${env:SECRET}', webhook_secrets: '${env:SECRET}', tracks: [usps, royalmail]}
   any: {uses: easypost, api_key: '${env:SECRET}'}
-  polled: {uses: fedex, client_id: x, client_secret: '${env:SECRET}', budget: {calls: 1400, per: 10s}}
+  polled: {uses: fedex, client_id: x, client_secret: '${env:SECRET}', budget: {calls: 1400, per: 10s, side_by_side: 3}}
+  filed: {uses: csv, carrier: dpd, columns: {number: No, code: Status, time: At}, folder: {path: /var/spool/dpd}}
 stores:
   looks: {uses: shopify, shop: s.myshopify.com, access_token: '${env:SECRET}', webhook_secrets: '${env:SECRET}'}
   shows: {uses: shopify, shop: s.myshopify.com, access_token: '${env:SECRET}', webhook_secrets: '${env:SECRET}', mode: write, sweep_every: 1h}
@@ -37,7 +38,8 @@ ACCOUNTS = [  # carrier, account, poll, push, signed, limit
     ("usps", "many", "by number", "yes", "signed", "none stated"),
     ("royalmail", "many", "by number", "yes", "signed", "none stated"),
     ("any", "any", "by number", "none: webhook_secrets unset; polls only", "", "none stated"),
-    ("fedex", "polled", "by number (30 a call)", "none: polls only", "", "1,400 calls in 10s"),
+    ("fedex", "polled", "by number (30 a call)", "none: polls only", "", "1,400 calls in 10s, 3 side by side"),
+    ("dpd", "filed", "files of its folder", "none: files only", "", "none stated"),
 ]
 STORES = [  # store, reads, hooks, writes
     ("looks", "sweep every 10m, order by id", "signed", "none (observe)"),

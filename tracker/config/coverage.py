@@ -38,16 +38,19 @@ def together(rows: Iterable[Row], name: str) -> Iterator[dict[str, Any]]:
 
 def _of_account(account: Account) -> Iterator[Row]:
     source = account.carrier
-    ways = {"by number": Parcels in source.asks, f"feed every {spell(account.sweep_every)}": Since in source.asks}
+    each = f"by number ({source.batch} a call)" if source.batch > 1 else "by number"
+    ways = {
+        each: Parcels in source.asks, f"feed every {spell(account.sweep_every)}": Since in source.asks,
+        "files of its folder": account.folder is not None, "files by sftp": account.sftp is not None,
+    }  # fmt: skip
     poll = ", ".join(way for way, there in ways.items() if there)
-    if Parcels in source.asks and source.batch > 1:
-        poll += f" ({source.batch} a call)"
-    push, signed = _hooks(source, "polls only" if poll else "files only")
-    budget = account.budget
+    push, signed = _hooks(source, "polls only" if source.asks & {Parcels, Since} else "files only")
+    limits = [f"{account.budget.calls:,} calls in {spell(account.budget.per)}"] if account.budget else []
+    limits += [f"{account.side_by_side} side by side"] if account.side_by_side is not None else []
     for carrier in account.speaks or ("any",):
         yield {
             "carrier": carrier, "account": account.name, "uses": account.uses, "poll": poll or "no", "push": push, "signed": signed,
-            "limit": f"{budget.calls:,} calls in {spell(budget.per)}" if budget else "none stated",
+            "limit": ", ".join(limits) or "none stated",
         }  # fmt: skip
 
 
