@@ -184,12 +184,15 @@ def _open(ctx: AppContext, connection: Connection, found: Collection[Uncovered],
 
 
 def would_cover(one: Uncovered) -> list[str]:
-    """Name the plugins that could tell of a carrier: its own first, then those that tell of any."""
+    """Name the plugins that could tell of a carrier: its own first, then those that tell of any.
+
+    Not those whose entry names the carrier (`csv`, `generic`): they tell of any only where somebody describes it.
+    """
     own, general = [], []
     for name, plugin in carriers():
         if one.known and one.carrier in plugin.carriers:
             own.append(name)
-        elif not plugin.carriers:
+        elif not plugin.carriers and "carrier" not in plugin.Settings.model_fields:  # an entry names whose it tells
             general.append(f"{name} (any carrier)")
     return own + general
 
