@@ -181,6 +181,21 @@ def test_an_answer_that_tells_nothing_refuses_nobody(sender: Sender, body: bytes
     assert sender.account().failures is None  # the account itself rests for none of it
 
 
+def test_a_sender_that_asks_to_wait_is_not_asked_for_its_keys_before(sender: Sender) -> None:
+    sender.peer.script[:] = [says(b"", "429 Too Many Requests", "Retry-After: 600")]
+    sender.posts("a")
+    sender.worker()
+    assert sender.asked() == 1
+    sender.later(timedelta(minutes=9))
+    sender.worker()
+    assert sender.asked() == 1
+    sender.publishes(jwks("a"))
+    sender.later(timedelta(minutes=2))
+    sender.worker()
+
+    assert sender.posts("a") == 200
+
+
 def test_keys_that_cannot_be_had_for_long_are_a_finding_that_ends_with_them(sender: Sender) -> None:
     sender.publishes(b"<html></html>")
     sender.posts("a")

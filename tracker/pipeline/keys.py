@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tracker.config.model import Account
-from tracker.domain.errors import BadPayload, BudgetSpent, KeyUnknown, SourceError
+from tracker.domain.errors import BadPayload, BudgetSpent, KeyUnknown, RateLimited, SourceError, Unavailable
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
@@ -184,5 +184,6 @@ def _fails(
             "its senders are told to come again (503), and polls and sweeps go on; look whether its settings name the right address",
         )  # fmt: skip
         tell.report_findings(ctx, connection, [(None, finding)], ctx.now(), by="account")
-    again = asked_at + max(EVERY, min(lasts / 8, SLOWEST))
+    told = error.after if isinstance(error, RateLimited | Unavailable) else None  # as they asked for
+    again = asked_at + max(EVERY, min(lasts / 8, SLOWEST), told or EVERY)
     connection.execute(accounts.update().where(mine).values(keys_failing_since=since, keys_due_at=again))
