@@ -243,6 +243,7 @@ def test_check_and_plan_say_how_many_numbers_are_left_and_fail_when_none_are(mak
     lab = shipped(make_lab, *OTHERS[:3])
     (tmp_path / "tracker.yaml").write_text(lab.yaml)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracker.cli.listing.open_context", lambda _: lab.ctx)  # what a process opens ends with it
 
     def run(*words: str) -> Any:
         return CliRunner().invoke(cli, list(words), env={"COLUMNS": "300"})
