@@ -270,6 +270,8 @@ def test_a_new_number_makes_no_call_while_the_quota_is_known_to_be_used_up(make_
     lab.work()
 
     assert watch(lab).register_at == lab.clock() + registering.QUOTA_AGAIN
+    (told,) = planned.of_order(lab.ctx, ONE, 5)
+    assert told["why"] == f"its source must be told of it first: at {watch(lab).register_at:%Y-%m-%d %H:%M}Z"
     assert sum(lab.seventeen.calls.values()) == calls
 
 

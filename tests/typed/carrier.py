@@ -15,6 +15,7 @@ from tracker.domain.facts import (
     Edd,
     Link,
     Meaning,
+    Missed,
     Page,
     Parcel,
     Parcels,
@@ -22,6 +23,7 @@ from tracker.domain.facts import (
     Place,
     Proof,
     Query,
+    Quota,
     Refs,
     Registered,
     Report,
@@ -65,6 +67,11 @@ class Acme(contracts.Carrier):
     asks = frozenset({Parcels, Refs})
     webhooks = True
     registers = True
+    register_batch = 40
+    register_calls = 2
+    registers_first = True
+    stops = True
+    resends = timedelta(days=7)
     batch = 10
     response_keys = ("parcels",)
     codes = CODES
@@ -116,6 +123,20 @@ class Acme(contracts.Carrier):
     def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
         assert isinstance(query, Parcels)
         return [Registered(parcel.number, until=client.now() + timedelta(days=30)) for parcel in query.parcels]
+
+    def quota(self, client: Client) -> Quota | None:
+        return Quota(12, of=200)
+
+    def stop(self, client: Client, query: Parcels) -> list[Registered]:
+        return [Registered(parcel.number, spent=False) for parcel in query.parcels]
+
+    def track_again(self, client: Client, query: Parcels) -> list[Registered]:
+        return [Registered(parcel.number, refused="once is enough") for parcel in query.parcels]
+
+    def resend(self, client: Client, query: Missed) -> Iterator[Page]:
+        assert_type(query.since, datetime)
+        assert_type(query.cursor, str | None)
+        yield Page((b"{}",), "1")
 
     def ping(self, client: Client) -> None:
         client.send(Request("GET", self.settings.base_url, headers=self._key()))

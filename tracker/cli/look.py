@@ -319,6 +319,7 @@ def plugins(as_json: bool, called: bool) -> None:
                     "webhooks": plugin.webhooks,
                     "trust": str(plugin.trust) if plugin.webhooks else None,
                     "registers": getattr(plugin, "registers", None),
+                    "registers_first": getattr(plugin, "registers_first", None),
                     "numbers_a_call": getattr(plugin, "batch", None),
                     "codes": len(getattr(plugin, "codes", ())) or None,
                     "order_words": len(plugin.statuses) if issubclass(plugin, Platform) else None,
@@ -357,7 +358,7 @@ def _print_plugins(rows: list[dict[str, Any]]) -> None:
     columns = ("plugin", "kind", "asks by", "webhooks", "trust", "registers", "a call", "codes", "docs")
     shown = [
         (r["plugin"], r["kind"], ", ".join(r["asks"]), "yes" if r["webhooks"] else "no", r["trust"],
-         "yes" if r["registers"] else None, r["numbers_a_call"], r["codes"] or r["order_words"], r["docs"])
+         "first" if r["registers_first"] else "yes" if r["registers"] else None, r["numbers_a_call"], r["codes"] or r["order_words"], r["docs"])
         for r in rows
     ]  # fmt: skip
     show_table("plugins", columns, shown, empty="no plugins")

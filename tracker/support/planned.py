@@ -162,6 +162,8 @@ def _is_fed(row: Row[Any], whole: Mapping[str, datetime]) -> bool:
 
 def _why(row: Row[Any], cadence: Cadence, now: datetime, *, fed: bool) -> str:
     """Say why a parcel is asked about when it is."""
+    if row.next_poll_at is None and row.register_at is not None and row.registered_at is None:
+        return f"its source must be told of it first: at {row.register_at:%Y-%m-%d %H:%M}Z"
     if row.next_poll_at is None:
         return f"never again: {row.tracking_state if row.status != ShippingStatus.DELIVERED else 'delivered, and looked after'}"
     if row.failures:
