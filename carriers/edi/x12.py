@@ -130,10 +130,7 @@ def _loops(segments: list[Segment], where: str) -> tuple[list[_Loop], str]:
 
 def _at(segment: Segment, element: int) -> str:
     """Return an element of a segment; what is not there is empty."""
-    try:
-        return text(segment.get_value(f"{segment.get_seg_id()}{element:02}") or "")
-    except (X12Error, IndexError, AttributeError):
-        return ""
+    return text(segment.get_value(f"{segment.get_seg_id()}{element:02}") or "")
 
 
 def _carrier(source: Edi, scac: str, where: str) -> str:

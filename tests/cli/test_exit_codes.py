@@ -154,6 +154,8 @@ CASES = [
     Case("remap", "ups", 0, "parcels are read again"),
     Case("ingest", "--account ups saved.json", 0, "1 payloads stored"),
     Case("files", "", 0, "saved.json"),
+    Case("files", "retry 99999", 1, "0 files are read again"),
+    Case("files", "retry", 2, "name files by id"),
     Case("try", "--account ups saved.json -c wrong.yaml --json", 2, "no account or store 'ups'"),
     Case("try", "--account ups saved.json", 0, "ups (ups), read as poll"),
     Case("try", f"--account ups saved.json -c {AWAY}", 0, "ups (ups), read as poll"),  # no database is asked

@@ -25,6 +25,7 @@ from tracker.domain.errors import ConfigError, CredentialsRejected, Refused, Tra
 from tracker.domain.masking import mask
 from tracker.pipeline.files import watch
 from tracker.store import tables as t
+from tracker.support.lists import retry_files
 
 PASSWORD = "a-very-secret-password-0815"
 HOST_KEY, OTHER_KEY, OUR_KEY = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(3))
@@ -190,6 +191,10 @@ def test_what_cannot_be_read_is_left_there_and_told_and_not_fetched_again(
 
     assert (names(there), states(lab)) == (["a.csv"], [("a.csv", "failed")])
     assert problem(lab)["problem"].startswith("$.head: has no column N")
+    (row,) = lab.rows(t.files)
+    assert (retry_files(lab.ctx, [row.id]), retry_files(lab.ctx, [row.id])) == (1, 0)
+    look(lab)
+    assert len(lab.rows(t.files)) == 1  # it is fetched again, and fails again
 
 
 def test_another_host_key_is_refused_before_any_password_is_sent_and_suspends_the_account(

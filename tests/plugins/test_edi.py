@@ -308,6 +308,14 @@ def test_when_it_happened_is_334_else_by_its_status_else_when_the_message_was_wr
 
 
 @pytest.mark.parametrize(
+    "dtm", ["DTM+334:00010101:102", "DTM+334:2026112610:203", "DTM+334:20261126:999", "DTM+334:x:205"]
+)
+def test_a_time_that_cannot_be_read_costs_its_scan_and_is_told(dtm: str) -> None:
+    with pytest.raises(BadPayload, match="has no time that can be read"):
+        _read(edifact([["CNI+1+C1", "STS+1+21", dtm]]))
+
+
+@pytest.mark.parametrize(
     ("sts", "kind", "space", "status"),
     [
         ("STS+1+42::6", "D:96A:UN", "STS-9011", "in_transit"),
@@ -418,6 +426,13 @@ def test_groups_that_are_not_closed_or_close_nothing_are_told() -> None:
 
     assert said == ["'IEA' comes before GE"]
     assert twice == ["'GE' closes nothing"]
+
+
+def test_an_interchange_that_ends_where_the_next_begins_is_told_and_both_are_read() -> None:
+    reports, unread = _read(x12(TWO).split(b"IEA")[0] + x12([["B10*PRO3*S*RDWY", "LX*1", D1]]))
+
+    assert [r.number for r in reports] == ["PRO1", "PRO2", "PRO3"]
+    assert [one.problem for one in unread] == ["the interchange ends without IEA"]
 
 
 def test_edifact_groups_are_counted_where_they_are_used() -> None:

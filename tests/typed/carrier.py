@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import assert_type
+from typing import BinaryIO, assert_type
 
 from pydantic import SecretStr
 
@@ -37,6 +37,7 @@ from tracker.plugin.answers import holding, raise_unless_json
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Reply, Secrets
+from tracker.plugin.files import Cut, lines
 from tracker.plugin.payloads import decode, moment, pieces, section, told, word
 from tracker.plugin.public_keys import read_jwks
 from tracker.plugin.signatures import hmac_hex
@@ -207,3 +208,22 @@ class AcmeBySoap(Acme):
         yield Page(
             (client.send(soap_call(self.settings.base_url, "urn:ask", body, {"Key": None}, basic=("u", "p"))).body,)
         )
+
+
+class AcmeByFiles(Acme):
+    """The same parcels, told by files of lines."""
+
+    files = True
+    carriers = ("acme",)
+
+    def cut(self, file: BinaryIO) -> Iterator[Cut]:
+        for line in lines(file):
+            assert_type(line.text, bytes)
+            yield Cut((line.text,), line.number, 1, line.end)
+
+
+class AcmeBadlyCut(Acme):
+    """A file is cut into payloads, not into lines."""
+
+    def cut(self, file: BinaryIO) -> Iterator[bytes]:  # type: ignore[override]
+        yield file.read()

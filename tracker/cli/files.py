@@ -14,7 +14,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tracker.cli.common import close_context, config_option, json_option, open_context, print_json, read_config
+from tracker.cli.common import (
+    ROW,
+    all_of,
+    close_context,
+    config_option,
+    json_option,
+    open_context,
+    print_json,
+    read_config,
+)
 from tracker.cli.listing import Listing, listing
 from tracker.config.model import Account, Config
 from tracker.domain.errors import TrackerError
@@ -129,14 +138,24 @@ COLUMNS = (
 
 
 @click.command("files")
+@click.argument("verb", required=False, type=click.Choice(["retry"]))
+@click.argument("ids", nargs=-1, type=ROW)
 @listing("limit", "after", "watch")
 @click.option("--account", help="Only of this account.")
 @click.option("--state", type=click.Choice(["waiting", "reading", "done", "failed"]), help="Only these.")
-def files_(page: Listing, account: str | None, state: str | None) -> None:
+def files_(page: Listing, verb: str | None, ids: tuple[int, ...], account: str | None, state: str | None) -> None:
     """List the files that came, newest first: `waiting` until they are whole, half-way `reading`, `done` or `failed`.
 
-    What of a file could not be read is counted here, and listed by `tracker inbox --partly`.
+    What of a file could not be read is counted here, and listed by `tracker inbox --partly`. `tracker files retry ID...` has failed
+    ones read again where they lie (out of `failed`, they must be put back), once they or the account's entry are mended.
     """
+    if verb == "retry":
+        if not ids:
+            raise click.UsageError("name files by id")
+        count = lists.retry_files(page.context, ids)
+        click.echo(f"{count} files are read again where they lie")
+        all_of(ids, count)
+        return
 
     def ask(ctx: AppContext) -> list[dict[str, Any]]:
         return lists.list_files(ctx, account=account, state=state, after=page.after, limit=page.limit)

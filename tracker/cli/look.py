@@ -315,7 +315,7 @@ def plugins(as_json: bool, called: bool) -> None:
                     "carriers": list(getattr(plugin, "carriers", ())),
                     "vocabulary": list(plugin.vocabulary),
                     "makes_hooks": plugin.make_hook is not Source.make_hook,
-                    "asks": sorted(ask.__name__ for ask in plugin.asks),
+                    "asks": sorted(ask.__name__ for ask in plugin.asks) + ["files"] * getattr(plugin, "files", False),
                     "webhooks": plugin.webhooks,
                     "trust": str(plugin.trust) if plugin.webhooks else None,
                     "registers": getattr(plugin, "registers", None),

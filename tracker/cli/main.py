@@ -63,7 +63,7 @@ CODES: dict[str, dict[int, str]] = {
         **_READS, 0: "every file was read whole, now or before", 1: "something could not be read, and each file says what",
         2: "wrong configuration or usage, no such carrier account, or no such file; nothing is read",
     },
-    "files": _READS,
+    "files": _ACTS,
     "try": {
         0: "all of it was read, and each code has a meaning", 1: "a piece was not read, a code has no meaning, or the headers prove nothing",
         2: "wrong configuration or usage, no such account or file, or nothing of the sample can be read",

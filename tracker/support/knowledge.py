@@ -47,6 +47,7 @@ UNKNOWN: dict[FindingKind, tuple[str, str]] = {
     K.ORDER_INCOMPLETE: ("orders", "the rest of it, which the shop does not let us read"),
     K.ORDER_OUT_OF_SIGHT: ("orders", "the right to read older orders"),
     K.PAYLOAD_DEAD: ("payloads", "`tracker inbox --state dead`, then `tracker replay`"),
+    K.FILE_FAILED: ("files", "a file or folder that is put right: `tracker files`"),
     K.RECONCILE_FAILED: ("orders", "a newer version: it is an error of ours"),
     K.UNKNOWN_ORDER_STATUS: ("orders", "a translation of the shop's word (`statuses:`)"),
     K.UNMAPPED_CODE: ("parcels", "a meaning for the code (`tracker codes --suggest`)"),
@@ -251,6 +252,10 @@ class _Look:
                 why = self.connection.execute(said).scalar()
                 why = "they changed in the shop and were not read again" + (f" ({why})" if why else "")
                 yield Gap("orders_unread", row.name, count, "orders", why, since, self.rest(row))
+        for name, row in sorted(self.states.items()) if not self.limited else ():
+            if row.files_at is not None and row.files_at < self.now - OVERDUE_AFTER:
+                why = "nobody looks for its files" + (f" ({row.failing_why})" if row.failing_why else "")
+                yield Gap("files_wait", name, 1, "accounts", why, row.files_at, self.rest(row))
         heartbeat = self.connection.execute(
             sa.select(heartbeats.c.at).order_by(heartbeats.c.at.desc()).limit(1)
         ).scalar()

@@ -241,6 +241,13 @@ def list_files(
         return [dict(row._mapping) for row in connection.execute(select.order_by(f.id.desc()).limit(limit))]
 
 
+def retry_files(ctx: AppContext, ids: Sequence[int]) -> int:
+    """Forget files that failed: what lies in its place is read again, by the next look or `tracker ingest`. Returns how many."""
+    with ctx.store.write() as connection:
+        failed = sa.and_(files.c.id.in_(list(ids)), files.c.state == "failed")
+        return int(connection.execute(files.delete().where(failed)).rowcount)
+
+
 def list_codes(ctx: AppContext, *, limit: int = 50, mapped: bool = False) -> list[dict[str, Any]]:
     """Return codes of stored scans that have no meaning now, most frequent first; a scan counts once, whoever tells it again.
 

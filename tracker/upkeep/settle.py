@@ -51,6 +51,7 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     for some in _parts([account for account in configured if known.differs(account)]):
         _write(ctx, some)
     _drop_tokens(ctx)
+    _forget_places(ctx)
     take_up(ctx)
     whose.settle(ctx)
     hooks.settle(ctx)
@@ -69,6 +70,17 @@ def _drop_tokens(ctx: AppContext) -> None:
             continue
         with ctx.store.write() as connection:
             connection.execute(tokens.delete().where(t.account == row.account, t.credentials == row.credentials))
+
+
+def _forget_places(ctx: AppContext) -> None:
+    """Forget when the files of accounts were to be looked for that have no place for them any more: nobody will."""
+    named = [account.name for account in ctx.config.file_accounts]
+    gone = sa.and_(_A.files_at.isnot(None), _A.name.notin_(named))
+    with ctx.store.read() as connection:
+        if connection.execute(sa.select(_A.name).where(gone).limit(1)).first() is None:
+            return
+    with ctx.store.write() as connection:
+        connection.execute(accounts.update().where(gone).values(files_at=None))
 
 
 def decide_all(ctx: AppContext, stores: Collection[str]) -> None:
