@@ -37,9 +37,9 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, said_by
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.payloads import decode, listing, mapping, optional, pieces, term, text, word
+from tracker.plugin.payloads import decode, mapping, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
-from tracker.plugin.tracked import aware, count, each_alone, exactly, flag, order, orders, parcels, strict, told
+from tracker.plugin.tracked import aware, count, each_alone, exactly, flag, order, orders, parcels, strict, tags, told
 
 O, P = OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)
@@ -285,7 +285,7 @@ class Rest(contracts.Platform):
             method=strict(delivery.get("method"), "$.delivery.method"),
             service=strict(delivery.get("service"), "$.delivery.service"),
             location=strict(delivery.get("location"), "$.delivery.location"),
-            tags=_tags(row.get("tags"), unread),
+            tags=tags(row.get("tags"), unread),
             pays_by=strict(money.get("method"), "$.payment.method"),
             address=address if address in ADDRESSES else "",
             ships_to=term(delivery.get("country"), "$.delivery.country", unread).upper()[:2],
@@ -411,11 +411,6 @@ def _item(row: dict[str, Any], unread: list[Unread]) -> Item:
 
 def _quantity(row: dict[str, Any], _unread: list[Unread]) -> tuple[str, int]:
     return word(row.get("ref"), "$.ref"), count(row.get("quantity"), "$.quantity")
-
-
-def _tags(value: Any, unread: list[Unread]) -> tuple[str, ...]:
-    read = (optional(word, one, f"$.tags[{at}]", unread) for at, one in enumerate(listing(value, "$.tags")))
-    return tuple(tag for tag in read if tag)
 
 
 def _part(row: dict[str, Any], key: str) -> dict[str, Any]:

@@ -11,16 +11,18 @@ FULFILLMENTS = """
     events(first: 1, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } }
   }
 """
-FIELDS = " id name createdAt updatedAt cancelledAt displayFulfillmentStatus displayFinancialStatus" + FULFILLMENTS % (
-    MOST[0],
-    MOST[0],
-)
+# `shown`: the metafield of the policy's `status_field`, where it names one
+FIELDS = (
+    " id name createdAt updatedAt cancelledAt displayFulfillmentStatus displayFinancialStatus tags"
+    " shown: metafield(namespace: $namespace, key: $key) @include(if: $named) { value }"
+) + FULFILLMENTS % (MOST[0], MOST[0])
+NAMED = "$namespace: String, $key: String!, $named: Boolean!"
 ORDERS = (
-    "query Orders($first: Int!, $after: String, $q: String!) {"
+    f"query Orders($first: Int!, $after: String, $q: String!, {NAMED}) {{"
     " orders(first: $first, after: $after, query: $q, sortKey: UPDATED_AT) {"
     " pageInfo { hasNextPage endCursor } nodes {" + FIELDS + "} } }"
 )
-READ = "query Read($ids: [ID!]!) { nodes(ids: $ids) { ... on Order {" + FIELDS + "} } }"
+READ = f"query Read($ids: [ID!]!, {NAMED}) {{ nodes(ids: $ids) {{ ... on Order {{" + FIELDS + "} } }"
 WHOLE = "query Whole($id: ID!, $most: Int!) { order(id: $id) { id" + FULFILLMENTS % ("$most", "$most") + "} }"
 SHOP = "query Shop { shop { name } }"
 EVENTS = (
@@ -31,3 +33,10 @@ CREATE = (
     "mutation Create($e: FulfillmentEventInput!) { fulfillmentEventCreate(fulfillmentEvent: $e) {"
     " fulfillmentEvent { id status happenedAt } userErrors { field message } } }"
 )
+SET_FIELD = (
+    "mutation SetField($m: [MetafieldsSetInput!]!) { metafieldsSet(metafields: $m) {"
+    " metafields { namespace key value } userErrors { code field message } } }"
+)
+_TAGS = " node { ... on Order { id tags } } userErrors { field message } } }"
+ADD_TAGS = "mutation AddTags($id: ID!, $tags: [String!]!) { tagsAdd(id: $id, tags: $tags) {" + _TAGS
+REMOVE_TAGS = "mutation RemoveTags($id: ID!, $tags: [String!]!) { tagsRemove(id: $id, tags: $tags) {" + _TAGS

@@ -13,7 +13,7 @@ from tracker.domain.facts import ChangeNotice, Fulfilment, Order, Parcel, Publis
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.contracts import Platform
 from tracker.plugin.payloads import mapping, moment, optional, piece, pieces, term, word
-from tracker.plugin.tracked import parcels, strict
+from tracker.plugin.tracked import parcels, strict, tags
 
 GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
 _NO_EVENTS: dict[str, Any] = {"nodes": []}
@@ -76,8 +76,15 @@ def order_of(node: dict[str, Any], unread: list[Unread], shop: Platform, more: M
         updated_at=moment(node.get("updatedAt"), "$.updatedAt"),
         cancelled_at=cancelled_at,
         owner=Owner.COURIER,
+        tags=tuple(sorted(tags(node.get("tags"), unread))),
+        shown=_field(node.get("shown")) if shop.status_field else "",
         fulfilments=tuple(pieces(told_, "$.fulfillments", _fulfilment, unread, shop, lacks="line")),
     )
+
+
+def _field(value: Any) -> str:
+    """Read the metafield that shows the shipping status; empty where there is none."""
+    return "" if value is None else strict(mapping(value, "$.shown").get("value"), "$.shown.value")
 
 
 def _fulfilment(node: dict[str, Any], unread: list[Unread], shop: Platform) -> Fulfilment:

@@ -10,7 +10,19 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import SecretStr
 
-from adapters.shopify.queries import CREATE, EVENTS, MOST, ORDERS, PAGE, READ, SHOP, WHOLE
+from adapters.shopify.queries import (
+    ADD_TAGS,
+    CREATE,
+    EVENTS,
+    MOST,
+    ORDERS,
+    PAGE,
+    READ,
+    REMOVE_TAGS,
+    SET_FIELD,
+    SHOP,
+    WHOLE,
+)
 from adapters.shopify.reading import GID, asked_on, change_notices, is_full, nodes_of, order_of
 from adapters.shopify.words import WORDS
 from tracker.domain.errors import (
@@ -79,6 +91,8 @@ class Shopify(contracts.Platform):
     asks = frozenset({Refs, Since})
     webhooks = True
     vocabulary = ("shopify",)
+    takes_fields = True
+    takes_tags = True
     statuses: ClassVar[Mapping[str, OrderStatus]] = {
         "UNFULFILLED": O.CONFIRMED,
         "OPEN": O.CONFIRMED,
@@ -150,7 +164,9 @@ class Shopify(contracts.Platform):
 
         def ask(since: datetime | None, after: str | None) -> Listed:
             changed = [f"updated_at:>='{since.strftime('%Y-%m-%dT%H:%M:%SZ')}'"] if since else []
-            response = self._call(client, ORDERS, {"first": PAGE, "after": after, "q": " ".join(changed + state)})
+            response = self._call(
+                client, ORDERS, {"first": PAGE, "after": after, "q": " ".join(changed + state), **self._named()}
+            )
             data, nodes = _answered(response, "orders")
             return Listed(response.body, data["orders"], nodes)
 
@@ -160,7 +176,7 @@ class Shopify(contracts.Platform):
     def _orders(self, client: Client, ids: list[str]) -> Iterator[Page]:
         """Read some orders in one call; where that fails, one by one, so that an odd one takes nothing from the others."""
         try:
-            response = self._call(client, READ, {"ids": ids})
+            response = self._call(client, READ, {"ids": ids, **self._named()})
             _, nodes = _answered(response, "nodes")
         except (RateLimited, Unavailable, CredentialsRejected):
             raise
@@ -233,9 +249,59 @@ class Shopify(contracts.Platform):
             return None
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
-        """Create a fulfilment event, unless one of the same word and time stands there already."""
+        """Show a shipping status: by a fulfilment event, in a metafield, in a tag; what stands there already is not written again."""
+        if action.kind == "field":
+            return self._set_field(client, action, before)
+        if action.kind == "tag":
+            return self._tag(client, action, before)
         if action.kind != "fulfilment_event":
-            raise Refused("Shopify takes fulfilment events only: its order status cannot be written")
+            raise Refused("Shopify takes fulfilment events, metafields and tags: its order status cannot be written")
+        return self._add_event(client, action)
+
+    def _named(self) -> dict[str, Any]:
+        """Return which metafield is read into `Order.shown`: `<namespace>.<key>`, in `custom`, the merchant's own, where no dot stands."""
+        namespace, key = _field(self.status_field)
+        return {"namespace": namespace, "key": key, "named": bool(self.status_field)}
+
+    def _set_field(self, client: Client, action: Action, before: Order) -> Receipt:
+        """Set a metafield of the order, as a single line of text: a definition of the merchant's of another type refuses it."""
+        if before.shown == action.text:
+            return Receipt(action.field, already_there=True, proof=action.text)
+        namespace, key = _field(action.field)
+        value = {"namespace": namespace, "key": key, "value": action.text, "type": "single_line_text_field"}
+        response = self._call(client, SET_FIELD, {"m": [{"ownerId": action.order, **value}]})
+        for field in listing(_made(response, "metafieldsSet").get("metafields"), "$.metafields"):
+            if isinstance(field, dict) and field.get("value") == action.text:
+                return Receipt(action.field, proof=action.text)
+        raise Transient("the metafield was written, and the answer does not show it")
+
+    def _tag(self, client: Client, action: Action, before: Order) -> Receipt:
+        """Add the tag first, then take our former ones away: where a call fails, the order has one too many and never none.
+
+        Tags are the same in any case (shopify.dev). What others tagged is not touched.
+        """
+        there, former = False, []
+        for tag in before.shown_by(action.field):
+            if tag.casefold() == action.text.casefold():
+                there = True
+            else:
+                former.append(tag)
+        if there and not former:
+            return Receipt(action.text, already_there=True, proof=action.text)
+        if not there and action.text.casefold() not in self._tagged(client, ADD_TAGS, "tagsAdd", action, [action.text]):
+            raise Transient("the tag was added, and the answer does not show it")
+        if former and set(map(str.casefold, former)) & self._tagged(client, REMOVE_TAGS, "tagsRemove", action, former):
+            raise Transient("the former tag was taken away, and the answer shows it still")
+        return Receipt(action.text, proof=action.text)
+
+    def _tagged(self, client: Client, query: str, name: str, action: Action, tags: list[str]) -> set[str]:
+        """Add or take tags; returns those that the order has then, in lower case."""
+        made = _made(self._call(client, query, {"id": action.order, "tags": tags}), name)
+        node = mapping(made.get("node"), f"$.data.{name}.node")
+        return {text(tag).casefold() for tag in listing(node.get("tags"), f"$.data.{name}.node.tags")}
+
+    def _add_event(self, client: Client, action: Action) -> Receipt:
+        """Create a fulfilment event, unless one of the same word and time stands there already."""
         word_ = self.status_map()[action.status]
         at = action.happened_at.astimezone(UTC)
         body = decode(self._call(client, EVENTS, {"id": action.fulfilment}).body)
@@ -262,10 +328,7 @@ class Shopify(contracts.Platform):
             "estimatedDeliveryAt": action.edd.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if action.edd else None,
         }
         variables = {"e": {name: value for name, value in event.items() if value is not None}}
-        body = decode(self._call(client, CREATE, variables, idempotent=False).body)
-        created = mapping(mapping(body.get("data"), "$.data").get("fulfillmentEventCreate"), "$.data.create")
-        if refusals := created.get("userErrors"):
-            raise Refused("; ".join(text(r.get("message")) for r in refusals if isinstance(r, dict)))
+        created = _made(self._call(client, CREATE, variables, idempotent=False), "fulfillmentEventCreate")
         made = mapping(created.get("fulfillmentEvent"), "$.data.fulfillmentEventCreate.fulfillmentEvent")
         return Receipt(word(made.get("id"), "$.fulfillmentEvent.id"), proof=text(made.get("status")))
 
@@ -313,6 +376,20 @@ class Shopify(contracts.Platform):
         if settings.refresh_token is not None:
             client.vault.store(word(response.get("refresh_token"), "$.refresh_token"))
         return token
+
+
+def _field(name: str) -> tuple[str, str]:
+    """Return the namespace and the key of a metafield."""
+    namespace, dot, key = name.partition(".")
+    return (namespace, key) if dot else ("custom", name)
+
+
+def _made(response: Response, name: str) -> dict[str, Any]:
+    """Return what a mutation made. Raises Refused where the shop refuses it."""
+    made = mapping(mapping(decode(response.body).get("data"), "$.data").get(name), f"$.data.{name}")
+    if refusals := made.get("userErrors"):
+        raise Refused("; ".join(text(r.get("message")) for r in refusals if isinstance(r, dict)))
+    return made
 
 
 def _header(token: str) -> dict[str, str]:

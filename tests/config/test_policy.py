@@ -205,3 +205,19 @@ def test_a_field_is_named_only_where_the_platform_has_such() -> None:
     ).accounts["a"]
     assert told.policy.status_field == told.platform.status_field == "shipping.status"
     assert policy_values(told.policy)["status_field"] == "shipping.status"
+
+
+def test_what_a_tag_begins_with_is_named_only_where_the_platform_has_tags() -> None:
+    assert problems("{status_tag: shipping}") == (
+        "t.yaml:2:82: stores.a.policy.status_tag: this platform has no tags of an order that are written",
+    )
+    for odd in (
+        "'a, b'",
+        "'shipping:'",
+        "a-prefix-of-20-letters",
+    ):  # a comma parts tags; a tag has 40 characters at most
+        assert "status_tag" in problems(f"{{status_tag: {odd}}}")[0]
+    told = load_text(
+        "stores:\n  a: {uses: shopify, shop: x.myshopify.com, access_token: '${env:S}', policy: {status_tag: shipping, status_field: a.b}}"
+    ).accounts["a"]
+    assert (told.policy.status_tag, told.platform.status_field) == ("shipping", "a.b")

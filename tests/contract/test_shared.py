@@ -66,7 +66,9 @@ def schemas() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("name", ["ORDERS", "READ", "WHOLE", "EVENTS", "CREATE", "SHOP"])
+@pytest.mark.parametrize(
+    "name", ["ORDERS", "READ", "WHOLE", "EVENTS", "CREATE", "SHOP", "SET_FIELD", "ADD_TAGS", "REMOVE_TAGS"]
+)
 def test_every_shopify_operation_validates_against_the_official_schema(schemas: list[Any], name: str) -> None:
     from graphql import parse, validate
 

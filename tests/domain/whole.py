@@ -111,7 +111,9 @@ hours = st.integers(-72, 72)
 @st.composite
 def cases(draw: Any) -> tuple[Order, list[Shipment], Policy, datetime]:
     rules = replace(
-        policy(draw(st.sampled_from(presets()))), status_field=draw(st.sampled_from(["", "shipping_status"]))
+        policy(draw(st.sampled_from(presets()))),
+        status_field=draw(st.sampled_from(["", "shipping_status"])),
+        status_tag=draw(st.sampled_from(["", "shipping"])),
     )
     count = draw(st.integers(0, 4))
     parcels, fulfilments, items = [], [], []

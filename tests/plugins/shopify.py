@@ -21,7 +21,7 @@ def page(nodes: list[dict], *, more: bool = False, cursor: str | None = "c1") ->
 def node(number: int, **more) -> dict:
     return {
         "id": f"{GID}{number}", "name": f"#{number}", "createdAt": "2026-11-01T10:00:00Z", "updatedAt": "2026-11-02T10:00:00Z",
-        "cancelledAt": None, "displayFulfillmentStatus": "FULFILLED", "displayFinancialStatus": "PAID", "fulfillments": [], **more,
+        "cancelledAt": None, "displayFulfillmentStatus": "FULFILLED", "displayFinancialStatus": "PAID", "tags": [], "fulfillments": [], **more,
     }  # fmt: skip
 
 

@@ -291,5 +291,5 @@ def test_a_webhook_of_another_topic_is_told_and_its_own_id_is_no_order(make, top
 
 def test_what_is_no_fulfilment_event_is_refused_before_any_call(make) -> None:
     source, client = shop(make)
-    with pytest.raises(Refused, match="fulfilment events only"):
+    with pytest.raises(Refused, match="fulfilment events, metafields and tags"):
         source.push(client, Action("order_note", "k", "s", "gid://shopify/Order/1", text="x"), ORDER)

@@ -301,7 +301,9 @@ def test_a_cursor_that_stood_in_the_future_is_given_up_and_everything_is_read_ag
     source, client = shop(make)
     (found,) = source.fetch(client, Since("2026-12-02T09:00:00+00:00|c7"))
 
-    assert json.loads(asked.calls[0].request.content)["variables"] == {"first": 10, "after": None, "q": ""}
+    assert json.loads(asked.calls[0].request.content)["variables"] == {
+        "first": 10, "after": None, "q": "", "namespace": "custom", "key": "", "named": False,
+    }  # fmt: skip
     assert found.next_cursor == "2026-11-02T10:00:00+00:00|"
 
 

@@ -86,5 +86,6 @@ def _writes(account: Account) -> str:
     if targets:
         ways.append(f"order status ({', '.join(sorted(targets))})")
     ways += [f"field {policy.status_field}"] if policy.status_field else []
+    ways += [f"tag {policy.status_tag}:..."] if policy.status_tag else []
     ways += ["notes"] if account.platform.takes_notes else []
     return ", ".join(ways) or "none (by its policy)"

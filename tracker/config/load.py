@@ -279,7 +279,11 @@ def word_coverage(config: Config) -> dict[str, dict[str, str | None]]:
         told[account.name] = {
             str(status): rules.words.get(status)
             or (rules.order_words.get(meant[status]) if status in meant else None)
-            or (str(status) if rules.status_field and status is not ShippingStatus.UNKNOWN else None)
+            or (
+                str(status)
+                if (rules.status_field or rules.status_tag) and status is not ShippingStatus.UNKNOWN
+                else None
+            )
             for status in ShippingStatus
         }
     return told

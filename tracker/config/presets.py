@@ -181,6 +181,10 @@ class PolicyPart(_Part):
         None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         description="The name of the order's field (metadata) in which its shipping status is shown, where the platform has such.",
     )  # fmt: skip
+    status_tag: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,18}$",
+        description="What the order's tag begins with in which its shipping status is shown, before a colon (`shipping:delivered`), where the platform has tags.",
+    )  # fmt: skip
     wait_for_confirmation: bool | None = None
     paid_for: tuple[OrderStatus, ...] | None = None
     pay_later: tuple[str, ...] | None = None
@@ -235,7 +239,13 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
     merged, sources = _merged(given, path, document)
     for key in KEYS:
         sources.setdefault(key, "default")
-    says = platform.status_map(), platform.order_status_map(), platform.says(), platform.takes_fields
+    says = (
+        platform.status_map(),
+        platform.order_status_map(),
+        platform.says(),
+        platform.takes_fields,
+        platform.takes_tags,
+    )
     alike = repr((name, given, says))  # stores of one merchant mostly say the same
     if (made := document.policies.get(alike)) is None:
         part = PolicyPart.model_validate(merged)
@@ -300,6 +310,8 @@ def _policy(name: str, part: PolicyPart, platform: Platform, path: Path_, docume
     _contradictions(part, path, document)
     if part.status_field and not platform.takes_fields:
         document.problem((*path, "status_field"), "this platform has no field of an order that is written")
+    if part.status_tag and not platform.takes_tags:
+        document.problem((*path, "status_tag"), "this platform has no tags of an order that are written")
     return Policy(
         name=name, words=platform.status_map(), order_words=platform.order_status_map(), says=platform.says(), **values
     )  # fmt: skip

@@ -137,6 +137,7 @@ class Policy:
     restore_processing: bool = False
     corrections: bool = False
     status_field: str = ""  # the name of the order's field (metadata) that shows its shipping status; empty: none does
+    status_tag: str = ""  # what the order's tag begins with that shows it, before a colon; empty: none does
     wait_for_confirmation: bool = True
     # gates
     paid_for: frozenset[OrderStatus] = frozenset()

@@ -37,7 +37,9 @@ def decision_table(policy: Policy) -> list[dict[str, str]]:
                     f"write {policy.order_words.get(a.target, a.target)}"
                     if a.target
                     else f"{a.field} = {a.text}"
-                    if a.field
+                    if a.kind == "field"
+                    else f"tag {a.text}"
+                    if a.kind == "tag"
                     else f"show {policy.words[a.status]}"
                     for a in decision.actions
                     if a.kind != "notice"

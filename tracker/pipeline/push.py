@@ -41,8 +41,8 @@ from tracker.store.tables import accounts, findings, orders, outbox
 
 WRITES_AT_ONCE = 10
 ALERTS = "the alert address"  # has a place of its own, as a store has; no account has such a name
-NOTICE = "notice"
-HOUR = timedelta(hours=1)
+NOTICE, HOUR = "notice", timedelta(hours=1)
+_ALONE = (BY_HAND, "field", "tag")  # whether the shop takes one of these says nothing of its other writes
 _FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
 MOST_DEAD = 500  # dead writes, the newest, that are told one by one
 
@@ -445,8 +445,9 @@ def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, rece
         )
         f = findings.c
         held = sa.and_(f.order_id == row.order_id, f.kind.in_(_FAILED), f.opened_by == "push")
-        if action.kind == BY_HAND:  # a note that comes through says nothing of a status
-            held = sa.and_(held, f.subject == _subject(row.store, order.number, action))
+        subjects = [f"{row.store}/{order.number}/{kind}" for kind in _ALONE]
+        own = f.subject == _subject(row.store, order.number, action)
+        held = sa.and_(held, own if action.kind in _ALONE else f.subject.not_in(subjects))
         queries.close_findings(connection, held, now, "push")  # what the shop takes now, it refuses no more
         # The order is read again: that a shop took a write does not say what it shows now. Its own rules, another app or a person may
         # have changed it since, and what else differed in `before` is not known yet: that read was asked for before this write, so

@@ -19,7 +19,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.plugin.calls import segment
-from tracker.plugin.payloads import MOST_TOLD, decode, mapping, moment, piece, text, word
+from tracker.plugin.payloads import MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
 
 T = TypeVar("T")
 MOST_TYPED = 200
@@ -83,6 +83,12 @@ def count(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**9:
         raise BadPayload(where, "must be a whole number of pieces")
     return value
+
+
+def tags(value: Any, unread: list[Unread]) -> tuple[str, ...]:
+    """Read the tags of an order. Raises BadPayload for what is no list; one that cannot be read is told."""
+    read = (optional(word, one, f"$.tags[{at}]", unread) for at, one in enumerate(listing(value, "$.tags")))
+    return tuple(tag for tag in read if tag)
 
 
 def aware(value: Any, where: str) -> datetime:

@@ -249,6 +249,8 @@ def first_writes(ctx: AppContext, store: str, limit: int = MOST_ENTRIES) -> tupl
 
 def _what(action: Action) -> str:
     """Say a write in one word: the status it shows or sets, or the notice it is."""
+    if action.kind == "tag":
+        return action.text
     if action.kind == "field":
         return f"{action.field} = {action.text}"
     return str(action.target or action.notice or (action.kind if action.kind == "order_note" else action.status))

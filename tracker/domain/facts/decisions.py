@@ -15,7 +15,8 @@ class Action:
     """A write to do. `key` makes it happen once; `rules` are the rules that asked for it.
 
     `kind`: `fulfilment_event` shows `status` on a fulfilment; `order_status` sets `target` on the order; `order_note`
-    attaches `text`; `field` sets the field of that name to `text`, which shows `status`; `notice` tells the customer `notice` of `parcel`.
+    attaches `text`; `field` sets the field of that name to `text`, which shows `status`; `tag` puts the tag `text` in the place of
+    those that begin with `field` and show another status; `notice` tells the customer `notice` of `parcel`.
     """
 
     kind: str
@@ -35,7 +36,7 @@ class Action:
     parcels: tuple[Parcel, ...] = ()
     number: str = ""  # the order's number, as people know it
     text: str = ""
-    field: str = ""  # the name of the order's field
+    field: str = ""  # the name of the order's field; of a tag what it begins with
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,11 @@ class Order:
     history: tuple[StatusSnapshot, ...] = ()  # filled from the order's versions, oldest first; not part of a read
     statements: tuple[Statement, ...] = ()  # filled from what people said, oldest first; not part of a read
 
+    def shown_by(self, prefix: str) -> tuple[str, ...]:
+        """Return its tags that show a shipping status: `<prefix>:<status>`, in any case; of other tags none."""
+        ours = {f"{prefix}:{status}".casefold() for status in ShippingStatus}
+        return tuple(tag for tag in self.tags if tag.casefold() in ours)
+
 
 @dataclass(frozen=True, slots=True)
 class Checkout:

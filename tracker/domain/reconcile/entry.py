@@ -20,7 +20,7 @@ from tracker.domain.reconcile.findings import Found, add, finding, told_once
 from tracker.domain.reconcile.order_checks import order_checks
 from tracker.domain.reconcile.order_status import order_status
 from tracker.domain.reconcile.parcel_checks import parcel_checks
-from tracker.domain.reconcile.shown import publish, show_in_field
+from tracker.domain.reconcile.shown import publish, show_in_field, show_in_tag
 from tracker.domain.vocabulary import Act
 
 
@@ -73,6 +73,8 @@ def _parts(case: Case) -> Iterator[Iterable[Said]]:
                 yield publish(case, fulfilment)
         if policy.status_field:
             yield show_in_field(case)
+        if policy.status_tag:
+            yield show_in_tag(case)
         if policy.means:  # the policy knows order statuses, beyond what is shown
             yield order_status(case)
         yield order_checks(case)
@@ -110,6 +112,9 @@ def apply(order: Order, action: Action, word: str) -> Order:
         )
     if action.kind == "field":
         return replace(order, shown=action.text)
+    if action.kind == "tag":
+        former = order.shown_by(action.field)
+        return replace(order, tags=tuple(sorted({*order.tags, action.text} - ({*former} - {action.text}))))
     if action.kind != "fulfilment_event":
         return order
     return replace(

@@ -1,4 +1,4 @@
-"""The shipping status that the shop shows: of a fulfilment, and in a field of the order."""
+"""The shipping status that the shop shows: of a fulfilment, and in a field and a tag of the order."""
 
 from __future__ import annotations
 
@@ -42,45 +42,60 @@ def publish(case: Case, fulfilment: Fulfilment) -> Iterator[str | Action | Findi
 
 def show_in_field(case: Case) -> Iterator[str | Action | Finding]:
     """Show the shipping status of all parcels together in the field that the policy names, or say by rule why not."""
-    order, name = case.order, case.policy.status_field
+    shown = (case.order.shown,) if case.order.shown else ()
+    return _show_in_order(case, "field", case.policy.status_field, shown, "")
+
+
+def show_in_tag(case: Case) -> Iterator[str | Action | Finding]:
+    """Show the shipping status of all parcels together in a tag that begins as the policy says, or say by rule why not."""
+    name = case.policy.status_tag
+    shown = tuple(tag[len(name) + 1 :].casefold() for tag in case.order.shown_by(name))
+    return _show_in_order(case, "tag", name, shown, f"{name}:")
+
+
+def _show_in_order(
+    case: Case, kind: str, name: str, shown: tuple[str, ...], prefix: str
+) -> Iterator[str | Action | Finding]:
+    """Show the status of all parcels in one place of the order: there stands `shown` now, and `prefix` before our word."""
+    order = case.order
     live = [fulfilment for fulfilment in order.fulfilments if fulfilment.live]
     parcel = aggregate([p for fulfilment in live for p in case.parcels_of(fulfilment)])
-    rule = "no_tracked_parcel" if parcel is None else _field_kept_back(case, live, parcel)
-    yield f"{rule or 'field'}:{name}"
+    rule = "no_tracked_parcel" if parcel is None else _not_in_order(case, live, parcel, shown)
+    yield f"{rule or kind}:{name}"
     if parcel is None:
         return
     summary = parcel.summary
     if rule == "never_back_from_delivered" and not summary.corrected:
-        evidence = {"shop": order.shown, "carrier": summary.status}
+        evidence = {"shop": ", ".join(shown), "carrier": summary.status}
         yield finding(case, K.ORDER_AHEAD, WARNING, Act.ACT, evidence, since=summary.since, parcel=parcel)
     if not rule and summary.since is not None:
         yield Action(
-            kind="field",
-            key=f"{order.store}/{order.ref}/field/{name}/{summary.status}/{summary.run}",
+            kind=kind,
+            key=f"{order.store}/{order.ref}/{kind}/{name}/{summary.status}/{summary.run}",
             store=order.store,
             order=order.ref,
             status=summary.status,
             reason=summary.reason,
             happened_at=summary.since,
-            rules=(f"field:{case.policy.name}",),
+            rules=(f"{kind}:{case.policy.name}",),
             number=order.number,
             field=name,
-            text=str(summary.status),
+            text=f"{prefix}{summary.status}",
         )
 
 
-def _field_kept_back(case: Case, live: Sequence[Fulfilment], parcel: Shipment) -> str:
-    """Name the first rule that keeps the parcels' status from the field; empty where it is shown."""
+def _not_in_order(case: Case, live: Sequence[Fulfilment], parcel: Shipment, shown: tuple[str, ...]) -> str:
+    """Name the first rule that keeps the parcels' status from the order; empty where it is shown."""
     order, policy, summary = case.order, case.policy, parcel.summary
     if summary.since is None or summary.status is S.UNKNOWN:
         return "nothing_known"
-    if order.shown == summary.status:
+    if shown == (summary.status,):
         return "in_step"
     if case.decided_by_people():
         return "human_wins"
     if not summary.confirmed and policy.wait_for_confirmation:
         return "waits_for_confirmation"
-    if order.shown == S.DELIVERED and not (summary.corrected and policy.corrections):
+    if S.DELIVERED in shown and summary.status is not S.DELIVERED and not (summary.corrected and policy.corrections):
         return "never_back_from_delivered"
     if case.too_old(summary.since):
         return "before_connected"

@@ -85,6 +85,8 @@ def _whose(tx: Transaction, order: Order, known: Row[Any] | None) -> Order:
     o = outbox.c
     if order.shown and order.shown != known.facts.get("shown", ""):
         _seen(tx, known, o.kind == "field", o.action["text"].as_string() == order.shown)
+    if new := sorted({*order.tags}.difference(known.facts.get("tags", ()))):
+        _seen(tx, known, o.kind == "tag", o.action["text"].as_string().in_(new))
     if known.raw_status == order.raw_status:
         return order
     ours = _seen(tx, known, o.kind == "order_status", o.action["target"].as_string() == order.status)

@@ -67,7 +67,13 @@ def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, R
             client, Hook("t", "https://us.example", ref=value)
         )
     if issubclass(plugin, Platform):
-        kinds = ("fulfilment_event", "order_status", "order_note", *(["field"] if plugin.takes_fields else []))
+        kinds = (
+            "fulfilment_event",
+            "order_status",
+            "order_note",
+            *(["field"] if plugin.takes_fields else []),
+            *(["tag"] if plugin.takes_tags else []),
+        )
         found |= {f"push {kind}": push(kind) for kind in kinds}
     return found
 

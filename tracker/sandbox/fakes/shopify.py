@@ -34,6 +34,8 @@ EVENTS = frozenset(
         "FAILURE",
     ]
 )
+WRITES = ("Create", "SetField", "AddTags", "RemoveTags")
+COSTS = {"Orders": 42, "Read": 12, "Whole": 40, "Events": 5, "Shop": 1, **dict.fromkeys(WRITES, 10)}
 STORED = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -96,7 +98,7 @@ class ShopifyServer(Shop):
         self.orders[name] = {
             "id": f"gid://shopify/Order/{ref}", "number": ref, "name": name, "createdAt": at.strftime(STORED),
             "updatedAt": at.strftime(STORED), "cancelledAt": None, "displayFulfillmentStatus": status,
-            "displayFinancialStatus": payment, "fulfillments": [],
+            "displayFinancialStatus": payment, "fulfillments": [], "tags": [], "metafields": {},
         }  # fmt: skip
         self._tell(name, "orders/create")
 
@@ -170,7 +172,7 @@ class ShopifyServer(Shop):
         body = orjson.loads(await request.body())
         query, variables = body["query"], body["variables"]
         operation = query.split()[1].partition("(")[0]
-        cost = {"Orders": 42, "Read": 12, "Whole": 40, "Events": 5, "Create": 10, "Shop": 1}[operation]
+        cost = COSTS[operation]
         now = self._elapsed()
         self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
         if self.faults.take("graphql_throttle") or self._bucket < cost:
@@ -179,7 +181,7 @@ class ShopifyServer(Shop):
         self._bucket -= cost
         self.calls[operation] += 1
         answer = getattr(self, f"_{operation.lower()}")(variables)
-        if operation == "Create" and self.faults.take("apply_then_fail"):
+        if operation in WRITES and self.faults.take("apply_then_fail"):
             return Response("", 502)  # it is done, and the answer is lost
         return as_json({"data": answer, "extensions": self._cost(cost, cost)})
 
@@ -191,13 +193,19 @@ class ShopifyServer(Shop):
         status = {"maximumAvailable": 1000.0, "currentlyAvailable": int(self._bucket), "restoreRate": 100.0}
         return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}
 
-    def _node(self, order: dict[str, Any], most: int = 20) -> dict[str, Any]:
+    def _node(self, order: dict[str, Any], variables: dict[str, Any], most: int = 20) -> dict[str, Any]:
         def last(fulfilment: dict[str, Any]) -> dict[str, Any]:
             events = sorted(fulfilment["events"], key=lambda e: e["happenedAt"])[-1:]
             return {**fulfilment, "trackingInfo": fulfilment["trackingInfo"][:most], "events": {"nodes": events}}
 
+        named = {}
+        if variables.get("named"):
+            value = order["metafields"].get(f"{variables['namespace']}.{variables['key']}")
+            named = {"shown": None if value is None else {"value": value}}
         return {
-            **{k: v for k, v in order.items() if k != "number"},
+            **{k: v for k, v in order.items() if k not in ("number", "metafields")},
+            **named,
+            "tags": sorted(order["tags"]),
             "fulfillments": [last(f) for f in order["fulfillments"]][:most],
         }
 
@@ -216,15 +224,57 @@ class ShopifyServer(Shop):
             found, lambda o: (o["updatedAt"], o["id"]), variables["after"], variables["first"]
         )
         info = {"hasNextPage": more, "endCursor": after}
-        return {"orders": {"pageInfo": info, "nodes": [self._node(o) for o in page]}}
+        return {"orders": {"pageInfo": info, "nodes": [self._node(o, variables) for o in page]}}
 
     def _read(self, variables: dict[str, Any]) -> dict[str, Any]:
         by_id = {o["id"]: o for o in list(self.orders.values())}  # a storm places orders meanwhile
-        return {"nodes": [self._node(by_id[i]) if i in by_id else None for i in variables["ids"]]}
+        return {"nodes": [self._node(by_id[i], variables) if i in by_id else None for i in variables["ids"]]}
 
     def _whole(self, variables: dict[str, Any]) -> dict[str, Any]:
-        found = next((o for o in list(self.orders.values()) if o["id"] == variables["id"]), None)
-        return {"order": self._node(found, variables["most"]) if found else None}
+        found = self._by_id(variables["id"])
+        return {"order": self._node(found, {}, variables["most"]) if found else None}
+
+    def _refused(self, mutation: str, shown: str, problem: str) -> dict[str, Any]:
+        return {mutation: {shown: None, "userErrors": [{"field": ["id"], "message": problem}]}}
+
+    def _by_id(self, ref: str) -> dict[str, Any] | None:
+        return next((one for one in list(self.orders.values()) if one["id"] == ref), None)
+
+    def _setfield(self, variables: dict[str, Any]) -> dict[str, Any]:
+        (field,) = variables["m"]
+        order = self._by_id(field["ownerId"])
+        if order is None or self.faults.take("refuse_write"):
+            return self._refused("metafieldsSet", "metafields", "Value must be one of the definition's choices.")
+        name = f"{field['namespace']}.{field['key']}"
+        if order["metafields"].get(name) != field["value"]:
+            order["metafields"][name] = field["value"]
+            self._wrote(order["name"], f"{name}={field['value']}", None, numbers=_numbers(order))
+            self.touch(order["name"], "orders/updated")
+        told = {key: field[key] for key in ("namespace", "key", "value")}
+        return {"metafieldsSet": {"metafields": [told], "userErrors": []}}
+
+    def _addtags(self, variables: dict[str, Any]) -> dict[str, Any]:
+        order = self._by_id(variables["id"])
+        if order is None or self.faults.take("refuse_write"):
+            return self._refused("tagsAdd", "node", "Tags cannot be added to this order.")
+        there = {tag.casefold() for tag in order["tags"]}
+        if new := [tag for tag in variables["tags"] if tag.casefold() not in there]:
+            order["tags"] += new
+            for tag in new:
+                self._wrote(order["name"], f"+{tag}", None, numbers=_numbers(order))
+            self.touch(order["name"], "orders/updated")
+        return {"tagsAdd": {"node": {"id": order["id"], "tags": sorted(order["tags"])}, "userErrors": []}}
+
+    def _removetags(self, variables: dict[str, Any]) -> dict[str, Any]:
+        order = self._by_id(variables["id"])
+        if order is None:
+            return self._refused("tagsRemove", "node", "The order does not exist.")
+        gone = {tag.casefold() for tag in variables["tags"]}
+        for tag in [tag for tag in order["tags"] if tag.casefold() in gone]:
+            order["tags"].remove(tag)
+            self._wrote(order["name"], f"-{tag}", None, numbers=_numbers(order))
+            self.touch(order["name"], "orders/updated")
+        return {"tagsRemove": {"node": {"id": order["id"], "tags": sorted(order["tags"])}, "userErrors": []}}
 
     def _fulfilment(self, ref: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         for order in list(self.orders.values()):
@@ -262,3 +312,7 @@ class ShopifyServer(Shop):
         )  # fmt: skip
         self.touch(order["name"], "fulfillment_events/create")
         return {"fulfillmentEventCreate": {"fulfillmentEvent": made, "userErrors": []}}
+
+
+def _numbers(order: dict[str, Any]) -> list[str]:
+    return [one["number"] for fulfilment in order["fulfillments"] for one in fulfilment["trackingInfo"]]
