@@ -210,7 +210,7 @@ class Source(ABC):
     def raise_for_status(self, response: Response) -> None:
         """Raise from the error tree unless the answer is what was asked for. By HTTP status; override for oddities.
 
-        A page of HTML is never an answer, whatever its status. See `judge_json` for sources that speak nothing but JSON.
+        A page of HTML is never an answer, whatever its status. See `answers.raise_unless_json` for sources that speak nothing but JSON.
         """
         not_html(response)
         raise_by_status(response)
