@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.lab import START, UPS, USPS, H, Lab
+from tests.lab import START, UPS, USPS, H, Lab, shipped, tracker_body
 from tracker.config.load import load_text
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity
@@ -378,3 +378,15 @@ def test_it_is_looked_for_in_as_few_statements_however_many_accounts_there_are(l
             folder = lab.yaml.partition("${file:")[2].partition("/s}")[0]
             lab.ctx.config = load_text(lab.yaml + extra.replace("FOLDER", folder))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(("status", "asked"), [("", 1), ("unknown", 0)])
+def test_a_webhook_that_says_only_that_there_is_news_has_its_parcel_asked_about_at_once(
+    make_lab, status, asked
+) -> None:
+    lab = shipped(make_lab, USPS)
+    before = lab.easypost.calls["track"]
+    lab.post_raw("easypost", tracker_body(USPS, status=status))
+    lab.work()
+
+    assert lab.easypost.calls["track"] - before == asked

@@ -305,6 +305,8 @@ def _settings(model: Any, plugin: str, secret: Any) -> list[str]:
             lines.append(f"    {name}: {secret(f'{plugin}_{name}'.upper())}")
         elif field.annotation == Secrets:
             lines.append(f"    {name}: {secret(f'{plugin}_{name}'.upper().removesuffix('S'))}")
+        elif field.is_required() and hasattr(field.annotation, "model_fields"):
+            lines.append(f"    {name}: {{}}  # CHANGE-ME: what stands in it is described there")
         elif field.is_required():
             lines.append(f"    {name}: CHANGE-ME")
     return lines
