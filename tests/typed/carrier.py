@@ -8,7 +8,6 @@ from typing import BinaryIO, assert_type
 
 from pydantic import SecretStr
 
-from tracker.domain.errors import Refused
 from tracker.domain.facts import (
     UNMAPPED,
     Code,
@@ -22,6 +21,7 @@ from tracker.domain.facts import (
     Payload,
     Place,
     Proof,
+    ProofDocument,
     Query,
     Quota,
     Refs,
@@ -39,6 +39,7 @@ from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Reply, Secrets
 from tracker.plugin.files import Cut, lines
 from tracker.plugin.payloads import decode, moment, pieces, section, told, word
+from tracker.plugin.proofs import read_document
 from tracker.plugin.public_keys import read_jwks
 from tracker.plugin.signatures import hmac_hex
 from tracker.plugin.soap import raise_unless_soap, soap_call
@@ -65,7 +66,11 @@ class Acme(contracts.Carrier):
     companies = COMPANIES
     limits = Limits(250, timedelta(days=1))
     trust = Trust.SIGNED
-    asks = frozenset({Parcels, Refs})
+    asks = frozenset({Parcels, Refs, Since})
+    sweep_every = timedelta(minutes=15)
+    sweep_least = timedelta(minutes=5)
+    reaches_back = timedelta(days=2)
+    proves = True
     webhooks = True
     registers = True
     register_batch = 40
@@ -114,7 +119,11 @@ class Acme(contracts.Carrier):
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         assert_type(query, Parcels | Refs | Since)
         if isinstance(query, Since):
-            raise Refused("acme has no list of changes")
+            assert_type(query.until, datetime | None)
+            until = (query.until or client.now()).isoformat()
+            between = {"between": (query.cursor or until, until)}
+            yield Page((client.send(Request("GET", f"{self.settings.base_url}/changes", between)).body,), until)
+            return
         numbers = [one.number for one in query.parcels] if isinstance(query, Parcels) else query.refs
         for number in numbers:
             response = client.send(Request("GET", f"{self.settings.base_url}/{segment(number)}", headers=self._key()))
@@ -138,6 +147,10 @@ class Acme(contracts.Carrier):
         assert_type(query.since, datetime)
         assert_type(query.cursor, str | None)
         yield Page((b"{}",), "1")
+
+    def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
+        response = client.send(Request("GET", f"{self.settings.base_url}/{segment(piece or parcel.number)}/proof"))
+        return read_document(decode(response.body).get("image"), "$.image")
 
     def ping(self, client: Client) -> None:
         client.send(Request("GET", self.settings.base_url, headers=self._key()))
