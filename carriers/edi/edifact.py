@@ -152,7 +152,7 @@ def _read_status(
     found: dict[str, list[Scan]],
     unread: list[Unread],
 ) -> None:
-    """Read one status, once for each parcel that it speaks of. One of another category than transport moves none."""
+    """Read one status, once for each parcel that it speaks of."""
     mine: list[str] = []
     for printed in _numbers(source.settings.edifact_numbers, consignment, status):
         try:
@@ -161,10 +161,6 @@ def _read_status(
             unread.append(Unread(error.where, error.problem, lacks="all"))
     if not mine:
         unread.append(Unread(status.where, "of no parcel that is named", lacks="all"))
-        return
-    if status.sts.at(0) not in source.settings.categories:
-        for one in mine:
-            found.setdefault(one, [])
         return
     try:
         scan = _scan(source, status, written, old, unread, mine[0])
@@ -192,7 +188,12 @@ def _numbers(wanted: Sequence[str], consignment: _Consignment, status: _Status) 
 
 def _scan(source: Edi, status: _Status, written: _Segment | None, old: bool, unread: list[Unread], mine: str) -> Scan:
     sts, where = status.sts, status.where
-    code = word(sts.at(1), where)
+    category, code = sts.at(0), sts.at(1)
+    if category not in source.settings.categories:  # not of transport: what it says is kept, and moves nothing
+        said = Code("STS-9015", word(category or "none", where), f"{code} {sts.at(1, 3) or sts.at(2, 3)}".strip())
+        local, instant, zone, fine = _time(source, said, status, written)
+        return Scan(said, local, instant, zone, fine, _place(status, unread, mine))
+    code = word(code, where)
     agency = sts.at(1, 2)
     space = ("STS-9011" if old else "STS") if agency in ("", "6", "9") else "STS-own"
     if code in REASONS and (why := sts.at(2)):

@@ -22,7 +22,8 @@ class Settings(contracts.Settings):
     `carrier` is whose parcels they tell of; left out, X12 names it by its SCAC (B1003). `x12_numbers` and `edifact_numbers`
     say where the tracking number stands, the first that is there: qualifiers of L11 (2I, 08, CN, ...), B1001 and MAN; GIN (the
     packages), CNI (the consignment) and qualifiers of RFF. `zone` counts for times that say none and whose place says none.
-    `categories` of an EDIFACT status (9015) that tell of transport; older EANCOM partners send 6 or 7.
+    `categories` of an EDIFACT status (9015) that tell of transport; older EANCOM partners send 6 or 7. A status of
+    another one is a scan of the code `STS-9015/<category>`: it moves nothing, and 6, 7 and `none` are UNKNOWN.
     """
 
     carrier: str = Field("", max_length=40)

@@ -29,6 +29,7 @@ OLD = "003070"  # the one release before 004010 whose AT7 we know: AT705 YYMMDD,
 REASONS = {"SD", "A3", "AH", "AP", "A7", "D1"}  # statuses whose reason is a part of the code
 NORMAL = ("", "NS", "NA")
 ESTIMATES = ("AG", "X2")  # of the delivery, of the arrival at the consignee
+APPOINTED = ("AB", "AC", "X9")  # of the appointments (AT703) those of the delivery
 COUNTRIES = {"USA": "US", "CAN": "CA", "MEX": "MX"}
 FIXED = {  # element 623: hours from UTC; 01 to 24 beside these
     "ES": -5, "ED": -4, "CS": -6, "CD": -5, "MS": -7, "MD": -6, "PS": -8, "PD": -7, "AS": -9, "AD": -8, "HS": -10, "HD": -9,
@@ -169,28 +170,30 @@ def _read_loop(
             continue
         for one in mine:
             scans, edds = found.setdefault(one, ([], []))
-            scans += [scan] if scan is not None else []
+            scans.append(scan)
             edds += [edd] if edd is not None else []
 
 
 def _scan(
     segment: Segment, place: Segment | None, old: bool, where: str, unread: list[Unread], mine: str
-) -> tuple[Scan | None, Edd | None]:
-    """Read an AT7 and the MS1 after it: a scan, or an estimate too. An appointment is neither (AT701 is empty)."""
-    status, why = _at(segment, 1), _at(segment, 2)
+) -> tuple[Scan, Edd | None]:
+    """Read an AT7 and the MS1 after it: a scan, and what it promises. An appointment (AT703; AT701 is empty) moves nothing."""
+    status, why, space = _at(segment, 1), _at(segment, 2), "AT701"
+    promises = status in ESTIMATES
     if not status:
-        if not _at(segment, 3):
+        status, why, space = _at(segment, 3), _at(segment, 4), "AT703"
+        if not status:
             raise BadPayload(where, "says neither a status nor an appointment")
-        return None, None
+        promises = status in APPOINTED
     code = word(status, where)
-    if code in REASONS and why not in NORMAL:
+    if space == "AT701" and code in REASONS and why not in NORMAL:
         code = f"{code}:{word(why, where)}"
     local, fine = _time(segment, old, where)
     there = _place(place, unread, where, mine)
     instant, zone = _instant(local, _at(segment, 8 if old else 7), unread, where, mine)
-    said = Code("AT701", code, "" if why in NORMAL else f"reason {why}")
+    said = Code(space, code, "" if why in NORMAL else f"reason {why}")
     scan = Scan(said, local, instant, zone, fine, there)
-    if status not in ESTIMATES:
+    if not promises:
         return scan, None
     begins = instant or local
     return scan, estimate(begins.replace(hour=0, minute=0) if fine is Precision.DATE else begins)

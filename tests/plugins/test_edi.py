@@ -333,8 +333,18 @@ def test_a_code_is_read_in_its_list(sts: str, kind: str, space: str, status: str
     assert (scan.code.space, meaning.status if meaning else None) == (space, ShippingStatus(status) if status else None)
 
 
-def test_a_status_of_another_category_moves_no_parcel_unless_the_partner_means_it() -> None:
-    assert _status("STS+7+21") == []
+@pytest.mark.parametrize(
+    ("sts", "code", "known"), [("STS+2+21", "2", True), ("STS+7+21", "7", False), ("STS++21", "none", False)]
+)
+def test_a_status_of_another_category_moves_nothing_and_is_not_dropped(sts: str, code: str, known: bool) -> None:
+    ((number, scan),) = _status(sts)
+    meaning = _source().meaning(scan.code)
+
+    assert (number, scan.code.space, scan.code.code, scan.code.text) == ("C1", "STS-9015", code, "21")
+    assert (meaning is not None, meaning and meaning.status) == (known, None), "6 and 7 may be transport: a person is told"
+
+
+def test_a_status_of_another_category_moves_a_parcel_where_the_partner_means_it() -> None:
     assert [s.code.code for _, s in _status("STS+7+21", categories=["1", "7"])] == ["21"]
 
 
@@ -462,3 +472,19 @@ def test_a_zone_of_the_settings_counts_where_nothing_else_says_one() -> None:
     source = _source(zone="America/Chicago")
 
     assert (source.default_zone, source.carriers) == ("America/Chicago", ("acme",))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "day"), [("AB", "delivery_scheduled", 27), ("AA", "pickup_scheduled", None), ("ZZ", None, None)]
+)
+def test_an_appointment_is_kept_and_moves_nothing_and_one_of_the_delivery_promises_it(
+    code: str, reason: str | None, day: int | None
+) -> None:
+    body = x12([["B10*PRO1*S1*RDWY", "LX*1", f"AT7***{code}*NA*20261127*0900*UT"]])
+    (report,), unread = _read(body)
+    (scan,) = report.scans
+    meaning = _source().meaning(scan.code)
+
+    assert (scan.code.space, scan.code.code) == ("AT703", code)
+    assert (meaning and meaning.status, meaning and meaning.reason) == (None, reason), "ZZ is nobody's: UNKNOWN"
+    assert (report.edd.begins.day if report.edd else None, unread) == (day, [])
