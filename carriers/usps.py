@@ -66,6 +66,7 @@ from tracker.plugin.signatures import hmac_base64
 # Error Inventory (USPS/api-examples, read 2026-11), all with HTTP 400: the number may come to be known
 NOT_YET = frozenset({"150001", "150002", "150003", "150004", "150009"})
 FRAUD = "150012"  # the postage is fraudulent: USPS keeps the parcel
+QUARTER = timedelta(minutes=15)  # by which zones differ
 BY_CATEGORY = frozenset({"17", "43"})
 SUBSCRIBED_FOR = timedelta(days=30)  # without traffic for so long a listener is dropped
 SECRET_LENGTH = 32
@@ -426,7 +427,7 @@ def _offset(value: Any, where: str) -> timedelta:
     if hours.isascii() and hours.isdigit() and (not colon or (minutes.isascii() and minutes.isdigit())):
         if len(hours) <= 4 and len(minutes) <= 2:
             found = timedelta(hours=int(hours), minutes=int(minutes)) if colon else timedelta(minutes=int(hours))
-            if found <= timedelta(hours=14):
+            if found <= timedelta(hours=14) and found % QUARTER == timedelta(0):  # "-5" may be five hours: no zone is that near
                 return sign * found
     raise BadPayload(where, f"is no offset from GMT: {str(value)[:40]!r}")
 

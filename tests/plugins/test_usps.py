@@ -274,7 +274,7 @@ def test_a_changed_time_or_payload_is_refused(make, changed: bytes) -> None:
         check(make, changed, signed(VECTOR, HOOK.encode()))
 
 
-@pytest.mark.parametrize("offset", ["seven", "-7:xx", "99999", "-15:00", True, 1.5, {}])
+@pytest.mark.parametrize("offset", ["seven", "-7:xx", "99999", "-15:00", True, 1.5, {}, "-5", -7, "-7:10"])
 def test_an_offset_that_is_none_is_unread_and_the_scan_stays(make, offset: Any) -> None:
     source, _ = make("carriers.usps")
     event = {"eventCode": "10", "eventTimestamp": "2026-11-18T22:05:00Z", "GMTOffset": offset}
