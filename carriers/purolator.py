@@ -111,10 +111,14 @@ class Purolator(contracts.Carrier):
     asks = frozenset({Parcels})
     carriers = ("purolator",)
     response_keys = ("TrackingInformationList",)
-    batch = 50
     codes = read_codes(__file__)
     default_zone = "America/Toronto"
     Settings = Settings
+
+    def __init__(self, account: str, settings: contracts.Settings) -> None:
+        """Bind an account: it is asked about as many numbers at once as its settings say."""
+        super().__init__(account, settings)
+        self.batch = self.settings.pins_per_call
 
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the type of a scan; of `Other` and `Undeliverable`, and of some deliveries, the wording."""
@@ -150,8 +154,8 @@ class Purolator(contracts.Carrier):
         """POST TrackPackagesByPin with Basic key:password; images of signatures are left out before anybody keeps them."""
         assert isinstance(query, Parcels)
         asked = [pin for parcel in query.parcels if (pin := clean(parcel.number))]
-        for start in range(0, len(asked), self.settings.pins_per_call):
-            answer = client.send(self._ask(asked[start : start + self.settings.pins_per_call])).body
+        for start in range(0, len(asked), self.batch):
+            answer = client.send(self._ask(asked[start : start + self.batch])).body
             yield Page((_without_images(answer),))
 
     def ping(self, client: Client) -> None:

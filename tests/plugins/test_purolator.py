@@ -61,6 +61,10 @@ def test_several_numbers_go_into_one_call_and_stay_texts(outside, make) -> None:
     assert request.headers["authorization"].startswith("Basic ")
 
 
+def test_an_account_is_asked_about_as_many_numbers_at_once_as_its_settings_say(make) -> None:
+    assert [make("carriers.purolator", **more)[0].batch for more in ({}, {"pins_per_call": 3})] == [10, 3]
+
+
 def test_a_ping_asks_about_a_number_that_nobody_has(outside, make) -> None:
     track = outside.post(URL)
     source, client = make("carriers.purolator")
