@@ -114,6 +114,13 @@ def test_what_is_no_xml_or_too_much_of_it_is_a_bad_payload(body: bytes) -> None:
     assert time.process_time() - began < 5.0
 
 
+@pytest.mark.parametrize("body", [b"[]", b"<html>", b"<a></b>"])
+def test_the_place_of_what_is_no_xml_is_told_once(body: bytes) -> None:
+    with pytest.raises(BadPayload) as caught:
+        decode_xml(body)
+    assert (caught.value.problem.count("column"), caught.value.problem[-1]) == (1, ")")
+
+
 @pytest.mark.parametrize(
     "body",
     [

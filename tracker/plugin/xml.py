@@ -53,7 +53,8 @@ def decode_xml(body: bytes, *attributes: str) -> dict[str, Any]:
         return _object(_parsed(_patiently(body, declared[1].decode() if declared and known else "utf-8")), attributes)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        raise BadPayload("$", f"not XML: {(error.msg or 'nothing')[:100]} (line {line}, column {column})") from None
+        said = (error.msg or "nothing").removesuffix(f", line {line}, column {column}")
+        raise BadPayload("$", f"not XML: {said[:100]} (line {line}, column {column})") from None
 
 
 def _parsed(body: bytes) -> etree._Element:
