@@ -152,7 +152,7 @@ def test_a_poison_line_costs_itself_and_is_told_with_its_file_and_number(dpd: La
     ("text", "said"),
     [
         ("A;B\n1;2\n", "$.head: has no column N (number); it has A, B"),
-        (HEAD + "x\n" * 300, "nothing of it can be read"),
+        (HEAD + "x\n" * 300, "nothing of it can be read: $[2]: has 1 columns, and the head has 3"),
     ],
 )
 def test_a_file_of_which_nothing_can_be_read_failed_and_may_be_read_again(dpd: Lab, text: str, said: str) -> None:
@@ -226,15 +226,16 @@ def test_the_command_says_in_one_line_a_file_what_came_of_it(
     Path("odd.csv").write_text(HEAD + lines(1) + "nonsense\n")
     Path("bad.csv").write_text("A\n")
 
-    done = command(dpd, tmp_path, "ingest", "--account", "dpd", "good.csv", "odd.csv", "bad.csv", "good.csv")
+    done = command(dpd, tmp_path, "ingest", "--account", "dpd", "good.csv", "odd.csv", "bad.csv", "good.csv", "odd.csv")
 
     assert done.exit_code == 1
     assert done.stdout.splitlines() == [
         "good.csv: 150 lines, 2 payloads stored, 0 known already, 0 pieces unread",
-        "odd.csv: 2 lines, 1 payloads stored, 0 known already, 1 pieces unread",
+        "odd.csv: 2 lines, 1 payloads stored, 0 known already, 1 pieces unread (tracker inbox --partly)",
         "bad.csv: 0 lines, 0 payloads stored, 0 known already, 0 pieces unread; "
         "failed: $.head: has no column N (number); it has A",
         "good.csv: read before: 150 lines, nothing is new",
+        "odd.csv: read before: 2 lines, nothing is new, 1 pieces unread (tracker inbox --partly)",
     ]
     listed = command(dpd, tmp_path, "files", "--json")
     assert [(f["name"], f["state"], f["unread"]) for f in json.loads(listed.stdout)] == [

@@ -116,8 +116,11 @@ def _line(came: Came) -> str:
     """Say in one line what came of a file."""
     if came.before:
         said = f"read before: {came.lines} lines, nothing is new"
+        said += f", {came.unread} pieces unread" if came.unread else ""
     else:
         said = f"{came.lines} lines, {came.stored} payloads stored, {came.known} known already, {came.unread} pieces unread"
+    if came.unread and came.state != FAILED:
+        said += " (tracker inbox --partly)"
     return f"{came.name}: {said}" + (f"; {came.state}: {came.problem}" if came.problem else "")
 
 

@@ -60,7 +60,7 @@ def outbox(
 
 
 @click.command()
-@click.argument("name", metavar="ACCOUNT", required=False)
+@click.argument("name", metavar="[ACCOUNT]", required=False)
 @listing("watch")
 @click.option("--mend", is_flag=True, help="Compare them now, and mend also what somebody undid after us.")
 def hooks(page: Listing, name: str | None, mend: bool) -> None:

@@ -145,6 +145,7 @@ class _Reading:
         self._waiting: list[tuple[Cut, Payload]] = []
         self._bytes = 0
         self._told = self._dead = 0  # payloads that say something, and those of which nothing can be read
+        self._first = ""  # what is wrong with the first payload of which nothing can be read
         self.came_to: int = row.read_to
         self.problem: str | None = None
         self._counts = {name: getattr(row, name) for name in ("lines", "stored", "known", "unread")}
@@ -197,7 +198,7 @@ class _Reading:
         self.store()
         failed = self.problem is not None or (self._dead > 0 and not self._told and not self._row.read_to)
         if failed and self.problem is None:
-            self.problem = "nothing of it can be read"
+            self.problem = plain(f"nothing of it can be read{self._first}", 500)
         elif not failed and not self._what.size:
             self.problem = "is empty"
         self._state = FAILED if failed else DONE
@@ -223,15 +224,18 @@ class _Reading:
             items = list(self._account.source.normalize(payload))
         except MemoryError:
             raise
-        except Exception:
+        except Exception as error:
             self._dead += 1
+            said = f"{error.where}: {error.problem}" if isinstance(error, BadPayload) else type(error).__name__
+            self._first = self._first or f": {said}"
             return 1
-        unread = sum(isinstance(item, Unread) for item in items)
-        if len(items) > unread:
+        pieces = [item for item in items if isinstance(item, Unread)]
+        if len(items) > len(pieces):
             self._told += 1
-        elif unread:
+        elif pieces:
             self._dead += 1
-        return unread
+            self._first = self._first or f": {pieces[0].path}: {pieces[0].problem}"
+        return len(pieces)
 
 
 def _key(cut: Cut) -> str:
