@@ -427,7 +427,7 @@ def _offset(value: Any, where: str) -> timedelta:
     if hours.isascii() and hours.isdigit() and (not colon or (minutes.isascii() and minutes.isdigit())):
         if len(hours) <= 4 and len(minutes) <= 2:
             found = timedelta(hours=int(hours), minutes=int(minutes)) if colon else timedelta(minutes=int(hours))
-            if found <= timedelta(hours=14) and found % QUARTER == timedelta(0):  # "-5" may be five hours: no zone is that near
+            if found <= timedelta(hours=14) and not found % QUARTER:  # "-5" may be five hours: no zone is that near
                 return sign * found
     raise BadPayload(where, f"is no offset from GMT: {str(value)[:40]!r}")
 

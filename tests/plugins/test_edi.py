@@ -341,7 +341,9 @@ def test_a_status_of_another_category_moves_nothing_and_is_not_dropped(sts: str,
     meaning = _source().meaning(scan.code)
 
     assert (number, scan.code.space, scan.code.code, scan.code.text) == ("C1", "STS-9015", code, "21")
-    assert (meaning is not None, meaning and meaning.status) == (known, None), "6 and 7 may be transport: a person is told"
+    assert (meaning is not None, meaning and meaning.status) == (known, None), (
+        "6 and 7 may be transport: a person is told"
+    )
 
 
 def test_a_status_of_another_category_moves_a_parcel_where_the_partner_means_it() -> None:
