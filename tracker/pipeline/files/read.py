@@ -234,7 +234,7 @@ class _Reading:
             self._told += 1
         elif pieces:
             self._dead += 1
-            self._first = self._first or f": {pieces[0].path}: {pieces[0].problem}"
+            self._first = self._first or f": {pieces[0].where}: {pieces[0].problem}"
         return len(pieces)
 
 
