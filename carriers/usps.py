@@ -12,7 +12,7 @@ say "picked up" of the recipient and of a partner alike. Times are local, whatev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_unless_json, said_by
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
-from tracker.plugin.contracts import Limits, Reply, Secrets
+from tracker.plugin.contracts import Limits, Remark, Reply, Secrets
 from tracker.plugin.oauth import Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
@@ -128,6 +128,13 @@ class USPS(contracts.Carrier):
         self.batch = 35 if self.settings.version == "v3r2" else 1
         self.register_batch = 500 if self.settings.mid else 1
         self._subscribed_until: datetime | None = None  # by its Mailer ID, as this process knows
+
+    def examine(self, read: Callable[[str], bytes], codes: Mapping[tuple[str, str], Meaning]) -> Iterator[Remark]:
+        """Say that a secret is none that USPS takes, before each number is refused for it."""
+        secrets = self.settings.webhook_secrets if self.settings.callback_url else ()
+        if secrets and len(secrets[0].get_secret_value()) != SECRET_LENGTH:
+            said = f"USPS takes a secret of exactly {SECRET_LENGTH} characters: no number is subscribed, so nothing is pushed"
+            yield Remark(("webhook_secrets",), said, wrong=False)
 
     def verify(self, payload: Payload) -> int:
         """Check the base64 HMAC-SHA256 over `timestamp` + `payload`, both as the envelope holds them; nothing covers the rest of it."""

@@ -209,6 +209,22 @@ def test_polls_go_on_where_the_subscription_is_not_in_the_scope(outside, token, 
 
 
 @pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({**PUSH}, []),
+        ({**PUSH, "webhook_secrets": ["short"]}, ["webhook_secrets"]),
+        ({"webhook_secrets": ["short"]}, []),
+    ],
+)
+def test_a_secret_that_usps_does_not_take_is_told_before_each_number_is_refused_for_it(make, settings, told) -> None:
+    source, _ = make("carriers.usps", **settings)
+    remarks = list(source.examine(lambda _: b"", {}))
+
+    assert [(remark.place[0], remark.wrong) for remark in remarks] == [(key, False) for key in told]
+    assert not any("short" in remark.said for remark in remarks)
+
+
+@pytest.mark.parametrize(
     ("settings", "refused"),
     [({}, None), ({"callback_url": "https://x"}, "exactly 32"), ({**PUSH, "webhook_secrets": []}, None)],
 )
