@@ -22,6 +22,24 @@ ORDERS = (
     " orders(first: $first, after: $after, query: $q, sortKey: UPDATED_AT) {"
     " pageInfo { hasNextPage endCursor } nodes {" + FIELDS + "} } }"
 )
+# One operation reads all open orders (shopify.dev, bulk operations, read 2026-11): five connections at most and none below a plain list, so
+# no events of fulfilments; no variables, so the metafield stands in it (%s). How many a list has is ignored, but not in a plain one.
+BULK = (
+    '{ orders(query: "status:open") { edges { node { id name createdAt updatedAt cancelledAt displayFulfillmentStatus'
+    " displayFinancialStatus tags %s fulfillments(first: 250) { id status createdAt displayStatus deliveredAt"
+    " trackingInfo(first: 250) { company number } }"
+    " lineItems { edges { node { id sku quantity currentQuantity requiresShipping } } } } } } }"
+)
+BULK_FIELD = 'shown: metafield(namespace: "%s", key: "%s") { value }'
+START = (
+    "mutation Start($q: String!) { bulkOperationRunQuery(query: $q, groupObjects: false) {"
+    " bulkOperation { id createdAt } userErrors { code field message } } }"
+)
+OPERATION = "query Operation($id: ID!) { bulkOperation(id: $id) { id status errorCode objectCount fileSize url } }"
+RUNNING = (
+    'query Running { bulkOperations(first: 20, query: "status:running operation_type:query", sortKey: CREATED_AT,'
+    " reverse: true) { nodes { id query createdAt } } }"
+)
 READ = f"query Read($ids: [ID!]!, {NAMED}) {{ nodes(ids: $ids) {{ ... on Order {{" + FIELDS + "} } }"
 WHOLE = "query Whole($id: ID!, $most: Int!) { order(id: $id) { id" + FULFILLMENTS % ("$most", "$most") + "} }"
 SHOP = "query Shop { shop { name } }"

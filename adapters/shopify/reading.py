@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from adapters.shopify.queries import MOST
-from adapters.shopify.words import PAYMENTS, READS
+from adapters.shopify.words import PAYMENTS, READS, UNSHIPPED
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ChangeNotice, Fulfilment, Order, Parcel, Published, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
@@ -38,6 +38,13 @@ def asked_on(parts: list[dict[str, Any]]) -> dict[str, tuple[int, Any]]:
         if isinstance(whole, dict) and isinstance(ref := whole.get("id"), str):
             found[ref] = (MOST[2] if ref in found else MOST[1], whole.get("fulfillments"))
     return found
+
+
+def whole_of(nodes: list[Any]) -> dict[str, tuple[int, Any]]:
+    """Return the lists of the orders of a bulk operation: they came as long as lists may be."""
+    return {
+        n["id"]: (MOST[2], n.get("fulfillments")) for n in nodes if isinstance(n, dict) and isinstance(n.get("id"), str)
+    }
 
 
 def is_full(order_: Any, most: int) -> bool:
@@ -99,7 +106,7 @@ def _fulfilment(node: dict[str, Any], unread: list[Unread], shop: Platform) -> F
         status=status,
         parcels=tuple(parcel for parcels_ in found for parcel in parcels_),
         published=shown[0] if shown else None,
-        live=status not in ("CANCELLED", "ERROR", "FAILURE"),
+        live=status not in UNSHIPPED,
         shipped_at=optional(moment, node.get("createdAt"), "$.createdAt", unread),
         unreadable=tuple(unreadable),
     )

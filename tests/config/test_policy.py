@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from tracker.config.coverage import coverage
 from tracker.config.load import load_text
 from tracker.config.presets import policy_values, presets
 from tracker.domain.errors import ConfigError
@@ -221,3 +222,9 @@ def test_what_a_tag_begins_with_is_named_only_where_the_platform_has_tags() -> N
         "stores:\n  a: {uses: shopify, shop: x.myshopify.com, access_token: '${env:S}', policy: {status_tag: shipping, status_field: a.b}}"
     ).accounts["a"]
     assert (told.policy.status_tag, told.platform.status_field) == ("shipping", "a.b")
+
+
+def test_what_is_shown_in_a_field_and_a_tag_is_told_under_writes() -> None:
+    entry = "uses: shopify, shop: x.myshopify.com, access_token: '${env:S}'"
+    config = load_text(f"stores:\n  a: {{{entry}, mode: write, policy: {{status_tag: shipping, status_field: a.b}}}}")
+    assert coverage(config)["stores"][0]["writes"] == "shipping status, field a.b, tag shipping:..."

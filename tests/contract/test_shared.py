@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tracker.domain.facts import Action, Order, Parcel, Parcels, Payload, Place, Refs, Report, Since
+from tracker.domain.facts import Action, Order, Parcel, Parcels, Payload, Refs, Report, Since
 from tracker.domain.formats import FORMATS
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, Reason, ShippingStatus
@@ -47,79 +46,6 @@ class Recorder:
 def plugin(module: str, **settings: Any) -> Any:
     found = plugin_of(module)
     return found("account", example_settings(found, **settings))
-
-
-# Shopify: every operation validates against the official schema
-
-
-@pytest.fixture(scope="module")
-def schemas() -> list[Any]:
-    from graphql import build_client_schema, build_schema
-
-    folder = SHARED / "platforms" / "specs" / "shopify"
-    introspection = json.loads(gzip.decompress((folder / "admin_2026-04.introspection.json.gz").read_bytes()))
-    return [
-        build_client_schema(introspection.get("data", introspection), assume_valid=True),
-        build_schema(
-            gzip.decompress((folder / "admin_2026-01.schema.graphql.gz").read_bytes()).decode(), assume_valid=True
-        ),
-    ]
-
-
-@pytest.mark.parametrize(
-    "name", ["ORDERS", "READ", "WHOLE", "EVENTS", "CREATE", "SHOP", "SET_FIELD", "ADD_TAGS", "REMOVE_TAGS"]
-)
-def test_every_shopify_operation_validates_against_the_official_schema(schemas: list[Any], name: str) -> None:
-    from graphql import parse, validate
-
-    from adapters.shopify import queries
-
-    for schema in schemas:
-        assert validate(schema, parse(getattr(queries, name))) == []
-
-
-def test_the_fulfilment_event_we_send_is_what_the_schema_takes(schemas: list[Any]) -> None:
-    from graphql.utilities import validate_input_value
-
-    source = plugin("adapters.shopify")
-    events = {"data": {"fulfillment": {"id": "f", "events": {"nodes": []}}}}
-    made = {"data": {"fulfillmentEventCreate": {"fulfillmentEvent": {"id": "e"}, "userErrors": []}}}
-    for status in source.status_map():
-        client = Recorder(events, made)
-        action = Action(
-            "fulfilment_event",
-            "k",
-            "s",
-            "o",
-            "gid://shopify/Fulfillment/9",
-            status,
-            Reason.WEATHER,
-            AT,
-            Place("A", "B", "C", "US"),
-            AT,
-        )
-        source.push(client, action, Order("s", "o", "#1", OrderStatus.SHIPPED, "", PaymentStatus.PAID, "", AT, AT))
-        sent = json.loads(client.sent[-1].content or b"")["variables"]["e"]
-        problems: list[Any] = []
-        validate_input_value(
-            sent, schemas[0].type_map["FulfillmentEventInput"], lambda *said, found=problems: found.append(said)
-        )
-
-        assert problems == [], status
-
-
-def test_every_order_and_payment_word_of_the_schema_has_a_translation(schemas: list[Any]) -> None:
-    from adapters.shopify import Shopify
-    from adapters.shopify.words import PAYMENTS, READS, WORDS
-
-    words = set(schemas[0].type_map["OrderDisplayFulfillmentStatus"].values)
-    paid = set(schemas[0].type_map["OrderDisplayFinancialStatus"].values)
-    shown = set(schemas[0].type_map["FulfillmentEventStatus"].values)
-
-    assert words <= set(Shopify.statuses)
-    assert paid <= set(PAYMENTS)
-    assert shown == set(READS)
-    assert set(WORDS.values()) <= shown
 
 
 # carriers: our requests against their OpenAPI

@@ -10,17 +10,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import cast
+from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
 import httpx
 import tenacity
 
-from tracker.app.connections import DEADLINE, KEEP_IDLE, Connections
+from tracker.app.connections import DEADLINE, KEEP_IDLE, UNSENDABLE, Connections, of_our_tree
+from tracker.app.spool import spooled
 from tracker.config.model import Account, Root
 from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
-from tracker.domain.masking import mask
 from tracker.pipeline.places import here
 from tracker.pipeline.tokens import AccessTokens, DatabaseVault, TokenRows
 from tracker.plugin.answers import not_html, raise_by_status
@@ -32,7 +33,6 @@ from tracker.store.seal import Seal
 MOST_BYTES = 5 << 20
 TRIES = 3
 RETRIED_STATUSES = (502, 503, 504)
-_UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # the request is at fault, not the wire
 
 
 class _Asking(threading.local):
@@ -105,17 +105,8 @@ class AccountClient:
         for; Refused for a URL we may not call and for a request that cannot be written. Nothing else: a number or a setting
         that makes an odd URL or header must not end a round.
         """
-        rest = self._rest_until - self._elapsed()
-        if rest > 0:
-            raise RateLimited("the account rests, as its last answer asked for", timedelta(seconds=rest))
-        try:
-            parts = urlsplit(request.url)
-        except ValueError:
-            raise Refused("the call cannot be made: its address is no URL") from None
-        host = ascii(parts.hostname or "no host")[1:-1]  # as it may be stored and shown
-        if parts.scheme != "https" and parts.hostname not in self._connections.allow:
-            raise Refused(f"{host}: only https, unless the host is named under network.allow")
-        response = self._ask(request, f"{parts.scheme}://{parts.netloc}", host)
+        origin, host = self._may_call(request.url)
+        response = self._ask(request, origin, host)
         if 300 <= response.status < 400:
             raise Refused(f"{host} answers with a redirect (HTTP {response.status}); redirects are not followed")
         if (pause := self._account.source.throttle_delay(response)) is not None:
@@ -123,6 +114,33 @@ class AccountClient:
             self._rest_until = max(self._rest_until, self._elapsed() + pause.total_seconds())
         self._account.source.raise_for_status(response)
         return response
+
+    def stream(self, url: str, size: int | None = None) -> AbstractContextManager[BinaryIO]:
+        """Fetch a large result by GET into a file without a name, line by line; see `tracker.plugin.calls.Client`.
+
+        Raises Refused for a host that the plugin does not declare; what `tracker.app.spool` raises.
+        """
+        origin, host = self._may_call(url)
+        hosts = self._account.source.stream_hosts
+        if host not in hosts or "@" in origin or (origin.count(":") > 1 and host not in self._connections.allow):
+            raise Refused(f"{host}: results come from {', '.join(hosts) or 'no host'} only")
+        if self._charge is not None:
+            self._charge(self._account.name)
+        return spooled(self._connections, origin, host, url, size)
+
+    def _may_call(self, url: str) -> tuple[str, str]:
+        """Return the origin of an address and its host, as it may be stored and shown. Raises RateLimited where the account rests."""
+        rest = self._rest_until - self._elapsed()
+        if rest > 0:
+            raise RateLimited("the account rests, as its last answer asked for", timedelta(seconds=rest))
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise Refused("the call cannot be made: its address is no URL") from None
+        host = ascii(parts.hostname or "no host")[1:-1]
+        if parts.scheme != "https" and parts.hostname not in self._connections.allow:
+            raise Refused(f"{host}: only https, unless the host is named under network.allow")
+        return f"{parts.scheme}://{parts.netloc}", host
 
     def _ask(self, request: Request, origin: str, host: str) -> Response:
         """Send a request on a connection to its origin, and again as long as it may pass."""
@@ -138,20 +156,13 @@ class AccountClient:
         )
         http, whole = None, False
         try:
-            http = self._connections.take(origin)
-            response, whole = tries(self._once, http, request), True
-            return response
+            with of_our_tree(host):
+                http = self._connections.take(origin)
+                response, whole = tries(self._once, http, request), True
+                return response
         except _TryAgain as again:
             whole = True
             return again.response
-        except SourceError:
-            raise
-        except _UNSENDABLE as error:
-            raise Refused(f"{host}: the call cannot be made: {type(error).__name__}") from None
-        except httpx.TransportError as error:
-            raise Transient(f"{host}: {type(error).__name__}: {mask(str(error))[:120]}") from None
-        except Exception as error:  # what the libraries raise beside their own errors, such as h11's of a wrong length
-            raise Transient(f"{host}: {type(error).__name__}") from None
         finally:
             DEADLINE.at, DEADLINE.place = float("inf"), None
             if place is not None:
@@ -196,7 +207,7 @@ class AccountClient:
 
 def _may_pass(error: BaseException) -> bool:
     """Tell what a second try may mend."""
-    return isinstance(error, httpx.TransportError | _TryAgain) and not isinstance(error, _UNSENDABLE)
+    return isinstance(error, httpx.TransportError | _TryAgain) and not isinstance(error, UNSENDABLE)
 
 
 class _TryAgain(SourceError):

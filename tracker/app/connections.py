@@ -16,7 +16,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple, TypeVar
@@ -25,7 +26,8 @@ import certifi
 import httpcore
 import httpx
 
-from tracker.domain.errors import Transient
+from tracker.domain.errors import Refused, SourceError, Transient
+from tracker.domain.masking import mask
 from tracker.pipeline.places import GaveWay, Place
 
 MOST = 256  # connections of a process to carriers and shops
@@ -46,6 +48,24 @@ _SPECIAL = tuple(
         "192.88.99.0/24",  # relays of 6to4, withdrawn
     )
 )  # fmt: skip
+
+
+UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # the request is at fault, not the wire
+
+
+@contextmanager
+def of_our_tree(host: str) -> Iterator[None]:
+    """Raise what the libraries raise as an error of our tree, which names nothing but the host."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except UNSENDABLE as error:
+        raise Refused(f"{host}: the call cannot be made: {type(error).__name__}") from None
+    except httpx.TransportError as error:
+        raise Transient(f"{host}: {type(error).__name__}: {mask(str(error))[:120]}") from None
+    except Exception as error:  # what they raise beside their own errors, such as h11's of a wrong length
+        raise Transient(f"{host}: {type(error).__name__}") from None
 
 
 class ForbiddenAddress(httpcore.ConnectError):

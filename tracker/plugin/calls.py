@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
 from tracker.domain.errors import Refused
@@ -74,6 +75,14 @@ class Client(Protocol):
 
     def send(self, request: Request) -> Response:
         """Send one request; raises what `raise_for_status` raises, and Transient when the wire fails."""
+
+    def stream(self, url: str, size: int | None = None) -> AbstractContextManager[BinaryIO]:
+        """Fetch a large result by GET, without any credential, and open it: whole, on disk, each line shorter than 1 MiB.
+
+        Only from a host that `stream_hosts` names, over https; redirects are not followed. `size`: how many bytes it has, where
+        the source told it; without it the answer must tell where it ends. Nothing of it is kept when it is closed.
+        Raises NotFound where it is not there any more, Refused for another host, Transient for what was cut off or is too long.
+        """
 
     def token(self, ask: Callable[[], Token], refused: str | None = None) -> str:
         """Return the account's access token, one for all threads and processes; `ask` asks for a new one where there is none.

@@ -109,6 +109,10 @@ class Source(ABC):
     companies: ClassVar[Mapping[str, str]] = {}  # words that are not in that table: a package of its own has some
     token_lasts: timedelta | None = None  # how long its access tokens live; None: it needs none
 
+    stream_hosts: tuple[
+        str, ...
+    ] = ()  # where large results come from, beside the API: `Client.stream` calls no other host
+
     keys: Mapping[str, str] = {}  # the public keys of its senders, by id: as `fetch_keys` told; given by the core
 
     Settings: ClassVar[type[Settings]]

@@ -202,7 +202,7 @@ class Withdraw(Part):
 
 
 FaultKind = Literal[
-    "throttle", "error", "garbage", "html", "hang", "answer", "expire_tokens", "graphql_throttle", "apply_then_fail",
+    "throttle", "error", "garbage", "html", "hang", "answer", "expire_tokens", "graphql_throttle", "bulk_busy", "bulk_fails", "apply_then_fail",
     "refuse_write", "refuse_number", "rate_limit", "stop_tracking", "spend_quota", "new_key", "lose_hook", "stop_hook",
     "refuse_hooks",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from tracker.domain.facts.made import fact
@@ -240,12 +240,24 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotYet:
+    """An answer that is still being made: ask again after so long. `why` is for the log."""
+
+    after: timedelta
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """One answer, stored before its cursor. `parts` are the bytes as they came."""
+    """One answer, stored before its cursor. `parts` are the bytes as they came.
+
+    `not_yet`: there is no answer (no parts) but the cursor by which it is to be asked for later; nothing follows.
+    """
 
     parts: tuple[bytes, ...]
     next_cursor: str | None = None
     total: int | None = None
+    not_yet: NotYet | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 What loses nothing: the cursor is moved in the transaction that stores its page; where an answer fails, the sweep goes on from
 there; where pages go in circles it ends, tells a person, and begins again where it began. What says nothing new is not stored.
+Where an answer is still being made (`NotYet`) its cursor is kept, and the sweep goes on from it when it was told to come again.
 A page of a feed that cannot be read at all is an answer that failed: nothing else tells what stood in it.
 """
 
@@ -110,6 +111,7 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | 
     told, asked = _Told({state.cursor}), ctx.now()
     began = (state.cursor or "") if state.sweep_from is None else state.sweep_from
     error: SourceError | None = None
+    waits: Page | None = None
     ended = paused = False
     try:
         with ctx.store.read() as connection:
@@ -117,6 +119,9 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | 
         for page in account.source.fetch(ctx.client(account), Since(state.cursor, open_only=first, until=asked)):
             if told.circles:  # and yet it goes on
                 ended = True
+                break
+            if page.not_yet is not None:
+                waits = page
                 break
             items = _said(ctx, account, page)
             with ctx.store.write() as connection:
@@ -146,6 +151,8 @@ def _sweep(ctx: AppContext, account: Account, state: Row[Any]) -> SourceError | 
         error = SourceError(type(problem).__name__)
     if paused:
         _pause(ctx, ours)
+    elif waits is not None:
+        _wait(ctx, account, state, waits, began)
     else:
         _end(ctx, account, state, told, asked, error, circles=ended)
     return error
@@ -200,6 +207,21 @@ def _pause(ctx: AppContext, ours: sa.ColumnElement[bool]) -> None:
         connection.execute(accounts.update().where(ours).values(claimed_until=None))
         queries.sweep_now(connection, ours, ctx.now())
     ctx.notify("poll")
+
+
+def _wait(ctx: AppContext, account: Account, state: Row[Any], page: Page, began: str) -> None:
+    """Have a sweep go on by its cursor when its answer may be there. Nobody failed, and nothing came."""
+    assert page.not_yet is not None
+    with ctx.store.write() as connection:
+        business = ctx.now()
+        values = {
+            "cursor": page.next_cursor, "sweep_from": began, "claimed_until": None, "answered_at": business,
+            "next_sweep_at": business + page.not_yet.after,
+        }  # fmt: skip
+        if connection.execute(accounts.update().where(_ours(state)).values(**values)).rowcount:
+            backoff.sweep_answers(connection, account, business)
+            crash_at("sweep_before_commit")
+    ctx.log.info("sweep_waits", store=account.name, reason=page.not_yet.why, cursor=page.next_cursor)
 
 
 def _at_its_end(
@@ -300,4 +322,4 @@ def _tell_circles(
         proposal="what was read is stored; what is behind this page comes by hooks or polls only until the list ends",
     )  # fmt: skip
     tell.report_findings(ctx, connection, [(None, finding)], business, by="sweep")
-    ctx.log.warning("sweep_ended", account=account.name, why=told.circles, pages=told.count)
+    ctx.log.warning("sweep_ended", account=account.name, reason=told.circles, pages=told.count)

@@ -7,9 +7,10 @@ import inspect
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, SecretStr
 
@@ -64,6 +65,12 @@ class Recorder:
         """Keep the request."""
         self.sent.append(request)
         return Response(200, {}, self._bodies[min(len(self.sent), len(self._bodies)) - 1], AT)
+
+    @contextmanager
+    def stream(self, url: str, size: int | None = None) -> Iterator[BinaryIO]:
+        """Keep that it was asked for, and open an empty result."""
+        self.sent.append(Request("GET", url))
+        yield io.BytesIO()
 
     def token(self, ask: Callable[[], Token], refused: str | None = None) -> str:
         """Ask for a token once, and again where it is refused."""

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,14 +36,24 @@ EVENTS = frozenset(
     ]
 )
 WRITES = ("Create", "SetField", "AddTags", "RemoveTags")
-COSTS = {"Orders": 42, "Read": 12, "Whole": 40, "Events": 5, "Shop": 1, **dict.fromkeys(WRITES, 10)}
+COSTS = {
+    "Start": 10,
+    "Operation": 1,
+    "Running": 2,
+    "Orders": 42,
+    "Read": 12,
+    "Whole": 40,
+    "Events": 5,
+    "Shop": 1,
+    **dict.fromkeys(WRITES, 10),
+}
 STORED = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class ShopifyServer(Shop):
     """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
 
-    knows = Shop.knows | {"fault graphql_throttle", "edit.event"}
+    knows = Shop.knows | {"fault graphql_throttle", "fault bulk_busy", "fault bulk_fails", "edit.event"}
 
     def __init__(
         self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
@@ -50,10 +61,14 @@ class ShopifyServer(Shop):
         """Begin with a full bucket."""
         super().__init__(account, clock, key=key, hook=hook, used=used)
         self._bucket, self._bucket_at = 1000.0, self._elapsed()
+        self.operations: dict[str, dict[str, Any]] = {}
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
-        return [Route("/admin/api/{version}/graphql.json", self._graphql, methods=["POST"])]
+        return [
+            Route("/admin/api/{version}/graphql.json", self._graphql, methods=["POST"]),
+            Route("/results/{number}.jsonl", self._jsonl, methods=["GET"]),
+        ]
 
     def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
         """Return the store's own settings in our YAML."""
@@ -181,6 +196,11 @@ class ShopifyServer(Shop):
         self._bucket -= cost
         self.calls[operation] += 1
         answer = getattr(self, f"_{operation.lower()}")(variables)
+        if found := answer.get("bulkOperation"):
+            answer["bulkOperation"] = {
+                **found,
+                "url": found["url"] and f"{str(request.url).partition('/admin/')[0]}/{found['url']}",
+            }
         if operation in WRITES and self.faults.take("apply_then_fail"):
             return Response("", 502)  # it is done, and the answer is lost
         return as_json({"data": answer, "extensions": self._cost(cost, cost)})
@@ -233,6 +253,60 @@ class ShopifyServer(Shop):
     def _whole(self, variables: dict[str, Any]) -> dict[str, Any]:
         found = self._by_id(variables["id"])
         return {"order": self._node(found, {}, variables["most"]) if found else None}
+
+    # bulk operations: one is made by the second look at it, and its result is that of the moment when it began
+
+    async def _jsonl(self, request: Request) -> Response:
+        self.calls["result"] += 1
+        if "x-shopify-access-token" in request.headers:
+            self.complaints.append("the result of a bulk operation was asked for with our token")
+        made = self.operations.get(f"gid://shopify/BulkOperation/{request.path_params['number']}")
+        if made is None:
+            return Response("<Error><Code>ExpiredToken</Code></Error>", 400, media_type="application/xml")
+        return Response(made["result"], media_type="application/jsonl")
+
+    def _start(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if self.faults.take("bulk_busy"):
+            busy = {"code": "LIMIT_REACHED", "field": None, "message": "Bulk operations limit reached."}
+            return {"bulkOperationRunQuery": {"bulkOperation": None, "userErrors": [busy]}}
+        number = next(self._ids)
+        ref = f"gid://shopify/BulkOperation/{number}"
+        found = [one for one in self.orders.values() if not one["cancelledAt"] or "status:open" not in variables["q"]]
+        lines = b"".join(orjson.dumps(line) + b"\n" for order in found for line in self._lines(order))
+        self.operations[ref] = {
+            "id": ref, "status": "RUNNING", "query": variables["q"], "createdAt": self.clock().strftime(STORED),
+            "errorCode": None, "objectCount": str(lines.count(b"\n")), "fileSize": None, "url": None, "result": lines,
+        }  # fmt: skip
+        return {"bulkOperationRunQuery": {"bulkOperation": self._told(ref), "userErrors": []}}
+
+    def _lines(self, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        node = self._node(order, {}, 250)
+        for part in node["fulfillments"]:
+            events = part.pop("events")["nodes"]
+            shown = events[0]["status"] if events else "FULFILLED"
+            part |= {"displayStatus": shown, "deliveredAt": events[0]["happenedAt"] if shown == "DELIVERED" else None}
+        yield node
+        yield {"id": f"{order['id']}1".replace("/Order/", "/LineItem/"), "quantity": 1, "__parentId": order["id"]}
+
+    def _told(self, ref: str) -> dict[str, Any]:
+        return {key: value for key, value in self.operations[ref].items() if key != "result"}
+
+    def _operation(self, variables: dict[str, Any]) -> dict[str, Any]:
+        ref = variables["id"]
+        if ref not in self.operations:
+            return {"bulkOperation": None}
+        told, made = self._told(ref), self.operations[ref]
+        if made["status"] == "RUNNING":
+            made["status"] = "FAILED" if self.faults.take("bulk_fails") else "COMPLETED"
+            made["errorCode"] = "TIMEOUT" if made["status"] == "FAILED" else None
+            whole = made["status"] == "COMPLETED" and made["result"]
+            made["fileSize"] = str(len(made["result"])) if whole else None
+            made["url"] = f"results/{ref.rsplit('/', 1)[1]}.jsonl?Signature=secret" if whole else None
+        return {"bulkOperation": told}
+
+    def _running(self, _variables: dict[str, Any]) -> dict[str, Any]:
+        nodes = [self._told(ref) for ref, made in self.operations.items() if made["status"] == "RUNNING"]
+        return {"bulkOperations": {"nodes": nodes}}
 
     def _refused(self, mutation: str, shown: str, problem: str) -> dict[str, Any]:
         return {mutation: {shown: None, "userErrors": [{"field": ["id"], "message": problem}]}}
