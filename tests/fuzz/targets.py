@@ -38,6 +38,12 @@ def source_of(module: str) -> Any:
 SOURCES = {module: source_of(module) for module in MODULES}
 
 
+def named(module: str) -> str:
+    """Return what the targets of a plugin are called: its name, and its room where two have it."""
+    room, _, name = module.partition(".")
+    return f"{name}_{room}" if name in BOTH else name
+
+
 def storable(value: str) -> None:
     """Demand a text that PostgreSQL and SQLite take."""
     assert "\x00" not in value
@@ -200,8 +206,7 @@ def http(data: bytes) -> None:
 
 def _targets() -> Iterator[tuple[str, Callable[[bytes], None]]]:
     for module in MODULES:
-        room, _, name = module.partition(".")
-        name = f"{name}_{room}" if name in BOTH else name
+        name = named(module)
         for kind in KINDS:
             yield f"{name}-{kind}", lambda data, m=module, k=kind: read(m, k, data)
         yield f"{name}-verify", lambda data, m=module: prove(m, data)
