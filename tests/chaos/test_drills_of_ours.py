@@ -287,4 +287,5 @@ def test_F27_a_secret_that_is_missing_on_reload_keeps_the_old_configuration_and_
     arrives(site)
 
     assert "gone" in site.logs()
-    assert "hook" not in site.logs().replace("webhook", "")
+    told = site.logs().replace("webhook", "").replace('"hooks":', "")  # what is covered says whether hooks come
+    assert "hook" not in told
