@@ -212,11 +212,12 @@ class PostNL(contracts.Carrier):
         return Report("postnl", mine, tuple(scans), complete=complete, edd=edd, links=links)
 
     def _tells_more(self, head: Scan, scans: Sequence[Scan]) -> bool:
-        """Say whether the status is later than all events, and one that needs none of them to be understood."""
+        """Say whether the status is later than all events that mean something, and one that needs none of them to be understood."""
         clear = self.codes.get(("feed", head.code.code))
-        times = [scan.local for scan in scans if scan.local is not None]
-        later = head.local is not None and all(head.local > at for at in times)
-        return later and clear is not None and clear.status is not None
+        if head.local is None or clear is None or clear.status is None:
+            return False
+        timed = [(scan.local, self.meaning(scan.code) is not None) for scan in scans if scan.local is not None]
+        return all(head.local > at or (head.local == at and not known) for at, known in timed)
 
 
 def _filled(value: Any) -> Any:

@@ -259,6 +259,17 @@ def test_events_beat_the_status_whose_phase_is_delivered(make) -> None:
         assert [scan.code for scan in report.scans] == [Code("event", "I07")]
 
 
+@pytest.mark.parametrize(("status", "more"), [("12", ["12"]), ("22", ["22"]), ("11", []), ("77", [])])
+def test_a_status_that_is_clear_counts_beside_a_newest_event_that_nobody_knows(make, status, more) -> None:
+    events = [
+        {"Code": "Q99", "TimeStamp": "08-11-2022 10:13:20"},
+        {"Code": "J05", "TimeStamp": "08-11-2022 09:00:00"},
+    ]
+    (report,) = _read(make, _shipment(Event=events, Status={"TimeStamp": "08-11-2022 10:13:20", "StatusCode": status}))
+
+    assert [scan.code.code for scan in report.scans] == ["Q99", "J05", *more], "11 may be a return"
+
+
 def test_a_status_later_than_all_events_that_needs_none_of_them_is_a_scan(make) -> None:
     status = {"TimeStamp": "09-11-2022 18:00:00", "StatusCode": "22", "StatusDescription": "Picked up"}
     events = [{"Code": "J02", "TimeStamp": "09-11-2022 14:00:00"}, {"Code": "J05", "TimeStamp": {}}]
