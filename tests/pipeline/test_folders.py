@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.pipeline.test_files import HEAD, lines
+from tests.pipeline.test_files import HEAD, command, lines
 from tracker.config.load import load_text
 from tracker.domain.errors import ConfigError
 from tracker.pipeline.files import folder, watch
@@ -157,6 +157,20 @@ def test_a_file_of_which_nothing_can_be_read_goes_to_failed_with_a_finding_that_
     (place / "a.csv").write_text(HEAD + lines(3))
     look(dpd)
     assert problem(dpd) == {}
+
+
+@sqlite_only
+def test_who_has_a_file_read_again_that_was_moved_aside_is_told_to_put_it_back(
+    dpd: Lab, place: Path, tmp_path: Path
+) -> None:
+    (place / "a.csv").write_text("X;Y\n1;2\n")
+    look(dpd)
+    (row,) = dpd.rows(t.files)
+
+    done = command(dpd, tmp_path, "files", "retry", str(row.id))
+    assert done.stdout.splitlines()[1:] == [
+        f"what failed was moved aside: put it back from {place / 'failed'}, else nothing of it is read"
+    ]
 
 
 @sqlite_only

@@ -155,8 +155,11 @@ def files_(page: Listing, verb: str | None, ids: tuple[int, ...], account: str |
     if verb == "retry":
         if not ids:
             raise click.UsageError("name files by id")
+        aside = lists.put_aside(page.context, ids)
         count = lists.retry_files(page.context, ids)
         click.echo(f"{count} files are read again where they lie")
+        for place in aside:
+            click.echo(f"what failed was moved aside: put it back from {place}, else nothing of it is read")
         all_of(ids, count)
         return
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -239,6 +240,16 @@ def list_files(
             select = select.where(condition)
     with ctx.store.read() as connection:
         return [dict(row._mapping) for row in connection.execute(select.order_by(f.id.desc()).limit(limit))]
+
+
+def put_aside(ctx: AppContext, ids: Sequence[int]) -> list[str]:
+    """Return where those of these files lie that failed and were moved aside: no look finds them there."""
+    with ctx.store.read() as connection:
+        failed = sa.select(files.c.place, files.c.name).where(files.c.id.in_(list(ids)), files.c.state == "failed")
+        there = [(Path(row.place, "failed"), row.name) for row in connection.execute(failed)]
+    return sorted(
+        {str(folder) for folder, name in there if (folder / name).exists() and not (folder.parent / name).exists()}
+    )
 
 
 def retry_files(ctx: AppContext, ids: Sequence[int]) -> int:
