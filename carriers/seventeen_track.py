@@ -79,6 +79,9 @@ STATES = {
     "Expired_Other": TrackingState.EXPIRED,
 }
 ALREADY, NOT_REGISTERED, NOT_STOPPED, NOT_TRACKED, NOTHING_YET = -18019901, -18019902, -18019904, -18019906, -18019909
+_REJECTED = {  # who is asked about was registered: it was deleted there, so it is tracked again as what they stopped, or told
+    NOTHING_YET: TrackingState.NOT_FOUND, NOT_REGISTERED: TrackingState.STOPPED,
+}  # fmt: skip
 _SPENT = frozenset({-18019907, -18019908})  # the day's limit, the quota
 _KEY = frozenset({-18010001, -18010002, -18010004, -18010005})  # whitelist, key, account, rights
 _LATER = frozenset({-18010003, -18019815, -18019816, 500, 503})  # theirs, or their carrier's
@@ -348,7 +351,7 @@ def _rejected(item: dict[str, Any], unread: list[Unread], of: Ours) -> Report:
     code = error.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
         raise BadPayload("$.error.code", "must be a number")
-    state = TrackingState.NOT_FOUND if code == NOTHING_YET else TrackingState.ERROR
+    state = _REJECTED.get(code, TrackingState.ERROR)
     carrier = _ours(item.get("carrier"), "$.carrier", unread, of)
     if unread:
         about(mine, unread)
