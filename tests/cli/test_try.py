@@ -178,6 +178,7 @@ def test_a_file_is_read_in_the_pieces_that_its_plugin_cuts_it_into(folder: Path)
         (["puro", "empty.xml"], "nothing of it can be read: $: not XML"),
         (["puro", "ok.json"], "nothing of it can be read: $: not XML"),
         (["ups", "empty.xml"], "nothing of it can be read: $: not JSON"),
+        (["ups", "error.json"], "; as an answer it is an error: "),
         (["no_secret", "ok.json"], "NOWHERE"),
         (["nobody", "ok.json"], "nobody"),
         (["puro", "ok.json", "--as", "rumour"], "'rumour' is not one of"),
@@ -191,6 +192,7 @@ def test_what_is_not_usable_ends_with_2_and_says_why(
 ) -> None:
     (folder / "empty.xml").write_text("")
     (folder / "ok.json").write_text("{}")
+    (folder / "error.json").write_text('{"response": {"errors": [{"code": "250003", "message": "no"}]}}')
     (folder / "list.yaml").write_text("[]")
     monkeypatch.setattr(sys, "argv", ["tracker", "try", "--account", *words])
     with pytest.raises(SystemExit) as ended:

@@ -13,12 +13,13 @@ import click
 from tracker.cli.common import cell, config_option, entry_of, json_option, print_json, show_table
 from tracker.clock import system_now
 from tracker.config.model import Account
-from tracker.domain.errors import BadPayload, WebhookRejected
+from tracker.domain.errors import BadPayload, NotFound, SourceError, WebhookRejected
 from tracker.domain.facts import ChangeNotice, Checkout, Order, Payload, Report, Scan, Unread
 from tracker.domain.timeline import place_in_time
 from tracker.domain.vocabulary import OrderStatus, Precision, Zone
 from tracker.pipeline.ingest.parse import fault
 from tracker.pipeline.ingest.scans import look_up
+from tracker.plugin.calls import Response
 from tracker.plugin.files import LINE, NAME
 
 KINDS = ("webhook", "poll", "read", "sweep", "file")
@@ -65,7 +66,7 @@ def try_(
     try:
         items = list(_cut(account, payload, paths) if cut else account.source.normalize(payload))
     except BadPayload as error:
-        raise _Unusable(f"nothing of it can be read: {error}") from None
+        raise _Unusable(f"nothing of it can be read: {error}{_answered(account, payload)}") from None
     except Exception as error:  # a plugin's bug, told as the log would tell it
         said = fault(error, type(account.source).__module__)
         raise _Unusable(f"the plugin fails on it: {said}") from None
@@ -92,6 +93,19 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
             raise click.UsageError(f"--header {one!r}: must be NAME:VALUE")
         found[name.strip().lower()] = value.strip()
     return found
+
+
+def _answered(account: Account, payload: Payload) -> str:
+    """Say what such an answer is taken for before it is read: that a number is not known, or an error that came with 200."""
+    if payload.kind not in ("poll", "read", "sweep"):
+        return ""
+    try:
+        account.source.raise_for_status(Response(200, {}, payload.body, payload.received_at))
+    except SourceError as error:
+        return f"; as an answer it is {'no error: not found' if isinstance(error, NotFound) else 'an error'}: {error}"
+    except Exception:  # a plugin's bug: what it fails on is told already
+        return ""
+    return ""
 
 
 def _proof(account: Account, payload: Payload) -> str:
