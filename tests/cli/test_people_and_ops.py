@@ -104,6 +104,15 @@ def test_a_note_for_a_shop_that_takes_none_is_refused_and_can_be_kept_here(run: 
     run("note", "1", "x")
 
 
+def test_a_note_for_a_shop_that_is_only_observed_says_that_it_waits(run: Run, lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "tracker.yaml"
+    file.write_text(file.read_text().replace("mode: write", "mode: observe"))
+
+    said = run("note", "7", "customer called", "--to-shop").output
+    assert "only observes (mode: observe): the shop gets it when mode is write" in said
+    assert [row.state for row in lab.rows(t.outbox, t.outbox.c.kind == "order_note")] == ["pending"]
+
+
 def test_nothing_is_corrected_out_of_cancelled_not_even_by_override(run: Run, lab: Lab) -> None:
     lab.rest.cancel("#8", "customer")
     lab.work()

@@ -40,10 +40,11 @@ STATUSES = [str(status) for status in OrderStatus if status is not OrderStatus.U
 def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop: bool) -> None:
     """Attach an internal note to ORDER."""
     ctx = open_context(glance_config(file))
-    statements.record_statement(
-        ctx, statements.find_order(ctx, order, store), StatementKind.NOTE, text, by, to_shop=to_shop
-    )
+    row = statements.find_order(ctx, order, store)
+    statements.record_statement(ctx, row, StatementKind.NOTE, text, by, to_shop=to_shop)
     click.echo(f"noted at {order}")
+    if to_shop and (account := ctx.account(row.store)) is not None and account.mode != "write":
+        click.echo(f"{row.store} only observes (mode: {account.mode}): the shop gets it when mode is write")
 
 
 @click.command()

@@ -68,7 +68,9 @@ def due_work(ctx: AppContext) -> tuple[str | None, datetime | None]:
         first: set[tuple[int, bool]] = set()  # the oldest of an order goes first
         for write in connection.execute(_UNSENT):
             shop, whose = usable.get(write.store), (write.order_id, write.kind == NOTICE)
-            if shop is None or shop.paused_at is not None or whose in first:
+            account = ctx.account(write.store)
+            heard = account is not None and account.mode == "write"  # a note waits where the shop is only observed
+            if shop is None or shop.paused_at is not None or not heard or whose in first:
                 continue
             first.add(whose)
             left, resets = shop.writes_left, shop.writes_reset_at
