@@ -6,13 +6,14 @@ its codes mean. Each description names documented answers (`sample`), and is rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tracker.domain.errors import BadPayload, NotFound, SourceError
 from tracker.domain.facts import (
@@ -47,8 +48,20 @@ from tracker.plugin.payloads import (
     told,
     word,
 )
-from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, sampled, unmatched
+from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, never_told, sampled, unmatched
 from tracker.plugin.times import TimeFormat, ZoneName, printed_as, time_of
+
+
+def _an_id(value: str) -> str:
+    """Refuse what can be no id of a carrier."""
+    if not re.fullmatch(r"[a-z0-9_]+", value):
+        raise ValueError(
+            f"{value[:40]!r} is no id of a carrier: small letters, digits and _, such as royalmail (tracker plugins --words)"
+        )
+    return value
+
+
+CarrierId = Annotated[str, AfterValidator(_an_id)]
 
 
 class ScanFacts(Part):
@@ -118,7 +131,7 @@ class Settings(contracts.Settings, Described):
     times without an offset are read. `not_found` and `error` tell such answers with 200; `webhook_secrets` prove webhooks.
     """
 
-    carrier: str = Field(pattern=r"^[a-z0-9_]+$")
+    carrier: CarrierId
     zone: ZoneName = Field("UTC", description="Where times are read that say none; they are marked all the same.")
     probe: str = Field(
         "00000000000000", description="The number that `tracker check` asks about: that it is not found is fine."
@@ -272,12 +285,9 @@ class Generic(contracts.Carrier):
         for name, part in parts:
             reading = Reading()
             use = partial(self._use, name, reading, judged, seen)
-            yield from sampled((name,), part.sample, read, use)
-            yield from unmatched(part, (name,), part.sample, reading)
-        for place in ("not_found", "error"):
-            path = getattr(settings, place)
-            if path is not None and id(path) not in judged.found:
-                yield Remark((place,), f"finds nothing in the sample {', '.join(settings.poll.sample)}")
+            if (yield from sampled((name,), part.sample, read, use)):
+                yield from unmatched(part, (name,), part.sample, reading)
+        yield from never_told(settings, settings.poll.sample, judged)
         for key in sorted(seen - codes.keys()):
             yield Remark(("codes",), f"the samples hold the code {'/'.join(key)}, which means nothing yet", wrong=False)
 

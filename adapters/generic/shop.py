@@ -33,7 +33,7 @@ from tracker.plugin.contracts import Remark, Reply
 from tracker.plugin.described import LASTS, Caller, judge, once
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import decode, word
-from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, sampled, unmatched
+from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, never_told, sampled, unmatched
 from tracker.plugin.tracked import each_alone, exactly, order, orders, told
 
 WRITES: Mapping[str, tuple[str, ...]] = {
@@ -264,28 +264,29 @@ class Generic(contracts.Platform):
         yield from login_of_samples(settings, read)
         yield from _words(settings, writes)
         judged, whole, words = Reading(), Reading(), set[tuple[str, str]]()
-        for name, files in (("read", settings.read.sample), ("sweep", settings.sweep.sample)):
-            yield from sampled((name,), files, read, partial(self._use, name, whole, judged, words))
-        both = (*settings.read.sample, *settings.sweep.sample)
-        yield from unmatched(settings.facts, ("facts",), both, whole)
+        readable = True
         for name in ("read", "sweep"):
-            yield from unmatched(getattr(settings, name), (name,), getattr(settings, name).sample, whole)
+            files, part = getattr(settings, name).sample, getattr(settings, name)
+            if (yield from sampled((name,), files, read, partial(self._use, name, whole, judged, words))):
+                yield from unmatched(part, (name,), files, whole)
+            else:
+                readable = False
+        both = (*settings.read.sample, *settings.sweep.sample)
+        if readable:
+            yield from unmatched(settings.facts, ("facts",), both, whole)
         if settings.webhook is not None:
             hooked = Reading()
-            yield from sampled(
-                ("webhook",), settings.webhook.sample, read, partial(self._use, "webhook", hooked, judged, words)
-            )
-            yield from unmatched(settings.webhook, ("webhook",), settings.webhook.sample, hooked)
+            use = partial(self._use, "webhook", hooked, judged, words)
+            if (yield from sampled(("webhook",), settings.webhook.sample, read, use)):
+                yield from unmatched(settings.webhook, ("webhook",), settings.webhook.sample, hooked)
         for name, write in writes.items():
             place = ("writes", name)
             after = Reading()
-            yield from sampled(place, write.sample, read, partial(_done, write.done, after))
+            readable = yield from sampled(place, write.sample, read, partial(_done, write.done, after))
             yield from _there(write, place, read, settings, after)
-            yield from unmatched(write, place, write.sample, after)
-        for name in ("not_found", "error"):
-            path = getattr(settings, name)
-            if path is not None and id(path) not in judged.found:
-                yield Remark((name,), f"finds nothing in the sample {', '.join(both)}")
+            if readable:
+                yield from unmatched(write, place, write.sample, after)
+        yield from never_told(settings, both, judged)
         for kind, said in sorted(words):
             yield Remark((kind,), f"the samples hold the word {said!r}, which means nothing yet", wrong=False)
 

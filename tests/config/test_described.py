@@ -91,6 +91,7 @@ def test_a_description_whose_paths_find_something_in_its_samples_is_fine(wrong: 
         ("        scans: events\n", "", "t.yaml:12:7: accounts.acme.poll.facts: scans: and scan: stand together"),
         ("time: at", "time: at}\n        time_format: '%Q'\n        edd: {begins: at", "t.yaml:18:9: accounts.acme.poll.facts.time_format: '%Q' is no form of a time: iso"),
         ("carrier: acme", "carrier: acme\n    zone: Oslo", "t.yaml:5:5: accounts.acme.zone: no time zone 'Oslo': such as"),
+        ("carrier: acme", "carrier: Acme Post", "t.yaml:4:5: accounts.acme.carrier: 'Acme Post' is no id of a carrier: small letters, digits and _"),
         # paths
         ("number: no\n        not", "number: no[\n        not", "t.yaml:14:9: accounts.acme.poll.facts.number: is no JMESPath: "),
         ("code: code", "code: 'f(code)'", "t.yaml:17:16: accounts.acme.poll.facts.scan.code: is no JMESPath: there is no function f()"),
@@ -134,6 +135,21 @@ def test_a_sample_that_is_not_read_whole_is_told_with_its_place(
     wrong: Check, samples: dict[str, Any], said: str
 ) -> None:
     assert any(said in line for line in wrong(samples=samples))
+
+
+def test_a_sample_of_which_nothing_is_read_is_all_that_is_told_of_its_paths(wrong: Check) -> None:
+    (said,) = wrong("number: no\n        not", "number: nope\n        not")
+
+    assert "accounts.acme.poll.sample: acme.json: $.data.parcels" in said
+    assert "finds nothing" not in said
+
+
+def test_an_error_whose_only_sample_is_an_unknown_number_says_why_it_finds_nothing(wrong: Check) -> None:
+    told = wrong("error: problem", "not_found: problem\n    error: problem")
+
+    assert any(
+        "error: finds nothing" in line and "one at which `not_found` stands is no error" in line for line in told
+    ), told
 
 
 def test_a_login_is_read_with_its_sample_too_and_its_token_must_be_used(wrong: Check) -> None:

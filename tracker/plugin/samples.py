@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -114,21 +114,38 @@ def unmatched(
             yield Remark(place, f"finds nothing in the sample {', '.join(files)}")
 
 
+def never_told(settings: Described, files: Iterable[str], judged: Reading) -> Iterator[Remark]:
+    """Tell of `not_found` and `error` where no sample is such an answer; one that tells the first is never the second."""
+    for place in ("not_found", "error"):
+        path = getattr(settings, place)
+        if path is not None and id(path) not in judged.found:
+            known = place == "error" and settings.not_found is not None
+            but = " (one at which `not_found` stands is no error)" if known else ""
+            yield Remark((place,), f"finds nothing in the sample {', '.join(files)}{but}")
+
+
 def sampled(
     where: tuple[str | int, ...],
     files: Iterable[str],
     read: Callable[[str], bytes],
     use: Callable[[bytes], Iterable[Unread]],
-) -> Iterator[Remark]:
-    """Read samples with `use`, and tell what cannot be read of them."""
+) -> Generator[Remark, None, bool]:
+    """Read samples with `use`, and tell what cannot be read of them.
+
+    Returns whether each was: where one was not, paths that found nothing were not tried, and nothing is to be said of them.
+    """
+    readable = True
     for file in files:
         try:
             for one in use(read(file)):
                 yield Remark((*where, "sample"), f"{file}: {one.where}: {one.problem}")
         except OSError as error:
+            readable = False
             yield Remark((*where, "sample"), f"{file}: {error}")
         except BadPayload as error:
+            readable = False
             yield Remark((*where, "sample"), f"{file}: {error.where}: {error.problem}")
+    return readable
 
 
 def login_of_samples(settings: Described, read: Callable[[str], bytes]) -> Iterator[Remark]:
@@ -142,5 +159,5 @@ def login_of_samples(settings: Described, read: Callable[[str], bytes]) -> Itera
         read_login(login, decode(body), reading)
         return ()
 
-    yield from sampled(("login",), login.sample, read, use)
-    yield from unmatched(login, ("login",), login.sample, reading)
+    if (yield from sampled(("login",), login.sample, read, use)):
+        yield from unmatched(login, ("login",), login.sample, reading)
