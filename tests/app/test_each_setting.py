@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+import yaml
 from click.testing import CliRunner
 from cryptography.fernet import Fernet
 from pydantic import BaseModel, SecretStr
@@ -30,8 +32,10 @@ from tracker.domain.errors import ConfigError
 from tracker.plugin.contracts import Secrets
 from tracker.store import tables as t
 
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 AWAY = "127.0.0.1:1"  # nobody listens there
 ADDRESSES = {"alert_url", "callback_url"}
+NO_WORDS = {"delimiter", "quote", "zone"}  # texts of which most are refused
 
 
 class Canaries:
@@ -65,6 +69,8 @@ def is_text(annotation: Any) -> bool:
 
 def setting(canaries: Canaries, key: str, annotation: Any) -> Any:
     """Return a value for a setting with a canary where it can hold one, None for what holds none."""
+    if key in NO_WORDS:
+        return None
     if key in ADDRESSES:
         return f"http://{AWAY}/{canaries.word()}/hook"
     if key.endswith("_url"):
@@ -81,6 +87,21 @@ def settings(canaries: Canaries, model: type[BaseModel]) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value is not None}
 
 
+def described(canaries: Canaries, folder: Path, section: str, name: str) -> dict[str, Any]:
+    """Return an entry of deploy/examples that describes an API, with its samples beside it; a canary for each reference."""
+    shutil.copytree(EXAMPLES / name, folder / name)
+    entry = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())[section][name]
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: changed(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [changed(inner) for inner in value]
+        return canaries.reference() if isinstance(value, str) and value.startswith("${env:") else value
+
+    return {**changed(entry), "base_url": f"http://u:{canaries.value()}@{AWAY}/x?api_key={canaries.value()}"}
+
+
 def whole(canaries: Canaries, folder: Path, **root: Any) -> dict[str, Any]:
     """Return a whole configuration: each plugin once, each of its settings with a canary."""
     made: dict[str, Any] = {
@@ -91,9 +112,17 @@ def whole(canaries: Canaries, folder: Path, **root: Any) -> dict[str, Any]:
     canaries.all.append(canaries.environment["CANARY_0"])
     for section, (package, part) in SECTIONS.items():
         made[section] = {
-            name: {"uses": name, **settings(canaries, part), **settings(canaries, load(package, name).Settings)}
+            name: {
+                "uses": name,
+                **settings(canaries, part),
+                **settings(canaries, load(package, name).Settings),
+                **load(package, name).example,
+            }
             for name in names(package)
+            if name != "generic"
         }
+    made["accounts"]["bring"] = described(canaries, folder, "accounts", "bring")
+    made["stores"]["ecwid"] = described(canaries, folder, "stores", "ecwid")
     made["stores"]["shopify"].pop("refresh_token")  # with it, and without a vault, nothing else is asked
     return made
 

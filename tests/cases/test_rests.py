@@ -9,12 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
+from adapters.rest import Rest
 from tests.cases.script import HERE, Script, finding, minutes, read, state, writing
 from tests.lab import DHL, START, UPS, USPS, H, Lab
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
 from tracker.pipeline import backoff
 from tracker.plugin.calls import Request, Response
+from tracker.plugin.conformance import example_settings
 from tracker.sandbox.base import FaultyResponse
 from tracker.sandbox.player.player import Player, load_scenario
 from tracker.store import tables as t
@@ -163,9 +165,13 @@ def test_the_rest_doubles_from_half_an_hour_to_four(lasts: int, rest: int) -> No
     assert backoff.grown(lasts * minutes, backoff.FIRST, backoff.LONGEST) == rest * minutes
 
 
+def shop() -> Rest:
+    return Rest("shop", example_settings(Rest))
+
+
 def test_stores_are_swept_each_at_a_moment_of_its_own_and_never_later_than_their_interval() -> None:
     now, every = START + timedelta(seconds=17), timedelta(minutes=10)
-    stores = [Account(f"shop-{i}", "rest", None, sweep_every=every) for i in range(500)]  # type: ignore[arg-type]
+    stores = [Account(f"shop-{i}", "rest", shop(), sweep_every=every) for i in range(500)]
     moments = [backoff.next_sweep(store, len(stores), now) for store in stores]
 
     assert all(now < moment <= now + every for moment in moments)
@@ -176,7 +182,7 @@ def test_stores_are_swept_each_at_a_moment_of_its_own_and_never_later_than_their
 
 
 def test_a_few_stores_are_swept_after_their_interval_whenever_that_is() -> None:
-    store = Account("shop", "rest", None, sweep_every=timedelta(hours=12))  # type: ignore[arg-type]
+    store = Account("shop", "rest", shop(), sweep_every=timedelta(hours=12))
     assert backoff.next_sweep(store, backoff.FEW_STORES, START) == START + timedelta(hours=12)
     assert backoff.next_sweep(store, backoff.FEW_STORES + 1, START) != START + timedelta(hours=12)
 

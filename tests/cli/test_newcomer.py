@@ -119,7 +119,7 @@ def test_each_plugin_conforms_once_the_failing_test_was_followed_and_deleted(sit
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "pythonpath=", "--rootdir", site.folder, *tests
     )
 
-    assert re.search(r"^2\d\d passed in", said, re.MULTILINE), said
+    assert re.search(r"^3\d\d passed in", said, re.MULTILINE), said
 
 
 def test_a_scenario_plays_on_both_and_a_wrong_expectation_differs(site: Site) -> None:
