@@ -52,7 +52,7 @@ def mutated(file: str, old: str, new: str) -> Iterator[None]:
 
 def forget_answers(rooms: tuple[str, ...] = ("tracker", "carriers", "adapters")) -> None:
     """Empty every cache of ours: what was answered with a rule says nothing of the code without it."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if name.startswith(rooms):
             for value in list(vars(module).values()):
                 if isinstance(clear := getattr(value, "cache_clear", None), types.BuiltinMethodType):
