@@ -169,11 +169,14 @@ class Saleor(contracts.Platform):
 
     def _notices(self, body: bytes) -> list[ChangeNotice | Unread]:
         """Find the order that a hook speaks of. A change that we made is read again anyway."""
-        if body.lstrip().startswith(b"["):  # a hook without a subscription posts a list of one object
-            body = b'{"objects":' + body + b"}"
-        event = decode(body)
-        if "objects" in event:
-            event = mapping((listing(event["objects"], "$") or [None])[0], "$[0]")
+        if not body.lstrip().startswith(b"["):
+            return self._notice(decode(body), "$")
+        told: list[ChangeNotice | Unread] = []  # a hook without a subscription posts a list, of one object as a rule
+        for at, one in enumerate(listing(decode(b'{"objects":' + body + b"}")["objects"], "$") or [None]):
+            told += self._notice(mapping(one, f"$[{at}]"), f"$[{at}]")
+        return told
+
+    def _notice(self, event: Mapping[str, Any], where: str) -> list[ChangeNotice | Unread]:
         by = event.get("issuingPrincipal")
         if self.settings.app_id and isinstance(by, dict) and by.get("id") == self.settings.app_id:
             return []
@@ -181,8 +184,8 @@ class Saleor(contracts.Platform):
         if found is not None:
             return [ChangeNotice(found)]
         if "order" in event or "issuedAt" not in event:
-            raise BadPayload("$.order", "names no order")
-        return [Unread("$", "a hook of another kind, which names no order", lacks="nothing")]
+            raise BadPayload(f"{where}.order", "names no order")
+        return [Unread(where, "a hook of another kind, which names no order", lacks="nothing")]
 
     def _read(self, body: dict[str, Any]) -> Iterable[Order | Unread]:
         data = mapping(body.get("data"), "$.data")

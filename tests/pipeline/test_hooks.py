@@ -262,13 +262,8 @@ def test_no_token_and_no_key_is_kept_or_shown(make_shop) -> None:
     assert TOKEN not in repr(Hook("t", OURS, {"x": TOKEN}))
 
 
-def test_the_command_lists_what_is_wanted_and_there_and_ends_with_1_where_something_is_wrong(
-    make_shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop = make_shop()
-    file = tmp_path / "tracker.yaml"
-    file.write_text(shop.lab.yaml)
-    file.chmod(0o600)
+def command(file: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what runs `tracker hooks` with a file, and leaves no connection open."""
 
     def run(*words: str) -> Any:
         opened = []
@@ -278,6 +273,18 @@ def test_the_command_lists_what_is_wanted_and_there_and_ends_with_1_where_someth
             close_context(ctx)
         return done
 
+    return run
+
+
+def test_the_command_lists_what_is_wanted_and_there_and_ends_with_1_where_something_is_wrong(
+    make_shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop()
+    file = tmp_path / "tracker.yaml"
+    file.write_text(shop.lab.yaml)
+    file.chmod(0o600)
+
+    run = command(file, monkeypatch)
     monkeypatch.setattr("tracker.cli.common.system_now", lambda: shop.lab.clock())
     told = run()
     assert told.exit_code == 0
@@ -297,3 +304,17 @@ def test_the_command_lists_what_is_wanted_and_there_and_ends_with_1_where_someth
     )  # the command said when by the real clock
     shop.lab.work("poll")
     assert run("big").exit_code == 0
+
+
+def test_hooks_of_a_store_that_no_process_has_run_with_are_not_known_and_that_is_no_0(
+    make_shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, file = make_shop(), tmp_path / "tracker.yaml"
+    assert "  big: " in shop.lab.yaml
+    file.write_text(shop.lab.yaml.replace("  big: ", "  never: "))
+    run = command(file, monkeypatch)
+
+    told = run()
+    assert (told.exit_code, "never" in told.output, "unknown" in told.output) == (1, True, True)
+    refused = run("never", "--mend")
+    assert (refused.exit_code, "no process has run with it yet" in refused.output) == (2, True)

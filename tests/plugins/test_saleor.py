@@ -114,6 +114,8 @@ def test_a_hook_names_its_order_and_nothing_else_is_taken_from_it(make) -> None:
     assert hook(source, {"order": {"id": REF, "status": "CANCELED"}}) == [ChangeNotice(REF)]
     assert hook(source, {"fulfillment": {"id": "x"}, "order": {"id": REF}}) == [ChangeNotice(REF)]
     assert hook(source, [{"type": "Order", "id": REF}]) == [ChangeNotice(REF)]  # a hook without a subscription
+    several = hook(source, [{"id": REF}, {"id": "T3JkZXI6Mg=="}])
+    assert several == [ChangeNotice(REF), ChangeNotice("T3JkZXI6Mg==")]
 
 
 def test_a_change_of_ours_is_known_by_who_caused_it(make) -> None:

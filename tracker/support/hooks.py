@@ -29,8 +29,13 @@ def list_hooks(ctx: AppContext, name: str | None = None) -> list[dict[str, Any]]
     here = sa.or_(_A.hooks_due_at.isnot(None), _A.name == name)
     with ctx.store.read() as connection:
         rows: list[Any] = list(connection.execute(select.where(here).order_by(_A.name)))
-    if name is not None and not rows:  # no process ever ran with it
-        rows = [SimpleNamespace(name=name, hooks=None, hooks_checked_at=None, suspended_reason=None)]
+        known = set(connection.execute(sa.select(_A.name)).scalars())
+    never = (
+        set(ctx.config.accounts) - known if name is None else {name} - {row.name for row in rows}
+    )  # no process ran with it
+    rows += [
+        SimpleNamespace(name=one, hooks=None, hooks_checked_at=None, suspended_reason=None) for one in sorted(never)
+    ]
     found = []
     for row in rows:
         if name in (None, row.name) and (account := ctx.account(row.name)) is not None:
@@ -76,6 +81,8 @@ def why_none(ctx: AppContext, name: str) -> str:
         return "web.public_url is not set: hooks are made by hand"
     if missing := account.source.webhooks_need():
         return f"{missing} unset: no hook would be taken"
+    if wanted_of(ctx.config, account) is not None:
+        return "no process has run with it yet: `tracker up`, or a worker, makes its hooks"
     return (
         f"{account.uses} states no hooks: they are made by hand"
         if account.source.webhooks
