@@ -263,6 +263,7 @@ def _tracker(tracker: dict[str, Any], unread: list[Unread], source: EasyPost) ->
         mine,
         scans=tuple(scans),
         tracking=state or TrackingState.ACTIVE,
+        said=detail if state is TrackingState.ERROR else "",
         complete=whole,
         as_of=as_of,
         edd=edd,

@@ -209,7 +209,8 @@ def _result(result: dict[str, Any], unread: list[Unread], mine: str, meaning: Re
     if (error := get("error")) is not None and (said := section(error, "$.error", unread).get("code")):
         missing = "NOTFOUND" in text(said).replace(".", "")
         state = TrackingState.NOT_FOUND if missing else TrackingState.ERROR
-        return Report("fedex", mine, tracking=state, piece=unique or None)
+        words = ": ".join(filter(None, map(text, (said, error.get("message")))))
+        return Report("fedex", mine, tracking=state, piece=unique or None, said=words)
     dates: dict[str, datetime | None] = {}
     if (entries := get("dateAndTimes")) is not None:
         dates = dict(pieces(entries, "$.dateAndTimes", _dated, unread))

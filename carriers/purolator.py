@@ -196,6 +196,7 @@ class Purolator(contracts.Carrier):
             mine,
             tuple(scan for scan, _, _ in read),
             tracking=state,
+            said="" if read or not errors else ": ".join(filter(None, errors[0])),
             edd=edds[0] if edds and not over else None,
             proof=Proof(signed=True) if any(signed for _, _, signed in read) else None,
         )

@@ -355,7 +355,7 @@ def _rejected(item: dict[str, Any], unread: list[Unread], of: Ours) -> Report:
     carrier = _ours(item.get("carrier"), "$.carrier", unread, of)
     if unread:
         about(mine, unread)
-    return Report(carrier, mine, tracking=state)
+    return Report(carrier, mine, tracking=state, said=_refusal(item)[1])
 
 
 def _tracked(item: dict[str, Any], unread: list[Unread], of: Ours, pushed: bool) -> Report:

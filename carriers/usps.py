@@ -388,9 +388,11 @@ def _parcel(body: dict[str, Any], unread: list[Unread], source: USPS, complete: 
 
 def _without_history(mine: str, codes: frozenset[str], body: dict[str, Any]) -> Report:
     if FRAUD in codes:
-        said = said_by(orjson.dumps(body, default=str), "fraudulent postage")
-        return Report("usps", mine, (Scan(Code("error", FRAUD, said)),), tracking=TrackingState.ERROR)
-    return Report("usps", mine, tracking=TrackingState.NOT_FOUND if codes & NOT_YET else TrackingState.ERROR)
+        words = said_by(orjson.dumps(body, default=str), "fraudulent postage")
+        return Report("usps", mine, (Scan(Code("error", FRAUD, words)),), tracking=TrackingState.ERROR, said=words)
+    words = said_by(orjson.dumps(body, default=str), ", ".join(sorted(codes)))
+    state = TrackingState.NOT_FOUND if codes & NOT_YET else TrackingState.ERROR
+    return Report("usps", mine, tracking=state, said=words)
 
 
 def _unsure(newest: Scan, source: USPS) -> bool:

@@ -324,6 +324,8 @@ WRONG = "1ZR589390357567122"
             0,
             {"carrier_says": "no number can be so", "check_digit": "wrong"},
         ),
+        ("ups", WRONG, TrackingState.ERROR, 0, {"carrier_says": "it cannot tell of it", "check_digit": "wrong"}),
+        ("ups", "1ZR589390357567121", TrackingState.ERROR, 0, None),
         ("ups", "1ZR589390357567121", TrackingState.INVALID_NUMBER, 0, {"carrier_says": "no number can be so"}),
         ("ups", "1ZR589390357567121", TrackingState.NOT_FOUND, 0, None),  # right, and not known yet: that is normal
         ("ups", WRONG, TrackingState.PENDING, 0, None),  # nobody was asked

@@ -224,6 +224,10 @@ def _fed(watch: dict[str, Any]) -> str:
     return f", its feed last told of it {show(watch['fed_at'])}" if watch["fed_at"] else ""
 
 
+def _said(watch: dict[str, Any]) -> str:
+    return f"; [yellow]it says[/]: {show(watch['said'])}" if watch["said"] else ""
+
+
 def _suspended(watch: dict[str, Any]) -> str:
     return f"; [yellow]nobody may ask[/]: {show(watch['suspended'])}" if watch["suspended"] else ""
 
@@ -238,7 +242,7 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
         out.print("    [yellow]watched by nobody[/]: no account covers its carrier (tracker findings tells what would)")
     for w in parcel["watched_by"]:
         out.print(
-            f"    {_watched(w)}{_fed(w)}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}{_suspended(w)}"
+            f"    {_watched(w)}{_fed(w)}{_said(w)}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}{_suspended(w)}"
         )
     rows = [
         (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["reason"], s["place"],

@@ -160,7 +160,7 @@ def _report(account: Account, report: Report, now: datetime) -> dict[str, Any]:
         "as_of": report.as_of, "edd": [report.edd.begins, report.edd.ends] if report.edd else None,
         "proof": [name for name in ("signed", "photo") if report.proof and getattr(report.proof, name)],
         "links": [{"relation": one.relation, "number": one.number, "carrier": one.carrier} for one in report.links],
-        "piece": report.piece, "scans": [_scan(account, scan, now) for scan in report.scans],
+        "piece": report.piece, "said": report.said, "scans": [_scan(account, scan, now) for scan in report.scans],
     }  # fmt: skip
 
 
@@ -212,6 +212,8 @@ def _printed(scan: dict[str, Any]) -> str:
 
 def _show_report(one: dict[str, Any]) -> None:
     said = [f"tracking {one['tracking']}"]
+    if one["said"]:
+        said.append(f"it says: {cell(one['said'])}")
     if one["complete"]:
         said.append("the whole history")
     if one["edd"]:

@@ -24,7 +24,7 @@ AWAY = {402: "frozen or unpaid", 423: "locked", 430: "shut out for a while"}  # 
 
 
 def raise_by_status(response: Response) -> None:
-    """Raise from the error tree by HTTP status (RFC 9110; 429: RFC 6585)."""
+    """Raise from the error tree by HTTP status (RFC 9110; 429: RFC 6585); what is Refused says why, where the body does."""
     status = response.status
     if 200 <= status < 300:
         return
@@ -40,7 +40,8 @@ def raise_by_status(response: Response) -> None:
     if status in (408, 425) or status >= 500:
         after = retry_after(response)
         raise RateLimited(said, after) if after else Transient(said)
-    raise Refused(said)
+    words = said_by(response.body, "")
+    raise Refused(f"{said}: {words}" if words else said)
 
 
 _BY_STATUS = (401, 408, 414, 425, 429, 431, *range(500, 600))  # say enough, whatever comes with them
@@ -146,7 +147,9 @@ def said_by(body: bytes, otherwise: str = "no reason given") -> str:
         said = document(body)
     except BadPayload:
         return otherwise
-    inner = [said.get("error"), said.get("errors")] if isinstance(said, dict) else []
+    inner: list[Any] = []  # UPS: {"response": {"errors": [...]}}
+    for holder in (said, said.get("response")) if isinstance(said, dict) else ():
+        inner += [holder.get("error"), holder.get("errors")] if isinstance(holder, dict) else []
     return next(filter(None, map(_words, [*inner, said])), otherwise)
 
 

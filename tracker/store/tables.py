@@ -77,6 +77,7 @@ UNMAPPED_SCANS = "reason = 'unmapped' AND withdrawn_at IS NULL"
 POLLED, REGISTERED = "next_poll_at IS NOT NULL", "register_at IS NOT NULL"
 OVERDUE = "overdue_since IS NOT NULL AND next_poll_at IS NOT NULL"
 GIVEN_UP = "tracking_state IN ('invalid_number', 'unsupported', 'stopped')"
+REFUSED = "tracking_state = 'error'"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -288,6 +289,7 @@ class Watches(SQLModel, table=True):
         sa.Index("watches_account", "account", "checked_at", **_where(POLLED)),
         sa.Index("watches_overdue", "account", "overdue_since", **_where(OVERDUE)),
         sa.Index("watches_given_up", "account", **_where(GIVEN_UP)),
+        sa.Index("watches_refused", "account", **_where(REFUSED)),
     )
     id: int | None = _id()
     shipment_id: int = _ref("shipments.id")
@@ -296,6 +298,7 @@ class Watches(SQLModel, table=True):
     chosen: str | None = None  # why this account is the one that is asked about the parcel; None: it is only heard
     urgent: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})  # its next look is
     tracking_state: str = "pending"
+    said: str | None = None  # why it tells nothing of the parcel, in its words
     their_ref: str | None = None
     registered_at: datetime | None = _at()
     registered_until: datetime | None = _at()

@@ -31,7 +31,7 @@ from tracker.store.tables import (
     statements,
     watches,
 )
-from tracker.support.knowledge import of_order
+from tracker.support.one_order import of_order
 
 MOST_ENTRIES = 20
 
@@ -380,7 +380,7 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
                 "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
                 "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
                 "suspended": t.suspended_reason, "paused": t.paused_at, "asked_because": t.chosen, "asked_for": t.store, "urgent": t.urgent,
-                "fed_at": t.fed_at,
+                "fed_at": t.fed_at, "said": t.said,
             }
             for t in watched
         ],

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tracker.domain.vocabulary import FindingKind
+from tracker.domain.vocabulary import FindingKind, TrackingState
 from tracker.pipeline import budgets, feeds, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.state import OVERDUE_AFTER
@@ -19,6 +19,7 @@ from tracker.store.engine import ahead, database_now
 from tracker.store.tables import (
     GIVEN_UP,
     OVERDUE,
+    REFUSED,
     accounts,
     change_notices,
     findings,
@@ -35,7 +36,8 @@ from tracker.support.gaps import COUNTED_TO, Gap, Knowledge
 
 K = FindingKind
 _A = accounts.c
-_OVERDUE, _GIVEN_UP = f"({OVERDUE})", f"watches.{GIVEN_UP}"  # as the indexes say it
+_OVERDUE, _GIVEN_UP, _REFUSED = f"({OVERDUE})", f"watches.{GIVEN_UP}", f"watches.{REFUSED}"  # as the indexes say it
+NO_REASON = "no reason given"
 MENDED = "a mended entry, then `tracker reload`"
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
 UNKNOWN: dict[FindingKind, tuple[str, str]] = {
@@ -80,16 +82,16 @@ def _by_entry(reason: str, limited: bool = False) -> str:
 def knowledge(ctx: AppContext, *, store: queries.Stores = None) -> Knowledge:
     """Say what is known of all orders, or of some stores'."""
     with ctx.store.read() as connection:
-        return _Look(ctx, connection, store).all()
+        return Look(ctx, connection, store).all()
 
 
 def find_gaps(ctx: AppContext) -> list[Gap]:
     """Return what nobody knows, without counting orders: for health checks."""
     with ctx.store.read() as connection:
-        return list(_Look(ctx, connection, None).find_gaps())
+        return list(Look(ctx, connection, None).find_gaps())
 
 
-class _Look:
+class Look:
     """One look at what is known."""
 
     def __init__(self, ctx: AppContext, connection: Connection, store: queries.Stores) -> None:
@@ -103,6 +105,7 @@ class _Look:
         self._counts: dict[str, int] | None = None
 
     def all(self) -> Knowledge:
+        """Return what is known, and what is not."""
         told = Knowledge(gaps=list(self.find_gaps()))
         told.orders = sum(self.counts().values())
         told.as_of = self.as_of()
@@ -132,9 +135,8 @@ class _Look:
         moments += [at for _, at in self.connection.execute(looks)]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    # the gaps, one kind after the other
-
     def find_gaps(self) -> Iterable[Gap]:
+        """Find the gaps, one kind after the other."""
         self.look()
         for row in sorted(self.stores, key=lambda row: row.name):
             yield from self.of_store(row)
@@ -209,6 +211,7 @@ class _Look:
         return what, why, since, until
 
     def of_store(self, row: Row[Any]) -> Iterable[Gap]:
+        """Find what is not known of a store, and its writes that wait."""
         name = row.name
         what, why, since, until = self.dark_for(row)
         if why:
@@ -312,6 +315,19 @@ class _Look:
         ):
             why = f"the carrier says {told.tracking_state}: nobody asks any more"
             yield Gap("parcels_given_up", told.account, told.many, "parcels", why, None, "the right number in the shop")
+        mine, first = self.refused().subquery(), watches.alias()
+        each = sa.select(mine.c.account, sa.func.count().label("many"), sa.func.min(mine.c.id).label("first"))
+        by_account = each.group_by(mine.c.account).subquery()
+        for told in self.connection.execute(
+            sa.select(by_account, shipments.c.carrier, shipments.c.number, first.c.said)
+            .join(first, first.c.id == by_account.c.first)
+            .join(shipments, shipments.c.id == first.c.shipment_id)
+            .order_by(by_account.c.account)
+        ):
+            which = f"{told.carrier} {told.number}" if told.many == 1 else f"such as {told.carrier} {told.number}"
+            why = f"the carrier does not tell of them ({which}: {told.said or NO_REASON})"
+            until = "the right number in the shop, or another account that may ask about them"
+            yield Gap("parcels_refused", told.account, told.many, "parcels", why, None, until)
 
     def held(self, row: Row[Any]) -> tuple[str, datetime] | None:
         """Say why the budget of an account lets nobody ask now, and until when."""
@@ -370,6 +386,21 @@ class _Look:
             .limit(COUNTED_TO)
         )
 
+    def refused(self) -> sa.Select[Any]:
+        """Select the watches whose source, asked about an open parcel that an order names, says that it cannot tell of it, where nobody else does."""
+        t, other = watches.c, watches.alias()
+        knows = sa.exists().where(
+            other.c.shipment_id == t.shipment_id, other.c.tracking_state == str(TrackingState.ACTIVE)
+        )
+        named = sa.exists().where(fulfilment_shipments.c.shipment_id == t.shipment_id)
+        return (
+            sa.select(t.id, t.account, t.shipment_id)
+            .join(shipments, shipments.c.id == t.shipment_id)
+            .where(sa.text(_REFUSED), t.chosen.isnot(None), shipments.c.closed_at.is_(None), named, ~knows)
+            .where(*self.of_mine(t.shipment_id))
+            .limit(COUNTED_TO)
+        )
+
     def found(self) -> Iterable[Gap]:
         """Find what nobody watches, and what open findings say is not known."""
         for one in unwatched_of(self.ctx, self.connection, self.store):
@@ -399,6 +430,9 @@ class _Look:
         if "parcels_given_up" in kinds:
             given_up = sa.select(watches.c.shipment_id).where(watches.c.id.in_(self.given_up()))
             parts.append(linked.where(fs.c.shipment_id.in_(given_up)))
+        if "parcels_refused" in kinds:
+            refused = sa.select(self.refused().subquery().c.shipment_id)
+            parts.append(linked.where(fs.c.shipment_id.in_(refused)))
         if str(K.CARRIER_NOT_COVERED) in kinds:
             parts.append(linked.where(fs.c.unwatched.isnot(None)).limit(COUNTED_TO))
         if named := [kind for kind in UNKNOWN if kind in kinds and kind is not K.UNMAPPED_CODE]:
@@ -422,63 +456,6 @@ class _Look:
             one_by_one = one_by_one.where(orders.c.store.notin_(self.dark))
         one_by_one = one_by_one.where(*queries.of_stores(orders.c.store, self.store))
         return dark + int(self.connection.execute(one_by_one).scalar_one())
-
-
-def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    """Say of one order as of when it is known, by shop and carriers, and what is not known of it."""
-    look = _Look(ctx, connection, frozenset({row.store}))  # its shop may ask: it need not know our configuration
-    unknown: list[str] = []
-    shop_at = row.read_at
-    for store in look.stores:
-        _, why, since, _ = look.dark_for(store)
-        if why:
-            unknown.append(f"the shop's side{_since(since)}: {why}")
-        elif store.swept_at is not None:
-            shop_at = max(shop_at, store.swept_at)
-    if row.drift is None:
-        unknown.append("whether shop and carriers agree: nobody compared them yet")
-    elif row.reconcile_at is not None and row.reconcile_at < look.now - OVERDUE_AFTER:
-        unknown.append(f"whether shop and carriers still agree: that waits{_since(row.reconcile_at)}")
-    f, fs, t, s = findings.c, fulfilment_shipments.c, watches.c, shipments.c
-    for found in connection.execute(sa.select(f.kind, f.opened_at).where(f.order_id == row.id, f.closed_at.is_(None))):
-        if found.kind in UNKNOWN:
-            unknown.append(f"{K(found.kind).sentence.rstrip('.')}{_since(found.opened_at)}")
-    moments = [shop_at]
-    known_at = feeds.known_at(feeds.whole(ctx, connection, look.now)).label("known_at")
-    looks = connection.execute(
-        sa.select(
-            s.carrier, s.number, t.account, t.tracking_state, known_at, t.next_poll_at, t.overdue_since, _A.files_at
-        )
-        .join(fulfilment_shipments, fs.shipment_id == s.id)
-        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
-        .outerjoin(watches, t.shipment_id == s.id)
-        .outerjoin(accounts, _A.name == t.account)
-        .where(fulfilments.c.order_id == row.id, s.closed_at.is_(None))
-        .order_by(s.id, t.account)
-    ).all()
-    by_parcel: dict[str, list[Any]] = {}
-    for one in looks:
-        by_parcel.setdefault(f"{one.carrier} {one.number}", []).append(one)
-    for parcel, told in by_parcel.items():
-        asking = [one for one in told if one.next_poll_at is not None]
-        late = look.now - OVERDUE_AFTER
-        on_time = [one for one in asking if (one.overdue_since or one.next_poll_at) >= late]
-        if any(one.files_at is not None and one.files_at >= late for one in told):
-            """Its files are looked for: nobody needs to ask."""
-        elif not asking:
-            states = ", ".join(f"{one.account}: {one.tracking_state}" for one in told if one.account is not None)
-            unknown.append(f"{parcel}: nobody asks about it ({states or 'no account covers its carrier'})")
-        elif not on_time:
-            unknown.append(
-                f"{parcel}: it is overdue to be asked about{_since(asking[0].overdue_since or asking[0].next_poll_at)}"
-            )
-        moments += [max((one.known_at for one in told if one.known_at is not None), default=None)]
-    known = [moment for moment in moments if moment is not None]
-    return {"as_of": min(known, default=None), "unknown": unknown}
-
-
-def _since(at: datetime | None) -> str:
-    return f" since {at:%Y-%m-%d %H:%M}Z" if at else ""
 
 
 def _either(*some: sa.Select[Any]) -> sa.Select[Any]:

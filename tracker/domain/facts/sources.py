@@ -164,6 +164,7 @@ class Report:
     proof: Proof | None = None
     links: tuple[Link, ...] = ()
     piece: str | None = None  # tells re-used numbers apart: a unique id, or the division (DHL's `express`, `parcel-de`)
+    said: str = ""  # why it tells nothing of the number, in the source's words: a code and a text
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,10 @@ ALL_STATUSES = frozenset(S)
 UNDER_WAY = frozenset(s for s in S if not s.terminal)
 NOT_HANDED_OVER = frozenset({S.UNKNOWN, S.PRE_TRANSIT})
 WAITS = frozenset({S.AVAILABLE_FOR_PICKUP})
-_NOT_KNOWN = frozenset({TrackingState.NOT_FOUND, TrackingState.INVALID_NUMBER})
+_NOT_KNOWN = {
+    TrackingState.NOT_FOUND: "not found", TrackingState.INVALID_NUMBER: "no number can be so",
+    TrackingState.ERROR: "it cannot tell of it",
+}  # fmt: skip
 
 
 class ParcelCheck(NamedTuple):
@@ -155,7 +158,7 @@ def _doubtful(case: Case, parcel: Shipment) -> Stands | None:
         return None
     typed = {p.typed for f in case.order.fulfilments for p in f.parcels if p.number == parcel.number}
     evidence = {
-        "carrier_says": "no number can be so" if impossible else "not found",
+        "carrier_says": _NOT_KNOWN[parcel.tracking],
         "check_digit": "wrong" if wrong else "", "typed": ", ".join(sorted(typed - {""})),
     }  # fmt: skip
     return Stands(evidence, parcel.linked_at, proposal="put the right number in the shop")

@@ -19,6 +19,7 @@ from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.plugin.contracts import Carrier
 from tracker.store import queries
+from tracker.store.codec import plain
 from tracker.store.tables import watches
 
 Key = tuple[int, str]  # a shipment and an account
@@ -38,6 +39,7 @@ class _Watch:
     registered_at: datetime | None = None
     rejected_reason: str | None = None
     fed_at: datetime | None = None
+    said: str | None = None
     changed: bool = False
     told_again: bool = False  # only what was sent while we were away is told just now: that moves no look
     found: bool = False  # it knows the parcel now, and did not before
@@ -83,8 +85,11 @@ class Watches:
         """
         watch = self._known.get((parcel.id, account))
         fed_at = self._tx.now if fed else None
+        said = plain(report.said) or None
         if watch is None:
-            self._known[parcel.id, account] = _Watch(None, report.tracking, as_of, None, fed_at=fed_at, changed=True)
+            self._known[parcel.id, account] = _Watch(
+                None, report.tracking, as_of, None, fed_at=fed_at, said=said, changed=True
+            )
             return True
         watch.told_again = again
         if fed_at is not None:
@@ -94,18 +99,18 @@ class Watches:
         state: str = report.tracking
         carrier = self._carrier(account)
         if carrier is not None and carrier.stops and watch.state == TrackingState.STOPPED:
-            state = watch.state  # whatever was told before it stopped; it is tracked again where we ask for that
+            state, said = watch.state, watch.said  # whatever was told before; it is tracked again where we ask for that
         elif state == TrackingState.NOT_FOUND and parcel.summary.scans:
-            state = watch.state  # they told of it before: one "not found" does not unsay that
+            state, said = watch.state, watch.said  # they told of it before: one "not found" does not unsay that
         elif (
             state == TrackingState.NOT_FOUND
             and carrier is not None
             and registration.settles(carrier, watch.registered_at, self._tx.now)
         ):
             state = TrackingState.PENDING
-        watch.changed |= (watch.state, watch.as_of) != (state, as_of)
+        watch.changed |= (watch.state, watch.as_of, watch.said) != (state, as_of, said)
         watch.found |= watch.state in DOES_NOT_KNOW and state not in DOES_NOT_KNOW
-        watch.state, watch.as_of = state, as_of
+        watch.state, watch.as_of, watch.said = state, as_of, said
         return True
 
     def store(
@@ -146,7 +151,7 @@ class Watches:
                 continue
             values = {
                 "tracking_state": watch.state, "as_of": watch.as_of, "next_poll_at": at, "urgent": urgent,
-                "fed_at": watch.fed_at,
+                "fed_at": watch.fed_at, "said": watch.said,
             }  # fmt: skip
             if watch.id is None:
                 named = {"shipment_id": shipment_id, "account": account}
@@ -236,5 +241,5 @@ def _watching(sqlite: bool) -> sa.Select[Any]:
     here = queries.one_of(sqlite, t.shipment_id, "ids")
     return sa.select(
         t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at, t.chosen, t.store, t.urgent,
-        t.registered_at, t.rejected_reason, t.fed_at,
+        t.registered_at, t.rejected_reason, t.fed_at, t.said,
     ).where(here)  # fmt: skip

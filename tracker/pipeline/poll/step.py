@@ -37,7 +37,7 @@ from tracker.pipeline.poll import changed, due, hooks, registering, resends, swe
 from tracker.pipeline.poll.calls import POLL, READ, REGISTRATION, Call, fenced, release
 from tracker.plugin.calls import segment
 from tracker.store import queries
-from tracker.store.codec import SUMMARY
+from tracker.store.codec import SUMMARY, plain
 from tracker.store.engine import database_now
 from tracker.store.tables import (
     orders,
@@ -311,7 +311,7 @@ def _store_poll(
     for row in rows:
         summary = SUMMARY.validate_python(row.summary)
         state = TrackingState(row.tracking_state)
-        failures = 0
+        failures, said = 0, row.said if call.error is not None or state is not TrackingState.ACTIVE else None
         if (refusal := _refusal(call.error)) is not None and not (summary.scans and row.as_of):  # it never told of it
             state = refusal
             if state is TrackingState.NOT_FOUND and registration.settles(carrier, row.registered_at, business):
@@ -320,6 +320,8 @@ def _store_poll(
                 state = TrackingState.INVALID_NUMBER  # nobody was asked, and never will be
         elif call.error is not None:
             failures = row.failures + 1
+        if refusal is not None:
+            said = plain(str(call.error)) or None
         if state != row.tracking_state:
             moved.add(row.shipment_id)
         at, urgent = _next_look(ctx, row, summary, state, business, fed=row.id in spared)
@@ -335,6 +337,7 @@ def _store_poll(
                 "next_poll_at": at,
                 "urgent": urgent or bool(failures and row.urgent and row.chosen is not None),
                 "tracking_state": state,
+                "said": said,
                 "failures": failures,
                 "response_hash": hashed if pages else row.response_hash,
             }

@@ -64,6 +64,8 @@ def _report(report: Report, plugin: Carrier) -> dict[str, Any]:
         shown["links"] = [[link.relation, link.number] for link in report.links]
     if report.piece:
         shown["piece"] = report.piece
+    if report.said:
+        shown["said"] = report.said
     return shown
 
 

@@ -41,7 +41,10 @@ def _parcels(connection: Connection) -> Iterator[str]:
         yield f"parcel {number} of {carrier} was told of, and no order names it"
     lost = sa.or_(sa.text(GIVEN_UP), t.tracking_state.in_(("not_found", "error")))
     told = (
-        sa.select(t.account, s.number, t.tracking_state, t.rejected_reason).join(shipments).where(lost).order_by(t.id)
+        sa.select(t.account, s.number, t.tracking_state, sa.func.coalesce(t.rejected_reason, t.said))
+        .join(shipments)
+        .where(lost)
+        .order_by(t.id)
     )
     for account, number, state, reason in connection.execute(told):
         yield f"{account} has parcel {number} as {state}: {reason or 'no reason given'}"

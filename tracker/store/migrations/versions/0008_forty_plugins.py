@@ -66,3 +66,6 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("hooks_checked_at", MOMENT, nullable=True))
     op.add_column("accounts", sa.Column("hooks", JSON, nullable=True))
     op.add_column("watches", sa.Column("fed_at", MOMENT, nullable=True))
+    op.add_column("watches", sa.Column("said", sa.String(), nullable=True))
+    refused = sa.text("tracking_state = 'error'")
+    op.create_index("watches_refused", "watches", ["account"], postgresql_where=refused, sqlite_where=refused)
