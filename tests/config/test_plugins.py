@@ -286,6 +286,12 @@ stores:
 """
 
 
+def test_a_stores_word_that_means_another_spelling_of_an_id_is_refused_as_nobody_would_be_asked() -> None:
+    text = (NAMED % ("cornervan", "ups")).rstrip().removesuffix("}")
+    (told,) = problems(text + ', carriers: {"Blue": blue_van, "R.M.": Royal Mail}}\n')
+    assert told.endswith("stores.rest.carriers.R.M.: 'Royal Mail' is a word for the carrier royalmail: write that")
+
+
 def test_what_an_account_describes_or_tracks_is_called_so_at_every_shop_and_another_spelling_of_an_id_is_refused() -> (
     None
 ):

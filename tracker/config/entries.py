@@ -25,7 +25,7 @@ from tracker.domain.vocabulary import Trust
 from tracker.hashing import digest
 from tracker.plugin.codes import meant
 from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Source, declared, fixed, spoken
-from tracker.plugin.names import EVERYBODY, Names, Word, meanings, spelt
+from tracker.plugin.names import EVERYBODY, Names, Word, meanings, misspelt
 
 SECTIONS: dict[str, tuple[str, type[CarrierPart] | type[StorePart]]] = {
     "accounts": ("carriers", CarrierPart),
@@ -226,7 +226,8 @@ class Entries(Mapping[str, Account]):
         if account is None:
             return None
         if account.is_store:
-            return account if self._known_accounts(account, (*path, "accounts")) else None
+            known = self._known_accounts(account, (*path, "accounts"))
+            return account if self._known_carriers(account, path) and known else None
         return account if self._known_carriers(account, path) else None
 
     def _known_accounts(self, store: Account, path: Path_) -> bool:
@@ -249,15 +250,18 @@ class Entries(Mapping[str, Account]):
         return len(self._document.problems) == before
 
     def _known_carriers(self, account: Account, path: Path_) -> bool:
-        """Say whether the carriers that an entry names itself are ids, and no other spelling of one."""
-        mine = account.tracks if account.tracks is not None else () if fixed(type(account.source)) else account.speaks
-        before = len(self._document.problems)
-        for carrier in mine:
-            one = self._table.get((EVERYBODY, spelt(carrier)))
-            if one is not None and one.carrier != carrier:
-                place = (*path, "tracks") if account.tracks is not None else (*path, "carrier")
-                self._document.problem(place, f"{quoted(carrier)} is a word for the carrier {one.carrier}: write that")
-        return len(self._document.problems) == before
+        """Say whether the carriers that an entry names itself, or means by a store's own words, are ids, and no other spelling of one."""
+        named: list[tuple[str, tuple[str, ...]]]
+        if account.is_store:
+            named = [(one, ("carriers", said)) for said, one in account.platform.settings.carriers.items()]
+        elif account.tracks is not None:
+            named = [(one, ("tracks",)) for one in account.tracks]
+        else:
+            named = [(one, ("carrier",)) for one in (() if fixed(type(account.source)) else account.speaks)]
+        wrong = [(one, at, id_) for one, at in named if (id_ := misspelt(self._table, one, own=account.is_store))]
+        for one, at, id_ in wrong:
+            self._document.problem((*path, *at), f"{quoted(one)} is a word for the carrier {id_}: write that")
+        return not wrong
 
     def give_names(self, account: Account) -> None:
         """Tell a store or an aggregator what carriers are called. A carrier's own account speaks of its own parcels.

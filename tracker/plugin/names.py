@@ -108,6 +108,17 @@ def meanings(words: Iterable[Word]) -> dict[tuple[str, str], Word]:
     return found
 
 
+def misspelt(found: Mapping[tuple[str, str], Word], carrier: str, *, own: bool = False) -> str | None:
+    """Return the id that somebody means who writes a carrier's name otherwise; None where it is an id, or nobody's word.
+
+    `own`: a store's own word may be an id that another carrier is called by too (`van`); what can be no id is none.
+    """
+    one = found.get((EVERYBODY, spelt(carrier)))
+    if one is None or one.carrier == carrier:
+        return None
+    return None if own and _ID.fullmatch(carrier) and spelt(one.carrier) != spelt(carrier) else one.carrier
+
+
 def names(found: Mapping[tuple[str, str], Word], vocabularies: Sequence[str]) -> Names:
     """Return what a reader of these vocabularies knows: its own words, the first vocabulary's before the next, then everybody's."""
     known: dict[str, str] = {}
