@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +21,8 @@ from tracker.config.load import load_text
 from tracker.domain.errors import ConfigError
 from tracker.pipeline.files import folder, watch
 from tracker.store import tables as t
-from tracker.support.knowledge import find_gaps, of_order
+from tracker.support.knowledge import find_gaps
+from tracker.support.one_order import of_order
 from tracker.upkeep import maintenance
 from tracker.upkeep.settle import settle_accounts
 
@@ -288,7 +291,7 @@ def test_a_folder_that_is_not_there_or_may_not_be_used_is_told_with_its_path_and
     look(dpd, 1)
     told = problem(dpd)
     assert told["place"] == str(place)
-    assert told["problem"] == "No such file or directory: have the worker's user read and write it"
+    assert told["problem"] == "No such file or directory: make it, and have the worker's user read and write it"
 
     place.mkdir()
     look(dpd, 1)
@@ -356,3 +359,38 @@ def test_a_folder_that_cannot_be_meant_is_refused_at_load(
         load_text(f"accounts:\n  {entry}\n")
 
     assert said in str(error.value)
+
+
+@sqlite_only
+def test_a_folder_that_is_named_as_a_file_is_told_once_and_left(dpd: Lab, place: Path) -> None:
+    (place / "a.csv").mkdir()
+    (place / "deeper").mkdir()
+    look(dpd, 3)
+
+    assert (states(dpd), problem(dpd)["problem"]) == ([], "a.csv: is a folder: what lies in it is not read")
+    assert len(dpd.rows(t.findings)) == 1
+    assert watch.prove(dpd.ctx, dpd.ctx.config.accounts["dpd"]).endswith(
+        "0 files lie there; left: a.csv is a folder: what lies in it is not read"
+    )
+    (place / "a.csv").rename(place / "a")
+    look(dpd, 1)
+    assert problem(dpd) == {}
+    assert watch.prove(dpd.ctx, dpd.ctx.config.accounts["dpd"]).endswith("0 files lie there")
+
+
+def test_check_says_of_a_folder_that_is_not_there_to_make_it_and_of_a_file_to_name_a_folder(tmp_path: Path) -> None:
+    entry = DPD.replace("IN", str(tmp_path / "in")) % ""
+    (tmp_path / "tracker.yaml").write_text(f"database: sqlite:///{tmp_path}/x.db\naccounts:{entry}")
+    (tmp_path / "tracker.yaml").chmod(0o600)
+
+    def check() -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "tracker.cli", "check"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        return " ".join((done.stdout + done.stderr).split())
+
+    missing = f"{tmp_path}/in: No such file or directory: make it, and have the worker's user read and write it"
+    assert missing in check()
+    (tmp_path / "in").touch()
+    assert f"{tmp_path}/in: Not a directory: name the folder in which the files come" in check()

@@ -263,7 +263,7 @@ def test_a_folder_that_is_not_there_is_a_finding_and_no_failure_of_the_account(
     lab = make()
     look(lab, 1)
 
-    assert problem(lab)["problem"] == "No such file or directory: have our user there read and write it"
+    assert problem(lab)["problem"] == "No such file or directory: make it, and have our user there read and write it"
     assert [a.failures for a in lab.rows(t.accounts) if a.name == "dpd"] == [None]
     there.mkdir()
     look(lab, 1)
@@ -278,7 +278,8 @@ def test_links_and_large_files_are_left_and_told(make: Callable[..., Lab], there
     look(lab)
 
     assert problem(lab)["problem"] == (
-        "big.csv: has 101 bytes, more than `largest` (100); link.csv: is a link: it is not followed"
+        "big.csv: has 101 bytes, more than `largest` (100); folder.csv: is a folder: what lies in it is not read; "
+        "link.csv: is a link: it is not followed"
     )
 
 
@@ -423,3 +424,13 @@ def test_an_entry_that_cannot_be_meant_is_refused_at_load(
         load_text(f"accounts:\n  dpd: {{{csv}, sftp: {sftp.replace('KEY', HOST_KEY.get_fingerprint())}}}\n")
 
     assert said in str(error.value)
+
+
+def test_a_folder_that_is_named_as_a_file_is_told_once_and_left(make: Callable[..., Lab], there: Path) -> None:
+    (there / "b.csv").mkdir()
+    (there / "deeper").mkdir()
+    lab = make()
+    look(lab, 3)
+
+    assert (states(lab), problem(lab)["problem"]) == ([], "b.csv: is a folder: what lies in it is not read")
+    assert len(lab.rows(t.findings)) == 1

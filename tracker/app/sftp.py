@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from tracker.app.connections import is_public
 from tracker.config.places import SftpPart
 from tracker.domain.errors import CredentialsRejected, Refused, Transient
-from tracker.pipeline.files.place import Entry, is_file, semaphore_of
+from tracker.pipeline.files.place import Entry, is_file, odd_folder, semaphore_of
 
 if TYPE_CHECKING:
     import asyncssh
@@ -31,7 +31,7 @@ FETCHED = 1 << 20  # bytes asked for at once
 FETCH_SECONDS = 600.0  # that a file may take
 MOST_LISTED = 20_000
 MOST_CLASHES = 100
-FILE, LINK = 1, 3  # kinds of what is listed (SFTP 5: SSH_FILEXFER_TYPE_REGULAR, SSH_FILEXFER_TYPE_SYMLINK)
+FILE, FOLDER, LINK = 1, 2, 3  # kinds of what is listed (SFTP 5: SSH_FILEXFER_TYPE_REGULAR, _DIRECTORY, _SYMLINK)
 
 
 @contextmanager
@@ -78,15 +78,16 @@ class Server:
         names = {name for name, _ in listed}
         found = []
         for name, attrs in listed:
-            if not is_file(self._part, name) or attrs.type not in (FILE, LINK):
+            folder = odd_folder(name) if attrs.type == FOLDER else ""
+            if not is_file(self._part, name) or not (folder or attrs.type in (FILE, LINK)):
                 continue
             size, modified = int(attrs.size or 0), int(attrs.mtime or 0)
-            odd = ""
+            odd = folder
             if attrs.type == LINK:
                 odd = "is a link: it is not followed"
             elif not name.isprintable() or "/" in name:
                 odd = "its name is no text that can be printed"
-            elif size > self._part.largest:
+            elif not odd and size > self._part.largest:
                 odd = f"has {size} bytes, more than `largest` ({self._part.largest})"
             found.append(Entry(name, size, modified, odd, semaphore_of(self._part, name) in names))
         return found

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from tracker.config.places import FolderPart
-from tracker.pipeline.files.place import Entry, is_file, semaphore_of
+from tracker.pipeline.files.place import Entry, is_file, odd_folder, semaphore_of
 
 DONE, FAILED = "done", "failed"
 MOST_CLASHES = 10_000
@@ -24,7 +24,7 @@ class Folder:
         self._part, self._handle = part, handle
 
     def entries(self) -> Sequence[Entry]:
-        """List the files; what is a link, a pipe or too large is odd. Other folders are none of ours."""
+        """List the files; what is a link, a pipe, a folder named as a file or too large is odd. Other folders are none of ours."""
         with os.scandir(self._handle) as there:
             listed = {one.name: one for one in there}
         found = []
@@ -35,12 +35,14 @@ class Folder:
                 told = one.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if not stat.S_ISDIR(told.st_mode):
+            if not stat.S_ISDIR(told.st_mode) or odd_folder(name):
                 whole = semaphore_of(self._part, name) in listed
                 found.append(Entry(name, told.st_size, told.st_mtime_ns, self._odd(name, told), whole))
         return found
 
     def _odd(self, name: str, told: os.stat_result) -> str:
+        if stat.S_ISDIR(told.st_mode):
+            return odd_folder(name)
         if not stat.S_ISREG(told.st_mode):
             return "is a link: it is not followed" if stat.S_ISLNK(told.st_mode) else "is no file"
         if told.st_size > self._part.largest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
 from tracker.config.places import FilesPart
@@ -53,6 +54,11 @@ def is_file(part: FilesPart, name: str) -> bool:
         return False
     fits = any(fnmatchcase(name, pattern) for pattern in part.only)
     return fits and not any(fnmatchcase(name, pattern) for pattern in part.skip)
+
+
+def odd_folder(name: str) -> str:
+    """Say why a folder that lies among the files is left, where its name is that of a file; empty for any other: it is none of ours."""
+    return "is a folder: what lies in it is not read" if PurePosixPath(name).suffix else ""
 
 
 def semaphore_of(part: FilesPart, name: str) -> str | None:

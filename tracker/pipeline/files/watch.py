@@ -74,7 +74,10 @@ def prove(ctx: AppContext, account: Account) -> str:
                 raise Refused(f"{where}: what was read cannot be moved aside: have its user write there")
     except OSError as error:
         raise Refused(f"{where}: {_said(account, error)}") from None
-    return f"{where}: fine, {len(there)} files lie there"
+    left = [f"{one.name if one.name.isprintable() else ascii(one.name)} {one.odd}" for one in there if one.odd]
+    more = f", and {len(left) - MOST_TOLD} more" if len(left) > MOST_TOLD else ""
+    told = f"; left: {', '.join(left[:MOST_TOLD])}{more}" if left else ""
+    return f"{where}: fine, {len(there) - len(left)} files lie there{told}"
 
 
 def _opened(ctx: AppContext, account: Account) -> AbstractContextManager[Place]:
@@ -95,7 +98,11 @@ def _where(account: Account) -> str:
 def _said(account: Account, error: OSError) -> str:
     """Say why a place cannot be used, and who can change that."""
     who = "the worker's user" if account.folder is not None else "our user there"
-    return f"{error.strerror or type(error).__name__}: have {who} read and write it"
+    said = error.strerror or type(error).__name__
+    if isinstance(error, NotADirectoryError):
+        return f"{said}: name the folder in which the files come"
+    make = "make it, and " if isinstance(error, FileNotFoundError) else ""
+    return f"{said}: {make}have {who} read and write it"
 
 
 def look(ctx: AppContext, account: Account) -> None:
