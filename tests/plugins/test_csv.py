@@ -235,3 +235,18 @@ def test_settings_that_cannot_be_are_refused(more: dict[str, Any], said: str) ->
 def test_nobody_can_be_asked() -> None:
     with pytest.raises(Refused):
         list(_source().fetch(Recorder(), Parcels(())))
+
+
+@pytest.mark.parametrize("spoilt", [b"1.23457E+13", b"1,23457e+13", b"9E+21"])
+def test_a_number_that_a_spreadsheet_rounded_is_told_and_makes_no_parcel(spoilt: bytes) -> None:
+    reports, unread = _read(HEAD + LINE.replace(b"05301000000017", spoilt) + LINE)
+
+    assert [report.number for report in reports] == ["05301000000017"]
+    assert [(one.where, one.subject, one.lacks) for one in unread] == [("$[2].PARCELNO", "", "all")]
+    assert "is a number that a spreadsheet rounded" in unread[0].problem
+
+
+def test_a_number_with_a_dot_that_nobody_rounded_is_read_as_it_stands() -> None:
+    for number in (b"1-254346763_1", b"12.345.678.9", b"1E5"):
+        (report,), unread = _read(HEAD + LINE.replace(b"05301000000017", number))
+        assert (report.number.encode(), unread) == (number, [])

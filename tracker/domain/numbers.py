@@ -128,6 +128,11 @@ def is_plain(text: str) -> bool:
     return text.isalnum() and text.isascii() and not text.isalpha() and len(text) <= _LONGEST and bool(text.strip("0"))
 
 
+def is_rounded(text: str) -> bool:
+    """Say whether a text is a number as a spreadsheet prints one that it cannot hold: `9.40011E+21`. Its other digits are lost."""
+    return _ROUNDED.fullmatch(text) is not None
+
+
 def clean(number: str) -> str:
     """Return a single number as carriers print it and as `numbers_in` reads it: no spaces, nothing around it, capitals.
 

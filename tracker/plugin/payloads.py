@@ -15,6 +15,7 @@ import orjson
 
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Code, Edd, Meaning, Scan, Unread
+from tracker.domain.numbers import is_rounded
 from tracker.domain.vocabulary import Precision, Zone
 
 T = TypeVar("T")
@@ -248,6 +249,8 @@ def number(value: Any, where: str) -> str:
     found = word(value, where).upper()
     if len(found) > 64 or not found.isascii() or not found.isprintable() or " " in found:
         raise BadPayload(where, "is no tracking number: 1 to 64 printable ASCII characters")
+    if not found.isalnum() and is_rounded(found):
+        raise BadPayload(where, f"is a number that a spreadsheet rounded, its other digits are lost: {found}")
     return found
 
 
