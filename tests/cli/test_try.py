@@ -23,6 +23,9 @@ accounts:
   puro: {uses: purolator, key: "${env:TRIED}", password: "${env:TRIED}", codes: {"ScanType/Weighing": {status: in_transit}}}
   ups: {uses: ups, client_id: x, client_secret: "${env:TRIED}"}
   easypost: {uses: easypost, api_key: "${env:TRIED}", webhook_secrets: ["${env:TRIED_NEW}", "${env:TRIED}"]}
+  postnl: {uses: postnl, api_key: "${env:TRIED}", customer_number: "1"}
+  usps: {uses: usps, client_id: x, client_secret: "${env:TRIED}", webhook_secrets: "${env:TRIED}"}
+  dpd: {uses: csv, carrier: dpd, columns: {number: PARCELNO, code: SCAN_CODE, time: AT}}
   no_secret: {uses: fedex, client_id: x, client_secret: "${env:NOWHERE}"}
   nobody: {uses: nobody}
 stores:
@@ -65,7 +68,9 @@ def test_a_sample_is_read_with_the_words_of_its_account_whatever_is_wrong_elsewh
         "ScanType/OnDelivery out_for_delivery/on_vehicle 2022-01-28 08:37 2022-01-28 15:37 by_place CALGARY, AB, CA On vehicle for delivery"
         in lines
     )
-    assert "purolator KYV009956937: tracking not_found; no scan" in lines
+    assert (
+        "purolator KYV009956937: tracking not_found, it says: 2300003: No scanning details available; no scan" in lines
+    )
     assert (
         "ScanType/Weighing in_transit/- 2022-01-27 2022-01-27 04:00 by_place HALIFAX, NS, CA Weighed" in lines
     )  # `codes:` of the account
@@ -172,7 +177,10 @@ def test_a_file_is_read_in_the_pieces_that_its_plugin_cuts_it_into(folder: Path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere", "ok.json"], "no account or store 'nowhere': puro, ups, easypost, no_secret, nobody, shop, rest"),
+        (
+            ["nowhere", "ok.json"],
+            "no account or store 'nowhere': puro, ups, easypost, postnl, usps, dpd, no_secret, nobody, shop, rest",
+        ),
         (["puro", "none.json"], "'none.json' does not exist"),
         (["puro", "."], "'.' is a directory"),
         (["puro", "empty.xml"], "nothing of it can be read: $: not XML"),
@@ -217,3 +225,41 @@ def test_a_plugin_that_fails_is_told_with_the_place_and_without_what_it_carries(
     assert "the plugin fails on it: KeyError at carriers/ups.py:" in done.output
     assert "Doe" not in done.output
     assert "Usage:" not in done.output
+
+
+def process(account: str, *words: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [TRACKER, "try", "--account", account, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def test_a_sample_that_is_read_as_nothing_ends_with_1_and_says_what_it_is_taken_for(folder: Path) -> None:
+    (folder / "no.poll.json").write_text(
+        '{"CompleteStatus": {}, "Warnings": [{"Code": "2", "Message": "No shipment found"}]}'
+    )
+    (folder / "empty.csv").write_text("PARCELNO;SCAN_CODE;AT\n")
+    nothing = "it says nothing: no scan, no order, no notice, and nothing was left unread"
+
+    code, said = process("postnl", "no.poll.json")
+    assert code == 1
+    assert f"{nothing}; as an answer it is no error: not found: No shipment found" in " ".join(said.split())
+    assert "not found" in json.loads(process("postnl", "no.poll.json", "--json")[1])["nothing"]
+    code, said = process("dpd", "empty.csv")
+    assert (code, nothing in said) == (1, True)
+
+
+def test_a_handshake_is_told_as_one_and_ends_with_0(folder: Path) -> None:
+    (folder / "hello.webhook.json").write_text('{"challenge": "abc"}')
+    code, said = process("usps", "hello.webhook.json")
+    assert (code, "it is a handshake" in said) == (0, True)
+
+
+def test_a_line_whose_number_a_spreadsheet_rounded_is_told_and_ends_with_1(folder: Path) -> None:
+    (folder / "spoilt.csv").write_text(
+        "PARCELNO;SCAN_CODE;AT\n1.23457E+13;13;2026-11-26T13:45:09Z\n05301000000017;13;2026-11-26T13:45:09Z\n"
+    )
+    code, said = process("dpd", "spoilt.csv")
+    assert (code, said.count("tracking active")) == (1, 1)
+    assert "is a number that a spreadsheet rounded" in " ".join(said.split())

@@ -24,7 +24,7 @@ from tracker.cli.common import (
     print_json,
     read_config,
 )
-from tracker.cli.listing import Listing, listing
+from tracker.cli.listing import Listing, listing, refuse_unknown_account
 from tracker.config.model import Account, Config
 from tracker.domain.errors import TrackerError
 from tracker.pipeline.context import AppContext
@@ -166,6 +166,7 @@ def files_(page: Listing, verb: str | None, ids: tuple[int, ...], account: str |
     def ask(ctx: AppContext) -> list[dict[str, Any]]:
         return lists.list_files(ctx, account=account, state=state, after=page.after, limit=page.limit)
 
+    refuse_unknown_account(page.context, account, lambda: lists.list_files(page.context, account=account, limit=1))
     page.show(ask, "files", COLUMNS, "no such file")
 
 

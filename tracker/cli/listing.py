@@ -121,6 +121,18 @@ def refuse_unknown(ctx: AppContext, store: str | None) -> None:
         raise click.UsageError(f"no store {store!r}: {', '.join(names) or 'none is known'}")
 
 
+def refuse_unknown_account(ctx: AppContext, name: str | None, told: Callable[[], Sequence[Any]]) -> None:
+    """Refuse an account or store that is not configured, never was, and of which no row tells (`told`). Raises UsageError."""
+    if name is None or name in ctx.config.accounts:
+        return
+    with ctx.store.read() as connection:
+        known = connection.execute(sa.select(accounts.c.name).where(accounts.c.name == name)).first()
+    if known is None and not told():
+        raise click.UsageError(
+            f"no store or account {name!r}: {', '.join(ctx.config.accounts) or 'none is configured'}"
+        )
+
+
 def _age(span: timedelta) -> str:
     days, hours = span.days, span.seconds // 3600
     return f"{days}d {hours}h" if days else f"{hours}h {span.seconds % 3600 // 60}m"

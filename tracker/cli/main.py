@@ -65,7 +65,7 @@ CODES: dict[str, dict[int, str]] = {
     },
     "files": _ACTS,
     "try": {
-        0: "all of it was read, and each code has a meaning", 1: "a piece was not read, a code has no meaning, or the headers prove nothing",
+        0: "all of it was read, and each code has a meaning", 1: "nothing is said, a piece was not read, a code has no meaning, or the headers prove nothing",
         2: "wrong configuration or usage, no such account or file, or nothing of the sample can be read",
     },
     "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,

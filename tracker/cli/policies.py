@@ -56,6 +56,10 @@ def show_(store: str, file: Path, as_json: bool, carrier: str | None) -> None:
     if store in config.accounts and not config.accounts[store].is_store:
         _show_cadence(config, config.accounts[store], carrier, as_json)
         return
+    if store not in config.store_names():
+        raise click.UsageError(
+            f"no store or carrier account {store!r}: {', '.join(config.accounts) or 'none is configured'}"
+        )
     if carrier is not None:
         raise click.UsageError("--carrier is for carrier accounts")
     account = _store(config, store)

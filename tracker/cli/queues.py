@@ -8,7 +8,7 @@ import click
 import sqlalchemy as sa
 
 from tracker.cli.common import ROW, all_of
-from tracker.cli.listing import Listing, listing, refuse_unknown
+from tracker.cli.listing import Listing, listing, refuse_unknown, refuse_unknown_account
 from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
 from tracker.pipeline.context import AppContext
@@ -126,6 +126,7 @@ def inbox(
         rows = lists.list_inbox(ctx, state=state, account=account, partly=partly, after=page.after, limit=page.limit)
         return [{**row, **piece} for row in rows for piece in row["unread"]] if partly and not page.as_json else rows
 
+    refuse_unknown_account(page.context, account, lambda: lists.list_inbox(page.context, account=account, limit=1))
     page.show(ask, "inbox", columns, empty)
 
 

@@ -22,6 +22,8 @@ from tracker.pipeline.ingest.scans import look_up
 from tracker.plugin.calls import Response
 from tracker.plugin.files import LINE, NAME
 
+NOTHING = "it says nothing: no scan, no order, no notice, and nothing was left unread"
+HANDSHAKE = "it is a handshake: it is answered and counted, and never read"
 KINDS = ("webhook", "poll", "read", "sweep", "file")
 
 
@@ -63,16 +65,19 @@ def try_(
     told: dict[str, Any] = {"account": name, "uses": account.uses, "kind": kind}
     if headers:
         told["proof"] = _proof(account, payload)
+    handshake = _is_handshake(account, payload)
     try:
-        items = list(_cut(account, payload, paths) if cut else account.source.normalize(payload))
+        items = [] if handshake else list(_cut(account, payload, paths) if cut else account.source.normalize(payload))
     except BadPayload as error:
         raise _Unusable(f"nothing of it can be read: {error}{_answered(account, payload)}") from None
     except Exception as error:  # a plugin's bug, told as the log would tell it
         said = fault(error, type(account.source).__module__)
         raise _Unusable(f"the plugin fails on it: {said}") from None
     told |= _told(account, items, now)
+    if not items:
+        told["nothing"] = HANDSHAKE if handshake else NOTHING + _answered(account, payload)
     print_json(told) if as_json else _show(told)
-    if told["unread"] or told["unknown"] or told.get("proof", "").startswith("none"):
+    if (not items and not handshake) or told["unread"] or told["unknown"] or told.get("proof", "").startswith("none"):
         click.get_current_context().exit(1)
 
 
@@ -93,6 +98,15 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
             raise click.UsageError(f"--header {one!r}: must be NAME:VALUE")
         found[name.strip().lower()] = value.strip()
     return found
+
+
+def _is_handshake(account: Account, payload: Payload) -> bool:
+    if payload.kind != "webhook":
+        return False
+    try:
+        return account.source.handshake(payload) is not None
+    except Exception:  # a plugin's bug, or a challenge that lacks its parts: the receiver answers neither
+        return False
 
 
 def _answered(account: Account, payload: Payload) -> str:
@@ -201,8 +215,8 @@ def _show(told: dict[str, Any]) -> None:
     until = f" until `codes:` of {told['account']} gives it one" if told["reports"] else ""
     for code in told["unknown"]:
         click.echo(f"UNKNOWN: {cell(code)} has no meaning: it moves nothing{until}")
-    if not any(told[what] for what in ("reports", "orders", "notices", "checkouts", "unread")):
-        click.echo("it says nothing: no scan, no order, no notice, and nothing was left unread")
+    if "nothing" in told:
+        click.echo(told["nothing"])
 
 
 def _printed(scan: dict[str, Any]) -> str:
