@@ -321,7 +321,7 @@ def _store_poll(
         elif call.error is not None:
             failures = row.failures + 1
         if refusal is not None:
-            said = plain(str(call.error)) or None
+            said = (plain(str(call.error)) or None) if refusal is TrackingState.ERROR else None
         if state != row.tracking_state:
             moved.add(row.shipment_id)
         at, urgent = _next_look(ctx, row, summary, state, business, fed=row.id in spared)
