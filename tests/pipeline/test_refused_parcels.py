@@ -80,6 +80,23 @@ def test_a_parcel_of_which_a_poll_is_refused_is_not_known_and_the_words_are_told
     assert gap.why == f"the carrier does not tell of them (ups {UPS}: {said})"
 
 
+def test_a_poll_that_is_refused_of_a_parcel_that_was_told_of_is_overdue_and_says_the_words(lab: Lab) -> None:
+    lab.scan(lab.ups, UPS, "I", "005")
+    lab.later(7)
+    refuse(lab)
+    for _ in range(3):
+        lab.later(4)
+
+    assert (watch(lab, "ups").tracking_state, EXPIRED in watch(lab, "ups").said) == ("active", True)
+    assert ("parcels_overdue", "ups") in [(gap.what, gap.where) for gap in find_gaps(lab.ctx)]
+    (unknown,) = explain.overview(lab.ctx, "#2")["orders"][0]["known"]["unknown"]
+    assert "it is overdue to be asked about" in unknown
+    assert EXPIRED in unknown
+    lab.ups.faults.told.clear()  # the same answer as before the refusals
+    lab.later(7)
+    assert (find_gaps(lab.ctx), watch(lab, "ups").said) == ([], None)
+
+
 def test_once_it_tells_of_the_parcel_again_all_is_known_and_the_words_are_gone(lab: Lab) -> None:
     refuse(lab)
     lab.later(7)

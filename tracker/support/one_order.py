@@ -81,8 +81,9 @@ def _not_told(told: Sequence[Row[Any]], late: datetime) -> Iterator[str]:
         states = ", ".join(f"{one.account}: {one.tracking_state}" for one in told if one.account is not None)
         yield f"nobody asks about it ({states or 'no account covers its carrier'})"
     elif not any((one.overdue_since or one.next_poll_at) >= late for one in asking):
-        said = f" ({asking[0].said})" if asking[0].said else ""
-        yield f"it is overdue to be asked about{_since(asking[0].overdue_since or asking[0].next_poll_at)}{said}"
+        first = asking[0]
+        said = f" ({first.said})" if first.said and first.tracking_state != TrackingState.ERROR else ""
+        yield f"it is overdue to be asked about{_since(first.overdue_since or first.next_poll_at)}{said}"
 
 
 def _since(at: datetime | None) -> str:
