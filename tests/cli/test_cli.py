@@ -131,7 +131,8 @@ def test_lists_read_at_a_glance_and_as_json(run: Run, lab: Lab) -> None:
     assert "sent" in ok(run("outbox"))
     assert json.loads(ok(run("outbox", "--json", "--state", "sent")))
     assert ok(run("outbox", "--state", "dead")).strip() == "no such write"
-    assert ok(run("inbox", "--account", "nobody")).strip() == "no such payload"
+    assert ok(run("inbox", "--account", "ups", "--state", "dead")).strip() == "no such payload"
+    assert run("inbox", "--account", "nobody").exit_code == 2  # a typo is not "nothing came"
     plugins = {row["plugin"]: row for row in json.loads(ok(run("plugins", "--json")))}
     assert plugins["ups"]["trust"] == "shared"
     assert "easypost" in ok(run("plugins"))
