@@ -64,7 +64,11 @@ def test_a_read_asked_before_what_we_know_changes_nothing_and_is_asked_again(mak
     lab = shipped(make_lab)
     order = lab.one(t.orders)
     stale = orjson.dumps(
-        {"data": {"nodes": [{**lab.shop._node(lab.shop.orders["#1001"]), "displayFulfillmentStatus": "UNFULFILLED"}]}}
+        {
+            "data": {
+                "nodes": [{**lab.shop._node(lab.shop.orders["#1001"], {}), "displayFulfillmentStatus": "UNFULFILLED"}]
+            }
+        }
     )
     with lab.daemon.store.write() as connection:
         row = queries.payload_row(

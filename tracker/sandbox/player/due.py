@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.poll.due import held_back
 from tracker.pipeline.push import NOTICE
 from tracker.store.engine import database_now
@@ -69,8 +70,9 @@ def due_work(ctx: AppContext) -> tuple[str | None, datetime | None]:
         for write in connection.execute(_UNSENT):
             shop, whose = usable.get(write.store), (write.order_id, write.kind == NOTICE)
             account = ctx.account(write.store)
-            heard = account is not None and account.mode == "write"  # a note waits where the shop is only observed
-            if shop is None or shop.paused_at is not None or not heard or whose in first:
+            observed = account is None or account.mode != "write"  # a note waits there; nothing else may be pending
+            waits = observed and write.kind == BY_HAND
+            if shop is None or shop.paused_at is not None or waits or whose in first:
                 continue
             first.add(whose)
             left, resets = shop.writes_left, shop.writes_reset_at
