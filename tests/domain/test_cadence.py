@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.scans import told
-from tracker.domain.cadence import DEFAULT, Cadence, is_urgent, looks_after, next_poll
+from tracker.domain.cadence import DEFAULT, Cadence, Pace, is_urgent, looks_after, next_poll
 from tracker.domain.facts import Edd, Summary
 from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import ShippingStatus, TrackingState
@@ -181,3 +181,14 @@ def test_what_is_on_its_last_way_near_its_estimate_in_doubt_or_disputed_goes_bef
     assert urgent(S.DELIVERED, disputed=True)
     assert urgent(S.IN_TRANSIT, doubted_at=T0 - H)
     assert not urgent(S.IN_TRANSIT, doubted_at=T0 - DEFAULT.doubted_for)
+
+
+def test_a_feed_makes_looks_as_rare_as_they_get_whatever_the_status() -> None:
+    for status in (S.OUT_FOR_DELIVERY, S.IN_TRANSIT, S.PICKED_UP):
+        assert Pace(status, near=True, doubted=True, fed=True).interval(DEFAULT) == DEFAULT.slowest
+    assert str(Pace(S.IN_TRANSIT, near=True, fed=True)) == "in_transit, and a feed tells what becomes of it"
+
+
+def test_a_pace_says_each_reason_that_it_has() -> None:
+    assert str(Pace(S.IN_TRANSIT)) == "in_transit"
+    assert str(Pace(S.IN_TRANSIT, quiet=True, near=True)) == "in_transit, near its estimate, quiet for days"

@@ -96,3 +96,10 @@ def test_numbers_are_written_as_they_can_be_read() -> None:
         "0", "0.2", "3", "41", "1,440", "41,200", "1,230,000",
     ]  # fmt: skip
     assert [span(h * H) for h in (0.5, 1.9, 28, 240)] == ["30 min", "114 min", "28 h", "10 d"]
+
+
+def test_what_has_ended_and_is_told_by_a_feed_needs_its_last_look_only() -> None:
+    fed = {Group(Pace(S.DELIVERED, fed=True), ended=True): 70}
+
+    assert judge(fed, DEFAULT, batch=1, budget=None).needs == pytest.approx(10 / SPREAD)  # one look in seven days
+    assert judge(fed, Cadence(aftercare=()), batch=1, budget=None).needs == 0

@@ -70,3 +70,10 @@ def test_back_from_a_tag_of_delivered_only_by_a_correction_that_the_policy_write
     assert K.ORDER_AHEAD in kinds(decide(one, parcel(S.IN_TRANSIT)))
     corrected = decide(one, parcel(S.EXCEPTION, corrected=True), rules=replace(RULES, corrections=True))
     assert tag(corrected).text == "shipping:exception"
+
+
+def test_what_the_customer_is_told_leaves_the_order_in_the_shop_as_it_is() -> None:
+    before = order(tags=("vip",))
+    action = replace(tag(decide(before, parcel(S.IN_TRANSIT))), kind="notice")
+
+    assert apply(before, action, "") is before

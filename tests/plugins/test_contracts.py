@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from tracker.config.plugins import names
 from tracker.domain.errors import (
+    BadPayload,
     CredentialsRejected,
     NotFound,
     RateLimited,
@@ -22,7 +24,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Parcels, Payload, Refs, Since
 from tracker.plugin import contracts
-from tracker.plugin.answers import holding, raise_unless_json, said_by
+from tracker.plugin.answers import holding, raise_unless_json, retry_after, said_by
 from tracker.plugin.calls import Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.conformance import TOKEN, Recorder, example_settings, plugin_of
@@ -218,3 +220,29 @@ def test_half_a_json_is_kept_as_it_came_and_told_by_the_parser() -> None:
         assert holding(half, "shipments") == half
         assert said_by(half, "") == ""
     assert holding(b"{}") == b"{}"
+
+
+def test_a_file_is_one_payload_unless_its_carrier_cuts_it_and_none_may_be_too_large() -> None:
+    bare = Bare("bare", contracts.Settings())
+
+    assert list(bare.cut(io.BytesIO(b"body"))) == [contracts.Cut((b"body",), 1, 1, 4)]
+    assert list(bare.cut(io.BytesIO())) == []
+    with pytest.raises(BadPayload, match=f"is larger than {bare.max_body} bytes"):
+        list(bare.cut(io.BytesIO(bytes(bare.max_body + 1))))
+
+
+def test_a_shop_lets_orders_of_any_age_be_read_unless_it_says_otherwise() -> None:
+    assert BareShop("bare", contracts.Settings()).reads_back() is None
+
+
+def test_a_reply_is_of_a_content_type_and_nothing_that_is_another_header() -> None:
+    assert contracts.Reply(b"x", "text/xml; charset=utf-8").body == b"x"
+    with pytest.raises(ValueError, match="a content type is"):
+        contracts.Reply(b"x", "text/plain\r\nx-own: 1")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("Mon, 02 Nov 2026 12:00:07 GMT", 7), ("Mon, 02 Nov 2026 11:00:00 GMT", 0)]
+)
+def test_a_wait_until_a_date_is_counted_from_the_answer_and_never_negative(value: str, seconds: int) -> None:
+    assert retry_after(Response(429, {"retry-after": value}, b"", AT)) == timedelta(seconds=seconds)

@@ -11,7 +11,7 @@ import pytest
 
 from tracker.domain.formats import FORMATS, POSTS
 from tracker.plugin.contracts import Platform, declared
-from tracker.plugin.names import EVERYBODY, Names, Word, meanings, names, read_words, spelt
+from tracker.plugin.names import EVERYBODY, Names, Word, meanings, names, read_words, spelt, where
 
 HEAD = "carrier,said_by,word,call,evidence\n"
 SAID = {  # what the platforms call the carriers that most shops ship with
@@ -174,3 +174,9 @@ def test_the_words_of_another_package_are_its_own_where_it_tells_of_any_carrier_
     with pytest.raises(ValueError, match="means the carrier") as refused:
         meanings((Word("evri", Shop.__module__, "the evri", "carriers.csv:1"), *found))
     assert str(refused.value) == said
+
+
+def test_a_word_of_a_class_whose_source_is_not_there_is_told_by_its_plugin() -> None:
+    built = type("Built", (Shop,), {"__module__": "acme_shop"})
+
+    assert where(Word("vanman", "acme_shop", "van man", built)) == "plugin acme_shop"

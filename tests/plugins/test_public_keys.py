@@ -203,3 +203,18 @@ def test_ebays_header_chooses_its_digest_of_two_and_nothing_else() -> None:
         ebay({"e": pem(pair("a"))}, BODY, ebay_header(BODY, "e"))
     with pytest.raises(WebhookRejected, match="cannot be read"):
         ebay({"e": "x"}, BODY, ebay_header(BODY, "e"))
+
+
+@pytest.mark.parametrize(
+    ("proof", "said"),
+    [
+        ("", "is missing"),
+        ("é", "is no signature"),
+        ("A" * 100_000, "is no signature"),
+        ("A", "is no base64"),
+        ("!", "is no base64"),
+    ],
+)
+def test_a_plain_signature_that_is_none_is_refused_with_what_is_wrong_with_it(proof: str, said: str) -> None:
+    with pytest.raises(WebhookRejected, match=f"^header sig {said}$"):
+        rsa_sha256(KEYS["a"], BODY, proof, name="sig")

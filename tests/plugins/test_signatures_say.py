@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from tracker.domain.errors import WebhookRejected
 from tracker.domain.facts import Payload
 from tracker.plugin.signatures import (
+    hashed_challenge,
     hmac_base64,
     hmac_hex,
     shared_secret,
@@ -105,3 +106,10 @@ def test_a_whsec_secret_is_decoded_and_a_broken_one_verifies_nothing() -> None:
     assert whsec_key(SecretStr("whsec_" + base64.b64encode(b"key").decode())) == b"key"
     assert whsec_key(SecretStr("plain")) == b"plain"
     assert whsec_key(SecretStr("whsec_!")) == b""
+
+
+def test_the_answer_to_a_challenge_is_of_code_token_and_address_in_this_order() -> None:
+    said = hashed_challenge("a", SecretStr("b"), "c")
+
+    assert said == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of "abc" (FIPS 180-4)
+    assert hashed_challenge("a", SecretStr("b"), "c/") != said

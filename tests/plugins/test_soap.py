@@ -114,3 +114,10 @@ def test_an_answer_of_xml_holds_an_element_of_the_name_not_a_word() -> None:
     for body in (b"<a>b</a>", b"<a><bc/></a>", b'<a b="b">"b"</a>', b"{}"):
         with pytest.raises(Transient, match="an answer without b"):
             holding(body, "b")
+
+
+def test_a_fault_that_is_a_text_has_no_code_and_says_its_text() -> None:
+    body = f'<s:Envelope xmlns:s="{ENVELOPE}"><s:Body><s:Fault>it broke</s:Fault></s:Body></s:Envelope>'.encode()
+
+    with pytest.raises(Transient, match=r"^HTTP 500 with a SOAP fault: no code: it broke$"):
+        raise_unless_soap(Response(500, {}, body, AT))

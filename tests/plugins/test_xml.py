@@ -155,3 +155,24 @@ def test_a_character_that_no_document_can_hold_is_refused(value: str) -> None:
         print_xml({"a": {"@b": value}})
     with pytest.raises(Refused):
         print_xml({f"a{value}": "x"})
+
+
+def test_a_doctype_in_an_encoding_that_only_the_parser_sees_is_refused_too() -> None:
+    for encoding in ("utf-16-le", "utf-16-be"):
+        body = '<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE a [<!ENTITY b "ha">]><a>&b;</a>'.encode(encoding)
+        with pytest.raises(BadPayload, match=r"^\$: "):
+            decode_xml(body)
+    with pytest.raises(BadPayload, match="has a DOCTYPE"):
+        decode_xml('<?xml version="1.0"?><!DOCTYPE a><a>x</a>'.encode("utf-16-le"))
+
+
+@pytest.mark.parametrize("body", [b"<!-- <!DOCTYPE a><a/>", b"<?xml <!DOCTYPE a><a/>"])
+def test_a_doctype_in_what_never_ends_is_no_xml(body: bytes) -> None:
+    with pytest.raises(BadPayload, match=r"^\$: not XML: "):
+        decode_xml(body)
+
+
+@pytest.mark.parametrize("name", ["@a b", "@", '@a="1" b', "@1"])
+def test_a_name_of_an_attribute_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="is no name of an attribute"):
+        print_xml({"a": {name: "1"}})
