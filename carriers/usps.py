@@ -242,7 +242,7 @@ class USPS(contracts.Carrier):
             "POST",
             f"{self.settings.base_url}/tracking/v3r2/tracking",
             headers={"Content-Type": "application/json"},
-            content=orjson.dumps([{"trackingNumber": _sendable(clean(parcel.number))} for parcel in parcels]),
+            content=orjson.dumps([{"trackingNumber": clean(parcel.number)} for parcel in parcels]),
         )
         try:
             return Page((self._tokens.send(client, request, bearer).body,))
@@ -262,7 +262,7 @@ class USPS(contracts.Carrier):
         if len(settings.webhook_secrets[0].get_secret_value()) != SECRET_LENGTH:
             raise Refused(f"webhook_secrets: USPS takes a secret of exactly {SECRET_LENGTH} characters")
         if settings.mid is None:
-            return [self._subscribe(client, mine, {"trackingNumber": _sendable(clean(mine))}) for mine in numbers]
+            return [self._subscribe(client, mine, {"trackingNumber": clean(mine)}) for mine in numbers]
         if self._subscribed_until is None or self._subscribed_until - timedelta(days=2) < client.now():
             self._subscribed_until = self._subscribe(client, settings.mid, {settings.mid_key: settings.mid}).until
         return [Registered(mine, until=self._subscribed_until) for mine in numbers]
@@ -322,15 +322,6 @@ class USPS(contracts.Carrier):
 
 class _NoScope(Refused):
     """A call for which the application was given no scope."""
-
-
-def _sendable(mine: str) -> str:
-    """Return a number as it may stand in a body. Raises Refused for what is no text."""
-    try:
-        mine.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        raise Refused(f"{mine!r:.80} can be no number") from None
-    return mine
 
 
 def _codes_of(body: bytes) -> frozenset[str]:

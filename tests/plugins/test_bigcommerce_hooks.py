@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from adapters.bigcommerce import SCOPES
+from adapters.bigcommerce import MOST_PAGES, SCOPES
 from tests.plugins.bigcommerce import BASE, store
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused, Transient
 from tracker.plugin.conformance import Recorder
@@ -105,3 +105,10 @@ def test_what_refuses_a_hook_says_why(outside, make, status, error) -> None:
 
     with pytest.raises(error, match=str(status)):
         source.make_hook(client, Hook("t", ADDRESS))
+
+
+def test_a_list_that_never_ends_is_read_no_further_than_its_most_pages(outside, make) -> None:
+    asked = outside.get(f"{V3}/hooks").respond(json=listed(ROW, pages=1000))
+    source, client = store(make)
+
+    assert len(source.hooks_there(client)) == asked.call_count == MOST_PAGES

@@ -277,3 +277,12 @@ def test_a_list_of_events_that_is_none_ends_nothing_in_silence(outside, make) ->
 
     with pytest.raises(BadPayload, match=r"\$\.events\[\]\.created_at"):
         list(source.resend(client, Missed(AT, AT)))
+
+
+def test_missed_events_end_where_the_list_says_that_there_are_no_more(outside, make) -> None:
+    event = {"id": "evt_1", "created_at": AT.isoformat(), "description": "batch.created"}
+    asked = outside.get(f"{HOST}/events").respond(json={"events": [event], "has_more": False})
+    source, client = make("carriers.easypost")
+
+    assert list(source.resend(client, Missed(AT, AT))) == [Page((), "evt_1")]
+    assert asked.call_count == 1

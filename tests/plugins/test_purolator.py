@@ -256,3 +256,19 @@ def test_an_answer_without_its_list_says_nothing(make) -> None:
     ):
         with pytest.raises(BadPayload, match=where):
             source.normalize(Payload("a", "poll", (body.encode(),), AT, {}))
+
+
+def test_a_key_without_a_user_token_sends_none(outside, make) -> None:
+    track = outside.post(URL).respond(content=answer())
+    source, client = make("carriers.purolator", user_token=None)
+
+    list(source.fetch(client, Parcels((Parcel("purolator", "329014521622"),))))
+    assert b"UserToken" not in track.calls[0].request.content
+
+
+@pytest.mark.parametrize("body", [b"<a><Error></Error></a>", b"<Envelope><Body><Error></Error></Body></Envelope>"])
+def test_an_error_that_cannot_be_read_is_a_failed_answer(make, body: bytes) -> None:
+    source, _ = make("carriers.purolator")
+
+    with pytest.raises(Transient, match="no code: no reason given"):
+        source.raise_for_status(Response(200, {"content-type": "text/xml"}, body, AT))

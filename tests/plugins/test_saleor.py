@@ -348,3 +348,13 @@ def test_the_token_is_proved_by_an_order(make, outside) -> None:
         source.ping(client)
     outside.post(URL).mock(return_value=httpx.Response(200, json={"data": {"orders": {"edges": []}}}))
     source.ping(client)
+
+
+def test_hooks_need_no_secret(make) -> None:
+    assert shop(make)[0].webhooks_need() == ""
+
+
+def test_a_page_whose_orders_are_no_list_cannot_be_read(make) -> None:
+    body = json.dumps({"data": {"orders": {"edges": {"node": node()}}}}).encode()
+    with pytest.raises(BadPayload, match="edges"):
+        list(shop(make)[0].normalize(Payload("s", "sweep", (body,), AT)))

@@ -289,3 +289,48 @@ def test_a_push_is_as_old_as_the_last_answer_of_a_carrier_in_it(make) -> None:
 
     assert by["webhook"].as_of.isoformat() == "2026-10-30T12:00:00+00:00"
     assert by["poll"].as_of is None  # as of now
+
+
+def test_the_access_key_is_all_that_pushes_need(make) -> None:
+    source, _ = make("carriers.seventeen_track", webhook_secrets=())
+
+    assert source.webhooks_need() == ""
+
+
+@pytest.mark.parametrize("left", ["10", None, 1.5])
+def test_a_quota_that_is_no_number_is_told_as_none(outside, source, left) -> None:
+    outside.post(f"{HOST}/getquota").respond(json={"code": 0, "data": {"quota_total": 200, "quota_remain": left}})
+
+    with pytest.raises(Transient, match="quota_remain"):
+        source[0].ping(source[1])
+
+
+def test_the_key_is_proved_by_asking_for_the_quota(outside, source) -> None:
+    asked = outside.post(f"{HOST}/getquota").respond(json={"code": 0, "data": {"quota_remain": 1}})
+
+    source[0].ping(source[1])
+    assert asked.calls[0].request.headers["17token"] == KEY
+
+
+def test_a_body_that_breaks_off_leaves_an_error_to_its_status(make) -> None:
+    source, _ = make("carriers.seventeen_track")
+
+    with pytest.raises(Transient, match="HTTP 500"):
+        source.raise_for_status(Response(500, {}, b'{"code": -18010002, "da', AT))
+
+
+def test_a_number_that_nobody_asked_about_is_not_told_as_stopped(outside, source) -> None:
+    outside.post(f"{HOST}/stoptrack").respond(json=answer([{"number": "OTHER"}, {"number": "N1AAA"}]))
+
+    (told,) = source[0].stop(source[1], Parcels((Parcel("dhl_express", "N1AAA"),)))
+    assert told == Registered("N1AAA")
+
+
+@pytest.mark.parametrize("list_of", ["accepted", "rejected"])
+def test_a_carrier_that_cannot_be_read_is_told_with_its_number(make, list_of: str) -> None:
+    source, _ = make("carriers.seventeen_track")
+    item = {**rejected("N1AAA", -18019909), "carrier": [7]}
+    report, missed = source.normalize(Payload("a", "poll", (json.dumps(answer(**{list_of: [item]})).encode(),), AT, {}))
+
+    assert (report.carrier, report.number) == ("unknown", "N1AAA")
+    assert missed.subject == "N1AAA" and missed.where.endswith("carrier")

@@ -254,3 +254,20 @@ def test_pages_are_what_a_first_sync_reads_unless_the_store_says_otherwise(make:
 
 def test_results_come_from_the_host_of_shopify_only(make: Any) -> None:
     assert shop(make)[0].stream_hosts == ("storage.googleapis.com",)
+
+
+def test_an_answer_without_its_data_starts_nothing(make: Any) -> None:
+    client = Client(Running=None)
+    with pytest.raises(Unavailable, match="without bulkOperations"):
+        list(bulk_shop(make).fetch(client, FIRST))
+    assert [name for name, _ in client.asked] == ["Running"]
+
+
+def test_a_fulfilment_that_is_none_does_not_cost_the_one_beside_it(make: Any) -> None:
+    cancelled = part(3, status="CANCELLED", displayStatus="CANCELED", deliveredAt=None)
+    del cancelled["events"]
+    client = done(jsonl(node(1, fulfillments=[7, cancelled])))
+    (page,) = bulk_shop(make).fetch(client, Since(f"{CURSOR}0", open_only=True))
+
+    (order,) = [one for one in read(bulk_shop(make), page) if isinstance(one, Order)]
+    assert [one.live for one in order.fulfilments] == [False]

@@ -18,6 +18,7 @@ from tests.plugins.conftest import NOW
 from tests.plugins.signing import SECRET
 from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, Transient, WebhookRejected
 from tracker.domain.facts import Parcel, Parcels, Payload, Refs, Report
+from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
 
 TestConformance = for_carrier("carriers.usps", fixtures=Path(__file__).parents[1] / "fixtures" / "usps")
@@ -336,3 +337,24 @@ def test_an_offset_that_is_printed_counts_and_a_z_does_not(make, printed: str, a
 
     assert scan.local.isoformat() == "2026-11-19T21:40:00"
     assert (scan.occurred_at and f"{scan.occurred_at.astimezone(UTC):%H:%M}") == at
+
+
+def test_a_challenge_in_a_broken_body_is_not_echoed(make) -> None:
+    source, _ = make("carriers.usps")
+
+    assert source.handshake(Payload("a", "webhook", (b'{"challenge": "abc"',), AT, {}, {})) is None
+
+
+def test_what_no_body_can_hold_is_left_out_of_a_number(outside, token, make) -> None:
+    asked = outside.post(f"{HOST}/tracking/v3r2/tracking").respond(207, json=[{"trackingNumber": NUMBER}])
+    source, client = make("carriers.usps", version="v3r2")
+
+    list(source.fetch(client, ask(f"{NUMBER}\ud800")))
+    assert json.loads(asked.calls[0].request.content) == [{"trackingNumber": NUMBER}]
+
+
+def test_a_400_that_cannot_be_read_is_refused(make) -> None:
+    source, _ = make("carriers.usps")
+
+    with pytest.raises(Refused, match="HTTP 400"):
+        source.raise_for_status(Response(400, {}, b'{"error": ', AT))
