@@ -349,7 +349,7 @@ def test_the_effective_policy_is_shown_with_where_each_value_came_from(run: Run,
     assert shown["sources"]["calendar"] == "default"
     text = run("policy", "show", "kart").output
     assert "handed to a courier" in text
-    assert "no store 'x'" in CliRunner().invoke(main_.cli, ["policy", "show", "x"]).output
+    assert "no store or carrier account 'x'" in CliRunner().invoke(main_.cli, ["policy", "show", "x"]).output
 
 
 def test_the_decision_table_presets_and_coverage_are_printed(run: Run, lab: Lab) -> None:
