@@ -53,7 +53,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, said_by
 from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.graphql import Listed, sweep
+from tracker.plugin.graphql import Listed, data_of, first_error, sweep
 from tracker.plugin.payloads import decode, listing, mapping, optional, pieces, term, text, word
 from tracker.plugin.public_keys import detached_jws, read_jwks
 from tracker.plugin.signatures import hmac_hex
@@ -251,7 +251,7 @@ class Saleor(contracts.Platform):
             begins = since or (client.now() - FIRST if query.open_only else None)
             changed = {"updatedAt": {"gte": begins.astimezone(UTC).isoformat()}} if begins else {}
             response = self._call(client, ORDERS, {"first": PAGE, "after": after, "filter": changed, **self._keys()})
-            connection = _data(response, "orders").get("orders")
+            connection = data_of(response, "orders").get("orders")
             edges = connection.get("edges") if isinstance(connection, dict) else None
             if not isinstance(connection, dict) or not isinstance(edges, list):
                 raise Unavailable("GraphQL answered without its orders")
@@ -262,7 +262,7 @@ class Saleor(contracts.Platform):
 
     def _one(self, client: Client, ref: str) -> Page | None:
         response = self._call(client, READ, {"id": ref, **self._keys()})
-        return Page((response.body,)) if _data(response, "order")["order"] is not None else None
+        return Page((response.body,)) if data_of(response, "order")["order"] is not None else None
 
     def _keys(self) -> dict[str, str]:
         """Return the names of metadata that are asked for; those that nobody named are asked for in vain."""
@@ -272,15 +272,8 @@ class Saleor(contracts.Platform):
         """GraphQL tells its errors in HTTP 200; their codes are those of exceptions (not verified with a live shop)."""
         not_html(response)
         raise_by_status(response)
-        if b'"errors"' not in response.body:
+        if (first := first_error(response)) is None:
             return
-        try:
-            errors = decode(response.body).get("errors")
-        except BadPayload:
-            return  # an answer that cannot be read: told as such
-        if not errors:
-            return
-        first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
         code = _code(first)
         said = f"{code or 'GraphQL error'}: {text(first.get('message')) or said_by(response.body)}"
         if code in ("PermissionDenied", "InvalidTokenError", "ExpiredSignatureError", "JSONWebTokenError"):
@@ -309,7 +302,7 @@ class Saleor(contracts.Platform):
 
     def _add_note(self, client: Client, action: Action) -> Receipt:
         """Add a note, unless one with the same words stands there: an answer may have been lost."""
-        found = _data(self._call(client, NOTES, {"id": action.order}), "order")["order"]
+        found = data_of(self._call(client, NOTES, {"id": action.order}), "order")["order"]
         if found is None:
             raise Refused("the order is not there")
         for event in listing(mapping(found, "$.data.order").get("events"), "$.data.order.events"):
@@ -321,7 +314,7 @@ class Saleor(contracts.Platform):
 
     def ping(self, client: Client) -> None:
         """Ask for one order: that needs the permission that all else needs."""
-        _data(self._call(client, PING, {}), "orders")
+        data_of(self._call(client, PING, {}), "orders")
 
     @property
     def _base(self) -> str:
@@ -342,20 +335,9 @@ def _code(error: Mapping[str, Any]) -> str:
     return text(exception.get("code")) if isinstance(exception, dict) else ""
 
 
-def _data(response: Response, name: str) -> dict[str, Any]:
-    """Return the data of an answer that holds what was asked for. Raises Unavailable where it does not: that is never "nothing"."""
-    try:
-        data = mapping(decode(response.body).get("data"), "$.data")
-    except BadPayload:
-        data = {}
-    if name not in data:
-        raise Unavailable(f"GraphQL answered without {name}: {said_by(response.body)}")
-    return data
-
-
 def _made(response: Response, name: str) -> dict[str, Any]:
     """Return what a mutation made. Raises Refused where the shop refuses it, Transient where the answer shows nothing."""
-    made = _data(response, name)[name]
+    made = data_of(response, name)[name]
     if not isinstance(made, dict):
         raise Transient(f"{name} answered nothing")
     if refusals := made.get("errors"):

@@ -35,8 +35,8 @@ from tracker.domain.vocabulary import TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json
 from tracker.plugin.calls import Client, Response
-from tracker.plugin.contracts import Remark, Reply
-from tracker.plugin.described import LASTS, Call, Caller, Described, Hook, Part, Samples, judge
+from tracker.plugin.contracts import Remark
+from tracker.plugin.described import Call, Described, DescribedSource, Hook, Part, Samples, judge
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import (
     about,
@@ -140,12 +140,11 @@ class Settings(contracts.Settings, Described):
     webhook: Webhook | None = None
 
 
-class Generic(contracts.Carrier):
+class Generic(DescribedSource, contracts.Carrier):
     """A carrier by its description."""
 
     docs = "https://github.com/trackwright/trackwright/blob/main/deploy/examples/README.md"
     asks = frozenset({Parcels})
-    webhooks = True
     codes_from_yaml = True
     example: ClassVar[Mapping[str, Any]] = {
         "carrier": "acme", "base_url": "https://api.acme.example", "secrets": {"key": "canary-secrets"},
@@ -169,37 +168,11 @@ class Generic(contracts.Carrier):
     def __init__(self, account: str, settings: Any) -> None:
         """Bind a description."""
         super().__init__(account, settings)
-        self._caller = Caller(settings)
         self.carriers = (settings.carrier,)
         self.default_zone = settings.zone
         self.batch = settings.poll.batch
-        self.webhooks = settings.webhook is not None
-        if settings.webhook is not None:
-            self.trust = settings.webhook.trust
-        self.token_lasts = LASTS if settings.login is not None else None
         facts: Facts = settings.poll.facts
         self.response_keys = tuple(filter(None, (facts.parcels.first or facts.number.first,)))
-
-    def webhooks_need(self) -> str:
-        """Name what must be set before a webhook is taken."""
-        return super().webhooks_need() if self.settings.webhook is not None else "webhook"
-
-    def verify(self, payload: Payload) -> int:
-        """Check the proof that the description names."""
-        if self.settings.webhook is None:
-            return super().verify(payload)
-        hook: Webhook = self.settings.webhook
-        return hook.verify(self.settings.webhook_secrets, payload)
-
-    def handshake(self, payload: Payload) -> Reply | None:
-        """Answer a challenge, where the description says that one comes."""
-        hook: Webhook | None = self.settings.webhook
-        return hook.handshake(payload) if hook is not None else None
-
-    def dedupe_key(self, payload: Payload) -> str:
-        """Use the event's id, where the description says where it stands."""
-        hook: Webhook | None = self.settings.webhook
-        return (hook.identity(payload) if hook is not None else None) or super().dedupe_key(payload)
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read an answer or a webhook by its paths."""

@@ -29,8 +29,8 @@ from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json, said_by
 from tracker.plugin.calls import Client, Response
-from tracker.plugin.contracts import Remark, Reply
-from tracker.plugin.described import LASTS, Caller, judge, once
+from tracker.plugin.contracts import Remark
+from tracker.plugin.described import DescribedSource, judge, once
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import decode, word
 from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, never_told, sampled, unmatched
@@ -47,12 +47,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 _KINDS = {"order_status": "status", "fulfilment_event": "shipping", "order_note": "note"}
 
 
-class Generic(contracts.Platform):
+class Generic(DescribedSource, contracts.Platform):
     """A selling platform by its description."""
 
     docs = "https://github.com/trackwright/trackwright/blob/main/deploy/examples/README.md"
     asks = frozenset({Refs, Since})
-    webhooks = True
     takes_notes = True
     statuses: ClassVar[Mapping[str, OrderStatus]] = {
         str(status): status for status in OrderStatus
@@ -90,12 +89,7 @@ class Generic(contracts.Platform):
     def __init__(self, account: str, settings: Any) -> None:
         """Bind a description."""
         super().__init__(account, settings)
-        self._caller = Caller(settings)
-        self.webhooks = settings.webhook is not None
         self.takes_notes = settings.writes.note is not None
-        if settings.webhook is not None:
-            self.trust = settings.webhook.trust
-        self.token_lasts = LASTS if settings.login is not None else None
 
     def status_map(self) -> Mapping[ShippingStatus, str]:
         """Return what the description shows of shipping statuses."""
@@ -110,25 +104,6 @@ class Generic(contracts.Platform):
     def says(self) -> frozenset[OrderStatus]:
         """Return what this shop's own words can say."""
         return frozenset((self.settings.statuses or self.statuses).values())
-
-    def webhooks_need(self) -> str:
-        """Name what must be set before a webhook is taken."""
-        return super().webhooks_need() if self.settings.webhook is not None else "webhook"
-
-    def verify(self, payload: Payload) -> int:
-        """Check the proof that the description names."""
-        hook: Webhook | None = self.settings.webhook
-        return hook.verify(self.settings.webhook_secrets, payload) if hook is not None else super().verify(payload)
-
-    def handshake(self, payload: Payload) -> Reply | None:
-        """Answer a challenge, where the description says that one comes."""
-        hook: Webhook | None = self.settings.webhook
-        return hook.handshake(payload) if hook is not None else None
-
-    def dedupe_key(self, payload: Payload) -> str:
-        """Use the event's id, where the description says where it stands."""
-        hook: Webhook | None = self.settings.webhook
-        return (hook.identity(payload) if hook is not None else None) or super().dedupe_key(payload)
 
     def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Checkout | Unread]:
         """Read an order, a page of a sweep, or the ref that a hook names."""

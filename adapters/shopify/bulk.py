@@ -20,6 +20,7 @@ from adapters.shopify.words import UNSHIPPED
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Transient, Unavailable
 from tracker.domain.facts import NotYet, Page
 from tracker.plugin.calls import Client, Response
+from tracker.plugin.graphql import data_of
 from tracker.plugin.payloads import decode, mapping, text, word
 from tracker.plugin.tracked import aware
 
@@ -58,7 +59,7 @@ def pages(client: Client, ask: Asks, cursor: str | None, query: str) -> Iterator
         yield _started(ask, query)
         return
     at = _read(cursor)
-    told = _data(ask(OPERATION, {"id": at.operation}), "bulkOperation")["bulkOperation"]
+    told = data_of(ask(OPERATION, {"id": at.operation}), "bulkOperation")["bulkOperation"]
     if told is None:
         raise NotFound("the bulk operation is not there any more")
     told = mapping(told, "$.data.bulkOperation")
@@ -82,11 +83,12 @@ def pages(client: Client, ask: Asks, cursor: str | None, query: str) -> Iterator
 
 def _started(ask: Asks, query: str) -> Page:
     """Start an operation, unless one with this query runs: a process may have died between its start and its commit."""
-    running = mapping(_data(ask(RUNNING, {}), "bulkOperations")["bulkOperations"], "$.data.bulkOperations").get("nodes")
+    listed = data_of(ask(RUNNING, {}), "bulkOperations")["bulkOperations"]
+    running = mapping(listed, "$.data.bulkOperations").get("nodes")
     for node in running if isinstance(running, list) else ():
         if isinstance(node, dict) and node.get("query") == query:
             return _waits(node, "an operation of ours runs already")
-    made = mapping(_data(ask(START, {"q": query}), "bulkOperationRunQuery")["bulkOperationRunQuery"], "$.data.start")
+    made = mapping(data_of(ask(START, {"q": query}), "bulkOperationRunQuery")["bulkOperationRunQuery"], "$.data.start")
     refusals = [one for one in made.get("userErrors") or () if isinstance(one, dict)]
     if any(one.get("code") in ("OPERATION_IN_PROGRESS", "LIMIT_REACHED") for one in refusals):
         return Page((), None, not_yet=NotYet(BUSY, "the shop runs as many bulk operations as it may"))
@@ -106,17 +108,6 @@ def _waits(operation: Mapping[str, Any], why: str) -> Page:
 def _read(cursor: str) -> Cursor:
     _, operation, began, at = cursor.split("|")
     return Cursor(operation, began, int(at))
-
-
-def _data(response: Response, name: str) -> dict[str, Any]:
-    """Return the data of an answer that holds what was asked for. Raises Unavailable where it does not."""
-    try:
-        data = mapping(decode(response.body).get("data"), "$.data")
-    except BadPayload:
-        data = {}
-    if name not in data:
-        raise Unavailable(f"GraphQL answered without {name}")
-    return data
 
 
 def _result(client: Client, told: Mapping[str, Any], at: Cursor) -> Iterator[Page]:

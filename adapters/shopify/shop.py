@@ -56,7 +56,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.graphql import Listed, sweep
+from tracker.plugin.graphql import Listed, first_error, sweep
 from tracker.plugin.oauth import Tokens, ask_token
 from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.signatures import hmac_base64
@@ -233,15 +233,8 @@ class Shopify(contracts.Platform):
             why = said_by(response.body, AWAY.get(response.status, "no shop answers there"))
             raise Unavailable(f"HTTP {response.status}: {why}", retry_after(response))
         raise_by_status(response)
-        if b'"errors"' not in response.body:
+        if (first := first_error(response)) is None:
             return
-        try:
-            errors = decode(response.body).get("errors")
-        except BadPayload:
-            return  # an answer that cannot be read: told as such
-        if not errors:
-            return
-        first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
         extensions = first.get("extensions")
         code = text(extensions.get("code")) if isinstance(extensions, dict) else ""
         said = f"{code or 'GraphQL error'}: {text(first.get('message')) or said_by(response.body)}"

@@ -20,7 +20,7 @@ from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Ref
 from tracker.domain.facts import Payload, Unread
 from tracker.domain.vocabulary import Trust
 from tracker.plugin.calls import Client, Request, Response, Token, segment
-from tracker.plugin.contracts import Reply, Secrets
+from tracker.plugin.contracts import Reply, Secrets, Source
 from tracker.plugin.oauth import Tokens
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import decode, text, word
@@ -400,3 +400,37 @@ def judge(settings: Described, body: bytes, reading: Reading, *, one: bool) -> N
         first = said[0] if isinstance(said, list) else said
         shown = first if isinstance(first, str) else json.dumps(first, default=str)
         raise Transient(f"HTTP 200 with an error: {shown[:200]}")
+
+
+class DescribedSource(Source):
+    """What a carrier and a platform share whose API its settings describe: `login` and `webhook` among them."""
+
+    webhooks = True
+
+    def __init__(self, account: str, settings: Any) -> None:
+        """Bind a description."""
+        super().__init__(account, settings)
+        self._caller = Caller(settings)
+        self.webhooks = settings.webhook is not None
+        if settings.webhook is not None:
+            self.trust = settings.webhook.trust
+        self.token_lasts = LASTS if settings.login is not None else None
+
+    def webhooks_need(self) -> str:
+        """Name what must be set before a webhook is taken."""
+        return super().webhooks_need() if self.settings.webhook is not None else "webhook"
+
+    def verify(self, payload: Payload) -> int:
+        """Check the proof that the description names."""
+        hook: Hook | None = self.settings.webhook
+        return hook.verify(self.settings.webhook_secrets, payload) if hook is not None else super().verify(payload)
+
+    def handshake(self, payload: Payload) -> Reply | None:
+        """Answer a challenge, where the description says that one comes."""
+        hook: Hook | None = self.settings.webhook
+        return hook.handshake(payload) if hook is not None else None
+
+    def dedupe_key(self, payload: Payload) -> str:
+        """Use the event's id, where the description says where it stands."""
+        hook: Hook | None = self.settings.webhook
+        return (hook.identity(payload) if hook is not None else None) or super().dedupe_key(payload)

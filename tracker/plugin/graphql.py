@@ -1,4 +1,4 @@
-"""Read a list of a GraphQL API that is sorted by change, page by page, with a cursor that loses nothing."""
+"""Read a GraphQL API: what an answer holds or complains of, and a list sorted by change, by a cursor that loses nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tracker.domain.errors import BadPayload, Unavailable
-from tracker.plugin.payloads import mapping, moment
+from tracker.plugin.answers import said_by
+from tracker.plugin.calls import Response
+from tracker.plugin.payloads import decode, mapping, moment
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,30 @@ class Listed:
     body: bytes
     connection: dict[str, Any]
     nodes: list[Any]
+
+
+def first_error(response: Response) -> dict[str, Any] | None:
+    """Return the first error of an answer, which comes with HTTP 200; empty where it has another shape, None where there is none."""
+    if b'"errors"' not in response.body:
+        return None
+    try:
+        errors = decode(response.body).get("errors")
+    except BadPayload:
+        return None  # an answer that cannot be read: told as such
+    if not errors:
+        return None
+    return errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
+
+
+def data_of(response: Response, name: str) -> dict[str, Any]:
+    """Return the data of an answer that holds what was asked for. Raises Unavailable where it does not: that is never "nothing"."""
+    try:
+        data = mapping(decode(response.body).get("data"), "$.data")
+    except BadPayload:
+        data = {}
+    if name not in data:
+        raise Unavailable(f"GraphQL answered without {name}: {said_by(response.body)}")
+    return data
 
 
 def sweep(
