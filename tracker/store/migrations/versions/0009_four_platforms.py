@@ -1,0 +1,8 @@
+"""What the four big platforms need to be written to safely."""
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    """Add what is known of a store, an account and a write beside what 0008 held."""
