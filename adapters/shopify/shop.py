@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -12,31 +12,17 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import SecretStr
 
+from adapters.shopify.answers import raise_for, rest_of
 from adapters.shopify.bulk import goes_on, pages, under_way
-from adapters.shopify.queries import (
-    ADD_TAGS,
-    BULK,
-    BULK_FIELD,
-    CREATE,
-    EVENTS,
-    MOST,
-    ORDERS,
-    PAGE,
-    READ,
-    REMOVE_TAGS,
-    SET_FIELD,
-    SHOP,
-    WHOLE,
-)
+from adapters.shopify.queries import BULK, BULK_FIELD, MOST, ORDERS, PAGE, READ, SHOP, WHOLE
 from adapters.shopify.reading import GID, asked_on, change_notices, is_full, nodes_of, order_of, whole_of
 from adapters.shopify.words import WORDS
+from adapters.shopify.writing import field_of, write
 from tracker.domain.errors import (
     BadPayload,
     CredentialsRejected,
     RateLimited,
-    Refused,
     SourceError,
-    Transient,
     Unavailable,
 )
 from tracker.domain.facts import (
@@ -53,21 +39,17 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
-from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.graphql import Listed, first_error, sweep
+from tracker.plugin.graphql import Listed, sweep
 from tracker.plugin.oauth import Tokens, ask_token
-from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
+from tracker.plugin.payloads import decode, mapping, word
 from tracker.plugin.signatures import hmac_base64
 from tracker.plugin.tracked import each_alone, exactly, order, told
 
 O = OrderStatus
 OVERLAP = timedelta(minutes=10)  # the search index may lag behind the record
-SAME = timedelta(minutes=5)  # an event of the same status this near is ours
-REST = timedelta(seconds=1)
 RESULTS = "storage.googleapis.com"  # where the results of bulk operations are (the guide's sample; seen in logs of 2023 to 2026)
-RESERVE = 60  # cost points kept for the largest operation of ours
 
 
 class Settings(contracts.Settings):
@@ -175,7 +157,7 @@ class Shopify(contracts.Platform):
         assert isinstance(query, Since)
         begins = query.open_only and not query.cursor and self.settings.backfill == "bulk"
         if begins or goes_on(query.cursor):
-            field = BULK_FIELD % _field(self.status_field) if self.status_field else ""
+            field = BULK_FIELD % field_of(self.status_field) if self.status_field else ""
             yield from pages(client, partial(self._call, client), query.cursor, BULK % field)
             return
         state = ["status:open"] if query.open_only else []
@@ -227,121 +209,21 @@ class Shopify(contracts.Platform):
         return None if self.settings.read_all_orders else timedelta(days=60)
 
     def raise_for_status(self, response: Response) -> None:
-        """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP (shopify.dev, status codes)."""
-        not_html(response)
-        if response.status in (402, 404, 423, 430):
-            why = said_by(response.body, AWAY.get(response.status, "no shop answers there"))
-            raise Unavailable(f"HTTP {response.status}: {why}", retry_after(response))
-        raise_by_status(response)
-        if (first := first_error(response)) is None:
-            return
-        extensions = first.get("extensions")
-        code = text(extensions.get("code")) if isinstance(extensions, dict) else ""
-        said = f"{code or 'GraphQL error'}: {text(first.get('message')) or said_by(response.body)}"
-        if code == "THROTTLED":
-            raise RateLimited(said, max(self.throttle_delay(response) or REST, REST))
-        if code == "ACCESS_DENIED":
-            raise CredentialsRejected(said)
-        if code == "SHOP_INACTIVE" or not first:
-            raise Unavailable(said)
-        if code in ("", "INTERNAL_SERVER_ERROR", "TIMEOUT"):
-            raise Transient(said)
-        raise Refused(said)
+        """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP."""
+        raise_for(response)
 
     def throttle_delay(self, response: Response) -> timedelta | None:
-        """Answer how long until the bucket holds our largest operation again (shopify.dev, rate limits)."""
-        if b"throttleStatus" not in response.body:
-            return None
-        try:
-            status = decode(response.body)["extensions"]["cost"]["throttleStatus"]
-            missing = min(RESERVE, float(status["maximumAvailable"])) - float(status["currentlyAvailable"])
-            return timedelta(seconds=missing / float(status["restoreRate"])) if missing > 0 else None
-        except (BadPayload, KeyError, TypeError, ValueError, ZeroDivisionError):
-            return None
+        """Answer how long until the bucket holds our largest operation again."""
+        return rest_of(response)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Show a shipping status: by a fulfilment event, in a metafield, in a tag; what stands there already is not written again."""
-        if action.kind == "field":
-            return self._set_field(client, action, before)
-        if action.kind == "tag":
-            return self._tag(client, action, before)
-        if action.kind != "fulfilment_event":
-            raise Refused("Shopify takes fulfilment events, metafields and tags: its order status cannot be written")
-        return self._add_event(client, action)
+        return write(partial(self._call, client), self.status_map(), action, before)
 
     def _named(self) -> dict[str, Any]:
         """Return which metafield is read into `Order.shown`: `<namespace>.<key>`, in `custom`, the merchant's own, where no dot stands."""
-        namespace, key = _field(self.status_field)
+        namespace, key = field_of(self.status_field)
         return {"namespace": namespace, "key": key, "named": bool(self.status_field)}
-
-    def _set_field(self, client: Client, action: Action, before: Order) -> Receipt:
-        """Set a metafield of the order, as a single line of text: a definition of the merchant's of another type refuses it."""
-        if before.shown == action.text:
-            return Receipt(action.field, already_there=True, proof=action.text)
-        namespace, key = _field(action.field)
-        value = {"namespace": namespace, "key": key, "value": action.text, "type": "single_line_text_field"}
-        response = self._call(client, SET_FIELD, {"m": [{"ownerId": action.order, **value}]})
-        for field in listing(_made(response, "metafieldsSet").get("metafields"), "$.metafields"):
-            if isinstance(field, dict) and field.get("value") == action.text:
-                return Receipt(action.field, proof=action.text)
-        raise Transient("the metafield was written, and the answer does not show it")
-
-    def _tag(self, client: Client, action: Action, before: Order) -> Receipt:
-        """Add the tag first, then take our former ones away: where a call fails, the order has one too many and never none.
-
-        Tags are the same in any case (shopify.dev). What others tagged is not touched.
-        """
-        there, former = False, []
-        for tag in before.shown_by(action.field):
-            if tag.casefold() == action.text.casefold():
-                there = True
-            else:
-                former.append(tag)
-        if there and not former:
-            return Receipt(action.text, already_there=True, proof=action.text)
-        if not there and action.text.casefold() not in self._tagged(client, ADD_TAGS, "tagsAdd", action, [action.text]):
-            raise Transient("the tag was added, and the answer does not show it")
-        if former and set(map(str.casefold, former)) & self._tagged(client, REMOVE_TAGS, "tagsRemove", action, former):
-            raise Transient("the former tag was taken away, and the answer shows it still")
-        return Receipt(action.text, proof=action.text)
-
-    def _tagged(self, client: Client, query: str, name: str, action: Action, tags: list[str]) -> set[str]:
-        """Add or take tags; returns those that the order has then, in lower case."""
-        made = _made(self._call(client, query, {"id": action.order, "tags": tags}), name)
-        node = mapping(made.get("node"), f"$.data.{name}.node")
-        return {text(tag).casefold() for tag in listing(node.get("tags"), f"$.data.{name}.node.tags")}
-
-    def _add_event(self, client: Client, action: Action) -> Receipt:
-        """Create a fulfilment event, unless one of the same word and time stands there already."""
-        word_ = self.status_map()[action.status]
-        at = action.happened_at.astimezone(UTC)
-        body = decode(self._call(client, EVENTS, {"id": action.fulfilment}).body)
-        data = mapping(body.get("data"), "$.data")
-        if "fulfillment" in data and data["fulfillment"] is None:
-            raise Transient("the fulfilment is not there")  # the next read says whether it is gone
-        fulfilment = mapping(data.get("fulfillment"), "$.data.fulfillment")
-        for node in listing(
-            mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes"),
-            "$.data.fulfillment.events.nodes",
-        ):
-            node = mapping(node, "$.data.fulfillment.events.nodes")
-            if node.get("status") == word_ and abs(moment(node.get("happenedAt"), "$.happenedAt") - at) <= SAME:
-                return Receipt(word(node.get("id"), "$.id"), already_there=True, proof=word_)
-        event: dict[str, Any] = {
-            "fulfillmentId": action.fulfilment,
-            "status": word_,
-            "happenedAt": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "message": action.reason.sentence if action.reason else None,
-            "city": action.place.city or None,
-            "province": action.place.region or None,
-            "country": action.place.country or None,
-            "zip": action.place.postcode or None,
-            "estimatedDeliveryAt": action.edd.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if action.edd else None,
-        }
-        variables = {"e": {name: value for name, value in event.items() if value is not None}}
-        created = _made(self._call(client, CREATE, variables, idempotent=False), "fulfillmentEventCreate")
-        made = mapping(created.get("fulfillmentEvent"), "$.data.fulfillmentEventCreate.fulfillmentEvent")
-        return Receipt(word(made.get("id"), "$.fulfillmentEvent.id"), proof=text(made.get("status")))
 
     def ping(self, client: Client) -> None:
         """Ask for the shop's name."""
@@ -387,20 +269,6 @@ class Shopify(contracts.Platform):
         if settings.refresh_token is not None:
             client.vault.store(word(response.get("refresh_token"), "$.refresh_token"))
         return token
-
-
-def _field(name: str) -> tuple[str, str]:
-    """Return the namespace and the key of a metafield."""
-    namespace, dot, key = name.partition(".")
-    return (namespace, key) if dot else ("custom", name)
-
-
-def _made(response: Response, name: str) -> dict[str, Any]:
-    """Return what a mutation made. Raises Refused where the shop refuses it."""
-    made = mapping(mapping(decode(response.body).get("data"), "$.data").get(name), f"$.data.{name}")
-    if refusals := made.get("userErrors"):
-        raise Refused("; ".join(text(r.get("message")) for r in refusals if isinstance(r, dict)))
-    return made
 
 
 def _header(token: str) -> dict[str, str]:

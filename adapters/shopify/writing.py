@@ -1,0 +1,120 @@
+"""Write to a shop: look first, then write, and prove it by what the answer shows. Twice equals once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, timedelta
+from typing import Any, Protocol
+
+from adapters.shopify.queries import ADD_TAGS, CREATE, EVENTS, REMOVE_TAGS, SET_FIELD
+from tracker.domain.errors import Refused, Transient
+from tracker.domain.facts import Action, Order, Receipt
+from tracker.domain.vocabulary import ShippingStatus
+from tracker.plugin.calls import Response
+from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
+
+SAME = timedelta(minutes=5)  # an event of the same status this near is ours
+
+
+class Ask(Protocol):
+    """Sends an operation with its variables; one that is not `idempotent` is looked for again before it is repeated."""
+
+    def __call__(self, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Response:
+        """Return the answer. Raises from the error tree."""
+
+
+def write(ask: Ask, words: Mapping[ShippingStatus, str], action: Action, before: Order) -> Receipt:
+    """Do a write, unless it is done. `words` are the fulfilment events that show a status. Raises Refused for what Shopify does not take."""
+    if action.kind == "field":
+        return _set_field(ask, action, before)
+    if action.kind == "tag":
+        return _tag(ask, action, before)
+    if action.kind != "fulfilment_event":
+        raise Refused("Shopify takes fulfilment events, metafields and tags: its order status cannot be written")
+    return _add_event(ask, words[action.status], action)
+
+
+def field_of(name: str) -> tuple[str, str]:
+    """Return the namespace and the key of a metafield: `<namespace>.<key>`, in `custom`, the merchant's own, where no dot stands."""
+    namespace, dot, key = name.partition(".")
+    return (namespace, key) if dot else ("custom", name)
+
+
+def _set_field(ask: Ask, action: Action, before: Order) -> Receipt:
+    """Set a metafield of the order, as a single line of text: a definition of the merchant's of another type refuses it."""
+    if before.shown == action.text:
+        return Receipt(action.field, already_there=True, proof=action.text)
+    namespace, key = field_of(action.field)
+    value = {"namespace": namespace, "key": key, "value": action.text, "type": "single_line_text_field"}
+    response = ask(SET_FIELD, {"m": [{"ownerId": action.order, **value}]})
+    for field in listing(_made(response, "metafieldsSet").get("metafields"), "$.metafields"):
+        if isinstance(field, dict) and field.get("value") == action.text:
+            return Receipt(action.field, proof=action.text)
+    raise Transient("the metafield was written, and the answer does not show it")
+
+
+def _tag(ask: Ask, action: Action, before: Order) -> Receipt:
+    """Add the tag first, then take our former ones away: where a call fails, the order has one too many and never none.
+
+    Tags are the same in any case (shopify.dev). What others tagged is not touched.
+    """
+    there, former = False, []
+    for tag in before.shown_by(action.field):
+        if tag.casefold() == action.text.casefold():
+            there = True
+        else:
+            former.append(tag)
+    if there and not former:
+        return Receipt(action.text, already_there=True, proof=action.text)
+    if not there and action.text.casefold() not in _tagged(ask, ADD_TAGS, "tagsAdd", action, [action.text]):
+        raise Transient("the tag was added, and the answer does not show it")
+    if former and set(map(str.casefold, former)) & _tagged(ask, REMOVE_TAGS, "tagsRemove", action, former):
+        raise Transient("the former tag was taken away, and the answer shows it still")
+    return Receipt(action.text, proof=action.text)
+
+
+def _tagged(ask: Ask, query: str, name: str, action: Action, tags: list[str]) -> set[str]:
+    """Add or take tags; returns those that the order has then, in lower case."""
+    made = _made(ask(query, {"id": action.order, "tags": tags}), name)
+    node = mapping(made.get("node"), f"$.data.{name}.node")
+    return {text(tag).casefold() for tag in listing(node.get("tags"), f"$.data.{name}.node.tags")}
+
+
+def _add_event(ask: Ask, word_: str, action: Action) -> Receipt:
+    """Create a fulfilment event, unless one of the same word and time stands there already."""
+    at = action.happened_at.astimezone(UTC)
+    body = decode(ask(EVENTS, {"id": action.fulfilment}).body)
+    data = mapping(body.get("data"), "$.data")
+    if "fulfillment" in data and data["fulfillment"] is None:
+        raise Transient("the fulfilment is not there")  # the next read says whether it is gone
+    fulfilment = mapping(data.get("fulfillment"), "$.data.fulfillment")
+    for node in listing(
+        mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes"),
+        "$.data.fulfillment.events.nodes",
+    ):
+        node = mapping(node, "$.data.fulfillment.events.nodes")
+        if node.get("status") == word_ and abs(moment(node.get("happenedAt"), "$.happenedAt") - at) <= SAME:
+            return Receipt(word(node.get("id"), "$.id"), already_there=True, proof=word_)
+    event: dict[str, Any] = {
+        "fulfillmentId": action.fulfilment,
+        "status": word_,
+        "happenedAt": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "message": action.reason.sentence if action.reason else None,
+        "city": action.place.city or None,
+        "province": action.place.region or None,
+        "country": action.place.country or None,
+        "zip": action.place.postcode or None,
+        "estimatedDeliveryAt": action.edd.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if action.edd else None,
+    }
+    variables = {"e": {name: value for name, value in event.items() if value is not None}}
+    created = _made(ask(CREATE, variables, idempotent=False), "fulfillmentEventCreate")
+    made = mapping(created.get("fulfillmentEvent"), "$.data.fulfillmentEventCreate.fulfillmentEvent")
+    return Receipt(word(made.get("id"), "$.fulfillmentEvent.id"), proof=text(made.get("status")))
+
+
+def _made(response: Response, name: str) -> dict[str, Any]:
+    """Return what a mutation made. Raises Refused where the shop refuses it."""
+    made = mapping(mapping(decode(response.body).get("data"), "$.data").get(name), f"$.data.{name}")
+    if refusals := made.get("userErrors"):
+        raise Refused("; ".join(text(r.get("message")) for r in refusals if isinstance(r, dict)))
+    return made
