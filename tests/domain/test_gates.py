@@ -39,6 +39,8 @@ NONE = {"last_scan": "none"}
         (told(), [], GUIDE, O.UNKNOWN, {}, Gate(False, "no_such_status", facts(O.PROCESSING), "name one of the shared statuses")),
         (told(O.CANCELLED), [], GUIDE, O.SHIPPED, {},
          Gate(False, "cancelled_is_final", facts(O.CANCELLED), "nothing: a cancelled order stays cancelled")),
+        (told(test=True), [], GUIDE, O.SHIPPED, {},
+         Gate(False, "test_order", facts(O.PROCESSING), "nothing: an order that was placed to try the shop is never written")),
         (told(), [], replace(GUIDE, otherwise=Owner.UNKNOWN), O.SHIPPED, {},
          Gate(False, "unknown_owner", facts(O.PROCESSING, owner="unknown"), "a rule under policy.ownership that fits this order")),
         (told(method="pickup"), [], replace(GUIDE, ownership=(Owns("pick", Owner.SELLER, method=("PICKUP",)),)), O.ON_HOLD, {},

@@ -209,6 +209,7 @@ def test_an_order_without_parcels_or_that_is_gone_disagrees_with_nobody() -> Non
     assert compare(order(O.DELIVERED), [], policy("mirror"), T0) is AGREED
     assert kinds(order(O.DELIVERED, gone="deleted"), [parcel(S.PICKED_UP)]) == []
     assert kinds(order(O.DELIVERED, fulfilments=()), [parcel(S.PICKED_UP)]) == []
+    assert kinds(order(O.DELIVERED, test=True), [parcel(S.PICKED_UP)]) == []  # nobody waits for a test order
 
 
 # a label

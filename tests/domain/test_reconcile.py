@@ -380,6 +380,14 @@ def test_silence_is_not_counted_twice_by_generations_of_one_number() -> None:
 
 
 @pytest.mark.parametrize("status", list(S))
+def test_a_test_order_is_never_written_and_nobody_is_asked_to_look(status: ShippingStatus) -> None:
+    strange = replace(order(status=OrderStatus.UNKNOWN), test=True)  # an ordinary one would be told
+    for one in (strange, replace(order(), test=True), replace(order(payment=PaymentStatus.FAILED), test=True)):
+        decision = reconcile(one, [shipment(status)], POLICY, T0 + D)
+        assert (decision.actions, decision.findings, decision.because) == ((), (), ("test_order",))
+
+
+@pytest.mark.parametrize("status", list(S))
 @pytest.mark.parametrize("why", ["deleted", "not_found", "out_of_sight"])
 def test_nothing_is_written_to_an_order_that_is_gone_and_a_person_is_told(status: ShippingStatus, why: str) -> None:
     gone = replace(order(), gone=why)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.domain.whole import T0, D, H, K, O, P, S, kinds, order, parcel, policy, written
-from tracker.domain.facts import Fulfilment, Item, Parcel, Statement, StatusSnapshot
+from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Statement, StatusSnapshot
 from tracker.domain.gates import may
 from tracker.domain.policy import Calendar, Owns, Policy, Silence, Span
 from tracker.domain.reconcile import reconcile
@@ -99,6 +99,21 @@ def test_what_a_person_stated_ends_order_ahead() -> None:
     gone = replace(proved, statements=(), fulfilments=())
     assert K.SHIPPED_WITHOUT_TRACKING in kinds(reconcile(gone, [], rules, T0 + 3 * D))
     assert K.SHIPPED_WITHOUT_TRACKING not in kinds(reconcile(replace(proved, fulfilments=()), [], rules, T0 + 3 * D))
+
+
+def test_nobody_misses_the_number_of_what_goes_by_no_parcel() -> None:
+    rules = policy("kingston-courier")
+    gift, book = Item("L1", 1, shippable=False), Item("L2", 1)
+    bare = replace(order(O.SHIPPED), items=(gift,), fulfilments=(Fulfilment("F1", "SUCCESS", quantities=(("L1", 1),)),))
+    mixed = replace(bare, items=(gift, book))
+
+    def missed(one: Order) -> bool:
+        return K.SHIPPED_WITHOUT_TRACKING in kinds(reconcile(one, [], rules, T0 + 9 * D))
+
+    assert (missed(bare), missed(mixed)) == (False, False)  # only the gift card is fulfilled
+    assert missed(replace(mixed, fulfilments=(Fulfilment("F1", "SUCCESS", quantities=(("L2", 1),)),)))
+    for untold in ((Fulfilment("F1", "SUCCESS"),), (replace(mixed.fulfilments[0], live=False),)):
+        assert missed(replace(mixed, fulfilments=untold))  # what was fulfilled is not told
 
 
 def test_a_carrier_that_takes_back_its_delivered_is_followed_only_where_the_policy_says_so() -> None:

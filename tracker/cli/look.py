@@ -32,6 +32,8 @@ from tracker.support import planned, proofs
 from tracker.support.evidence import pack
 from tracker.support.explain import explanation, overview
 
+_TOLD = ("status_reason", "service", "location", "pays_by", "channel", "risk", "cancel_reason", "closed_at")
+
 
 @click.command("show")
 @click.argument("what", metavar="ORDER|NUMBER")
@@ -161,6 +163,11 @@ def _print_order(order: dict[str, Any]) -> None:
         f"  dispatched by: {order['owner']} (method {show(order['method'])}), address {show(order['address'])},"
         f" status set by {show(order['actor'])}{', urgency ' + order['urgent'] if order['urgent'] else ''}"
     )
+    told = [f"{name.replace('_', ' ')} {show(order[name])}" for name in _TOLD if order.get(name)]
+    if told:
+        out.print(f"  the shop says: {', '.join(told)}")
+    if order.get("test"):
+        out.print("  [yellow]a test order[/]: nothing is ever written to it, and nobody is asked to look")
     known = order.get("known")
     if known is not None:
         out.print(f"  known as of {show(known['as_of'])}" + ("" if known["unknown"] else ", by shop and carriers"))

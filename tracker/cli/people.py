@@ -21,7 +21,7 @@ from tracker.cli.common import (
     print_json,
 )
 from tracker.config.presets import duration
-from tracker.domain.gates import into_processing
+from tracker.domain.gates import FINAL, into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
 from tracker.support import lists, statements
 
@@ -82,7 +82,7 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
         raise click.ClickException(
             f"{order} is not written into Processing: that deducts stock in the shop (MG-08); do it there"
         )
-    final = gate.rule in ("cancelled_is_final", "human_wins")
+    final = gate.rule in FINAL
     if not gate.allowed and (final or not override):
         hint = "nothing is written out of it" if final else "--override goes past it"
         raise click.ClickException(f"{order} may not go to {status}: {gate.rule} ({gate.needs}); {hint}")

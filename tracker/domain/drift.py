@@ -77,9 +77,9 @@ def compare(order: Order, shipments: Sequence[Shipment], policy: Policy, now: da
     """Say how shop and carriers disagree about one order: one difference of a kind at most. Never raises.
 
     An order without parcels, or of whose parcels nobody told anything, disagrees with nobody: that is not knowledge
-    either, and is told elsewhere.
+    either, and is told elsewhere. One that was placed to try the shop is nobody's.
     """
-    if not shipments or order.gone or order.status is O.UNKNOWN:
+    if not shipments or order.gone or order.test or order.status is O.UNKNOWN:
         return AGREED
     case = _Case(order, shipments, policy, now)
     found: dict[DriftKind, Drift] = {}

@@ -11,6 +11,7 @@ from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, Shippin
 
 O, P, S = OrderStatus, PaymentStatus, ShippingStatus
 HELD = frozenset({O.CANCELLED, O.ON_HOLD})
+FINAL = frozenset({"test_order", "cancelled_is_final", "human_wins"})  # rules that nobody's word goes past
 MONEY_BACK = frozenset({P.REFUNDED, P.DISPUTED})
 WHOLE = "the whole order: `tracker inbox --partly` says what cannot be read"
 PAID = frozenset({P.PAID, P.PARTIALLY_REFUNDED, P.REFUNDED, P.DISPUTED})
@@ -52,6 +53,8 @@ def may(
         return Gate(True, "already_there", facts)
     if to is O.UNKNOWN:
         return no("no_such_status", "name one of the shared statuses")
+    if order.test:
+        return no("test_order", "nothing: an order that was placed to try the shop is never written")
     if order.status is O.CANCELLED:
         return no("cancelled_is_final", "nothing: a cancelled order stays cancelled")
     if owner is Owner.UNKNOWN:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.config.model import Account
 from tracker.domain.drift import SETTLES, Compared, Drift
 from tracker.domain.facts import Order, Shipment
-from tracker.domain.gates import into_processing, may
+from tracker.domain.gates import FINAL, into_processing, may
 from tracker.domain.vocabulary import DriftKind, OrderStatus, Severity, ShippingStatus
 from tracker.hashing import digest
 from tracker.pipeline import state
@@ -235,7 +235,7 @@ class _Around:
             return ""
         reason = f"{row.carrier} says {row.status}"
         gate = may(order, self.shipments[row.order_id], policy, to, reason=reason)
-        if not gate.allowed and gate.rule in ("cancelled_is_final", "human_wins"):
+        if not gate.allowed and gate.rule in FINAL:
             return ""
         override = () if gate.allowed else ("--override",)
         return self._command("correct", order, str(to), "--reason", reason, *override)

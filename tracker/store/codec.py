@@ -19,6 +19,16 @@ RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
 PROOF: TypeAdapter[Proof] = TypeAdapter(Proof)
 POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
 
+_LATER = (
+    "gone",
+    "partial",
+    "shown",
+    "test",
+    "cancel_reason",
+    "channel",
+    "risk",
+    "closed_at",
+)  # than the first stored orders
 EXACT = "exact"  # the key of a stored policy under which it stands whole
 
 
@@ -33,9 +43,8 @@ def dump_order(order: Order) -> Any:
     What came with this version and says nothing is left out: an order that a version before stored is not a changed one.
     """
     stored = dump(ORDER, replace(order, history=(), statements=()))
-    _leave_out(stored, "gone")
-    _leave_out(stored, "partial")
-    _leave_out(stored, "shown")
+    for name in _LATER:
+        _leave_out(stored, name)
     for fulfilment in stored["fulfilments"]:
         _leave_out(fulfilment, "unreadable")
         for parcel in fulfilment["parcels"]:

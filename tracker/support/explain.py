@@ -34,6 +34,19 @@ from tracker.store.tables import (
 from tracker.support.one_order import of_order
 
 MOST_ENTRIES = 20
+_SHOWN = (
+    "status_reason",
+    "method",
+    "service",
+    "location",
+    "address",
+    "pays_by",
+    "channel",
+    "risk",
+    "cancel_reason",
+    "closed_at",
+    "test",
+)
 
 
 def find(connection: Connection, what: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
@@ -306,7 +319,7 @@ def _order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is shown of an order's facts beside its statuses."""
     return {
-        **{name: facts.get(name) or None for name in ("status_reason", "method", "service", "address", "pays_by")},
+        **{name: facts.get(name) or None for name in _SHOWN},
         "items": [
             {k: item.get(k) for k in ("ref", "name", "ordered", "removed", "shippable", "short")} for item in facts["items"]
         ],

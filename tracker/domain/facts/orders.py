@@ -100,6 +100,11 @@ class Order:
     verified: bool = False  # the shop says that the order was verified
     locale: str = ""  # of the customer, such as en or de
     shown: str = ""  # what the field says that shows its shipping status (`Platform.status_field`)
+    test: bool = False  # placed to try the shop: nobody waits for it, and nothing is ever written to it
+    cancel_reason: str = ""  # why it was cancelled, in the shop's own word
+    channel: str = ""  # where it was placed, in the shop's own word: online store, pos, an app or marketplace
+    risk: str = ""  # of fraud, in the shop's own word: low, medium, high ...
+    closed_at: datetime | None = None  # when the shop closed or archived it: work on it is over there
     gone: str = ""  # deleted | not_found | out_of_sight: the shop holds it no more, or lets us read it no more
     partial: bool = False  # a line, a fulfilment or a number of it could not be read: nothing is true of "all" of it
     history: tuple[StatusSnapshot, ...] = ()  # filled from the order's versions, oldest first; not part of a read

@@ -52,7 +52,7 @@ def reconcile(
                 later.append(said)
             else:
                 because.append(said)
-    if policy.notices and not order.gone:
+    if policy.notices and not order.gone and not order.test:
         actions += notices(case, found)
     return Decision(
         actions=tuple(actions),
@@ -65,6 +65,9 @@ def reconcile(
 def _parts(case: Case) -> Iterator[Iterable[Said]]:
     """Ask the parts, in the order in which their words are read."""
     order, policy = case.order, case.policy
+    if order.test:  # it tries the shop: nothing is written, and nobody is asked to look
+        yield ("test_order",)
+        return
     if order.gone:  # nothing is written, and nothing is asked of an order that is not there
         yield _gone(case)
     else:

@@ -12,7 +12,7 @@ from tracker.domain.facts import Finding, Shipment
 from tracker.domain.gates import HELD, MONEY_BACK
 from tracker.domain.reconcile.case import INFO, SHIPPED, SHIPPING, URGENT, WARNING, Case, K, O, P, S
 from tracker.domain.reconcile.findings import Stands, finding
-from tracker.domain.reconcile.orders import began, shipped_quantities
+from tracker.domain.reconcile.orders import began, shipped_quantities, travels
 from tracker.domain.vocabulary import Act, FindingKind, Owner, Severity, StatementKind
 
 MOST_TYPED = 200  # characters of what people typed that evidence shows
@@ -132,10 +132,10 @@ def _ready_without_courier(case: Case) -> Stands | None:
 
 
 def _number_due(case: Case) -> datetime | None:
-    """MG-04, KE-20: shipped without a number; required, warned or not asked, by owner."""
+    """MG-04, KE-20: shipped without a number; required, warned or not asked, by owner; never of what goes by no parcel."""
     order, policy = case.order, case.policy
     wanted = policy.tracking.get(case.owner, "none")
-    if wanted == "none" or order.status not in SHIPPED or gates.has_tracking(order):
+    if wanted == "none" or order.status not in SHIPPED or gates.has_tracking(order) or not travels(order):
         return None
     if order.status is O.DELIVERED and case.said(StatementKind.PROOF):
         return None

@@ -38,6 +38,17 @@ def shipped_quantities(parts: Iterable[Fulfilment]) -> dict[str, int]:
     return found
 
 
+def travels(order: Order) -> bool:
+    """Say whether anything of an order goes by parcel, as far as the shop tells its lines and what its fulfilments hold."""
+    by_parcel = {i.ref for i in order.items if i.shippable}
+    if order.items and not by_parcel:
+        return False
+    live = [f for f in order.fulfilments if f.live]
+    if not order.items or not live or not all(f.quantities for f in live):
+        return True
+    return any(ref in by_parcel for f in live for ref, _ in f.quantities)
+
+
 def by_number(shipments: Iterable[Shipment]) -> dict[str, list[Shipment]]:
     """Return shipments by their numbers: a number may have had several journeys, and several carriers."""
     found: dict[str, list[Shipment]] = {}
