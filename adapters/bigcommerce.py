@@ -119,6 +119,12 @@ class BigCommerce(contracts.Platform):
         words = {O.SHIPPED: LABELS[2], O.PARTIALLY_SHIPPED: LABELS[3]}
         return {**words, O.DELIVERED: LABELS[10]} if self.settings.completed_is_delivered else words
 
+    def beside(self, kind: str, word: str) -> contracts.Beside | None:
+        """Each status may mail: the store's settings say which (support.bigcommerce.com, Customer Order Notifications, 2026-11)."""
+        if kind != "order_status":
+            return None
+        return contracts.Beside(f"mails the customer where the store's Settings > Order notifications ticks {word}")
+
     def webhooks_need(self) -> str:
         """Name what proves a hook: its signature, or the header given when it was made, where that is enough."""
         settings = self.settings

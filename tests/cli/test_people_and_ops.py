@@ -18,6 +18,8 @@ from tracker.cli import listing
 from tracker.cli import main as main_
 from tracker.config.load import load_config
 from tracker.domain.errors import TrackerError
+from tracker.plugin.conformance import plugin_of
+from tracker.plugin.contracts import Beside
 from tracker.store import tables as t
 from tracker.support import lists
 from tracker.upkeep import maintenance
@@ -111,6 +113,13 @@ def test_a_note_for_a_shop_that_is_only_observed_says_that_it_waits(run: Run, la
     said = run("note", "7", "customer called", "--to-shop").output
     assert "only observes (mode: observe): the shop gets it when mode is write" in said
     assert [row.state for row in lab.rows(t.outbox, t.outbox.c.kind == "order_note")] == ["pending"]
+
+
+def test_a_correction_tells_what_the_shop_does_beside(run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_of("adapters.rest"), "beside", lambda _self, kind, word: Beside(f"mails at {word}"))
+
+    said = run("correct", "7", "shipped", "--reason", "clicked by accident", "--override").output
+    assert said.splitlines()[-1] == "the shop then mails at Dispatched/Shipped"
 
 
 def test_nothing_is_corrected_out_of_cancelled_not_even_by_override(run: Run, lab: Lab) -> None:

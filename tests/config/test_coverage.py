@@ -94,6 +94,8 @@ def test_check_prints_the_table_and_its_json_holds_it_without_a_secret(file: Pat
     assert [row["account"] for row in told["accounts"]] == [row[1] for row in ACCOUNTS]
     assert [row["writes"] for row in told["stores"]] == [row[3] for row in STORES]
     assert "t.example" not in json.dumps(told)
+    assert told["side_effects"] == []  # their policies write nothing that does more
+    assert "what writes do beside" not in shown.output
 
 
 def test_a_start_logs_a_line_each(file: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.domain.guide import GUIDE, MEANS, MOVING, RENO, H, O, P, S, actions, history, told
+from tests.domain.guide import GUIDE, MEANS, MOVING, RENO, H, K, O, P, S, actions, finding, history, told
 from tests.domain.test_reconcile import T0, D, order, shipment
 from tracker.domain.facts import NOWHERE, Action, Edd, Fulfilment, Item, Parcel, StatusSnapshot
 from tracker.domain.policy import Policy
@@ -85,6 +85,39 @@ def test_what_is_not_written_says_by_which_rule(parcel: Any, policy: Policy, rul
 
     assert actions(decision, "order_status") == []
     assert not rule or rule in decision.because
+
+
+MAILS = replace(GUIDE, withheld={O.DELIVERED: "mails the customer"})
+
+
+def test_what_does_more_than_it_says_waits_to_be_named_and_is_told_with_what_it_does() -> None:
+    policy = replace(MAILS, otherwise=Owner.SELLER, writes={Owner.SELLER: frozenset({O.DELIVERED})})
+    decision = reconcile(told(O.SHIPPED), [shipment(S.DELIVERED)], policy, T0 + H)
+
+    assert actions(decision, "order_status") == []
+    assert decision.because[-1] == "side_effect_not_named"
+    behind = finding(decision, K.ORDER_BEHIND)
+    assert behind.evidence["beside"] == "mails the customer"
+    assert behind.proposal == "set the order to 'Done' in the shop, or name delivered in policy.side_effects"
+
+
+def test_nothing_is_put_back_that_does_more_than_it_says() -> None:
+    stands = history((O.DELIVERED, "system", T0), (O.OUT_FOR_DELIVERY, "seller", T0 + H))
+    edited = told(O.OUT_FOR_DELIVERY, history=stands, actor="seller")
+    decision = reconcile(edited, [MOVING], MAILS, T0 + 2 * H)
+
+    assert actions(decision, "order_status") == []
+    assert "side_effect_not_named:delivered" in decision.because
+    assert actions(reconcile(edited, [MOVING], GUIDE, T0 + 2 * H), "order_status") != []
+
+
+def test_a_carriers_correction_is_not_written_where_it_does_more_than_it_says() -> None:
+    policy = replace(GUIDE, corrections=True)
+    parcel, one = shipment(S.IN_TRANSIT, custody_at=T0, corrected=True), told(O.DELIVERED)
+
+    assert actions(reconcile(one, [parcel], policy, T0 + H), "order_status") != []
+    withheld = replace(policy, withheld={O.SHIPPED: "mails the customer"})
+    assert actions(reconcile(one, [parcel], withheld, T0 + H), "order_status") == []
 
 
 def test_what_happened_before_the_store_was_connected_is_not_written() -> None:

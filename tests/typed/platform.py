@@ -30,7 +30,7 @@ from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, Shippin
 from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, retry_after
 from tracker.plugin.calls import Client, Request, Response, Token, segment
-from tracker.plugin.contracts import Secrets
+from tracker.plugin.contracts import Beside, Secrets
 from tracker.plugin.hooks import Hook
 from tracker.plugin.oauth import Tokens
 from tracker.plugin.payloads import decode, moment, word
@@ -102,6 +102,9 @@ class Corner(contracts.Platform):
             return Receipt(before.ref, already_there=True)
         response = client.send(self._request("PUT", segment(action.order), b'{"status": "sent"}'))
         return Receipt(before.ref, proof=response.body.decode("utf-8", "replace"))
+
+    def beside(self, kind: str, word: str) -> Beside | None:
+        return Beside("mails the customer", asks=word == "sent") if kind == "order_status" else None
 
     def webhooks_need(self) -> str:
         return "" if self.settings.webhook_secrets else "webhook_secrets"

@@ -95,6 +95,9 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
         else "is recorded; the store is in mode observe"
     )
     click.echo(f"{order}: {row.status} -> {status} {how}{', past ' + gate.rule if not gate.allowed else ''}")
+    word = account.policy.order_words[OrderStatus(status)] if account is not None else ""
+    if account is not None and (beside := account.platform.beside("order_status", word)) is not None:
+        click.echo(f"the shop then {beside.said}")
 
 
 @click.command()

@@ -19,6 +19,7 @@ from tracker.cli.common import (
     read_config,
     show_table,
 )
+from tracker.config.besides import besides
 from tracker.config.cadences import told
 from tracker.config.load import word_coverage
 from tracker.config.model import Account, Config
@@ -48,7 +49,7 @@ def policy() -> None:
 @json_option
 @click.option("--carrier", help="How often a carrier account is asked about this carrier's parcels.")
 def show_(store: str, file: Path, as_json: bool, carrier: str | None) -> None:
-    """Print the effective policy of a store, each value with where it came from.
+    """Print the effective policy of a store, each value with where it came from, and what its writes do beside.
 
     Of a carrier account: how often it is asked about a parcel.
     """
@@ -65,7 +66,8 @@ def show_(store: str, file: Path, as_json: bool, carrier: str | None) -> None:
     account = _store(config, store)
     values, sources = policy_values(account.policy), account.policy_sources
     if as_json:
-        print_json({"store": store, "preset": account.policy.name, "values": values, "sources": dict(sources)})
+        shown = {"store": store, "preset": account.policy.name, "values": values, "sources": dict(sources)}
+        print_json({**shown, "side_effects": besides(account)})
         return
     rows = []
     for key in KEYS:
@@ -80,6 +82,8 @@ def show_(store: str, file: Path, as_json: bool, carrier: str | None) -> None:
             )
         rows.append((key, value if value is not None else "off", sources.get(key, "default")))
     show_table(f"policy of {store}: preset {account.policy.name}", ("key", "value", "from"), rows, empty="")
+    if more := [(row["write"], row["beside"], row["now"]) for row in besides(account)]:
+        show_table("what writes do beside", ("write", "beside", "now"), more, empty="")
 
 
 def _show_cadence(config: Config, account: Account, carrier: str | None, as_json: bool) -> None:

@@ -51,17 +51,17 @@ def print_report(report: Mapping[str, Any], every: bool) -> None:
 
 
 def _print_coverage(covered: Mapping[str, list[Row]], every: bool) -> None:
-    """Print how each carrier and account, and each store is covered: what is alike in one line where there are many."""
+    """Print how each carrier and account, and each store is covered, and what writes do beside: what is alike in one line where there are many."""
     for section, name, columns in (
         ("accounts", "account", ("carrier", "account", "poll", "push", "signed", "limit")),
         ("stores", "store", ("store", "reads", "hooks", "writes")),
+        ("side_effects", "store", ("store", "write", "beside", "now")),
     ):
         rows = covered[section] if every else [*together(covered[section], name)]
         if rows:
             click.echo("")
-            show_table(
-                f"coverage of {section}", columns, [[row[column] for column in columns] for row in rows], empty=""
-            )
+            title = "what writes do beside" if section == "side_effects" else f"coverage of {section}"
+            show_table(title, columns, [[row[column] for column in columns] for row in rows], empty="")
 
 
 def _counted(section: Mapping[str, Mapping[str, Any]]) -> str:

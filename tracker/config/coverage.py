@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tracker.config.besides import besides
 from tracker.config.model import Account, Config
 from tracker.config.presets import spell
 from tracker.domain.facts import Parcels, Refs, Since
@@ -17,10 +18,11 @@ Row = Mapping[str, str]
 
 
 def coverage(config: Config) -> dict[str, list[Row]]:
-    """Return a row a carrier and account, and a row a store, as the file has them. No secret is in them; what is missing is said."""
+    """Return a row a carrier and account, a row a store, and a row for what writes do beside, as the file has them. No secret is in them; what is missing is said."""
     return {
         "accounts": [row for account in config.carrier_accounts() for row in _of_account(account)],
         "stores": [_of_store(account) for account in config.store_accounts()],
+        "side_effects": [row for account in config.store_accounts() for row in besides(account)],
     }
 
 
@@ -82,7 +84,7 @@ def _writes(account: Account) -> str:
         return "none (writes_per_hour is 0)"
     policy = account.policy
     ways = ["shipping status"] if policy.words else []
-    targets = {status for one in policy.writes.values() for status in one} & {*policy.order_words}
+    targets = {status for one in policy.writes.values() for status in one} & {*policy.order_words} - {*policy.withheld}
     if targets:
         ways.append(f"order status ({', '.join(sorted(targets))})")
     ways += [f"field {policy.status_field}"] if policy.status_field else []

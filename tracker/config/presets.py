@@ -20,6 +20,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tracker.clock import system_now
+from tracker.config.besides import withheld
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, quoted, read
 from tracker.domain.policy import WEEKDAYS, Calendar, Deadline, Owns, Policy, Silence, Span
 from tracker.domain.vocabulary import FindingKind, NoticeClass, OrderStatus, Owner, ShippingStatus
@@ -173,6 +174,7 @@ class PolicyPart(_Part):
     otherwise: Owner | None = None
     means: Mapping[Owner, Mapping[ShippingStatus, OrderStatus]] | None = None
     writes: Mapping[Owner, tuple[OrderStatus, ...]] | None = None
+    side_effects: tuple[OrderStatus, ...] | None = Field(None, description="Order statuses that are written though the platform mails or moves money then (`tracker check`).")  # fmt: skip
     system: tuple[str, ...] | None = None
     restore_from: tuple[str, ...] | None = None
     restore_processing: bool | None = None
@@ -245,6 +247,7 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
         platform.says(),
         platform.takes_fields,
         platform.takes_tags,
+        withheld(platform, ()),
     )
     alike = repr((name, given, says))  # stores of one merchant mostly say the same
     if (made := document.policies.get(alike)) is None:
@@ -307,6 +310,7 @@ def _policy(name: str, part: PolicyPart, platform: Platform, path: Path_, docume
     values["deadlines"] = tuple(_deadlines(part, path, document))
     if part.calendar is not None:
         values["calendar"] = _calendar(part.calendar, (*path, "calendar"), document)
+    values["withheld"] = withheld(platform, part.side_effects or ())
     _contradictions(part, path, document)
     if part.status_field and not platform.takes_fields:
         document.problem((*path, "status_field"), "this platform has no field of an order that is written")
@@ -465,6 +469,7 @@ def policy_values(policy: Policy) -> dict[str, Any]:
         "preset": policy.name,
         "words": {str(k): v for k, v in policy.words.items()},
         "order_words": {str(k): v for k, v in policy.order_words.items()},
+        "withheld": {str(k): v for k, v in policy.withheld.items()},
     }
     for key in KEYS:
         plain[key] = _plain(getattr(policy, key))

@@ -132,6 +132,10 @@ class Policy:
     # what a shipping status means for the order, and which of these the worker writes
     means: Means = field(default_factory=_none)
     writes: Mapping[Owner, frozenset[OrderStatus]] = field(default_factory=_none)
+    side_effects: frozenset[OrderStatus] = (
+        frozenset()
+    )  # written though the platform does more then: it mails, or moves money
+    withheld: Mapping[OrderStatus, str] = field(default_factory=_none)  # not written for that, with what it does
     system: frozenset[str] = frozenset({"system", "trackwright"})
     restore_from: frozenset[str] = frozenset()
     restore_processing: bool = False

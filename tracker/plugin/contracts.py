@@ -91,6 +91,16 @@ class Remark(NamedTuple):
     wrong: bool = True
 
 
+class Beside(NamedTuple):
+    """What a write does beside its effect: a sentence that goes on from "it ...", such as "mails the customer".
+
+    `asks`: no preset switches such an order status on; it is written once the store's policy names it in `side_effects`.
+    """
+
+    said: str
+    asks: bool = False
+
+
 class Source(ABC):
     """What carriers and platforms share. Class attributes are the feature matrix (`tracker plugins`).
 
@@ -320,6 +330,14 @@ class Platform(Source):
     def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Say which word of the platform an order status is written in; what is missing is never written."""
         return {}
+
+    def beside(self, kind: str, word: str) -> Beside | None:
+        """Say what a write does beside its effect: mail the customer, move money; None: nothing that its documents tell.
+
+        `kind` is an `Action`'s; `word` is the word of `order_status_map` (order_status) or `status_map` (fulfilment_event), or the
+        name of the field or tag. `tracker check` and `tracker policy show` tell it of each write that a store's policy switches on.
+        """
+        return None
 
     def says(self) -> frozenset[OrderStatus]:
         """Say which order statuses the platform has words for: what it can be read to say, and what may be written."""

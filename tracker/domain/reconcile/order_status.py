@@ -177,6 +177,8 @@ def _left_so(case: Case, before: list[StatusSnapshot], last: StatusSnapshot | No
         return "no_restore_into_processing"
     if not last.status.reaches(O.PROCESSING):
         return "no_restore_before_processing"
+    if last.status in case.policy.withheld:
+        return f"side_effect_not_named:{last.status}"
     return "before_connected" if case.too_old(edited_at) else ""
 
 
@@ -206,7 +208,7 @@ def _follow(case: Case, goal: Goal) -> Iterator[Said]:
         return
     if blocked := _blocked(case, goal, status):
         yield blocked
-        if blocked == "worker_writes_it_not":
+        if blocked in ("worker_writes_it_not", "side_effect_not_named"):
             yield from _behind(case, goal, status)
         return
     if not (yield from _bounces(case, status)):
@@ -228,15 +230,18 @@ def _blocked(case: Case, goal: Goal, status: OrderStatus) -> str:
     written = policy.writes.get(case.owner, frozenset())
     if status not in written and not (status is O.PARTIALLY_SHIPPED and O.SHIPPED in written):
         return "worker_writes_it_not"
+    if status in policy.withheld:
+        return "side_effect_not_named"
     return "before_connected" if case.too_old(goal.since) else ""
 
 
 def _behind(case: Case, goal: Goal, status: OrderStatus) -> Iterator[Said]:
     """Tell that the parcels are further than the shop says, and that somebody else must say so there."""
     told = goal.parcel.summary.status if goal.parcel else ""
-    evidence = {"shop": case.order.raw_status, "carrier": told, "means": status}
-    word = case.policy.order_words[status]
+    beside, word = case.policy.withheld.get(status, ""), case.policy.order_words[status]
+    evidence = {"shop": case.order.raw_status, "carrier": told, "means": status, "beside": beside}
     proposal = f"set the order to {word!r} in the shop" if not case.remedies_closed() else ""
+    proposal += f", or name {status} in policy.side_effects" if proposal and beside else ""
     yield finding(case, K.ORDER_BEHIND, WARNING, case.hands(), evidence, since=goal.since, proposal=proposal)
 
 
@@ -245,6 +250,7 @@ def _carrier_correction(case: Case, goal: Goal, status: OrderStatus) -> Iterator
     policy = case.policy
     sure = all(p.summary.confirmed and not p.summary.disputed for p in goal.parcels)
     ours = status in policy.writes.get(case.owner, frozenset()) and status in policy.order_words
+    ours = ours and status not in policy.withheld
     written = policy.corrections and ours and sure and not case.too_old(goal.since)
     if written and not (yield from _bounces(case, status)):
         yield from _set(case, status, "carrier_correction", goal.since, goal.parcel)
