@@ -1,0 +1,95 @@
+"""Shopify: the Admin GraphQL API of one shop, and its webhooks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tracker.sandbox.base import Clock, as_json
+from tracker.sandbox.fakes.shopify.bulk import Bulk
+from tracker.sandbox.fakes.shopify.writing import Writes
+from tracker.sandbox.shop import AS_USUAL, Shop
+from tracker.sandbox.used import StoreUsed
+
+WRITES = ("Create", "SetField", "AddTags", "RemoveTags")
+COSTS = {
+    "Start": 10,
+    "Operation": 1,
+    "Running": 2,
+    "Orders": 42,
+    "Read": 12,
+    "Whole": 40,
+    "Events": 5,
+    "Shop": 1,
+    **dict.fromkeys(WRITES, 10),
+}
+
+
+class ShopifyServer(Bulk, Writes):
+    """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
+
+    knows = Shop.knows | {"fault graphql_throttle", "fault bulk_busy", "fault bulk_fails", "edit.event"}
+
+    def __init__(
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
+    ) -> None:
+        """Begin with a full bucket."""
+        super().__init__(account, clock, key=key, hook=hook, used=used)
+        self._bucket, self._bucket_at = 1000.0, self._elapsed()
+
+    def routes(self) -> list[Route]:
+        """Return what it answers to."""
+        return [
+            Route("/admin/api/{version}/graphql.json", self._graphql, methods=["POST"]),
+            Route("/results/{number}.jsonl", self._jsonl, methods=["GET"]),
+        ]
+
+    def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
+        """Return the store's own settings in our YAML."""
+        return {"base_url": base_url, "shop": f"{self.account}.myshopify.com", "access_token": key}
+
+    # GraphQL
+
+    async def _graphql(self, request: Request) -> Response:
+        if request.headers.get("x-shopify-access-token") != self.key:
+            return as_json(
+                {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}, 401
+            )
+        if (trouble := self.trouble()) is not None:
+            return trouble
+        body = orjson.loads(await request.body())
+        query, variables = body["query"], body["variables"]
+        operation = query.split()[1].partition("(")[0]
+        cost = COSTS[operation]
+        now = self._elapsed()
+        self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
+        if self.faults.take("graphql_throttle") or self._bucket < cost:
+            errors = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
+            return as_json({"errors": errors, "extensions": self._cost(cost, None)})
+        self._bucket -= cost
+        self.calls[operation] += 1
+        answer = getattr(self, f"_{operation.lower()}")(variables)
+        if found := answer.get("bulkOperation"):
+            answer["bulkOperation"] = {
+                **found,
+                "url": found["url"] and f"{str(request.url).partition('/admin/')[0]}/{found['url']}",
+            }
+        if operation in WRITES and self.faults.take("apply_then_fail"):
+            return Response("", 502)  # it is done, and the answer is lost
+        return as_json({"data": answer, "extensions": self._cost(cost, cost)})
+
+    def _elapsed(self) -> float:
+        """Seconds that passed, in the play or for real: the bucket fills by both."""
+        return time.monotonic() + self.clock().timestamp()
+
+    def _cost(self, requested: int, actual: int | None) -> dict[str, Any]:
+        status = {"maximumAvailable": 1000.0, "currentlyAvailable": int(self._bucket), "restoreRate": 100.0}
+        return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}
+
+    def _shop(self, _variables: dict[str, Any]) -> dict[str, Any]:
+        return {"shop": {"name": self.account}}
