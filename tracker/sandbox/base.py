@@ -30,6 +30,10 @@ def as_json(body: Any, status: int = 200, **headers: str) -> Response:
     return Response(orjson.dumps(body), status, headers, "application/json")
 
 
+class Spoilt(Response):
+    """An answer that a fault spoils: no contract is to be found in it."""
+
+
 def next_page(
     rows: list[dict[str, Any]], key: Callable[[dict[str, Any]], tuple[str, str]], after: str | None, limit: int
 ) -> tuple[list[dict[str, Any]], str | None, bool]:
@@ -127,6 +131,9 @@ class Server:
     kind: ClassVar[Kind]
     knows: ClassVar[frozenset[str]] = frozenset()  # what only some servers know of what a scenario may say
     pushes: bool = True  # whether it sends webhooks at all
+    contract: ClassVar[str] = (
+        ""  # the extract in `contracts/` that each call and each answer is held against; nothing: none
+    )
 
     def __init__(self, account: str, clock: Clock, *, key: str = "right", hook: str = "") -> None:
         """Bind the account it stands behind; `key` proves our calls to it, `hook` its webhooks to us."""
@@ -136,6 +143,8 @@ class Server:
         self.asked: list[datetime] = []  # when each request came, of whatever kind and whatever it was answered
         self.outgoing: list[Outgoing] = []
         self.complaints: list[str] = []  # of calls that nobody should have made: each is a difference of the play
+        self.said: set[str] = set()  # the texts of what a scenario says that happened here
+        self.untrue: list[str] = []  # answers that the real one would never give: each is a difference too
         self.key, self.hook = key, hook
         self._ids = itertools.count(1)
 
@@ -165,6 +174,10 @@ class Server:
         """Do wrong from now on."""
         self.faults.begin(action, at)
 
+    def invalid(self, problems: list[str], request: Request) -> Response:
+        """Refuse a request that the official contract does not take, as the real one does."""
+        return as_json({"message": problems[0]}, 400)
+
     def trouble(self) -> Response | None:
         """Return an injected failure, if one is due."""
         if self.faults.take("throttle"):
@@ -172,7 +185,7 @@ class Server:
         if self.faults.take("error"):
             return Response("<html>Service Unavailable</html>", 503, media_type="text/html")
         if self.faults.take("garbage"):
-            return Response(b'{"truncated": [', 200, media_type="application/json")
+            return Spoilt(b'{"truncated": [', 200, media_type="application/json")
         return None
 
 

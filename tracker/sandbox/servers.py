@@ -14,9 +14,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Server
+from tracker.sandbox.base import Server, Spoilt
+from tracker.sandbox.contracts import contract_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _held(server: Server, route: Route) -> Endpoint:
+    """Hold each request and each answer of a route against the official contract of the server, where it has one."""
+    if not server.contract:
+        return route.endpoint
+    contract = contract_of(server.contract)
+
+    async def answer(request: Request) -> Response:
+        operation, body = f"{request.method} {route.path}", await request.body()
+        if refused := contract.refuses(operation, request, body):
+            server.complaints += [f"{operation}: {said}" for said in refused]
+            return server.invalid(refused, request)
+        given: Response = await route.endpoint(request)
+        if not isinstance(given, Spoilt):
+            given, untrue = contract.judged(operation, body, given, server.said)
+            server.untrue += [f"{operation}: {said}" for said in untrue]
+        return given
+
+    return answer
 
 
 class _Server(uvicorn.Server):
@@ -48,7 +69,7 @@ class FakeServers:
         routes = [
             Route(
                 f"/{server.account}{route.path}",
-                self._faulty(server, route.endpoint),
+                self._faulty(server, _held(server, route)),
                 methods=sorted(route.methods or {"GET"}),
             )
             for server in servers

@@ -28,6 +28,7 @@ LABELS = {
 class BigCommerceServer(StatusShop):
     """Orders V2 (orders, products, shipments) and thin V3 hooks, with the rate headers of a store."""
 
+    contract = "bigcommerce"
     knows = StatusShop.knows | {"fault rate_limit", "fault lose_hook", "fault stop_hook", "fault refuse_hooks"}
 
     def __init__(
@@ -149,6 +150,15 @@ class BigCommerceServer(StatusShop):
         """Sign a hook, and give back the header that was asked for when it was made."""
         outgoing = super().signed(body, secret=secret)
         return Outgoing(self.account, body, {**outgoing.headers, "x-trackwright": secret or self.hook})
+
+    def invalid(self, problems: list[str], request: Request) -> Response:
+        """Refuse a request: V2 with a list of errors, V3 with one."""
+        if "/v3/" in request.url.path:
+            title = "JSON data is missing or invalid"
+            return as_json(
+                {"status": 422, "title": title, "errors": {str(i): one for i, one in enumerate(problems)}}, 422
+            )
+        return as_json([{"status": 400, "message": one} for one in problems], 400)
 
     def _refused(self, request: Request) -> Response | None:
         if request.headers.get("x-auth-token") != self.key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -31,9 +31,18 @@ def do(course: Course, step: Step) -> None:
     at = course.scenario.moment(step.at)
     if name in AT_A_SERVER:
         server = course.stage.servers[getattr(action, AT_A_SERVER[name])]
+        server.said |= {text for text in _texts(action.model_dump()) if text}
         getattr(server, f"on_{name}")(action, at)
     else:
         _OURS[name](course, action, at)
+
+
+def _texts(said: Any) -> Iterator[str]:
+    if isinstance(said, str):
+        yield said
+    elif isinstance(said, dict | tuple | list):
+        for one in said.values() if isinstance(said, dict) else said:
+            yield from _texts(one)
 
 
 def _say(course: Course, action: wanted.Say, _at: datetime) -> None:

@@ -69,7 +69,11 @@ class Player(Course):
         self.run(end + (self.scenario.lasts or timedelta(hours=1)), self._watch)
         self.result.differences += check(self, self.scenario.expect)
         for name, server in self.stage.servers.items():
-            self.result.differences += [f"{name} refused a call: {said}" for said in server.complaints]
+            self.result.differences += [f"{name} refused a call: {said}" for said in dict.fromkeys(server.complaints)]
+            untrue = dict.fromkeys(server.untrue)
+            self.result.differences += [
+                f"the fake {name} answered what the real one never does: {said}" for said in untrue
+            ]
         if self.result.differences:
             self.result.hints = why(self.daemon.ctx)
         self.result.polls = sum(server.calls["track"] for server in self.stage.servers.values())

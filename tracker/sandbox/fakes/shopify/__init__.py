@@ -33,6 +33,7 @@ COSTS = {
 class ShopifyServer(Bulk, Writes):
     """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
 
+    contract = "shopify"
     knows = Shop.knows | {"fault graphql_throttle", "fault bulk_busy", "fault bulk_fails", "edit.event"}
 
     def __init__(
@@ -54,6 +55,10 @@ class ShopifyServer(Bulk, Writes):
         return {"base_url": base_url, "shop": f"{self.account}.myshopify.com", "access_token": key}
 
     # GraphQL
+
+    def invalid(self, problems: list[str], request: Request) -> Response:
+        """Refuse a document or its variables, with 200 as GraphQL does."""
+        return as_json({"errors": [{"message": problem} for problem in problems]})
 
     async def _graphql(self, request: Request) -> Response:
         if request.headers.get("x-shopify-access-token") != self.key:

@@ -28,7 +28,7 @@ class Writes(People):
     """Answers to what writes."""
 
     def _refused(self, mutation: str, shown: str, problem: str) -> dict[str, Any]:
-        return {mutation: {shown: None, "userErrors": [{"field": ["id"], "message": problem}]}}
+        return {mutation: {shown: None, "userErrors": [{"code": "INVALID", "field": ["id"], "message": problem}]}}
 
     def _setfield(self, variables: dict[str, Any]) -> dict[str, Any]:
         (field,) = variables["m"]
