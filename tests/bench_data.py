@@ -117,7 +117,7 @@ def make(store: Any, orders: int) -> None:
 
 def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     """Return each operator's query, with arguments drawn anew each time."""
-    from tracker.pipeline import push, unread
+    from tracker.pipeline import dead_writes, unread
     from tracker.support import explain, knowledge, lists
     from tracker.upkeep import maintenance
 
@@ -132,7 +132,7 @@ def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     def watch() -> None:
         with ctx.store.write() as connection:
             unread.look(ctx, connection, ctx.now())
-            push.look_for_dead(ctx, connection)
+            dead_writes.look_for_dead(ctx, connection)
 
     last = 10**12
     return {

@@ -175,7 +175,6 @@ class Worker:
     def write(self, shops: Iterable[int], count: int = 1) -> None:
         """Let some shops be due a note to so many orders each."""
         from tracker.domain.facts import Action
-        from tracker.pipeline.decide import BY_HAND
 
         with self.ctx.store.write() as connection:
             now = database_now(connection)
@@ -184,14 +183,16 @@ class Worker:
                 "placed_at": now, "version": 1, "read_at": now,
             }  # fmt: skip
             write = {
-                "kind": BY_HAND, "state": "pending", "attempts": 0, "crashes": 0, "due_at": now, "rules": [],
+                "kind": "order_note", "state": "pending", "attempts": 0, "crashes": 0, "due_at": now, "rules": [],
                 "created_at": now,
             }  # fmt: skip
             for store, ref in ((name(i), f"W{n}") for i in shops for n in range(count)):
                 facts = dump_order_of(store, ref)
                 values = order | {"store": store, "ref": ref, "number": f"#{ref}", "facts": facts}
                 made = connection.execute(t.orders.insert().returning(t.orders.c.id), values).scalar_one()
-                action = Action(BY_HAND, f"{store}/{ref}", store, ref, happened_at=now, number=f"#{ref}", text="seen")
+                action = Action(
+                    "order_note", f"{store}/{ref}", store, ref, happened_at=now, number=f"#{ref}", text="seen"
+                )
                 values = write | {"key": action.key, "store": store, "order_id": made, "action": dump(ACTION, action)}
                 connection.execute(t.outbox.insert(), values)
         self.ctx.notify("push")

@@ -51,6 +51,12 @@ CREATE = (
     "mutation Create($e: FulfillmentEventInput!) { fulfillmentEventCreate(fulfillmentEvent: $e) {"
     " fulfillmentEvent { id status happenedAt } userErrors { field message } } }"
 )
+TRACKING = "query Tracking($id: ID!, $most: Int!) { fulfillment(id: $id) { id status trackingInfo(first: $most) { company number url } } }"
+RETRACK = (
+    "mutation Retrack($id: ID!, $t: FulfillmentTrackingInput!, $notify: Boolean!, $most: Int!) {"
+    " fulfillmentTrackingInfoUpdate(fulfillmentId: $id, trackingInfoInput: $t, notifyCustomer: $notify) {"
+    " fulfillment { id trackingInfo(first: $most) { number } } userErrors { field message } } }"
+)
 SET_FIELD = (
     "mutation SetField($m: [MetafieldsSetInput!]!) { metafieldsSet(metafields: $m) {"
     " metafields { namespace key value } userErrors { code field message } } }"

@@ -82,6 +82,7 @@ class Shopify(contracts.Platform):
     vocabulary = ("shopify",)
     takes_fields = True
     takes_tags = True
+    takes_numbers = True
     statuses: ClassVar[Mapping[str, OrderStatus]] = {
         "UNFULFILLED": O.CONFIRMED,
         "OPEN": O.CONFIRMED,

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, timedelta
 from typing import Any, Protocol
 
-from adapters.shopify.queries import ADD_TAGS, CREATE, EVENTS, REMOVE_TAGS, SET_FIELD
+from adapters.shopify.queries import ADD_TAGS, CREATE, EVENTS, MOST, REMOVE_TAGS, RETRACK, SET_FIELD, TRACKING
+from adapters.shopify.words import UNSHIPPED
 from tracker.domain.errors import Refused, Transient
 from tracker.domain.facts import Action, Order, Receipt
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.plugin.calls import Response
 from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
+from tracker.plugin.tracked import renumbered
 
 SAME = timedelta(minutes=5)  # an event of the same status this near is ours
 
@@ -29,6 +31,8 @@ def write(ask: Ask, words: Mapping[ShippingStatus, str], action: Action, before:
         return _set_field(ask, action, before)
     if action.kind == "tag":
         return _tag(ask, action, before)
+    if action.kind == "number":
+        return _retrack(ask, action)
     if action.kind != "fulfilment_event":
         raise Refused("Shopify takes fulfilment events, metafields and tags: its order status cannot be written")
     return _add_event(ask, words[action.status], action)
@@ -78,6 +82,53 @@ def _tagged(ask: Ask, query: str, name: str, action: Action, tags: list[str]) ->
     made = _made(ask(query, {"id": action.order, "tags": tags}), name)
     node = mapping(made.get("node"), f"$.data.{name}.node")
     return {text(tag).casefold() for tag in listing(node.get("tags"), f"$.data.{name}.node.tags")}
+
+
+def _retrack(ask: Ask, action: Action) -> Receipt:
+    """Put one number in the place of another; the mutation replaces all of a fulfilment's, so all are sent, with their links.
+
+    `notifyCustomer` is false: the shop would mail this change and later ones.
+    """
+    most, ref = MOST[2], action.fulfilment
+    data = mapping(decode(ask(TRACKING, {"id": ref, "most": most}).body).get("data"), "$.data")
+    if "fulfillment" in data and data["fulfillment"] is None:
+        raise Transient("the fulfilment is not there")  # the next read says whether it is gone
+    there = mapping(data.get("fulfillment"), "$.data.fulfillment")
+    if word(there.get("status"), "$.data.fulfillment.status") in UNSHIPPED:
+        raise Refused("the fulfilment is cancelled")
+    rows = [mapping(row, "$.trackingInfo[]") for row in listing(there.get("trackingInfo"), "$.trackingInfo")]
+    if len(rows) >= most:
+        raise Refused(f"the fulfilment has {most} numbers or more, and all would be replaced")
+    numbers, new = [text(row.get("number")) for row in rows], action.parcels[1].number
+    wanted = renumbered(numbers, action)
+    if wanted is None:
+        return Receipt(ref, already_there=True, proof=new)
+    info: dict[str, Any] = {"numbers": wanted}
+    if links := _links([text(row.get("url")) for row in rows], numbers, wanted):
+        info["urls"] = links
+    company = next((text(row.get("company")) for row in rows if row.get("company")), "")
+    if company:
+        info["company"] = company
+    made = _made(
+        ask(RETRACK, {"id": ref, "t": info, "notify": False, "most": most}, idempotent=False),
+        "fulfillmentTrackingInfoUpdate",
+    )
+    after = mapping(made.get("fulfillment"), "$.data.fulfillmentTrackingInfoUpdate.fulfillment")
+    shown = [
+        text(mapping(row, "$.trackingInfo[]").get("number"))
+        for row in listing(after.get("trackingInfo"), "$.trackingInfo")
+    ]
+    if sorted(shown) != sorted(wanted):
+        raise Transient("the numbers were written, and the answer does not show them")
+    return Receipt(ref, proof=new)
+
+
+def _links(links: list[str], numbers: list[str], wanted: list[str]) -> list[str]:
+    """Return the links with the corrected number in them; empty where one has none or names none: Shopify makes them by its company."""
+    rows = list(zip(links, numbers, wanted, strict=True))
+    if any(not link or (was != now and was not in link) for link, was, now in rows):
+        return []
+    return [link.replace(was, now) if was != now else link for link, was, now in rows]
 
 
 def _add_event(ask: Ask, word_: str, action: Action) -> Receipt:

@@ -87,6 +87,7 @@ CASES = [
     Case("note", "sh x --to-shop", 1, "no order 'sh'"),
     Case("record", "99 proof", 1, "no order '99'"),
     Case("correct", "7 shipped --reason x", 1, "no_step_back"),
+    Case("correct-number", "7 A1 A2", 1, "kart: its platform takes no corrected numbers"),
     Case("dismiss", "99999 --reason x", 1, "0 of 1 findings dismissed"),
     Case("snooze", "99999", 1, "0 of 1 findings snoozed"),
     Case("replay", "99999", 1, "0 payloads are due again"),
@@ -229,7 +230,7 @@ CASES = [
 ]
 ARGUMENTS = {
     "show": "7", "explain": "7", "evidence": "7 -o x.zip", "proof": "7", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
-    "correct": "7 shipped --reason x", "dismiss": "1 --reason x", "snooze": "1", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
+    "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
     "whatif": "--policy tracker.yaml",
 }  # fmt: skip
 ROLES = {"web": "away-roles.yaml", "worker": "away-roles.yaml", "scheduler": "away-roles.yaml"}
@@ -243,6 +244,7 @@ for name, codes in CODES.items():
 # those that need a broker and PostgreSQL, or minutes, are proved where these are
 ELSEWHERE = {
     **{("proof", code): "cli/test_proof.py::test_a_person_gets_the_document_in_a_file_only_they_can_read_and_nothing_of_it_is_kept" for code in (0, 1)},
+    ("correct-number", 0): "cli/test_correct_number.py::test_a_correction_is_asked_for_by_a_process_and_written_by_the_worker",
     ("reload", 0): "app/test_reload.py::test_all_roles_take_a_new_configuration_that_somebody_asks_for",
     ("up", 0): "app/test_processes.py::test_SIGTERM_finishes_and_exits_with_0",
     **{(role, 0): "app/test_processes.py::test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing"

@@ -43,7 +43,7 @@ ACCOUNTS = [  # carrier, account, poll, push, signed, limit
 ]
 STORES = [  # store, reads, hooks, writes
     ("looks", "sweep every 10m, order by id", "signed", "none (observe)"),
-    ("shows", "sweep every 1h, order by id", "signed", "shipping status"),
+    ("shows", "sweep every 1h, order by id", "signed", "shipping status, corrected numbers"),
     ("sets", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "order status (delivered, shipped), notes"),
     ("held", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "none (writes_per_hour is 0)"),
     ("keyed", "sweep every 10m, order by id", "unsigned: address token", "none (observe)"),

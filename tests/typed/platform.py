@@ -62,6 +62,7 @@ class Corner(contracts.Platform):
     statuses = STATUSES
     takes_notes = True
     takes_fields = True
+    takes_numbers = False
     Settings = CornerSettings
     settings: CornerSettings  # so that its keys are typed
 

@@ -54,7 +54,7 @@ CODES: dict[str, dict[int, str]] = {
     "hooks": {**_READS, 0: "each is there", 1: "one is missing, wrong or not known"},
     "inbox": {**_READS, 1: "with --body: there is no such body"},
     "codes": _READS,
-    "note": _SPEAKS, "record": _SPEAKS, "correct": _SPEAKS,
+    "note": _SPEAKS, "record": _SPEAKS, "correct": _SPEAKS, "correct-number": _SPEAKS,
     "may": {**_READS, 0: "yes", 1: "no, or no such order"},
     "dismiss": _ACTS, "snooze": _ACTS,
     "policy show": {2: _READS[2]}, "policy table": {2: _READS[2]}, "policy presets": _USAGE, "policy coverage": {2: _READS[2]},

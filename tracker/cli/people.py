@@ -1,4 +1,4 @@
-"""Commands by which people speak, and ask: `note`, `record`, `correct`, `may`, `dismiss`, `snooze`."""
+"""Commands by which people speak, and ask: `note`, `record`, `correct`, `correct-number`, `may`, `dismiss`, `snooze`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tracker.cli.common import (
 from tracker.config.presets import duration
 from tracker.domain.gates import FINAL, into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
-from tracker.support import lists, statements
+from tracker.support import lists, numbers, statements
 
 store_option = click.option("--store", help="The store, where several have an order of this number.")
 by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says it; it is kept.")
@@ -100,6 +100,34 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
         click.echo(f"the shop then {beside.said}")
 
 
+@click.command("correct-number")
+@click.argument("order")
+@click.argument("old")
+@click.argument("new")
+@config_option
+@store_option
+@by_option
+@click.option("--yes", is_flag=True, help="Do not ask once more.")
+def correct_number(order: str, old: str, new: str, file: Path, store: str | None, by: str, yes: bool) -> None:
+    """Correct the tracking number OLD of ORDER to NEW in the shop: the worker writes it, and no customer is mailed.
+
+    Its other numbers stay. OLD is asked about no more once the shop was read again, and NEW is.
+    """
+    ctx = open_context(glance_config(file))
+    row = statements.find_order(ctx, order, store)
+    asked = numbers.prepare(ctx, row, old, new)
+    click.echo(f"{row.number} in {row.store}: {asked.old} -> {asked.new}")
+    for said in asked.remarks:
+        click.echo(said)
+    try:
+        if not yes and not click.confirm("correct it in the shop?"):
+            raise click.Abort
+    except click.Abort:
+        raise click.ClickException("nothing is written (without a terminal: --yes)") from None
+    numbers.ask_for(ctx, row, asked, by)
+    click.echo(f"will be written to {row.store}: `tracker show {order}` tells what came of it")
+
+
 @click.command()
 @click.argument("order")
 @click.argument("status", type=click.Choice(STATUSES))
@@ -159,4 +187,4 @@ def snooze(ids: tuple[int, ...], file: Path, span: str) -> None:
     all_of(ids, hidden)
 
 
-COMMANDS = (note, record, correct, may, dismiss, snooze)
+COMMANDS = (note, record, correct, correct_number, may, dismiss, snooze)

@@ -90,4 +90,5 @@ def _writes(account: Account) -> str:
     ways += [f"field {policy.status_field}"] if policy.status_field else []
     ways += [f"tag {policy.status_tag}:..."] if policy.status_tag else []
     ways += ["notes"] if account.platform.takes_notes else []
+    ways += ["corrected numbers"] if account.platform.takes_numbers else []
     return ", ".join(ways) or "none (by its policy)"

@@ -101,6 +101,7 @@ class Reason(_Word):
     SHIPMENT_BOOKED = "shipment_booked", "The shipment is booked with the courier."
     TO_CARRIER = "to_carrier", "Somebody else brings it to the carrier."
     # taken over
+    NUMBER = "number", "A tracking number was corrected in the shop: which, and to what."
     ACCEPTED = "accepted", "The carrier accepted it."
     DROPPED_OFF = "dropped_off", "The sender dropped it off."
     HANDED_TO_PARTNER = "handed_to_partner", "Handed to a partner carrier."
@@ -403,6 +404,7 @@ class StatementKind(_Word):
     HANDED_OVER = "handed_over", "The parcels were handed over."
     PROOF = "proof", "A proof of delivery, or where it lies."
     CORRECTION = "correction", "The status that the order must have, with the reason."
+    NUMBER = "number", "A tracking number was corrected in the shop: which, and to what."
     ACCEPTED = "accepted", "Shop and carrier differ, somebody looked at it, and so it stays."
     GATE_REASON = "gate_reason", "Why somebody asked a gate."
 

@@ -35,7 +35,7 @@ AGAIN_AFTER_ERROR = timedelta(minutes=5)
 STALE_NEWS = timedelta(hours=48)
 BROKEN = "reconcile"  # who opens the finding of an order that raises
 STAYS = (FindingKind.CORRECTION_AFTER_DELIVERED,)  # until a person dismisses it: what was told wrongly was told
-BY_HAND = "order_note"  # asked for by a person: no decision wants it or takes it back
+BY_HAND = ("order_note", "number")  # asked for by a person: no decision wants it or takes it back
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _outbox(ctx: AppContext, connection: Connection, decided: Sequence[Decided],
             row.id
             for row in held
             if row.state == "pending"
-            and row.kind != BY_HAND
+            and row.kind not in BY_HAND
             and (row.key not in wanted or wanted[row.key][1] == "observed")
         ]
         there = {row.key for row in held if row.state not in ("observed", "pending")}

@@ -27,9 +27,11 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs, Unread
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.reconcile.case import US
+from tracker.domain.renumber import why_not_now
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import backoff, budgets, gone, state, tell
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.dead_writes import tell_dead
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import as_taken, save
@@ -42,9 +44,8 @@ from tracker.store.tables import accounts, findings, orders, outbox
 WRITES_AT_ONCE = 10
 ALERTS = "the alert address"  # has a place of its own, as a store has; no account has such a name
 NOTICE, HOUR = "notice", timedelta(hours=1)
-_ALONE = (BY_HAND, "field", "tag")  # whether the shop takes one of these says nothing of its other writes
+_ALONE = (*BY_HAND, "field", "tag")  # whether the shop takes one of these says nothing of its other writes
 _FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
-MOST_DEAD = 500  # dead writes, the newest, that are told one by one
 
 
 def run(ctx: AppContext) -> int:
@@ -194,41 +195,7 @@ def _died(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
     for row in rows:
         ctx.count("tracker_writes_total", store=row.store, state="dead")
     with ctx.store.write() as connection:
-        _tell_dead(ctx, connection, rows)
-
-
-def look_for_dead(ctx: AppContext, connection: Connection) -> None:
-    """Tell of every write that is dead; close the finding of one that is tried again."""
-    o, f = outbox.c, findings.c
-    rows = connection.execute(sa.select(outbox).where(o.state == "dead").order_by(o.id.desc()).limit(MOST_DEAD)).all()
-    told = _tell_dead(ctx, connection, rows)
-    held = sa.select(f.id, f.subject, f.evidence).where(f.kind == FindingKind.WRITE_DEAD, f.closed_at.is_(None))
-    open_now = {int(row.evidence["write"]): row for row in connection.execute(held) if row.subject not in told}
-    still = sa.select(o.id).where(queries.among(connection, o.id, sorted(open_now)), o.state == "dead")
-    if over := [open_now[i].id for i in open_now.keys() - set(connection.execute(still).scalars())]:
-        queries.close_findings(connection, queries.among(connection, f.id, over), ctx.now(), "watch", "tried again")
-
-
-def _tell_dead(ctx: AppContext, connection: Connection, rows: Sequence[Row[Any]]) -> set[str]:
-    """Open a finding for each order and kind of write; returns their subjects. The action may be what raises: it is not read."""
-    of_them = queries.among(connection, orders.c.id, sorted({row.order_id for row in rows}))
-    numbers = {row.id: row.number for row in connection.execute(sa.select(orders.c.id, orders.c.number).where(of_them))}
-    found: dict[str, tuple[int | None, Finding]] = {}
-    for row in sorted(rows, key=lambda row: int(row.id)):
-        number, action = numbers[row.order_id], row.action
-        what = action.get("fulfilment") or action.get("target") or row.kind
-        subject = f"{row.store}/{number}/{what}"
-        evidence = {
-            "order": number, "status": str(action.get("target") or action.get("status")), "tries": str(row.attempts),
-            "said": (row.error or "")[:200], "write": str(row.id),
-        }  # fmt: skip
-        finding = Finding(
-            FindingKind.WRITE_DEAD, subject, Severity.WARNING, Act.ACT, evidence, row.created_at,
-            f"once its cause is mended: tracker outbox retry {row.id}",
-        )  # fmt: skip
-        found[subject] = row.order_id, finding
-    tell.report_findings(ctx, connection, list(found.values()), ctx.now(), by="push")
-    return set(found)
+        tell_dead(ctx, connection, rows)
 
 
 def _writes_left(ctx: AppContext, connection: Connection, account: Account, now: datetime, business: datetime) -> int:
@@ -297,9 +264,11 @@ def _push(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | Non
         except Refused as error:  # to tell of the order, not to take the write
             _later(ctx, account, row, error)
             return None
-        if action.kind != BY_HAND and not _still_fits(ctx, account, row, before, action):
+        if action.kind not in BY_HAND and not _still_fits(ctx, account, row, before, action):
             _finish(ctx, row, "superseded", error="the order moved on")
             return None
+        if action.kind == "number" and (why := why_not_now(before, action)):
+            raise Refused(why)
         crash_at("push_before_call")
         if not _attempted(ctx, row):
             return _hand_back(ctx, row, "write budget")
@@ -326,10 +295,10 @@ def _missed(ctx: AppContext, account: Account, row: Row[Any], action: Action) ->
 
     What a person asked for is told at once.
     """
-    if action.kind == BY_HAND:
+    if action.kind in BY_HAND:
         _refused(ctx, account, row, action, "the order is not there")
     with ctx.store.write() as connection:
-        if row.id in queries.still_ours(connection, outbox, [row]) and action.kind != BY_HAND:
+        if row.id in queries.still_ours(connection, outbox, [row]) and action.kind not in BY_HAND:
             why = "the order was not there: it is read again"
             queries.end(connection, outbox, [row.id], "superseded", database_now(connection), why)
         gone.miss(connection, account.name, action.order, database_now(connection), ctx.now())
@@ -463,7 +432,8 @@ def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, rece
 
 
 def _subject(store: str, number: str, action: Action) -> str:
-    return f"{store}/{number}/{action.fulfilment or action.target or action.kind}"
+    what = action.kind if action.kind in BY_HAND else action.fulfilment or action.target or action.kind
+    return f"{store}/{number}/{what}"
 
 
 def _refused(ctx: AppContext, account: Account, row: Row[Any], action: Action, said: str) -> None:

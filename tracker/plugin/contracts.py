@@ -316,6 +316,7 @@ class Platform(Source):
     takes_notes: bool = False  # whether `push` takes the kind order_note
     takes_fields: bool = False  # whether `push` takes the kind field
     takes_tags: bool = False  # whether `push` takes the kind tag; its orders are read with all their tags
+    takes_numbers: bool = False  # whether `push` takes the kind number: a person corrects a tracking number
     status_field: str = ""  # the field that is to be read into `Order.shown`, by the store's policy; given by the core
 
     def carrier_of(self, word: str) -> str | None:

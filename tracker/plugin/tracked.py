@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from tracker.domain.errors import (
     SourceError,
     Unavailable,
 )
-from tracker.domain.facts import Order, Parcel, Unread
+from tracker.domain.facts import Action, Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.plugin.calls import segment
 from tracker.plugin.payloads import MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
@@ -170,6 +170,31 @@ def parcels(
         for number, text in typed.numbers.items()
     ]
     return found, [_shown(text) for text in typed.unreadable]
+
+
+def renumbered(fields: Sequence[str], action: Action) -> list[str] | None:
+    """Return what the tracking fields of a fulfilment say once the number of an action (kind `number`) is corrected.
+
+    None: they say so already. Raises Refused where the number does not stand there, or is not to be told from what is typed around it.
+    """
+    old, new = (parcel.number for parcel in action.parcels)
+    told = [numbers_in(field, action.parcels[0].carrier) for field in fields]
+    held = [at for at, typed in enumerate(told) if old in typed.numbers]
+    if any(new in typed.numbers for typed in told):
+        if held:
+            raise Refused(f"{new} stands beside {old}")
+        return None
+    if not held:
+        raise Refused(f"{old} does not stand there any more")
+    found = list(fields)
+    for at in held:
+        if len(told[at].numbers) == 1 and not told[at].unreadable:
+            found[at] = new
+        elif found[at].count(old) == 1:
+            found[at] = found[at].replace(old, new)
+        else:
+            raise Refused(f"{old} stands in a text that only a person can correct: {_shown(found[at])!r}")
+    return found
 
 
 def _flat(value: Any) -> list[Any]:

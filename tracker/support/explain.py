@@ -266,6 +266,8 @@ def _what(action: Action) -> str:
         return action.text
     if action.kind == "field":
         return f"{action.field} = {action.text}"
+    if action.kind == "number":
+        return " -> ".join(parcel.number for parcel in action.parcels)
     return str(action.target or action.notice or (action.kind if action.kind == "order_note" else action.status))
 
 

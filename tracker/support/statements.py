@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,6 @@ from tracker.domain.vocabulary import OrderStatus, StatementKind
 from tracker.hashing import digest
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
-from tracker.pipeline.decide import BY_HAND
 from tracker.store import queries
 from tracker.store.codec import ACTION, dump
 from tracker.store.engine import database_now
@@ -54,10 +54,11 @@ def record_statement(
     status: OrderStatus | None = None,
     override: bool = False,
     to_shop: bool = False,
+    writes: Sequence[Action] = (),
 ) -> None:
     """Keep a statement and have the order looked at again. `to_shop`: attach a note to the order in the shop too.
 
-    Raises TrackerError where the platform takes no notes.
+    `writes` are what a person asks for with it. Raises TrackerError where the platform takes no notes.
     """
     account = ctx.account(order.store)
     if to_shop and (account is None or not account.platform.takes_notes):
@@ -72,14 +73,23 @@ def record_statement(
         )  # fmt: skip
         if to_shop:
             key = f"{order.store}/{order.ref}/note/{digest([text, by, now.isoformat()])[:16]}"
-            action = Action(
-                BY_HAND, key, order.store, order.ref, happened_at=now, number=order.number, text=text,
+            note = Action(
+                "order_note",
+                key,
+                order.store,
+                order.ref,
+                happened_at=now,
+                number=order.number,
+                text=text,
                 rules=(f"note:{by}",),
-            )  # fmt: skip
+            )
+            writes = (*writes, note)
+        database = database_now(connection)
+        for action in writes:
             connection.execute(
                 queries.upsert(connection, outbox).on_conflict_do_nothing(),
-                {"key": key, "kind": BY_HAND, "store": order.store, "order_id": order.id, "action": dump(ACTION, action),
-                 "state": "pending", "attempts": 0, "crashes": 0, "due_at": database_now(connection),
+                {"key": action.key, "kind": action.kind, "store": order.store, "order_id": order.id, "action": dump(ACTION, action),
+                 "state": "pending", "attempts": 0, "crashes": 0, "due_at": database,
                  "rules": list(action.rules), "created_at": now},
             )  # fmt: skip
     ctx.notify("decide")

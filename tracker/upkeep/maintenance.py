@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import feeds, plan, push, tell, unread, unwatched, whose
+from tracker.pipeline import dead_writes, feeds, plan, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.poll import due as asked
 from tracker.pipeline.poll import resends
@@ -193,7 +193,7 @@ def run_monitors(ctx: AppContext) -> None:
         _without_order(ctx, connection, now)
         _caught_up(ctx, connection, now)
         unread.look(ctx, connection, now)
-        push.look_for_dead(ctx, connection)
+        dead_writes.look_for_dead(ctx, connection)
         count_orders(ctx, connection)
         moved = _not_compared(ctx, connection, now) or moved
         left = unwatched.look(ctx, connection, now)

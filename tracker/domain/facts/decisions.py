@@ -16,7 +16,8 @@ class Action:
 
     `kind`: `fulfilment_event` shows `status` on a fulfilment; `order_status` sets `target` on the order; `order_note`
     attaches `text`; `field` sets the field of that name to `text`, which shows `status`; `tag` puts the tag `text` in the place of
-    those that begin with `field` and show another status; `notice` tells the customer `notice` of `parcel`.
+    those that begin with `field` and show another status; `number`, which only a person asks for, puts the second of `parcels` in
+    the place of the first in `fulfilment`; `notice` tells the customer `notice` of `parcel`.
     """
 
     kind: str

@@ -13,12 +13,12 @@ from tracker.domain.numbers import candidates, clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell, unwatched
 from tracker.pipeline.ingest.generations import ordered
-from tracker.pipeline.ingest.shipments import Shipments
+from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.versions import NO_SHOPS_YET
 from tracker.pipeline.ingest.watches import Watches
 from tracker.store import queries
-from tracker.store.tables import fulfilment_shipments, fulfilments
+from tracker.store.tables import fulfilment_shipments, fulfilments, outbox
 
 
 class _Linked(NamedTuple):
@@ -60,7 +60,7 @@ def store_links(tx: Transaction, shipments: Shipments, watches: Watches, order_i
         gone |= linked.gone
         named |= linked.named
         loose |= linked.loose
-    _replaced(tx, shipments, order_id, order, gone - named)
+    _replaced(tx, order, order_id, _uncorrected(tx, shipments, watches, order_id, gone - named))
     return loose
 
 
@@ -128,10 +128,34 @@ def _insert(
     return loose
 
 
-def _replaced(tx: Transaction, shipments: Shipments, order_id: int, order: Order, gone: Iterable[int]) -> None:
+def _uncorrected(
+    tx: Transaction, shipments: Shipments, watches: Watches, order_id: int, gone: set[int]
+) -> list[LockedShipment]:
+    """End the watch of each number that a person corrected, unless another order names it; returns the others.
+
+    Such a number was never the order's: nobody waits for what its carrier says of it.
+    """
+    parcels = [shipments.find(i) for i in sorted(gone)]
+    if not parcels:
+        return []
+    o = outbox.c
+    written = sa.select(o.action).where(o.order_id == order_id, o.kind == "number", o.attempted_at.isnot(None))
+    corrected = {action["parcels"][0]["number"] for action in tx.connection.execute(written).scalars()}
+    over = [parcel for parcel in parcels if parcel.number in corrected]
+    fs = fulfilment_shipments.c
+    still = sa.select(fs.shipment_id).where(queries.among(tx.connection, fs.shipment_id, [one.id for one in over]))
+    named = set(tx.connection.execute(still).scalars()) if over else set()
+    for parcel in over:
+        if parcel.id not in named:
+            shipments.change(parcel, linked=False)
+            watches.end(parcel)
+    return [parcel for parcel in parcels if parcel not in over]
+
+
+def _replaced(tx: Transaction, order: Order, order_id: int, gone: Iterable[LockedShipment]) -> None:
     """Tell when the shop replaces a number that the carrier already has."""
     told: list[tuple[int | None, Finding]] = []
-    for parcel in map(shipments.find, gone):
+    for parcel in gone:
         if parcel.summary.custody_at is not None:
             numbers = ", ".join(p.number for f in order.fulfilments for p in f.parcels) or "none"
             evidence = {

@@ -52,16 +52,32 @@ class Watches:
         self._tx = tx
         self._known: dict[Key, _Watch] = {}
         self._choose: set[int] = set()
+        self._over: set[int] = set()
 
     def begin(self, parcel: LockedShipment, store: str | None = None) -> bool:
         """Have somebody chosen who is asked about this shipment, at once. Returns whether a store has an account for it."""
         self._choose.add(parcel.id)
         return store is None or bool(self._tx.ctx.config.candidates(whose.known_carrier(parcel.carrier), store))
 
+    def end(self, parcel: LockedShipment) -> None:
+        """Have nobody asked about this shipment any more; who can stop tracking it is told to."""
+        self._over.add(parcel.id)
+
     def choose(self) -> None:
         """Choose who is asked about the shipments that began, lost a link, or are not known to whom was asked."""
         if self._choose:
             whose.choose_among(self._tx.ctx, self._tx.connection, self._choose, self._tx.now)
+        for shipment_id in sorted(self._over):
+            w, nobody = (
+                watches.c,
+                {"chosen": None, "store": None, "next_poll_at": None, "overdue_since": None, "urgent": False},
+            )
+            here = sa.select(w.id, w.account, w.registered_at).where(w.shipment_id == shipment_id).order_by(w.id)
+            for watch in self._tx.connection.execute(here).all():
+                carrier = self._carrier(watch.account)
+                stops = carrier is not None and carrier.stops and watch.registered_at is not None
+                values = nobody | {"register_at": self._tx.now if stops else None}
+                self._tx.connection.execute(watches.update().where(w.id == watch.id).values(**values))
 
     def read(self, shipment_ids: Iterable[int]) -> None:
         """Read what accounts know of shipments."""

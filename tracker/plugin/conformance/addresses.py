@@ -72,6 +72,7 @@ def asks_of(plugin: type[Source], **settings: Any) -> dict[str, Callable[[Any, R
             "order_status",
             "order_note",
             *(["field"] if plugin.takes_fields else []),
+            *(["number"] if plugin.takes_numbers else []),
             *(["tag"] if plugin.takes_tags else []),
         )
         found |= {f"push {kind}": push(kind) for kind in kinds}
@@ -92,7 +93,8 @@ def _write(source: Platform, kind: str, value: str) -> tuple[Action, Order]:
     paid = PaymentStatus.PAID
     before = Order("s", value, value, OrderStatus.PROCESSING, raw, paid, "paid", AT, AT, fulfilments=(fulfilment,))
     action = Action(
-        kind, value, "s", value, value, ShippingStatus.DELIVERED, happened_at=AT, target=OrderStatus.SHIPPED, parcels=(parcel,),
+        kind, value, "s", value, value, ShippingStatus.DELIVERED, happened_at=AT, target=OrderStatus.SHIPPED,
+        parcels=(parcel, Parcel(None, "1Z1002")) if kind == "number" else (parcel,),
         number=value, text=value, field="shipping_status",
     )  # fmt: skip
     return action, before

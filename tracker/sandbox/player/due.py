@@ -71,7 +71,7 @@ def due_work(ctx: AppContext) -> tuple[str | None, datetime | None]:
             shop, whose = usable.get(write.store), (write.order_id, write.kind == NOTICE)
             account = ctx.account(write.store)
             observed = account is None or account.mode != "write"  # a note waits there; nothing else may be pending
-            waits = observed and write.kind == BY_HAND
+            waits = observed and write.kind in BY_HAND
             if shop is None or shop.paused_at is not None or waits or whose in first:
                 continue
             first.add(whose)

@@ -28,7 +28,7 @@ UNTIL_MENDED = datetime(9000, 1, 1, tzinfo=UTC)
 # What this version can work: rows of a kind that a newer version stores are left to it.
 INBOX_KINDS = ("webhook", "poll", "read", "sweep", "file", "remap")
 ARRIVALS: Classes = sa.literal_column(WAITED_FOR), sa.literal_column(f"NOT ({WAITED_FOR})")
-OUTBOX_KINDS = ("fulfilment_event", "order_status", "order_note", "field", "tag", "notice")
+OUTBOX_KINDS = ("fulfilment_event", "order_status", "order_note", "number", "field", "tag", "notice")
 
 
 def backoff(attempts: int) -> timedelta:

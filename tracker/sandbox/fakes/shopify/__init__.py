@@ -16,7 +16,7 @@ from tracker.sandbox.fakes.shopify.writing import Writes
 from tracker.sandbox.shop import AS_USUAL, Shop
 from tracker.sandbox.used import StoreUsed
 
-WRITES = ("Create", "SetField", "AddTags", "RemoveTags")
+WRITES = ("Create", "SetField", "AddTags", "RemoveTags", "Retrack")
 COSTS = {
     "Start": 10,
     "Operation": 1,
@@ -25,6 +25,7 @@ COSTS = {
     "Read": 12,
     "Whole": 40,
     "Events": 5,
+    "Tracking": 2,
     "Shop": 1,
     **dict.fromkeys(WRITES, 10),
 }

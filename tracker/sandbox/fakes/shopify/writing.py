@@ -96,6 +96,36 @@ class Writes(People):
         self.touch(order["name"], "fulfillment_events/create")
         return {"fulfillmentEventCreate": {"fulfillmentEvent": made, "userErrors": []}}
 
+    def _tracking(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if (found := self._fulfilment(variables["id"])) is None:
+            return {"fulfillment": None}
+        rows = [
+            {"company": one["company"], "number": one["number"], "url": one.get("url")}
+            for one in found[1]["trackingInfo"]
+        ]
+        return {
+            "fulfillment": {
+                "id": found[1]["id"],
+                "status": found[1]["status"],
+                "trackingInfo": rows[: variables["most"]],
+            }
+        }
+
+    def _retrack(self, variables: dict[str, Any]) -> dict[str, Any]:
+        found, info, name = self._fulfilment(variables["id"]), variables["t"], "fulfillmentTrackingInfoUpdate"
+        if variables["notify"]:
+            self.complaints.append("a customer was mailed about a number")
+        if found is None or self.faults.take("refuse_write"):
+            return self._refused(name, "fulfillment", "Tracking information could not be updated.")
+        order, fulfilment = found
+        links = info.get("urls") or [None] * len(info["numbers"])
+        rows = zip(info["numbers"], links, strict=True)
+        fulfilment["trackingInfo"] = [{"company": info.get("company"), "number": one, "url": url} for one, url in rows]
+        self._wrote(order["name"], f"numbers={','.join(info['numbers'])}", None, numbers=info["numbers"])
+        self.touch(order["name"], "fulfillments/update")
+        told = [{"number": one} for one in info["numbers"]]
+        return {name: {"fulfillment": {"id": fulfilment["id"], "trackingInfo": told}, "userErrors": []}}
+
 
 def _numbers(order: dict[str, Any]) -> list[str]:
     return [one["number"] for fulfilment in order["fulfillments"] for one in fulfilment["trackingInfo"]]
