@@ -6,7 +6,7 @@ SEED ?=
 export PYTHONDONTWRITEBYTECODE =  # empty: a suite that starts hundreds of processes compiles what they import once
 
 .DEFAULT_GOAL := help
-.PHONY: help run test watch mutants chaos load soak fuzz mutation audit lint bench bench-data schema clean
+.PHONY: help run test watch mutants chaos load soak fuzz mutation audit lint matrix bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ watch: $(VENV)/.installed ## when a file is saved, run the tests that belong to 
 
 mutants: $(VENV)/.installed ## prove that each requirement, and each mended rule, has a test that fails without it
 	@$(BIN)/python -m pytest -m mutants -q -p no:cacheprovider tests/requirements tests/cases $(ARGS)
+
+matrix: $(VENV)/.installed ## the requirements' scenarios on each platform that can express them, on SQLite and PostgreSQL, as a table
+	@$(BIN)/python -m tests.matrix $(ARGS)
 
 chaos: $(VENV)/.installed ## random faults from printed seeds, then count what was lost (SEEDS=10 SECONDS=60)
 	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),10) --seconds $(or $(SECONDS),60) $(ARGS)

@@ -45,7 +45,7 @@ class SaleorServer(Shop):
         """Place an order of some lines."""
         self.place(
             action.order, at, action.payment or "FULLY_CHARGED", action.status or "UNFULFILLED",
-            [(item.ref, item.quantity, item.shippable) for item in action.items] or [("1", 1, True)],
+            [(item.ref, item.quantity, item.shippable) for item in action.items] or [("1", 1, True)], action.method or "DHL",
         )  # fmt: skip
 
     def on_ship(self, action: Ship, at: datetime) -> None:
@@ -59,7 +59,9 @@ class SaleorServer(Shop):
             self.orders[action.order].update(action.set)
             self.touch(action.order)
         if action.numbers is not None:
-            self.orders[action.order]["fulfillments"][-1]["trackingNumber"] = action.numbers[0]
+            newest = self.orders[action.order]["fulfillments"][-1]
+            newest |= {"trackingNumber": action.numbers[0]}
+            newest["metadata"] |= {"carrier": action.company} if action.company else {}
             self.touch(action.order)
 
     def on_cancel(self, action: Cancel, at: datetime) -> None:
@@ -79,13 +81,21 @@ class SaleorServer(Shop):
 
     # what people do in the shop
 
-    def place(self, name: str, at: datetime, payment: str, status: str, lines: list[tuple[str, int, bool]]) -> None:
-        """Place an order."""
-        number = next(self._ids)
+    def place(
+        self,
+        name: str,
+        at: datetime,
+        payment: str,
+        status: str,
+        lines: list[tuple[str, int, bool]],
+        method: str = "DHL",
+    ) -> None:
+        """Place an order; one whose name is a number has that number."""
+        number = int(name) if name.isdecimal() else next(self._ids)
         self.orders[name] = {
             "id": _gid("Order", number), "number": name, "created": at.isoformat(), "updatedAt": at.isoformat(),
             "status": status, "paymentStatus": payment, "chargeStatus": "NONE", "authorizeStatus": "NONE",
-            "shippingMethodName": "DHL", "collectionPointName": None, "languageCodeEnum": "EN",
+            "shippingMethodName": method, "collectionPointName": None, "languageCodeEnum": "EN",
             "shippingAddress": {"country": {"code": "US"}}, "fulfillments": [], "grantedRefunds": [],
             "lines": [
                 {"id": _gid("OrderLine", f"{number}-{ref}"), "quantity": quantity, "isShippingRequired": shippable,

@@ -131,12 +131,13 @@ class Stage:
         return folder
 
     def _entry(self, file: Path, section: str, name: str, key: str) -> dict[str, Any]:
-        """Return an entry of a file as it stands there, each of its secrets the play's key; what it names lies beside it."""
+        """Return an entry of a file, its only one or that of this name, each of its secrets the play's key; what it names lies beside it."""
         text = _REFERENCE.sub(_ANY_SECRET, file.read_text(encoding="utf-8"))
         document = parse(text.encode(), str(file), file.parent)
         if document.problems:
             raise ConfigError(*document.problems)
-        entry = (document.value.get(section) or {}).get(name)
+        entries = document.value.get(section) or {}
+        entry = next(iter(entries.values())) if len(entries) == 1 else entries.get(name)
         if not isinstance(entry, dict):
             raise ConfigError(f"{file}: has no entry {name} in {section}:")
         shutil.copytree(file.parent, self.folder, dirs_exist_ok=True)
