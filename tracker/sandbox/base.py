@@ -7,6 +7,7 @@ the plugins that read them.
 from __future__ import annotations
 
 import itertools
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,11 +51,12 @@ def next_page(
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A webhook to send: where to (account), and the bytes as signed."""
+    """A webhook to send: where to (account), and the bytes as signed; `tries`: how often it was sent and not taken."""
 
     account: str
     body: bytes
     headers: dict[str, str]
+    tries: int = 0
 
 
 @dataclass
@@ -147,6 +149,11 @@ class Server:
         self.untrue: list[str] = []  # answers that the real one would never give: each is a difference too
         self.key, self.hook = key, hook
         self._ids = itertools.count(1)
+        self.waited: Callable[[], timedelta] = timedelta  # how far a play has moved the database's clock on
+
+    def elapsed(self) -> float:
+        """Return the seconds that passed for who calls it: in the play, while it waited, and for real."""
+        return time.monotonic() + self.clock().timestamp() + self.waited().total_seconds()
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
@@ -169,6 +176,13 @@ class Server:
     def sent(self, outgoing: Outgoing) -> Outgoing:
         """Return a webhook as it is sent now, which may be later than it was made: a proof that covers the time is made again."""
         return outgoing
+
+    def afresh(self, outgoing: Outgoing) -> Outgoing:
+        """Return a hook that tells the same under an id of its own, as of another change in the same second."""
+        return self.signed(outgoing.body)
+
+    def heard(self, outgoing: Outgoing, status: int) -> timedelta | None:
+        """Learn what a webhook of its own was answered (0: nothing). Returns after how long it is sent again; None: it is not."""
 
     def on_fault(self, action: Fault, at: datetime) -> None:
         """Do wrong from now on."""

@@ -6,8 +6,9 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from tracker.sandbox.base import Clock, Outgoing, Server
 from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship
@@ -26,7 +27,10 @@ class Shop(Server):
     """Orders by the number people know, and a log of what we wrote."""
 
     kind = "shop"
-    knows = frozenset({"fault apply_then_fail", "fault refuse_write"})
+    knows = frozenset(
+        f"fault {kind}" for kind in ("apply_then_fail", "refuse_write", "unreachable", "duplicate_hooks", "storm")
+    )
+    resends: ClassVar[tuple[timedelta, ...]] = ()  # how long after each try it sends a hook again that was not taken
 
     def __init__(
         self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
@@ -39,6 +43,19 @@ class Shop(Server):
     def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
         """Return the store's own settings in our YAML; `key` and `hook` are references to secrets."""
         raise NotImplementedError
+
+    def heard(self, outgoing: Outgoing, status: int) -> timedelta | None:
+        """Send what was not taken again, as long as this platform does; then the hook itself is given up."""
+        if 200 <= status < 300 or not self.resends:
+            return None
+        if outgoing.tries < len(self.resends):
+            return self.resends[outgoing.tries]
+        self.calls["hook given up"] += 1
+        self.given_up(outgoing)
+        return None
+
+    def given_up(self, outgoing: Outgoing) -> None:
+        """Do to the hook whose message was never taken what the platform does."""
 
     def on_place(self, action: Place, at: datetime) -> None:
         """Place an order."""
@@ -140,9 +157,17 @@ class StatusShop(Shop):
 
     def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
         """Sign a hook by Standard Webhooks."""
-        id_, stamp = f"msg_{self.account}_{next(self._ids)}", str(int(self.clock().timestamp()))
+        return self._proved(f"msg_{self.account}_{next(self._ids)}", body, secret or self.hook)
+
+    def sent(self, outgoing: Outgoing) -> Outgoing:
+        """Prove a hook again that is sent later: its id stays, its time is the try's."""
+        again = self._proved(outgoing.headers["webhook-id"], outgoing.body, self.hook)
+        return replace(outgoing, headers={**outgoing.headers, **again.headers})
+
+    def _proved(self, id_: str, body: bytes, secret: str) -> Outgoing:
+        stamp = str(int(self.clock().timestamp()))
         text = b".".join((id_.encode(), stamp.encode(), body))
-        digest = base64.b64encode(hmac.new((secret or self.hook).encode(), text, hashlib.sha256).digest()).decode()
+        digest = base64.b64encode(hmac.new(secret.encode(), text, hashlib.sha256).digest()).decode()
         headers = {
             "content-type": "application/json", "webhook-id": id_, "webhook-timestamp": stamp,
             "webhook-signature": f"v1,{digest}",

@@ -7,7 +7,7 @@ import itertools
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from tracker.config.load import load_config
 from tracker.config.model import Config
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.pipeline.context import QUEUES
-from tracker.sandbox.base import Outgoing
+from tracker.sandbox.base import Outgoing, Server
 from tracker.sandbox.player.due import due_work
 from tracker.sandbox.player.stage import Stage
 from tracker.sandbox.scenario import Scenario
@@ -78,6 +78,8 @@ class Course:
         self.daemon = Daemon(config, now=self.clock, ahead=self.ahead)
         stack.callback(self.daemon.stop)
         self.daemon.connect()
+        for server in self.stage.servers.values():
+            server.waited = self._more
 
     @property
     def late(self) -> timedelta:
@@ -99,6 +101,10 @@ class Course:
     def ahead(self) -> timedelta:
         """How far the database's clock counts as ahead: as far as the play went, and a little more where it waited."""
         return max(self.clock() - self.scenario.start, self._waited)
+
+    def _more(self) -> timedelta:
+        """How far the database's clock is ahead of the play's."""
+        return self.ahead() - (self.clock() - self.scenario.start)
 
     def run(self, end: datetime, watch: Callable[[], None] | None = None) -> None:
         """Jump from moment to moment until `end`; `watch` is called after each."""
@@ -160,8 +166,15 @@ class Course:
             wait = waits - database_now(connection)
         return max(self.scenario.start + self.ahead() + wait, self.clock() + A_TICK)
 
+    def deliver(self, server: Server, outgoing: Outgoing) -> None:
+        """Send a webhook of a server, with the copies that a fault asks for; again later, as long as its sender does."""
+        again = server.heard(outgoing, 0 if server.faults.take("unreachable") else self.post(outgoing))
+        if again is not None:
+            later = replace(outgoing, tries=outgoing.tries + 1)
+            self.plan(self.clock() + again, lambda: self.deliver(server, server.sent(later)))
+
     def post(self, outgoing: Outgoing) -> int:
-        """Post a webhook as its sender does: again until it is taken, three times."""
+        """Post a webhook: again until it is taken, three times."""
         assert self.daemon.servers is not None
         port = self.daemon.servers.ports()[0]
         url = f"http://127.0.0.1:{port}/webhooks/{outgoing.account}/{self.stage.tokens[outgoing.account]}"
@@ -179,6 +192,14 @@ class Course:
         sent = False
         for server in self.stage.servers.values():
             while server.outgoing:
-                self.post(server.outgoing.pop(0))
+                for outgoing in self._copies(server, server.outgoing.pop(0)):
+                    self.deliver(server, outgoing)
                 sent = True
         return sent
+
+    def _copies(self, server: Server, outgoing: Outgoing) -> Iterator[Outgoing]:
+        """Yield a hook as often as the faults say: byte for byte the same, or as of so many changes in one second."""
+        copies, storm = (server.faults.left.pop(kind, 0) for kind in ("duplicate_hooks", "storm"))
+        yield from [outgoing] * max(copies, 2 if server.faults.take("duplicate_hooks") else 1)
+        for _ in range(storm - 1):
+            yield server.afresh(outgoing)

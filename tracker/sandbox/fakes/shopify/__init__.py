@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, as_json
+from tracker.sandbox.base import Clock, Outgoing, as_json
 from tracker.sandbox.fakes.shopify.bulk import Bulk
 from tracker.sandbox.fakes.shopify.writing import Writes
 from tracker.sandbox.shop import AS_USUAL, Shop
@@ -35,6 +36,9 @@ class ShopifyServer(Bulk, Writes):
     """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
 
     contract = "shopify"
+    resends = tuple(
+        timedelta(minutes=gap) for gap in (1, 2, 5, 12, 25, 45, 60, 90)
+    )  # eight within four hours; the gaps are ours
     knows = Shop.knows | {"fault graphql_throttle", "fault bulk_busy", "fault bulk_fails", "edit.event"}
 
     def __init__(
@@ -42,7 +46,8 @@ class ShopifyServer(Bulk, Writes):
     ) -> None:
         """Begin with a full bucket."""
         super().__init__(account, clock, key=key, hook=hook, used=used)
-        self._bucket, self._bucket_at = 1000.0, self._elapsed()
+        self._bucket, self._bucket_at = 1000.0, self.elapsed()
+        self.deleted: set[str] = set()  # topics whose subscription is gone: nobody is told
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
@@ -54,6 +59,20 @@ class ShopifyServer(Bulk, Writes):
     def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
         """Return the store's own settings in our YAML."""
         return {"base_url": base_url, "shop": f"{self.account}.myshopify.com", "access_token": key}
+
+    # its webhooks
+
+    def _tell(self, name: str, topic: str) -> None:
+        if topic not in self.deleted:
+            super()._tell(name, topic)
+
+    def given_up(self, outgoing: Outgoing) -> None:
+        """Delete the subscription of a message that was refused nine times, in silence."""
+        self.deleted.add(outgoing.headers["x-shopify-topic"])
+
+    def afresh(self, outgoing: Outgoing) -> Outgoing:
+        """Give it another id: the proof covers the body alone."""
+        return replace(outgoing, headers={**outgoing.headers, "x-shopify-webhook-id": f"wh-{next(self._ids)}"})
 
     # GraphQL
 
@@ -72,7 +91,7 @@ class ShopifyServer(Bulk, Writes):
         query, variables = body["query"], body["variables"]
         operation = query.split()[1].partition("(")[0]
         cost = COSTS[operation]
-        now = self._elapsed()
+        now = self.elapsed()
         self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
         if self.faults.take("graphql_throttle") or self._bucket < cost:
             errors = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
@@ -88,10 +107,6 @@ class ShopifyServer(Bulk, Writes):
         if operation in WRITES and self.faults.take("apply_then_fail"):
             return Response("", 502)  # it is done, and the answer is lost
         return as_json({"data": answer, "extensions": self._cost(cost, cost)})
-
-    def _elapsed(self) -> float:
-        """Seconds that passed, in the play or for real: the bucket fills by both."""
-        return time.monotonic() + self.clock().timestamp()
 
     def _cost(self, requested: int, actual: int | None) -> dict[str, Any]:
         status = {"maximumAvailable": 1000.0, "currentlyAvailable": int(self._bucket), "restoreRate": 100.0}
