@@ -47,7 +47,7 @@ STORES = [  # store, reads, hooks, writes
     ("sets", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "order status (delivered, shipped), notes"),
     ("held", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "none (writes_per_hour is 0)"),
     ("keyed", "sweep every 10m, order by id", "unsigned: address token", "none (observe)"),
-    ("idle", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "none (by its policy)"),
+    ("idle", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "notes"),
 ]  # fmt: skip
 COLUMNS = {
     "accounts": ("carrier", "account", "poll", "push", "signed", "limit"),

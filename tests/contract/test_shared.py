@@ -355,7 +355,8 @@ def test_the_bigcommerce_requests_are_those_of_orders_v2(orders_v2: dict[str, An
         def send(self, request: Request) -> Response:
             self.sent.append(request)
             listed = request.url.endswith(("/orders", "/products", "/shipments"))
-            return Response(200, {}, json.dumps([row] if listed else {**row, "status": "Shipped"}).encode(), AT)
+            told = {**row, **json.loads(request.content or b"{}")}  # a write shows what it wrote
+            return Response(200, {}, json.dumps([row] if listed else told).encode(), AT)
 
     client = Rows()
     list(source.fetch(client, Since(None)))
@@ -381,7 +382,7 @@ def test_the_bigcommerce_requests_are_those_of_orders_v2(orders_v2: dict[str, An
 
 
 def test_every_bigcommerce_status_of_the_contract_is_read(orders_v2: dict[str, Any]) -> None:
-    from adapters.bigcommerce import LABELS
+    from adapters.bigcommerce.words import LABELS
 
     text = json.dumps(orders_v2, default=str)
     assert all(label in text for label in LABELS.values())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from adapters.bigcommerce import SCOPES
+from adapters.bigcommerce.words import SCOPES
 from tests.lab import TOKEN, Lab, Make
 from tracker.cli import listing
 from tracker.cli.common import close_context, open_context
@@ -198,7 +198,10 @@ def test_a_right_that_we_lack_is_a_finding_that_names_it_and_suspends_nothing(ma
     shop = make_shop("refuse_hooks")
 
     found = shop.finding()
-    assert (found.evidence["hooks"], found.severity) == ("HTTP 403", "warning")
+    assert (found.evidence["hooks"], found.severity) == (
+        "HTTP 403: You don't have a required scope to access the endpoint",
+        "warning",
+    )
     assert found.evidence["needs"].startswith("the default scope of an API account")
     assert "until then polls and sweeps tell" in found.proposal
     assert shop.lab.one(t.accounts, t.accounts.c.name == "big").suspended_reason is None

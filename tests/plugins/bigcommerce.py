@@ -12,6 +12,7 @@ from tracker.plugin.conformance import AT
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bigcommerce"
 BASE = "https://api.bigcommerce.com/stores/abc/v2"
+V3 = BASE.replace("/v2", "/v3")
 T0 = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 ROW = json.loads((FIXTURES / "order.read.json").read_text(encoding="utf-8"))
 PRODUCTS = [
@@ -34,9 +35,11 @@ def store(make, **more):
     )
 
 
-def read(source, row=ROW, *, whole: bool = True, **more):
+def read(source, row=ROW, *, whole: bool = True, told=(), products=PRODUCTS, shipments=SHIPMENTS, **more):
+    """Read an order; `told`: lists of V3 that came with it."""
     parts = [json.dumps({**row, **more}).encode()]
-    parts += [json.dumps(PRODUCTS).encode(), json.dumps(SHIPMENTS).encode()] if whole else []
+    parts += [json.dumps(products).encode(), json.dumps(shipments).encode()] if whole else []
+    parts += [json.dumps({"data": rows, "meta": {}}).encode() for rows in told]
     return list(source.normalize(Payload("s", "read", tuple(parts), AT)))
 
 

@@ -7,13 +7,13 @@ import json
 import httpx
 import pytest
 
-from adapters.bigcommerce import MOST_PAGES, SCOPES
-from tests.plugins.bigcommerce import BASE, store
+from adapters.bigcommerce.fetching import MOST_PAGES
+from adapters.bigcommerce.words import SCOPES
+from tests.plugins.bigcommerce import V3, store
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused, Transient
 from tracker.plugin.conformance import Recorder
 from tracker.plugin.hooks import Hook
 
-V3 = BASE.replace("/v2", "/v3")
 ADDRESS = "https://t.example/webhooks/big/x"
 ROW = {"id": 7, "scope": "store/order/created", "destination": ADDRESS, "is_active": True, "headers": None}
 
@@ -107,8 +107,31 @@ def test_what_refuses_a_hook_says_why(outside, make, status, error) -> None:
         source.make_hook(client, Hook("t", ADDRESS))
 
 
-def test_a_list_that_never_ends_is_read_no_further_than_its_most_pages(outside, make) -> None:
+def test_a_list_that_never_ends_is_told_and_never_taken_for_all_there_are(outside, make) -> None:
+    """What is behind may be ours: they would all be made again."""
+    ids = iter(range(1000))
+    asked = outside.get(f"{V3}/hooks").mock(
+        side_effect=lambda _: httpx.Response(200, json=listed({**ROW, "id": next(ids)}, pages=1000))
+    )
+    source, client = store(make)
+
+    with pytest.raises(Refused, match="more than 5,000 hooks: whether ours are among the rest is not known"):
+        source.hooks_there(client)
+    assert asked.call_count == MOST_PAGES
+
+
+def test_a_list_that_says_the_same_page_again_is_told(outside, make) -> None:
     asked = outside.get(f"{V3}/hooks").respond(json=listed(ROW, pages=1000))
     source, client = store(make)
 
-    assert len(source.hooks_there(client)) == asked.call_count == MOST_PAGES
+    with pytest.raises(Refused, match="page 2 of the hooks says what page 1 said"):
+        source.hooks_there(client)
+    assert asked.call_count == 2
+
+
+def test_a_hook_that_graphql_manages_is_mended_by_the_number_in_its_id(outside, make) -> None:
+    mended = outside.put(f"{V3}/hooks/9").respond(json={"data": ROW})
+    source, client = store(make)
+    source.mend_hook(client, Hook("store/order/created", ADDRESS, {}, "bc/store/webhook/9", active=False))
+
+    assert json.loads(mended.calls[0].request.content)["is_active"] is True

@@ -8,8 +8,9 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from tests.plugins.bigcommerce import BASE, PRODUCTS, ROW, SHIPMENTS, order, store
-from tracker.domain.errors import RateLimited, Refused, Transient, Unavailable
+from adapters.bigcommerce.words import LABELS
+from tests.plugins.bigcommerce import BASE, PRODUCTS, ROW, SHIPMENTS, V3, order, store
+from tracker.domain.errors import CredentialsRejected, RateLimited, Refused, Transient, Unavailable
 from tracker.domain.facts import Action, Payload, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus
 from tracker.plugin.calls import Response
@@ -144,16 +145,21 @@ def test_a_first_sweep_looks_back_some_days(outside, make) -> None:
     assert asked.calls[0].request.url.params["min_date_modified"] == "Sun, 01 Nov 2026 11:50:00 +0000"
 
 
-def test_an_order_is_asked_for_in_three_calls_and_a_missing_one_hides_nobody(outside, make) -> None:
+def test_an_order_is_asked_for_in_a_call_a_part_and_a_missing_one_hides_nobody(outside, make) -> None:
     outside.get(f"{BASE}/orders/1").respond(404, json=[{"status": 404, "message": "not found"}])
+    proved = outside.get(f"{BASE}/order_statuses").respond(json=[])
     outside.get(f"{BASE}/orders/250").respond(json=ROW)
     outside.get(f"{BASE}/orders/250/products").respond(json=PRODUCTS)
     outside.get(f"{BASE}/orders/250/shipments").respond(204)
+    refunds = outside.get(f"{V3}/orders/250/payment_actions/refunds").respond(json={"data": [], "meta": {}})
     source, client = store(make)
 
     (page,) = source.fetch(client, Refs(("1", "250")))
 
+    assert refunds.call_count == 1  # a piece of it was refunded
+
     assert page.parts[2] == b"[]"
+    assert proved.call_count == 1  # the store is there, so it is the order that is not
     assert next(iter(source.normalize(Payload("s", "read", page.parts, AT)))).items
 
 
@@ -169,13 +175,16 @@ def action(target: OrderStatus | None) -> Action:
     ],
 )  # fmt: skip
 def test_a_status_is_set_alone_and_delivered_goes_by_way_of_shipped(outside, make, raw, target, steps) -> None:
-    asked = outside.put(f"{BASE}/orders/250").respond(json={"status": "there"})
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"id": 250, "status": "Unser Wort", **json.loads(request.content)})
+
+    asked = outside.put(f"{BASE}/orders/250").mock(side_effect=answer)
     source, client = store(make, completed_is_delivered=True)
 
     receipt = source.push(client, action(target), order(OrderStatus.CONFIRMED, raw))
 
     assert [json.loads(c.request.content) for c in asked.calls] == [{"status_id": step} for step in steps]
-    assert receipt.proof == "there"
+    assert receipt.proof == LABELS[steps[-1]]
 
 
 @pytest.mark.parametrize(
@@ -194,12 +203,120 @@ def test_a_status_that_stands_there_is_not_written_again(make) -> None:
     assert source.push(client, action(OrderStatus.SHIPPED), order(OrderStatus.SHIPPED, "Shipped")).already_there
 
 
+@pytest.mark.parametrize("path", ["/orders", "/order_statuses"])
+def test_a_store_hash_that_nobody_has_is_told_and_no_order_is_gone_for_it(outside, make, path) -> None:
+    """404 of a list is the store's: its orders are all there, and nobody may take them for deleted."""
+    outside.get(f"{BASE}{path}").respond(404, json={"status": 404, "title": "Not found"})
+    outside.get(f"{BASE}/orders/250").respond(404)
+    source, client = store(make)
+    said = "HTTP 404: no store answers at store_hash 'abc'"
+
+    with pytest.raises(Unavailable, match=said):
+        list(source.fetch(client, Since(None))) if path == "/orders" else source.ping(client)
+    if path == "/order_statuses":
+        with pytest.raises(Unavailable, match=said):
+            list(source.fetch(client, Refs(("250", "251"))))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "said"),
+    [
+        (401, b'{"status": 401, "title": "Unauthorized"}', CredentialsRejected, "HTTP 401: Unauthorized: access_token is none of store_hash 'abc'"),
+        (401, b"<html>", CredentialsRejected, "HTTP 401: no reason given: access_token"),
+        (403, b'[{"status": 403, "message": "scope"}]', CredentialsRejected, "scope: the access_token lacks the scope store_v2_orders or store_v2_orders_read_only"),
+        (403, b"<html>", Transient, "a page of HTML"), (404, b"<html>", Transient, "a page of HTML"),
+        (200, b"<!doctype html><html>", Unavailable, "a page of HTML"), (500, b"", Transient, "HTTP 500"), (500, b"<html>", Transient, "HTTP 500"),
+        (503, b'{"title": "Service Unavailable"}', Transient, "HTTP 503"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_store_or_its_token_is_told_plainly(outside, make, status, body, error, said) -> None:
+    outside.get(f"{BASE}/orders").respond(status, content=body)
+    source, client = store(make)
+
+    with pytest.raises(error, match=said):
+        list(source.fetch(client, Since(None)))
+
+
+REFUNDED = [{"id": 501, "quantity": 2, "quantity_refunded": 1}]
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "asked"),
+    [
+        (11, PRODUCTS[1:], False), (11, REFUNDED, True), (11, [{"id": 501, "quantity": 1, "is_refunded": True}], True),
+        (4, [], True), (14, [7], True), (13, PRODUCTS[1:], False),
+    ],
+)  # fmt: skip
+def test_refunds_are_asked_for_only_where_the_order_says_that_it_has_some(outside, make, status, lines, asked) -> None:
+    outside.get(f"{BASE}/orders/250").respond(json={**ROW, "status_id": status})
+    outside.get(f"{BASE}/orders/250/products").respond(json=lines)
+    outside.get(f"{BASE}/orders/250/shipments").respond(204)
+    refunds = outside.get(f"{V3}/orders/250/payment_actions/refunds").respond(json={"data": [], "meta": {}})
+    source, client = store(make)
+    (page,) = source.fetch(client, Refs(("250",)))
+
+    assert refunds.called is asked
+    assert len(page.parts) == 3 + asked
+
+
+def pages(*lists, of):
+    answers = iter(lists)
+    return lambda _: httpx.Response(200, json={"data": next(answers), "meta": {"pagination": {"total_pages": of}}})
+
+
+def test_refunds_are_read_to_their_last_page(outside, make) -> None:
+    outside.get(f"{BASE}/orders/250").respond(json=ROW)
+    outside.get(f"{BASE}/orders/250/products").respond(json=REFUNDED)
+    outside.get(f"{BASE}/orders/250/shipments").respond(204)
+    asked = outside.get(f"{V3}/orders/250/payment_actions/refunds").mock(
+        side_effect=pages([{"id": 1}], [{"id": 2}], of=2)
+    )
+    source, client = store(make)
+    (page,) = source.fetch(client, Refs(("250",)))
+
+    assert [dict(call.request.url.params) for call in asked.calls] == [{}, {"page": "2"}]
+    assert len(page.parts) == 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404), httpx.Response(200, json={"title": "oops"}), httpx.Response(200, json={"data": 7}), httpx.Response(500),
+        httpx.Response(200, json={"data": [{"id": 1}], "meta": {"pagination": {"total_pages": 9999}}}),
+    ],
+)  # fmt: skip
+def test_an_order_whose_refunds_cannot_be_had_is_asked_for_again(outside, make, answer) -> None:
+    """Without them nobody knows how many pieces are wanted: the order might look whole."""
+    outside.get(f"{BASE}/orders/250").respond(json=ROW)
+    outside.get(f"{BASE}/orders/250/products").respond(json=REFUNDED)
+    outside.get(f"{BASE}/orders/250/shipments").respond(204)
+    outside.get(f"{V3}/orders/250/payment_actions/refunds").mock(return_value=answer)
+    source, client = store(make)
+
+    with pytest.raises(Transient):
+        list(source.fetch(client, Refs(("250",))))
+
+
 def test_a_ping_reads_the_statuses(outside, make) -> None:
     asked = outside.get(f"{BASE}/order_statuses").respond(json=[])
     source, client = store(make)
     source.ping(client)
 
     assert asked.called
+
+
+def test_statuses_that_the_merchant_renamed_are_told_and_odd_rows_are_not(outside, make) -> None:
+    rows = [
+        {"id": 2, "custom_label": "Unterwegs"}, {"id": 11, "custom_label": "Awaiting Fulfillment"}, {"id": 5, "custom_label": ""}, {"id": 99, "custom_label": "x"},
+        {"id": [2], "custom_label": "x"}, {"id": 9, "custom_label": 7}, {"id": 10, "custom_label": "Da"}, 7,
+    ]  # fmt: skip
+    outside.get(f"{BASE}/order_statuses").respond(json=rows)
+    source, client = store(make)
+
+    said = "Shipped is called 'Unterwegs', Completed is called 'Da': renamed statuses are shown so, and decided by what they are"
+    assert list(source.look_around(client)) == [said]
+    outside.get(f"{BASE}/order_statuses").respond(204)
+    assert list(source.look_around(client)) == []
 
 
 # limits and refusals
@@ -210,7 +327,7 @@ def test_a_throttle_waits_as_long_as_the_longest_header_says(make) -> None:
     cases = [
         ({"x-rate-limit-time-reset-ms": "15000", "x-retry-after": "20"}, timedelta(seconds=20)),
         ({"x-rate-limit-time-reset-ms": "15000"}, timedelta(seconds=15)), ({"retry-after": "3"}, timedelta(seconds=3)), ({}, None),
-        ({"x-rate-limit-time-reset-ms": "soon"}, None),
+        ({"x-rate-limit-time-reset-ms": "soon"}, None), ({"x-rate-limit-time-reset-ms": "0", "x-retry-after": "0"}, None),
     ]  # fmt: skip
     for headers, after in cases:
         with pytest.raises(RateLimited) as caught:
@@ -236,6 +353,9 @@ def test_the_account_rests_before_the_reserve_is_used_up(make) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "error", "said"),
     [
+        (400, b'[{"status": 400, "message": "The field \'quantity\' is invalid.", "details": {"available_quantity": 0, "order_product_id": 14}},'
+              b' {"details": {"available_quantity": 2, "order_product_id": "15"}}, {"details": 7}, 7, {"details": {"available_quantity": "2"}}]',
+         Refused, "is invalid.; line 14: 0 left to ship; line 15: 2 left to ship$"),
         (422, b'[{"status": 422, "message": "no"}]', Refused, "no"), (409, b'{"title": "Conflict"}', Refused, "Conflict"), (400, b"<html>", Transient, "HTML"), (403, b"<html>", Transient, "HTML"), (400, b"", Refused, "no reason"),
         (413, b"[]", Refused, "no reason"), (423, b"", Transient, "locked"), (402, b"", Unavailable, "frozen"), (422, b"[7]", Refused, "no reason"),
     ],

@@ -154,9 +154,10 @@ def _require(told: dict[str, Any], what: str) -> None:
 
 
 def _print_order(order: dict[str, Any]) -> None:
+    label = f", called {show(order['label'])} there" if order.get("label") else ""
     out.print(
         f"[bold]order {show(order['number'])}[/] at {show(order['store'])}: "
-        f"[cyan]{order['status']}[/] (shop says {show(order['raw_status'])}), {order['payment']}, "
+        f"[cyan]{order['status']}[/] (shop says {show(order['raw_status'])}{label}), {order['payment']}, "
         f"placed {show(order['placed_at'])}, read {show(order['read_at'])}"
     )
     out.print(

@@ -249,7 +249,7 @@ def _show_report(one: dict[str, Any]) -> None:
 
 
 _FACTS = ("ref", "placed_at", "updated_at", "cancelled_at", "owner", "actor", "method", "service", "location", "pays_by",
-          "address", "ships_to", "tags", "verified", "test", "cancel_reason", "channel", "risk", "closed_at", "partial", "gone")  # fmt: skip
+          "address", "ships_to", "tags", "verified", "label", "test", "cancel_reason", "channel", "risk", "closed_at", "partial", "gone")  # fmt: skip
 
 
 def _show_order(order: dict[str, Any]) -> None:

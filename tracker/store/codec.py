@@ -23,6 +23,7 @@ _LATER = (
     "gone",
     "partial",
     "shown",
+    "label",
     "test",
     "cancel_reason",
     "channel",

@@ -35,6 +35,7 @@ from tracker.support.one_order import of_order
 
 MOST_ENTRIES = 20
 _SHOWN = (
+    "label",
     "status_reason",
     "method",
     "service",

@@ -100,6 +100,9 @@ class Order:
     verified: bool = False  # the shop says that the order was verified
     locale: str = ""  # of the customer, such as en or de
     shown: str = ""  # what the field says that shows its shipping status (`Platform.status_field`)
+    label: str = (
+        ""  # what the shop calls its status, where the merchant renamed it: shown only, decided by `raw_status`
+    )
     test: bool = False  # placed to try the shop: nobody waits for it, and nothing is ever written to it
     cancel_reason: str = ""  # why it was cancelled, in the shop's own word
     channel: str = ""  # where it was placed, in the shop's own word: online store, pos, an app or marketplace

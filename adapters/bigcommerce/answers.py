@@ -1,0 +1,99 @@
+"""What BigCommerce's answers say beside what was asked: errors, limits, and lists that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient
+from tracker.plugin.answers import holding, not_html, raise_by_status, retry_after, said_by
+from tracker.plugin.calls import Response
+from tracker.plugin.payloads import BOM, decode, document, text
+
+RESERVE = 0.1  # of the quota is left to the store's other apps
+Decode = Callable[[bytes], dict[str, Any]]
+
+
+class Forbidden(CredentialsRejected):
+    """403: the token is good, and may not do this."""
+
+
+def raise_for(response: Response) -> None:
+    """Raise by status. 429 says in its own headers how long to wait; without them, as a 500, it is load of the platform."""
+    not_html(response)
+    said = f"HTTP {response.status}"
+    if response.status == 429:
+        reset = number(response.headers.get("x-rate-limit-time-reset-ms"))
+        again = number(response.headers.get("x-retry-after"))
+        waits = [timedelta(milliseconds=reset or 0), timedelta(seconds=again or 0), retry_after(response)]
+        raise RateLimited(said, max(filter(None, waits), default=None))
+    if response.status in (401, 403):
+        error = CredentialsRejected if response.status == 401 else Forbidden
+        raise error(f"{said}: {said_by(response.body)}")
+    if response.status in (400, 409, 413, 422):
+        raise Refused(f"{said}: {_why(response.body)}")
+    if response.status == 423:
+        raise Transient(f"{said}: the order is locked")
+    raise_by_status(response)
+
+
+def rest_of(response: Response) -> timedelta | None:
+    """Rest until the window ends once only the reserve is left."""
+    left = number(response.headers.get("x-rate-limit-requests-left"))
+    quota = number(response.headers.get("x-rate-limit-requests-quota"))
+    reset = number(response.headers.get("x-rate-limit-time-reset-ms"))
+    if left is None or quota is None or reset is None or left > quota * RESERVE:
+        return None
+    return timedelta(milliseconds=min(reset, 60_000))
+
+
+def number(value: str | None) -> int | None:
+    """Read a number of a header; None for anything else."""
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 12 else None
+
+
+def rows(body: bytes, decode: Decode) -> list[Any]:
+    """Decode a list; V2 answers with bare lists, V3 with one under `data`. Raises BadPayload for anything else."""
+    body = body.removeprefix(BOM)
+    found = (decode(body).get("data") if body.lstrip()[:1] == b"{" else decode(b'{"rows":' + body + b"}").get("rows"))  # fmt: skip
+    if not isinstance(found, list):
+        raise BadPayload("$", "must be a list")
+    return found
+
+
+def listed(response: Response, error: type[Transient]) -> list[Any]:
+    """Return the list of V2 that was asked for; nothing (204) is an empty one. Raises `error` where something else came."""
+    try:
+        if response.body.removeprefix(BOM).lstrip()[:1] == b"{":
+            raise BadPayload("$", "must be a list")
+        return rows(b"[]" if response.status == 204 else response.body, decode)
+    except BadPayload:
+        raise error(f"HTTP {response.status} without its list: {said_by(response.body)}") from None
+
+
+def collected(response: Response, what: str) -> tuple[list[Any], int]:
+    """Return the list of V3 that was asked for, and of how many pages it is one. Raises Transient where there is none."""
+    body = decode(holding(response.body, "data"))
+    found = body.get("data")
+    if not isinstance(found, list):
+        raise Transient(f"{what} came without its list")
+    at: Any = body
+    for name in ("meta", "pagination", "total_pages"):
+        at = at.get(name) if isinstance(at, dict) else None
+    return found, at if isinstance(at, int) and not isinstance(at, bool) else 1
+
+
+def _why(body: bytes) -> str:
+    """Say why something was refused. V2 tells each bad line by itself: what is left of it says more than the words."""
+    try:
+        told = document(body)
+    except BadPayload:
+        return said_by(body)
+    lines = []
+    for row in told if isinstance(told, list) else ():
+        details = row.get("details") if isinstance(row, dict) else None
+        if isinstance(details, dict) and isinstance(left := details.get("available_quantity"), int):
+            ref = details.get("order_product_id")
+            lines.append(f"line {ref if isinstance(ref, int) else text(ref) or '?'}: {left} left to ship")
+    return "; ".join([said_by(body), *lines])
