@@ -104,7 +104,9 @@ def official(file: str) -> dict[str, Any]:
 
 def _fulfilments(derived: dict[str, Any]) -> dict[str, Any]:
     """Return what was derived of WooCommerce's fulfilments as OpenAPI: the routes that use its schemas."""
-    schemas = json.loads(json.dumps(derived["$defs"]).replace("#/$defs/", "#/components/schemas/"))
+    schemas = json.loads(
+        json.dumps(derived["$defs"]).replace("#/$defs/", "#/components/schemas/"), object_hook=_as_openapi
+    )
 
     def body(name: str) -> dict[str, Any]:
         return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
@@ -129,6 +131,15 @@ def _fulfilments(derived: dict[str, Any]) -> dict[str, Any]:
         },
     }
     return {"paths": paths, "components": {"schemas": schemas}}
+
+
+def _as_openapi(node: dict[str, Any]) -> dict[str, Any]:
+    """Say several types as OpenAPI 3.0 does: one that may be null, or none where there are several."""
+    if isinstance(kinds := node.get("type"), list):
+        others = [kind for kind in kinds if kind != "null"]
+        node = {key: value for key, value in node.items() if key != "type"} | {"nullable": "null" in kinds}
+        node |= {"type": others[0]} if len(others) == 1 else {}
+    return node
 
 
 def _found(name: str, files: dict[str, Any], operation: str) -> tuple[str, str, dict[str, Any], dict[str, Any]]:

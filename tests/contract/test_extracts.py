@@ -72,11 +72,14 @@ def parts(document: dict[str, Any], node: dict[str, Any]) -> Iterator[dict[str, 
 
 def wrong(extract: dict[str, Any], document: dict[str, Any], mine: Any, theirs: Any, at: str, seen: set[Any]) -> Any:
     """Yield where a schema of ours says what the official one does not."""
+    schema_name = ""
     while "$ref" in mine:
         if (key := (mine["$ref"], json.dumps(theirs, default=str)[:200])) in seen:
             return
         seen.add(key)
-        mine = extract["schemas"][mine["$ref"].rsplit("/", 1)[1]]
+        schema_name = mine["$ref"].rsplit("/", 1)[1]
+        mine = extract["schemas"][schema_name]
+    changed = {one["where"][3] for one in extract["changes"] if one["where"][:2] == ["schemas", schema_name]}
     found = list(parts(document, theirs))
     if "type" in mine:
         kinds = {mine["type"]} if isinstance(mine["type"], str) else set(mine["type"])
@@ -90,6 +93,8 @@ def wrong(extract: dict[str, Any], document: dict[str, Any], mine: Any, theirs: 
     if not set(mine.get("required", ())) <= needed:
         yield f"{at}: {mine['required']} is {needed}"
     for name, schema in mine.get("properties", {}).items():
+        if name in changed:
+            continue
         named = [part["properties"][name] for part in found if name in (part.get("properties") or {})]
         if not named:
             yield f"{at}.{name}: is not there"

@@ -323,3 +323,16 @@ def test_an_address_nobody_confirmed_matters_until_everything_is_delivered() -> 
 
     assert K.ADDRESS_UNCONFIRMED in kinds(reconcile(one, [parcel(S.IN_TRANSIT)], policy("kingston-courier"), T0))
     assert K.ADDRESS_UNCONFIRMED not in kinds(reconcile(one, [parcel(S.DELIVERED)], policy("kingston-courier"), T0))
+
+
+def test_a_status_that_was_saved_over_is_told_and_not_fought_where_the_platform_looks_again() -> None:
+    rules = replace(policy("kingston-courier"), rewrites=False)
+    one = order(O.PROCESSING, before=((O.PROCESSING, "system"), (O.SHIPPED, "trackwright"), (O.PROCESSING, "unknown")))
+    decision = reconcile(one, [parcel(S.PICKED_UP)], rules, T0)
+
+    assert written(decision) == []
+    (told,) = [found for found in decision.findings if found.kind is K.WRITE_REFUSED]
+    assert "saved over it" in told.proposal
+    assert written(reconcile(one, [parcel(S.PICKED_UP)], rules, T0 + 30 * D)) == []  # nor on another day
+    never = order(O.PROCESSING, before=((O.PROCESSING, "system"),))
+    assert written(reconcile(never, [parcel(S.PICKED_UP)], rules, T0)) == [O.SHIPPED]

@@ -197,7 +197,7 @@ def _ping_all(ctx: AppContext, report: dict[str, Any]) -> None:
     pool = ThreadPoolExecutor(PINGS_AT_ONCE)
     try:
         for done, (what, said) in enumerate(pool.map(functools.partial(_ping, ctx), accounts), 1):
-            report[what].append(said)
+            report[what] += said
             if seen:
                 click.echo(f"\r{done} of {len(accounts)} accounts", nl=False, err=True)
     finally:
@@ -206,28 +206,30 @@ def _ping_all(ctx: AppContext, report: dict[str, Any]) -> None:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _ping(ctx: AppContext, account: Account) -> tuple[str, str]:
+def _ping(ctx: AppContext, account: Account) -> tuple[str, list[str]]:
+    """Ask one account. Returns whether it is a note or a problem, and what is said of it."""
     name = f"{account.name} ({account.uses})"
     try:
         if account.files is not None:
-            return "notes", f"{name}: {watch.prove(ctx, account)}"
+            return "notes", [f"{name}: {watch.prove(ctx, account)}"]
         if not account.is_store and account.carrier.files:
-            return "notes", f"{name}: told by files only: tracker ingest --account {account.name} FILE..."
+            return "notes", [f"{name}: told by files only: tracker ingest --account {account.name} FILE..."]
         client = ctx.client(account)
         account.source.ping(client)
         quota = None if account.is_store else account.carrier.quota(client)
+        found = [f"{name}: {said}" for said in account.source.look_around(client)]
     except BudgetSpent as error:
-        return "notes", f"{name}: not asked: {error}"
+        return "notes", [f"{name}: not asked: {error}"]
     except (Transient, NotFound) as error:
-        return "problems", f"{name}: not reached: {error}"
+        return "problems", [f"{name}: not reached: {error}"]
     except TrackerError as error:
-        return "problems", f"{name}: {type(error).__name__}: {error}"
+        return "problems", [f"{name}: {type(error).__name__}: {error}"]
     if quota is None:
-        return "notes", f"{name}: fine"
+        return "notes", [f"{name}: fine", *found]
     of = "" if quota.of is None else f" of {quota.of:,}"
     if not quota.left:
-        return "problems", f"{name}: its quota{of} is used up: new parcels wait until there is more"
-    return "notes", f"{name}: fine; {quota.left:,}{of} numbers may still be registered"
+        return "problems", [f"{name}: its quota{of} is used up: new parcels wait until there is more"]
+    return "notes", [f"{name}: fine; {quota.left:,}{of} numbers may still be registered", *found]
 
 
 @click.command()

@@ -180,7 +180,7 @@ class PolicyPart(_Part):
     restore_processing: bool | None = None
     corrections: bool | None = None
     status_field: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",
         description="The name of the order's field (metadata) in which its shipping status is shown, where the platform has such.",
     )  # fmt: skip
     status_tag: str | None = Field(
@@ -249,7 +249,7 @@ def bind(given: Mapping[str, Any], platform: Platform, path: Path_, document: Do
         platform.takes_tags,
         withheld(platform, ()),
     )
-    alike = repr((name, given, says))  # stores of one merchant mostly say the same
+    alike = repr((name, given, platform.looks_again, says))  # stores of one merchant mostly say the same
     if (made := document.policies.get(alike)) is None:
         part = PolicyPart.model_validate(merged)
         before = len(document.problems)
@@ -310,6 +310,7 @@ def _policy(name: str, part: PolicyPart, platform: Platform, path: Path_, docume
     values["deadlines"] = tuple(_deadlines(part, path, document))
     if part.calendar is not None:
         values["calendar"] = _calendar(part.calendar, (*path, "calendar"), document)
+    values["rewrites"] = platform.looks_again is None
     values["withheld"] = withheld(platform, part.side_effects or ())
     _contradictions(part, path, document)
     if part.status_field and not platform.takes_fields:
@@ -470,6 +471,7 @@ def policy_values(policy: Policy) -> dict[str, Any]:
         "words": {str(k): v for k, v in policy.words.items()},
         "order_words": {str(k): v for k, v in policy.order_words.items()},
         "withheld": {str(k): v for k, v in policy.withheld.items()},
+        **({} if policy.rewrites else {"rewrites": False}),
     }
     for key in KEYS:
         plain[key] = _plain(getattr(policy, key))

@@ -140,6 +140,9 @@ class Policy:
     restore_from: frozenset[str] = frozenset()
     restore_processing: bool = False
     corrections: bool = False
+    rewrites: bool = (
+        True  # a status of ours that did not stay is written again; false: it is told (`Platform.looks_again`)
+    )
     status_field: str = ""  # the name of the order's field (metadata) that shows its shipping status; empty: none does
     status_tag: str = ""  # what the order's tag begins with that shows it, before a colon; empty: none does
     wait_for_confirmation: bool = True

@@ -421,7 +421,9 @@ def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, rece
         # The order is read again: that a shop took a write does not say what it shows now. Its own rules, another app or a person may
         # have changed it since, and what else differed in `before` is not known yet: that read was asked for before this write, so
         # stage A drops it as too old. The read-back is the first that tells both, and the one in which our own write is recognised.
-        queries.note_changes(connection, account.name, [action.order], database)
+        # Where an old copy of the order may be saved over the status, it is read once more a while later.
+        wait = account.platform.looks_again if action.kind == "order_status" else None
+        queries.note_changes(connection, account.name, [action.order], database, now + wait if wait else None)
     ctx.log.info(
         "written", store=row.store, order=order.number, status=action.target or action.status,
         already=receipt.already_there,

@@ -221,6 +221,13 @@ class Source(ABC):
         """Prove that the credentials work, by the cheapest call there is. Raises from the error tree."""
         raise Refused("this plugin cannot be pinged")
 
+    def look_around(self, client: Client) -> Iterator[str]:
+        """Say what is found there that a person should know: where something is read, words without a meaning and the line to add.
+
+        `tracker check` asks it where a ping went well, and tells each sentence as a note of the account. Raises from the error tree.
+        """
+        return iter(())
+
     def raise_for_status(self, response: Response) -> None:
         """Raise from the error tree unless the answer is what was asked for. By HTTP status; override for oddities.
 
@@ -317,6 +324,9 @@ class Platform(Source):
     takes_fields: bool = False  # whether `push` takes the kind field
     takes_tags: bool = False  # whether `push` takes the kind tag; its orders are read with all their tags
     takes_numbers: bool = False  # whether `push` takes the kind number: a person corrects a tracking number
+    looks_again: timedelta | None = (
+        None  # so long after a status was written it is looked once more whether it stayed: it may be saved over there
+    )
     status_field: str = ""  # the field that is to be read into `Order.shown`, by the store's policy; given by the core
 
     def carrier_of(self, word: str) -> str | None:

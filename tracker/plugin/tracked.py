@@ -19,7 +19,7 @@ from tracker.domain.errors import (
 from tracker.domain.facts import Action, Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.plugin.calls import segment
-from tracker.plugin.payloads import MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
+from tracker.plugin.payloads import BOM, MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
 
 T = TypeVar("T")
 MOST_TYPED = 200
@@ -28,11 +28,11 @@ MOST_TYPED = 200
 Reads = Callable[[dict[str, Any], list[Unread]], Order]
 
 
-def orders(rows: Iterable[Any], where: str, read: Reads, key: str, unread: list[Unread]) -> list[Order]:
+def orders(listed: Iterable[Any], where: str, read: Reads, key: str, unread: list[Unread]) -> list[Order]:
     """Read the orders of a list: see `order`."""
     found: list[Order] = []
     left = 0
-    for at, row in enumerate(rows):
+    for at, row in enumerate(listed):
         if len(unread) >= MOST_TOLD and not isinstance(row, dict):  # an order, however odd, is told by its ref
             left += 1
         elif (one := order(row, f"{where}[{at}]", read, key, unread)) is not None:
@@ -97,6 +97,14 @@ def aware(value: Any, where: str) -> datetime:
     if at.tzinfo is None:
         raise BadPayload(where, "must carry an offset, such as Z")
     return at
+
+
+def rows(body: bytes, decode: Callable[[bytes], dict[str, Any]]) -> list[Any]:
+    """Decode a body that is a bare list, with the `decode` that `exactly` gives. Raises BadPayload for anything else."""
+    found = decode(b'{"rows":' + body.removeprefix(BOM) + b"}").get("rows")
+    if not isinstance(found, list):
+        raise BadPayload("$", "must be a list")
+    return found
 
 
 def _ref(row: Any, key: str) -> str:

@@ -113,7 +113,12 @@ class StoreUsed(Part):
     words: Literal["kingston", "kartrocket", "marketplace-guide", "own"] = Field(
         "own", description="rest only: the words of its statuses; own are ours."
     )
-    statuses: dict[str, OrderStatus] = Field({}, description="rest only: more words, as the YAML maps them.")
+    statuses: dict[str, OrderStatus] = Field(
+        {}, description="rest and woocommerce only: more words, as the YAML maps them."
+    )
+    tracking: tuple[Literal["fulfillments", "shipment_tracking", "ast"], ...] = Field(
+        ("fulfillments",), description="woocommerce only: where this shop keeps tracking."
+    )
     webhooks: bool = Field(True, description="false: the shop sends no hooks; its sweeps tell.")
     mode: Literal["observe", "write"] = "write"
     policy: dict[str, Any] = Field({}, description="preset and overrides, as in the YAML.")

@@ -287,20 +287,27 @@ def _ahead(case: Case) -> Iterator[Said]:
 
 
 def _bounces(case: Case, status: OrderStatus) -> Spoke:
-    """Stop writing a status that the shop does not keep."""
-    history = case.order.history
+    """Stop writing a status that the shop does not keep: at the third time in a day, or at once where it is told and not fought."""
+    history, fights = case.order.history, case.policy.rewrites
+    most = BOUNCES if fights else 1
     ours = [
         i
         for i, snapshot in enumerate(history)
         if snapshot.actor == US
         and snapshot.status is status
-        and case.now - snapshot.at < A_DAY
+        and (case.now - snapshot.at < A_DAY or not fights)
         and i + 1 < len(history)
     ]
-    if len(ours) < BOUNCES:
+    if len(ours) < most:
         return False
-    yield history[ours[-BOUNCES]].at + A_DAY
+    if fights:
+        yield history[ours[-most]].at + A_DAY
     yield "does_not_stay"
     evidence = {"status": status, "written": str(len(ours)), "shop": case.order.raw_status}
-    yield finding(case, K.WRITE_REFUSED, WARNING, Act.ACT, evidence, since=history[-1].at)
+    proposal = (
+        ""
+        if fights
+        else f"something there saved over it: set the order to {case.policy.order_words[status]!r} in the shop"
+    )
+    yield finding(case, K.WRITE_REFUSED, WARNING, Act.ACT, evidence, since=history[-1].at, proposal=proposal)
     return True
