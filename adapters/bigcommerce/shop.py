@@ -78,6 +78,7 @@ class BigCommerce(contracts.Platform):
     webhooks = True
     takes_notes = True
     takes_fields = True
+    takes_numbers = True
     vocabulary = ("bigcommerce", "aftership")  # shipping_provider, and tracking_carrier
     hooks_need = "the default scope of an API account of this store, which is what hooks take"
     statuses: ClassVar[Mapping[str, OrderStatus]] = {LABELS[id_]: status for id_, status in STATUSES.items()}
@@ -154,7 +155,7 @@ class BigCommerce(contracts.Platform):
         return rest_of(response)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
-        """Set the order's status, add to its staff notes, or set its metafield; what stands there already is not written again."""
+        """Set the order's status, add to its staff notes, set its metafield, or correct a tracking number; what stands there already is not written again."""
         ask, settings = partial(self._call, client), self.settings
         if action.kind == "order_status" and action.target is not None:
             return writing.set_status(ask, self.order_status_map(), action, before)
@@ -162,7 +163,9 @@ class BigCommerce(contracts.Platform):
             return writing.add_note(ask, action, before)
         if action.kind == "field":
             return writing.set_field(ask, action, before, settings.metafield_namespace, settings.metafield_permission)
-        raise Refused("BigCommerce takes an order's status, staff notes and a metafield")
+        if action.kind == "number":
+            return writing.correct_number(ask, action, before)
+        raise Refused("BigCommerce takes an order's status, staff notes, a metafield and a tracking number")
 
     def ping(self, client: Client) -> None:
         """Read the list of statuses."""

@@ -13,8 +13,10 @@ from tracker.domain.facts import Action, Order, Receipt
 from tracker.domain.vocabulary import OrderStatus
 from tracker.plugin.calls import Response, segment
 from tracker.plugin.payloads import decode, mapping, text, word
+from tracker.plugin.tracked import renumbered
 
 MOST_NOTES = 65_535  # characters of the staff notes (not documented: what a text of a shipment holds)
+MOST_NUMBER = 50  # characters of a shipment's tracking number
 MOST_NAME = 64  # of a metafield's namespace and key
 
 
@@ -78,6 +80,29 @@ def set_field(ask: Ask, action: Action, before: Order, namespace: str, permissio
             if not ref:
                 raise
     return _shows(ask(f"{_path(before)}/metafields/{segment(ref)}", body=value, version="v3"), action)
+
+
+def correct_number(ask: Ask, action: Action, before: Order) -> Receipt:
+    """Correct the tracking number of a shipment, in its link too where the merchant gave one. Its pieces and its carrier are not touched.
+
+    Whether the store mails a number that changed is not documented: no part of the call asks for it.
+    """
+    path = f"{_path(before)}/shipments/{segment(action.fulfilment)}"
+    row, (old, new) = decode(ask(path).body), (parcel.number for parcel in action.parcels)
+    typed = row.get("tracking_number")
+    if isinstance(typed, bool) or not isinstance(typed, str | int):
+        raise BadPayload("$.tracking_number", "must be a text")
+    wanted = renumbered([str(typed)], action)
+    if wanted is None:
+        return Receipt(action.fulfilment, already_there=True, proof=new)
+    if len(wanted[0]) > MOST_NUMBER:
+        raise Refused(f"a tracking number has {MOST_NUMBER} characters at most: {wanted[0]}")
+    body, link = {"tracking_number": wanted[0]}, text(row.get("tracking_link"))
+    if old in link:
+        body["tracking_link"] = link.replace(old, new)
+    if decode(ask(path, body=body).body).get("tracking_number") != wanted[0]:
+        raise Transient("the number was written, and the answer does not show it")
+    return Receipt(action.fulfilment, proof=new)
 
 
 def _path(order: Order) -> str:

@@ -118,6 +118,28 @@ def test_a_full_page_of_lines_is_asked_on(outside, make, pages, calls, whole) ->
     )
 
 
+def test_an_order_of_hundreds_of_lines_and_shipments_is_read_to_the_end_of_both(outside, make) -> None:
+    shipped = [
+        {**SHIPMENTS[0], "id": i, "tracking_number": f"X{i:09}", "items": [{"order_product_id": i, "quantity": 1}]}
+        for i in range(510)
+    ]
+    everything = {"products": lines(0, 760), "shipments": shipped}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        rows, page = everything[request.url.path.rpartition("/")[2]], int(request.url.params["page"])
+        return httpx.Response(200, json=rows[(page - 1) * 250 : page * 250])
+
+    outside.get(f"{BASE}/orders/250").respond(json=ROW)
+    for name in everything:
+        outside.get(f"{BASE}/orders/250/{name}").mock(side_effect=answer)
+    source, client = store(make)
+    (page,) = source.fetch(client, Refs(("250",)))
+    found, _ = source.normalize(Payload("s", "read", page.parts, AT))
+
+    assert (len(found.items), len(found.fulfilments), found.partial, len(page.parts)) == (760, 510, False, 9)
+    assert {p.number for f in found.fulfilments for p in f.parcels} == {row["tracking_number"] for row in shipped}
+
+
 @pytest.mark.parametrize(
     "answer", [httpx.Response(404), httpx.Response(200, json={"message": "oops"}), httpx.Response(500)]
 )

@@ -84,7 +84,7 @@ def test_a_status_that_the_answer_does_not_show_is_not_written_again(outside, ma
 
 def test_what_bigcommerce_does_not_take_is_refused_before_a_call(make) -> None:
     source, client = store(make)
-    with pytest.raises(Refused, match="status, staff notes and a metafield"):
+    with pytest.raises(Refused, match="status, staff notes, a metafield and a tracking number"):
         source.push(client, Action("tag", "k", "s", "250", text="x"), BEFORE)
 
 

@@ -46,7 +46,7 @@ class BigCommerceServer(Writes, Hooks):
             Route(f"{v2}/orders/{{id}}", self._change, methods=["PUT"]),
             Route(f"{v2}/orders/{{id}}/products", self._products),
             Route(f"{v2}/orders/{{id}}/shipments", self._shipments),
-            Route(f"{v2}/orders/{{id}}/shipments/{{shipment}}", self._change_shipment, methods=["PUT"]),
+            Route(f"{v2}/orders/{{id}}/shipments/{{shipment}}", self._one_shipment, methods=["GET", "PUT"]),
             Route(f"{v3}/orders/{{id}}/payment_actions/refunds", self._refunds),
             Route(f"{v3}/orders/{{id}}/metafields", self._fields, methods=["GET"]),
             Route(f"{v3}/orders/{{id}}/metafields", self._make_field, methods=["POST"]),

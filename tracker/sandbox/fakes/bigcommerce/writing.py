@@ -14,17 +14,10 @@ from tracker.sandbox.fakes.bigcommerce.people import LABELS
 from tracker.sandbox.fakes.bigcommerce.reading import MISSING, Reads
 
 WRITABLE = {2, 3, 10}  # the others move stock and money, or are people's
+MOST_NUMBER = 50  # characters of a tracking number
 MOST_FIELDS = 250  # of an order and client
 TEXTS = {"namespace": 64, "key": 64, "value": 65_535}
 PERMISSIONS = {"app_only", "read", "write", "read_and_sf_access", "write_and_sf_access"}
-SHIPMENT = {
-    "tracking_number",
-    "tracking_carrier",
-    "shipping_provider",
-    "shipping_method",
-    "comments",
-    "order_address_id",
-}
 
 
 class Writes(Reads):
@@ -106,7 +99,7 @@ class Writes(Reads):
         self._wrote(name, f"{field['key']}={field['value']}", None, numbers=numbers)
         return self._done(lambda: {"data": field, "meta": {}})
 
-    async def _change_shipment(self, request: Request) -> Response:
+    async def _one_shipment(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:
             return refused
         found, ref = self._find(request), request.path_params["shipment"]
@@ -114,12 +107,13 @@ class Writes(Reads):
         if found is None or shipment is None:
             return as_json(MISSING, 404, **self._rate())
         name, order = found
+        if request.method == "GET":
+            return self._answer(self._shipment(order, shipment))
         body = orjson.loads(await request.body())
-        if odd := set(body) - SHIPMENT:
-            said = [{"status": 400, "message": f"The field '{min(odd)}' is not writable."}]
-            return as_json(said, 400, **self._rate())
         if self.faults.take("refuse_write"):
             return as_json([{"status": 422, "message": "The shipment cannot be changed."}], 422, **self._rate())
+        if len(body.get("tracking_number", "")) > MOST_NUMBER:
+            return as_json([{"status": 400, "message": "The field 'tracking_number' is invalid."}], 400, **self._rate())
         shipment |= body
         self._wrote(name, f"number={shipment['tracking_number']}", None, numbers=[shipment["tracking_number"]])
         self.touch(name, "store/shipment/updated")
