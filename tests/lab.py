@@ -111,7 +111,7 @@ accounts:
   easypost: {{uses: easypost, base_url: {base}/easypost, api_key: "${{file:{folder}/s}}",
         webhook_secrets: "${{file:{folder}/hook}}"}}
 {accounts}stores:
-  shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:{folder}/s}}",
+  shop: {{uses: shopify, shop: shop.myshopify.com, base_url: {base}/shop, access_token: "${{file:{folder}/s}}",
         webhook_secrets: "${{file:{folder}/hook}}", {store}}}
 {kart}{yaml.replace("FOLDER", str(folder))}"""
         self.notifier = Silent()

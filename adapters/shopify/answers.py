@@ -10,6 +10,11 @@ from tracker.plugin.calls import Response
 from tracker.plugin.graphql import first_error
 from tracker.plugin.payloads import decode, text
 
+
+class Denied(CredentialsRejected):
+    """The token is good, and the app was not granted what it asks for."""
+
+
 REST = timedelta(seconds=1)
 RESERVE = 60  # cost points kept for the largest operation of ours
 
@@ -25,11 +30,14 @@ def raise_for(response: Response) -> None:
         return
     extensions = first.get("extensions")
     code = text(extensions.get("code")) if isinstance(extensions, dict) else ""
+    needs = text(extensions.get("requiredAccess")) if isinstance(extensions, dict) else ""
     said = f"{code or 'GraphQL error'}: {text(first.get('message')) or said_by(response.body)}"
+    if needs and needs not in said:
+        said += f" (needs {needs})"
     if code == "THROTTLED":
         raise RateLimited(said, max(rest_of(response) or REST, REST))
     if code == "ACCESS_DENIED":
-        raise CredentialsRejected(said)
+        raise Denied(said)
     if code == "SHOP_INACTIVE" or not first:
         raise Unavailable(said)
     if code in ("", "INTERNAL_SERVER_ERROR", "TIMEOUT"):

@@ -42,7 +42,7 @@ RUNNING = (
 )
 READ = f"query Read($ids: [ID!]!, {NAMED}) {{ nodes(ids: $ids) {{ ... on Order {{" + FIELDS + "} } }"
 WHOLE = "query Whole($id: ID!, $most: Int!) { order(id: $id) { id" + FULFILLMENTS % ("$most", "$most") + "} }"
-SHOP = "query Shop { shop { name } }"
+SHOP = "query Shop { shop { name } currentAppInstallation { accessScopes { handle } } }"
 EVENTS = (
     "query Events($id: ID!) { fulfillment(id: $id) { id status"
     " events(first: 100, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } } } }"
@@ -50,6 +50,20 @@ EVENTS = (
 CREATE = (
     "mutation Create($e: FulfillmentEventInput!) { fulfillmentEventCreate(fulfillmentEvent: $e) {"
     " fulfillmentEvent { id status happenedAt } userErrors { field message } } }"
+)
+_HOOK = "webhookSubscription { id } userErrors { field message } } }"
+HOOKS = (
+    "query Hooks($first: Int!, $after: String) { webhookSubscriptions(first: $first, after: $after) {"
+    " pageInfo { hasNextPage endCursor }"
+    " nodes { id topic uri format filter includeFields apiVersion { handle } } } }"
+)
+MAKE_HOOK = (
+    "mutation MakeHook($topic: WebhookSubscriptionTopic!, $w: WebhookSubscriptionInput!) {"
+    " webhookSubscriptionCreate(topic: $topic, webhookSubscription: $w) { " + _HOOK
+)
+MEND_HOOK = (
+    "mutation MendHook($id: ID!, $w: WebhookSubscriptionInput!) {"
+    " webhookSubscriptionUpdate(id: $id, webhookSubscription: $w) { " + _HOOK
 )
 TRACKING = "query Tracking($id: ID!, $most: Int!) { fulfillment(id: $id) { id status trackingInfo(first: $most) { company number url } } }"
 RETRACK = (

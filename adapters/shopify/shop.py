@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import SecretStr
 
-from adapters.shopify.answers import raise_for, rest_of
+from adapters.shopify import hooks, scopes
+from adapters.shopify.answers import Denied, raise_for, rest_of
 from adapters.shopify.bulk import goes_on, pages, under_way
-from adapters.shopify.queries import BULK, BULK_FIELD, MOST, ORDERS, PAGE, READ, SHOP, WHOLE
+from adapters.shopify.queries import BULK, BULK_FIELD, MOST, ORDERS, PAGE, READ, WHOLE
 from adapters.shopify.reading import GID, asked_on, change_notices, is_full, nodes_of, order_of, whole_of
 from adapters.shopify.words import WORDS
 from adapters.shopify.writing import field_of, write
@@ -22,8 +23,10 @@ from tracker.domain.errors import (
     BadPayload,
     CredentialsRejected,
     RateLimited,
+    Refused,
     SourceError,
     Unavailable,
+    WebhookRejected,
 )
 from tracker.domain.facts import (
     Action,
@@ -42,6 +45,7 @@ from tracker.plugin import contracts
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.graphql import Listed, sweep
+from tracker.plugin.hooks import Hook
 from tracker.plugin.oauth import Tokens, ask_token
 from tracker.plugin.payloads import decode, mapping, word
 from tracker.plugin.signatures import hmac_base64
@@ -56,7 +60,8 @@ class Settings(contracts.Settings):
     """One shop.
 
     Give `access_token` (an older custom app: it never ends), or `client_id` and `client_secret` (client credentials,
-    24 h), or these and `refresh_token` (a public app: both tokens rotate and are kept in the vault).
+    24 h), or these and `refresh_token` (a public app: both tokens rotate and are kept in the vault). `hooks: app`: the app's TOML states
+    its webhooks, which no API lists, so none are made or compared. `read_all_orders`: the app was granted to read old orders.
     """
 
     shop: str
@@ -68,6 +73,9 @@ class Settings(contracts.Settings):
     refresh_token: SecretStr | None = None
     webhook_secrets: Secrets = ()
     backfill: Literal["pages", "bulk"] = "pages"  # how open orders are read at first: bulk pays from some thousands on
+    hooks: Literal["made", "app"] = (
+        "made"  # who makes webhooks: we do, where web.public_url is set; or the app's TOML says them
+    )
     read_all_orders: bool = False  # granted to the app: orders older than 60 days can be read
     words: Mapping[ShippingStatus, str | None] = {}
     carriers: Mapping[str, str] = {}
@@ -80,6 +88,7 @@ class Shopify(contracts.Platform):
     asks = frozenset({Refs, Since})
     webhooks = True
     vocabulary = ("shopify",)
+    hooks_need = "the scopes read_orders and read_fulfillments"
     takes_fields = True
     takes_tags = True
     takes_numbers = True
@@ -114,7 +123,11 @@ class Shopify(contracts.Platform):
     def verify(self, payload: Payload) -> int:
         """Check X-Shopify-Hmac-SHA256 over the raw body; after a rotation the old secret signs for up to an hour."""
         name = "x-shopify-hmac-sha256"
-        return hmac_base64(self.settings.webhook_secrets, payload.body, payload.headers.get(name), name=name)
+        which = hmac_base64(self.settings.webhook_secrets, payload.body, payload.headers.get(name), name=name)
+        said = payload.headers.get("x-shopify-shop-domain", "").strip().lower()
+        if said and said != self.settings.shop.lower():  # the app's secret signs for every shop that has the app
+            raise WebhookRejected(f"it is of another shop: {said!r:.80}")
+        return which
 
     def dedupe_key(self, payload: Payload) -> str:
         """Use X-Shopify-Webhook-Id: one delivery, the same over its retries."""
@@ -219,7 +232,10 @@ class Shopify(contracts.Platform):
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Show a shipping status: by a fulfilment event, in a metafield, in a tag; what stands there already is not written again."""
-        return write(partial(self._call, client), self.status_map(), action, before)
+        try:
+            return write(partial(self._call, client), self.status_map(), action, before)
+        except Denied as error:  # a scope that is missing costs this write, and not the store
+            raise Refused(str(error)) from None
 
     def _named(self) -> dict[str, Any]:
         """Return which metafield is read into `Order.shown`: `<namespace>.<key>`, in `custom`, the merchant's own, where no dot stands."""
@@ -227,8 +243,28 @@ class Shopify(contracts.Platform):
         return {"namespace": namespace, "key": key, "named": bool(self.status_field)}
 
     def ping(self, client: Client) -> None:
-        """Ask for the shop's name."""
-        self._call(client, SHOP, {})
+        """Ask for the shop's name, and what the app was granted: without a scope to read orders its token is good for nothing."""
+        scopes.demand(scopes.granted(partial(self._call, client)))
+
+    def look_around(self, client: Client) -> Iterator[str]:
+        """Tell of each scope that is missing what is not done without it."""
+        yield from scopes.missing(scopes.granted(partial(self._call, client)), all_orders=self.settings.read_all_orders)
+
+    def hooks_wanted(self, address: str) -> Sequence[Hook]:
+        """One hook a topic, unless the app's TOML states them."""
+        return hooks.wanted(address) if self.settings.hooks == "made" else ()
+
+    def hooks_there(self, client: Client) -> Sequence[Hook]:
+        """List those that the app made in this shop."""
+        return hooks.there(partial(self._call, client), self.settings.api_version)
+
+    def make_hook(self, client: Client, hook: Hook) -> str:
+        """Make one."""
+        return hooks.make(partial(self._call, client), hook)
+
+    def mend_hook(self, client: Client, hook: Hook) -> None:
+        """Mend one."""
+        hooks.mend(partial(self._call, client), hook)
 
     def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Response:
         settings = self.settings

@@ -51,7 +51,7 @@ def _set_field(ask: Ask, action: Action, before: Order) -> Receipt:
     namespace, key = field_of(action.field)
     value = {"namespace": namespace, "key": key, "value": action.text, "type": "single_line_text_field"}
     response = ask(SET_FIELD, {"m": [{"ownerId": action.order, **value}]})
-    for field in listing(_made(response, "metafieldsSet").get("metafields"), "$.metafields"):
+    for field in listing(made_of(response, "metafieldsSet").get("metafields"), "$.metafields"):
         if isinstance(field, dict) and field.get("value") == action.text:
             return Receipt(action.field, proof=action.text)
     raise Transient("the metafield was written, and the answer does not show it")
@@ -79,7 +79,7 @@ def _tag(ask: Ask, action: Action, before: Order) -> Receipt:
 
 def _tagged(ask: Ask, query: str, name: str, action: Action, tags: list[str]) -> set[str]:
     """Add or take tags; returns those that the order has then, in lower case."""
-    made = _made(ask(query, {"id": action.order, "tags": tags}), name)
+    made = made_of(ask(query, {"id": action.order, "tags": tags}), name)
     node = mapping(made.get("node"), f"$.data.{name}.node")
     return {text(tag).casefold() for tag in listing(node.get("tags"), f"$.data.{name}.node.tags")}
 
@@ -109,7 +109,7 @@ def _retrack(ask: Ask, action: Action) -> Receipt:
     company = next((text(row.get("company")) for row in rows if row.get("company")), "")
     if company:
         info["company"] = company
-    made = _made(
+    made = made_of(
         ask(RETRACK, {"id": ref, "t": info, "notify": False, "most": most}, idempotent=False),
         "fulfillmentTrackingInfoUpdate",
     )
@@ -158,12 +158,12 @@ def _add_event(ask: Ask, word_: str, action: Action) -> Receipt:
         "estimatedDeliveryAt": action.edd.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if action.edd else None,
     }
     variables = {"e": {name: value for name, value in event.items() if value is not None}}
-    created = _made(ask(CREATE, variables, idempotent=False), "fulfillmentEventCreate")
+    created = made_of(ask(CREATE, variables, idempotent=False), "fulfillmentEventCreate")
     made = mapping(created.get("fulfillmentEvent"), "$.data.fulfillmentEventCreate.fulfillmentEvent")
     return Receipt(word(made.get("id"), "$.fulfillmentEvent.id"), proof=text(made.get("status")))
 
 
-def _made(response: Response, name: str) -> dict[str, Any]:
+def made_of(response: Response, name: str) -> dict[str, Any]:
     """Return what a mutation made. Raises Refused where the shop refuses it."""
     made = mapping(mapping(decode(response.body).get("data"), "$.data").get(name), f"$.data.{name}")
     if refusals := made.get("userErrors"):

@@ -54,7 +54,7 @@ network: {{allow: [127.0.0.1]}}
 accounts:
   easypost: {{uses: easypost, base_url: {base}/easypost, api_key: "${{file:s}}", webhook_secrets: "${{file:hook}}"}}
 stores:
-  shop: {{uses: shopify, shop: x.myshopify.com, base_url: {base}/shop, access_token: "${{file:s}}",
+  shop: {{uses: shopify, shop: shop.myshopify.com, base_url: {base}/shop, access_token: "${{file:s}}",
          webhook_secrets: "${{file:hook}}", mode: write, writes_per_hour: 1000000}}
 {more}""")
         self.store = Store(database, pool_size=2)

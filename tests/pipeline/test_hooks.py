@@ -83,7 +83,7 @@ def make_shop(make_lab: Make, tmp_path: Path) -> Iterator[Any]:
         servers = FakeServers([big])
         opened.append(servers)
         text = yaml.replace("BASE", f"http://127.0.0.1:{servers.start()}/big").replace("FOLDER", str(tmp_path))
-        made.append(make_lab(yaml=text))
+        made.append(make_lab(yaml=text, store="mode: write, hooks: app"))
         made[0].work("poll")
         return Shop(made[0], big, made[0].yaml)
 
@@ -115,6 +115,10 @@ def test_a_hook_that_the_shop_deleted_or_switched_off_is_made_or_switched_on_aga
     assert (shop.calls(), shop.states()) == ((3, 8, 1), {"made": 1, "mended": 1, "there": 5})
     assert shop.there("is_active") == {True}
     assert shop.big.calls["orders"] > swept
+    assert (shop.finding().severity, shop.finding().act) == ("info", "monitor")  # the next look closes it
+    assert shop.finding().evidence["hooks"] == (
+        f"{SCOPES[0]}: it was missing, and was made again; {SCOPES[-1]}: it was switched off, and was mended again"
+    )
     shop.next_day()
     assert (shop.calls(), shop.states(), shop.finding()) == ((4, 8, 1), {"there": 7}, None)
 

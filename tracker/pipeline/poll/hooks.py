@@ -76,7 +76,7 @@ def wanted_of(config: Config, account: Account) -> Wanted | None:
         problem = str(error)
     if not hooks and not problem:
         return None
-    told = [[one.topic, one.address, dict(one.headers)] for one in hooks]
+    told = [[one.topic, one.address, dict(one.headers), *filter(None, (one.fields, one.only))] for one in hooks]
     return Wanted(hooks, base, problem, digest([account.credentials, problem, told]))
 
 
@@ -101,6 +101,7 @@ def compare(wanted: Wanted, there: Sequence[Hook], before: Mapping[str, Any]) ->
         notes = [f"{hook.ref} posts to us too" for hook in ours[1:]]
         if keep is None:
             notes += [f"{hook.ref} was made by us and posts elsewhere now: it is left alone" for hook in former]
+        notes += [keep.odd] if keep is not None and keep.odd else []
         yield Compared(one, keep, _wrong(one, keep), "; ".join(notes))
 
 
@@ -113,6 +114,8 @@ def _wrong(one: Hook, keep: Hook | None) -> str:
         "it was switched off": not keep.active,
         "it had another address of ours": keep.address != one.address,
         "its headers were others": any(told.get(name.lower()) != value for name, value in one.headers.items()),
+        "it sent other fields": set(keep.fields) != set(one.fields),
+        f"it was filtered by {keep.only!r:.60}": keep.only != one.only,
     }
     return ", ".join(said for said, is_so in wrong.items() if is_so)
 
@@ -295,7 +298,11 @@ def _kept(audit: _Audit, said: str) -> dict[str, Any]:
 def _tell(audit: _Audit, connection: Connection, error: SourceError | None, business: datetime) -> None:
     """Open the finding of an account whose hooks are wrong, or close it."""
     account = audit.account
-    said = [f"{row['topic']}: {row['said']}" for row in audit.rows if row["state"] == WRONG]
+    held = {topic for topic, row in _rows_of(audit.before).items() if row["state"] in (THERE, MADE, MENDED)}
+    lost = [row for row in audit.rows if row["topic"] in held and audit.before.get("wanted") == audit.wanted.hashed]
+    wrong = _of(audit.rows, WRONG)
+    again = {f"{s}, and was {done} again": t for done in (MADE, MENDED) for s, t in _of(lost, done).items()}
+    said = [f"{', '.join(topics)}: {words}" for words, topics in {**wrong, **again}.items()]
     said += [audit.wanted.problem] if audit.wanted.problem else []
     said += [str(error)] if error is not None else []
     subject = f"account/{account.name}/hooks"
@@ -308,8 +315,21 @@ def _tell(audit: _Audit, connection: Connection, error: SourceError | None, busi
     if isinstance(error, CredentialsRejected):
         evidence["needs"] = account.source.hooks_need or "the right to list and make hooks"
         proposal = f"give our credentials {evidence['needs']}; until then polls and sweeps tell"
-    finding = Finding(_KIND, subject, Severity.WARNING, Act.ACT, evidence, proposal=proposal)
+    worst, act = Severity.WARNING, Act.ACT
+    if error is None and not wrong and not audit.wanted.problem:
+        worst, act = Severity.INFO, Act.MONITOR
+        proposal = "a source drops hooks that we answered too late or not at all: see `tracker outages`; what it did not send is read"
+    finding = Finding(_KIND, subject, worst, act, evidence, proposal=proposal)
     tell.report_findings(audit.ctx, connection, [(None, finding)], business, by="hooks")
+
+
+def _of(rows: Sequence[Mapping[str, Any]], state: str) -> dict[str, list[str]]:
+    """Return the topics of rows of a state, by what is said of them."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["state"] == state:
+            found.setdefault(row["said"], []).append(row["topic"])
+    return found
 
 
 def _rows_of(kept: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

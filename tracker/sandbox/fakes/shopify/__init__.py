@@ -13,11 +13,13 @@ from starlette.routing import Route
 
 from tracker.sandbox.base import Clock, Outgoing, as_json
 from tracker.sandbox.fakes.shopify.bulk import Bulk
+from tracker.sandbox.fakes.shopify.hooks import Hooks
 from tracker.sandbox.fakes.shopify.writing import Writes
 from tracker.sandbox.shop import AS_USUAL, Shop
 from tracker.sandbox.used import StoreUsed
 
 WRITES = ("Create", "SetField", "AddTags", "RemoveTags", "Retrack")
+WRITE_SCOPES = ("write_orders", "write_fulfillments", "write_merchant_managed_fulfillment_orders")
 COSTS = {
     "Start": 10,
     "Operation": 1,
@@ -28,18 +30,27 @@ COSTS = {
     "Events": 5,
     "Tracking": 2,
     "Shop": 1,
+    "Hooks": 12,
+    "MakeHook": 10,
+    "MendHook": 10,
     **dict.fromkeys(WRITES, 10),
 }
 
 
-class ShopifyServer(Bulk, Writes):
+class ShopifyServer(Hooks, Bulk, Writes):
     """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
 
     contract = "shopify"
     resends = tuple(
         timedelta(minutes=gap) for gap in (1, 2, 5, 12, 25, 45, 60, 90)
     )  # eight within four hours; the gaps are ours
-    knows = Shop.knows | {"fault graphql_throttle", "fault bulk_busy", "fault bulk_fails", "edit.event"}
+    knows = Shop.knows | {
+        "fault graphql_throttle",
+        "fault bulk_busy",
+        "fault bulk_fails",
+        "fault refuse_hooks",
+        "edit.event",
+    }
 
     def __init__(
         self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
@@ -47,7 +58,7 @@ class ShopifyServer(Bulk, Writes):
         """Begin with a full bucket."""
         super().__init__(account, clock, key=key, hook=hook, used=used)
         self._bucket, self._bucket_at = 1000.0, self.elapsed()
-        self.deleted: set[str] = set()  # topics whose subscription is gone: nobody is told
+        self.hooks, self.scopes = {}, ["read_orders", "read_fulfillments", *WRITE_SCOPES]
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
@@ -61,14 +72,6 @@ class ShopifyServer(Bulk, Writes):
         return {"base_url": base_url, "shop": f"{self.account}.myshopify.com", "access_token": key}
 
     # its webhooks
-
-    def _tell(self, name: str, topic: str) -> None:
-        if topic not in self.deleted:
-            super()._tell(name, topic)
-
-    def given_up(self, outgoing: Outgoing) -> None:
-        """Delete the subscription of a message that was refused nine times, in silence."""
-        self.deleted.add(outgoing.headers["x-shopify-topic"])
 
     def afresh(self, outgoing: Outgoing) -> Outgoing:
         """Give it another id: the proof covers the body alone."""
@@ -96,6 +99,12 @@ class ShopifyServer(Bulk, Writes):
         if self.faults.take("graphql_throttle") or self._bucket < cost:
             errors = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
             return as_json({"errors": errors, "extensions": self._cost(cost, None)})
+        if scope := self.denied(operation, variables):
+            said = {"code": "ACCESS_DENIED", "requiredAccess": f"`{scope}` access scope."}
+            errors = [{"message": "Access denied for this topic.", "extensions": said}]
+            return as_json(
+                {"data": {"webhookSubscriptionCreate": None}, "errors": errors, "extensions": self._cost(cost, 0)}
+            )
         self._bucket -= cost
         self.calls[operation] += 1
         answer = getattr(self, f"_{operation.lower()}")(variables)
@@ -113,4 +122,5 @@ class ShopifyServer(Bulk, Writes):
         return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}
 
     def _shop(self, _variables: dict[str, Any]) -> dict[str, Any]:
-        return {"shop": {"name": self.account}}
+        scopes = [{"handle": scope} for scope in self.scopes]
+        return {"shop": {"name": self.account}, "currentAppInstallation": {"accessScopes": scopes}}
