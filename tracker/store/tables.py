@@ -664,6 +664,15 @@ class ChangeNotices(SQLModel, table=True):
     again_at: datetime | None = _at()  # business time: it is read once more then, whatever reads come before
 
 
+class FreshReads(SQLModel, table=True):
+    """When an order was read again that a webhook named: what follows at once waits until the storm is over."""
+
+    __tablename__ = "fresh_reads"
+    account: str = Field(primary_key=True)
+    ref: str = Field(primary_key=True)
+    read_at: datetime = _at(null=False)
+
+
 def table(model: type[SQLModel]) -> sa.Table:
     """Return the core table of a model: hot writes go through core."""
     found: sa.Table = model.__table__  # type: ignore[attr-defined]
@@ -676,6 +685,7 @@ fulfilment_shipments, watches, scans = table(FulfilmentShipments), table(Watches
 decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
 change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats), table(Processes)
+fresh_reads = table(FreshReads)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 drifts, resends = table(Drifts), table(Resends)
 tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)

@@ -20,6 +20,7 @@ from tracker.store.tables import (
     change_notices,
     files,
     findings,
+    fresh_reads,
     fulfilment_shipments,
     fulfilments,
     heartbeats,
@@ -153,6 +154,8 @@ def prune(ctx: AppContext) -> dict[str, int]:
             inbox.delete().where(inbox.c.id.in_(old.limit(AT_ONCE).scalar_subquery()))
         ).rowcount
         told = database_now(connection) - keep.rows  # of a key that is used an answer tells each day
+        long_ago = database_now(connection) - queries.LONGEST
+        connection.execute(fresh_reads.delete().where(fresh_reads.c.read_at < long_ago))
         connection.execute(public_keys.delete().where(public_keys.c.asked_at < told))
         unmatched = list(
             connection.execute(

@@ -125,11 +125,13 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     orders.schedule_decisions(tx, taken.changed, touched, moved - heard.loud - loud)
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)
+    hints: dict[str, list[str]] = defaultdict(list)
     for p in parsed:
-        refs = [item.ref for item in p.items if isinstance(item, ChangeNotice)]
-        queries.note_changes(tx.connection, p.row.account, refs, tx.database)
-        if refs:
-            tx.ctx.notify("poll")
+        hints[p.row.account] += [item.ref for item in p.items if isinstance(item, ChangeNotice)]
+    for name in sorted(hints):
+        queries.note_hints(tx.connection, name, hints[name], tx.database)
+    if any(hints.values()):
+        tx.ctx.notify("poll")
     unread.told(tx.ctx, tx.connection, parsed, tx.now, tx.database)
     _end(tx, parsed)
     unread.count(tx.ctx, tx.connection, parsed)  # counters are locked last, everywhere

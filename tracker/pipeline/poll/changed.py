@@ -189,7 +189,8 @@ def store(ctx: AppContext, connection: Connection, call: Call, now: datetime, bu
             elif row.ref in missing and not was_told:
                 said = f"a hook named it, and two reads did not find it, the first at {row.missed_at:%Y-%m-%d %H:%M}Z"
                 _unreadable(ctx, connection, account, row, said, business, NEVER_FOUND)
-            _done(connection, row, business)
+            _done(connection, row, now, business)
+    queries.were_read(connection, account.name, [row.ref for row in call.rows if row.ref not in left], now)
 
 
 def _is_gone(connection: Connection, account: Account, row: Row[Any], read: Read, business: datetime) -> bool:
@@ -234,7 +235,7 @@ def _store_handshakes(connection: Connection, call: Call, now: datetime) -> None
     ours = fenced(connection, change_notices, call.rows)
     for row in call.rows:
         if row.id in ours and (call.error is None or isinstance(call.error, NotFound | Refused)):
-            _done(connection, row)
+            _done(connection, row, now)
         elif row.id in ours:
             due = now if isinstance(call.error, Unavailable) else now + queries.backoff(row.attempts + 1)
             connection.execute(
@@ -242,15 +243,20 @@ def _store_handshakes(connection: Connection, call: Call, now: datetime) -> None
             )
 
 
-def _done(connection: Connection, row: Row[Any], business: datetime | None = None) -> None:
-    """End a re-read; a notice that came meanwhile keeps its row, and so does one of what is to be read once more later."""
+def _done(connection: Connection, row: Row[Any], now: datetime, business: datetime | None = None) -> None:
+    """End a re-read. A notice that came meanwhile keeps its row, and is read once nobody has spoken for a while.
+
+    So does one of what is to be read once more later.
+    """
     r = change_notices.c
     later = row.again_at if business is not None and row.again_at is not None and row.again_at > business else None
     same = r.noticed_at == row.noticed_at
     if later is None and connection.execute(change_notices.delete().where(r.id == row.id, same)).rowcount:
         return
     waits = sa.case((same, sa.literal(later, r.not_before.type)), else_=None)
-    values = {"claimed_until": None, "error": None, "missed_at": None, "not_before": waits}
+    due = sa.case((same, r.due_at), else_=sa.literal(now + queries.QUIET, r.due_at.type))
+    empty = dict.fromkeys(("claimed_until", "error", "missed_at"))
+    values = {**empty, "not_before": waits, "attempts": 0, "due_at": due}
     connection.execute(change_notices.update().where(r.id == row.id).values(**values))
 
 

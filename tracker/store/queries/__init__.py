@@ -2,7 +2,7 @@
 
 from tracker.store.queries.accounts import BY_ENTRY, MOST_REASON, block, count_days, files_due, suspend, suspended
 from tracker.store.queries.at_once import decide_now, poll_now, polled_from, sweep_now
-from tracker.store.queries.change_notices import ask_alone, note_changes
+from tracker.store.queries.change_notices import LONGEST, QUIET, ask_alone, note_changes, note_hints, were_read
 from tracker.store.queries.claims import (
     LEASE,
     MOST_BYTES,
@@ -50,9 +50,11 @@ __all__ = [
     "BY_ENTRY",
     "FEW",
     "LEASE",
+    "LONGEST",
     "MOST_BYTES",
     "MOST_CRASHES",
     "MOST_REASON",
+    "QUIET",
     "TOLD_AGAIN",
     "UNTIL_MENDED",
     "Stores",
@@ -78,6 +80,7 @@ __all__ = [
     "linked_to",
     "locked",
     "note_changes",
+    "note_hints",
     "noticed",
     "of_stores",
     "oldest",
@@ -104,4 +107,5 @@ __all__ = [
     "sweep_now",
     "take_up",
     "upsert",
+    "were_read",
 ]
