@@ -32,7 +32,7 @@ from tracker.domain.facts import (
     Since,
     Unread,
 )
-from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
+from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, said_by
 from tracker.plugin.calls import Client, Request, Response, segment
@@ -117,10 +117,6 @@ class Rest(contracts.Platform):
             **{w: (s, None, "") for w, s in self.settings.statuses.items()},
             **{w: meaning for w, meaning in known.items() if w not in self.settings.statuses},
         }
-
-    def status_map(self) -> Mapping[ShippingStatus, str]:
-        """Show no shipping status: the order's own status is what this shop has."""
-        return {}
 
     def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Return the word in which each status is written: the first one listed."""

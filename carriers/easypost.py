@@ -74,7 +74,7 @@ STATES = {
 
 
 class Settings(contracts.Settings):
-    """One EasyPost API key. `events_kept_days`: how far back events are asked for after an outage of ours (unverified: no page tells it)."""
+    """One EasyPost API key. `events_kept_days`: how far back events are asked for after an outage of ours."""
 
     base_url: str = "https://api.easypost.com/v2"
     api_key: SecretStr
@@ -86,6 +86,7 @@ class EasyPost(contracts.Carrier):
     """Parcels of many carriers, told by EasyPost."""
 
     docs = "https://docs.easypost.com/docs/trackers"
+    unverified = ("how long its events are kept: `events_kept_days`",)
     asks = frozenset({Parcels})
     webhooks = True
     registers = True

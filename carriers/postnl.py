@@ -84,6 +84,7 @@ class PostNL(contracts.Carrier):
     """PostNL parcels."""
 
     docs = "https://developer.postnl.nl/docs/#/http/api-endpoints/shippingstatus"
+    unverified = ("the zone of its times: the Netherlands", "how long an update takes to come: `overlap_minutes`")
     asks = frozenset({Parcels, Since})
     carriers = ("postnl",)
     response_keys = ("Shipment",)

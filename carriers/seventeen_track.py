@@ -106,6 +106,7 @@ class SeventeenTrack(contracts.Carrier):
     """Parcels of many carriers, told by 17TRACK."""
 
     docs = "https://asset.17track.net/api/document/v2.2_en/index.html"
+    unverified = ("that gettrackinfo answers without a carrier",)
     asks = frozenset({Parcels})
     webhooks = True
     registers = True

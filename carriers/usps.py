@@ -110,6 +110,10 @@ class USPS(contracts.Carrier):
     """USPS parcels."""
 
     docs = "https://developers.usps.com/trackingv3"
+    unverified = (
+        "what v3r2 answers is read as v3's: `version`",
+        "how its pushes are asked for and proved: `subscriptions_path`, `mid_key`, `event_types`, `webhook_header`, `challenge_key`, `challenge_reply`",
+    )
     asks = frozenset({Parcels})
     webhooks = True
     registers = True

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tracker.cli import matrix
+from tracker.config.plugins import installed
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -60,3 +63,19 @@ def test_every_fault_of_the_table_has_its_outcome() -> None:
 
     assert [name for name, _ in rows] == [f"F{number}" for number in range(1, 31)]
     assert all("`test_" in tests or "storm" in tests for _, tests in rows)
+
+
+def test_the_matrix_of_readme_is_what_the_code_of_the_platforms_says() -> None:
+    told = [matrix.row(name, plugin) for name, plugin in installed("adapters").plugins.items()]
+    rows = [matrix.COLUMNS, ("---",) * len(matrix.COLUMNS), *map(matrix.shown, told)]
+    table = "".join(f"| {' | '.join(one)} |\n" for one in rows)
+
+    assert table in (ROOT / "README.md").read_text(), f"put this into README, as its matrix:\n{table}"
+
+
+@pytest.mark.parametrize("package", ["carriers", "adapters"])
+def test_each_setting_that_what_is_unverified_names_is_one_of_its_plugin(package: str) -> None:
+    for name, plugin in installed(package).plugins.items():
+        named = {one for said in plugin.unverified for one in re.findall(r"`(\w+)`", said)}
+        assert named <= {*plugin.Settings.model_fields}, name
+        assert all("|" not in said for said in plugin.unverified), "it stands in a table"

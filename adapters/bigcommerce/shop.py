@@ -76,6 +76,10 @@ class BigCommerce(contracts.Platform):
     docs = "https://developer.bigcommerce.com/docs/rest-management/orders"
     asks = frozenset({Refs, Since})
     webhooks = True
+    unverified = (
+        "whether every kind of account signs its webhooks: `require_signature`, `hook_key`",
+        "that 250 rows are the most of a page",
+    )
     takes_notes = True
     takes_fields = True
     takes_numbers = True

@@ -89,6 +89,10 @@ class Shopify(contracts.Platform):
     webhooks = True
     vocabulary = ("shopify",)
     hooks_need = "the scopes read_orders and read_fulfillments"
+    unverified = (
+        "the host of bulk results, storage.googleapis.com, stands in samples only",
+        "what a list in a list costs: what each answer says is left is obeyed",
+    )
     takes_fields = True
     takes_tags = True
     takes_numbers = True

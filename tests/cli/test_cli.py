@@ -141,6 +141,10 @@ def test_lists_read_at_a_glance_and_as_json(run: Run, lab: Lab) -> None:
         ["ups"],
         True,
     )
+    assert {"items", "ships to"} <= {*plugins["bigcommerce"]["reads"]} and "owner" not in plugins["rest"]["reads"]
+    assert plugins["rest"]["writes"] == ["order status", "notes"]
+    assert plugins["ups"]["reads"] is plugins["ups"]["writes"] is None
+    assert "usps: unverified: how its pushes are asked for and proved" in ok(run("plugins"))
     called = json.loads(ok(run("plugins", "--words", "--json")))
     assert {"carrier": "royalmail", "said_by": "everybody", "word": "Royal Mail"}.items() <= next(
         w for w in called if w["carrier"] == "royalmail"

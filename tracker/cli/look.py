@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tracker.cli import matrix
 from tracker.cli.common import (
     as_of,
     close_context,
@@ -25,7 +26,6 @@ from tracker.cli.listing import Listing, listing
 from tracker.config.files import write_private
 from tracker.config.plugins import installed, words
 from tracker.domain.errors import ConfigError, TrackerError
-from tracker.plugin.contracts import Carrier, Platform, Source
 from tracker.plugin.names import where
 from tracker.plugin.proofs import ENDINGS
 from tracker.support import planned, proofs
@@ -320,24 +320,7 @@ def plugins(as_json: bool, called: bool) -> None:
         found = installed(package)
         broken += found.broken
         for name, plugin in found.plugins.items():
-            rows.append(
-                {
-                    "plugin": name,
-                    "kind": "carrier" if issubclass(plugin, Carrier) else "platform",
-                    "carriers": list(getattr(plugin, "carriers", ())),
-                    "vocabulary": list(plugin.vocabulary),
-                    "makes_hooks": plugin.make_hook is not Source.make_hook,
-                    "asks": sorted(ask.__name__ for ask in plugin.asks) + ["files"] * getattr(plugin, "files", False),
-                    "webhooks": plugin.webhooks,
-                    "trust": str(plugin.trust) if plugin.webhooks else None,
-                    "registers": getattr(plugin, "registers", None),
-                    "registers_first": getattr(plugin, "registers_first", None),
-                    "numbers_a_call": getattr(plugin, "batch", None),
-                    "codes": len(getattr(plugin, "codes", ())) or None,
-                    "order_words": len(plugin.statuses) if issubclass(plugin, Platform) else None,
-                    "docs": plugin.docs,
-                }
-            )
+            rows.append(matrix.row(name, plugin))
     if as_json:
         print_json(rows)
     else:
@@ -374,6 +357,11 @@ def _print_plugins(rows: list[dict[str, Any]]) -> None:
         for r in rows
     ]  # fmt: skip
     show_table("plugins", columns, shown, empty="no plugins")
+    platforms = [matrix.shown(r) for r in rows if r["kind"] == "platform"]
+    show_table("platforms", matrix.COLUMNS, platforms, empty="no platforms")
+    for r in rows:
+        for what in r["unverified"] if r["kind"] == "carrier" else ():
+            click.echo(f"{r['plugin']}: unverified: {what}")
 
 
 COMMANDS = (show_, explain, evidence, proof, plan, plugins)

@@ -109,6 +109,8 @@ class Source(ABC):
 
     docs: ClassVar[str]
     contract: ClassVar[int] = CONTRACT  # the version it was made for; a plugin of another package names it
+    # what no document of the platform or carrier tells and the code goes by, each in a few words; the setting that says otherwise in `backticks`
+    unverified: ClassVar[tuple[str, ...]] = ()
     trust: Trust = Trust.SIGNED
     asks: ClassVar[frozenset[type[Query]]] = frozenset()
     webhooks: bool = False
