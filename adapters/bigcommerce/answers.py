@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient
+from tracker.plugin import tracked
 from tracker.plugin.answers import holding, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Response
 from tracker.plugin.payloads import BOM, decode, document, text
@@ -55,19 +56,23 @@ def number(value: str | None) -> int | None:
 
 def rows(body: bytes, decode: Decode) -> list[Any]:
     """Decode a list; V2 answers with bare lists, V3 with one under `data`. Raises BadPayload for anything else."""
-    body = body.removeprefix(BOM)
-    found = (decode(body).get("data") if body.lstrip()[:1] == b"{" else decode(b'{"rows":' + body + b"}").get("rows"))  # fmt: skip
+    if not is_object(body):
+        return tracked.rows(body, decode)
+    found = decode(body).get("data")
     if not isinstance(found, list):
-        raise BadPayload("$", "must be a list")
+        raise BadPayload("$.data", "must be a list")
     return found
+
+
+def is_object(body: bytes) -> bool:
+    """Say whether a body begins as an object of JSON: an order of V2, any answer of V3."""
+    return body.removeprefix(BOM).lstrip()[:1] == b"{"
 
 
 def listed(response: Response, error: type[Transient]) -> list[Any]:
     """Return the list of V2 that was asked for; nothing (204) is an empty one. Raises `error` where something else came."""
     try:
-        if response.body.removeprefix(BOM).lstrip()[:1] == b"{":
-            raise BadPayload("$", "must be a list")
-        return rows(b"[]" if response.status == 204 else response.body, decode)
+        return tracked.rows(b"[]" if response.status == 204 else response.body, decode)
     except BadPayload:
         raise error(f"HTTP {response.status} without its list: {said_by(response.body)}") from None
 

@@ -8,13 +8,13 @@ from email.utils import format_datetime
 from itertools import zip_longest
 from typing import Any, Protocol
 
-from adapters.bigcommerce.answers import collected, listed
+from adapters.bigcommerce.answers import collected, is_object, listed
 from adapters.bigcommerce.reading import PAGE, changed_at, is_full
 from adapters.bigcommerce.words import REFUNDED
 from tracker.domain.errors import NotFound, Refused, Transient, Unavailable
 from tracker.domain.facts import Page, Since
 from tracker.plugin.calls import Response, segment
-from tracker.plugin.payloads import BOM, decode
+from tracker.plugin.payloads import decode
 
 OVERLAP = timedelta(minutes=10)
 MOST = 250  # of a list of an order, in one page
@@ -64,7 +64,7 @@ def one(ask: Ask, ref: str, field: tuple[str, str] | None) -> Page | None:
     except NotFound:
         ask("/order_statuses")
         return None  # not there any more; the others are
-    if response.body.removeprefix(BOM).lstrip()[:1] != b"{":
+    if not is_object(response.body):
         raise Transient("GET /orders/... answered without its order")
     products, lines = _pages(ask, f"{path}/products")
     shipments, _ = _pages(ask, f"{path}/shipments")

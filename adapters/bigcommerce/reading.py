@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-from adapters.bigcommerce.answers import Decode, rows
+from adapters.bigcommerce.answers import Decode, is_object, rows
 from adapters.bigcommerce.words import COMPLETED, INCOMPLETE, LABELS, MONEY, NOT_SHIPPED, PAYMENTS, REFUNDED, STATUSES
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ChangeNotice, Checkout, Fulfilment, Item, Order, Payload, Unread
@@ -60,7 +60,7 @@ def _lists(parts: Sequence[bytes], decode: Decode) -> _Lists:
     plain = 0
     for at, part in enumerate(parts[1:], start=1):
         there = rows(part, decode)
-        if part.removeprefix(BOM).lstrip()[:1] == b"[":
+        if not is_object(part):
             (found.shipments if plain % 2 else found.products).append((f"$[{at}]", there))
             plain += 1
         else:

@@ -16,7 +16,15 @@ from adapters.bigcommerce import fetching, writing
 from adapters.bigcommerce.answers import Forbidden, listed, raise_for, rest_of
 from adapters.bigcommerce.reading import hints, read
 from adapters.bigcommerce.words import LABELS, SCOPES, STATUSES
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Transient, Unavailable
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    Refused,
+    Transient,
+    Unavailable,
+    WebhookRejected,
+)
 from tracker.domain.facts import (
     Action,
     ChangeNotice,
@@ -114,13 +122,22 @@ class BigCommerce(contracts.Platform):
         return "" if proved else "webhook_secrets"
 
     def verify(self, payload: Payload) -> int:
-        """Check the header given when the hook was made, and the Standard Webhooks signature (key: the secret's bytes)."""
+        """Check the header given when the hook was made, the Standard Webhooks signature (key: the secret's bytes), and whose hook it is.
+
+        The secret is the app's, for all stores that installed it: a hook of another store, which names itself in `producer`, is signed rightly too.
+        """
         settings, which = self.settings, 0
         if settings.hook_key is not None:
             name = settings.hook_header.lower()
             which = shared_secret([settings.hook_key], payload.headers.get(name), name=name)
         if settings.require_signature or settings.hook_key is None:
             which = standard_webhooks([s.get_secret_value().encode() for s in settings.webhook_secrets], payload)
+        try:
+            producer = text(decode(payload.body).get("producer"))
+        except BadPayload:
+            return which  # it is theirs, and told as what cannot be read
+        if producer and producer != f"stores/{settings.store_hash}":
+            raise WebhookRejected(f"a hook of another store: {producer[:80]}")
         return which
 
     def dedupe_key(self, payload: Payload) -> str:
@@ -176,7 +193,7 @@ class BigCommerce(contracts.Platform):
         self._call(client, "/order_statuses")
 
     def look_around(self, client: Client) -> Iterator[str]:
-        """Tell which statuses the merchant renamed. They are decided by id all the same."""
+        """Tell which statuses the merchant renamed, which are decided by id all the same, and whether hooks may be made."""
         renamed = []
         for row in listed(self._call(client, "/order_statuses"), Transient):
             id_, label = (row.get("id"), text(row.get("custom_label"))) if isinstance(row, dict) else (None, "")
@@ -184,6 +201,11 @@ class BigCommerce(contracts.Platform):
                 renamed.append(f"{LABELS[id_]} is called {label!r}")
         if renamed:
             yield f"{', '.join(renamed)}: renamed statuses are shown so, and decided by what they are"
+        if not self.webhooks_need():
+            try:
+                self._call(client, "/hooks", {"limit": "1"}, version="v3")
+            except Forbidden as error:
+                yield f"its hooks cannot be listed or made ({error}): that needs {self.hooks_need}; until then sweeps tell"
 
     def hooks_wanted(self, address: str) -> Sequence[Hook]:
         """One hook a scope, with our header; a status that changes is an update. They are sent to port 443 only (webhooks v3)."""

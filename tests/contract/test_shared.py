@@ -414,7 +414,11 @@ def test_the_standard_webhooks_vectors() -> None:
         ):
             continue
         module = "adapters.bigcommerce" if vector["scheme"].startswith("bigcommerce") else "adapters.rest"
-        source = plugin(module, webhook_secrets=[vector["secret"]], **({"hook_key": None} if "big" in module else {}))
+        source = plugin(
+            module,
+            webhook_secrets=[vector["secret"]],
+            **({"hook_key": None, "store_hash": "abc123"} if "big" in module else {}),
+        )
         headers = {**vector["headers"], **vector["expected"]}
         at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
         source.verify(Payload("a", "webhook", (vector["body_utf8"].encode(),), at, headers))

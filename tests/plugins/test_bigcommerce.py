@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.plugins.bigcommerce import FIXTURES, PRODUCTS, ROW, SHIPMENTS, read, store
-from tests.plugins.signing import standard
+from tests.plugins.signing import SECRET, standard
 from tracker.domain.errors import BadPayload, WebhookRejected
 from tracker.domain.facts import ChangeNotice, Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus
@@ -216,7 +216,7 @@ SIGNED_AT = datetime.fromtimestamp(1674087231, UTC)
 
 
 def test_the_signature_vector_verifies_and_nothing_else_does(make) -> None:
-    source, _ = store(make, webhook_secrets=["new", "client-secret-0123456789"])
+    source, _ = store(make, store_hash="abc123", webhook_secrets=["new", "client-secret-0123456789"])
 
     source.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, SIGNED))
     assert source.dedupe_key(Payload("s", "webhook", (BODY,), SIGNED_AT, SIGNED)) == SIGNED["webhook-id"]
@@ -225,14 +225,23 @@ def test_the_signature_vector_verifies_and_nothing_else_does(make) -> None:
 
 
 def test_the_hooks_own_header_is_asked_for_too_and_a_store_may_rest_on_it(make) -> None:
-    both, _ = store(make, webhook_secrets=["client-secret-0123456789"], hook_key=SecretStr("mine"))
-    only, _ = store(make, hook_key=SecretStr("mine"), require_signature=False, webhook_secrets=[])
+    both, _ = store(make, store_hash="abc123", webhook_secrets=["client-secret-0123456789"], hook_key=SecretStr("mine"))
+    only, _ = store(make, store_hash="abc123", hook_key=SecretStr("mine"), require_signature=False, webhook_secrets=[])
 
     both.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, {**SIGNED, "x-trackwright": "mine"}))
     only.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, {"x-trackwright": "mine"}))
     for source, headers in ((both, SIGNED), (both, {"x-trackwright": "mine"}), (only, {"x-trackwright": "other"})):
         with pytest.raises(WebhookRejected):
             source.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, headers))
+
+
+def test_a_hook_of_another_store_of_the_app_is_signed_rightly_and_refused(make) -> None:
+    other, _ = store(make, store_hash="xyz789", webhook_secrets=["client-secret-0123456789"])
+    with pytest.raises(WebhookRejected, match="a hook of another store: stores/abc123"):
+        other.verify(Payload("s", "webhook", (BODY,), SIGNED_AT, SIGNED))
+    for body in (b'{"scope": "x"}', b'{"producer": 7}', b"{", b"[]"):  # what cannot be read is told as such
+        mine, _ = store(make, store_hash="xyz789", webhook_secrets=[SECRET.decode()])
+        mine.verify(Payload("s", "webhook", (body,), AT, standard(body)))
 
 
 def test_without_an_id_scope_hash_and_time_tell_deliveries_apart(make) -> None:

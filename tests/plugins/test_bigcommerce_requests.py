@@ -336,9 +336,14 @@ def test_statuses_that_the_merchant_renamed_are_told_and_odd_rows_are_not(outsid
     source, client = store(make)
 
     said = "Shipped is called 'Unterwegs', Completed is called 'Da': renamed statuses are shown so, and decided by what they are"
+    hooks = outside.get(f"{V3}/hooks").respond(json={"data": [], "meta": {}})
     assert list(source.look_around(client)) == [said]
     outside.get(f"{BASE}/order_statuses").respond(204)
     assert list(source.look_around(client)) == []
+    hooks.respond(403, json={"status": 403, "title": "scope"})
+    (lacks,) = source.look_around(client)
+    assert lacks.startswith("its hooks cannot be listed or made (HTTP 403: scope): that needs the default scope")
+    assert list(store(make, webhook_secrets=[])[0].look_around(client)) == []  # none would be taken
 
 
 # limits and refusals
