@@ -189,6 +189,8 @@ class Generic(DescribedSource, contracts.Platform):
             raise Refused(f"the description says nothing of {action.kind}")
         spelt = ""
         if isinstance(write, StatusWrite):
+            if before.status is OrderStatus.CANCELLED:
+                raise Refused("a cancelled order stays cancelled: what is described has no guard of its own")
             spelt = write.words.get(action.target, "") if action.target is not None else ""
             there = before.raw_status == spelt
         elif isinstance(write, ShippingWrite):

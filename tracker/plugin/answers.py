@@ -156,7 +156,11 @@ def said_by(body: bytes, otherwise: str = "no reason given") -> str:
 def _words(error: Any) -> str:
     """Return what an error says: the first one's code and message, or what there is."""
     first = error[0] if isinstance(error, list) and error else error
-    parts = map(text, map(first.get, ("code", "message", "title"))) if isinstance(first, dict) else [text(first)]
+    parts = (
+        map(text, map(first.get, ("code", "message", "title", "errorMessage")))
+        if isinstance(first, dict)
+        else [text(first)]
+    )
     return ": ".join(filter(None, parts))[:200]
 
 

@@ -31,6 +31,7 @@ class Shop(Server):
         f"fault {kind}" for kind in ("apply_then_fail", "refuse_write", "unreachable", "duplicate_hooks", "storm")
     )
     resends: ClassVar[tuple[timedelta, ...]] = ()  # how long after each try it sends a hook again that was not taken
+    parts: ClassVar[bool] = True  # whether a shipment there can hold some pieces of an order
 
     def __init__(
         self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL

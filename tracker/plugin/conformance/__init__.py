@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("given", "shown", "addresses", "suite")))
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("given", "shown", "addresses", "shops", "suite")))
 
 from tracker.plugin.conformance.broken import Form
 from tracker.plugin.conformance.given import (

@@ -32,6 +32,7 @@ from tracker.plugin.conformance.given import (
     plugin_of,
     read_all,
 )
+from tracker.plugin.conformance.shops import ShopFacts
 from tracker.plugin.conformance.shown import differences, facts, go_on, printed, size
 from tracker.plugin.contracts import CONTRACT, Carrier, Platform, Reply, Source
 from tracker.plugin.names import FILE, read_words
@@ -355,8 +356,8 @@ class CarrierSuite(_PluginSuite):
         )
 
 
-class PlatformSuite(_PluginSuite):
-    """The facts that hold for every platform."""
+class PlatformReads(_PluginSuite):
+    """The facts that hold for every platform, but for those of what it writes."""
 
     def test_it_can_be_swept_and_read(self, plugin: Source) -> None:
         assert Since in plugin.asks
@@ -377,6 +378,10 @@ class PlatformSuite(_PluginSuite):
         assert plugin.trust in (Trust.SIGNED, Trust.SHARED)
 
 
+class PlatformSuite(ShopFacts, PlatformReads):
+    """The facts that hold for every platform."""
+
+
 def for_carrier(
     module: str, *, fixtures: Path, form: broken.Form = broken.JSON, settings: Mapping[str, Any] | None = None
 ) -> type[CarrierSuite]:
@@ -389,6 +394,12 @@ def for_carrier(
     return type("TestCarrier", (CarrierSuite,), told)
 
 
-def for_platform(module: str, *, fixtures: Path, settings: Mapping[str, Any] | None = None) -> type[PlatformSuite]:
-    """Return the suite of one platform module, to be bound to a name that begins with Test; `settings` as there."""
-    return type("TestPlatform", (PlatformSuite,), {"module": module, "fixtures": fixtures, "settings": settings or {}})
+def for_platform(
+    module: str, *, fixtures: Path, settings: Mapping[str, Any] | None = None, shop: bool = True
+) -> type[PlatformReads]:
+    """Return the suite of one platform module, to be bound to a name that begins with Test; `settings` as there.
+
+    `shop`: whether what it writes is tried at its fake shop; not where that is another one's than the settings describe.
+    """
+    told = {"module": module, "fixtures": fixtures, "settings": settings or {}}
+    return type("TestPlatform", (PlatformSuite if shop else PlatformReads,), told)

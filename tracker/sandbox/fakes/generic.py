@@ -27,6 +27,8 @@ MOST = 100  # orders of a page
 class EcwidServer(StatusShop):
     """An Ecwid store."""
 
+    parts = False  # an order has one number
+
     def routes(self) -> list[Route]:
         """Return what it answers to."""
         return [
