@@ -134,7 +134,7 @@ def test_what_a_paused_store_would_write_is_not_looked_at_to_find_what_another_w
 
 def test_a_pause_between_claim_and_call_is_kept(make_lab, monkeypatch) -> None:
     lab = wanting(make_lab)
-    monkeypatch.setattr(push, "_stopped", lambda ctx, store: True)
+    monkeypatch.setattr(push.brakes, "in_force", lambda ctx, store: (True, {}))
     assert push.run(lab.ctx) == 1
 
     assert lab.writes() == []

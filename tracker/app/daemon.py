@@ -193,6 +193,8 @@ class Daemon:
             self._spawn("web", self.servers.run)
             if not self.servers.started():
                 raise ConfigError(self.servers.problem or "web: nothing listens after 10 s")
+        if "scheduler" in self.roles:  # before anybody works: what comes after an outage is catching up
+            self._do(("heartbeat", lambda: maintenance.heartbeat(self.ctx, self.clock())))
         if "worker" in self.roles:
             steps = STEPS if self._played else AT_WORK  # a play goes on when all that is due was worked, in its order
             self.notifier.start(lambda queue, stop: drain(self.ctx, queue, stop, steps))

@@ -105,12 +105,21 @@ COUNTERS = {
     "tracker_scans_withdrawn_total": ("Scans that a carrier took back", ()),
     "tracker_decisions_total": ("Decisions that said something new", ("store",)),
     "tracker_writes_total": ("Writes by how they ended", ("store", "state")),
+    "tracker_brakes_total": ("Brakes put on, as the ends that an account tells leapt", ("account",)),
     "tracker_source_errors_total": ("Failed calls by what to do next", ("account", "error")),
     "tracker_alerts_total": ("Findings told to the alert address", ()),
     "tracker_registrations_refused_total": ("Numbers a carrier would not watch", ("account",)),
     "tracker_drains_failed_total": ("Drains that raised", ("queue",)),
 }
-WAITING = ("inbox_pending", "inbox_dead", "outbox_pending", "outbox_dead", "change_notices", "findings_open")
+WAITING = (
+    "inbox_pending",
+    "inbox_dead",
+    "outbox_pending",
+    "outbox_held",
+    "outbox_dead",
+    "change_notices",
+    "findings_open",
+)
 
 
 class Metrics:

@@ -8,6 +8,7 @@ import click
 import sqlalchemy as sa
 
 from tracker.cli.common import ROW, all_of, config_option, glance_config, open_context
+from tracker.pipeline import brakes
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.poll import registering
 from tracker.store import queries
@@ -62,14 +63,44 @@ def pause(name: str | None, file: Path) -> None:
 @click.argument("name", required=False)
 @config_option
 def resume(name: str | None, file: Path) -> None:
-    """Let writes to a store, or calls to a carrier account, go on; every order of a store is looked at again first."""
+    """Let writes to a store, or calls to a carrier account, go on; every order of a store is looked at again first.
+
+    An account that is not paused and whose brake is on (`tracker findings --kind ends_leapt`): release it. You say that what
+    it tells is true, or that it was mended; what was held and is still wanted is written.
+    """
     ctx = open_context(glance_config(file))
     names = _names(ctx, name)
+    if name is not None and name not in ctx.config.store_names() and _release(ctx, name):
+        return
     with ctx.store.write() as connection:
         queries.decide_now(connection, orders.c.store.in_(names), ctx.now())  # lock order: orders before accounts
-        connection.execute(accounts.update().where(accounts.c.name.in_(names)).values(paused_at=None))
+        paused = sa.and_(accounts.c.name.in_(names), accounts.c.paused_at.isnot(None))
+        connection.execute(accounts.update().where(paused).values(paused_at=None, well_since=ctx.now()))
     ctx.notify("poll")
     click.echo(f"resumed: {', '.join(names)}")
+    with ctx.store.read() as connection:
+        of_them = sa.select(accounts.c.name, accounts.c.brakes).where(accounts.c.name.in_(names))
+        for brake in brakes.on(connection.execute(of_them)).values():
+            click.echo(
+                f"{brake.account} still has its brake on for {brake.carrier}: `tracker resume {brake.account}` again releases it"
+            )
+
+
+def _release(ctx: AppContext, name: str) -> bool:
+    """Release the brakes of an account that is not paused; returns whether there were any."""
+    with ctx.store.read() as connection:
+        paused = connection.execute(sa.select(accounts.c.paused_at).where(accounts.c.name == name)).scalar()
+    done = brakes.release(ctx, name) if paused is None else []
+    for brake, writes, mended in done:
+        why = (
+            "it was mended: what was counted since is forgotten"
+            if mended
+            else "it is true: what leapt is usual from now on"
+        )
+        click.echo(
+            f"released: the brake of {brake.account} for {brake.carrier}, on since {brake.since:%Y-%m-%d %H:%M}Z ({why}); {writes} writes go on"
+        )
+    return bool(done)
 
 
 @click.command()

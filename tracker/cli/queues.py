@@ -20,7 +20,7 @@ HOOKS = (
     ("account", "account"), ("hook", "topic"), ("posts to", "address"), ("is", "state"), ("because", "said"), ("since", "since"),
     ("looked at", "checked_at"),
 )  # fmt: skip
-STATES = ["pending", "sent", "refused", "dead", "superseded", "observed"]
+STATES = ["pending", "held", "sent", "refused", "dead", "superseded", "observed"]
 
 
 @click.command()
@@ -38,7 +38,7 @@ def outbox(
 ) -> None:
     """List writes and notices, newest first; `tracker outbox retry ID...` (or --all) makes refused or dead ones due again.
 
-    `observed` would have been sent, were the store in mode write.
+    `observed` would have been sent, were the store in mode write; `held` waits for a brake to be released (`tracker resume`).
     """
     if verb == "retry":
         if not ids and not all_:

@@ -171,6 +171,14 @@ class Watch(_Part):
     )
     slow_after: Duration = timedelta(days=3)
     unmatched_after: Duration = timedelta(days=3)
+    brake_leap: float = Field(
+        3.0, ge=1.5, description="The share of journeys that end is so many times the usual one of its account, and"
+    )
+    brake_parcels: int = Field(
+        8,
+        ge=1,
+        description="so many parcels more than usual ended today: what tells of ends is held (`tracker resume`).",
+    )
     outage_after: Duration = Field(
         timedelta(minutes=15), description="Away for so long (FedEx gives up then): every open parcel is asked about."
     )

@@ -525,6 +525,10 @@ class FindingKind(_Word):
     OUTAGE = "outage", "We were away; carriers may have given up telling, and polls close the gap."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."
     ENTRY_WRONG = "entry_wrong", "The entry of an account or store cannot be used; it alone stands still."
+    ENDS_LEAPT = (
+        "ends_leapt",
+        "An account suddenly tells far more ends of journeys than it did: what tells of them is held until a person looked.",
+    )
     CARRIER_SLOWDOWN = "carrier_slowdown", "Many parcels of a carrier stand still at once."
     PARCEL_WITHOUT_ORDER = "parcel_without_order", "A webhook tells of a parcel that no order names."
     ABANDONED_CHECKOUT = "abandoned_checkout", "A checkout was left: no order, never tracked."

@@ -38,6 +38,7 @@ SLOWEST = timedelta(minutes=15)  # and at all: an eighth of how long it is broke
 FIRST = timedelta(minutes=30)  # after "all of it is away": a frozen shop is frozen for hours
 LONGEST = timedelta(hours=4)  # so that nothing waits a working day after it came back
 TOLD_AFTER = timedelta(minutes=5)  # what passes sooner needs nobody
+AWAY = timedelta(minutes=15)  # so long and longer: what it tells then is catching up
 FEW_STORES = 8  # as many as may be swept side by side need not be spread
 SOONEST = timedelta(
     seconds=8
@@ -237,7 +238,8 @@ def _tell(
 
 def _answers(connection: Connection, account: Account, business: datetime) -> None:
     failed = accounts.c.failures.isnot(None)
-    values = {"failures": None, "failing_since": None, "failing_why": None, "rests_until": None}
+    back = sa.case((accounts.c.failing_since <= business - AWAY, business), else_=accounts.c.well_since)
+    values = {"failures": None, "failing_since": None, "failing_why": None, "rests_until": None, "well_since": back}
     if connection.execute(accounts.update().where(_of(account), failed).values(**values)).rowcount:
         _close(connection, _subject(account), business)
 

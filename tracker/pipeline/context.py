@@ -63,6 +63,7 @@ class AppContext:
     stopping: Callable[[], bool] = lambda: False  # whether this process ends: what can be gone on with is left as it is
     turns: defaultdict[str, Turns] = field(default_factory=lambda: defaultdict(Turns))  # who had one, by queue
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
+    endings: dict[tuple[str, str], Any] = field(default_factory=dict)  # how journeys ended today (ingest/endings.py)
     newest_order: tuple[int, datetime] | None = None  # the newest order's id, and when (database time) it was that
 
     def account(self, name: str) -> Account | None:

@@ -22,7 +22,7 @@ from tracker.domain.facts import Action, Decision, Finding, Order
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.hashing import digest
-from tracker.pipeline import drifts, state, tell
+from tracker.pipeline import brakes, drifts, state, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.store import queries
@@ -35,6 +35,7 @@ AGAIN_AFTER_ERROR = timedelta(minutes=5)
 STALE_NEWS = timedelta(hours=48)
 BROKEN = "reconcile"  # who opens the finding of an order that raises
 STAYS = (FindingKind.CORRECTION_AFTER_DELIVERED,)  # until a person dismisses it: what was told wrongly was told
+WAITS = ("pending", brakes.HELD)
 BY_HAND = ("order_note", "number")  # asked for by a person: no decision wants it or takes it back
 
 
@@ -160,23 +161,28 @@ def store_decisions(
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]
     if moved:
-        _outbox(ctx, connection, moved, now)
+        _outbox(ctx, connection, moved, states, now)
         _findings(ctx, connection, moved, states, now)
     for store, count in Counter(one.order.store for one in moved).items():
         ctx.count("tracker_decisions_total", count, store=store)
     return [number for _, entry in entries for number in entry.ask]
 
 
-def _outbox(ctx: AppContext, connection: Connection, decided: Sequence[Decided], now: datetime) -> None:
+def _outbox(
+    ctx: AppContext, connection: Connection, decided: Sequence[Decided], states: Mapping[str, Row[Any]], now: datetime
+) -> None:
+    """Replace what was wanted of orders; what rests on a brake waits in the state `held`."""
     known = connection.execute(_written(queries.is_sqlite(connection)), {"ids": [one.row.id for one in decided]})
     by_order: dict[int, list[Any]] = defaultdict(list)
     for held_row in known:
         by_order[held_row.order_id].append(held_row)
     database = database_now(connection)
     fresh, superseded = [], []
+    actions = [(one.row.id, action) for one in decided for action in one.decision.actions]
+    braked = brakes.resting(connection, brakes.on(states.values()), actions)
     for one in decided:
         held = by_order[one.row.id]
-        pending = {row.key for row in held if row.state == "pending"}
+        pending = {row.key for row in held if row.state in WAITS}
         sink = ctx.config.root.notices.file is not None
         wanted: dict[str, tuple[Action, str]] = {}
         for action in one.decision.actions:
@@ -188,12 +194,14 @@ def _outbox(ctx: AppContext, connection: Connection, decided: Sequence[Decided],
         superseded += [
             row.id
             for row in held
-            if row.state == "pending"
+            if row.state in WAITS
             and row.kind not in BY_HAND
             and (row.key not in wanted or wanted[row.key][1] == "observed")
         ]
-        there = {row.key for row in held if row.state not in ("observed", "pending")}
-        there |= {row.key for row in held if row.key in wanted and row.state == wanted[row.key][1]}
+        there = {row.key for row in held if row.state not in ("observed", *WAITS)}
+        there |= {
+            row.key for row in held if row.key in wanted and (row.state in WAITS) == (wanted[row.key][1] in WAITS)
+        }
         fresh += [
             {
                 "key": key,
@@ -201,12 +209,14 @@ def _outbox(ctx: AppContext, connection: Connection, decided: Sequence[Decided],
                 "store": action.store,
                 "order_id": one.row.id,
                 "action": dump(ACTION, action),
-                "state": state_,
+                "state": brakes.HELD if key in braked and state_ == "pending" else state_,
                 "attempts": 0,
                 "crashes": 0,
                 "due_at": database,
                 "rules": list(action.rules),
                 "created_at": now,
+                "held_by": braked[key].key if key in braked else None,
+                "error": braked[key].said if key in braked else None,
             }
             for key, (action, state_) in wanted.items()
             if key not in there

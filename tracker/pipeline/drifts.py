@@ -20,7 +20,7 @@ from tracker.domain.facts import Order, Shipment
 from tracker.domain.gates import FINAL, into_processing, may
 from tracker.domain.vocabulary import DriftKind, OrderStatus, Severity, ShippingStatus
 from tracker.hashing import digest
-from tracker.pipeline import state
+from tracker.pipeline import brakes, state
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -205,6 +205,8 @@ class _Around:
             w for w in self.writes[row.order_id] if w.kind == ("fulfilment_event" if row.fulfilment else "order_status")
         ]
         states = self.accounts.get(row.store)
+        if held := next((w for w in writes if w.state == brakes.HELD), None):
+            return self._command("resume", None, held.held_by.partition("/")[0])
         mine = next((w for w in writes if w.state == "pending"), None)
         if mine is not None:
             if states is not None and states.paused_at is not None:

@@ -29,7 +29,7 @@ from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.reconcile.case import US
 from tracker.domain.renumber import why_not_now
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import backoff, budgets, gone, state, tell
+from tracker.pipeline import backoff, brakes, budgets, gone, state, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.dead_writes import tell_dead
 from tracker.pipeline.decide import BY_HAND
@@ -106,8 +106,11 @@ def _try(ctx: AppContext, row: Row[Any]) -> SourceError | None:
         ours = queries.renew(connection, outbox, row, queries.LEASE)
     if not ours:
         return None
-    if account is None or _stopped(ctx, row.store):
+    paused, braked = brakes.in_force(ctx, row.store)
+    if account is None or paused:
         return _hand_back(ctx, row, "the store is paused")
+    if brakes.hold(ctx, row, braked):
+        return None
     try:
         return _push(ctx, account, row)
     except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
@@ -237,15 +240,6 @@ def _writes_left(ctx: AppContext, connection: Connection, account: Account, now:
         tell.report_findings(ctx, connection, [(None, finding)], business, by="push")
         return 0
     return int(left)
-
-
-def _stopped(ctx: AppContext, store: str) -> bool:
-    """Look once more before each write: a pause takes hold within one call."""
-    with ctx.store.read() as connection:
-        state = connection.execute(
-            sa.select(accounts.c.paused_at, accounts.c.suspended_reason).where(accounts.c.name == store)
-        ).one_or_none()
-    return state is None or state.paused_at is not None or state.suspended_reason is not None
 
 
 def _push(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | None:

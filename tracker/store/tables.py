@@ -146,6 +146,19 @@ class AccountDays(SQLModel, table=True):
     pushed_first: int = 0  # scans that a webhook told first
 
 
+class Endings(SQLModel, table=True):
+    """What scans of an account said of parcels in a day: of how many steps from where they stood the journey ended."""
+
+    __tablename__ = "endings"
+    account: str = Field(primary_key=True)
+    carrier: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)  # 2026-11-26, UTC: when we heard of it
+    stood: str = Field(primary_key=True)  # a shipping status, near, or ended (what is counted then are ends taken back)
+    hours: int = Field(primary_key=True)  # since its carrier had the parcel
+    steps: int
+    ends: int
+
+
 class PolicyUses(SQLModel, table=True):
     """Which policy was in force for a store since when."""
 
@@ -245,6 +258,7 @@ class Shipments(SQLModel, table=True):
     proof: dict[str, Any] | None = _json(null=True)
     starts_at: datetime = _at(null=False)
     linked: bool = False
+    linked_at: datetime | None = _at()  # when an order first named it; None: before that was noted, or none does
     last_scan_at: datetime | None = _at()
     closed_at: datetime | None = _at()
 
@@ -385,7 +399,7 @@ FINAL_KEYS = "state NOT IN ('observed', 'superseded')"
 
 
 class Outbox(SQLModel, table=True):
-    """Every write: wanted, sent, refused, dead, superseded, or only observed."""
+    """Every write: wanted, held by a brake, sent, refused, dead, superseded, or only observed."""
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -395,6 +409,7 @@ class Outbox(SQLModel, table=True):
         sa.Index("outbox_order", "order_id", "id"),
         sa.Index("outbox_store", "store", "id"),
         sa.Index("outbox_refused", "id", **_where("state = 'refused'")),
+        sa.Index("outbox_held", "held_by", "id", **_where("state = 'held'")),
     )
     id: int | None = _id()
     key: str
@@ -414,6 +429,7 @@ class Outbox(SQLModel, table=True):
     rules: list[str] = _json()
     created_at: datetime = _at(null=False)
     ended_at: datetime | None = _at()
+    held_by: str | None = None  # account/carrier, whose brake holds it
 
 
 class Statements(SQLModel, table=True):
@@ -546,6 +562,10 @@ class Accounts(SQLModel, table=True):
     hooks_due_at: datetime | None = _at()  # business time: when its hooks are compared next
     hooks_checked_at: datetime | None = _at()  # when they last were
     hooks: dict[str, Any] | None = _json(null=True)  # what came of that (pipeline/poll/hooks.py)
+    well_since: datetime | None = _at()  # when it told again after it, or we, had been away for long
+    brakes: dict[str, Any] | None = Field(
+        default=None, sa_type=Pieces
+    )  # by carrier: since when its ends are not written, and why (pipeline/brakes.py)
 
 
 class Heartbeats(SQLModel, table=True):
@@ -687,6 +707,7 @@ statements, findings, accounts = table(Statements), table(Findings), table(Accou
 change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats), table(Processes)
 fresh_reads = table(FreshReads)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
+endings = table(Endings)
 drifts, resends = table(Drifts), table(Resends)
 tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)
 METADATA = SQLModel.metadata

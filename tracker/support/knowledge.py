@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.vocabulary import FindingKind, TrackingState
-from tracker.pipeline import budgets, feeds, state
+from tracker.pipeline import brakes, budgets, feeds, state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.state import OVERDUE_AFTER
 from tracker.pipeline.unwatched import Uncovered, how_to_cover, uncovered
@@ -140,6 +140,7 @@ class Look:
         self.look()
         for row in sorted(self.stores, key=lambda row: row.name):
             yield from self.of_store(row)
+        yield from self.braked()
         yield from self.waiting()
         yield from self.parcels()
         yield from self.found()
@@ -228,6 +229,16 @@ class Look:
             said = sa.select(o.error).where(old).order_by(o.due_at).limit(1)
             why = self.connection.execute(said).scalar() or "they wait for their turn"
             yield Gap("writes_wait", name, waits, "writes", why, oldest, self.rest(row))
+
+    def braked(self) -> Iterable[Gap]:
+        """Find the brakes that are on: what their accounts tell of ends is not written."""
+        for brake in brakes.on(self.states.values()).values():
+            count = brakes.count_held(self.connection, brake.key, self.store)
+            if count or not self.limited:
+                why = f"the ends that it tells of {brake.carrier} leapt: what rests on them is held"
+                yield Gap(
+                    "brake", brake.account, count, "writes", why, brake.since, f"`tracker resume {brake.account}`"
+                )
 
     def rest(self, row: Row[Any]) -> str:
         """Say when an account that rests is asked again."""

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import dead_writes, feeds, plan, tell, unread, unwatched, whose
+from tracker.pipeline import brakes, dead_writes, feeds, plan, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.ingest import endings
 from tracker.pipeline.poll import due as asked
 from tracker.pipeline.poll import resends
 from tracker.store import queries, tables
@@ -170,6 +171,7 @@ def prune(ctx: AppContext) -> dict[str, int]:
             connection.execute(shipments.delete().where(shipments.c.id.in_(unmatched)))
         done["unmatched"] = len(unmatched)
         unread.prune(connection, now)
+        endings.prune(connection, now)
         gone = files.c.listed_at < now - keep.rows  # it lies nowhere any more
         done["files"] = connection.execute(files.delete().where(gone)).rowcount
     return done
@@ -197,6 +199,7 @@ def run_monitors(ctx: AppContext) -> None:
         _caught_up(ctx, connection, now)
         unread.look(ctx, connection, now)
         dead_writes.look_for_dead(ctx, connection)
+        brakes.look(connection)
         count_orders(ctx, connection)
         moved = _not_compared(ctx, connection, now) or moved
         left = unwatched.look(ctx, connection, now)
@@ -240,6 +243,7 @@ def heartbeat(ctx: AppContext, alive: datetime) -> None:
             return
         told_again = resends.begin(ctx, connection, last, alive, now)
         asked = queries.poll_now(connection, watches.c.account.in_(_told_by_webhooks(ctx)), now, urgent=False)
+        connection.execute(accounts.update().where(accounts.c.kind == "carrier").values(well_since=now))
         evidence = {"from": last.isoformat(), "until": alive.isoformat(), "asked": str(asked)}
         if told_again:
             evidence["told_again"] = ", ".join(told_again)

@@ -31,7 +31,16 @@ from tracker.upkeep.suspended import suspend_wrong_entries, take_up
 AT_ONCE = 100  # accounts a transaction
 ORDERS_AT_ONCE = 1_000
 _A = accounts.c
-_COLUMNS = (_A.name, _A.kind, _A.mode, _A.credentials, _A.policy_hash, _A.suspended_reason, _A.next_sweep_at)
+_COLUMNS = (
+    _A.name,
+    _A.kind,
+    _A.mode,
+    _A.credentials,
+    _A.policy_hash,
+    _A.suspended_reason,
+    _A.next_sweep_at,
+    _A.well_since,
+)
 _KIND = FindingKind.STATUS_NOT_EXPRESSIBLE
 
 
@@ -252,7 +261,9 @@ def _write(ctx: AppContext, some: Sequence[Account]) -> None:
             swept = row.next_sweep_at
             if not account.is_store:  # by it a feed is known to be one
                 swept = (swept or now) if account.has_feed else None
-            changed.append({"b_name": account.name, "suspended_reason": kept, "next_sweep_at": swept, **values})
+            well = now if row.suspended_reason is not None and kept is None else row.well_since
+            told = {"suspended_reason": kept, "next_sweep_at": swept, "well_since": well}
+            changed.append({"b_name": account.name, **told, **values})
         _note_uses(connection, known, [account for account in some if account.is_store], now)
         queries.put(connection, accounts, new)
         if changed:

@@ -114,7 +114,7 @@ def _insert(
     for i, company in fresh.items():
         parcel = shipments[i]
         if not parcel.linked:
-            shipments.change(parcel, linked=True)
+            shipments.change(parcel, linked=True, linked_at=tx.now)
         nobody = (
             None if watches.begin(parcel, order.store) else unwatched.carrier_key(order.store, parcel.carrier, company)
         )

@@ -15,6 +15,7 @@ from tracker.domain.facts import Report, StoredScan, fingerprint
 from tracker.domain.numbers import clean
 from tracker.domain.timeline import place_in_time
 from tracker.domain.vocabulary import TrackingState
+from tracker.pipeline.ingest.endings import News
 from tracker.pipeline.ingest.histories import Full, Histories, recall
 from tracker.pipeline.ingest.new_scans import NewScans, Placed, Prints
 from tracker.pipeline.ingest.parse import Parsed
@@ -42,6 +43,7 @@ class Heard:
     poll_now: set[Key]
     ask_again: dict[Key, datetime | None]  # whose next answer counts even if it is the same
     histories: Histories
+    tells: Mapping[int, News]  # who tells news of it
     news: Mapping[str, int]  # of how many parcels a poll told first, by account with webhooks
 
 
@@ -77,14 +79,16 @@ def take_reports(
             (p, report if shipment_id == newest else older, shipments[shipment_id], prints)
             for shipment_id, prints in told.items()
         ]
+    tells: dict[int, News] = {}
     if knowing:
-        _know(tx, watches, histories, knowing)
+        _know(tx, watches, histories, knowing, tells)
     written = new.store()
     _pushed(tx, pushed, written.pushed)
     doubted = {shipment_id for shipment_id, _ in believed.doubted}
     return Heard(
         believed.robbed | doubted | new.touched | {parcel.id for _, _, parcel, _ in knowing}, loud,
-        believed.robbed | new.anew, written.fresh, new.poll_now, dict.fromkeys(believed.doubted), histories, news,
+        believed.robbed | new.anew, written.fresh, new.poll_now, dict.fromkeys(believed.doubted), histories,
+        tells, news,
     )  # fmt: skip
 
 
@@ -135,8 +139,10 @@ def _is_news(report: Report, under: Sequence[LockedShipment]) -> bool:
     return newest is not None and all(newest > at for at in known)
 
 
-def _know(tx: Transaction, watches: Watches, histories: Histories, told: Sequence[_Knowing]) -> None:
-    """Take what accounts say of shipments: state, full history, estimate, proof, links."""
+def _know(
+    tx: Transaction, watches: Watches, histories: Histories, told: Sequence[_Knowing], tells: dict[int, News]
+) -> None:
+    """Take what accounts say of shipments: state, full history, estimate, proof, links; `tells` gets who tells news."""
     watches.read(parcel.id for _, _, parcel, _ in told)
     parcels: dict[int, dict[str, Any]] = {}
     links: list[dict[str, Any]] = []
@@ -144,6 +150,9 @@ def _know(tx: Transaction, watches: Watches, histories: Histories, told: Sequenc
         assert p.account is not None and p.payload is not None
         fed, again = p.row.kind == "sweep", TOLD_AGAIN in p.row.headers
         as_of = report.as_of or p.payload.received_at
+        replayed = p.row.quiet or again or p.row.ended_at is not None
+        if not replayed and (since := watches.news_since(parcel, p.account.name)) is not None:
+            tells[parcel.id] = News(p.account.name, since)
         current = watches.tell(parcel, p.account.name, report, as_of, fed=fed, again=again)
         if current and report.complete and not _partly(p, report):
             histories.told[parcel.id, p.account.name] = Full(prints, p.payload.received_at, p.account, report.scans)

@@ -35,6 +35,7 @@ class LockedShipment:
     summary: Summary
     edd: Edd | None
     closed_at: datetime | None
+    linked_at: datetime | None = None  # when an order first named it
 
 
 class Shipments:
@@ -104,7 +105,7 @@ class Shipments:
         summary = SUMMARY.validate_python(row.summary)
         parcel = LockedShipment(
             row.id, row.carrier, row.number, row.generation, row.starts_at, row.piece, row.linked, summary, edd,
-            row.closed_at,
+            row.closed_at, row.linked_at,
         )  # fmt: skip
         self._parcels[row.id] = parcel
         self._by_number[row.number].append(parcel)

@@ -18,7 +18,7 @@ from tracker.domain.numbers import clean
 from tracker.pipeline import feeds, unread, unwatched
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.ingest import histories, orders, reports, scans, summaries
+from tracker.pipeline.ingest import endings, histories, orders, reports, scans, summaries
 from tracker.pipeline.ingest.parse import Parsed, fault, parse
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
@@ -115,6 +115,7 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
             if isinstance(item, Checkout):
                 orders.checkout(tx, item)
     touched, moved = heard.touched | remapped, set()
+    before = {i: shipments[i].summary for i in heard.tells}
     if touched:
         gone = histories.withdraw(tx, heard.histories)
         moved = summaries.update_summaries(tx, shipments, touched, heard.anew | remapped | gone.shipments, heard.fresh)
@@ -135,6 +136,7 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     unread.told(tx.ctx, tx.connection, parsed, tx.now, tx.database)
     _end(tx, parsed)
     unread.count(tx.ctx, tx.connection, parsed)  # counters are locked last, everywhere
+    endings.count(tx, shipments, heard.tells, before, heard.fresh)
     _count_news(tx, heard.news)
 
 

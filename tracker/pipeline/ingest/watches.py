@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tracker.domain.cadence import Cadence, is_urgent, next_poll
 from tracker.domain.choice import DOES_NOT_KNOW
-from tracker.domain.facts import Report
+from tracker.domain.facts import EPOCH, Report
 from tracker.domain.vocabulary import TrackingState
 from tracker.pipeline import feeds, registration, whose
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
@@ -20,7 +20,7 @@ from tracker.pipeline.ingest.transaction import Transaction
 from tracker.plugin.contracts import Carrier
 from tracker.store import queries
 from tracker.store.codec import plain
-from tracker.store.tables import watches
+from tracker.store.tables import accounts, watches
 
 Key = tuple[int, str]  # a shipment and an account
 
@@ -40,6 +40,7 @@ class _Watch:
     rejected_reason: str | None = None
     fed_at: datetime | None = None
     said: str | None = None
+    well_since: datetime | None = None  # when its account told again after a long absence, or we were back
     changed: bool = False
     told_again: bool = False  # only what was sent while we were away is told just now: that moves no look
     found: bool = False  # it knows the parcel now, and did not before
@@ -84,6 +85,20 @@ class Watches:
         ids = {"ids": list(set(shipment_ids))}
         for shipment_id, account, *watch in self._tx.connection.execute(_watching(self._tx.sqlite), ids).all():
             self._known[shipment_id, account] = _Watch(*watch)
+
+    def news_since(self, parcel: LockedShipment, account: str) -> datetime | None:
+        """Return from when on what an account tells of a shipment that was read is news; None: it is catching up, or no order names it.
+
+        The first that it tells after it, or we, had been away catches up: where the parcel stood meanwhile nobody told.
+        """
+        if not parcel.linked:
+            return None
+        watch, linked_at = self._known.get((parcel.id, account)), parcel.linked_at or EPOCH
+        if watch is None or watch.well_since is None:
+            return linked_at
+        if watch.as_of is None:
+            return max(linked_at, watch.well_since)
+        return linked_at if watch.as_of >= watch.well_since else None
 
     def tell(
         self,
@@ -257,5 +272,5 @@ def _watching(sqlite: bool) -> sa.Select[Any]:
     here = queries.one_of(sqlite, t.shipment_id, "ids")
     return sa.select(
         t.shipment_id, t.account, t.id, t.tracking_state, t.as_of, t.next_poll_at, t.chosen, t.store, t.urgent,
-        t.registered_at, t.rejected_reason, t.fed_at, t.said,
-    ).where(here)  # fmt: skip
+        t.registered_at, t.rejected_reason, t.fed_at, t.said, accounts.c.well_since,
+    ).outerjoin(accounts, accounts.c.name == t.account).where(here)  # fmt: skip

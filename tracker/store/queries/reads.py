@@ -76,7 +76,7 @@ def counts(connection: Connection) -> dict[str, int]:
     for name, table in (("inbox", inbox), ("outbox", outbox)):
         rows = connection.execute(
             sa.select(table.c.state, sa.func.count())
-            .where(table.c.state.in_(["pending", "dead"]))
+            .where(table.c.state.in_(["pending", "held", "dead"]))
             .group_by(table.c.state)
         )
         found.update({f"{name}_{state}": count for state, count in rows})
