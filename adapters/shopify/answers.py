@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from adapters.shopify.partly import is_partly
 from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient, Unavailable
 from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Response
@@ -26,6 +27,8 @@ def raise_for(response: Response) -> None:
         why = said_by(response.body, AWAY.get(response.status, "no shop answers there"))
         raise Unavailable(f"HTTP {response.status}: {why}", retry_after(response))
     raise_by_status(response)
+    if is_partly(response):
+        return  # of single orders: their reader tells it
     if (first := first_error(response)) is None:
         return
     extensions = first.get("extensions")

@@ -1,8 +1,12 @@
 """The first sync of a large shop by one bulk operation: it is started once, waited for, and its result read in pages.
 
-Shopify writes one JSON object a line: an order, or a line of one (`__parentId`), in any order. So the result is indexed on disk, and orders
-are put together page by page; the cursor says where the next one stands, so that a killed process goes on there. What changed since the
-operation began is read by the ordinary sweep, which goes on from that moment by the shop's clock: nothing is lost between the two.
+Shopify writes one JSON object a line: an order, or what hangs on one (`__parentId`), in any order. So the result is indexed on disk, and
+orders are put together page by page; the cursor says where the next one stands, so that a killed process goes on there. What changed since
+the operation began is read by the ordinary sweep, which goes on from that moment by the shop's clock: nothing is lost between the two.
+
+Where Shopify ends an operation without a whole result, none of it is taken (shopify.dev, bulk operations, read 2026-11). One that ran out of
+time asks for too much: orders are then read in spans of the days when they were placed, from the youngest on, shorter ones where that is
+still too much. One that failed in Shopify is started once more; then, and where a day is too much, pages are read.
 """
 
 from __future__ import annotations
@@ -10,15 +14,16 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from adapters.shopify.queries import OPERATION, RUNNING, START
+from adapters.shopify.reads import OPERATION, RUNNING, START, bulk
+from adapters.shopify.routing import routing_of
 from adapters.shopify.words import UNSHIPPED
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Transient, Unavailable
-from tracker.domain.facts import NotYet, Page
+from tracker.domain.facts import NotYet, Page, Unread
 from tracker.plugin.calls import Client, Response
 from tracker.plugin.graphql import data_of
 from tracker.plugin.payloads import decode, mapping, text, word
@@ -26,22 +31,67 @@ from tracker.plugin.tracked import aware
 
 PAGE = 200  # orders
 AGAIN = timedelta(minutes=1)  # between two looks at an operation (shopify.dev: poll about once a minute)
+AT_ONCE = timedelta(seconds=1)
 BUSY = timedelta(minutes=5)  # where the shop runs as many operations as it may
 BY_PAGES = "|"  # the cursor of a first sync that reads page by page from the beginning
+FIRST_SPAN = 32  # days
+BEGINNING = date(2006, 1, 1)  # there was no Shopify before
 _MARK = "bulk"
 _GID = re.compile(r"gid://shopify/BulkOperation/[0-9]{1,20}")
 Asks = Callable[[str, Mapping[str, Any]], Response]
 
 
 class Cursor(NamedTuple):
-    """An operation of ours, when it began by the shop's clock, and where in its result the next order stands."""
+    """An operation of ours (none: it is to be started), when the first one began by the shop's clock, and where in its result the next order stands.
+
+    It reads the orders placed in so many `days` before `until` (0: all of them; `until` empty: up to now). `tries`: how often
+    Shopify failed.
+    """
 
     operation: str
     began: str
     at: int = 0
+    until: str = ""
+    days: int = 0
+    tries: int = 0
 
     def __str__(self) -> str:
-        return "|".join((_MARK, self.operation, self.began, str(self.at)))
+        return "|".join((_MARK, *map(str, self)))
+
+    @classmethod
+    def of(cls, cursor: str) -> Cursor:
+        """Read a cursor, also of before there were spans."""
+        operation, began, at, *more = cursor.split("|")[1:]
+        until, days, tries = more if more else ("", "0", "0")
+        return cls(operation, began, int(at), until, int(days), int(tries))
+
+    @property
+    def since(self) -> date:
+        """The first day of its span."""
+        until = (
+            date.fromisoformat(self.until) if self.until else date.fromisoformat(self.began[:10]) + timedelta(days=1)
+        )
+        return max(until - timedelta(days=self.days), BEGINNING)
+
+    def query(self, field: str) -> str:
+        """Return the operation that reads its span."""
+        if not self.days:
+            return bulk(field=field)
+        begins = f" created_at:>='{self.since.isoformat()}'" if self.since > BEGINNING else ""
+        ends = f" created_at:<'{self.until}'" if self.until else ""
+        return bulk(begins + ends, field)
+
+    def narrower(self) -> Cursor | None:
+        """Return a shorter span to begin with; None where there is none."""
+        if self.days == 1:
+            return None
+        return self._replace(operation="", at=0, days=self.days // 2 or FIRST_SPAN)
+
+    def before(self) -> Cursor | None:
+        """Return the span before this one, which is four times as long; None where there are no orders before."""
+        if not self.days or self.since <= BEGINNING:
+            return None
+        return Cursor("", self.began, 0, self.since.isoformat(), self.days * 4)
 
 
 def goes_on(cursor: str | None) -> bool:
@@ -49,25 +99,24 @@ def goes_on(cursor: str | None) -> bool:
     return cursor is not None and cursor.startswith(f"{_MARK}|")
 
 
-def pages(client: Client, ask: Asks, cursor: str | None, query: str) -> Iterator[Page]:
-    """Go on with a first sync: start the operation, look whether it is done, or read its result.
+def pages(client: Client, ask: Asks, cursor: str | None, field: str) -> Iterator[Page]:
+    """Go on with a first sync: start the operation, look whether it is done, or read its result. `field`: see `reads.bulk`.
 
     Raises NotFound where the operation or its result is not there any more: it begins anew. CredentialsRejected where the app may
-    not read what it asks for. Where Shopify ends an operation without a whole result, none of it is taken, and pages are read.
+    not read what it asks for.
     """
-    if not cursor:
-        yield _started(ask, query)
+    at = Cursor.of(cursor) if cursor else Cursor("", "")
+    if not at.operation:
+        yield _started(ask, at, field)
         return
-    at = _read(cursor)
     told = data_of(ask(OPERATION, {"id": at.operation}), "bulkOperation")["bulkOperation"]
     if told is None:
         raise NotFound("the bulk operation is not there any more")
     told = mapping(told, "$.data.bulkOperation")
     status, error = text(told.get("status")), text(told.get("errorCode"))
     if status in ("CREATED", "RUNNING", "CANCELING"):
-        yield Page(
-            (), str(at), not_yet=NotYet(AGAIN, f"bulk operation {status}, {text(told.get('objectCount'))} objects")
-        )
+        why = f"bulk operation {status}, {text(told.get('objectCount'))} objects"
+        yield Page((), str(at), not_yet=NotYet(AGAIN, why))
     elif status == "COMPLETED":
         yield from _result(client, told, at)
     elif status == "EXPIRED":
@@ -75,59 +124,70 @@ def pages(client: Client, ask: Asks, cursor: str | None, query: str) -> Iterator
     elif error == "ACCESS_DENIED":
         raise CredentialsRejected("ACCESS_DENIED: the app may not read all that the bulk operation asks for")
     elif status in ("FAILED", "CANCELED"):
-        why = f"bulk operation {status} {error}".rstrip()
-        yield Page((), BY_PAGES, not_yet=NotYet(timedelta(seconds=1), f"{why}: orders are read page by page"))
+        yield _without_result(at, f"bulk operation {status} {error}".rstrip(), timed_out=error == "TIMEOUT")
     else:
         raise Unavailable(f"the bulk operation is in a state of which nothing is known: {status!r:.40}")
 
 
-def _started(ask: Asks, query: str) -> Page:
+def _without_result(at: Cursor, why: str, *, timed_out: bool) -> Page:
+    """Go on without a result: with a shorter span, once more, or by pages."""
+    if timed_out:
+        next_, how = at.narrower(), "a shorter span of orders is read"
+    else:
+        next_, how = None if at.tries else at._replace(operation="", at=0, tries=1), "it is started once more"
+    if next_ is None:
+        return Page((), BY_PAGES, not_yet=NotYet(AT_ONCE, f"{why}: orders are read page by page"))
+    return Page((), str(next_), not_yet=NotYet(AT_ONCE, f"{why}: {how}"))
+
+
+def _started(ask: Asks, at: Cursor, field: str) -> Page:
     """Start an operation, unless one with this query runs: a process may have died between its start and its commit."""
+    query = at.query(field)
     listed = data_of(ask(RUNNING, {}), "bulkOperations")["bulkOperations"]
     running = mapping(listed, "$.data.bulkOperations").get("nodes")
     for node in running if isinstance(running, list) else ():
         if isinstance(node, dict) and node.get("query") == query:
-            return _waits(node, "an operation of ours runs already")
+            return _waits(at, node, "an operation of ours runs already")
     made = mapping(data_of(ask(START, {"q": query}), "bulkOperationRunQuery")["bulkOperationRunQuery"], "$.data.start")
     refusals = [one for one in made.get("userErrors") or () if isinstance(one, dict)]
     if any(one.get("code") in ("OPERATION_IN_PROGRESS", "LIMIT_REACHED") for one in refusals):
-        return Page((), None, not_yet=NotYet(BUSY, "the shop runs as many bulk operations as it may"))
+        why = "the shop runs as many bulk operations as it may"
+        return Page((), str(at) if at.began else None, not_yet=NotYet(BUSY, why))
     if refusals:
         raise Refused("; ".join(text(one.get("message")) for one in refusals))
-    return _waits(mapping(made.get("bulkOperation"), "$.data.start.bulkOperation"), "bulk operation started")
+    return _waits(at, mapping(made.get("bulkOperation"), "$.data.start.bulkOperation"), "bulk operation started")
 
 
-def _waits(operation: Mapping[str, Any], why: str) -> Page:
-    began = aware(operation.get("createdAt"), "$.createdAt").astimezone(UTC).isoformat()
+def _waits(at: Cursor, operation: Mapping[str, Any], why: str) -> Page:
+    began = at.began or aware(operation.get("createdAt"), "$.createdAt").astimezone(UTC).isoformat()
     ref = word(operation.get("id"), "$.id")
     if not _GID.fullmatch(ref):
         raise BadPayload("$.id", "is no bulk operation")
-    return Page((), str(Cursor(ref, began)), not_yet=NotYet(AGAIN, why))
-
-
-def _read(cursor: str) -> Cursor:
-    _, operation, began, at = cursor.split("|")
-    return Cursor(operation, began, int(at))
+    return Page((), str(at._replace(operation=ref, began=began)), not_yet=NotYet(AGAIN, why))
 
 
 def _result(client: Client, told: Mapping[str, Any], at: Cursor) -> Iterator[Page]:
     """Read a result from where it stands on. Without a URL there was nothing to tell."""
-    ends = f"{at.began}|"
+    before = at.before()
+    ends = str(before) if before else f"{at.began}|"
     if told.get("url") is None:
         yield Page((_body([]),), ends)
-        return
-    size = text(told.get("fileSize"))
-    if not size.isdecimal():
-        raise Transient("the bulk operation is done and does not say how large its result is")
-    with client.stream(word(told.get("url"), "$.url"), int(size)) as file:
-        result = _Result(file)
-        try:
-            where: int | None = at.at
-            while where is not None:
-                nodes, where = result.orders(where)
-                yield Page((_body(nodes),), ends if where is None else str(at._replace(at=where)))
-        finally:
-            result.close()
+    else:
+        size, total = text(told.get("fileSize")), text(told.get("rootObjectCount"))
+        if not size.isdecimal():
+            raise Transient("the bulk operation is done and does not say how large its result is")
+        with client.stream(word(told.get("url"), "$.url"), int(size)) as file:
+            result = _Result(file)
+            try:
+                where: int | None = at.at
+                while where is not None:
+                    nodes, where = result.orders(where)
+                    next_ = ends if where is None else str(at._replace(at=where))
+                    yield Page((_body(nodes),), next_, int(total) if total.isdecimal() else None)
+            finally:
+                result.close()
+    if before:
+        yield Page((), ends, not_yet=NotYet(AT_ONCE, f"orders placed before {before.until} are read"))
 
 
 def _body(nodes: list[Any]) -> bytes:
@@ -177,13 +237,22 @@ class _Result:
         return nodes, rows[PAGE][0] if len(rows) > PAGE else None
 
     def _order(self, at: int, ref: str) -> dict[str, Any]:
+        """Put an order together: its lines, its fulfilment orders, and the lines of these."""
         node = self._at(at)
-        lines = self._index.execute("SELECT at FROM lines WHERE parent = ? ORDER BY at", (ref,)).fetchall()
-        found = [self._at(place) for (place,) in lines]
-        node["lineItems"] = {
-            "nodes": [{key: value for key, value in line.items() if key != "__parentId"} for line in found]
-        }
-        return _with_events(node)
+        lines: list[dict[str, Any]] = []
+        routes: list[dict[str, Any]] = []
+        for one in self._children(ref):
+            if text(one.get("id")).startswith("gid://shopify/FulfillmentOrder/"):
+                routes.append({**one, "lineItems": {"nodes": self._children(text(one.get("id")))}})
+            else:
+                lines.append(one)
+        node |= {"lineItems": {"nodes": lines}, "fulfillmentOrders": {"nodes": routes}}
+        return _with_parts(node)
+
+    def _children(self, ref: str) -> list[dict[str, Any]]:
+        rows = self._index.execute("SELECT at FROM lines WHERE parent = ? ORDER BY at", (ref,)).fetchall()
+        found = [self._at(place) for (place,) in rows]
+        return [{key: value for key, value in one.items() if key != "__parentId"} for one in found]
 
     def _at(self, place: int) -> dict[str, Any]:
         self._file.seek(place)
@@ -197,20 +266,36 @@ def _object(line: bytes) -> dict[str, Any]:
         return {}
 
 
-def _with_events(node: dict[str, Any]) -> dict[str, Any]:
-    """Say what a fulfilment shows where that is certain without its events: it is over, or it is delivered."""
-    parts = node.get("fulfillments")
-    for part in parts if isinstance(parts, list) else ():
-        if not isinstance(part, dict):
-            continue
+def _with_parts(node: dict[str, Any]) -> dict[str, Any]:
+    """Say of the fulfilments what is certain without their events and lines: that one is over, or that the only one is delivered.
+
+    What the fulfilment orders say was fulfilled is what the only live fulfilment holds, where the numbers agree.
+    """
+    parts = [one for one in node.get("fulfillments") or () if isinstance(one, dict)]
+    live = [one for one in parts if one.get("status") not in UNSHIPPED]
+    for part in parts:
         if part.get("status") in UNSHIPPED:
-            part["events"] = {"nodes": []}
-        elif part.get("displayStatus") == "DELIVERED" and part.get("deliveredAt") is not None:
+            part |= {"events": {"nodes": []}, "fulfillmentLineItems": {"nodes": []}}
+    if len(live) == 1 and live[0].get("displayStatus") == "DELIVERED" and live[0].get("deliveredAt") is not None:
+        (part,) = live
+        held = _fulfilled(node)
+        if held and sum(held.values()) == part.get("totalQuantity"):
             part["events"] = {"nodes": [{"status": "DELIVERED", "happenedAt": part["deliveredAt"]}]}
+            lines = [{"quantity": pieces, "lineItem": {"id": ref}} for ref, pieces in held.items()]
+            part["fulfillmentLineItems"] = {"nodes": lines}
     return node
 
 
+def _fulfilled(node: dict[str, Any]) -> dict[str, int]:
+    unread: list[Unread] = []
+    try:
+        routing = routing_of(node, unread)
+    except BadPayload:
+        return {}
+    return {} if unread else routing.fulfilled()
+
+
 def under_way(node: Any) -> bool:
-    """Say whether an order of a result has to be read by its id: what one of its fulfilments shows is not in it."""
+    """Say whether an order of a result has to be read by its id: what one of its fulfilments shows, or holds, is not in it."""
     parts = node.get("fulfillments") if isinstance(node, dict) else None
     return isinstance(parts, list) and any(isinstance(part, dict) and "events" not in part for part in parts)

@@ -1,47 +1,7 @@
-"""The GraphQL documents that we send, and how long a list each of them asks for."""
+"""The GraphQL documents that write, and those that look before it; what reads orders stands in `reads`."""
 
 from __future__ import annotations
 
-PAGE = 10
-MOST = (20, 100, 250)  # fulfilments of an order: at first, and asked on where that many came; it is no list of pages
-FULFILLMENTS = """
-  fulfillments(first: %s) {
-    id status createdAt
-    trackingInfo(first: %s) { company number }
-    events(first: 1, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } }
-  }
-"""
-# `shown`: the metafield of the policy's `status_field`, where it names one
-FIELDS = (
-    " id name createdAt updatedAt cancelledAt displayFulfillmentStatus displayFinancialStatus tags"
-    " shown: metafield(namespace: $namespace, key: $key) @include(if: $named) { value }"
-) + FULFILLMENTS % (MOST[0], MOST[0])
-NAMED = "$namespace: String, $key: String!, $named: Boolean!"
-ORDERS = (
-    f"query Orders($first: Int!, $after: String, $q: String!, {NAMED}) {{"
-    " orders(first: $first, after: $after, query: $q, sortKey: UPDATED_AT) {"
-    " pageInfo { hasNextPage endCursor } nodes {" + FIELDS + "} } }"
-)
-# One operation reads all open orders (shopify.dev, bulk operations, read 2026-11): five connections at most and none below a plain list, so
-# no events of fulfilments; no variables, so the metafield stands in it (%s). How many a list has is ignored, but not in a plain one.
-BULK = (
-    '{ orders(query: "status:open") { edges { node { id name createdAt updatedAt cancelledAt displayFulfillmentStatus'
-    " displayFinancialStatus tags %s fulfillments(first: 250) { id status createdAt displayStatus deliveredAt"
-    " trackingInfo(first: 250) { company number } }"
-    " lineItems { edges { node { id sku quantity currentQuantity requiresShipping } } } } } } }"
-)
-BULK_FIELD = 'shown: metafield(namespace: "%s", key: "%s") { value }'
-START = (
-    "mutation Start($q: String!) { bulkOperationRunQuery(query: $q, groupObjects: false) {"
-    " bulkOperation { id createdAt } userErrors { code field message } } }"
-)
-OPERATION = "query Operation($id: ID!) { bulkOperation(id: $id) { id status errorCode objectCount fileSize url } }"
-RUNNING = (
-    'query Running { bulkOperations(first: 20, query: "status:running operation_type:query", sortKey: CREATED_AT,'
-    " reverse: true) { nodes { id query createdAt } } }"
-)
-READ = f"query Read($ids: [ID!]!, {NAMED}) {{ nodes(ids: $ids) {{ ... on Order {{" + FIELDS + "} } }"
-WHOLE = "query Whole($id: ID!, $most: Int!) { order(id: $id) { id" + FULFILLMENTS % ("$most", "$most") + "} }"
 SHOP = "query Shop { shop { name } currentAppInstallation { accessScopes { handle } } }"
 EVENTS = (
     "query Events($id: ID!) { fulfillment(id: $id) { id status"

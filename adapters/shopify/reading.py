@@ -1,22 +1,37 @@
-"""Read what Shopify tells: orders with their fulfilments, the order that a webhook speaks of, and what came in full."""
+"""Read what Shopify tells of an order: its lines, its fulfilments, how it goes, who set its status; and what in the shop it is not told of."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from adapters.shopify.queries import MOST
+from adapters.shopify.routing import SCOPES, Routing, routing_of
+from adapters.shopify.whole import Whole
 from adapters.shopify.words import PAYMENTS, READS, UNSHIPPED
 from tracker.domain.errors import BadPayload
-from tracker.domain.facts import ChangeNotice, Fulfilment, Order, Parcel, Published, Unread
-from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
+from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Published, Unread
+from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.contracts import Platform
-from tracker.plugin.payloads import mapping, moment, optional, piece, pieces, term, word
-from tracker.plugin.tracked import parcels, strict, tags
+from tracker.plugin.payloads import listing, mapping, moment, optional, piece, pieces, term, word
+from tracker.plugin.tracked import count, flag, parcels, strict, tags
 
 GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
+ROUTED_WITHIN = timedelta(
+    minutes=10
+)  # the overlap of a sweep: a young order is read again, so nothing is concluded of it
+COD = frozenset({"cash on delivery (cod)", "cash on delivery"})
+ADDRESSES = {"NO_ISSUES": "confirmed", "WARNING": "unconfirmed", "ERROR": "flagged"}  # MailingAddressValidationResult
 _NO_EVENTS: dict[str, Any] = {"nodes": []}
+
+
+class Reading(NamedTuple):
+    """What the reading of an order needs beside it: the shop, all that was asked on, and when it was told."""
+
+    shop: Platform
+    whole: Whole
+    at: datetime
 
 
 def nodes_of(data: dict[str, Any]) -> tuple[str, list[Any]]:
@@ -29,64 +44,65 @@ def nodes_of(data: dict[str, Any]) -> tuple[str, list[Any]]:
     return where, nodes
 
 
-def asked_on(parts: list[dict[str, Any]]) -> dict[str, tuple[int, Any]]:
-    """Return the lists that were asked on: order -> how many may have come, and the list."""
-    found: dict[str, tuple[int, Any]] = {}
-    for part in parts:
-        data = part.get("data")
-        whole = data.get("order") if isinstance(data, dict) else None
-        if isinstance(whole, dict) and isinstance(ref := whole.get("id"), str):
-            found[ref] = (MOST[2] if ref in found else MOST[1], whole.get("fulfillments"))
-    return found
-
-
-def whole_of(nodes: list[Any]) -> dict[str, tuple[int, Any]]:
-    """Return the lists of the orders of a bulk operation: they came as long as lists may be."""
-    return {
-        n["id"]: (MOST[2], n.get("fulfillments")) for n in nodes if isinstance(n, dict) and isinstance(n.get("id"), str)
-    }
-
-
-def is_full(order_: Any, most: int) -> bool:
-    """Say whether a list of an order, or of its fulfilments, holds as many as were asked for: there may be more."""
-    rows = order_.get("fulfillments") if isinstance(order_, dict) else None
-    if not isinstance(rows, list) or len(rows) >= most:
-        return isinstance(rows, list)
-    for row in rows:
-        told_ = row.get("trackingInfo") if isinstance(row, dict) else None
-        if isinstance(told_, list) and len(told_) >= most:
-            return True
-    return False
-
-
-def order_of(node: dict[str, Any], unread: list[Unread], shop: Platform, more: Mapping[str, tuple[int, Any]]) -> Order:
+def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order:
     """Read an order. It is not told without what a write depends on: its status, its money, its times."""
-    ref = word(node.get("id"), "$.id")
+    shop, ref = read.shop, word(node.get("id"), "$.id")
     raw = word(node.get("displayFulfillmentStatus"), "$.displayFulfillmentStatus")
     paid = strict(node.get("displayFinancialStatus"), "$.displayFinancialStatus")
     cancelled = node.get("cancelledAt")
     cancelled_at = moment(cancelled, "$.cancelledAt") if cancelled is not None else None
     raw = "CANCELLED" if cancelled_at else raw
-    most, told_ = more.get(ref, (MOST[0], node.get("fulfillments")))
-    if is_full({"fulfillments": told_}, most):
-        problem = f"incomplete: {most} fulfilments or numbers came, which is as many as may come at once"
-        unread.append(Unread("$.fulfillments", problem, lacks="rest"))
+    status = shop.statuses.get(raw, OrderStatus.UNKNOWN)
+    unread += read.whole.cut(node)
+    routing = routing_of(node, unread)
+    service = term(_part(node, "shippingLine").get("title"), "$.shippingLine.title", unread)
+    fulfilments = tuple(
+        pieces(node.get("fulfillments"), "$.fulfillments", _fulfilment, unread, shop, service, lacks="line")
+    )
+    placed_at = moment(node.get("createdAt"), "$.createdAt")
+    lines = _lines(node, unread)
+    if status is not OrderStatus.CANCELLED and read.at - placed_at >= ROUTED_WITHIN:
+        _look_for_unseen(node, lines, routing, unread)
+    ships = any(line.ships for line in lines) if lines else node.get("requiresShipping") is not False
+    actor, since = set_by(node, status, unread)
     return Order(
         store=shop.account,
         ref=ref,
         number=word(node.get("name"), "$.name"),
-        status=shop.statuses.get(raw, OrderStatus.UNKNOWN),
+        status=status,
         raw_status=raw,
         payment=PAYMENTS.get(paid, PaymentStatus.PENDING),
         raw_payment=paid,
-        placed_at=moment(node.get("createdAt"), "$.createdAt"),
+        placed_at=placed_at,
         updated_at=moment(node.get("updatedAt"), "$.updatedAt"),
         cancelled_at=cancelled_at,
-        owner=Owner.COURIER,
+        items=tuple(line.item(routing) for line in lines),
+        fulfilments=fulfilments,
+        actor=actor,
+        status_at=since or cancelled_at or _shipped_at(status, fulfilments),
+        status_reason=routing.reason(),
+        method=routing.method,
+        service=service,
+        location=routing.location,
         tags=tuple(sorted(tags(node.get("tags"), unread))),
+        pays_by=_pays_by(node, unread),
+        address="flagged" if routing.holds("INCORRECT_ADDRESS") else _address(node, ships, unread),
+        ships_to=term(_part(node, "shippingAddress").get("countryCodeV2"), "$.shippingAddress.countryCodeV2", unread)[
+            :2
+        ],
+        locale=term(node.get("customerLocale"), "$.customerLocale", unread),
         shown=_field(node.get("shown")) if shop.status_field else "",
-        fulfilments=tuple(pieces(told_, "$.fulfillments", _fulfilment, unread, shop, lacks="line")),
+        test=flag(node.get("test"), "$.test") is True,
+        cancel_reason=term(node.get("cancelReason"), "$.cancelReason", unread).lower(),
+        channel=term(node.get("sourceName"), "$.sourceName", unread),
+        risk=term(_part(node, "risk").get("recommendation"), "$.risk.recommendation", unread).lower(),
+        closed_at=optional(moment, node.get("closedAt"), "$.closedAt", unread),
     )
+
+
+def _part(node: dict[str, Any], name: str) -> dict[str, Any]:
+    value = node.get(name)
+    return {} if value is None else mapping(value, f"$.{name}")
 
 
 def _field(value: Any) -> str:
@@ -94,22 +110,157 @@ def _field(value: Any) -> str:
     return "" if value is None else strict(mapping(value, "$.shown").get("value"), "$.shown.value")
 
 
-def _fulfilment(node: dict[str, Any], unread: list[Unread], shop: Platform) -> Fulfilment:
+# lines
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of an order. `left`: pieces that are still wanted and not fulfilled."""
+
+    ref: str
+    name: str
+    ordered: int
+    wanted: int
+    left: int
+    ships: bool  # neither digital nor a gift card
+
+    def item(self, routing: Routing) -> Item:
+        """Return it in our words: shippable is what goes by parcel."""
+        goes = self.ships and routing.by_parcel(self.ref)
+        return Item(self.ref, self.ordered, self.ordered - self.wanted, goes, self.name)
+
+
+def _lines(node: dict[str, Any], unread: list[Unread]) -> list[Line]:
+    """Read the lines of an order; answers that were stored before they were asked for hold none."""
+    if "lineItems" not in node and "fulfillmentsCount" not in node:
+        return []
+    told = mapping(node.get("lineItems"), "$.lineItems")
+    if not isinstance(told.get("nodes"), list):
+        raise BadPayload("$.lineItems.nodes", "must be a list")
+    return pieces(told["nodes"], "$.lineItems.nodes", _line, unread, lacks="line")
+
+
+def _line(row: dict[str, Any], unread: list[Unread]) -> Line:
+    ordered = count(row.get("quantity"), "$.quantity")
+    current = count(row.get("currentQuantity"), "$.currentQuantity")
+    wanted = min(ordered, current, count(row.get("refundableQuantity"), "$.refundableQuantity"))
+    card = flag(row.get("isGiftCard"), "$.isGiftCard")
+    return Line(
+        ref=word(row.get("id"), "$.id"),
+        name=term(row.get("name"), "$.name", unread),
+        ordered=ordered,
+        wanted=wanted,
+        left=min(wanted, count(row.get("unfulfilledQuantity"), "$.unfulfilledQuantity")),
+        ships=flag(row.get("requiresShipping"), "$.requiresShipping") is not False and card is not True,
+    )
+
+
+def _look_for_unseen(node: dict[str, Any], lines: list[Line], routing: Routing, unread: list[Unread]) -> None:
+    """Tell where pieces are to be fulfilled and no fulfilment order of them is seen: that is never "nothing to ship"."""
+    if not routing.told or node.get("closedAt") is not None:
+        return
+    missing = routing.unseen({line.ref: line.left for line in lines if line.ships and line.left})
+    if missing:
+        problem = (
+            f"{missing} pieces are unfulfilled and stand in no fulfilment order that the app may see: grant {SCOPES}"
+        )
+        unread.append(Unread("$.fulfillmentOrders", problem))
+
+
+# money, address, people
+
+
+def _pays_by(node: dict[str, Any], unread: list[Unread]) -> str:
+    """Return how it is paid, in the gateway's own word, `cod` for cash on delivery; of several all, but `cod` alone says what is open."""
+    gateways = listing(node.get("paymentGatewayNames"), "$.paymentGatewayNames")
+    read = (optional(word, one, f"$.paymentGatewayNames[{at}]", unread) for at, one in enumerate(gateways))
+    told = [one for one in read if one]
+    return "cod" if any(one.casefold() in COD for one in told) else " + ".join(dict.fromkeys(told))
+
+
+def _address(node: dict[str, Any], ships: bool, unread: list[Unread]) -> str:
+    """Return the state of the address by Shopify's own check: the address itself is never asked for."""
+    if "shippingAddress" not in node or not ships:
+        return ""
+    if node["shippingAddress"] is None:
+        return "missing"
+    told = mapping(node["shippingAddress"], "$.shippingAddress")
+    if told.get("countryCodeV2") is None:
+        return "missing"
+    said = term(told.get("validationResultSummary"), "$.shippingAddress.validationResultSummary", unread)
+    return ADDRESSES.get(said, "")
+
+
+# What of an order's events says who set its status, by status; the newest counts. An open list (Admin schema, Event.action).
+_SETS = {
+    OrderStatus.CANCELLED: ("cancelled",),
+    OrderStatus.SHIPPED: ("fulfillment_success", "fulfillment_cancelled"),
+    OrderStatus.PARTIALLY_SHIPPED: ("fulfillment_success", "fulfillment_cancelled"),
+    OrderStatus.CONFIRMED: ("fulfillment_cancelled", "placed"),
+}
+
+
+def set_by(node: dict[str, Any], status: OrderStatus, unread: list[Unread]) -> tuple[str, datetime | None]:
+    """Return who set the order's status, and when, as far as its newest events tell: a person of the shop, an app, Shopify itself."""
+    if (told := node.get("events")) is None:
+        return "unknown", None
+    wanted = _SETS.get(status, ())
+    for event in pieces(mapping(told, "$.events").get("nodes"), "$.events.nodes", _event_of, unread):
+        if event.action in wanted:  # newest first
+            return event.by, event.at
+    return "unknown", None
+
+
+class _Event(NamedTuple):
+    action: str
+    at: datetime
+    by: str
+
+
+def _event_of(row: dict[str, Any], _unread: list[Unread]) -> _Event:
+    by = "system"
+    if flag(row.get("attributeToUser"), "$.attributeToUser"):
+        by = "seller"
+    elif flag(row.get("attributeToApp"), "$.attributeToApp"):
+        by = "app"
+    return _Event(word(row.get("action"), "$.action"), moment(row.get("createdAt"), "$.createdAt"), by)
+
+
+def _shipped_at(status: OrderStatus, fulfilments: tuple[Fulfilment, ...]) -> datetime | None:
+    """Return when the newest fulfilment was made, of an order that is fulfilled in part or whole."""
+    if status not in (OrderStatus.SHIPPED, OrderStatus.PARTIALLY_SHIPPED):
+        return None
+    return max((f.shipped_at for f in fulfilments if f.live and f.shipped_at is not None), default=None)
+
+
+# fulfilments
+
+
+def _fulfilment(node: dict[str, Any], unread: list[Unread], shop: Platform, service: str) -> Fulfilment:
     """Read a fulfilment: never without whether it is live. Where what it shows cannot be read, nothing new is shown."""
     status = word(node.get("status"), "$.status")
     events = node.get("events")
     shown = None if events == _NO_EVENTS else piece(events, "$.events", _shown, unread, lacks="line")
     unreadable: list[str] = []
     found = pieces(node.get("trackingInfo"), "$.trackingInfo", _tracking, unread, shop, unreadable, lacks="line")
+    held = node.get("fulfillmentLineItems")
+    lines = [] if held is None else mapping(held, "$.fulfillmentLineItems").get("nodes")
     return Fulfilment(
         ref=word(node.get("id"), "$.id"),
         status=status,
         parcels=tuple(parcel for parcels_ in found for parcel in parcels_),
+        quantities=tuple(pieces(lines, "$.fulfillmentLineItems.nodes", _quantity, unread, lacks="line")),
         published=shown[0] if shown else None,
         live=status not in UNSHIPPED,
         shipped_at=optional(moment, node.get("createdAt"), "$.createdAt", unread),
+        service=service,
         unreadable=tuple(unreadable),
     )
+
+
+def _quantity(row: dict[str, Any], _unread: list[Unread]) -> tuple[str, int]:
+    ref = word(mapping(row.get("lineItem"), "$.lineItem").get("id"), "$.lineItem.id")
+    return ref, count(row.get("quantity"), "$.quantity")
 
 
 def _tracking(row: dict[str, Any], unread: list[Unread], shop: Platform, unreadable: list[str]) -> list[Parcel]:
@@ -129,33 +280,3 @@ def _shown(events: dict[str, Any], unread: list[Unread]) -> list[Published]:
 def _event(node: dict[str, Any], _unread: list[Unread]) -> Published:
     raw = word(node.get("status"), "$.status")
     return Published(READS.get(raw), raw, moment(node.get("happenedAt"), "$.happenedAt"))
-
-
-# Where the body of a topic names its order (shopify.dev, webhook topics 2026-04); the first beginning that fits counts.
-# A body without its topic is looked through in every place; one of another topic never by its own `id`.
-TOPICS = {
-    "orders/edited": ("order_edit.order_id",),
-    "orders/": ("order_id", "id"),
-    "fulfillments/": ("order_id",),
-    "fulfillment_events/": ("order_id",),
-    "refunds/": ("order_id",),
-    "returns/": ("order.id", "order_id"),
-    "": ("order_edit.order_id", "order_id", "order.id", "fulfillment_order.order_id"),
-}
-
-
-def change_notices(body: dict[str, Any], topic: str) -> Iterable[ChangeNotice | Unread]:
-    """Find the order that a webhook speaks of."""
-    begins = next(begins for begins in TOPICS if topic.startswith(begins))
-    for path in (*TOPICS[begins], *(() if topic else ("id",))):
-        value: Any = body
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        ref = f"gid://shopify/Order/{value}" if isinstance(value, int) else value
-        if isinstance(ref, str) and not isinstance(value, bool):
-            ref = f"gid://shopify/Order/{ref}" if ref.isdecimal() else ref
-            if GID.fullmatch(ref):
-                return (ChangeNotice(ref),)
-    if topic and not begins:
-        return (Unread("$", f"a webhook of the topic {topic!r:.60} names no order", lacks="nothing"),)
-    raise BadPayload("$", f"names no order{f', as {topic} does' if topic else ''}")

@@ -13,6 +13,7 @@ from tracker.plugin.payloads import listing, mapping, text
 # beside one to read orders (Admin schema 2026-04: its mutations and webhook topics say what they need)
 NEEDS = {
     "read_fulfillments": "its hooks of fulfilments are refused, and sweeps tell of them",
+    "read_merchant_managed_fulfillment_orders": "holds, places and delivery methods of orders are not known",
     "write_fulfillments": "no fulfilment event is written",
     "write_orders": "no metafield, tag or note is written",
     "write_merchant_managed_fulfillment_orders": "no tracking number is corrected",
@@ -47,3 +48,5 @@ def missing(found: set[str] | None, *, all_orders: bool) -> Iterator[str]:
         yield f"the app has not the scope {ALL}: orders older than 60 days are not read, whatever the setting says"
     elif ALL in found and not all_orders:
         yield f"the app has the scope {ALL}: with `read_all_orders: true` older orders are read"
+    elif ALL not in found:
+        yield f"the app has not the scope {ALL}: orders older than 60 days are not read, neither at first nor later"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -14,18 +14,14 @@ from pydantic import SecretStr
 
 from adapters.shopify import hooks, scopes
 from adapters.shopify.answers import Denied, raise_for, rest_of
-from adapters.shopify.bulk import goes_on, pages, under_way
-from adapters.shopify.queries import BULK, BULK_FIELD, MOST, ORDERS, PAGE, READ, WHOLE
-from adapters.shopify.reading import GID, asked_on, change_notices, is_full, nodes_of, order_of, whole_of
+from adapters.shopify.bulk import goes_on, pages
+from adapters.shopify.fetching import Fetching, read
+from adapters.shopify.reads import BULK_FIELD
 from adapters.shopify.words import WORDS
 from adapters.shopify.writing import field_of, write
 from tracker.domain.errors import (
-    BadPayload,
     CredentialsRejected,
-    RateLimited,
     Refused,
-    SourceError,
-    Unavailable,
     WebhookRejected,
 )
 from tracker.domain.facts import (
@@ -44,15 +40,13 @@ from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.graphql import Listed, sweep
 from tracker.plugin.hooks import Hook
 from tracker.plugin.oauth import Tokens, ask_token
-from tracker.plugin.payloads import decode, mapping, word
+from tracker.plugin.payloads import word
 from tracker.plugin.signatures import hmac_base64
-from tracker.plugin.tracked import each_alone, exactly, order, told
+from tracker.plugin.tracked import exactly
 
 O = OrderStatus
-OVERLAP = timedelta(minutes=10)  # the search index may lag behind the record
 RESULTS = "storage.googleapis.com"  # where the results of bulk operations are (the guide's sample; seen in logs of 2023 to 2026)
 
 
@@ -92,6 +86,8 @@ class Shopify(contracts.Platform):
     unverified = (
         "the host of bulk results, storage.googleapis.com, stands in samples only",
         "what a list in a list costs: what each answer says is left is obeyed",
+        "that an event of neither a person nor an app is Shopify's own",
+        "that an answer which refuses a field names it in its text, by which it is left out",
     )
     takes_fields = True
     takes_tags = True
@@ -115,6 +111,7 @@ class Shopify(contracts.Platform):
         """Bind a store."""
         super().__init__(account, settings)
         self._tokens = Tokens(self._grant)
+        self._fetching = Fetching()
         base = urlsplit(self.settings.base_url or "").hostname
         self.stream_hosts = (RESULTS, *([base] if base else []))
         self.token_lasts = timedelta(days=1) if self.settings.access_token is None else None
@@ -138,89 +135,19 @@ class Shopify(contracts.Platform):
         return payload.headers.get("x-shopify-webhook-id") or super().dedupe_key(payload)
 
     def normalize(self, payload: Payload) -> Iterable[Order | ChangeNotice | Unread]:
-        """Read an answer as orders; a webhook body only says that one changed. Further parts hold the whole of an order's list."""
-        return exactly(lambda decode: self._read(payload, list(map(decode, payload.parts))))
-
-    def _read(self, payload: Payload, parts: list[dict[str, Any]]) -> Iterable[Order | ChangeNotice | Unread]:
-        if payload.kind == "webhook":
-            return change_notices(parts[0], payload.headers.get("x-shopify-topic", "").strip().lower())
-        data = mapping(parts[0].get("data"), "$.data")
-        unread: list[Unread] = []
-        where, nodes = nodes_of(data)
-        orders_ = data.get("orders")
-        bulk = isinstance(orders_, dict) and orders_.get("bulk") is True
-        if "nodes" in data:  # by id: null, and an empty object for what is no order, is not there
-            nodes = [node or None for node in nodes]
-        more = whole_of(nodes) if bulk else asked_on(parts[1:])
-        found: list[Order | ChangeNotice] = []
-        for at, node in enumerate(nodes):
-            if bulk and under_way(node) and isinstance(ref := node.get("id"), str) and GID.fullmatch(ref):
-                found.append(ChangeNotice(ref))
-            elif node is not None or "nodes" not in data:
-                one = order(
-                    node, f"{where}[{at}]", lambda node, unread: order_of(node, unread, self, more), "id", unread
-                )
-                found += [one] if one else []
-        if payload.kind == "sweep":
-            found += [ChangeNotice(one.subject) for one in unread if one.lacks == "rest" and one.subject not in more]
-        return told(found, unread)
+        """Read an answer as orders; a webhook body only says that one changed. Further parts hold what was asked on."""
+        return exactly(lambda decode: read(payload, list(map(decode, payload.parts)), self))
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """Read orders by id, or all that changed since the cursor (with an overlap), oldest change first."""
-        if isinstance(query, Refs):
-            ids = [ref for ref in query.refs if GID.fullmatch(ref)]  # one that is no id fails all of a call
-            for start in range(0, len(ids), 50):
-                yield from self._orders(client, ids[start : start + 50])
-            return
-        assert isinstance(query, Since)
-        begins = query.open_only and not query.cursor and self.settings.backfill == "bulk"
-        if begins or goes_on(query.cursor):
-            field = BULK_FIELD % field_of(self.status_field) if self.status_field else ""
-            yield from pages(client, partial(self._call, client), query.cursor, BULK % field)
-            return
-        state = ["status:open"] if query.open_only else []
-
-        def ask(since: datetime | None, after: str | None) -> Listed:
-            changed = [f"updated_at:>='{since.strftime('%Y-%m-%dT%H:%M:%SZ')}'"] if since else []
-            response = self._call(
-                client, ORDERS, {"first": PAGE, "after": after, "q": " ".join(changed + state), **self._named()}
-            )
-            data, nodes = _answered(response, "orders")
-            return Listed(response.body, data["orders"], nodes)
-
-        for listed, cursor in sweep(query.cursor, client.now(), OVERLAP, ask):
-            yield Page((listed.body, *self._whole(client, listed.nodes)), cursor)
-
-    def _orders(self, client: Client, ids: list[str]) -> Iterator[Page]:
-        """Read some orders in one call; where that fails, one by one, so that an odd one takes nothing from the others."""
-        try:
-            response = self._call(client, READ, {"ids": ids, **self._named()})
-            _, nodes = _answered(response, "nodes")
-        except (RateLimited, Unavailable, CredentialsRejected):
-            raise
-        except SourceError:
-            if len(ids) == 1:
-                raise
-            for page in each_alone(ids, lambda id_: [*self._orders(client, [id_])]):
-                yield from page
-            return
-        yield Page((response.body, *self._whole(client, nodes)))
-
-    def _whole(self, client: Client, nodes: list[Any]) -> Iterator[bytes]:
-        """Ask on for each order whose first page of fulfilments, or of a fulfilment's numbers, is full."""
-        for node in nodes:
-            ref = node.get("id") if isinstance(node, dict) and is_full(node, MOST[0]) else None
-            for most in MOST[1:] if isinstance(ref, str) else ():
-                try:
-                    response = self._call(client, WHOLE, {"id": ref, "most": most})
-                    data = mapping(decode(response.body).get("data"), "$.data")
-                except (RateLimited, Unavailable, CredentialsRejected):
-                    raise
-                except SourceError:
-                    break  # what cannot be had whole is told by the parser
-                yield response.body
-                if not is_full(data.get("order"), most):
-                    break
+        assert isinstance(query, Refs | Since)
+        ask = partial(self._call, client)
+        if isinstance(query, Since):
+            begins = query.open_only and not query.cursor and self.settings.backfill == "bulk"
+            if begins or goes_on(query.cursor):
+                field = BULK_FIELD % field_of(self.status_field) if self.status_field else ""
+                return pages(client, ask, query.cursor, field)
+        return self._fetching.fetch(ask, client.now(), query, self.status_field)
 
     def reads_back(self) -> timedelta | None:
         """60 days without the right to read all orders, which the app's owner must be granted (shopify.dev, Order)."""
@@ -240,11 +167,6 @@ class Shopify(contracts.Platform):
             return write(partial(self._call, client), self.status_map(), action, before)
         except Denied as error:  # a scope that is missing costs this write, and not the store
             raise Refused(str(error)) from None
-
-    def _named(self) -> dict[str, Any]:
-        """Return which metafield is read into `Order.shown`: `<namespace>.<key>`, in `custom`, the merchant's own, where no dot stands."""
-        namespace, key = field_of(self.status_field)
-        return {"namespace": namespace, "key": key, "named": bool(self.status_field)}
 
     def ping(self, client: Client) -> None:
         """Ask for the shop's name, and what the app was granted: without a scope to read orders its token is good for nothing."""
@@ -314,14 +236,3 @@ class Shopify(contracts.Platform):
 
 def _header(token: str) -> dict[str, str]:
     return {"X-Shopify-Access-Token": token}
-
-
-def _answered(response: Response, name: str) -> tuple[dict[str, Any], list[Any]]:
-    """Return the data of an answer and its orders. Raises Unavailable where they are not there: that is never "no orders"."""
-    try:
-        data = mapping(decode(response.body).get("data"), "$.data")
-        if name in data:
-            return data, nodes_of(data)[1]
-    except BadPayload:
-        pass
-    raise Unavailable("GraphQL answered without its orders")

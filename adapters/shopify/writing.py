@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, timedelta
 from typing import Any, Protocol
 
-from adapters.shopify.queries import ADD_TAGS, CREATE, EVENTS, MOST, REMOVE_TAGS, RETRACK, SET_FIELD, TRACKING
+from adapters.shopify.queries import ADD_TAGS, CREATE, EVENTS, REMOVE_TAGS, RETRACK, SET_FIELD, TRACKING
+from adapters.shopify.reads import MOST
 from adapters.shopify.words import UNSHIPPED
 from tracker.domain.errors import Refused, Transient
 from tracker.domain.facts import Action, Order, Receipt
@@ -89,7 +90,7 @@ def _retrack(ask: Ask, action: Action) -> Receipt:
 
     `notifyCustomer` is false: the shop would mail this change and later ones.
     """
-    most, ref = MOST[2], action.fulfilment
+    most, ref = MOST, action.fulfilment
     data = mapping(decode(ask(TRACKING, {"id": ref, "most": most}).body).get("data"), "$.data")
     if "fulfillment" in data and data["fulfillment"] is None:
         raise Transient("the fulfilment is not there")  # the next read says whether it is gone

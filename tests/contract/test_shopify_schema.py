@@ -32,30 +32,85 @@ def schemas() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ORDERS",
-        "READ",
-        "WHOLE",
-        "EVENTS",
-        "CREATE",
-        "SHOP",
-        "SET_FIELD",
-        "ADD_TAGS",
-        "REMOVE_TAGS",
-        "START",
-        "OPERATION",
-        "RUNNING",
-    ],
-)
-def test_every_shopify_operation_validates_against_the_official_schema(schemas: list[Any], name: str) -> None:
+def documents() -> dict[str, str]:
+    """Every operation that we send, by its name."""
+    from adapters.shopify import queries, reads
+
+    return {
+        name: text
+        for module in (queries, reads)
+        for name, text in vars(module).items()
+        if isinstance(text, str) and text.startswith(("query ", "mutation ")) and "%s" not in text
+    }
+
+
+def test_every_shopify_operation_validates_against_the_official_schema(schemas: list[Any]) -> None:
     from graphql import parse, validate
 
-    from adapters.shopify import queries
+    found = documents()
+    assert {
+        "ORDERS",
+        "READ",
+        "LINES",
+        "ROUTES",
+        "ROUTE_LINES",
+        "PART_IDS",
+        "PARTS_BY_ID",
+        "PART",
+        "CREATE",
+        "START",
+    } <= set(found)
+    for name, text in found.items():
+        for schema in schemas:
+            assert validate(schema, parse(text)) == [], name
 
+
+def cost(schema: Any, text: str, variables: dict[str, int]) -> int:
+    """Requested cost by the published rule: an object 1, a connection 2 and each node that may come, a scalar 0 (shopify.dev, rate limits).
+
+    A plain list is counted like a connection here, which is more than the rule says.
+    """
+    from graphql import FieldNode, get_named_type, parse
+
+    def of(selections: Any, type_: Any) -> int:
+        return sum(
+            of_field(one, type_) if isinstance(one, FieldNode)
+            else of(one.selection_set, schema.type_map[one.type_condition.name.value])
+            for one in selections.selections
+        )  # fmt: skip
+
+    def of_field(field: FieldNode, type_: Any) -> int:
+        inner = get_named_type(type_.fields[field.name.value].type)
+        if not field.selection_set:
+            return 0
+        wanted = [one.value for one in field.arguments or () if one.name.value in ("first", "ids")]
+        size = next((int(variables[v.name.value] if v.kind == "variable" else v.value) for v in wanted), 1)  # type: ignore[attr-defined]
+        if not inner.name.endswith("Connection"):
+            return size * (1 + of(field.selection_set, inner))
+        parts: list[Any] = list(field.selection_set.selections)
+        rows = [
+            size * (1 + of(one.selection_set, get_named_type(inner.fields["nodes"].type)))
+            for one in parts
+            if one.name.value == "nodes"
+        ]
+        return 2 + sum(rows) + len(parts) - len(rows)
+
+    definition: Any = parse(text).definitions[0]
+    return of(definition.selection_set, schema.query_type)
+
+
+def test_no_query_asks_for_more_than_a_single_one_may_cost(schemas: list[Any]) -> None:
+    from adapters.shopify import reads
+
+    sizes = {"first": reads.PAGE, "ids": reads.PAGE, "most": reads.MOST}
     for schema in schemas:
-        assert validate(schema, parse(getattr(queries, name))) == []
+        costs = {
+            name: cost(schema, text, {**sizes, **({"ids": reads.CHUNK} if name == "PARTS_BY_ID" else {})})
+            for name, text in documents().items() if text.startswith("query ")
+        }  # fmt: skip
+        assert max(costs.values()) <= 1_000, costs
+        assert (costs["ORDERS"], costs["READ"]) == (987, 984)  # one order more would be too many
+        assert max(cost_ for name, cost_ in costs.items() if name not in ("ORDERS", "READ")) < 510, costs
 
 
 def test_the_bulk_query_is_one_that_shopify_takes(schemas: list[Any]) -> None:
@@ -72,7 +127,7 @@ def test_the_bulk_query_is_one_that_shopify_takes(schemas: list[Any]) -> None:
         visit,
     )
 
-    from adapters.shopify.queries import BULK, BULK_FIELD
+    from adapters.shopify.reads import BULK_FIELD, bulk
 
     class Connections(Visitor):
         def __init__(self, types: Any) -> None:
@@ -94,13 +149,14 @@ def test_the_bulk_query_is_one_that_shopify_takes(schemas: list[Any]) -> None:
             self.inside.pop()
 
     for schema in schemas:
-        for field in ("", BULK_FIELD % ("custom", "shipping_status")):
-            document = parse(BULK % field)
+        span = " created_at:>='2026-10-02' created_at:<'2026-11-02'"
+        for said in (bulk(), bulk(span), bulk(field=BULK_FIELD % ("custom", "shipping_status"))):
+            document = parse(said)
             assert validate(schema, document) == []
             types = TypeInfo(schema)
             found = Connections(types)
             visit(document, TypeInfoVisitor(types, found))
-            assert (found.depths, len(document.definitions[0].selection_set.selections)) == ([0, 1], 1)
+            assert (found.depths, len(document.definitions[0].selection_set.selections)) == ([0, 1, 1, 2], 1)
 
 
 def test_the_states_of_a_bulk_operation_are_those_of_the_schema(schemas: list[Any]) -> None:
@@ -154,3 +210,15 @@ def test_every_order_and_payment_word_of_the_schema_has_a_translation(schemas: l
     assert paid <= set(PAYMENTS)
     assert shown == set(READS)
     assert set(WORDS.values()) <= shown
+
+
+def test_every_word_of_routes_addresses_and_holds_is_one_of_the_schema(schemas: list[Any]) -> None:
+    from adapters.shopify.reading import ADDRESSES
+    from adapters.shopify.routing import BY_PARCEL, NO_PARCEL, OVER
+
+    for schema in schemas:
+        assert set(schema.type_map["DeliveryMethodType"].values) == BY_PARCEL | NO_PARCEL
+        assert set(schema.type_map["MailingAddressValidationResult"].values) == set(ADDRESSES)
+        assert set(schema.type_map["FulfillmentOrderStatus"].values) > OVER | {"SCHEDULED", "ON_HOLD"}
+        assert "INCORRECT_ADDRESS" in schema.type_map["FulfillmentHoldReason"].values
+        assert {"attributeToApp", "attributeToUser", "action", "createdAt"} <= set(schema.type_map["Event"].fields)

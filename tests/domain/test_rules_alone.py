@@ -101,6 +101,17 @@ def test_what_a_person_stated_ends_order_ahead() -> None:
     assert K.SHIPPED_WITHOUT_TRACKING not in kinds(reconcile(replace(proved, fulfilments=()), [], rules, T0 + 3 * D))
 
 
+def test_pieces_that_go_by_no_parcel_are_not_sent_too_often() -> None:
+    rules = replace(policy("kingston-courier"), checks=frozenset({K.QUANTITY_MISMATCH}))
+    gift, book = Item("L1", 1, shippable=False), Item("L2", 1)
+    held = Fulfilment("F1", "SUCCESS", quantities=(("L1", 1), ("L2", 1)))
+    one = replace(order(O.SHIPPED), items=(gift, book), fulfilments=(held,))
+
+    assert K.QUANTITY_MISMATCH not in kinds(reconcile(one, [], rules, T0))
+    twice = replace(held, quantities=(("L1", 1), ("L2", 2), ("L3", 1)))  # a line that nobody ordered too
+    assert K.QUANTITY_MISMATCH in kinds(reconcile(replace(one, fulfilments=(twice,)), [], rules, T0))
+
+
 def test_nobody_misses_the_number_of_what_goes_by_no_parcel() -> None:
     rules = policy("kingston-courier")
     gift, book = Item("L1", 1, shippable=False), Item("L2", 1)

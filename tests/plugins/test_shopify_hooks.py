@@ -195,14 +195,27 @@ def test_each_scope_that_is_missing_says_what_is_not_done_without_it(outside, ma
         "write_orders",
         "write_merchant_managed_fulfillment_orders",
     )
-    asked(outside, app("read_orders"), app(*full, "read_all_orders"), app(*full), {"data": {"shop": {"name": "x"}}})
+    asked(
+        outside,
+        app("read_orders"),
+        app(*full, "read_all_orders"),
+        app(*full),
+        app(*full),
+        {"data": {"shop": {"name": "x"}}},
+    )
     source, client = shop(make)
 
     assert [said.partition(":")[0].rsplit(" ", 1)[1] for said in source.look_around(client)] == [
-        "read_fulfillments", "write_fulfillments", "write_orders", "write_merchant_managed_fulfillment_orders",
+        "read_fulfillments", "read_merchant_managed_fulfillment_orders", "write_fulfillments", "write_orders",
+        "write_merchant_managed_fulfillment_orders", "read_all_orders",
     ]  # fmt: skip
     (told,) = source.look_around(client)
     assert "with `read_all_orders: true` older orders are read" in told
+    (told,) = source.look_around(client)
+    assert (
+        told
+        == "the app has not the scope read_all_orders: orders older than 60 days are not read, neither at first nor later"
+    )
     deep, client = shop(make, read_all_orders=True)
     (told,) = deep.look_around(client)
     assert told.startswith("the app has not the scope read_all_orders: orders older than 60 days are not read")

@@ -8,9 +8,9 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from tests.plugins.shopify import GID, URL, node, odd, page, part, shop
-from tracker.domain.errors import BadPayload, RateLimited, Transient, Unavailable
-from tracker.domain.facts import ChangeNotice, Order, Payload, Refs, Since, Unread
+from tests.plugins.shopify import GID, URL, answering, by_id, node, odd, page, part, shop
+from tracker.domain.errors import BadPayload, Transient, Unavailable
+from tracker.domain.facts import Order, Payload, Refs, Since, Unread
 from tracker.plugin.conformance import AT
 
 
@@ -41,27 +41,13 @@ def test_a_first_sync_reads_open_orders_and_resumes_at_its_page(outside, make) -
     assert only.next_cursor == "|"
 
 
-def test_orders_are_read_fifty_at_a_time(outside, make) -> None:
+def test_orders_are_read_as_many_at_a_time_as_one_query_may_cost(outside, make) -> None:
     asked = outside.post(URL).respond(json={"data": {"nodes": []}})
     source, client = shop(make)
 
-    ids = (*(f"{GID}{i}" for i in range(51)), "R1", "gid://shopify/Order/1/..", "..", "gid://shopify/Fulfillment/1")
+    ids = (*(f"{GID}{i}" for i in range(9)), "R1", "gid://shopify/Order/1/..", "..", "gid://shopify/Fulfillment/1")
     assert len(list(source.fetch(client, Refs(ids)))) == 2
-    assert [len(json.loads(call.request.content)["variables"]["ids"]) for call in asked.calls] == [50, 1]
-
-
-def by_id(*found: dict) -> dict:
-    return {"data": {"nodes": list(found)}}
-
-
-def answering(outside, answer):
-    """Have the shop answer each call by its operation and variables."""
-
-    def respond(request: httpx.Request) -> httpx.Response:
-        asked = json.loads(request.content)
-        return httpx.Response(200, json=answer(asked["query"].split()[1].partition("(")[0], asked["variables"]))
-
-    return outside.post(URL).mock(side_effect=respond)
+    assert [len(json.loads(call.request.content)["variables"]["ids"]) for call in asked.calls] == [8, 1]
 
 
 def test_one_order_that_cannot_be_read_keeps_no_other_from_being_read(outside, make) -> None:
@@ -94,87 +80,6 @@ def test_a_shop_that_answers_nothing_is_not_asked_for_each_order(outside, make, 
         list(source.fetch(client, Refs(tuple(f"{GID}{i}" for i in range(ids)))))
 
     assert asked.call_count == (1 if ids == 1 else 3)
-
-
-# lists that are full
-
-
-def full(count: int, first: int = 0) -> list[dict]:
-    return [part(i, f"X{i}") for i in range(first, first + count)]
-
-
-@pytest.mark.parametrize("kind", ["read", "sweep"])
-@pytest.mark.parametrize(
-    ("there", "asked_for", "came", "rest"),
-    [(19, [], 19, False), (20, [100], 20, False), (25, [100], 25, False), (130, [100, 250], 130, False), (300, [100, 250], 250, True)],
-)  # fmt: skip
-def test_a_full_list_of_fulfilments_is_asked_on(outside, make, kind, there, asked_for, came, rest) -> None:
-    asked = []
-
-    def answer(operation, variables):
-        if operation == "Whole":
-            asked.append(variables["most"])
-            return {"data": {"order": {"id": variables["id"], "fulfillments": full(min(there, variables["most"]))}}}
-        first, second = node(1, fulfillments=full(min(there, 20))), node(2, fulfillments=full(1))
-        return by_id(first, second) if operation == "Read" else page([first, second])
-
-    answering(outside, answer)
-    source, client = shop(make)
-    ask = Refs((f"{GID}1", f"{GID}2")) if kind == "read" else Since(None)
-    (found,) = source.fetch(client, ask)
-    items = list(source.normalize(Payload("s", kind, found.parts, AT)))
-
-    assert asked == asked_for
-    one, other = (item for item in items if isinstance(item, Order))
-    assert (len(one.fulfilments), len(other.fulfilments), one.partial, other.partial) == (came, 1, rest, False)
-    told = [item for item in items if not isinstance(item, Order)]
-    assert [(u.where, u.subject, u.lacks, u.problem.split(":")[0]) for u in told] == (
-        [("$.data.nodes[0].fulfillments" if kind == "read" else "$.data.orders.nodes[0].fulfillments", f"{GID}1", "rest", "incomplete")]
-        if rest else []
-    )  # fmt: skip
-
-
-def test_a_fulfilment_with_a_full_list_of_numbers_is_asked_on(outside, make) -> None:
-    numbers = [f"N{i}" for i in range(23)]
-
-    def answer(operation, variables):
-        here = [part(1, *numbers[: 20 if operation == "Read" else 100])]
-        return (
-            {"data": {"order": {"id": f"{GID}1", "fulfillments": here}}}
-            if operation == "Whole"
-            else by_id(node(1, fulfillments=here))
-        )
-
-    answering(outside, answer)
-    source, client = shop(make)
-    (found,) = source.fetch(client, Refs((f"{GID}1",)))
-    (one,) = source.normalize(Payload("s", "read", found.parts, AT))
-
-    assert [p.number for p in one.fulfilments[0].parcels] == numbers
-
-
-@pytest.mark.parametrize("failure", [odd("MAX_COST_EXCEEDED"), odd(), {"data": None}, {"data": {"order": None}}])
-def test_what_cannot_be_had_whole_is_told_and_in_a_sweep_asked_again_alone(outside, make, failure) -> None:
-    answering(
-        outside,
-        lambda operation, _: failure if operation == "Whole" else page([node(1, fulfillments=full(20)), node(2)]),
-    )
-    source, client = shop(make)
-    (found,) = source.fetch(client, Since(None))
-    one, other, hint, unread = source.normalize(Payload("s", "sweep", found.parts, AT))
-
-    assert (len(one.fulfilments), one.partial, other.partial, hint) == (20, True, False, ChangeNotice(f"{GID}1"))
-    assert (unread.subject, unread.lacks) == (f"{GID}1", "rest")
-
-
-def test_a_throttle_while_a_list_is_asked_on_keeps_the_page_from_being_stored(outside, make) -> None:
-    answering(
-        outside,
-        lambda operation, _: odd("THROTTLED") if operation == "Whole" else page([node(1, fulfillments=full(20))]),
-    )
-    source, client = shop(make)
-    with pytest.raises(RateLimited):
-        list(source.fetch(client, Since(None)))
 
 
 # odd pieces
@@ -302,7 +207,8 @@ def test_a_cursor_that_stood_in_the_future_is_given_up_and_everything_is_read_ag
     (found,) = source.fetch(client, Since("2026-12-02T09:00:00+00:00|c7"))
 
     assert json.loads(asked.calls[0].request.content)["variables"] == {
-        "first": 10, "after": None, "q": "", "namespace": "custom", "key": "", "named": False,
+        "first": 8, "after": None, "q": "", "namespace": "custom", "key": "", "named": False,
+        "addressed": True, "routed": True, "acted": True,
     }  # fmt: skip
     assert found.next_cursor == "2026-11-02T10:00:00+00:00|"
 

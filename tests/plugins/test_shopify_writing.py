@@ -83,6 +83,7 @@ def test_the_metafield_that_the_policy_names_is_read_and_asked_for(outside, make
     assert (one.shown, other.shown) == ("in_transit", "")
     assert variables(calls.calls[0]) == {
         "ids": [REF, f"{GID}2"], "namespace": "custom", "key": "shipping_status", "named": True,
+        "addressed": True, "routed": True, "acted": True,
     }  # fmt: skip
 
 

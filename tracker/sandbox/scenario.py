@@ -68,7 +68,7 @@ class Scan(Part):
 
 
 class ItemPlaced(Part):
-    """A line of an order. Not on Shopify's sandbox."""
+    """A line of an order. On Shopify `ref` is its title; a name with `gift` in it makes it a gift card."""
 
     ref: str
     name: str = ""
@@ -78,7 +78,7 @@ class ItemPlaced(Part):
 
 
 class Place(Part):
-    """Somebody places an order. What stands below `status` is for `rest` stores; `items` for BigCommerce too."""
+    """Somebody places an order. What stands below `status` is for `rest` stores; `items` for BigCommerce too; Shopify takes all but `verified`."""
 
     order: str
     store: str = "shop"

@@ -186,7 +186,8 @@ def _quantities(case: Case) -> Stands | None:
         return None
     shipped = shipped_quantities(live)
     wanted = {i.ref: i.ordered - i.removed for i in order.items if i.shippable}
-    more = {r: (n, wanted.get(r, 0)) for r, n in shipped.items() if n > wanted.get(r, 0)}
+    untold = {i.ref for i in order.items if not i.shippable}  # digital, or picked up: no parcel holds it
+    more = {r: (n, wanted.get(r, 0)) for r, n in shipped.items() if n > wanted.get(r, 0) and r not in untold}
     whole = order.status in SHIPPED and order.status is not O.PARTIALLY_SHIPPED
     fewer = {r: (shipped.get(r, 0), n) for r, n in wanted.items() if shipped.get(r, 0) < n} if whole else {}
     wrong = {**fewer, **more}

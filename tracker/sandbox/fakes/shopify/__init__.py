@@ -26,7 +26,7 @@ COSTS = {
     "Running": 2,
     "Orders": 42,
     "Read": 12,
-    "Whole": 40,
+    **dict.fromkeys(("Lines", "Routes", "RouteLines", "PartIds", "Parts", "Part"), 20),
     "Events": 5,
     "Tracking": 2,
     "Shop": 1,
@@ -50,6 +50,8 @@ class ShopifyServer(Hooks, Bulk, Writes):
         "fault bulk_fails",
         "fault refuse_hooks",
         "edit.event",
+        "cancel.item",
+        "refund.item",
     }
 
     def __init__(
@@ -108,6 +110,9 @@ class ShopifyServer(Hooks, Bulk, Writes):
                 {"data": {"webhookSubscriptionCreate": None}, "errors": errors, "extensions": self._cost(cost, 0)}
             )
         self._bucket -= cost
+        if name := self.refused(variables):
+            denied = {"message": f"Access denied for {name} field.", "extensions": {"code": "ACCESS_DENIED"}}
+            return as_json({"errors": [denied], "data": None, "extensions": self._cost(cost, 1)})
         self.calls[operation] += 1
         answer = getattr(self, f"_{operation.lower()}")(variables)
         if found := answer.get("bulkOperation"):

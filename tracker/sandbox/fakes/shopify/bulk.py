@@ -41,22 +41,35 @@ class Bulk(Reads):
             return {"bulkOperationRunQuery": {"bulkOperation": None, "userErrors": [busy]}}
         number = next(self._ids)
         ref = f"gid://shopify/BulkOperation/{number}"
-        found = [one for one in self.orders.values() if not one["cancelledAt"] or "status:open" not in variables["q"]]
-        lines = b"".join(orjson.dumps(line) + b"\n" for order in found for line in self._lines(order))
+        found = self.found(variables["q"])
+        lines = b"".join(orjson.dumps(line) + b"\n" for order in found for line in self._rows(order))
         self.operations[ref] = {
             "id": ref, "status": "RUNNING", "query": variables["q"], "createdAt": self.clock().strftime(STORED),
-            "errorCode": None, "objectCount": str(lines.count(b"\n")), "fileSize": None, "url": None, "result": lines,
+            "errorCode": None, "objectCount": str(lines.count(b"\n")), "rootObjectCount": str(len(found)), "fileSize": None, "url": None, "result": lines,
         }  # fmt: skip
         return {"bulkOperationRunQuery": {"bulkOperation": self._told(ref), "userErrors": []}}
 
-    def _lines(self, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        node = self._node(order, {}, 250)
-        for part in node["fulfillments"]:
-            events = part.pop("events")["nodes"]
-            shown = events[0]["status"] if events else "FULFILLED"
-            part |= {"displayStatus": shown, "deliveredAt": events[0]["happenedAt"] if shown == "DELIVERED" else None}
-        yield node
-        yield {"id": f"{order['id']}1".replace("/Order/", "/LineItem/"), "quantity": 1, "__parentId": order["id"]}
+    def _rows(self, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Tell an order and what hangs on it, each in a line of its own; what a plain list holds stays in the order."""
+        node = self._node(order, {"acted": False})
+        parts = []
+        for one in order["fulfillments"]:
+            shown = one["events"][-1] if one["events"] else {"status": "FULFILLED", "happenedAt": None}
+            parts.append(
+                {"id": one["id"], "status": one["status"], "createdAt": one["createdAt"],
+                 "trackingInfo": one["trackingInfo"], "displayStatus": shown["status"],
+                 "deliveredAt": shown["happenedAt"] if shown["status"] == "DELIVERED" else None,
+                 "totalQuantity": sum(line["quantity"] for line in one["lines"])}
+            )  # fmt: skip
+        yield {key: v for key, v in node.items() if key not in ("lineItems", "fulfillmentOrders")} | {
+            "fulfillments": parts
+        }
+        for line in order["lines"]:
+            yield {**line, "__parentId": order["id"]}
+        for route in order["routes"]:
+            yield {**{k: v for k, v in route.items() if k != "lines"}, "__parentId": order["id"]}
+            for line in route["lines"]:
+                yield {**line, "__parentId": route["id"]}
 
     def _told(self, ref: str) -> dict[str, Any]:
         return {key: value for key, value in self.operations[ref].items() if key != "result"}
