@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, ClassVar
 
-from tracker.sandbox.base import Clock, Outgoing, Server
+from starlette.responses import Response
+
+from tracker.sandbox.base import Clock, Outgoing, Server, Spoilt
 from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship
 from tracker.sandbox.used import StoreUsed
 
 Parcels = list[dict[str, str]]
 AS_USUAL = StoreUsed()
+MINUTE = 60.0
 
 
 def parcels(company: str, numbers: Iterable[str]) -> Parcels:
@@ -30,6 +35,7 @@ class Shop(Server):
     knows = frozenset(
         f"fault {kind}" for kind in ("apply_then_fail", "refuse_write", "unreachable", "duplicate_hooks", "storm")
     )
+    by_host: ClassVar[bool] = True  # whether only a hoster bounds how often it is called; else its own rule does
     resends: ClassVar[tuple[timedelta, ...]] = ()  # how long after each try it sends a hook again that was not taken
     parts: ClassVar[bool] = True  # whether a shipment there can hold some pieces of an order
 
@@ -40,10 +46,30 @@ class Shop(Server):
         super().__init__(account, clock, key=key, hook=hook)
         self.orders: dict[str, dict[str, Any]] = {}
         self.log: list[dict[str, Any]] = []
+        self.grants = used.grants
+        self._let_through: deque[float] = deque()  # when the hoster let the calls of the last minute through
 
     def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
         """Return the store's own settings in our YAML; `key` and `hook` are references to secrets."""
         raise NotImplementedError
+
+    def trouble(self) -> Response | None:
+        """Return an injected failure, or the hoster's refusal, if one is due."""
+        return super().trouble() or (self._too_many() if self.by_host else None)
+
+    def _too_many(self) -> Response | None:
+        """Refuse more calls in a minute than the hoster lets through, where the scenario says how many."""
+        if self.grants is None:
+            return None
+        now = self.elapsed()
+        while self._let_through and now - self._let_through[0] >= MINUTE:
+            self._let_through.popleft()
+        if len(self._let_through) < self.grants:
+            self._let_through.append(now)
+            return None
+        self.calls["throttled"] += 1
+        wait = str(ceil(MINUTE - (now - self._let_through[0])))
+        return Spoilt("Too Many Requests", 429, {"Retry-After": wait}, "text/html")
 
     def heard(self, outgoing: Outgoing, status: int) -> timedelta | None:
         """Send what was not taken again, as long as this platform does; then the hook itself is given up."""

@@ -119,6 +119,12 @@ class StoreUsed(Part):
     tracking: tuple[Literal["fulfillments", "shipment_tracking", "ast"], ...] = Field(
         ("fulfillments",), description="woocommerce only: where this shop keeps tracking."
     )
+    grants: int | None = Field(
+        None,
+        ge=1,
+        description="What the platform grants: shopify, the points a second that refill its bucket, which holds twenty times as many (100);"
+        " bigcommerce, calls in 30 s (450); any other, calls a minute that its hoster lets through (no limit).",
+    )
     webhooks: bool = Field(True, description="false: the shop sends no hooks; its sweeps tell.")
     mode: Literal["observe", "write"] = "write"
     policy: dict[str, Any] = Field({}, description="preset and overrides, as in the YAML.")

@@ -25,6 +25,7 @@ class BigCommerceServer(Writes, Hooks):
     """Orders with their products, shipments, refunds and metafields, and hooks, within the limits of a store."""
 
     contract = "bigcommerce"
+    by_host = False
     resends = tuple(timedelta(seconds=gap) for gap in (60, 180, 300, 600, 900, 1800, 3600, 7200, 21600, 50400, 86400))
     knows = StatusShop.knows | {f"fault {kind}" for kind in FAULTS}
 
@@ -33,7 +34,8 @@ class BigCommerceServer(Writes, Hooks):
     ) -> None:
         """Begin with a full window of calls."""
         super().__init__(account, clock, key=key, hook=hook, used=used)
-        self._left, self._window = QUOTA, self.elapsed()
+        self.quota = self.grants or QUOTA
+        self._left, self._window = self.quota, self.elapsed()
         self.hooks: dict[int, dict[str, Any]] = {}
 
     def routes(self) -> list[Route]:

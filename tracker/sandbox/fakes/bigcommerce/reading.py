@@ -22,6 +22,7 @@ class Reads(People):
     """Its answers to GET, and what it refuses whatever is asked."""
 
     key: str
+    quota: int
     _left: int
     _window: float
 
@@ -37,17 +38,18 @@ class Reads(People):
             return trouble
         now = self.elapsed()
         if now - self._window >= WINDOW:
-            self._left, self._window = QUOTA, now
+            self._left, self._window = self.quota, now
         self._left -= 1
         if self.faults.take("overloaded"):
             return as_json({"status": 429, "title": "Too many requests"}, 429)
         if self._left < 0 or self.faults.take("rate_limit"):
+            self.calls["throttled"] += 1
             return as_json({"status": 429, "title": "Too many requests"}, 429, **self._rate())
         return None
 
     def _rate(self) -> dict[str, str]:
         return {
-            "X-Rate-Limit-Requests-Left": str(max(0, self._left)), "X-Rate-Limit-Requests-Quota": str(QUOTA),
+            "X-Rate-Limit-Requests-Left": str(max(0, self._left)), "X-Rate-Limit-Requests-Quota": str(self.quota),
             "X-Rate-Limit-Time-Reset-Ms": str(max(1, int(1000 * (self._window + WINDOW - self.elapsed())))), "X-Rate-Limit-Time-Window-Ms": "30000",
         }  # fmt: skip
 

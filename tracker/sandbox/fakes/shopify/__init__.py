@@ -20,6 +20,7 @@ from tracker.sandbox.used import StoreUsed
 
 WRITES = ("Create", "SetField", "AddTags", "RemoveTags", "Retrack")
 WRITE_SCOPES = ("write_orders", "write_fulfillments", "write_merchant_managed_fulfillment_orders")
+RESTORES, HOLDS = 100, 20  # points a second of a standard plan; its bucket holds those of twenty seconds
 COSTS = {
     "Start": 10,
     "Operation": 1,
@@ -41,6 +42,7 @@ class ShopifyServer(Hooks, Bulk, Writes):
     """The Admin GraphQL API of one shop, as far as an order's tracking needs it, and its webhooks."""
 
     contract = "shopify"
+    by_host = False
     resends = tuple(
         timedelta(minutes=gap) for gap in (1, 2, 5, 12, 25, 45, 60, 90)
     )  # eight within four hours; the gaps are ours
@@ -59,7 +61,8 @@ class ShopifyServer(Hooks, Bulk, Writes):
     ) -> None:
         """Begin with a full bucket."""
         super().__init__(account, clock, key=key, hook=hook, used=used)
-        self._bucket, self._bucket_at = 1000.0, self.elapsed()
+        self._restores = self.grants or RESTORES
+        self._bucket, self._bucket_at = float(HOLDS * self._restores), self.elapsed()
         self.hooks, self.scopes = {}, ["read_orders", "read_fulfillments", *WRITE_SCOPES]
 
     parts = False  # its fulfilments are of the whole order
@@ -99,8 +102,10 @@ class ShopifyServer(Hooks, Bulk, Writes):
         operation = query.split()[1].partition("(")[0]
         cost = COSTS[operation]
         now = self.elapsed()
-        self._bucket, self._bucket_at = min(1000.0, self._bucket + 100 * (now - self._bucket_at)), now
+        restored = self._bucket + self._restores * (now - self._bucket_at)
+        self._bucket, self._bucket_at = min(float(HOLDS * self._restores), restored), now
         if self.faults.take("graphql_throttle") or self._bucket < cost:
+            self.calls["throttled"] += 1
             errors = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
             return as_json({"errors": errors, "extensions": self._cost(cost, None)})
         if scope := self.denied(operation, variables):
@@ -125,7 +130,10 @@ class ShopifyServer(Hooks, Bulk, Writes):
         return as_json({"data": answer, "extensions": self._cost(cost, cost)})
 
     def _cost(self, requested: int, actual: int | None) -> dict[str, Any]:
-        status = {"maximumAvailable": 1000.0, "currentlyAvailable": int(self._bucket), "restoreRate": 100.0}
+        status = {
+            "maximumAvailable": float(HOLDS * self._restores), "currentlyAvailable": int(self._bucket),
+            "restoreRate": float(self._restores),
+        }  # fmt: skip
         return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}
 
     def _shop(self, _variables: dict[str, Any]) -> dict[str, Any]:
