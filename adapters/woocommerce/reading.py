@@ -63,7 +63,7 @@ def order_of(
         placed_at=placed,
         updated_at=modified,
         cancelled_at=modified if status is O.CANCELLED else None,
-        owner=Owner.SELLER if collected else Owner.COURIER,
+        owner=Owner.SELLER if collected else Owner.UNKNOWN,
         items=tuple(pieces(row.get("line_items"), "$.line_items", _item, unread, travels, removed, lacks="line")),
         fulfilments=fulfilments,
         status_at=completed if raw == "completed" else None,

@@ -115,6 +115,11 @@ class WooCommerce(contracts.Platform):
     vocabulary = ("woocommerce",)
     hooks_need = "a key with Read/Write of a user who may manage WooCommerce"
     statuses: ClassVar[Mapping[str, OrderStatus]] = STATUSES
+    unverified = (
+        "that status=any lists each registered status (`swept_statuses`)",
+        "what AST and Shipment Tracking answer, and how AST prints days (`date_order`, `tracking`)",
+        "what other plugins call their meta keys (`number_key`, `carrier_key`)",
+    )
     takes_notes = True
     takes_fields = True
     takes_numbers = True

@@ -345,5 +345,9 @@ def test_a_status_that_was_saved_over_is_told_and_not_fought_where_the_platform_
     (told,) = [found for found in decision.findings if found.kind is K.WRITE_REFUSED]
     assert "saved over it" in told.proposal
     assert written(reconcile(one, [parcel(S.PICKED_UP)], rules, T0 + 30 * D)) == []  # nor on another day
+    dispatched = replace(policy("kingston-dispatched"), rewrites=False)
+    ours = ((O.PROCESSING, "system"), (O.OUT_FOR_DELIVERY, "trackwright"), (O.DELIVERY_FAILED, "trackwright"))
+    again = order(O.DELIVERY_FAILED, before=ours, owner=Owner.PLATFORM)  # we ourselves wrote what came after it
+    assert written(reconcile(again, [parcel(S.OUT_FOR_DELIVERY)], dispatched, T0)) == [O.OUT_FOR_DELIVERY]
     never = order(O.PROCESSING, before=((O.PROCESSING, "system"),))
     assert written(reconcile(never, [parcel(S.PICKED_UP)], rules, T0)) == [O.SHIPPED]

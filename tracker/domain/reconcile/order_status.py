@@ -295,8 +295,10 @@ def _bounces(case: Case, status: OrderStatus) -> Spoke:
         for i, snapshot in enumerate(history)
         if snapshot.actor == US
         and snapshot.status is status
-        and (case.now - snapshot.at < A_DAY or not fights)
         and i + 1 < len(history)
+        and (
+            case.now - snapshot.at < A_DAY if fights else history[i + 1].actor != US
+        )  # what we wrote next undid nothing
     ]
     if len(ours) < most:
         return False
