@@ -318,7 +318,7 @@ def test_a_status_at_the_head_alone_is_told_by_polls_of_every_carrier(tmp_path: 
         ("fault: {server: nobody, kind: hang, for: 8h}", "steps.0.fault.server: no account or store 'nobody': shop, ups"),
         ("fault: {server: ups, kind: hang, fore: 8h}", "steps.0.fault.fore"),
         ("fault: {server: shop, kind: rate_limit}", "steps.0.fault.kind: rest does not know it: only bigcommerce"),
-        ("fault: {server: shop, kind: expire_tokens}", "steps.0.fault.kind: rest does not know it: only fedex, ups"),
+        ("fault: {server: shop, kind: expire_tokens}", "steps.0.fault.kind: rest does not know it: only fedex, magento, ups"),
         ("edit: {order: '#1', event: DELIVERED}", "steps.0.edit.event: rest does not know it: only shopify"),
         ("scan: {account: ups, number: '1', via: webhook}", "steps.0.scan.via: ups sends no webhooks: nobody would be told"),
         ("withdraw: {account: shop, number: '1', code: x}", "steps.0.withdraw.account: no account or store 'shop': ups"),

@@ -7,6 +7,7 @@ official files say wrongly is in `exceptions.yaml`, with the reason. The same fi
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -29,7 +30,10 @@ REST = {
         r"/stores/\{\w+\}/v2": ("bigcommerce/orders.v2.oas2.yml",),
         r"/stores/\{\w+\}/v3": ("bigcommerce/orders.v3.yml", "bigcommerce/webhooks.v3.yml"),
     },
-    "magento": {r"/rest/(\{\w+\}|all|default)": ("magento/admin-schema-2.4.9.yaml",)},
+    "magento": {
+        r"/rest/(\{\w+\}|all|default)": ("magento/admin-schema-2.4.9.yaml",),
+        r"/\{tenant\}": ("magento/accs-schema.yaml.gz",),
+    },
     "woocommerce": {
         r"/wp-json/wc/v3": (
             "woocommerce/wc-v3.openapi-3.0.generated-2021.yml",
@@ -95,7 +99,8 @@ def operations(name: str) -> Iterator[tuple[str, list[str]]]:
 
 def official(file: str) -> dict[str, Any]:
     """Return an official file, as OpenAPI."""
-    text = (SPECS / file).read_text(encoding="utf-8")
+    body = (SPECS / file).read_bytes()
+    text = (gzip.decompress(body) if file.endswith(".gz") else body).decode()
     if file.endswith(".json"):
         return _fulfilments(json.loads(text))
     loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -235,7 +240,10 @@ class _Extract:
         made: dict[str, Any] = {key: node[key] for key in KEPT if key in node}
         parts = [self._flat(file, part) for part in node.get("allOf", ())]
         properties = {k: v for part in [*parts, node] for k, v in (part.get("properties") or {}).items()}
-        required = [name for part in [*parts, node] for name in part.get("required") or () if isinstance(name, str)]
+        lists = [
+            part["required"] for part in [*parts, node] if isinstance(part.get("required"), list)
+        ]  # of a parameter it is a yes or no
+        required = [name for names in lists for name in names if isinstance(name, str)]
         kind = node.get("type") or next((part["type"] for part in parts if "type" in part), None)
         for key in ("oneOf", "anyOf"):
             if key in node:

@@ -79,7 +79,8 @@ def wrong(extract: dict[str, Any], document: dict[str, Any], mine: Any, theirs: 
         seen.add(key)
         schema_name = mine["$ref"].rsplit("/", 1)[1]
         mine = extract["schemas"][schema_name]
-    changed = {one["where"][3] for one in extract["changes"] if one["where"][:2] == ["schemas", schema_name]}
+    there = ["schemas", schema_name, "properties"]
+    changed = {one["where"][3] for one in extract["changes"] if one["where"][:3] == there}
     found = list(parts(document, theirs))
     if "type" in mine:
         kinds = {mine["type"]} if isinstance(mine["type"], str) else set(mine["type"])

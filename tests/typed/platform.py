@@ -30,7 +30,7 @@ from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, Shippin
 from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status, retry_after
 from tracker.plugin.calls import Client, Request, Response, Token, segment
-from tracker.plugin.contracts import Beside, Secrets
+from tracker.plugin.contracts import Beside, Reply, Secrets
 from tracker.plugin.hooks import Hook
 from tracker.plugin.oauth import Tokens
 from tracker.plugin.payloads import decode, moment, word
@@ -63,6 +63,7 @@ class Corner(contracts.Platform):
     takes_notes = True
     takes_fields = True
     takes_numbers = False
+    answer = Reply(b"{}", "application/json")
     Settings = CornerSettings
     settings: CornerSettings  # so that its keys are typed
 

@@ -232,7 +232,7 @@ class Connection(wire.Connection):
         else:
             if self._aged:
                 self._of.ctx.count("tracker_webhooks_old_secret_total", account=account.name)
-            reply = self._reply
+            reply = self._reply or account.source.answer
             if reply is None:
                 self.say(200)
             else:

@@ -26,14 +26,19 @@ def why_not(order: Order, old: str, new: str) -> str:
     return ""
 
 
-def why_not_now(order: Order, action: Action) -> str:
-    """Say why a correction may not be written to the order as it was just read; empty: it may, or it is done."""
+def why_not_now(order: Order, action: Action, *, tried: bool = False) -> str:
+    """Say why a correction may not be written to the order as it was just read; empty: it may, or it is done.
+
+    `tried`: we began to write it before, and may have come half the way where the platform takes two calls for it: its plugin looks.
+    """
     if said := _closed(order):
         return said
     old, new = (parcel.number for parcel in action.parcels)
     part = next((one for one in order.fulfilments if one.ref == action.fulfilment), None)
     if part is None or not part.live:
         return f"the fulfilment in which {old} stood is {'cancelled' if part else 'not there any more'}"
+    if tried:
+        return ""
     there = {parcel.number for parcel in part.parcels}
     if old in there and new in there:
         return f"{new} stands beside {old} now"

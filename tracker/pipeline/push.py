@@ -261,7 +261,7 @@ def _push(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | Non
         if action.kind not in BY_HAND and not _still_fits(ctx, account, row, before, action):
             _finish(ctx, row, "superseded", error="the order moved on")
             return None
-        if action.kind == "number" and (why := why_not_now(before, action)):
+        if action.kind == "number" and (why := why_not_now(before, action, tried=row.attempted_at is not None)):
             raise Refused(why)
         crash_at("push_before_call")
         if not _attempted(ctx, row):

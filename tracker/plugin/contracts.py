@@ -125,6 +125,7 @@ class Source(ABC):
         str, ...
     ] = ()  # where large results come from, beside the API: `Client.stream` calls no other host
 
+    answer: Reply | None = None  # what a webhook is answered with that is stored; None: 200 and nothing
     keys: Mapping[str, str] = {}  # the public keys of its senders, by id: as `fetch_keys` told; given by the core
 
     Settings: ClassVar[type[Settings]]

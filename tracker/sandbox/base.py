@@ -197,7 +197,7 @@ class Server:
         if self.faults.take("throttle"):
             return as_json({"message": "Too Many Requests"}, 429, **{"Retry-After": "1"})
         if self.faults.take("error"):
-            return Response("<html>Service Unavailable</html>", 503, media_type="text/html")
+            return Spoilt("<html>Service Unavailable</html>", 503, media_type="text/html")
         if self.faults.take("garbage"):
             return Spoilt(b'{"truncated": [', 200, media_type="application/json")
         return None

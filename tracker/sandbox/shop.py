@@ -38,6 +38,7 @@ class Shop(Server):
     by_host: ClassVar[bool] = True  # whether only a hoster bounds how often it is called; else its own rule does
     resends: ClassVar[tuple[timedelta, ...]] = ()  # how long after each try it sends a hook again that was not taken
     parts: ClassVar[bool] = True  # whether a shipment there can hold some pieces of an order
+    by_secret: ClassVar[bool] = True  # whether a secret in our YAML proves its hooks
 
     def __init__(
         self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL

@@ -149,7 +149,9 @@ class Stage:
         store, shop = self._scenario.stores[name], self.shops[name]
         key, hook = self._secret(f"{name}.key", store.secret), self._secret(f"{name}.hook", self._hooks[name])
         entry = self._entry(Path(store.entry), "stores", name, key) if store.entry else {}
-        proof = {"webhook_secrets": hook, "webhook_token": self._secret(f"{name}.token", self.tokens[name])}
+        proof = {"webhook_token": self._secret(f"{name}.token", self.tokens[name])}
+        if shop.by_secret:
+            proof["webhook_secrets"] = hook
         return {
             **entry,
             "uses": store.uses,
