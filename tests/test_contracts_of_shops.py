@@ -182,13 +182,22 @@ def test_an_answer_that_bigcommerce_would_never_give_is_told(shops: Any, given: 
     assert servers["list"].untrue[0].startswith(f"GET /stores/{{store}}/v2/orders: {said}")
 
 
-def test_a_word_that_the_scenario_itself_says_is_its_own_business(shops: Any) -> None:
+@pytest.mark.parametrize("said", ["bartered", 7, None, ["paid"]])
+def test_a_value_that_the_scenario_itself_says_is_its_own_business(shops: Any, said: Any) -> None:
     servers, client = shops
-    servers["list"].given = [{"payment_status": "bartered"}]
-    servers["list"].said.add("bartered")
+    servers["list"].given, servers["lies"].given = [{"payment_status": said}], {"name": said}
+    for name in ("list", "lies"):
+        servers[name].said.add(repr(said))
     client.get("/list/stores/sandbox/v2/orders")
+    client.post(f"/lies{GRAPHQL[8:]}", json={"query": "query Shop { shop { name } }", "variables": {}})
 
-    assert servers["list"].untrue == []
+    assert servers["list"].untrue == servers["lies"].untrue == []
+
+
+def test_a_play_may_say_a_word_that_a_version_to_come_has(play: Any) -> None:
+    assert (
+        play("shopify", "#1", steps='{at: +0h, edit: {order: "#1", set: {displayFulfillmentStatus: TELEPORTED}}}') == []
+    )
 
 
 def test_a_failure_and_half_an_answer_of_a_fault_are_held_against_nothing(shops: Any) -> None:
@@ -209,10 +218,10 @@ def _shop(client: httpx.Client) -> httpx.Response:
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., list[str]]:
-    def run(uses: str, order: str, watch: Callable[[Player], None] | None = None) -> list[str]:
+    def run(uses: str, order: str, watch: Callable[[Player], None] | None = None, steps: str = "") -> list[str]:
         (tmp_path / "s.yaml").write_text(
             f"scenario: one order\nstores: {{shop: {{uses: {uses}, sweep_every: 6h, mode: observe}}}}\n"
-            f'steps: [{{at: +0h, place: {{order: "{order}"}}}}]\nlasts: 7h\n'
+            f'steps: [{{at: +0h, place: {{order: "{order}"}}}}, {steps}]\nlasts: 7h\n'
         )
         return Player(load_scenario(tmp_path / "s.yaml"), watch=watch).play().differences
 

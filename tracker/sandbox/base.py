@@ -145,7 +145,7 @@ class Server:
         self.asked: list[datetime] = []  # when each request came, of whatever kind and whatever it was answered
         self.outgoing: list[Outgoing] = []
         self.complaints: list[str] = []  # of calls that nobody should have made: each is a difference of the play
-        self.said: set[str] = set()  # the texts of what a scenario says that happened here
+        self.said: set[str] = set()  # the values of what a scenario says that happened here, as Python spells them
         self.untrue: list[str] = []  # answers that the real one would never give: each is a difference too
         self.key, self.hook = key, hook
         self._ids = itertools.count(1)

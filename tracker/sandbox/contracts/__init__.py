@@ -26,12 +26,12 @@ class Contract(Protocol):
         """Say what of a request the platform does not take: where it stands, and what is wrong."""
 
     def judged(
-        self, operation: str, body: bytes, response: Response, words: Container[str] = ()
+        self, operation: str, body: bytes, response: Response, said: Container[str] = ()
     ) -> tuple[Response, list[str]]:
         """Return an answer as it is sent, and what of it the platform would not give to that request's body.
 
-        `words`: what the scenario itself calls statuses and the like. A word that an enumeration lacks is then its own business: a
-        version to come may have it.
+        `said`: the values that the scenario itself gave, as Python spells them. One of them that the contract does not know is its
+        own business: a version to come may, and a shop that goes wrong is what it plays.
         """
 
 

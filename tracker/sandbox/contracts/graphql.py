@@ -72,7 +72,7 @@ class GraphQLContract:
         return [_told(asked, one) for one in [*wrong, *self._nested(asked, variables)]][:MOST]
 
     def judged(
-        self, operation: str, body: bytes, response: Response, words: Container[str] = ()
+        self, operation: str, body: bytes, response: Response, said: Container[str] = ()
     ) -> tuple[Response, list[str]]:
         """Leave out of an answer what its document did not ask for, as GraphQL does, and say what else of it cannot be."""
         if not operation.startswith("POST ") or "graphql" not in operation or response.status_code != 200:
@@ -85,9 +85,9 @@ class GraphQLContract:
         root = self.schema.get_root_type(asked.operation)
         variables, _ = _variables(self.schema, asked, sent.get("variables") or {})
         failed = [one["path"] for one in answer.get("errors", ()) if one.get("path")]
-        walk = _Walk(self.schema, document, variables, failed, words)
+        walk = _Walk(self.schema, document, variables, failed, said)
         assert root is not None
-        found = [_told(asked, said) for said in walk.whole(root, answer["data"], [asked.selection_set], ())]
+        found = [_told(asked, wrong) for wrong in walk.whole(root, answer["data"], [asked.selection_set], ())]
         if walk.more:
             for held, key in walk.more:
                 held.pop(key, None)
@@ -116,9 +116,9 @@ class _Walk:
     """A walk through an answer, along what its document asks for."""
 
     def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode, variables: Any, failed: list[Any], words: Container[str]
+        self, schema: GraphQLSchema, document: DocumentNode, variables: Any, failed: list[Any], said: Container[str]
     ) -> None:
-        self._schema, self._variables, self._words = schema, variables, words
+        self._schema, self._variables, self._said = schema, variables, said
         self.more: list[tuple[dict[str, Any], str]] = []  # what nobody asked for, and in which object it stands
         self._failed = {tuple(path) for path in failed}  # where the answer itself says that it has nothing
         self._named = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
@@ -164,26 +164,26 @@ class _Walk:
         return on is kind or (is_abstract_type(on) and self._schema.is_sub_type(on, kind))
 
     def _value(self, kind: GraphQLType, value: Any, sets: list[SelectionSetNode], at: tuple[Any, ...]) -> Iterator[str]:
+        wrong, needed = None, is_non_null_type(kind)
         if is_non_null_type(kind):
-            if value is None:
-                if not any(at[: len(path)] == path or path[: len(at)] == at for path in self._failed):
-                    yield f"{_path(at)}: is null"
-                return
             kind = kind.of_type
         if value is None:
-            return
-        if is_list_type(kind):
-            if not isinstance(value, list):
-                yield f"{_path(at)}: is no list: {value!r:.60}"
-                return
-            for number, one in enumerate(value):
-                yield from self._value(kind.of_type, one, sets, (*at, number))
+            fails = any(at[: len(path)] == path or path[: len(at)] == at for path in self._failed)
+            wrong = "is null" if needed and not fails else None
+        elif is_list_type(kind):
+            if isinstance(value, list):
+                for number, one in enumerate(value):
+                    yield from self._value(kind.of_type, one, sets, (*at, number))
+            else:
+                wrong = f"is no list: {value!r:.60}"
         elif is_object_type(kind) or is_abstract_type(kind):
-            if not isinstance(value, dict):
-                yield f"{_path(at)}: is no object: {value!r:.60}"
-                return
-            yield from self._object(kind, value, sets, at)
-        elif (wrong := _leaf(kind, value)) is not None and value not in self._words:  # type: ignore[arg-type]
+            if isinstance(value, dict):
+                yield from self._object(kind, value, sets, at)
+            else:
+                wrong = f"is no object: {value!r:.60}"
+        else:
+            wrong = _leaf(kind, value)  # type: ignore[arg-type]
+        if wrong is not None and repr(value) not in self._said:
             yield f"{_path(at)}: {wrong}"
 
     def _object(

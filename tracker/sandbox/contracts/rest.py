@@ -52,12 +52,12 @@ class RestContract:
         return found[:MOST]
 
     def judged(
-        self, operation: str, body: bytes, response: Response, words: Container[str] = ()
+        self, operation: str, body: bytes, response: Response, said: Container[str] = ()
     ) -> tuple[Response, list[str]]:
         """Say what of an answer the platform would not give: a status of success that is not described, or another body."""
-        return response, list(self._untrue(operation, response, words)) if operation in self.operations else []
+        return response, list(self._untrue(operation, response, said)) if operation in self.operations else []
 
-    def _untrue(self, operation: str, response: Response, words: Container[str]) -> Iterator[str]:
+    def _untrue(self, operation: str, response: Response, said: Container[str]) -> Iterator[str]:
         answers, status = self.operations[operation]["answers"], str(response.status_code)
         if status not in answers and response.status_code >= 400:
             status = "default"
@@ -65,8 +65,8 @@ class RestContract:
             if response.status_code < 400:
                 yield f"status {status}"
         elif answers[status] is not None:
-            for said in self._judge((operation, "answers", status), bytes(response.body), "$", words):
-                yield f"{response.status_code}: {said}"
+            for wrong in self._judge((operation, "answers", status), bytes(response.body), "$", said):
+                yield f"{response.status_code}: {wrong}"
         elif response.body:
             yield f"{status}: a body, where there is none"
 
@@ -76,17 +76,17 @@ class RestContract:
             schema = schema[step]
         return Draft202012Validator({"$ref": "#/it", "it": schema, "schemas": self._schemas})
 
-    def _judge(self, where: tuple[str, ...], text: bytes, at: str, words: Container[str] = ()) -> list[str]:
+    def _judge(self, where: tuple[str, ...], text: bytes, at: str, said: Container[str] = ()) -> list[str]:
         """Hold a JSON text against a schema."""
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
             return [f"{at}: is no JSON: {text[:40]!r}"]
-        return list(islice(self._wrong(where, value, at, words), MOST))
+        return list(islice(self._wrong(where, value, at, said), MOST))
 
-    def _wrong(self, where: tuple[str, ...], value: Any, at: str, words: Container[str] = ()) -> Iterator[str]:
+    def _wrong(self, where: tuple[str, ...], value: Any, at: str, said: Container[str] = ()) -> Iterator[str]:
         for error in self._validator(where).iter_errors(value):
-            if error.validator != "enum" or error.instance not in words:
+            if repr(error.instance) not in said:
                 yield _said(error, at)
 
     def _body(self, operation: str, wanted: dict[str, Any], body: bytes) -> list[str]:

@@ -31,18 +31,18 @@ def do(course: Course, step: Step) -> None:
     at = course.scenario.moment(step.at)
     if name in AT_A_SERVER:
         server = course.stage.servers[getattr(action, AT_A_SERVER[name])]
-        server.said |= {text for text in _texts(action.model_dump()) if text}
+        server.said |= set(_values(action.model_dump(exclude_unset=True)))
         getattr(server, f"on_{name}")(action, at)
     else:
         _OURS[name](course, action, at)
 
 
-def _texts(said: Any) -> Iterator[str]:
-    if isinstance(said, str):
-        yield said
-    elif isinstance(said, dict | tuple | list):
+def _values(said: Any) -> Iterator[str]:
+    """Yield each value of what a scenario says, as it is spelt in Python."""
+    yield repr(said)
+    if isinstance(said, dict | tuple | list):
         for one in said.values() if isinstance(said, dict) else said:
-            yield from _texts(one)
+            yield from _values(one)
 
 
 def _say(course: Course, action: wanted.Say, _at: datetime) -> None:
