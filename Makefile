@@ -23,7 +23,7 @@ run: $(VENV)/.installed ## play the demo: fourteen orders through six days, in a
 	@$(BIN)/tracker demo $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis (all brought along)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not mutants' --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not mutants and not matrix' --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report --skip-covered --fail-under=95
 	@$(BIN)/coverage report --skip-covered --fail-under=100 --include='tracker/domain/*,tracker/plugin/*,carriers/*,adapters/*' --omit='tracker/plugin/conformance/*'
 
@@ -35,6 +35,7 @@ mutants: $(VENV)/.installed ## prove that each requirement, and each mended rule
 
 matrix: $(VENV)/.installed ## the requirements' scenarios on each platform that can express them, on SQLite and PostgreSQL, as a table
 	@$(BIN)/python -m tests.matrix $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m matrix -q -p no:cacheprovider tests/chaos/test_shops.py
 
 chaos: $(VENV)/.installed ## random faults from printed seeds, then count what was lost (SEEDS=10 SECONDS=60)
 	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),10) --seconds $(or $(SECONDS),60) $(ARGS)

@@ -38,6 +38,7 @@ class Column:
     names: str = "#{}"
     store: Mapping[str, Any] = field(default_factory=dict)
     companies: Mapping[str, str] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
     has: frozenset[str] = frozenset()
 
 
@@ -68,7 +69,7 @@ def _column(name: str, told: dict[str, Any]) -> Column:
     return Column(
         name, told["uses"], bool(told.get("native")), settings, told.get("entry", ""), reads, writes,
         told.get("payments") or {}, told.get("sets", True), told.get("ships", False), told.get("names", "#{}"),
-        told.get("store") or {}, told.get("companies") or {}, frozenset(told.get("has", ())),
+        told.get("store") or {}, told.get("companies") or {}, tuple(told.get("named", ())), frozenset(told.get("has", ())),
     )  # fmt: skip
 
 
