@@ -176,12 +176,13 @@ def _item(row: dict[str, Any], unread: list[Unread], kept: Counter[str], decline
     """
     ref, ordered = word(row.get("id"), "$.id"), count(row.get("quantity"), "$.quantity")
     refunded = count(row.get("quantity_refunded") or 0, "$.quantity_refunded")
-    picked_up = row.get("order_pickup_method_id")
+    pickup = row.get("order_pickup_method_id")
+    travels = not (isinstance(pickup, int) and pickup > 0)  # 0 is none; what is odd is waited for
     return Item(
         ref=ref,
         ordered=ordered,
         removed=max(refunded - declined[ref], min(kept[ref], ordered)),
-        shippable=strict(row.get("type"), "$.type") not in NOT_SHIPPED and picked_up in (None, 0),
+        shippable=strict(row.get("type"), "$.type") not in NOT_SHIPPED and travels,
         name=term(row.get("name"), "$.name", unread),
     )
 

@@ -52,7 +52,7 @@ READ, WRITE = (
     "store_v2_orders_read_only",
     "store_v2_orders",
 )  # of orders, their shipments, statuses, refunds and metafields
-GRAPHQL_HOOK = "bc/store/webhook/"  # begins the id of a hook that GraphQL manages; the number behind it is that of REST
+GRAPHQL_HOOK = "bc/store/webhook/"  # begins the id of a hook that GraphQL manages; the number behind it is that of REST (not verified)
 
 
 class Settings(contracts.Settings):
@@ -60,7 +60,7 @@ class Settings(contracts.Settings):
 
     `webhook_secrets` are client secrets of the app; `hook_key` goes into the header `hook_header` of its hooks. A metafield that the policy
     names stands in `metafield_namespace` (or `<namespace>.<key>` in the policy), for whom `metafield_permission` says. Orders that are paid
-    by one of `test_gateways` try the shop and are never written.
+    by one of `test_gateways` try the shop and are never written. Staff notes hold `staff_notes_most` characters.
     """
 
     store_hash: str
@@ -73,6 +73,7 @@ class Settings(contracts.Settings):
     completed_is_delivered: bool = False
     metafield_namespace: Annotated[str, Field(min_length=1, max_length=writing.MOST_NAME)] = "trackwright"
     metafield_permission: Literal["app_only", "read", "write", "read_and_sf_access", "write_and_sf_access"] = "read"
+    staff_notes_most: Annotated[int, Field(ge=1)] = 65_535  # not documented: what a text of a shipment holds
     test_gateways: tuple[str, ...] = ("Test Payment Gateway",)
     first_sync_days: int = 60
     carriers: Mapping[str, str] = {}
@@ -181,7 +182,7 @@ class BigCommerce(contracts.Platform):
         if action.kind == "order_status" and action.target is not None:
             return writing.set_status(ask, self.order_status_map(), action, before)
         if action.kind == "order_note":
-            return writing.add_note(ask, action, before)
+            return writing.add_note(ask, action, before, settings.staff_notes_most)
         if action.kind == "field":
             return writing.set_field(ask, action, before, settings.metafield_namespace, settings.metafield_permission)
         if action.kind == "number":

@@ -15,7 +15,6 @@ from tracker.plugin.calls import Response, segment
 from tracker.plugin.payloads import decode, mapping, text, word
 from tracker.plugin.tracked import renumbered
 
-MOST_NOTES = 65_535  # characters of the staff notes (not documented: what a text of a shipment holds)
 MOST_NUMBER = 50  # characters of a shipment's tracking number
 MOST_NAME = 64  # of a metafield's namespace and key
 
@@ -46,8 +45,8 @@ def set_status(ask: Ask, words: Mapping[OrderStatus, str], action: Action, befor
     return Receipt(before.ref, proof=LABELS[wanted])
 
 
-def add_note(ask: Ask, action: Action, before: Order) -> Receipt:
-    """Add a line to the staff notes. They are one text that is overwritten: it is read, and written back with ours behind it.
+def add_note(ask: Ask, action: Action, before: Order, most: int) -> Receipt:
+    """Add a line to the staff notes, which hold `most` characters. They are one text that is overwritten: it is read, and written back with ours behind it.
 
     What stands there already is not added again: an answer may have been lost. What somebody writes between the read and the
     write is lost: there is no way to say "only if it is unchanged".
@@ -56,8 +55,8 @@ def add_note(ask: Ask, action: Action, before: Order) -> Receipt:
     if _says(there, action.text):
         return Receipt(before.ref, already_there=True, proof="note")
     notes = f"{there.rstrip()}\n{action.text}" if there.strip() else action.text
-    if len(notes) > MOST_NOTES:
-        raise Refused(f"the staff notes have no room: {MOST_NOTES:,} characters at most, and nothing of them is cut")
+    if len(notes) > most:
+        raise Refused(f"the staff notes have no room: {most:,} characters at most, and nothing of them is cut")
     if not _says(_notes(ask(_path(before), body={"staff_notes": notes})), action.text):
         raise Transient("the staff notes were written, and the answer does not show them")
     return Receipt(before.ref, proof="note")

@@ -14,7 +14,7 @@ from tests.matrix.translate import Translation
 
 NOT_PLAYED = {
     "rest": 0,
-    "bigcommerce": 43,
+    "bigcommerce": 42,
     "shopify": 46,
     "saleor": 46,
     "generic": 33,

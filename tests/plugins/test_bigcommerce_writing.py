@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from adapters.bigcommerce.words import IDS, LABELS, MAY_COME_FROM
-from adapters.bigcommerce.writing import MOST_NOTES
 from tests.plugins.bigcommerce import BASE, ROW, V3, order, store
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused, Transient
 from tracker.domain.facts import Action, Payload, Receipt, Refs
@@ -143,10 +142,10 @@ def test_a_note_with_signs_that_a_shop_prints_its_own_way_is_known_again(outside
 
 
 def test_what_has_no_room_is_refused_and_nothing_of_the_merchants_text_is_cut(outside, make) -> None:
-    asked = notes(outside, "x" * (MOST_NOTES - len(NOTE.text)))
-    source, client = store(make)
+    asked = notes(outside, "x" * (100 - len(NOTE.text)))
+    source, client = store(make, staff_notes_most=100)
 
-    with pytest.raises(Refused, match="no room: 65,535 characters at most"):
+    with pytest.raises(Refused, match="no room: 100 characters at most"):
         source.push(client, NOTE, BEFORE)
     assert asked.call_count == 0
 
