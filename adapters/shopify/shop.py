@@ -83,6 +83,10 @@ class Shopify(contracts.Platform):
     webhooks = True
     vocabulary = ("shopify",)
     hooks_need = "the scopes read_orders and read_fulfillments"
+    actors = (
+        "told of what was cancelled and of what was fulfilled, by the newest eight events of an order, from the first sync on; nobody is told who"
+        " held an order, nor who wrote a fulfilment event: none of these is put back"
+    )
     unverified = (
         "the host of bulk results, storage.googleapis.com, stands in samples only",
         "what a list in a list costs: what each answer says is left is obeyed",

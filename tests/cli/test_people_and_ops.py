@@ -16,7 +16,9 @@ from click.testing import CliRunner, Result
 from tests.lab import START, UPS, USPS, H, Lab
 from tracker.cli import listing
 from tracker.cli import main as main_
+from tracker.cli.matrix import actors
 from tracker.config.load import load_config
+from tracker.config.plugins import installed
 from tracker.domain.errors import TrackerError
 from tracker.plugin.conformance import plugin_of
 from tracker.plugin.contracts import Beside
@@ -358,6 +360,12 @@ def test_the_effective_policy_is_shown_with_where_each_value_came_from(run: Run,
     assert shown["sources"]["calendar"] == "default"
     text = run("policy", "show", "kart").output
     assert "handed to a courier" in text
+    assert (shown["actors"], "who set a status" in text) == (None, False)  # it tells of each
+    assert (
+        "who set a status: told of what was cancelled and of what was fulfilled" in run("policy", "show", "shop").output
+    )
+    assert "nobody is told who held an order" in told(run, "policy", "show", "shop")["actors"]
+    assert actors(installed("adapters").plugins["saleor"]).startswith("the platform does not tell who set")
     assert "no store or carrier account 'x'" in CliRunner().invoke(main_.cli, ["policy", "show", "x"]).output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 
 from adapters.shopify import bulk
 from tests.lab import H
@@ -47,9 +48,12 @@ def test_a_sweep_whose_answer_is_being_made_waits_for_it_and_is_over_when_all_of
 
     lab.later(1 / 60)
     assert (account(lab).cursor, account(lab).synced_at) == (began, None)  # it was running still
-    lab.later(1 / 60)
+    with structlog.testing.capture_logs() as logs:
+        lab.later(1 / 60)
     assert orders(lab) == ["#1", "#2", "#3", "#4", "#5"]
     assert account(lab).synced_at == lab.clock()
+    (done,) = (line for line in logs if line["event"] == "first_sync_done")
+    assert done["limit"] == "orders of the last 60 days"  # the app has no right to read all
     assert (account(lab).sweep_from, account(lab).cursor) == (None, f"{began.split('|')[2]}|")
     assert lab.open_findings() == set()
 

@@ -55,6 +55,13 @@ def shown(told: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def actors(plugin: type[Platform]) -> str:
+    """Say where the platform does not tell who set an order's status; empty where it tells of each."""
+    if "actor" not in told_of_orders(plugin):
+        return "the platform does not tell who set an order's status: none is put back (restore_from)"
+    return plugin.actors
+
+
 def written(plugin: type[Platform]) -> list[str]:
     """Name what `push` takes; what of it a store has written its policy says."""
     takes = {

@@ -19,6 +19,7 @@ from tracker.cli.common import (
     read_config,
     show_table,
 )
+from tracker.cli.matrix import actors
 from tracker.config.besides import besides
 from tracker.config.cadences import told
 from tracker.config.load import word_coverage
@@ -67,7 +68,7 @@ def show_(store: str, file: Path, as_json: bool, carrier: str | None) -> None:
     values, sources = policy_values(account.policy), account.policy_sources
     if as_json:
         shown = {"store": store, "preset": account.policy.name, "values": values, "sources": dict(sources)}
-        print_json({**shown, "side_effects": besides(account)})
+        print_json({**shown, "side_effects": besides(account), "actors": actors(type(account.platform)) or None})
         return
     rows = []
     for key in KEYS:
@@ -84,6 +85,8 @@ def show_(store: str, file: Path, as_json: bool, carrier: str | None) -> None:
     show_table(f"policy of {store}: preset {account.policy.name}", ("key", "value", "from"), rows, empty="")
     if more := [(row["write"], row["beside"], row["now"]) for row in besides(account)]:
         show_table("what writes do beside", ("write", "beside", "now"), more, empty="")
+    if said := actors(type(account.platform)):
+        click.echo(f"who set a status: {said}")
 
 
 def _show_cadence(config: Config, account: Account, carrier: str | None, as_json: bool) -> None:

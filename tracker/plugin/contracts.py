@@ -323,6 +323,9 @@ class Platform(Source):
     """A selling platform. Its webhooks are change notices: the order is read again, then reconciled."""
 
     statuses: ClassVar[Mapping[str, OrderStatus]] = {}
+    actors: ClassVar[str] = (
+        ""  # where it tells only in part who set an order's status (`Order.actor`): of what, and of what not
+    )
     takes_notes: bool = False  # whether `push` takes the kind order_note
     takes_fields: bool = False  # whether `push` takes the kind field
     takes_tags: bool = False  # whether `push` takes the kind tag; its orders are read with all their tags

@@ -193,7 +193,9 @@ def _end(
             values |= _at_its_end(connection, account, told, asked, business, first=first)
         connection.execute(accounts.update().where(_ours(state)).values(**values))
     if first and account.is_store and not circles and error is None:
-        ctx.log.info("first_sync_done", store=account.name, pages=told.count)
+        back = account.platform.reads_back()  # older orders are not there; `tracker check` says so too
+        limit = {"limit": f"orders of the last {back.days} days"} if back else {}
+        ctx.log.info("first_sync_done", store=account.name, pages=told.count, **limit)
 
 
 def _ours(state: Row[Any]) -> sa.ColumnElement[bool]:
