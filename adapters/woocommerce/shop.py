@@ -81,7 +81,8 @@ class Settings(contracts.Settings):
     each address, and in the logs of that server.
     `webhook_secrets`: what hooks are signed with; long and random, the newest first. `hook_source`: the address that its hooks name as
     theirs, where it is not `base_url`.
-    `statuses`: what the slugs of its statuses mean, those of plugins and `completed`; without `wc-`. The first of a status is written.
+    `statuses`: what the slugs of its statuses mean, those of plugins and `completed`; without `wc-`. The first of a status is written,
+    `completed` last.
     `tracking`: which places hold tracking (fulfillments, shipment_tracking, ast), where that shall not be found out; `[]`: none but
     meta keys, and the list of orders is enough then. `number_key`, `carrier_key`: meta keys of another plugin, of the order or of its
     lines. `date_order`: how AST prints days: dmy or mdy, by the shop's own setting.
@@ -149,7 +150,10 @@ class WooCommerce(contracts.Platform):
     def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Return the merchant's own words, and `completed`; nothing that holds, unpays, cancels or refunds, nor a step back."""
         found: dict[OrderStatus, str] = {}
-        for slug, status in {**self.settings.statuses, "completed": self._words["completed"]}.items():
+        last = {
+            "completed": self._words["completed"]
+        }  # it asks to be named, so another word of the same status goes before it
+        for slug, status in {**{k: v for k, v in self.settings.statuses.items() if k not in last}, **last}.items():
             if (
                 slug not in NEVER_WRITTEN
                 and status.rank is not None

@@ -14,7 +14,8 @@ import pytest
 
 from adapters.woocommerce.tracking import plugin_of
 from tests.plugins.signing import digest
-from tracker.domain.errors import BadPayload, WebhookRejected
+from tracker.config.load import load_text
+from tracker.domain.errors import BadPayload, ConfigError, WebhookRejected
 from tracker.domain.facts import ChangeNotice, Checkout, Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.conformance import AT, example_settings, for_platform
@@ -354,8 +355,8 @@ def test_a_row_of_the_list_tells_its_order_only_where_nothing_else_holds_trackin
 
 
 def test_what_may_be_written_are_the_merchants_own_words_and_completed() -> None:
-    words = {"shipped": "shipped", "packed": "ready_for_dispatch", "done": "delivered", "pending": "delivered", "new-step": "confirmed",
-             "held": "on_hold", "completed": "delivered", "refunded": "returned"}  # fmt: skip
+    words = {"shipped": "shipped", "packed": "ready_for_dispatch", "completed": "delivered", "done": "delivered", "pending": "delivered", "new-step": "confirmed",
+             "held": "on_hold", "refunded": "returned"}  # fmt: skip
     assert shop(statuses=words).order_status_map() == {
         O.SHIPPED: "shipped",
         O.READY_FOR_DISPATCH: "packed",
@@ -381,3 +382,10 @@ def test_completed_waits_to_be_named_as_it_mails_and_may_capture_money() -> None
 )  # fmt: skip
 def test_settings_that_cannot_be_are_told_with_their_key(settings: Any, places: Any) -> None:
     assert [remark.place for remark in shop(**settings).examine(lambda _: b"", {})] == places
+
+
+def test_a_store_over_plain_http_is_refused_by_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S", "canary-0123456789")
+    entry = "uses: woocommerce, base_url: 'http://acme.example', consumer_key: '${env:S}', consumer_secret: '${env:S}'"
+    with pytest.raises(ConfigError, match=r"stores\.a\.base_url: must begin with https://"):
+        load_text(f"stores:\n  a: {{{entry}}}")

@@ -64,6 +64,7 @@ class Corner(contracts.Platform):
     takes_fields = True
     takes_numbers = False
     answer = Reply(b"{}", "application/json")
+    looks_again = timedelta(minutes=1)
     Settings = CornerSettings
     settings: CornerSettings  # so that its keys are typed
 
@@ -110,6 +111,10 @@ class Corner(contracts.Platform):
 
     def webhooks_need(self) -> str:
         return "" if self.settings.webhook_secrets else "webhook_secrets"
+
+    def look_around(self, client: Client) -> Iterator[str]:
+        """Say where its tracking is."""
+        yield f"tracking is read from the order ({client.now():%Y})"
 
     def hooks_wanted(self, address: str) -> list[Hook]:
         return [Hook("order/updated", address, {"x-own": "k"})]
