@@ -209,6 +209,27 @@ def test_a_failure_and_half_an_answer_of_a_fault_are_held_against_nothing(shops:
             assert servers[name].untrue == servers[name].complaints == [], kind
 
 
+BULK = "{ orders { edges { node { id name tags lineItems { edges { node { id quantity } } } } } } }"
+ORDER, LINE = "gid://shopify/Order/1", "gid://shopify/LineItem/2"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"id": ORDER, "name": "#1", "tags": []}, {"id": LINE, "quantity": 1, "__parentId": ORDER}], []),
+        ([{"id": ORDER, "name": "#1"}], ["Order: data.tags: was asked for and is missing"]),
+        ([{"id": LINE, "quantity": "1"}] * 2, ["LineItem: data.quantity: is no Int: '1'"]),
+        ([{"id": "gid://shopify/Fulfillment/1"}, {}], ["a line of Fulfillment was not asked for", "a line of nothing was not asked for"]),
+    ],
+)  # fmt: skip
+def test_the_lines_of_a_bulk_operation_are_the_nodes_that_its_document_asks_for(rows: Any, said: list[str]) -> None:
+    from tracker.sandbox.contracts import contract_of
+
+    contract: Any = contract_of("shopify")
+    assert contract.untrue_lines(BULK, rows) == said
+    assert contract.untrue_lines("{ orders { owner } }", rows)[0].startswith("Cannot query field 'owner'")
+
+
 def _shop(client: httpx.Client) -> httpx.Response:
     return client.post(GRAPHQL, json={"query": "query Shop { shop { name } }", "variables": {}})
 

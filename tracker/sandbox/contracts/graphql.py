@@ -6,8 +6,9 @@ its variables are coerced, as the platform does; an answer must have what the do
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     build_schema,
+    get_named_type,
     is_abstract_type,
     is_enum_type,
     is_list_type,
@@ -41,6 +43,8 @@ from starlette.responses import Response
 
 from tracker.sandbox.contracts import MOST
 
+LINES = 300  # of a bulk operation's result are judged: a play of 100,000 orders is no slower
+GID = "gid://shopify/"
 _KINDS: dict[str, tuple[type, ...]] = {
     "Int": (int,), "Float": (int, float), "Boolean": (bool,), "JSON": (dict, list, str, int, float, bool),
     "JSONString": (str,), "Minute": (int,), "PositiveInt": (int,), "PositiveDecimal": (int, float), "Decimal": (str, int, float),
@@ -95,6 +99,27 @@ class GraphQLContract:
             response = Response(orjson.dumps(answer), 200, headers)
         return response, found[:MOST]
 
+    def untrue_lines(self, text: str, rows: Iterable[dict[str, Any]]) -> list[str]:
+        """Say what of the lines of a bulk operation's result cannot be: each is a node of a connection that its document names.
+
+        The first LINES are looked at. A connection of a node is no part of its line: its nodes are lines themselves.
+        """
+        document, problems = self._document(text)
+        if document is None or problems:
+            return problems[:MOST]
+        root = self.schema.get_root_type(_operation(document).operation)
+        walk = _Walk(self.schema, document, {}, [], (), flat=True)
+        assert root is not None
+        kinds = dict(walk.nodes(root, [_operation(document).selection_set]))
+        found: list[str] = []
+        for row in islice(rows, LINES):
+            name = str(row.get("id", "")).removeprefix(GID).partition("/")[0]
+            if name not in kinds:
+                found.append(f"a line of {name or 'nothing'} was not asked for")
+            else:
+                found += [f"{name}: {wrong}" for wrong in walk.whole(kinds[name][0], row, kinds[name][1], ())]
+        return list(dict.fromkeys(found))[:MOST]
+
     def _parsed(self, text: str) -> tuple[DocumentNode | None, list[str]]:
         try:
             document = parse(text)
@@ -116,8 +141,16 @@ class _Walk:
     """A walk through an answer, along what its document asks for."""
 
     def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode, variables: Any, failed: list[Any], said: Container[str]
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        variables: Any,
+        failed: list[Any],
+        said: Container[str],
+        *,
+        flat: bool = False,
     ) -> None:
+        self._flat = flat  # connections are told elsewhere
         self._schema, self._variables, self._said = schema, variables, said
         self.more: list[tuple[dict[str, Any], str]] = []  # what nobody asked for, and in which object it stands
         self._failed = {tuple(path) for path in failed}  # where the answer itself says that it has nothing
@@ -128,6 +161,8 @@ class _Walk:
     ) -> Iterator[str]:
         """Judge an object: it has each field that was asked for; others are left out."""
         asked = self._collect(kind, sets)
+        if self._flat:
+            asked = {key: nodes for key, nodes in asked.items() if not _is_connection(kind, nodes[0])}
         self.more += [(value, key) for key in value if key not in asked]
         for key, nodes in asked.items():
             if key not in value:
@@ -138,6 +173,25 @@ class _Walk:
                 continue
             inner = [node.selection_set for node in nodes if node.selection_set is not None]
             yield from self._value(kind.fields[name].type, value[key], inner, (*at, key))
+
+    def nodes(
+        self, kind: GraphQLObjectType, sets: list[SelectionSetNode]
+    ) -> Iterator[tuple[str, tuple[GraphQLObjectType, list[SelectionSetNode]]]]:
+        """Yield the types whose nodes a document asks for by connections, with what it asks of each."""
+        for nodes in self._collect(kind, sets).values():
+            inner: Any = (
+                get_named_type(kind.fields[nodes[0].name.value].type) if nodes[0].name.value in kind.fields else None
+            )
+            held = [node.selection_set for node in nodes if node.selection_set is not None]
+            if not is_object_type(inner):
+                continue
+            if _is_connection(kind, nodes[0]):
+                edge: Any = get_named_type(inner.fields["edges"].type)
+                edges = [one.selection_set for one in self._collect(inner, held)["edges"] if one.selection_set]
+                held = [one.selection_set for one in self._collect(edge, edges)["node"] if one.selection_set]
+                inner = get_named_type(edge.fields["node"].type)
+                yield inner.name, (inner, held)
+            yield from self.nodes(inner, held)
 
     def _collect(self, kind: GraphQLObjectType, sets: list[SelectionSetNode]) -> dict[str, list[FieldNode]]:
         found: dict[str, list[FieldNode]] = {}
@@ -198,7 +252,7 @@ class _Walk:
             yield from self.whole(kind, value, sets, at)
             return
         may_be = self._schema.get_possible_types(kind)  # type: ignore[arg-type]
-        told = value.get("__typename") or str(value.get("id", "")).removeprefix("gid://shopify/").partition("/")[0]
+        told = value.get("__typename") or str(value.get("id", "")).removeprefix(GID).partition("/")[0]
         found = []
         for one in [one for one in may_be if one.name == told] or may_be:
             more = len(self.more)
@@ -209,6 +263,11 @@ class _Walk:
             _, _, problems, more_ = min(found, key=lambda one: one[:2])
             self.more += more_
             yield from problems
+
+
+def _is_connection(kind: GraphQLObjectType, node: FieldNode) -> bool:
+    told = kind.fields.get(node.name.value)
+    return told is not None and get_named_type(told.type).name.endswith("Connection")
 
 
 def _leaf(kind: GraphQLNamedType, value: Any) -> str | None:

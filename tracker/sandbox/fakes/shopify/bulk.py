@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tracker.sandbox.base import Clock
+from tracker.sandbox.contracts import contract_of
+from tracker.sandbox.contracts.graphql import GraphQLContract
 from tracker.sandbox.fakes.shopify.people import STORED
 from tracker.sandbox.fakes.shopify.reading import Reads
 from tracker.sandbox.shop import AS_USUAL
@@ -42,6 +44,8 @@ class Bulk(Reads):
         number = next(self._ids)
         ref = f"gid://shopify/BulkOperation/{number}"
         found = self.found(variables["q"])
+        untrue = _contract().untrue_lines(variables["q"], (row for one in found for row in self._rows(one)))
+        self.untrue += [f"a bulk operation: {said}" for said in untrue]
         lines = b"".join(orjson.dumps(line) + b"\n" for order in found for line in self._rows(order))
         self.operations[ref] = {
             "id": ref, "status": "RUNNING", "query": variables["q"], "createdAt": self.clock().strftime(STORED),
@@ -90,3 +94,9 @@ class Bulk(Reads):
     def _running(self, _variables: dict[str, Any]) -> dict[str, Any]:
         nodes = [self._told(ref) for ref, made in self.operations.items() if made["status"] == "RUNNING"]
         return {"bulkOperations": {"nodes": nodes}}
+
+
+def _contract() -> GraphQLContract:
+    found = contract_of("shopify")
+    assert isinstance(found, GraphQLContract)
+    return found
