@@ -88,6 +88,9 @@ class BigCommerce(contracts.Platform):
     unverified = (
         "whether every kind of account signs its webhooks: `require_signature`, `hook_key`",
         "that 250 rows are the most of a page",
+        "how much staff notes hold: `staff_notes_most`",
+        "whether a refund that was declined counts in quantity_refunded (either way it takes no piece off)",
+        "whether a corrected number mails the customer (the command says so)",
     )
     takes_notes = True
     takes_fields = True
@@ -112,6 +115,8 @@ class BigCommerce(contracts.Platform):
         """Each status may mail: the store's settings say which (support.bigcommerce.com, Customer Order Notifications, 2026-11)."""
         if kind == "order_status":
             return Beside(f"mails the customer where the store's Settings > Order notifications ticks {word}")
+        if kind == "number":
+            return Beside("may mail the customer: whether a changed number does so is not documented")
         if kind == "field" and self.settings.metafield_permission.endswith("_sf_access"):
             return Beside("can be read by everybody, in the storefront")
         return None

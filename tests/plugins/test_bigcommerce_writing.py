@@ -299,3 +299,4 @@ def test_a_status_may_mail_and_a_metafield_may_stand_in_the_storefront(make) -> 
     assert private.beside("field", "x") is None
     assert public.beside("field", "x") == Beside("can be read by everybody, in the storefront")
     assert public.beside("order_note", "") is None
+    assert "not documented" in (public.beside("number", "X1") or Beside("")).said

@@ -20,6 +20,7 @@ from tracker.cli.common import (
     out,
     print_json,
 )
+from tracker.config.model import Account
 from tracker.config.presets import duration
 from tracker.domain.gates import FINAL, into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
@@ -95,8 +96,13 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
         else "is recorded; the store is in mode observe"
     )
     click.echo(f"{order}: {row.status} -> {status} {how}{', past ' + gate.rule if not gate.allowed else ''}")
-    word = account.policy.order_words[OrderStatus(status)] if account is not None else ""
-    if account is not None and (beside := account.platform.beside("order_status", word)) is not None:
+    if account is not None:
+        _tell_beside(account, "order_status", account.policy.order_words[OrderStatus(status)])
+
+
+def _tell_beside(account: Account, kind: str, word: str) -> None:
+    """Say what the shop does beside what a person asks for, where it is known to do more."""
+    if (beside := account.platform.beside(kind, word)) is not None:
         click.echo(f"the shop then {beside.said}")
 
 
@@ -109,7 +115,7 @@ def correct(order: str, status: str, file: Path, store: str | None, by: str, rea
 @by_option
 @click.option("--yes", is_flag=True, help="Do not ask once more.")
 def correct_number(order: str, old: str, new: str, file: Path, store: str | None, by: str, yes: bool) -> None:
-    """Correct the tracking number OLD of ORDER to NEW in the shop: the worker writes it, and no customer is mailed.
+    """Correct the tracking number OLD of ORDER to NEW in the shop: the worker writes it, and asks for no mail to the customer.
 
     Its other numbers stay. OLD is asked about no more once the shop was read again, and NEW is.
     """
@@ -119,6 +125,8 @@ def correct_number(order: str, old: str, new: str, file: Path, store: str | None
     click.echo(f"{row.number} in {row.store}: {asked.old} -> {asked.new}")
     for said in asked.remarks:
         click.echo(said)
+    if (account := ctx.account(row.store)) is not None:
+        _tell_beside(account, "number", asked.new)
     try:
         if not yes and not click.confirm("correct it in the shop?"):
             raise click.Abort

@@ -351,8 +351,8 @@ class Platform(Source):
     def beside(self, kind: str, word: str) -> Beside | None:
         """Say what a write does beside its effect: mail the customer, move money; None: nothing that its documents tell.
 
-        `kind` is an `Action`'s; `word` is the word of `order_status_map` (order_status) or `status_map` (fulfilment_event), or the
-        name of the field or tag. `tracker check` and `tracker policy show` tell it of each write that a store's policy switches on.
+        `kind` is an `Action`'s; `word` is the word of `order_status_map` (order_status) or `status_map` (fulfilment_event), the
+        name of the field or tag, or the new number. `tracker check` and `tracker policy show` tell it of each write that a store's policy switches on.
         """
         return None
 
