@@ -29,6 +29,7 @@ from tracker.store.engine import database_now
 from tracker.upkeep import maintenance
 
 PATIENCE = 60.0
+EACH = 0.5  # seconds more for each thing that happens at one moment: hundreds may, on a machine that has other work
 WAITS = timedelta(minutes=2)  # by the database's clock, at one moment of the play: tries that follow each other
 A_TICK = timedelta(seconds=1)
 GIVE_UP = timedelta(milliseconds=400)  # after which a call that hangs is given up: a play takes no minutes
@@ -121,21 +122,23 @@ class Course:
                 self.settle()
                 return
             self.clock.move_to(target)
+            happened = 0
             while self._planned and self._planned[0][0] <= target:
                 heapq.heappop(self._planned)[3]()
+                happened += 1
             maintenance.expire(self.daemon.ctx)
             maintenance.run_monitors(self.daemon.ctx)
-            self.settle()
+            self.settle(happened)
             if watch is not None:
                 watch()
 
-    def settle(self) -> None:
-        """Wait until everything that is due at this moment has been worked.
+    def settle(self, happened: int = 0) -> None:
+        """Wait until everything that is due at this moment has been worked, of the things that happened in it.
 
         What waits a little by the database's clock (a call is tried again, an account rests) is waited for by moving that
         clock; what waits longer waits for the play.
         """
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + PATIENCE + EACH * happened
         for queue in QUEUES:
             self.daemon.notifier.notify(queue)
         calm, notified, rung_at = 0, "", 0.0
