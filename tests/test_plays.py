@@ -426,3 +426,16 @@ def test_nobody_waits_over_a_tenth_more_than_a_fifth_of_the_calls_takes_although
     assert max(wait for is_urgent, wait in waits if not is_urgent) <= len(others) / 2 * 1.1 * H
     assert any(is_urgent for is_urgent, _ in waits[len(waits) // 2 :])
     assert len(player.stage.servers["ups"].asked) >= 8 * 9
+
+
+def test_a_step_of_many_happens_to_each_number_some_at_once_and_the_next_later(play: Play) -> None:
+    many = "many: {first: 8, last: 10, at_once: 2, every: 1h}"
+    placed = f'{{at: +1h, {many}, place: {{order: "#{{n}}", status: Processing}}}}'
+    then = '{at: +1h 30m, expect: {orders: {"#00008": {status: processing}, "#00009": {status: processing}}}}'
+    assert play(placed, then, expect='{orders: {"#00010": {status: processing}}}') == []
+    differs = play(
+        placed,
+        '{at: +1h 30m, expect: {orders: {"#00010": {status: processing}}}}',
+        expect="{written: {Shipped: [1, 2]}}",
+    )
+    assert differs == ["at 11-02 09:30: order #00010: not known", "Shipped was written 0 times, expected 1 to 2"]

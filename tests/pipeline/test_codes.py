@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace as changed
 from typing import Any
 
-from tests.lab import START, UPS, shipped
+from tests.lab import START, UPS, USPS, shipped
 from tests.pipeline.payloads import Payloads
+from tracker.config.load import load_text
 from tracker.domain.facts import Code, Meaning, Report, Scan
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.store import tables as t
@@ -33,7 +34,7 @@ def test_an_unknown_code_is_counted_shown_and_moves_nothing_until_it_has_a_meani
         lab.ctx.config,
         accounts={**lab.ctx.config.accounts, "ups": changed(account, codes={("status", "999"): meaning})},
     )
-    assert replay.remap(lab.ctx, "ups", code=("status", "999")) == 1
+    assert replay.remap(lab.ctx, "ups", code="status/999") == 1
     lab.work("ingest", "decide", "push")
     assert lab.parcel(UPS).status == "out_for_delivery"
     assert lab.writes() == [("#1001", "CARRIER_PICKED_UP")]  # without --write nothing is written
@@ -83,8 +84,24 @@ def test_a_code_that_has_a_meaning_now_is_gone_at_once_and_said_until_its_scans_
     (waits,) = lists.list_codes(lab.ctx, mapped=True)
     assert (waits["code"], waits["count"]) == ("901", 2)
 
-    replay.remap(lab.ctx, "ups", code=("status", "901"))
+    replay.remap(lab.ctx, "ups", code="status/901")
     lab.work("ingest")
     assert lists.list_codes(lab.ctx, mapped=True) == []
     lab.ctx.config = changed(lab.ctx.config, accounts={})
     assert [row["account"] for row in lists.list_codes(lab.ctx)] == ["ups"], "also of an account that is gone"
+
+
+def test_a_code_with_a_slash_gets_the_meaning_that_the_merchant_wrote_as_tracker_codes_prints_it(make_lab: Any) -> None:
+    lab = make_lab()
+    lab.work()
+    lab.order("#1001", USPS)
+    lab.work()
+    lab.scan(lab.easypost, USPS, "in_transit", "by_drone")
+    lab.later(7)
+    (code,) = [row["code_key"] for row in lists.list_codes(lab.ctx)] or ["tracker/in_transit/by_drone"]
+    mended = lab.yaml.replace("uses: easypost", f"uses: easypost, codes: {{{code}: {{status: out_for_delivery}}}}", 1)
+    lab.ctx.config = load_text(mended)
+    assert replay.remap(lab.ctx, "easypost", code=code) == 1
+    assert replay.remap(lab.ctx, "easypost", code="tracker/other") == 0
+    lab.work()
+    assert lab.parcel(USPS).status == "out_for_delivery"

@@ -133,13 +133,9 @@ def remap(account: str, file: Path, code: str | None, write: bool) -> None:
     ctx = open_context(glance_config(file))
     if account not in ctx.config.accounts:
         raise click.UsageError(f"no account {account!r}: {', '.join(sorted(ctx.config.accounts))}")
-    pair = None
-    if code is not None:
-        space, slash, name = code.rpartition("/")
-        if not slash:
-            raise click.UsageError("--code must be space/code")
-        pair = (space, name)
-    count = replays.remap(ctx, account, code=pair, write=write)
+    if code is not None and "/" not in code:
+        raise click.UsageError("--code must be space/code")
+    count = replays.remap(ctx, account, code=code, write=write)
     click.echo(f"{count} parcels are read again{'' if write else '; nothing they change is written (--write)'}")
 
 

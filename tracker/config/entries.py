@@ -439,13 +439,13 @@ def _check_files(base: CarrierPart | StorePart, source: Source, path: Path_, doc
 
 
 def _codes(base: CarrierPart, path: Path_, document: Document) -> dict[tuple[str, str], Meaning]:
-    """Read the merchant's own meanings of codes."""
+    """Read the merchant's own meanings of codes. Spaces and codes may hold slashes: which of them parts the two, the plugin knows."""
     codes = {}
     for key, meaning in base.codes.items():
-        space, slash, code = key.rpartition("/")
-        if not slash:
+        if "/" not in key:
             document.problem((*path, "codes", key), "must be space/code, as `tracker codes` prints it")
-        codes[space, code] = meant(meaning.status, meaning.reason)
+        for at in (i for i, sign in enumerate(key) if sign == "/"):
+            codes[key[:at], key[at + 1 :]] = meant(meaning.status, meaning.reason)
     return codes
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -275,10 +276,20 @@ class File(Part):
     body: str
 
 
+class Many(Part):
+    """A step that happens to many: once for each number, which stands in its texts for `{n}`, as 00001."""
+
+    first: int = Field(1, ge=0)
+    last: int = Field(ge=0, le=99_999)
+    at_once: int = Field(100_000, ge=1, description="So many at one moment, and")
+    every: Span = Field(timedelta(0), description="the next ones so much later.")
+
+
 class Step(Part):
     """One thing that happens. Exactly one of the actions."""
 
     at: When
+    many: Many | None = None
     place: Place | None = None
     ship: Ship | None = None
     scan: Scan | None = None
@@ -299,17 +310,36 @@ class Step(Part):
 
     @model_validator(mode="after")
     def _one(self) -> Step:
-        if len(self.model_fields_set - {"at"}) != 1:
-            raise ValueError(
-                f"needs exactly one of {', '.join(name for name in type(self).model_fields if name != 'at')}"
-            )
+        if len(self.model_fields_set - _NO_ACTIONS) != 1:
+            actions = [name for name in type(self).model_fields if name not in _NO_ACTIONS]
+            raise ValueError(f"needs exactly one of {', '.join(actions)}")
         return self
 
     @property
     def action(self) -> tuple[str, Any]:
         """Return what happens: the name of the one action, and the action."""
-        (name,) = self.model_fields_set - {"at"}
+        (name,) = self.model_fields_set - _NO_ACTIONS
         return name, getattr(self, name)
+
+    def each(self) -> Iterator[Step]:
+        """Yield the steps that happen: this one, or one for each number of `many`."""
+        if self.many is None:
+            yield self
+            return
+        name, action = self.action
+        for n in range(self.many.first, self.many.last + 1):
+            later = (n - self.many.first) // self.many.at_once * self.many.every
+            texts = {field: _numbered(getattr(action, field), n) for field in action.model_fields_set}
+            yield self.model_copy(update={"at": self.at + later, name: action.model_copy(update=texts)})
+
+
+_NO_ACTIONS = frozenset({"at", "many"})
+
+
+def _numbered(value: Any, n: int) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_numbered(one, n) for one in value)
+    return value.replace("{n}", f"{n:05d}") if isinstance(value, str) else value
 
 
 class ParcelExpected(Part):
@@ -393,6 +423,7 @@ class Expect(Part):
     unmatched: dict[str, ParcelExpected] = Field({}, description="Parcels without an order, by number.")
     findings: tuple[FindingExpected, ...] | None = None
     writes: tuple[WriteExpected, ...] | None = None
+    written: dict[str, tuple[int, int]] = Field({}, description="How often an event was written, at least and at most.")
     drift: tuple[DriftExpected, ...] | None = Field(None, description="Complete, as `tracker drift` lists it.")
     notices: tuple[NoticeExpected, ...] | None = Field(None, description="Complete.")
     checkouts: tuple[str, ...] | None = Field(None, description="Checkouts that stand apart, by ref. Complete.")
@@ -414,6 +445,11 @@ class Scenario(Part):
     watch: dict[str, Any] = Field({}, description="The section watch: of the YAML: slowdown, silent webhooks.")
     lasts: Span | None = Field(None, description="How long to go on after the last step; 1h by default.")
     expect: Expect = Expect()
+
+    @property
+    def happens(self) -> list[Step]:
+        """Return every single thing that happens."""
+        return [one for step in self.steps for one in step.each()]
 
     def moment(self, when: timedelta | datetime) -> datetime:
         """Return the moment that a `When` means."""

@@ -65,11 +65,11 @@ def replay(
         ctx.notify("ingest")
 
 
-def remap(ctx: AppContext, account: str, *, code: tuple[str, str] | None = None, write: bool = False) -> int:
-    """Mark the shipments that an account told of, for their codes to be read again. Returns how many."""
+def remap(ctx: AppContext, account: str, *, code: str | None = None, write: bool = False) -> int:
+    """Mark the shipments that an account told of, for their codes to be read again; `code`: of space/code only. Returns how many."""
     conditions = [scans.c.account == account]
     if code is not None:
-        conditions += [scans.c.space == code[0], scans.c.code == code[1]]
+        conditions.append(scans.c.space + "/" + scans.c.code == code)
     total, last = 0, 0
     while True:
         with ctx.store.read() as connection:

@@ -57,6 +57,10 @@ def check(course: Course, expect: Expect) -> list[str]:
         wrong += _check_notices(course, expect.notices)
     if expect.writes is not None:
         wrong += _check_writes(course, expect.writes)
+    for event, (least, most) in expect.written.items():
+        many = sum(entry["event"] == event for entry in course.result.log)
+        if not least <= many <= most:
+            wrong.append(f"{event} was written {many} times, expected {least} to {most}")
     if expect.rejected is not None and expect.rejected != course.result.rejected:
         wrong.append(f"webhooks rejected: {course.result.rejected}, expected {expect.rejected}")
     for bounds, what in ((expect.calls, "more"), (expect.most_calls, "fewer")):
