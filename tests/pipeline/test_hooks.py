@@ -123,6 +123,18 @@ def test_a_hook_that_the_shop_deleted_or_switched_off_is_made_or_switched_on_aga
     assert (shop.calls(), shop.states(), shop.finding()) == ((4, 8, 1), {"there": 7}, None)
 
 
+def test_a_token_of_another_account_sees_no_hook_and_all_are_made_again_and_the_gap_swept(make_shop) -> None:
+    """Hooks are seen by the token that made them: after a change of it the list is empty, without any error."""
+    shop = make_shop()
+    shop.next_day()
+    shop.big.hooks.clear()
+    swept = shop.big.calls["orders"]
+    shop.reload(("store_hash: sandbox", "store_hash: sandbox, first_sync_days: 30"))  # other credentials
+
+    assert (len(shop.big.hooks), shop.states()) == (7, {"made": 7})
+    assert shop.big.calls["orders"] > swept
+
+
 def test_what_somebody_undoes_after_us_is_told_and_not_done_again_until_a_person_says_so(make_shop) -> None:
     shop = make_shop()
     gone = min(shop.big.hooks)
