@@ -1,15 +1,16 @@
-"""What an answer of Shopify says beside its data: what went wrong, and when the bucket of cost points holds enough again."""
+"""What an answer of Shopify says beside its data: what went wrong, and whether it may be asked again."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from adapters.shopify.pacing import RESERVE, requested, status_of
 from adapters.shopify.partly import is_partly
-from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient, Unavailable
+from tracker.domain.errors import CredentialsRejected, RateLimited, Refused, Transient, Unavailable
 from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Response
 from tracker.plugin.graphql import first_error
-from tracker.plugin.payloads import decode, text
+from tracker.plugin.payloads import text
 
 
 class Denied(CredentialsRejected):
@@ -17,7 +18,7 @@ class Denied(CredentialsRejected):
 
 
 REST = timedelta(seconds=1)
-RESERVE = 60  # cost points kept for the largest operation of ours
+TOO_DEAR = "MAX_COST_EXCEEDED"  # no rest helps: it is asked for in smaller pieces, or told
 
 
 def raise_for(response: Response) -> None:
@@ -38,7 +39,7 @@ def raise_for(response: Response) -> None:
     if needs and needs not in said:
         said += f" (needs {needs})"
     if code == "THROTTLED":
-        raise RateLimited(said, max(rest_of(response) or REST, REST))
+        raise _throttled(response, said)
     if code == "ACCESS_DENIED":
         raise Denied(said)
     if code == "SHOP_INACTIVE" or not first:
@@ -48,13 +49,10 @@ def raise_for(response: Response) -> None:
     raise Refused(said)
 
 
-def rest_of(response: Response) -> timedelta | None:
-    """Return how long until the bucket holds our largest operation again (shopify.dev, rate limits); None where it does."""
-    if b"throttleStatus" not in response.body:
-        return None
-    try:
-        status = decode(response.body)["extensions"]["cost"]["throttleStatus"]
-        missing = min(RESERVE, float(status["maximumAvailable"])) - float(status["currentlyAvailable"])
-        return timedelta(seconds=missing / float(status["restoreRate"])) if missing > 0 else None
-    except (BadPayload, KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
+def _throttled(response: Response, said: str) -> RateLimited | Refused:
+    """Return how long it rests: until the bucket holds what was asked for; what it never holds must be asked for in smaller pieces."""
+    status, cost = status_of(response), requested(response)
+    if status is not None and cost is not None and cost > status.most:
+        return Refused(f"{TOO_DEAR}: it costs {cost:g} points, and the bucket never holds more than {status.most:g}")
+    rest = status.rest(RESERVE if cost is None else cost) if status is not None else None
+    return RateLimited(said, max(rest or REST, REST))

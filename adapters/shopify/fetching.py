@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.shopify import partly, reads
+from adapters.shopify.answers import TOO_DEAR
 from adapters.shopify.bulk import under_way
 from adapters.shopify.notices import change_notices
 from adapters.shopify.reading import GID, Reading, nodes_of, order_of
@@ -23,7 +24,6 @@ from tracker.plugin.tracked import each_alone, order, told
 
 OVERLAP = timedelta(minutes=10)  # the search index may lag behind the record
 LOOKS_AGAIN = timedelta(days=1)  # whether it may be seen by now what the app was not let see
-TOO_DEAR = "MAX_COST_EXCEEDED"
 NOT_SEEN = {
     "fulfillmentOrders": f"the app may not see them: holds, places and delivery methods are not known; grant {SCOPES}",
     "shippingAddress": "the app may not see it: countries and the state of addresses are not known",

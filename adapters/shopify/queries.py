@@ -31,6 +31,10 @@ RETRACK = (
     " fulfillmentTrackingInfoUpdate(fulfillmentId: $id, trackingInfoInput: $t, notifyCustomer: $notify) {"
     " fulfillment { id trackingInfo(first: $most) { number } } userErrors { field message } } }"
 )
+NOTE = "query Note($id: ID!) { order(id: $id) { id note } }"
+ADD_NOTE = (
+    "mutation AddNote($i: OrderInput!) { orderUpdate(input: $i) { order { id note } userErrors { field message } } }"
+)
 SET_FIELD = (
     "mutation SetField($m: [MetafieldsSetInput!]!) { metafieldsSet(metafields: $m) {"
     " metafields { namespace key value } userErrors { code field message } } }"

@@ -13,9 +13,10 @@ import orjson
 from pydantic import SecretStr
 
 from adapters.shopify import hooks, scopes
-from adapters.shopify.answers import Denied, raise_for, rest_of
+from adapters.shopify.answers import Denied, raise_for
 from adapters.shopify.bulk import goes_on, pages
 from adapters.shopify.fetching import Fetching, read
+from adapters.shopify.pacing import Pace
 from adapters.shopify.reads import BULK_FIELD
 from adapters.shopify.words import WORDS
 from adapters.shopify.writing import field_of, write
@@ -92,7 +93,9 @@ class Shopify(contracts.Platform):
         "what a list in a list costs: what each answer says is left is obeyed",
         "that an event of neither a person nor an app is Shopify's own",
         "that an answer which refuses a field names it in its text, by which it is left out",
+        "how long an order's note may be: what would be longer than 5,000 characters is refused",
     )
+    takes_notes = True
     takes_fields = True
     takes_tags = True
     takes_numbers = True
@@ -114,7 +117,7 @@ class Shopify(contracts.Platform):
     def __init__(self, account: str, settings: contracts.Settings) -> None:
         """Bind a store."""
         super().__init__(account, settings)
-        self._tokens = Tokens(self._grant)
+        self._tokens, self._pace = Tokens(self._grant), Pace()
         self._fetching = Fetching()
         base = urlsplit(self.settings.base_url or "").hostname
         self.stream_hosts = (RESULTS, *([base] if base else []))
@@ -161,9 +164,16 @@ class Shopify(contracts.Platform):
         """GraphQL tells its errors in HTTP 200; a frozen, locked or missing shop says so in HTTP."""
         raise_for(response)
 
+    def odd(self, headers: Mapping[str, str]) -> str | None:
+        """Compare the version: one that is retired is answered in the oldest that is supported, without a word (shopify.dev, API versioning)."""
+        said = headers.get("x-shopify-api-version", "").strip()
+        if not said or said == self.settings.api_version:
+            return "" if said else None
+        return f"{self.settings.api_version} was asked for, and {said[:20]!r} came: set api_version to one that is supported and has what is read"
+
     def throttle_delay(self, response: Response) -> timedelta | None:
-        """Answer how long until the bucket holds our largest operation again."""
-        return rest_of(response)
+        """Answer how long until the bucket holds a few points again, and remember how it stands."""
+        return self._pace.heard(response)
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Show a shipping status: by a fulfilment event, in a metafield, in a tag; what stands there already is not written again."""
@@ -198,6 +208,8 @@ class Shopify(contracts.Platform):
 
     def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Response:
         settings = self.settings
+        asked = (query, variables.get("first"), len(variables.get("ids", ())))
+        self._pace.wait(asked, client.now())
         base = settings.base_url or f"https://{settings.shop}"
         request = Request(
             "POST",
@@ -208,8 +220,11 @@ class Shopify(contracts.Platform):
         )
         if settings.access_token is not None:  # it never ends
             kept = _header(settings.access_token.get_secret_value())
-            return client.send(replace(request, headers={**request.headers, **kept}))
-        return self._tokens.send(client, request, _header)
+            response = client.send(replace(request, headers={**request.headers, **kept}))
+        else:
+            response = self._tokens.send(client, request, _header)
+        self._pace.took(asked, response)
+        return response
 
     def _grant(self, client: Client) -> Token:
         """Ask for a token.

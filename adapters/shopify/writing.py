@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from datetime import UTC, timedelta
 from typing import Any, Protocol
 
-from adapters.shopify.queries import ADD_TAGS, CREATE, EVENTS, REMOVE_TAGS, RETRACK, SET_FIELD, TRACKING
+from adapters.shopify.queries import (
+    ADD_NOTE,
+    ADD_TAGS,
+    CREATE,
+    EVENTS,
+    NOTE,
+    REMOVE_TAGS,
+    RETRACK,
+    SET_FIELD,
+    TRACKING,
+)
 from adapters.shopify.reads import MOST
 from adapters.shopify.words import UNSHIPPED
-from tracker.domain.errors import Refused, Transient
+from tracker.domain.errors import BadPayload, Refused, Transient
 from tracker.domain.facts import Action, Order, Receipt
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.plugin.calls import Response
@@ -17,6 +27,7 @@ from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
 from tracker.plugin.tracked import renumbered
 
 SAME = timedelta(minutes=5)  # an event of the same status this near is ours
+LONGEST = 5_000  # characters of a note; not verified, the schema names no limit: what is longer is refused by us
 
 
 class Ask(Protocol):
@@ -32,10 +43,12 @@ def write(ask: Ask, words: Mapping[ShippingStatus, str], action: Action, before:
         return _set_field(ask, action, before)
     if action.kind == "tag":
         return _tag(ask, action, before)
+    if action.kind == "order_note":
+        return _add_note(ask, action)
     if action.kind == "number":
         return _retrack(ask, action)
     if action.kind != "fulfilment_event":
-        raise Refused("Shopify takes fulfilment events, metafields and tags: its order status cannot be written")
+        raise Refused("Shopify takes fulfilment events, metafields, tags and notes: its order status cannot be written")
     return _add_event(ask, words[action.status], action)
 
 
@@ -83,6 +96,37 @@ def _tagged(ask: Ask, query: str, name: str, action: Action, tags: list[str]) ->
     made = made_of(ask(query, {"id": action.order, "tags": tags}), name)
     node = mapping(made.get("node"), f"$.data.{name}.node")
     return {text(tag).casefold() for tag in listing(node.get("tags"), f"$.data.{name}.node.tags")}
+
+
+def _add_note(ask: Ask, action: Action) -> Receipt:
+    """Add a line to the order's note, below what the merchant and the buyer wrote: the mutation replaces all of it.
+
+    The moment when a person said it stands before it, so that the same words said again are another line, and the same write twice
+    is one. What somebody writes between our read and our write would be lost: there is no way to add alone, nor to compare.
+    """
+    line = f"[{action.happened_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z] {' '.join(action.text.split())}"
+    order = mapping(decode(ask(NOTE, {"id": action.order}).body).get("data"), "$.data").get("order")
+    if order is None:
+        raise Refused("the order is not there")
+    there = _note_of(order, "$.data.order")
+    if line in there.splitlines():
+        return Receipt(action.order, already_there=True, proof="note")
+    whole = f"{there.rstrip()}\n{line}" if there.strip() else line
+    if len(whole) > LONGEST:
+        raise Refused(f"the note of the order would have {len(whole)} characters, and {LONGEST} is the most")
+    answer = ask(ADD_NOTE, {"i": {"id": action.order, "note": whole}}, idempotent=False)
+    after = mapping(made_of(answer, "orderUpdate").get("order"), "$.data.orderUpdate.order")
+    if line not in _note_of(after, "$.data.orderUpdate.order").splitlines():
+        raise Transient("the note was written, and the answer does not show it")
+    return Receipt(action.order, proof="note")
+
+
+def _note_of(order: Any, where: str) -> str:
+    """Return an order's note, all of it: what is written back must not be a letter less."""
+    note = mapping(order, where).get("note")
+    if note is not None and not isinstance(note, str):
+        raise BadPayload(f"{where}.note", "must be a text")
+    return note or ""
 
 
 def _retrack(ask: Ask, action: Action) -> Receipt:

@@ -220,3 +220,22 @@ def test_a_broken_wire_is_tried_each_minute_while_it_is_new_and_then_ever_more_s
         rested, failures = rests_for(lab, lasts * minute, broken, broken, broken)
         assert rest * minute <= rested < rest * minute * 1.25
         assert failures == 10  # calls that failed side by side are one failure
+
+
+@pytest.mark.parametrize("pages", [0, 3])
+def test_a_sweep_that_is_told_to_wait_goes_on_when_it_was_told_and_nobody_failed(make_lab, pages: int) -> None:
+    """A first sync that was throttled page after page rested ever longer, up to half an hour, and a finding said that the shop is away."""
+    lab = make_lab()
+    account, business = lab.ctx.config.accounts["shop"], lab.clock()
+
+    def told(minutes: float) -> timedelta:
+        with lab.daemon.store.write() as connection:
+            now, at = database_now(connection), business + timedelta(minutes=minutes)
+            error = RateLimited("THROTTLED", timedelta(seconds=2))
+            return backoff.sweep_fails(lab.ctx, connection, account, error, pages, now, at) - at
+
+    assert [told(minute) for minute in (0, 1, 4)] == [timedelta(seconds=2)] * 3
+    state = lab.one(t.accounts, t.accounts.c.name == "shop")
+    assert (state.failures, state.failing_since, state.blocked_until is not None) == (None, None, True)
+    assert lab.rows(t.findings) == []
+    assert (told(6) == timedelta(seconds=2)) is (pages > 0)  # without a page for five minutes it is away

@@ -20,10 +20,11 @@ from tracker.cli.matrix import actors
 from tracker.config.load import load_config
 from tracker.config.plugins import installed
 from tracker.domain.errors import TrackerError
+from tracker.domain.vocabulary import StatementKind
 from tracker.plugin.conformance import plugin_of
 from tracker.plugin.contracts import Beside
 from tracker.store import tables as t
-from tracker.support import lists
+from tracker.support import lists, statements
 from tracker.upkeep import maintenance
 
 Run = Callable[..., Result]
@@ -104,7 +105,13 @@ def test_a_note_for_a_shop_that_takes_none_is_refused_and_can_be_kept_here(run: 
     lab.order("#1", USPS)
     lab.work()
 
-    assert "takes no notes" in str(CliRunner().invoke(main_.cli, ["note", "1", "x", "--to-shop"]).exception)
+    account = lab.ctx.account("shop")
+    assert account is not None
+    account.platform.takes_notes = False  # as of a shop that an entry describes without its way to take them
+    with pytest.raises(TrackerError, match="takes no notes"):
+        statements.record_statement(
+            lab.ctx, statements.find_order(lab.ctx, "1"), StatementKind.NOTE, "x", "ann", to_shop=True
+        )
     run("note", "1", "x")
 
 

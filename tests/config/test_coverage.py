@@ -43,11 +43,11 @@ ACCOUNTS = [  # carrier, account, poll, push, signed, limit
 ]
 STORES = [  # store, reads, hooks, writes
     ("looks", "sweep every 10m, order by id", "signed", "none (observe)"),
-    ("shows", "sweep every 1h, order by id", "signed", "shipping status, corrected numbers"),
+    ("shows", "sweep every 1h, order by id", "signed", "shipping status, notes, corrected numbers"),
     ("sets", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "order status (delivered, shipped), notes"),
     ("held", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "none (writes_per_hour is 0)"),
     ("keyed", "sweep every 10m, order by id", "unsigned: address token", "none (observe)"),
-    ("idle", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "notes"),
+    ("idle", "sweep every 10m, order by id", "none: webhook_secrets unset; sweeps only", "notes, corrected numbers"),
 ]  # fmt: skip
 COLUMNS = {
     "accounts": ("carrier", "account", "poll", "push", "signed", "limit"),

@@ -291,5 +291,12 @@ def test_a_webhook_of_another_topic_is_told_and_its_own_id_is_no_order(make, top
 
 def test_what_is_no_fulfilment_event_is_refused_before_any_call(make) -> None:
     source, client = shop(make)
-    with pytest.raises(Refused, match="fulfilment events, metafields and tags"):
-        source.push(client, Action("order_note", "k", "s", "gid://shopify/Order/1", text="x"), ORDER)
+    with pytest.raises(Refused, match="fulfilment events, metafields, tags and notes"):
+        source.push(client, Action("order_status", "k", "s", "gid://shopify/Order/1"), ORDER)
+
+
+def test_the_version_of_an_answer_is_compared_with_the_one_that_was_asked_for(make) -> None:
+    source, _ = shop(make)
+
+    assert (source.odd({}), source.odd({"x-shopify-api-version": "2026-04"})) == (None, "")
+    assert source.odd({"x-shopify-api-version": "2026-07"}).startswith("2026-04 was asked for, and '2026-07' came")

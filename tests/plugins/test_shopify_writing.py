@@ -126,3 +126,70 @@ def test_a_tag_that_the_answer_does_not_show_or_shows_still_is_no_success(outsid
     with pytest.raises(error):
         source.push(client, TAG, before(tags=("shipping:picked_up",)))
     assert len(calls.calls) == len(answers)  # who refuses the new tag keeps the former one
+
+
+# notes
+
+NOTE = Action(
+    "order_note",
+    "k",
+    "s",
+    REF,
+    happened_at=datetime(2026, 11, 3, 9, 30, 5, tzinfo=UTC),
+    text="Rang twice,\n nobody there",
+)
+LINE = "[2026-11-03 09:30:05Z] Rang twice, nobody there"
+
+
+def noted(note: str | None) -> dict:
+    return {"data": {"order": {"id": REF, "note": note}}}
+
+
+def shown(note: str | None, *problems: str) -> dict:
+    return told("orderUpdate", *problems, order={"id": REF, "note": note})
+
+
+@pytest.mark.parametrize(
+    ("there", "whole"),
+    [
+        (None, LINE),
+        ("  ", LINE),
+        ("Please gift-wrap\nThank you!\n", f"Please gift-wrap\nThank you!\n{LINE}"),
+        (
+            LINE.replace("09:30:05", "09:30:04"),
+            f"{LINE.replace('09:30:05', '09:30:04')}\n{LINE}",
+        ),  # the same words, said before
+    ],
+)
+def test_a_note_is_a_line_below_what_the_merchant_and_the_buyer_wrote(outside, make, there, whole) -> None:
+    calls = asked(outside, noted(there), shown(whole))
+    source, client = shop(make)
+
+    assert source.push(client, NOTE, before()) == Receipt(REF, proof="note")
+    assert variables(calls.calls[1]) == {"i": {"id": REF, "note": whole}}
+
+
+def test_the_same_note_twice_is_one_line(outside, make) -> None:
+    asked(outside, noted(f"Please gift-wrap\n{LINE}\nand ring"))
+    source, client = shop(make)
+
+    assert source.push(client, NOTE, before()).already_there
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "said"),
+    [
+        ([noted("x" * 4990)], Refused, "would have 5038 characters, and 5000 is the most"),
+        ([{"data": {"order": None}}], Refused, "the order is not there"),
+        ([noted("mine"), shown("mine")], Transient, "does not show it"),
+        ([noted("mine"), shown(None, "is too long")], Refused, "is too long"),
+        ([noted(7)], BadPayload, "must be a text"),
+    ],
+)
+def test_a_note_never_cuts_what_stands_there_and_is_proved_by_the_answer(outside, make, answers, error, said) -> None:
+    calls = asked(outside, *answers)
+    source, client = shop(make)
+
+    with pytest.raises(error, match=said):
+        source.push(client, NOTE, before())
+    assert len(calls.calls) == len(answers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import BinaryIO, cast
@@ -70,17 +70,18 @@ class AccountClient:
         elapsed: Callable[[], float] = time.monotonic,
         charge: Callable[[str], None] | None = None,
         tokens: AccessTokens | None = None,
+        heard: Callable[[Account, Mapping[str, str]], None] | None = None,
     ) -> None:
         """`timeout` is the total time of a call in seconds, tries included; rests are told by `elapsed`.
 
         `charge` takes each request from the account's budget before it is sent, or raises BudgetSpent. `tokens` are those of
-        the process.
+        the process. `heard` is told the headers of each answer.
         """
         self.vault = vault
         self._tokens = tokens or AccessTokens()
         self._account, self._connections, self._timeout = account, connections, timeout
         self._now, self._elapsed, self._charge = now, elapsed, charge
-        self._rest_until = 0.0
+        self._rest_until, self._heard = 0.0, heard
 
     def now(self) -> datetime:
         """Return the wall time."""
@@ -112,6 +113,8 @@ class AccountClient:
         if (pause := self._account.source.throttle_delay(response)) is not None:
             # other threads ask too: the longest rest holds, as in the account's row
             self._rest_until = max(self._rest_until, self._elapsed() + pause.total_seconds())
+        if self._heard is not None:
+            self._heard(self._account, response.headers)
         self._account.source.raise_for_status(response)
         return response
 
@@ -243,11 +246,13 @@ class Clients:
         elapsed: Callable[[], float] = time.monotonic,
         charge: Callable[[str], None] | None = None,
         tokens: AccessTokens | None = None,
+        heard: Callable[[Account, Mapping[str, str]], None] | None = None,
     ) -> None:
         """Keep how to make them; `tokens`: of all accounts. `charge` takes a request of an account from its budget. `elapsed`: seconds that only grow, where days pass in seconds (plays)."""
         self.connections = Connections(allow)
         self._timeout, self._now, self._vault = timeout, now, vault
         self._elapsed, self._charge, self._tokens = elapsed, charge, tokens or AccessTokens()
+        self._heard = heard
         self._all: dict[str, tuple[Account, AccountClient]] = {}
         self._lock = threading.Lock()
 
@@ -266,6 +271,7 @@ class Clients:
                 elapsed=self._elapsed,
                 charge=self._charge if account is not _ALERTS else None,
                 tokens=self._tokens,
+                heard=self._heard if account is not _ALERTS else None,
             )
             self._all[account.name] = account, client
             return client

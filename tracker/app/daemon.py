@@ -35,7 +35,7 @@ from tracker.config.model import Config
 from tracker.config.plugins import installed
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import mask
-from tracker.pipeline import budgets
+from tracker.pipeline import budgets, oddities
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import AT_WORK, STEPS, drain
 from tracker.pipeline.leases import RENEW_EVERY
@@ -113,6 +113,7 @@ class Daemon:
             vault=vault,
             charge=lambda account: budgets.charge(self.ctx, account),
             tokens=tokens,
+            heard=lambda account, headers: oddities.heard(self.ctx, account, headers),
         )
         self.ctx = AppContext(
             store=self.store,

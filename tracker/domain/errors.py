@@ -81,7 +81,7 @@ class RateLimited(Transient):
 
 
 class BudgetSpent(RateLimited):
-    """Nobody was asked: the account's `budget:` gives no call before `after`. It says nothing of the account."""
+    """Nobody was asked: the account's `budget:`, or the bucket of points that its source counts, gives no call before `after`. It says nothing of the account."""
 
 
 class Unavailable(Transient):

@@ -521,6 +521,10 @@ class FindingKind(_Word):
         "A source stopped a parcel that an order waits for, and will not begin again.",
     )
     WEBHOOKS_SILENT = "webhooks_silent", "An account that used to send webhooks is silent while polls bring news."
+    ANSWERS_ODDLY = (
+        "answers_oddly",
+        "A source answers otherwise than it was asked, as in another version: what it says may be read wrongly.",
+    )
     HOOK_WRONG = "hook_wrong", "A hook that an account wants is missing or wrong in the shop, and we cannot mend it."
     OUTAGE = "outage", "We were away; carriers may have given up telling, and polls close the gap."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."

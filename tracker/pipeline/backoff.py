@@ -126,6 +126,12 @@ def sweep_fails(
     if state is None:
         return business
     since = state.sweep_failing_since or business
+    if isinstance(error, RateLimited) and error.after is not None and (pages or business - since < TOLD_AFTER):
+        _count(ctx, account, error)  # it goes on where it is, when it was told to: nobody failed
+        if not pages:
+            connection.execute(accounts.update().where(_of(account)).values(sweep_failing_since=since))
+        queries.block(connection, account.name, now + error.after)
+        return business + error.after
     alone = pages > 0 or (state.sweep_failing_since is not None and state.failing_since is None)
     connection.execute(accounts.update().where(_of(account)).values(sweep_failing_since=since))
     if isinstance(error, Unavailable):

@@ -239,6 +239,13 @@ class Source(ABC):
         not_html(response)
         raise_by_status(response)
 
+    def odd(self, headers: Mapping[str, str]) -> str | None:
+        """Say what is odd about an answer, or a webhook, that is read all the same, such as the version it came in. Pure.
+
+        Empty: nothing is; None: these headers (lower-case names) do not tell. The core tells a person when the words change, once.
+        """
+        return None
+
     def throttle_delay(self, response: Response) -> timedelta | None:
         """Answer how long the account should rest before its next call, where the answer tells; None is no rest."""
         return None

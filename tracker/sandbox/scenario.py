@@ -205,7 +205,7 @@ class Withdraw(Part):
 FaultKind = Literal[
     "throttle", "error", "garbage", "html", "hang", "answer", "expire_tokens", "graphql_throttle", "bulk_busy", "bulk_fails", "apply_then_fail",
     "refuse_write", "refuse_number", "rate_limit", "stop_tracking", "spend_quota", "new_key", "lose_hook", "stop_hook",
-    "refuse_hooks", "unreachable", "duplicate_hooks", "storm", "overloaded", "read_only", "decline_refund", "rename_statuses",
+    "refuse_hooks", "fall_forward", "unreachable", "duplicate_hooks", "storm", "overloaded", "read_only", "decline_refund", "rename_statuses",
     "sign_wrongly", "save_over",
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import ChangeNotice, Checkout, Order, Report
 from tracker.domain.numbers import clean
-from tracker.pipeline import feeds, unread, unwatched
+from tracker.pipeline import feeds, oddities, unread, unwatched
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest import endings, histories, orders, reports, scans, summaries
@@ -134,6 +134,9 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     if any(hints.values()):
         tx.ctx.notify("poll")
     unread.told(tx.ctx, tx.connection, parsed, tx.now, tx.database)
+    for p in parsed:
+        if p.account is not None and p.row.kind == "webhook":
+            oddities.came(tx.ctx, tx.connection, p.account, p.row.headers)
     _end(tx, parsed)
     unread.count(tx.ctx, tx.connection, parsed)  # counters are locked last, everywhere
     endings.count(tx, shipments, heard.tells, before, heard.fresh)

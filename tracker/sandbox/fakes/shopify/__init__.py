@@ -18,9 +18,10 @@ from tracker.sandbox.fakes.shopify.writing import Writes
 from tracker.sandbox.shop import AS_USUAL, Shop
 from tracker.sandbox.used import StoreUsed
 
-WRITES = ("Create", "SetField", "AddTags", "RemoveTags", "Retrack")
+WRITES = ("Create", "SetField", "AddTags", "RemoveTags", "Retrack", "AddNote")
 WRITE_SCOPES = ("write_orders", "write_fulfillments", "write_merchant_managed_fulfillment_orders")
 RESTORES, HOLDS = 100, 20  # points a second of a standard plan; its bucket holds those of twenty seconds
+NEWER = "2026-07"  # that a shop answers in once the version that is asked for is retired
 COSTS = {
     "Start": 10,
     "Operation": 1,
@@ -30,6 +31,7 @@ COSTS = {
     **dict.fromkeys(("Lines", "Routes", "RouteLines", "PartIds", "Parts", "Part"), 20),
     "Events": 5,
     "Tracking": 2,
+    "Note": 1,
     "Shop": 1,
     "Hooks": 12,
     "MakeHook": 10,
@@ -51,6 +53,7 @@ class ShopifyServer(Hooks, Bulk, Writes):
         "fault bulk_busy",
         "fault bulk_fails",
         "fault refuse_hooks",
+        "fault fall_forward",
         "edit.event",
         "cancel.item",
         "refund.item",
@@ -91,6 +94,12 @@ class ShopifyServer(Hooks, Bulk, Writes):
         return as_json({"errors": [{"message": problem} for problem in problems]})
 
     async def _graphql(self, request: Request) -> Response:
+        answer = await self._answered(request)
+        asked = request.path_params["version"]
+        answer.headers["X-Shopify-API-Version"] = NEWER if self.faults.take("fall_forward") else asked
+        return answer
+
+    async def _answered(self, request: Request) -> Response:
         if request.headers.get("x-shopify-access-token") != self.key:
             return as_json(
                 {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}, 401

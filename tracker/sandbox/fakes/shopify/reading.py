@@ -8,7 +8,7 @@ from tracker.sandbox.base import next_page
 from tracker.sandbox.fakes.shopify.people import People
 
 Node = dict[str, Any]
-ALONE = ("number", "metafields", "lines", "routes", "events")  # of an order: as we keep it, not as it is told
+ALONE = ("number", "metafields", "lines", "routes", "events", "note")  # of an order: as we keep it, not as it is told
 
 
 class Reads(People):

@@ -96,6 +96,19 @@ class Writes(People):
         self.touch(order["name"], "fulfillment_events/create")
         return {"fulfillmentEventCreate": {"fulfillmentEvent": made, "userErrors": []}}
 
+    def _note(self, variables: dict[str, Any]) -> dict[str, Any]:
+        order = self._by_id(variables["id"])
+        return {"order": order and {"id": order["id"], "note": order.get("note")}}
+
+    def _addnote(self, variables: dict[str, Any]) -> dict[str, Any]:
+        order = self._by_id(variables["i"]["id"])
+        if order is None or self.faults.take("refuse_write"):
+            return self._refused("orderUpdate", "order", "The order could not be updated.")
+        order["note"] = variables["i"]["note"]
+        self._wrote(order["name"], "note", None, text=order["note"])
+        self.touch(order["name"], "orders/updated")
+        return {"orderUpdate": {"order": {"id": order["id"], "note": order["note"]}, "userErrors": []}}
+
     def _tracking(self, variables: dict[str, Any]) -> dict[str, Any]:
         if (found := self._fulfilment(variables["id"])) is None:
             return {"fulfillment": None}

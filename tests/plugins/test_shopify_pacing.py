@@ -1,0 +1,120 @@
+"""Shopify's bucket of cost points: what an operation waits for, what never fits, and what is no throttle at all."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from adapters.shopify.pacing import Pace, Status, requested, status_of
+from tests.plugins.shopify import T0, URL, page, shop
+from tracker.domain.errors import BudgetSpent, RateLimited, Refused, Transient
+from tracker.domain.facts import Since
+from tracker.plugin.calls import Response
+
+S = timedelta(seconds=1)
+
+
+def cost(left: float, *, most: float = 1000, rate: float = 100, needs: float | None = None, **more) -> dict:
+    status = {"maximumAvailable": most, "currentlyAvailable": left, "restoreRate": rate}
+    return {**more, "extensions": {"cost": {"requestedQueryCost": needs, "throttleStatus": status}}}
+
+
+def told(body: dict, at=T0) -> Response:
+    return Response(200, {}, json.dumps(body).encode(), at)
+
+
+def throttled(needs: float | None, left: float, **more) -> dict:
+    errors = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
+    return cost(left, needs=needs, errors=errors, **more)
+
+
+def test_an_operation_waits_until_the_bucket_holds_what_it_cost_last_and_no_time_is_counted_twice() -> None:
+    pace = Pace()
+    pace.wait("page", T0)  # what is asked first is answered or throttled, and tells
+    pace.took("page", told(cost(600, needs=900)))
+    assert pace.heard(told(cost(600, needs=900))) is None
+    pace.wait("write", T0)
+    with pytest.raises(BudgetSpent, match="it costs 900 points, and 700 are there") as waits:
+        pace.wait("page", T0 + S)
+    assert waits.value.after == 2 * S
+    pace.wait("page", T0 + 3 * S)
+
+
+def test_who_waited_is_let_through_and_a_clock_that_goes_back_fills_nothing() -> None:
+    pace = Pace()
+    pace.took("page", told(cost(0, needs=100)))
+    pace.heard(told(cost(50)))
+    with pytest.raises(BudgetSpent, match="50 are there"):
+        pace.wait("page", T0 - S)
+    pace.wait("page", T0 - S)
+
+
+def test_a_bucket_of_a_development_store_is_waited_for_until_it_is_full_and_no_longer() -> None:
+    assert Status(10, 40, 2).rest(60) == 15 * S
+    assert Status(40, 40, 2).rest(60) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"extensions": {"cost": {"throttleStatus": {}}}}, cost(0, rate=0), {"data": "throttleStatus"}],
+)
+def test_what_an_answer_does_not_say_is_not_made_up(body: dict) -> None:
+    assert status_of(told(body)) is None
+    assert Pace().heard(told(body)) is None
+    assert requested(Response(200, {}, b"throttleStatus{", T0)) is None
+    assert status_of(Response(200, {}, b"throttleStatus{", T0)) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "rest"),
+    [
+        (throttled(400, 150), RateLimited, 2.5 * S),
+        (throttled(None, 10), RateLimited, S),  # the least
+        (throttled(10, 900), RateLimited, S),
+        ({"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]}, RateLimited, S),
+    ],
+)
+def test_what_is_throttled_rests_until_the_bucket_holds_what_was_asked_for(make, body, error, rest) -> None:
+    source, _ = shop(make)
+    with pytest.raises(error) as limited:
+        source.raise_for_status(told(body))
+    assert limited.value.after == rest
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (throttled(900, 40, most=40, rate=2), "MAX_COST_EXCEEDED: it costs 900 points, and the bucket never holds more than 40"),
+        (
+            {"errors": [{"message": "Query cost is 1211, which exceeds the single query max cost limit (1000).", "extensions": {"code": "MAX_COST_EXCEEDED"}}]},
+            "MAX_COST_EXCEEDED: Query cost is 1211",
+        ),
+    ],
+)  # fmt: skip
+def test_what_costs_more_than_ever_is_there_is_no_throttle_and_is_not_asked_again_as_it_is(make, body, said) -> None:
+    source, _ = shop(make)
+    with pytest.raises(Refused) as refused:
+        source.raise_for_status(told(body))
+    assert said in str(refused.value)
+
+
+def test_an_internal_error_without_data_may_pass(make) -> None:
+    source, _ = shop(make)
+    with pytest.raises(Transient):
+        source.raise_for_status(
+            told({"data": None, "errors": [{"message": "x", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}]})
+        )
+
+
+def test_the_next_page_is_not_asked_for_before_the_bucket_holds_it(outside, make) -> None:
+    answer = {**page([], more=True), **cost(300, needs=900)}
+    calls = outside.post(URL).mock(side_effect=lambda _: httpx.Response(200, json=answer))
+    source, client = shop(make)
+    pages = source.fetch(client, Since(None))
+    with pytest.raises(BudgetSpent):
+        for _ in pages:
+            source.throttle_delay(told(answer, client.now()))
+    assert len(calls.calls) == 1
