@@ -57,7 +57,19 @@ from tracker.plugin.graphql import Listed, data_of, first_error, sweep
 from tracker.plugin.payloads import decode, listing, mapping, optional, pieces, term, text, word
 from tracker.plugin.public_keys import detached_jws, read_jwks
 from tracker.plugin.signatures import hmac_hex
-from tracker.plugin.tracked import aware, count, each_alone, exactly, flag, order, orders, parcels, strict, told
+from tracker.plugin.tracked import (
+    aware,
+    count,
+    each_alone,
+    exactly,
+    flag,
+    order,
+    orders,
+    parcels,
+    renumbered,
+    strict,
+    told,
+)
 
 O, P = OrderStatus, PaymentStatus
 PAGE = 50
@@ -84,6 +96,12 @@ NOTES = "query Notes($id: ID!) { order(id: $id) { events { id type message } } }
 ADD_NOTE = (
     "mutation AddNote($id: ID!, $message: String!) { orderNoteAdd(order: $id, input: {message: $message}) {"
     " event { id } errors { code message } } }"
+)
+TRACKING = "query Tracking($id: ID!) { order(id: $id) { fulfillments { id status trackingNumber } } }"
+RETRACK = (
+    "mutation Retrack($id: ID!, $number: String!, $notify: Boolean!) {"
+    " orderFulfillmentUpdateTracking(id: $id, input: {trackingNumber: $number, notifyCustomer: $notify}) {"
+    " fulfillment { id trackingNumber } errors { code message } } }"
 )
 SET_FIELD = (
     "mutation SetField($id: ID!, $key: String!, $value: String!) {"
@@ -136,6 +154,7 @@ class Saleor(contracts.Platform):
     }
     takes_notes = True
     takes_fields = True
+    takes_numbers = True
     Settings = Settings
     example: ClassVar[Mapping[str, Any]] = {"base_url": "https://acme.saleor.cloud", "company_key": "carrier"}
 
@@ -288,7 +307,9 @@ class Saleor(contracts.Platform):
             return self._set_field(client, action, before)
         if action.kind == "order_note":
             return self._add_note(client, action)
-        raise Refused("Saleor takes notes and metadata: its order status follows its fulfilments")
+        if action.kind == "number":
+            return self._retrack(client, action)
+        raise Refused("Saleor takes notes, metadata and corrected numbers: its order status follows its fulfilments")
 
     def _set_field(self, client: Client, action: Action, before: Order) -> Receipt:
         if before.shown == action.text:
@@ -311,6 +332,23 @@ class Saleor(contracts.Platform):
         variables = {"id": action.order, "message": action.text}
         made = _made(self._call(client, ADD_NOTE, variables, idempotent=False), "orderNoteAdd")
         return Receipt(word(mapping(made.get("event"), "$.event").get("id"), "$.event.id"), proof="note")
+
+    def _retrack(self, client: Client, action: Action) -> Receipt:
+        """Put one number in the place of another; `notifyCustomer` is false, which is its default too."""
+        found = data_of(self._call(client, TRACKING, {"id": action.order}), "order")["order"]
+        parts = listing(mapping(found or {}, "$.data.order").get("fulfillments"), "$.data.order.fulfillments")
+        part = next((one for one in parts if isinstance(one, dict) and one.get("id") == action.fulfilment), None)
+        if part is None or part.get("status") in DEAD:
+            raise Refused("the fulfilment is cancelled, or not there any more")
+        new = action.parcels[1].number
+        wanted = renumbered([strict(part.get("trackingNumber"), "$.trackingNumber")], action)
+        if wanted is None:
+            return Receipt(action.fulfilment, already_there=True, proof=new)
+        variables = {"id": action.fulfilment, "number": wanted[0], "notify": False}
+        made = _made(self._call(client, RETRACK, variables, idempotent=False), "orderFulfillmentUpdateTracking")
+        if mapping(made.get("fulfillment") or {}, "$.fulfillment").get("trackingNumber") != wanted[0]:
+            raise Transient("the number was written, and the answer does not show it")
+        return Receipt(action.fulfilment, proof=new)
 
     def ping(self, client: Client) -> None:
         """Ask for one order: that needs the permission that all else needs."""

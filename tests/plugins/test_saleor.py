@@ -25,7 +25,7 @@ from tracker.domain.errors import (
     Unavailable,
     WebhookRejected,
 )
-from tracker.domain.facts import Action, ChangeNotice, Order, Payload, Refs, Since, Unread
+from tracker.domain.facts import Action, ChangeNotice, Order, Parcel, Payload, Refs, Since, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus, ShippingStatus
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, Recorder, for_platform
@@ -339,6 +339,48 @@ def test_a_write_that_shows_nothing_is_no_write(make, outside, action: Action, a
     outside.post(URL).mock(return_value=httpx.Response(200, json={"data": answer}))
     with pytest.raises(kind):
         source.push(client, action, read(source))
+
+
+PART, OLD, NEW = "RnVsZmlsbG1lbnQ6MQ==", "1ZR589390357567121", "1ZR589400357568494"
+NUMBER = Action("number", "k", "s", REF, PART, parcels=(Parcel("ups", OLD), Parcel("ups", NEW)))
+
+
+def tracked(number: str, status: str = "FULFILLED", ref: str = PART) -> dict:
+    return {"order": {"fulfillments": [7, {"id": ref, "status": status, "trackingNumber": number}]}}
+
+
+def retracked(number: str | None, *problems: str) -> dict:
+    errors = [{"code": "INVALID", "message": said} for said in problems]
+    part = {"id": PART, "trackingNumber": number} if number else None
+    return {"orderFulfillmentUpdateTracking": {"fulfillment": part, "errors": errors}}
+
+
+def test_a_number_that_a_person_corrects_is_written_once_and_mails_nobody(make, outside) -> None:
+    source, client = shop(make)
+    answers = [tracked(OLD), retracked(NEW), tracked(NEW)]
+    route = outside.post(URL).mock(side_effect=[httpx.Response(200, json={"data": one}) for one in answers])
+
+    assert source.push(client, NUMBER, read(source)).proof == NEW
+    assert json.loads(route.calls[1].request.content)["variables"] == {"id": PART, "number": NEW, "notify": False}
+    assert source.push(client, NUMBER, read(source)).already_there
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "said"),
+    [
+        ([{"order": None}], Refused, "not there any more"),
+        ([tracked(OLD, ref="other")], Refused, "not there any more"),
+        ([tracked(OLD, "CANCELED")], Refused, "cancelled"),
+        ([tracked("1Z999AA10123456784")], Refused, "does not stand there any more"),
+        ([tracked(OLD), retracked(None, "no such number")], Refused, "no such number"),
+        ([tracked(OLD), retracked(OLD)], Transient, "does not show it"),
+    ],
+)
+def test_a_number_that_cannot_be_corrected_is_refused_in_words(make, outside, answers, kind, said) -> None:
+    source, client = shop(make)
+    outside.post(URL).mock(side_effect=[httpx.Response(200, json={"data": one}) for one in answers])
+    with pytest.raises(kind, match=said):
+        source.push(client, NUMBER, read(source))
 
 
 def test_the_token_is_proved_by_an_order(make, outside) -> None:

@@ -13,7 +13,8 @@ import pytest
 from adapters.shopify import hooks
 from tests.plugins.shopify import T0, URL, shop
 from tracker.domain.errors import BadPayload, CredentialsRejected, Refused, Transient, Unavailable, WebhookRejected
-from tracker.domain.facts import ChangeNotice, Payload
+from tracker.domain.facts import Action, ChangeNotice, Order, Payload
+from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.hooks import Hook
 
 SECRET = "invented-shopify-client-secret"
@@ -233,3 +234,18 @@ def test_a_hook_that_the_app_signed_for_another_shop_is_refused(make) -> None:
     assert source.verify(signed(body)) == 0
     with pytest.raises(WebhookRejected, match="it is of another shop"):
         source.verify(signed(body, **{"x-shopify-shop-domain": "other.myshopify.com"}))
+
+
+def test_a_write_that_lacks_a_scope_is_refused_by_its_name_and_suspends_nothing(outside, make) -> None:
+    denied = {"code": "ACCESS_DENIED", "requiredAccess": "`write_orders` access scope."}
+    asked(
+        outside,
+        {"data": {"tagsAdd": None}, "errors": [{"message": "Access denied for tagsAdd.", "extensions": denied}]},
+    )
+    source, client = shop(make)
+    before = Order(
+        "s", "gid://shopify/Order/1", "#1", OrderStatus.SHIPPED, "FULFILLED", PaymentStatus.PAID, "PAID", T0, T0
+    )
+
+    with pytest.raises(Refused, match="needs `write_orders` access scope"):
+        source.push(client, Action("tag", "k", "s", before.ref, text="shipping:delivered", field="shipping"), before)

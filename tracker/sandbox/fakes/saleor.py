@@ -192,7 +192,7 @@ class SaleorServer(Shop):
         operation = body["query"].split()[1].partition("(")[0]
         self.calls[operation] += 1
         answer = getattr(self, f"_{operation.lower()}")(body["variables"])
-        if operation in ("SetField", "AddNote") and self.faults.take("apply_then_fail"):
+        if operation in ("SetField", "AddNote", "Retrack") and self.faults.take("apply_then_fail"):
             return Response("", 502)  # it is done, and the answer is lost
         return as_json({"data": answer})
 
@@ -240,6 +240,29 @@ class SaleorServer(Shop):
         self._wrote(found[0], "note", None)
         self.touch(found[0], by=APP)
         return {"orderNoteAdd": {"event": {"id": event["id"]}, "errors": []}}
+
+    def _tracking(self, variables: dict[str, Any]) -> dict[str, Any]:
+        found = self._by_id(variables["id"])
+        told = (
+            [{key: one[key] for key in ("id", "status", "trackingNumber")} for one in found[1]["fulfillments"]]
+            if found
+            else []
+        )
+        return {"order": {"fulfillments": told} if found else None}
+
+    def _retrack(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if variables["notify"]:
+            self.complaints.append("a customer was mailed about a number")
+        parts = ((name, one) for name, order in self.orders.items() for one in order["fulfillments"])
+        name, part = next(((name, one) for name, one in parts if one["id"] == variables["id"]), ("", None))
+        if part is None or self.faults.take("refuse_write"):
+            errors = [{"code": "NOT_FOUND", "message": "Couldn't resolve to a node."}]
+            return {"orderFulfillmentUpdateTracking": {"fulfillment": None, "errors": errors}}
+        part["trackingNumber"] = variables["number"]
+        self._wrote(name, f"numbers={part['trackingNumber']}", None, numbers=[part["trackingNumber"]])
+        self.touch(name, by=APP)
+        told = {"id": part["id"], "trackingNumber": part["trackingNumber"]}
+        return {"orderFulfillmentUpdateTracking": {"fulfillment": told, "errors": []}}
 
     def _setfield(self, variables: dict[str, Any]) -> dict[str, Any]:
         found = self._by_id(variables["id"])
