@@ -257,6 +257,8 @@ def test_a_status_is_sent_alone_and_only_where_an_order_waits_for_its_parcels(ma
         with pytest.raises(Refused, match=f"{status} is not left for shipped"):
             source.push(client, SHIPPED, replace(read(source, [], []), raw_status=status))
     assert put.call_count == 2
+    with pytest.raises(Refused, match=r"`statuses: \{completed: shipped\}` lets it be left"):
+        source.push(client, SHIPPED, read(source, [], [], status="completed"))
 
 
 def test_a_note_is_added_once_for_the_shops_own_people_whatever_became_of_the_answer(make, outside) -> None:
