@@ -154,3 +154,23 @@ def test_a_voided_label_does_not_speak_for_the_parcels_that_went() -> None:
         chosen = aggregate(parcels)
         assert chosen is not None and chosen.number == speaks
     assert aggregate([]) is None
+
+
+@pytest.mark.parametrize(("here", "written"), [(O.SHIPPED, 0), (O.IN_TRANSIT, 1), (O.OUT_FOR_DELIVERY, 1)])
+def test_a_status_is_written_out_of_those_only_that_the_store_names(here: O, written: int) -> None:
+    from_ = replace(GUIDE, only_from={O.DELIVERED: (O.IN_TRANSIT, O.OUT_FOR_DELIVERY)})
+    decision = reconcile(told(here), [shipment(S.DELIVERED)], from_, T0 + H)
+
+    assert len(actions(decision, "order_status")) == written
+    assert ("transition_not_named" in decision.because) is (not written)
+    if not written:
+        assert finding(decision, K.ORDER_BEHIND).evidence["means"] == "delivered"
+    assert len(actions(reconcile(told(here), [shipment(S.DELIVERED)], GUIDE, T0 + H), "order_status")) == 1
+
+
+def test_a_carriers_correction_is_written_out_of_those_only_too() -> None:
+    back = shipment(S.OUT_FOR_DELIVERY, corrected=True)
+    policy = replace(GUIDE, corrections=True, means={Owner.PLATFORM: {S.OUT_FOR_DELIVERY: O.SHIPPED}})
+    assert len(actions(reconcile(told(O.DELIVERED), [back], policy, T0 + H), "order_status")) == 1
+    never = replace(policy, only_from={O.SHIPPED: (O.PROCESSING,)})
+    assert actions(reconcile(told(O.DELIVERED), [back], never, T0 + H), "order_status") == []

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from tests.lab import START, H, Lab, detail, tracker_body
+from tracker.cli.main import cli
 from tracker.config.load import load_text
+from tracker.domain.facts import Action
+from tracker.domain.vocabulary import NoticeClass, OrderStatus, ShippingStatus
 from tracker.pipeline import brakes, push
 from tracker.pipeline.drain import STEPS
 from tracker.store import tables as t
+from tracker.store.codec import ACTION
 from tracker.support.knowledge import find_gaps
 from tracker.upkeep import maintenance, replay
 
@@ -323,3 +329,71 @@ def test_counts_are_dropped_with_the_weeks_that_they_are_compared_with(make_lab)
     lab.clock.move_to(START + timedelta(days=40))
     maintenance.prune(lab.ctx)
     assert lab.rows(t.endings) == []
+
+
+WRITE = Action("order_status", "k", "shop", "1", target=OrderStatus.DELIVERED, rules=("carrier:delivered",))
+
+
+@pytest.mark.parametrize(
+    ("action", "tells"),
+    [
+        (WRITE, True),
+        (replace(WRITE, target=OrderStatus.RETURNED), True),
+        (replace(WRITE, target=OrderStatus.IN_TRANSIT, before=OrderStatus.DELIVERED), True),
+        (replace(WRITE, target=OrderStatus.IN_TRANSIT, before=OrderStatus.SHIPPED), False),
+        (replace(WRITE, rules=("correction:ann",)), False),
+        (Action("fulfilment_event", "k", "shop", "1", status=ShippingStatus.DELIVERY_FAILED), True),
+        (Action("fulfilment_event", "k", "shop", "1", status=ShippingStatus.IN_TRANSIT), False),
+        (Action("notice", "k", "shop", "1", notice=NoticeClass.DELIVERED), True),
+        (Action("notice", "k", "shop", "1", notice=NoticeClass.REVIEW_REQUEST), True),
+        (Action("notice", "k", "shop", "1", notice=NoticeClass.SHIPPED), False),
+        (Action("order_note", "k", "shop", "1"), False),
+        (Action("number", "k", "shop", "1"), False),
+    ],
+)
+def test_what_tells_of_an_end_is_held_and_nothing_else(action: Action, tells: bool) -> None:
+    assert brakes.ends(action) is tells
+
+
+def test_a_notice_of_an_end_is_held_by_the_brake_of_its_own_parcel_only(make_lab, tmp_path) -> None:
+    sink = f"notices: {{file: {tmp_path}/sink.jsonl}}\n"
+    lab = sold(make_lab, yaml=FEW + sink, store="mode: write, policy: {notices: [delivered]}")
+    delivers(lab, *range(6))
+    lab.work()
+    assert not (tmp_path / "sink.jsonl").exists()
+    held = lab.rows(t.outbox, t.outbox.c.kind == "notice")
+    assert [row.state for row in held] == ["held"] * 6
+    action = ACTION.validate_python(held[0].action)
+    other = replace(action, key="other", parcels=(replace(action.parcels[0], number="another"),))
+    with lab.daemon.store.read() as connection:
+        on = brakes.on(connection.execute(sa.select(t.accounts)).all())
+        asked = [(held[0].order_id, action), (held[0].order_id, other)]
+        assert list(brakes.resting(connection, on, asked)) == [action.key]
+    brakes.release(lab.ctx, "easypost")
+    lab.work()
+    assert len((tmp_path / "sink.jsonl").read_text().splitlines()) == 6
+
+
+def test_an_account_that_is_paused_is_resumed_first_and_its_brake_released_by_a_second_word(
+    make_lab, monkeypatch
+) -> None:
+    lab = sold(make_lab)
+    delivers(lab, *range(6))
+    lab.work()
+    monkeypatch.setattr("tracker.cli.act.glance_config", lambda file: lab.ctx.config)
+    monkeypatch.setattr("tracker.cli.act.open_context", lambda config: lab.ctx)
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(cli, list(words))
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    run("pause", "easypost")
+    lab.clock.move_to(lab.clock() + H)
+    said = run("resume", "easypost")
+    assert "resumed: easypost" in said and "easypost still has its brake on for usps" in said
+    assert account(lab).well_since == lab.clock(), "what it tells first is catching up"
+    said = run("resume", "easypost")
+    assert "released: the brake of easypost for usps, on since 2026-11-02 12:00Z (it is true" in said
+    assert "6 writes go on" in said
+    assert "still has" not in run("resume", "easypost")

@@ -174,6 +174,7 @@ class PolicyPart(_Part):
     otherwise: Owner | None = None
     means: Mapping[Owner, Mapping[ShippingStatus, OrderStatus]] | None = None
     writes: Mapping[Owner, tuple[OrderStatus, ...]] | None = None
+    only_from: Mapping[OrderStatus, tuple[OrderStatus, ...]] | None = None
     side_effects: tuple[OrderStatus, ...] | None = Field(None, description="Order statuses that are written though the platform mails or moves money then (`tracker check`).")  # fmt: skip
     system: tuple[str, ...] | None = None
     restore_from: tuple[str, ...] | None = None
@@ -210,7 +211,7 @@ class PolicyPart(_Part):
     language: Literal["en", "de"] | None = None
 
 
-MERGED = frozenset({"means", "writes", "cancel_closes", "tracking", "tracking_grace", "deadlines"})
+MERGED = frozenset({"means", "writes", "only_from", "cancel_closes", "tracking", "tracking_grace", "deadlines"})
 KEYS = tuple(key for key in PolicyPart.model_fields if key != "preset")
 
 
@@ -453,8 +454,7 @@ def _contradictions(part: PolicyPart, path: Path_, document: Document) -> None:
             said = "says the same" if shapes[shape].owner is rule.owner else "names another owner"
             document.problem(at, f"contradiction: rule {quoted(shapes[shape].name)} has the same conditions and {said}")
         shapes.setdefault(shape, rule)
-    both = set(part.restore_from or ()) & set(part.system or ("system", "trackwright"))
-    if both:
+    if both := set(part.restore_from or ()) & set(part.system or ("system", "trackwright")):
         document.problem(
             (*path, "restore_from"), f"contradiction: {', '.join(sorted(both))} may set a status and is restored too"
         )

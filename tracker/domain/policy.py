@@ -132,6 +132,9 @@ class Policy:
     # what a shipping status means for the order, and which of these the worker writes
     means: Means = field(default_factory=_none)
     writes: Mapping[Owner, frozenset[OrderStatus]] = field(default_factory=_none)
+    only_from: Mapping[OrderStatus, tuple[OrderStatus, ...]] = field(
+        default_factory=_none
+    )  # out of which an order status is written; one that is not named here out of any that lies before it
     side_effects: frozenset[OrderStatus] = (
         frozenset()
     )  # written though the platform does more then: it mails, or moves money
@@ -178,6 +181,10 @@ class Policy:
         if order.owner is not Owner.UNKNOWN:
             return order.owner, "owner:told_by_shop"
         return self.otherwise, "owner:otherwise"
+
+    def leads_to(self, here: OrderStatus, there: OrderStatus) -> bool:
+        """Say whether the worker may write a status where another one stands (`only_from`)."""
+        return there not in self.only_from or here in self.only_from[there]
 
     def silence_for(self, carrier: str, service: str, lane: str) -> Silence:
         """Return how long silence is normal for a parcel, with every threshold set."""

@@ -14,6 +14,7 @@ from tracker.domain.reconcile.goal import Goal, goal_of
 from tracker.domain.reconcile.orders import BACK_OR_GONE, began
 from tracker.domain.vocabulary import Act, OrderStatus, Owner, StatementKind
 
+NOT_FROM_HERE = "transition_not_named"
 BOUNCES = 3  # a status that did not stay so often within a day is not written again
 A_DAY = timedelta(days=1)
 Spoke = Generator[Said, None, bool]  # what a rule says, then whether it settled the matter
@@ -208,7 +209,7 @@ def _follow(case: Case, goal: Goal) -> Iterator[Said]:
         return
     if blocked := _blocked(case, goal, status):
         yield blocked
-        if blocked in ("worker_writes_it_not", "side_effect_not_named"):
+        if blocked in ("worker_writes_it_not", "side_effect_not_named", NOT_FROM_HERE):
             yield from _behind(case, goal, status)
         return
     if not (yield from _bounces(case, status)):
@@ -232,6 +233,8 @@ def _blocked(case: Case, goal: Goal, status: OrderStatus) -> str:
         return "worker_writes_it_not"
     if status in policy.withheld:
         return "side_effect_not_named"
+    if not policy.leads_to(case.order.status, status):
+        return NOT_FROM_HERE
     return "before_connected" if case.too_old(goal.since) else ""
 
 
@@ -250,6 +253,7 @@ def _carrier_correction(case: Case, goal: Goal, status: OrderStatus) -> Iterator
     policy = case.policy
     sure = all(p.summary.confirmed and not p.summary.disputed for p in goal.parcels)
     ours = status in policy.writes.get(case.owner, frozenset()) and status in policy.order_words
+    ours = ours and policy.leads_to(case.order.status, status)
     ours = ours and status not in policy.withheld
     written = policy.corrections and ours and sure and not case.too_old(goal.since)
     if written and not (yield from _bounces(case, status)):
