@@ -44,9 +44,8 @@ def missing(found: set[str] | None, *, all_orders: bool) -> Iterator[str]:
     for scope, said in NEEDS.items():
         if scope not in found:
             yield f"the app has not the scope {scope}: {said}"
-    if all_orders and ALL not in found:
-        yield f"the app has not the scope {ALL}: orders older than 60 days are not read, whatever the setting says"
-    elif ALL in found and not all_orders:
+    if ALL not in found:
+        more = "whatever the setting says" if all_orders else "neither at first nor later"
+        yield f"the app has not the scope {ALL}: orders older than 60 days are not read, {more}"
+    elif not all_orders:
         yield f"the app has the scope {ALL}: with `read_all_orders: true` older orders are read"
-    elif ALL not in found:
-        yield f"the app has not the scope {ALL}: orders older than 60 days are not read, neither at first nor later"

@@ -17,6 +17,7 @@ from tests.bench.neighbours import CASES, bench_neighbours
 from tests.bench.parsers import bench_domain, bench_normalize, bench_peer
 from tests.bench.poll import bench_poll
 from tests.bench.receiver import bench_receive, serve
+from tests.bench.shops import bench_shops, sync
 from tests.bench.worker import bench_memory, bench_start, bench_worker, feed
 
 
@@ -27,16 +28,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
     parser.add_argument(
         "--only",
-        choices=("normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory", "neighbours"),
+        choices=("normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory", "neighbours", "shops"),
         action="append",
     )
     parser.add_argument("--events", type=int, default=100_000, help="of the memory run; the goal is told of 1,000,000")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--feed", help=argparse.SUPPRESS)
+    parser.add_argument("--sync", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, options.folder)
+        return
+    if options.sync:
+        sync(options.sync, options.feed, options.folder, options.events)
         return
     if options.feed:
         feed(options.feed, options.folder, options.events)
@@ -64,6 +69,7 @@ def main() -> None:
             "neighbours": lambda: bench_neighbours(own, folder, 100 if options.quick else 200),
             "start": lambda: bench_start(own["start"], folder, redis_server.url),
             "memory": lambda: bench_memory(own["memory"], folder, options.events),
+            "shops": lambda: bench_shops(folder, own, 5_000 if options.quick else 100_000),
         }
         rows = [row for name in options.only or paths for row in paths[name]()]
     finally:
@@ -83,13 +89,14 @@ def _databases(shared: dict[str, str], folder: Path) -> dict[str, str]:
     from tracker.store.migrate import migrate
 
     with psycopg.connect(shared["postgresql"], autocommit=True) as connection:
-        for name in ("worker", "start", *(f"hang_{number}" for number in range(len(CASES)))):
+        for name in ("worker", "start", "shop", *(f"hang_{number}" for number in range(len(CASES)))):
             connection.execute(f"CREATE DATABASE {name}".encode())
     own = {
         "postgresql": shared["postgresql"].replace("/postgres?", "/worker?"),
         "sqlite": f"sqlite:///{folder}/db/worker.db",
         "memory": f"sqlite:///{folder}/db/memory.db",
         "start": shared["postgresql"].replace("/postgres?", "/start?"),
+        "shop": shared["postgresql"].replace("/postgres?", "/shop?"),
         **{f"sqlite {case}": f"sqlite:///{folder}/db/hang_{number}.db" for number, case in enumerate(CASES)},
         **{
             f"postgresql {case}": shared["postgresql"].replace("/postgres?", f"/hang_{number}?")

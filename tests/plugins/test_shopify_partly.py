@@ -108,6 +108,14 @@ def test_a_stored_answer_whose_only_order_errs_tells_nothing(make) -> None:
         shop(make)[0].normalize(Payload("s", "read", (body,), AT))
 
 
+def test_several_that_cannot_be_read_in_one_call_are_read_one_by_one(make, outside) -> None:
+    def answer(_: str, v: dict) -> dict:
+        return odd() if len(v["ids"]) > 1 else by_id(node(int(v["ids"][0][len(GID) :])))
+
+    found, unread, asked = read(make, outside, answer, Refs((f"{GID}1", f"{GID}2")))
+    assert ([o.number for o in found], unread, len(asked)) == (["#1", "#2"], [], 3)
+
+
 # what the app may not see
 
 

@@ -195,6 +195,17 @@ def test_a_connection_that_repeats_its_cursor_ends(make, outside) -> None:
     assert [item.where for item in rest] == ["$.data.orders.nodes[0].lineItems"]  # asked on already: nobody asks again
 
 
+@pytest.mark.parametrize(
+    "more", [None, {"order": {"id": f"{GID}1", "lineItems": {"nodes": None, "pageInfo": None}}}], ids=str
+)
+def test_an_odd_answer_to_what_was_asked_on_adds_nothing(make, more) -> None:
+    first = by_id(node(1, lineItems=rows(line(1), after="10"), fulfillmentOrders=rows()))
+    parts = tuple(json.dumps(body).encode() for body in (first, {"data": more}))
+    one, unread = shop(make)[0].normalize(Payload("s", "read", parts, AT))
+
+    assert (len(one.items), one.partial, unread.where) == (1, True, "$.data.nodes[0].lineItems")
+
+
 def test_what_was_stored_before_lists_were_counted_is_read_as_it_was(make) -> None:
     """Answers of before 0.1.0: twenty fulfilments and numbers at once, the whole list in a part of its own, no lines."""
 
