@@ -29,8 +29,10 @@ DEFAULT = {
     "new": "pending", "pending_payment": "pending_payment", "processing": "processing", "complete": "complete", "closed": "closed",
     "canceled": "canceled", "holded": "holded", "payment_review": "payment_review",
 }  # fmt: skip
+SENT = ("processing", "complete")
 OF_STATE = {  # the merchant's own statuses, and the states that they are assigned to
-    "partially_shipped": ("processing",), "packed": ("processing",), "shipped": ("processing", "complete"), "delivered": ("complete",),
+    "confirmed": ("new", "processing"), "packed": ("processing",), "partially_shipped": ("processing",), "shipped": SENT, "in_transit": SENT,
+    "out_for_delivery": SENT, "delivery_failed": SENT, "delivered": ("complete",), "came_back": ("complete", "closed"),
 }  # fmt: skip
 UNSHIPPABLE = ("payment_review", "holded", "canceled", "closed")
 KEY_PATH = "/prod/keys/pub-key-sandbox-{}.pem"
@@ -123,6 +125,9 @@ class MagentoServer(Shop):
         order = self.orders[action.order]
         if action.set:
             order.update(action.set)
+            order["state"] = next(
+                (state for state, status in DEFAULT.items() if status == order["status"]), order["state"]
+            )
             self._move(order)
             self.touch(action.order)
         if action.numbers is not None:
