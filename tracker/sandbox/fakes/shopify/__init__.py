@@ -68,8 +68,6 @@ class ShopifyServer(Hooks, Bulk, Writes):
         self._bucket, self._bucket_at = float(HOLDS * self._restores), self.elapsed()
         self.hooks, self.scopes = {}, ["read_orders", "read_fulfillments", *WRITE_SCOPES]
 
-    parts = False  # its fulfilments are of the whole order
-
     def routes(self) -> list[Route]:
         """Return what it answers to."""
         return [
