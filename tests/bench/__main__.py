@@ -18,7 +18,12 @@ from tests.bench.parsers import bench_domain, bench_normalize, bench_peer
 from tests.bench.poll import bench_poll
 from tests.bench.receiver import bench_receive, serve
 from tests.bench.shops import bench_shops, sync
+from tests.bench.sweeps import bench_sweeps
 from tests.bench.worker import bench_memory, bench_start, bench_worker, feed
+
+PATHS = (
+    "normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory", "neighbours", "shops", "sweeps",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -26,12 +31,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=bench.__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
-    parser.add_argument(
-        "--only",
-        choices=("normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory", "neighbours", "shops"),
-        action="append",
-    )
+    parser.add_argument("--only", choices=PATHS, action="append")
     parser.add_argument("--events", type=int, default=100_000, help="of the memory run; the goal is told of 1,000,000")
+    parser.add_argument("--orders", type=int, default=100_000, help="of each shop whose first sync is measured")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--feed", help=argparse.SUPPRESS)
     parser.add_argument("--sync", help=argparse.SUPPRESS)
@@ -69,6 +71,7 @@ def main() -> None:
             "neighbours": lambda: bench_neighbours(own, folder, 100 if options.quick else 200),
             "start": lambda: bench_start(own["start"], folder, redis_server.url),
             "memory": lambda: bench_memory(own["memory"], folder, options.events),
+            "sweeps": lambda: bench_sweeps(1000 if options.quick else options.orders),
             "shops": lambda: bench_shops(folder, own, 5_000 if options.quick else 100_000),
         }
         rows = [row for name in options.only or paths for row in paths[name]()]

@@ -39,7 +39,7 @@ def number(which: int) -> str:
     return f"{digits}{-total % 10}"
 
 
-def scenario_of(column: Column) -> scenario.Scenario:
+def scenario_of(column: Column, **more: Any) -> scenario.Scenario:
     """Return the play of a store of that platform: what is shown when a parcel is delivered is written, and nothing else."""
     policy: dict[str, Any] = {"preset": "mirror"}
     settings = {key: value for key, value in column.settings.items() if key != "words" or column.name != "shopify"}
@@ -49,7 +49,7 @@ def scenario_of(column: Column) -> scenario.Scenario:
             policy["side_effects"] = column.named
     elif column.name == "saleor":
         policy["status_field"] = FIELD
-    store: dict[str, Any] = {"uses": column.uses, "policy": policy, "settings": settings, "sweep_every": "12h"}
+    store: dict[str, Any] = {"uses": column.uses, "policy": policy, "settings": settings, "sweep_every": "12h", **more}
     if column.native:
         store["words"] = "marketplace-guide"
     if column.entry:
@@ -71,12 +71,12 @@ CLOCKS = ("confirm", "processing", "processing days", "shipping days")
 class Hand(Course):
     """A play without threads of ours: `work` does all that is due, `later` lets time pass."""
 
-    def __init__(self, column: Column, stack: ExitStack, database: str | None) -> None:
-        super().__init__(scenario_of(column), seed=None, database=database, broker="none")
+    def __init__(self, column: Column, stack: ExitStack, database: str | None, **more: Any) -> None:
+        super().__init__(scenario_of(column, **more), seed=None, database=database, broker="none")
         self.column, self._stack = column, stack
         self.open(stack)
         self.shop = self.stage.shops["shop"]
-        self.carrier = self.stage.carriers["easypost"]
+        self.carrier: Any = self.stage.carriers.get("easypost")
         self.copies = 1  # of each webhook of the shop
         self.hears = True  # whether webhooks of the shop reach us
         self.work()
@@ -113,12 +113,17 @@ class Hand(Course):
 
     def order(self, name: str, *numbers: str) -> None:
         """Place an order and ship it, and read it."""
+        self.place(name, *numbers)
         name = self.name(name)
-        self.shop.on_place(scenario.Place(order=name, status=self._begins()), self.clock())
-        self.shop.on_ship(scenario.Ship(order=name, company="USPS", numbers=numbers), self.clock())
         self.later()
         if not self.rows(t.orders, t.orders.c.number == name):
             self.later(12 * 60)  # no webhook told: the sweep does
+
+    def place(self, name: str, *numbers: str) -> None:
+        """Place an order and ship it; nothing is worked yet."""
+        name = self.name(name)
+        self.shop.on_place(scenario.Place(order=name, status=self._begins()), self.clock())
+        self.shop.on_ship(scenario.Ship(order=name, company="USPS", numbers=numbers), self.clock())
 
     def _begins(self) -> str | None:
         return (

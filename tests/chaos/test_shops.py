@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 
 import pytest
 
@@ -144,3 +145,49 @@ def test_46_copies_of_each_hook_have_one_effect(hand: Hand) -> None:
 
     assert hand.ends("101") == wanted
     assert len(hand.rows(t.inbox)) <= 3 * one, "each copy was kept, and had the order read again"
+
+
+def test_a_sweep_without_news_costs_one_request_a_list() -> None:
+    # rest lists checkouts beside orders; Magento shipments beside orders, and reads once more what its overlap finds again
+    lists = {"rest": 2, "magento": 5}
+    for name, column in columns().items():
+        with ExitStack() as stack:
+            hand = Hand(column, stack, None)
+            hand.order("100", number(100))
+            hand.later(12 * 60)
+            costs = []
+            for _ in range(2):  # in one of them hooks are compared too: once a day
+                before, at = len(hand.shop.asked), dict(hand.shop.calls)
+                hand.later(12 * 60)
+                looked = hand.shop.calls["hooks"] + hand.shop.calls["Hooks"] - at.get("hooks", 0) - at.get("Hooks", 0)
+                costs.append(len(hand.shop.asked) - before - looked)
+
+        assert costs == [lists.get(name, 1)] * 2, f"{name}: {costs}"
+
+
+@pytest.mark.parametrize(
+    ("name", "grants", "seconds"),
+    [
+        ("bigcommerce", 40, 30),
+        pytest.param("rest", 40, 60, marks=pytest.mark.matrix),
+        pytest.param("woocommerce", 40, 60, marks=pytest.mark.matrix),
+    ],
+)
+def test_writes_go_as_fast_as_the_platform_lets_them(name: str, grants: int, seconds: int) -> None:
+    with ExitStack() as stack:
+        hand = Hand(columns()[name], stack, None, grants=grants, writes_per_hour=100_000)
+        for which in range(100, 120):
+            hand.place(str(which), number(which))
+        for _ in range(8):
+            hand.later(1)
+        assert len(hand.rows(t.orders)) == 20
+        hand.later(60)
+        for which in range(100, 120):
+            hand.scan(number(which))
+        asked, written = len(hand.shop.asked), len(hand.shop.log)
+        for _ in range(seconds):
+            hand.work()
+            hand.clock.move_to(hand.clock() + timedelta(seconds=1))
+
+        assert len(hand.shop.log) > written
+        assert len(hand.shop.asked) - asked >= 0.9 * grants, "we were slower than the platform lets us be"

@@ -15,7 +15,7 @@ from tests.matrix.translate import Translation
 NOT_PLAYED = {
     "rest": 0,
     "bigcommerce": 42,
-    "shopify": 46,
+    "shopify": 44,
     "saleor": 46,
     "generic": 33,
     "woocommerce": 21,

@@ -221,7 +221,10 @@ class Translation:
         if not action.get("numbers"):
             self._need("blank")
         elif self.column.ships:
-            self._by(store, action)
+            if action.get("by", "seller") == "seller" and self._dispatched(store, action):
+                self._no("no number before Shipped")  # who ships it sets its status, and may not
+            if action.get("items") and action.get("status"):
+                self._no("no Shipped of a part")
             self._parcels.add(action["order"])
         if self.column.entry and len(action.get("numbers", ())) > 1:
             self._no("no second number")
@@ -242,9 +245,13 @@ class Translation:
 
     def _by(self, store: str, action: Told) -> None:
         """Who changes the status of an order that the platform dispatches matters."""
-        one = self._stores[store]
-        if self._owner(one, one.methods.get(action["order"], "")) is Owner.PLATFORM:
+        if self._dispatched(store, action):
             self._need("actor")
+
+    def _dispatched(self, store: str, action: Told) -> bool:
+        """Say whether the platform dispatches the order."""
+        one = self._stores[store]
+        return self._owner(one, one.methods.get(action["order"], "")) is Owner.PLATFORM
 
     def _cancel(self, action: Told) -> None:
         if action.get("item"):
