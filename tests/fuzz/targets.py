@@ -29,10 +29,10 @@ BOTH = frozenset(names("carriers")) & frozenset(names("adapters"))  # a carrier 
 MODULES = [f"{room}.{name}" for room in ("carriers", "adapters") for name in names(room)]
 
 
-def source_of(module: str) -> Any:
-    """Make the plugin of a module with invented settings."""
+def source_of(module: str, **settings: Any) -> Any:
+    """Make the plugin of a module with these settings, and invented ones."""
     plugin = plugin_of(module)
-    return plugin("account", example_settings(plugin))
+    return plugin("account", example_settings(plugin, **settings))
 
 
 SOURCES = {module: source_of(module) for module in MODULES}

@@ -207,10 +207,10 @@ def test_an_answer_without_what_every_answer_holds_is_a_failed_one(name: str, bo
 def test_an_answer_of_a_shop_without_its_orders_is_a_failed_one(name: str) -> None:
     plugin: Any = plugin_of(f"adapters.{name}")
     for body in ELSE:
-        for ask in (Refs(("gid://shopify/Order/1001", "T3JkZXI6MQ==")), Since(None)):
+        for ask in (Refs(("gid://shopify/Order/1001", "T3JkZXI6MQ==", "1001")), Since(None)):
             for answers in ((body,), (TOKEN, body)):
                 fresh = plugin("account", example_settings(plugin))  # without the token of another ask
-                if body != b"[]":  # a list of none, on BigCommerce
+                if body != b"[]":  # a list of none, on BigCommerce and WooCommerce
                     with pytest.raises(Transient):
                         list(fresh.fetch(Recorder(*answers), ask))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.plugins.signing import digest
+from tests.key_pairs import pair, pem, signature
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
@@ -20,8 +21,12 @@ TestConformance = for_platform("adapters.magento", fixtures=FIXTURES)
 O, P = OrderStatus, PaymentStatus
 
 
+SIGNS_WITH = {"webhook_key": pem(pair("hook"))}
+
+
 def signed(body: bytes) -> dict[str, str]:
-    return {"x-adobe-commerce-webhook-signature": digest(body).hex()}
+    proof = base64.b64encode(signature(pair("hook"), base64.b64encode(body))).decode()
+    return {"x-adobe-commerce-webhook-signature": proof}
 
 
 def shop(make: Any, **more: Any) -> Any:
