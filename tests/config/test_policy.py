@@ -227,4 +227,7 @@ def test_what_a_tag_begins_with_is_named_only_where_the_platform_has_tags() -> N
 def test_what_is_shown_in_a_field_and_a_tag_is_told_under_writes() -> None:
     entry = "uses: shopify, shop: x.myshopify.com, access_token: '${env:S}'"
     config = load_text(f"stores:\n  a: {{{entry}, mode: write, policy: {{status_tag: shipping, status_field: a.b}}}}")
-    assert coverage(config)["stores"][0]["writes"] == "shipping status, field a.b, tag shipping:..., notes, corrected numbers"
+    assert (
+        coverage(config)["stores"][0]["writes"]
+        == "shipping status, field a.b, tag shipping:..., notes, corrected numbers"
+    )

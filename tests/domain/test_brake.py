@@ -16,7 +16,7 @@ from tracker.domain.timeline import summarize
 from tracker.domain.vocabulary import Leg, ShippingStatus, Zone
 
 S = ShippingStatus
-FLOOR, FACTOR = 8, 3.0
+FLOOR, FACTOR = 8, 4.0
 Day = Counter[tuple[Step, bool]]
 CODES = {S.DELIVERED: "D", S.RETURNED: "R"}
 

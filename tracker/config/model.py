@@ -172,7 +172,7 @@ class Watch(_Part):
     slow_after: Duration = timedelta(days=3)
     unmatched_after: Duration = timedelta(days=3)
     brake_leap: float = Field(
-        3.0, ge=1.5, description="The share of journeys that end is so many times the usual one of its account, and"
+        4.0, ge=1.5, description="The share of journeys that end is so many times the usual one of its account, and"
     )
     brake_parcels: int = Field(
         8,
