@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 
@@ -221,3 +222,55 @@ def test_a_return_of_the_customer_is_no_step_of_a_delivered_parcel() -> None:
     first = [scan(START, S.PICKED_UP), scan(START + 50 * H, S.DELIVERED)]
     later = scan(START + 99 * H, S.IN_TRANSIT, leg=Leg.CUSTOMER_RETURN)
     assert steps_of(summarize(first), summarize([*first, later]), [later], START, START) == []
+
+
+# weeks as they are
+
+
+def weeks(
+    seed: int, orders: int, at_the_door: float, hours: float, wave: tuple[int, int] = (-1, -1)
+) -> list[list[tuple[float, Step, bool]]]:
+    """Return the steps of each of 45 days, in order: parcels rest over weekends, and each journey is of its own length."""
+    drawn, days = Random(seed), 45
+    told: list[list[tuple[float, Step, bool]]] = [[] for _ in range(days)]
+
+    def take(began: float, at: float, stood: str, ended: bool = False) -> None:
+        if at < days * 24:
+            step = step_at(stood, START, START + timedelta(hours=at - began))
+            told[int(at // 24)].append((at, step, ended))
+
+    for day in (day for day in range(days) if day % 7 < 5):
+        many = max(0, int(drawn.gauss(orders, orders * 0.3))) * (5 if day in wave else 1)
+        for _ in range(many):
+            began = day * 24 + drawn.uniform(14, 20)
+            end = began + max(6, drawn.lognormvariate(0, 0.35) * hours)
+            while end // 24 % 7 == 6:
+                end += 24
+            take(began, began, S.PRE_TRANSIT)
+            stood: str = S.PICKED_UP
+            for at in sorted(drawn.uniform(began, end) for _ in range(4)):
+                take(began, at, stood)
+                stood = S.IN_TRANSIT
+            if drawn.random() < at_the_door:
+                take(began, max(began, end - drawn.uniform(1, 8)), stood)
+                stood = NEAR
+            take(began, end, stood, ended=True)
+    return [sorted(day) for day in told]
+
+
+@pytest.mark.parametrize(("seed", "at_the_door", "hours"), [(1, 0, 100), (2, 0.5, 100), (1, 0.5, 20), (3, 1, 48)])
+@pytest.mark.parametrize("wave", [(-1, -1), (24, 25)], ids=["usual", "five times the orders on two days"])
+def test_ordinary_weeks_with_weekends_never_leap(
+    seed: int, at_the_door: float, hours: float, wave: tuple[int, int]
+) -> None:
+    past: list[Day] = []
+    for day, steps in enumerate(weeks(seed, 60, at_the_door, hours, wave)):
+        today, before = Day(), over(*past[-28:])
+        ended_on = sum(any(ended for _, ended in one) for one in past[-28:])
+        for _, step, ended in steps:
+            today[step, ended] += 1
+            if ended:
+                today[Step(WITHDRAWN, 0), False] += 1
+                today[Step(f"{BY}D", 0), True] += 1
+                assert not brakes(today, before, ended_on), f"day {day}"
+        past.append(today)
