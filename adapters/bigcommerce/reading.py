@@ -16,7 +16,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ChangeNotice, Checkout, Fulfilment, Item, Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.payloads import BOM, decode, listing, mapping, optional, piece, pieces, term, text, word
-from tracker.plugin.tracked import exactly, flag, order, parcels, strict, told
+from tracker.plugin.tracked import exactly, flag, known, order, parcels, strict, told, with_lines
 
 O, P = OrderStatus, PaymentStatus
 PAGE = 50  # what a page holds unless it is asked for more
@@ -105,8 +105,10 @@ def _order(store: Store, row: dict[str, Any], unread: list[Unread], lists: _List
     if id_ == COMPLETED and store.settings.completed_is_delivered:
         status = O.DELIVERED
     paid = strict(row.get("payment_status"), "$.payment_status")
+    known(paid.lower(), PAYMENTS, "$.payment_status", unread, P.PENDING)
     paid_by = strict(row.get("payment_method"), "$.payment_method")
     items, fulfilments = _items(lists, unread), _fulfilments(store, lists, unread)
+    with_lines(items, fulfilments, unread)
     shipping, picked_up = _consignments(row, unread)
     return Order(
         store=store.account,

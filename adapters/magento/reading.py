@@ -14,7 +14,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.payloads import listing, optional, pieces, section, term, word
-from tracker.plugin.tracked import order, parcels, strict, told
+from tracker.plugin.tracked import order, parcels, strict, told, with_lines
 
 O, P = OrderStatus, PaymentStatus
 
@@ -26,6 +26,7 @@ STATES: Mapping[str, OrderStatus] = {
 KNOWN = frozenset(
     {"pending", "pending_payment", "processing", "fraud", "complete", "closed", "canceled", "holded", "payment_review"}
 )
+HELD = frozenset({"fraud", "holded", "payment_review"})  # default statuses of what is stopped
 ENDED = frozenset({O.CANCELLED, O.RETURNED})  # what a merchant's status may say of an order that Magento ended
 PLACES = 4  # decimals of a quantity: decimal(12,4)
 ANY_CARRIER = "custom"  # a carrier_code that says nothing: the title does
@@ -150,7 +151,7 @@ def _order(row: dict[str, Any], unread: list[Unread], store: str, words: Words, 
     ref = word(row.get("entity_id"), "$.entity_id")
     state, raw = word(row.get("state"), "$.state"), word(row.get("status"), "$.status")
     payment, raw_payment = _money(row, state)
-    if "items" not in row:
+    if row.get("items") is None:
         unread.append(Unread("$.items", "is missing", lacks="line"))
     lines = pieces(row.get("items"), "$.items", _line, unread, lacks="line")
     unread += [replace(one, where=f"$.shipments{one.where}") for one in shipped.unread[ref]]
@@ -161,6 +162,7 @@ def _order(row: dict[str, Any], unread: list[Unread], store: str, words: Words, 
     if cut:
         unread.append(Unread("$.shipments", "more of them are there than were told", lacks="rest"))
     items, fulfilments = _counted(lines, shipped.known.get(ref, []))
+    with_lines(items, fulfilments, unread)
     status = _status(state, raw, words, lines, whole=not any(one.lacks for one in unread))
     if status is not None and raw not in words.statuses and raw not in KNOWN:
         said = f"the status {raw!r:.60} has no entry in `statuses`: it is read by its state {state}"
@@ -216,7 +218,9 @@ def _status(state: str, raw: str, words: Words, lines: list[_Line], *, whole: bo
         return mapped if mapped in (meant, O.RETURNED) else meant
     if mapped is not None:
         return mapped
-    if raw == "fraud":
+    if raw in ("closed", "canceled"):
+        return None  # a default status of another state: one of the two is wrong
+    if raw in HELD:  # whatever the state
         return O.ON_HOLD
     if state != "processing" or not any_shipped:
         return meant

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from adapters.shopify.routing import SCOPES, Routing, routing_of
 from adapters.shopify.whole import Whole
-from adapters.shopify.words import PAYMENTS, READS, UNSHIPPED
+from adapters.shopify.words import FULFILMENTS, PAYMENTS, READS, UNSHIPPED
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Published, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.contracts import Platform
 from tracker.plugin.payloads import listing, mapping, moment, optional, piece, pieces, term, word
-from tracker.plugin.tracked import count, flag, parcels, strict, tags
+from tracker.plugin.tracked import count, flag, known, parcels, strict, tags, with_lines
 
 GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
 ROUTED_WITHIN = timedelta(
@@ -49,6 +49,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
     shop, ref = read.shop, word(node.get("id"), "$.id")
     raw = word(node.get("displayFulfillmentStatus"), "$.displayFulfillmentStatus")
     paid = strict(node.get("displayFinancialStatus"), "$.displayFinancialStatus")
+    known(paid, PAYMENTS, "$.displayFinancialStatus", unread, PaymentStatus.PENDING)
     cancelled = node.get("cancelledAt")
     cancelled_at = moment(cancelled, "$.cancelledAt") if cancelled is not None else None
     raw = "CANCELLED" if cancelled_at else raw
@@ -63,6 +64,8 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
     lines = _lines(node, unread)
     if status is not OrderStatus.CANCELLED and read.at - placed_at >= ROUTED_WITHIN:
         _look_for_unseen(node, lines, routing, unread)
+    items = tuple(line.item(routing) for line in lines)
+    with_lines(items, fulfilments, unread)
     ships = any(line.ships for line in lines) if lines else node.get("requiresShipping") is not False
     actor, since = set_by(node, status, unread)
     return Order(
@@ -76,7 +79,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
         placed_at=placed_at,
         updated_at=moment(node.get("updatedAt"), "$.updatedAt"),
         cancelled_at=cancelled_at,
-        items=tuple(line.item(routing) for line in lines),
+        items=items,
         fulfilments=fulfilments,
         actor=actor,
         status_at=since or cancelled_at or _shipped_at(status, fulfilments),
@@ -245,6 +248,9 @@ def _fulfilment(node: dict[str, Any], unread: list[Unread], shop: Platform, serv
     found = pieces(node.get("trackingInfo"), "$.trackingInfo", _tracking, unread, shop, unreadable, lacks="line")
     held = node.get("fulfillmentLineItems")
     lines = [] if held is None else mapping(held, "$.fulfillmentLineItems").get("nodes")
+    if status not in FULFILMENTS:
+        said = f"the status {status!r:.60} has no meaning: nobody knows whether its pieces are shipped"
+        unread.append(Unread("$.status", said, lacks="line"))
     return Fulfilment(
         ref=word(node.get("id"), "$.id"),
         status=status,

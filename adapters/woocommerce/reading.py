@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from adapters.woocommerce.tracking import Reader, gmt, meta_of
+from adapters.woocommerce.tracking import META, PLUGIN, Reader, gmt, meta_of
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ChangeNotice, Checkout, Item, Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.payloads import absent, decode, listing, mapping, optional, pieces, term, text, word
-from tracker.plugin.tracked import count, flag, strict
+from tracker.plugin.tracked import count, flag, strict, with_lines
 
 O, P = OrderStatus, PaymentStatus
 
@@ -41,14 +41,13 @@ def order_of(
     raw = word(row.get("status"), "$.status")
     placed, modified = (gmt(row.get(key), f"$.{key}") for key in ("date_created_gmt", "date_modified_gmt"))
     payment, said = _payment(row, raw)
-    methods = listing(row.get("shipping_lines"), "$.shipping_lines")
-    method = mapping(methods[0], "$.shipping_lines[0]") if methods else {}
-    kind = strict(method.get("method_id"), "$.shipping_lines[0].method_id")
-    collected = kind.partition(":")[0] in PICKED_UP
+    kind, service, collected = _way(row, unread)
     travels = not collected and flag(row.get("needs_processing"), "$.needs_processing") is not False
     removed = _removed(parts["refunds"], unread)
+    items = tuple(pieces(row.get("line_items"), "$.line_items", _item, unread, travels, removed, lacks="line"))
     completed = optional(gmt, row.get("date_completed_gmt"), "$.date_completed_gmt", unread)
     fulfilments = reader.all_of(row, parts["fulfillments"], parts["trackings"], unread)
+    with_lines(items, (one for one in fulfilments if not one.ref.startswith((PLUGIN, META))), unread)
     status = words.get(raw, O.UNKNOWN)
     if raw == REFUNDED and raw not in words:
         status = O.SHIPPED if any(one.live and one.parcels for one in fulfilments) else O.CONFIRMED
@@ -64,18 +63,28 @@ def order_of(
         updated_at=modified,
         cancelled_at=modified if status is O.CANCELLED else None,
         owner=Owner.SELLER if collected else Owner.UNKNOWN,
-        items=tuple(pieces(row.get("line_items"), "$.line_items", _item, unread, travels, removed, lacks="line")),
+        items=items,
         fulfilments=fulfilments,
         status_at=completed if raw == "completed" else None,
         status_reason="unverified_payment" if raw in ("pending", "failed") else "",
         method=kind,
-        service=term(method.get("method_title"), "$.shipping_lines[0].method_title", unread),
+        service=service,
         pays_by=strict(row.get("payment_method"), "$.payment_method").casefold(),
         ships_to=_country(row, unread),
         channel=term(row.get("created_via"), "$.created_via", unread),
         shown=_shown(row, field) if field else "",
         gone="deleted" if raw == TRASH else "",
     )
+
+
+def _way(row: dict[str, Any], unread: list[Unread]) -> tuple[str, str, bool]:
+    """Return how an order goes, the service's name, and whether all of it is picked up: each package has its own line, and a parcel goes first."""
+    where = "$.shipping_lines"
+    told_ = [mapping(one, f"{where}[]") for one in listing(row.get("shipping_lines"), where)]
+    ways = [(strict(one.get("method_id"), f"{where}[].method_id"), one.get("method_title")) for one in told_]
+    by_parcel = [way for way in ways if way[0].partition(":")[0] not in PICKED_UP]
+    kind, title = next(iter([*by_parcel, *ways]), ("", None))
+    return kind, term(title, f"{where}[].method_title", unread), bool(ways) and not by_parcel
 
 
 def checkout_of(row: dict[str, Any], store: str) -> Checkout:

@@ -88,6 +88,8 @@ class Reader:
         number, where = meta.get("_tracking_number"), "$.meta_data._tracking_number"
         found, strange = parcels(number, self._carrier_of(company), company, where, unread)
         items = meta.get("_items")
+        if any(not isinstance(one, dict) for one in listing(row.get("meta_data"), "$.meta_data")):
+            unread.append(Unread("$.meta_data", "holds what is no entry of it: a number may stand there", lacks="line"))
         return Fulfilment(
             ref=word(row.get("id"), "$.id"),
             status=word(row.get("status"), "$.status"),

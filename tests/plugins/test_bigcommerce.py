@@ -250,3 +250,18 @@ def test_without_an_id_scope_hash_and_time_tell_deliveries_apart(make) -> None:
     keys = {source.dedupe_key(Payload("s", "webhook", (json.dumps(b).encode(),), AT)) for b in bodies}
 
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize("items", [None, []])
+def test_a_shipment_that_names_no_line_is_never_the_whole_order(make, items) -> None:
+    found, unread = parts(store(make)[0], shipments=[{**SHIPMENTS[0], "items": items}])
+
+    assert found.partial
+    assert [(one.problem, one.lacks) for one in unread] == [("no fulfilment names a line of the order", "line")]
+
+
+def test_a_word_of_money_that_nobody_knows_is_read_as_unpaid_and_told(make) -> None:
+    found, unread = parts(store(make)[0], row={**ROW, "payment_status": "bartered"})
+
+    assert (found.payment, found.raw_payment, found.partial) == ("pending", "bartered", False)
+    assert [one.where for one in unread] == ["$.payment_status"]

@@ -147,6 +147,18 @@ def test_an_order_without_its_lines_is_partial(make) -> None:
     assert (one.partial, unread.where) == (True, "$.items")
 
 
+@pytest.mark.parametrize("named", [(), ((1, 0),)])
+def test_a_shipment_that_names_no_line_is_never_the_whole_order(make, named) -> None:
+    told, (unread,) = read(shop(make)[0], [shipment(*named)], items=[line(1), line(2)])
+    assert told.partial
+    assert (unread.problem, unread.lacks) == ("no fulfilment names a line of the order", "line")
+
+
+def test_an_order_whose_lines_are_null_is_partial(make) -> None:
+    told, unread = read(shop(make)[0], items=None)
+    assert (told.partial, unread[0].where) == (True, "$.items")
+
+
 # state against status
 
 
@@ -156,6 +168,7 @@ def test_an_order_without_its_lines_is_partial(make) -> None:
         ("new", "pending", 0, O.AWAITING_CONFIRMATION), ("pending_payment", "pending_payment", 0, O.AWAITING_CONFIRMATION),
         ("processing", "processing", 0, O.PROCESSING), ("processing", "processing", 1, O.PARTIALLY_SHIPPED),
         ("processing", "processing", 2, O.SHIPPED), ("processing", "fraud", 0, O.ON_HOLD), ("payment_review", "fraud", 0, O.ON_HOLD),
+        ("complete", "holded", 2, O.ON_HOLD), ("processing", "payment_review", 2, O.ON_HOLD),  # stopped, whatever the state
         ("complete", "complete", 2, O.SHIPPED), ("complete", "delivered", 2, O.DELIVERED), ("holded", "holded", 1, O.ON_HOLD),
         ("canceled", "canceled", 0, O.CANCELLED), ("closed", "closed", 0, O.CANCELLED), ("closed", "closed", 2, O.SHIPPED),
         # the state beats what the merchant's status would say
@@ -171,6 +184,12 @@ def test_the_state_decides_and_the_merchants_statuses_fill_in(
     assert told.status is said
     assert told.raw_status == (status if said is not O.UNKNOWN else "shipped (state a_new_state)")
     assert not unread
+
+
+@pytest.mark.parametrize("status", ["closed", "canceled"])
+def test_an_order_whose_status_ends_it_and_whose_state_does_not_is_unknown(make, status: str) -> None:
+    told, _ = read(shop(make)[0], [], state="complete", status=status, items=[line(1, qty_shipped=1)])
+    assert (told.status, told.raw_status) == (O.UNKNOWN, f"{status} (state complete)")
 
 
 def test_a_status_that_nobody_mapped_is_read_by_its_state_and_told(make) -> None:

@@ -158,12 +158,47 @@ def test_how_it_is_paid_is_said_in_the_gateways_word_and_cash_on_delivery_in_our
 @pytest.mark.parametrize(
     ("word", "means"),
     [("PARTIALLY_REFUNDED", PaymentStatus.PARTIALLY_REFUNDED), ("EXPIRED", PaymentStatus.FAILED), ("VOIDED", PaymentStatus.FAILED),
-     ("A_NEW_ONE", PaymentStatus.PENDING), (None, PaymentStatus.PENDING)],
+     (None, PaymentStatus.PENDING)],
 )  # fmt: skip
 def test_words_of_money_keep_their_own_beside_ours(make, word, means: PaymentStatus) -> None:
     found = one(make, displayFinancialStatus=word)
 
     assert (found.payment, found.raw_payment) == (means, word or "")
+
+
+def test_a_word_of_money_that_nobody_knows_is_read_as_unpaid_and_told(make) -> None:
+    (found,), (unread,) = told(make, node(1, displayFinancialStatus="A_NEW_ONE"))
+
+    assert (found.payment, found.raw_payment, found.partial) == (PaymentStatus.PENDING, "A_NEW_ONE", False)
+    assert unread.problem == "the word 'A_NEW_ONE' has no meaning: it is read as pending"
+
+
+@pytest.mark.parametrize("lines", [None, rows(), {"nodes": None}])
+def test_a_fulfilment_that_names_no_line_is_never_the_whole_order(make, lines) -> None:
+    there = part(1, "X1", fulfillmentLineItems=lines)
+    (found,), (unread,) = told(make, node(1, fulfillments=[there]))
+
+    assert found.partial
+    assert (unread.problem, unread.lacks) == ("no fulfilment names a line of the order", "line")
+
+
+def test_lines_that_a_fulfilment_names_and_the_order_does_not_tell_make_it_partial(make) -> None:
+    there = part(1, "X1", fulfillmentLineItems=rows({"quantity": 1, "lineItem": {"id": f"{LINE}11"}}))
+    (found,), (unread,) = told(make, node(1, fulfillments=[there], lineItems=rows()))
+
+    assert found.partial
+    assert unread.problem == "fulfilments name lines, and the order tells none"
+
+
+def test_a_fulfilment_of_a_status_that_nobody_knows_is_told_and_completes_nothing(make) -> None:
+    named = rows({"quantity": 1, "lineItem": {"id": f"{LINE}11"}})
+    (found,), (unread,) = told(
+        make, node(1, fulfillments=[part(1, "X1", status="A_NEW_ONE", fulfillmentLineItems=named)])
+    )
+
+    assert found.partial
+    assert found.fulfilments[0].live  # its parcel is asked about
+    assert unread.where == "$.data.nodes[0].fulfillments[0].status"
 
 
 def test_a_test_order_a_reason_a_channel_a_risk_and_an_end_are_told(make) -> None:

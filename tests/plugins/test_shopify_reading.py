@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from tests.plugins.shopify import GID, URL, answering, by_id, node, odd, page, part, shop
+from tests.plugins.shopify import GID, LINE, URL, answering, by_id, node, odd, page, part, rows, shop
 from tracker.domain.errors import BadPayload, Transient, Unavailable
 from tracker.domain.facts import Order, Payload, Refs, Since, Unread
 from tracker.plugin.conformance import AT
@@ -130,7 +130,9 @@ def test_a_fulfilment_or_a_number_that_cannot_be_read_makes_the_order_partial(ma
 
 
 def test_a_detail_that_cannot_be_read_is_left_out_and_told(make) -> None:
-    here = part(1, "X1", createdAt="soon", trackingInfo=[{"company": 7, "number": "X1"}])
+    named = rows({"quantity": 1, "lineItem": {"id": f"{LINE}11"}})
+    tracking = [{"company": 7, "number": "X1"}]
+    here = part(1, "X1", createdAt="soon", trackingInfo=tracking, fulfillmentLineItems=named)
     (one,), unread = told(shop(make)[0], node(1, fulfillments=[here]))
 
     assert not one.partial

@@ -241,9 +241,37 @@ def test_another_provider_has_its_name_and_times_of_either_form_are_utc() -> Non
             _shipment_provider="other",
             _provider_name="Acme Post",
             _date_fulfilled=printed,
+            _items=[{"item_id": 315, "qty": 1}],
         )
         (one,) = read(shop(carriers={"Acme Post": "acme"}), [told], []).fulfilments
         assert (one.parcels[0].carrier, one.shipped_at) == ("acme", datetime(2026, 3, 28, 15, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("items", [None, [], "MISSING"])
+def test_a_fulfilment_that_names_no_line_is_never_the_whole_order(items: Any) -> None:
+    meta = {} if items == "MISSING" else {"_items": items}
+    one, unread = read_all(shop(), row(), [fulfilment(_tracking_number="X1234567890", **meta)], [])
+
+    assert one.partial
+    assert (unread.problem, unread.lacks) == ("no fulfilment names a line of the order", "line")
+
+
+def test_what_is_no_entry_of_the_meta_of_a_fulfilment_is_told_as_a_number_may_stand_there() -> None:
+    there = fulfilment(_items=[{"item_id": 315, "qty": 1}])
+    one, unread = read_all(shop(), row(), [{**there, "meta_data": [*there["meta_data"], "X1234567890"]}], [])
+
+    assert one.partial
+    assert unread.where == "$.fulfillments[0].meta_data"
+
+
+def test_of_an_order_of_two_packages_of_which_one_is_picked_up_the_other_travels() -> None:
+    shelf = {"method_id": "local_pickup:3", "method_title": "At the shop"}
+    ways = [shelf, {"method_id": "flat_rate", "method_title": "Flat"}]
+    mixed, collected = read(shop(), [], [], shipping_lines=ways), read(shop(), [], [], shipping_lines=[shelf, shelf])
+
+    assert (mixed.method, mixed.service, mixed.owner) == ("flat_rate", "Flat", Owner.UNKNOWN)
+    assert all(item.shippable for item in mixed.items)
+    assert (collected.owner, any(item.shippable for item in collected.items)) == (Owner.SELLER, False)
 
 
 def tracking(at: Any, **more: Any) -> dict[str, Any]:

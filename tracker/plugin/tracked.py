@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from tracker.domain.errors import (
     SourceError,
     Unavailable,
 )
-from tracker.domain.facts import Action, Order, Parcel, Unread
+from tracker.domain.facts import Action, Fulfilment, Item, Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.plugin.calls import segment
 from tracker.plugin.payloads import BOM, MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
@@ -83,6 +83,23 @@ def count(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**9:
         raise BadPayload(where, "must be a whole number of pieces")
     return value
+
+
+def with_lines(items: Sequence[Item], fulfilments: Iterable[Fulfilment], unread: list[Unread]) -> None:
+    """Tell where no fulfilment names a line, or the order tells no line that they name, of a platform that tells both: it is never whole."""
+    live = [one for one in fulfilments if one.live]
+    if live and bool(items) is not any(one.quantities for one in live) and not any(one.lacks for one in unread):
+        said = (
+            "no fulfilment names a line of the order" if items else "fulfilments name lines, and the order tells none"
+        )
+        unread.append(Unread("$", said, lacks="line"))
+
+
+def known(said: str, words: Container[str], where: str, unread: list[Unread], read_as: str) -> str:
+    """Return a word as it is; one without a meaning is told, with what it is read as. An empty one says nothing."""
+    if said and said not in words:
+        unread.append(Unread(where, f"the word {said!r:.60} has no meaning: it is read as {read_as}"))
+    return said
 
 
 def tags(value: Any, unread: list[Unread]) -> tuple[str, ...]:
