@@ -52,6 +52,8 @@ class Counter:
         kind = plugin_of(module)
         known = {"webhook_secrets": [HOOK]} if "webhook_secrets" in kind.Settings.model_fields else {}
         told = {**known, **settings, **self.fake.settings(f"{BASE}/shop", KEY, HOOK)}
+        if isinstance(secret := told.get("webhook_secrets"), str):  # the YAML takes one alone
+            told["webhook_secrets"] = [secret]
         plugin = kind("shop", example_settings(kind, **told))
         assert isinstance(plugin, Platform)
         self.plugin: Platform = plugin
@@ -288,7 +290,10 @@ class ShopFacts:
         if not counter.plugin.webhooks or not counter.fake.pushes:
             return
         keys: list[str] = []
-        for sent in counter.fake.outgoing:
+        apart = {
+            (sent.body, *sorted(sent.headers.items())): sent for sent in counter.fake.outgoing
+        }  # as the wire tells
+        for sent in apart.values():
             headers = {name.lower(): value for name, value in sent.headers.items()}
             copies = [Payload("shop", "webhook", (sent.body,), counter.now_, headers) for _ in range(COPIES)]
             (key,) = {counter.plugin.dedupe_key(one) for one in copies}
