@@ -138,7 +138,7 @@ class WooCommerce(contracts.Platform):
         self._found: tuple[datetime, tuple[Place, ...]] | None = None
 
     def examine(self, read: Any, codes: Mapping[tuple[str, str], Meaning]) -> Iterator[Remark]:
-        """Say what cannot be: keys over plain http, which takes OAuth 1.0a; a slug with its prefix."""
+        """Say what cannot be: keys over plain http, which takes OAuth 1.0a; a slug with its prefix; a cancelled order that goes on."""
         address = urlsplit(self.settings.base_url)
         if address.scheme != "https" and address.hostname not in _LOOPBACK:
             said = "must begin with https://: over plain http WooCommerce takes no key, and anybody would read it"
@@ -146,6 +146,8 @@ class WooCommerce(contracts.Platform):
         for slug in self.settings.statuses:
             if slug.startswith("wc-"):
                 yield Remark(("statuses", slug), f"the API says slugs without wc-: {slug[3:]}")
+        if self._words["cancelled"] not in (OrderStatus.CANCELLED, OrderStatus.RETURNED):
+            yield Remark(("statuses", "cancelled"), "what is cancelled in WooCommerce is cancelled or returned here")
 
     def order_status_map(self) -> Mapping[OrderStatus, str]:
         """Return the merchant's own words, and `completed`; nothing that holds, unpays, cancels or refunds, nor a step back."""

@@ -407,6 +407,7 @@ def test_completed_waits_to_be_named_as_it_mails_and_may_capture_money() -> None
     [
         ({"base_url": "http://acme.example"}, [("base_url",)]), ({"base_url": "http://127.0.0.1:8080"}, []), ({}, []),
         ({"statuses": {"sent": "shipped", "wc-shipped": "shipped"}}, [("statuses", "wc-shipped")]),
+        ({"statuses": {"cancelled": "delivered"}}, [("statuses", "cancelled")]), ({"statuses": {"cancelled": "returned"}}, []),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_told_with_their_key(settings: Any, places: Any) -> None:
