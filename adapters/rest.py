@@ -39,7 +39,20 @@ from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import decode, mapping, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
-from tracker.plugin.tracked import aware, count, each_alone, exactly, flag, order, orders, parcels, strict, tags, told
+from tracker.plugin.tracked import (
+    aware,
+    count,
+    each_alone,
+    exactly,
+    flag,
+    money,
+    order,
+    orders,
+    parcels,
+    strict,
+    tags,
+    told,
+)
 
 O, P = OrderStatus, PaymentStatus
 OVERLAP = timedelta(minutes=10)
@@ -253,10 +266,10 @@ class Rest(contracts.Platform):
         """Read an order. It is not told without what a write depends on: its status, its money, whose it is, its times."""
         raw = word(row.get("status"), "$.status")
         status, implied, reason = self._words.get(raw, (O.UNKNOWN, None, ""))
-        money, delivery = _part(row, "payment"), _part(row, "delivery")
-        raw_payment = strict(money.get("status"), "$.payment.status")
-        payment = self.settings.payments.get(raw_payment) or _PAYMENTS.get(raw_payment.lower())
-        if implied is not None and payment in (None, P.PENDING):
+        paying, delivery = _part(row, "payment"), _part(row, "delivery")
+        raw_payment = strict(paying.get("status"), "$.payment.status")
+        payment = self.settings.payments.get(raw_payment) or money(raw_payment.lower(), _PAYMENTS)
+        if implied is not None and payment in (P.UNKNOWN, P.PENDING):
             payment = implied
         address = strict(delivery.get("address"), "$.delivery.address").lower()
         set_at = optional(aware, row.get("status_changed_at"), "$.status_changed_at", unread)
@@ -267,7 +280,7 @@ class Rest(contracts.Platform):
             number=word(row.get("number"), "$.number"),
             status=status,
             raw_status=raw,
-            payment=payment or P.PENDING,
+            payment=payment,
             raw_payment=raw_payment,
             placed_at=aware(row.get("placed_at"), "$.placed_at"),
             updated_at=aware(row.get("updated_at"), "$.updated_at"),
@@ -282,7 +295,7 @@ class Rest(contracts.Platform):
             service=strict(delivery.get("service"), "$.delivery.service"),
             location=strict(delivery.get("location"), "$.delivery.location"),
             tags=tags(row.get("tags"), unread),
-            pays_by=strict(money.get("method"), "$.payment.method"),
+            pays_by=strict(paying.get("method"), "$.payment.method"),
             address=address if address in ADDRESSES else "",
             ships_to=term(delivery.get("country"), "$.delivery.country", unread).upper()[:2],
             verified=flag(row.get("verified"), "$.verified") is True,

@@ -63,6 +63,7 @@ from tracker.plugin.tracked import (
     each_alone,
     exactly,
     flag,
+    money,
     order,
     orders,
     parcels,
@@ -113,6 +114,9 @@ PAYMENTS = {
     "NOT_CHARGED": P.PENDING, "PENDING": P.PENDING, "PARTIALLY_CHARGED": P.PENDING, "FULLY_CHARGED": P.PAID,
     "PARTIALLY_REFUNDED": P.PARTIALLY_REFUNDED, "FULLY_REFUNDED": P.REFUNDED, "REFUSED": P.FAILED, "CANCELLED": P.FAILED,
 }  # fmt: skip
+SUMS = frozenset(
+    {"", "NONE", "PARTIAL", "FULL", "OVERCHARGED"}
+)  # of OrderChargeStatusEnum and OrderAuthorizeStatusEnum
 BACK = frozenset({"REFUNDED", "RETURNED", "REPLACED", "REFUNDED_AND_RETURNED"})  # its pieces are not wanted any more
 DEAD = BACK | {"CANCELED"}
 
@@ -223,14 +227,15 @@ class Saleor(contracts.Platform):
         raw = word(node.get("status"), "$.status")
         lines = listing(node.get("lines"), "$.lines")
         removed = _removed(node, unread)
+        payment, raw_payment = _payment(node)
         return Order(
             store=self.account,
             ref=word(node.get("id"), "$.id"),
             number=word(node.get("number"), "$.number"),
             status=self.statuses.get(raw, O.UNKNOWN),
             raw_status=raw,
-            payment=_payment(node),
-            raw_payment=strict(node.get("paymentStatus"), "$.paymentStatus"),
+            payment=payment,
+            raw_payment=raw_payment,
             placed_at=aware(node.get("created"), "$.created"),
             updated_at=aware(node.get("updatedAt"), "$.updatedAt"),
             items=tuple(pieces(lines, "$.lines", _item, unread, removed, lacks="line")),
@@ -396,13 +401,17 @@ def _is_order(ref: Any) -> bool:
         return False
 
 
-def _payment(node: dict[str, Any]) -> PaymentStatus:
-    """Read the money: transactions tell it by what was charged and authorized, older payments by one word."""
-    paid = PAYMENTS.get(strict(node.get("paymentStatus"), "$.paymentStatus"), P.PENDING)
+def _payment(node: dict[str, Any]) -> tuple[PaymentStatus, str]:
+    """Read the money and its word: transactions tell it by what was charged and authorized, older payments by one word."""
+    raw = strict(node.get("paymentStatus"), "$.paymentStatus")
+    paid = money(raw, PAYMENTS)
     charged, held = (strict(node.get(name), f"$.{name}") for name in ("chargeStatus", "authorizeStatus"))
-    if paid is P.PENDING and charged in ("FULL", "OVERCHARGED"):
-        return P.PAID
-    return P.AUTHORIZED if paid is P.PENDING and held == "FULL" else paid
+    if paid in (P.PENDING, P.UNKNOWN) and charged in ("FULL", "OVERCHARGED"):
+        return P.PAID, raw
+    strange = next((one for one in (charged, held) if one not in SUMS), "")
+    if paid is P.PENDING and strange:
+        return P.UNKNOWN, strange
+    return (P.AUTHORIZED if paid is P.PENDING and held == "FULL" else paid), raw
 
 
 def _removed(node: dict[str, Any], unread: list[Unread]) -> Counter[str]:

@@ -16,7 +16,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ChangeNotice, Checkout, Fulfilment, Item, Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.payloads import BOM, decode, listing, mapping, optional, piece, pieces, term, text, word
-from tracker.plugin.tracked import exactly, flag, known, order, parcels, strict, told, with_lines
+from tracker.plugin.tracked import exactly, flag, known, money, order, parcels, strict, told, with_lines
 
 O, P = OrderStatus, PaymentStatus
 PAGE = 50  # what a page holds unless it is asked for more
@@ -105,7 +105,7 @@ def _order(store: Store, row: dict[str, Any], unread: list[Unread], lists: _List
     if id_ == COMPLETED and store.settings.completed_is_delivered:
         status = O.DELIVERED
     paid = strict(row.get("payment_status"), "$.payment_status")
-    known(paid.lower(), PAYMENTS, "$.payment_status", unread, P.PENDING)
+    known(paid.lower(), PAYMENTS, "$.payment_status", unread, P.UNKNOWN)
     paid_by = strict(row.get("payment_method"), "$.payment_method")
     items, fulfilments = _items(lists, unread), _fulfilments(store, lists, unread)
     with_lines(items, fulfilments, unread)
@@ -117,7 +117,7 @@ def _order(store: Store, row: dict[str, Any], unread: list[Unread], lists: _List
         status=status or O.UNKNOWN,
         raw_status=LABELS.get(id_, f"{id_} {text(row.get('status'))}".strip()),
         label=_label(row, id_, unread),
-        payment=MONEY.get(id_) or PAYMENTS.get(paid.lower(), P.PENDING),
+        payment=MONEY.get(id_) or money(paid.lower(), PAYMENTS),
         raw_payment=paid or LABELS.get(id_, ""),
         placed_at=placed,
         updated_at=modified,

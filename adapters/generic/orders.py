@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from adapters.generic.settings import Facts, FulfilmentFacts, ItemFacts, PieceFacts, Settings
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Fulfilment, Item, Order, Published, Unread
-from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus, ShippingStatus
+from tracker.domain.vocabulary import OrderStatus, Owner, ShippingStatus
 from tracker.plugin.paths import Path, Reading
 from tracker.plugin.payloads import absent, kind, optional, term, text, word
 from tracker.plugin.times import time_of
-from tracker.plugin.tracked import flag, parcels, strict
+from tracker.plugin.tracked import flag, money, parcels, strict
 
 T = TypeVar("T")
 F = TypeVar("F", ItemFacts, FulfilmentFacts, PieceFacts)
@@ -47,7 +47,7 @@ class Reader:
             number=self._needed(row, facts.number, word),
             status=status,
             raw_status=raw,
-            payment=self.settings.payments.get(raw_payment, PaymentStatus.PENDING),
+            payment=money(raw_payment, self.settings.payments),
             raw_payment=raw_payment,
             placed_at=self._needed(row, facts.placed, moment),
             updated_at=self._needed(row, facts.updated, moment),

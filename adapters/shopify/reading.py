@@ -15,7 +15,7 @@ from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Published, Unr
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.contracts import Platform
 from tracker.plugin.payloads import listing, mapping, moment, optional, piece, pieces, term, word
-from tracker.plugin.tracked import count, flag, known, parcels, strict, tags, with_lines
+from tracker.plugin.tracked import count, flag, known, money, parcels, strict, tags, with_lines
 
 GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
 ROUTED_WITHIN = timedelta(
@@ -49,7 +49,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
     shop, ref = read.shop, word(node.get("id"), "$.id")
     raw = word(node.get("displayFulfillmentStatus"), "$.displayFulfillmentStatus")
     paid = strict(node.get("displayFinancialStatus"), "$.displayFinancialStatus")
-    known(paid, PAYMENTS, "$.displayFinancialStatus", unread, PaymentStatus.PENDING)
+    known(paid, PAYMENTS, "$.displayFinancialStatus", unread, PaymentStatus.UNKNOWN)
     cancelled = node.get("cancelledAt")
     cancelled_at = moment(cancelled, "$.cancelledAt") if cancelled is not None else None
     raw = "CANCELLED" if cancelled_at else raw
@@ -74,7 +74,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
         number=word(node.get("name"), "$.name"),
         status=status,
         raw_status=raw,
-        payment=PAYMENTS.get(paid, PaymentStatus.PENDING),
+        payment=money(paid, PAYMENTS),
         raw_payment=paid,
         placed_at=placed_at,
         updated_at=moment(node.get("updatedAt"), "$.updatedAt"),

@@ -11,11 +11,11 @@ import pytest
 from tests.domain.guide import BARE, GUIDE, LAST, MOVING, RENO, SELLER, H, K, O, P, S, actions, finding, history, told
 from tests.domain.test_reconcile import T0, D, shipment
 from tracker.domain.facts import Finding, Fulfilment, Item, Order, Parcel, Statement
-from tracker.domain.gates import may
+from tracker.domain.gates import MEANING, may
 from tracker.domain.policy import Deadline, Silence, Span
 from tracker.domain.reconcile import reconcile
 from tracker.domain.reconcile.findings import Found, add
-from tracker.domain.reconcile.order_checks import ORDER_CHECKS
+from tracker.domain.reconcile.order_checks import MONEY, ORDER_CHECKS
 from tracker.domain.reconcile.parcel_checks import PARCEL_CHECKS
 from tracker.domain.vocabulary import Act, Reason, Severity, StatementKind
 
@@ -64,6 +64,9 @@ def test_an_order_ahead_is_found_after_its_grace_and_not_before() -> None:
         (told(O.SHIPPED, payment=P.PENDING), [MOVING],
          Finding(K.UNPAID_SHIPPED, "shop/#1", Severity.URGENT, Act.ACT,
                  {"order": "#1", "owner": "platform", "shop": "SHIPPED", "payment": "PENDING"}, T0)),
+        (told(O.SHIPPED, payment=P.UNKNOWN), [MOVING],
+         Finding(K.UNKNOWN_PAYMENT, "shop/#1", Severity.WARNING, Act.ACT,
+                 {"order": "#1", "owner": "platform", "shop": "SHIPPED", "payment": "UNKNOWN"}, T0, MEANING)),
         (told(O.PROCESSING, payment=P.PENDING), [],
          Finding(K.UNPAID_PROCESSING, "shop/#1", Severity.WARNING, Act.ACT,
                  {"order": "#1", "owner": "platform", "shop": "PROCESSING", "payment": "PENDING"}, T0)),
@@ -255,6 +258,21 @@ def test_of_the_clocks_of_standing_still_one_runs_in_each_status(status: S) -> N
     clocks = {K.LABEL_NEVER_SCANNED, K.PICKUP_EXPIRING, K.STUCK}
 
     assert len([check for check in PARCEL_CHECKS if check.kind in clocks and status in check.of]) == 1
+
+
+@pytest.mark.parametrize("asked", sorted(MONEY))
+def test_a_word_for_money_that_nobody_knows_is_told_as_that_by_each_check_of_money(asked: K) -> None:
+    policy = replace(GUIDE, checks=frozenset({asked}))
+    found = {f.kind for f in reconcile(told(O.SHIPPED, payment=P.UNKNOWN), [MOVING], policy, T0).findings}
+
+    assert K.UNKNOWN_PAYMENT in found
+    assert not found & MONEY
+
+
+def test_a_policy_that_asks_for_no_money_is_not_told_of_its_words() -> None:
+    for checks, status in ((frozenset({K.OUT_OF_STOCK}), P.UNKNOWN), (frozenset(K), P.PENDING)):
+        decision = reconcile(told(O.SHIPPED, payment=status), [MOVING], replace(GUIDE, checks=checks), T0)
+        assert K.UNKNOWN_PAYMENT not in {f.kind for f in decision.findings}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from tests.domain.guide import BARE, GUIDE, LAST, MOVING, SELLER, H, O, P, actions, history, told
 from tests.domain.test_reconcile import T0, D
 from tracker.domain.facts import Fulfilment, Order, Parcel, Statement
-from tracker.domain.gates import Gate, may
+from tracker.domain.gates import MEANING, Gate, may
 from tracker.domain.policy import Owns, Policy
 from tracker.domain.reconcile import reconcile
 from tracker.domain.vocabulary import Owner, StatementKind
@@ -55,6 +55,11 @@ NONE = {"last_scan": "none"}
          Gate(False, "not_paid", facts(O.PROCESSING, "pending") | {"raw_payment": "PENDING"}, "the payment")),
         (told(payment=P.PENDING, pays_by="COD"), [], GUIDE, O.READY_FOR_DISPATCH, {},
          Gate(False, "not_verified", facts(O.PROCESSING, "pending") | {"pays_by": "COD"}, "`tracker record ORDER verified`, or the payment")),
+        (told(payment=P.UNKNOWN), [], GUIDE, O.READY_FOR_DISPATCH, {},
+         Gate(False, "payment_unknown", facts(O.PROCESSING, "unknown") | {"raw_payment": "UNKNOWN"}, MEANING)),
+        (told(payment=P.UNKNOWN, pays_by="COD"), [], GUIDE, O.READY_FOR_DISPATCH, {},
+         Gate(False, "not_verified", facts(O.PROCESSING, "unknown") | {"raw_payment": "UNKNOWN", "pays_by": "COD"},
+              "`tracker record ORDER verified`, or the payment")),
         (told(fulfilments=(BARE,)), [], GUIDE, O.READY_FOR_DISPATCH, {},
          Gate(False, "courier_and_waybill_missing", facts(O.PROCESSING), "a courier and a tracking number in the shop")),
         (told(fulfilments=(BARE,)), [], GUIDE, O.SHIPPED, {},
@@ -86,12 +91,13 @@ def test_a_gate_answers_with_its_rule_its_evidence_and_what_would_open_it(
     assert may(one, parcels, policy, to, **more) == answer
 
 
-def test_a_gate_that_closes_keeps_the_worker_from_writing_too() -> None:
+@pytest.mark.parametrize(("payment", "rule"), [(P.PENDING, "gate:not_paid"), (P.UNKNOWN, "gate:payment_unknown")])
+def test_a_gate_that_closes_keeps_the_worker_from_writing_too(payment: P, rule: str) -> None:
     unpaid = replace(GUIDE, paid_for=frozenset({O.SHIPPED}))
-    decision = reconcile(told(payment=P.PENDING), [MOVING], unpaid, T0 + H)
+    decision = reconcile(told(payment=payment), [MOVING], unpaid, T0 + H)
 
     assert actions(decision, "order_status") == []
-    assert "gate:not_paid" in decision.because
+    assert rule in decision.because
 
 
 def test_a_cancel_may_be_closed_from_the_first_status_on() -> None:

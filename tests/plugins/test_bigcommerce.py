@@ -51,7 +51,7 @@ def test_an_order_is_read_in_its_three_parts(make) -> None:
         (1, {}, "awaiting_confirmation", "paid"), (2, {}, "shipped", "paid"), (3, {}, "partially_shipped", "paid"),
         (4, {}, "confirmed", "refunded"), (4, {"items_shipped": 2}, "shipped", "refunded"), (4, {"items_shipped": 1}, "partially_shipped", "refunded"),
         (4, {"items_total": None}, "confirmed", "refunded"), (5, {}, "cancelled", "paid"), (6, {}, "cancelled", "failed"),
-        (7, {"payment_status": ""}, "awaiting_confirmation", "pending"), (8, {}, "ready_for_dispatch", "paid"), (9, {}, "ready_for_dispatch", "paid"),
+        (7, {"payment_status": ""}, "awaiting_confirmation", "pending"),
         (10, {}, "shipped", "paid"), (11, {}, "confirmed", "paid"), (12, {}, "on_hold", "paid"), (13, {}, "confirmed", "disputed"),
         (14, {}, "confirmed", "partially_refunded"), (99, {"status": "New word"}, "unknown", "paid"),
     ],
@@ -260,8 +260,8 @@ def test_a_shipment_that_names_no_line_is_never_the_whole_order(make, items) -> 
     assert [(one.problem, one.lacks) for one in unread] == [("no fulfilment names a line of the order", "line")]
 
 
-def test_a_word_of_money_that_nobody_knows_is_read_as_unpaid_and_told(make) -> None:
+def test_a_word_of_money_that_nobody_knows_is_read_as_unknown_and_told(make) -> None:
     found, unread = parts(store(make)[0], row={**ROW, "payment_status": "bartered"})
 
-    assert (found.payment, found.raw_payment, found.partial) == ("pending", "bartered", False)
+    assert (found.payment, found.raw_payment, found.partial) == ("unknown", "bartered", False)
     assert [one.where for one in unread] == ["$.payment_status"]

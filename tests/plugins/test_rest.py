@@ -36,6 +36,9 @@ signed = standard
         ("kingston", "Failed Delivery", "paid", "delivery_failed", "paid", ""),
         ("marketplace-guide", "Pending", "unpaid", "awaiting_confirmation", "pending", "awaiting_seller"),
         ("marketplace-guide", "Versandt", "chargeback", "unknown", "disputed", ""),
+        ("marketplace-guide", "Processing", "geklärt", "processing", "unknown", ""),
+        ("marketplace-guide", "Processing", " ", "processing", "pending", ""),
+        ("kartrocket", "ePayment Received", "geklärt", "confirmed", "paid", ""),
     ],
 )  # fmt: skip
 def test_the_known_lists_read_as_the_requirements_say(make, words, raw, payment, status, paid, reason) -> None:

@@ -158,19 +158,19 @@ def test_how_it_is_paid_is_said_in_the_gateways_word_and_cash_on_delivery_in_our
 @pytest.mark.parametrize(
     ("word", "means"),
     [("PARTIALLY_REFUNDED", PaymentStatus.PARTIALLY_REFUNDED), ("EXPIRED", PaymentStatus.FAILED), ("VOIDED", PaymentStatus.FAILED),
-     (None, PaymentStatus.PENDING)],
+     (None, PaymentStatus.PENDING), (" ", PaymentStatus.PENDING)],
 )  # fmt: skip
 def test_words_of_money_keep_their_own_beside_ours(make, word, means: PaymentStatus) -> None:
     found = one(make, displayFinancialStatus=word)
 
-    assert (found.payment, found.raw_payment) == (means, word or "")
+    assert (found.payment, found.raw_payment) == (means, (word or "").strip())
 
 
-def test_a_word_of_money_that_nobody_knows_is_read_as_unpaid_and_told(make) -> None:
+def test_a_word_of_money_that_nobody_knows_is_read_as_unknown_and_told(make) -> None:
     (found,), (unread,) = told(make, node(1, displayFinancialStatus="A_NEW_ONE"))
 
-    assert (found.payment, found.raw_payment, found.partial) == (PaymentStatus.PENDING, "A_NEW_ONE", False)
-    assert unread.problem == "the word 'A_NEW_ONE' has no meaning: it is read as pending"
+    assert (found.payment, found.raw_payment, found.partial) == (PaymentStatus.UNKNOWN, "A_NEW_ONE", False)
+    assert unread.problem == "the word 'A_NEW_ONE' has no meaning: it is read as unknown"
 
 
 @pytest.mark.parametrize("lines", [None, rows(), {"nodes": None}])

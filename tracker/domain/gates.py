@@ -14,6 +14,7 @@ HELD = frozenset({O.CANCELLED, O.ON_HOLD})
 FINAL = frozenset({"test_order", "cancelled_is_final", "human_wins"})  # rules that nobody's word goes past
 MONEY_BACK = frozenset({P.REFUNDED, P.DISPUTED})
 WHOLE = "the whole order: `tracker inbox --partly` says what cannot be read"
+MEANING = "what the shop's word means, under `payments:`; where the platform has no such setting, a newer version"
 PAID = frozenset({P.PAID, P.PARTIALLY_REFUNDED, P.REFUNDED, P.DISPUTED})
 
 
@@ -43,7 +44,7 @@ def may(
     owner, owned_by = policy.owner_of(order)
     facts = {
         "order": order.number, "status": str(order.status), "payment": str(order.payment), "owner": str(owner),
-        "method": order.method, "owner_rule": owned_by,
+        "method": order.method, "owner_rule": owned_by, **_strange_money(order),
     }  # fmt: skip
 
     def no(rule: str, needs: str = "", **more: str) -> Gate:
@@ -68,7 +69,7 @@ def may(
     if to is O.ON_HOLD:
         return Gate(True, "hold", facts)
     if not paid(order, policy) and to in policy.paid_for:
-        return no("not_paid", "the payment", raw_payment=order.raw_payment)
+        return no(*_not_paid(order), raw_payment=order.raw_payment)
     if to in policy.verified_for and not verified(order):
         return no("not_verified", "`tracker record ORDER verified`, or the payment", pays_by=order.pays_by)
     if to in policy.courier_for and not has_tracking(order):
@@ -87,6 +88,16 @@ def may(
     if unseen is not None:
         return no(*unseen, **told)
     return Gate(True, "open", {**facts, **told})
+
+
+def _strange_money(order: Order) -> dict[str, str]:
+    """Return the shop's word for the payment as evidence, where nobody knows what it means."""
+    return {"raw_payment": order.raw_payment} if order.payment is P.UNKNOWN else {}
+
+
+def _not_paid(order: Order) -> tuple[str, str]:
+    """Return the rule, and what it needs, by which an order that is not known to be paid stays where it is."""
+    return ("payment_unknown", MEANING) if order.payment is P.UNKNOWN else ("not_paid", "the payment")
 
 
 def _unseen(order: Order, shipments: Sequence[Shipment], to: OrderStatus) -> tuple[str, str] | None:
@@ -156,7 +167,7 @@ def last_scan(shipments: Sequence[Shipment]) -> dict[str, str]:
 
 
 def paid(order: Order, policy: Policy) -> bool:
-    """Say whether the order is paid, or need not be yet."""
+    """Say whether the order is known to be paid, or need not be yet."""
     return order.payment in PAID or order.pays_by.casefold() in policy.pay_later
 
 

@@ -337,6 +337,7 @@ class PaymentStatus(_Word):
     PARTIALLY_REFUNDED = "partially_refunded", "A part was given back."
     REFUNDED = "refunded", "All was given back."
     DISPUTED = "disputed", "The customer disputes it."
+    UNKNOWN = "unknown", "The shop's word has no translation: neither paid nor unpaid is known."
 
 
 class Owner(_Word):
@@ -451,6 +452,10 @@ class FindingKind(_Word):
     UNKNOWN_OWNER = "unknown_owner", "Nobody knows who dispatches the order: nothing is written."
     UNKNOWN_ORDER_STATUS = "unknown_order_status", "The shop's word has no translation: nothing is written."
     # money, checks and papers
+    UNKNOWN_PAYMENT = (
+        "unknown_payment",
+        "The shop's word for the payment has no translation: whether it is paid is not known.",
+    )
     UNPAID_PROCESSING = "unpaid_processing", "The order is being prepared and is not paid."
     UNPAID_SHIPPED = "unpaid_shipped", "The order was shipped and is not paid."
     PAYMENT_FAILED = "payment_failed", "The payment failed."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Action, Fulfilment, Item, Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
+from tracker.domain.vocabulary import PaymentStatus
 from tracker.plugin.calls import segment
 from tracker.plugin.payloads import BOM, MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
 
@@ -69,6 +70,11 @@ def strict(value: Any, where: str) -> str:
     if value is not None and not isinstance(value, str):
         raise BadPayload(where, "must be a text")
     return text(value)
+
+
+def money(raw: str, meanings: Mapping[str, PaymentStatus]) -> PaymentStatus:
+    """Say what a shop's word for the payment means: not paid where there is none, UNKNOWN where `meanings` lacks it."""
+    return meanings.get(raw, PaymentStatus.UNKNOWN) if raw else PaymentStatus.PENDING
 
 
 def flag(value: Any, where: str) -> bool | None:

@@ -52,6 +52,7 @@ UNKNOWN: dict[FindingKind, tuple[str, str]] = {
     K.FILE_FAILED: ("files", "a file or folder that is put right: `tracker files`"),
     K.RECONCILE_FAILED: ("orders", "a newer version: it is an error of ours"),
     K.UNKNOWN_ORDER_STATUS: ("orders", "a translation of the shop's word (`statuses:`)"),
+    K.UNKNOWN_PAYMENT: ("orders", "a translation of the shop's word (`payments:`)"),
     K.UNMAPPED_CODE: ("parcels", "a meaning for the code (`tracker codes --suggest`)"),
     K.SWEEP_ENDED: ("stores", "a list in the shop that comes to its end"),
 }

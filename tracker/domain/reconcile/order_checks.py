@@ -16,13 +16,16 @@ from tracker.domain.reconcile.orders import began, shipped_quantities, travels
 from tracker.domain.vocabulary import Act, FindingKind, Owner, Severity, StatementKind
 
 MOST_TYPED = 200  # characters of what people typed that evidence shows
+# checks that ask for the money: of a word for it that nobody knows they say nothing, UNKNOWN_PAYMENT does
+MONEY = frozenset({K.UNPAID_SHIPPED, K.UNPAID_PROCESSING, K.PAYMENT_FAILED, K.FAILED_PAYMENT_DISPATCHED,
+                   K.UNVERIFIED_DISPATCH, K.REFUND_DUE})  # fmt: skip
 
 
 class OrderCheck(NamedTuple):
     """A standing finding about an order: it stands as long as `look` answers.
 
     `always`: whatever the policy's `checks` name; `platform`: the platform does it for its own orders (KE-13);
-    `unless`: not asked where this one stands, which says more of the same; `due`: it is asked once this moment has passed
+    `beside`: asked too where one of these is; `unless`: not asked where this one stands, which says more of the same; `due`: it is asked once this moment has passed
     (None: never).
     """
 
@@ -33,6 +36,7 @@ class OrderCheck(NamedTuple):
     always: bool = False
     platform: bool = False
     unless: FindingKind | None = None
+    beside: frozenset[FindingKind] = frozenset()
     due: Callable[[Case], datetime | None] | None = None
 
 
@@ -63,7 +67,7 @@ def order_checks(case: Case) -> Iterator[Finding | datetime]:
 @lru_cache(maxsize=64)
 def _asked(checks: frozenset[FindingKind]) -> tuple[OrderCheck, ...]:
     """Return the checks that a policy asks for."""
-    return tuple(check for check in ORDER_CHECKS if check.always or check.kind in checks)
+    return tuple(check for check in ORDER_CHECKS if check.always or check.kind in checks or check.beside & checks)
 
 
 def _stands(case: Case, **evidence: str) -> Stands:
@@ -94,6 +98,17 @@ def _unknown_status(case: Case) -> Stands | None:
     return _stands(case) if case.order.status is O.UNKNOWN else None
 
 
+def _unknown_payment(case: Case) -> Stands | None:
+    order = case.order
+    if order.payment is not P.UNKNOWN:
+        return None
+    return Stands({"shop": order.raw_status, "payment": _money(case)}, began(order), proposal=gates.MEANING)
+
+
+def _unpaid(case: Case) -> bool:
+    return case.order.payment is not P.UNKNOWN and not gates.paid(case.order, case.policy)
+
+
 def _payment_failed(case: Case) -> Stands | None:
     if case.order.payment is not P.FAILED or case.order.status in HELD:
         return None
@@ -106,21 +121,21 @@ def _failed_and_dispatched(case: Case) -> Stands | None:
 
 
 def _unpaid_and_moved(case: Case) -> Stands | None:
-    if gates.paid(case.order, case.policy) or case.order.status in HELD or not _moved(case):
+    if not _unpaid(case) or case.order.status in HELD or not _moved(case):
         return None
     return _stands(case, payment=_money(case))
 
 
 def _unpaid_and_prepared(case: Case) -> Stands | None:
     status = case.order.status
-    if gates.paid(case.order, case.policy) or status in HELD or not (status.reaches(O.PROCESSING) or _moved(case)):
+    if not _unpaid(case) or status in HELD or not (status.reaches(O.PROCESSING) or _moved(case)):
         return None
     return _stands(case, payment=_money(case))
 
 
 def _unverified(case: Case) -> Stands | None:
     order = case.order
-    if not _dispatched(case) or order.status in HELD or gates.verified(order):
+    if not _dispatched(case) or order.status in HELD or gates.verified(order) or order.payment is P.UNKNOWN:
         return None
     return _stands(case, pays_by=order.pays_by)
 
@@ -253,6 +268,7 @@ def _handed_over(moving: list[Shipment]) -> datetime:
 
 ORDER_CHECKS = (
     OrderCheck(K.UNKNOWN_ORDER_STATUS, WARNING, Act.ACT, _unknown_status),
+    OrderCheck(K.UNKNOWN_PAYMENT, WARNING, Act.ACT, _unknown_payment, beside=MONEY),
     OrderCheck(K.FAILED_PAYMENT_DISPATCHED, URGENT, Act.ACT, _failed_and_dispatched),
     OrderCheck(K.PAYMENT_FAILED, WARNING, Act.ACT, _payment_failed, unless=K.FAILED_PAYMENT_DISPATCHED),
     OrderCheck(K.UNPAID_SHIPPED, URGENT, Act.ACT, _unpaid_and_moved),
