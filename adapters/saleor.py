@@ -63,6 +63,7 @@ from tracker.plugin.tracked import (
     each_alone,
     exactly,
     flag,
+    known,
     money,
     order,
     orders,
@@ -227,7 +228,7 @@ class Saleor(contracts.Platform):
         raw = word(node.get("status"), "$.status")
         lines = listing(node.get("lines"), "$.lines")
         removed = _removed(node, unread)
-        payment, raw_payment = _payment(node)
+        payment, raw_payment = _payment(node, unread)
         return Order(
             store=self.account,
             ref=word(node.get("id"), "$.id"),
@@ -401,17 +402,22 @@ def _is_order(ref: Any) -> bool:
         return False
 
 
-def _payment(node: dict[str, Any]) -> tuple[PaymentStatus, str]:
-    """Read the money and its word: transactions tell it by what was charged and authorized, older payments by one word."""
+def _payment(node: dict[str, Any], unread: list[Unread]) -> tuple[PaymentStatus, str]:
+    """Read the money and its word: transactions tell it by what was charged and authorized, older payments by one word.
+
+    A word that decides and that nobody knows is told.
+    """
     raw = strict(node.get("paymentStatus"), "$.paymentStatus")
     paid = money(raw, PAYMENTS)
-    charged, held = (strict(node.get(name), f"$.{name}") for name in ("chargeStatus", "authorizeStatus"))
-    if paid in (P.PENDING, P.UNKNOWN) and charged in ("FULL", "OVERCHARGED"):
+    sums = {name: strict(node.get(name), f"$.{name}") for name in ("chargeStatus", "authorizeStatus")}
+    if paid in (P.PENDING, P.UNKNOWN) and sums["chargeStatus"] in ("FULL", "OVERCHARGED"):
         return P.PAID, raw
-    strange = next((one for one in (charged, held) if one not in SUMS), "")
-    if paid is P.PENDING and strange:
-        return P.UNKNOWN, strange
-    return (P.AUTHORIZED if paid is P.PENDING and held == "FULL" else paid), raw
+    if paid is not P.PENDING:
+        return paid, known(raw, PAYMENTS, "$.paymentStatus", unread, P.UNKNOWN)
+    strange = next((name for name, said in sums.items() if said not in SUMS), None)
+    if strange is not None:
+        return P.UNKNOWN, known(sums[strange], SUMS, f"$.{strange}", unread, P.UNKNOWN)
+    return (P.AUTHORIZED if sums["authorizeStatus"] == "FULL" else paid), raw
 
 
 def _removed(node: dict[str, Any], unread: list[Unread]) -> Counter[str]:
