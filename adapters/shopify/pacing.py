@@ -15,7 +15,7 @@ from tracker.domain.errors import BadPayload, BudgetSpent
 from tracker.plugin.calls import Response
 from tracker.plugin.payloads import decode
 
-RESERVE = 60  # points that are left for whoever asks next, reads before writes among them
+RESERVE = 60  # points that are left for whoever asks next, reads before writes among them; of a small bucket half: one who needs two calls must get them
 _REQUESTED = re.compile(rb'"requestedQueryCost":\s*(\d{1,9}(?:\.\d+)?)')
 
 
@@ -75,7 +75,7 @@ class Pace:
         if (status := status_of(response)) is None:
             return None
         self._status, self._at = status, response.received_at
-        return status.rest(RESERVE)
+        return status.rest(min(RESERVE, status.most / 2))
 
     def took(self, operation: Hashable, response: Response) -> None:
         """Remember what an operation was said to cost."""

@@ -13,7 +13,7 @@ from adapters.rest import Rest
 from tests.cases.script import HERE, Script, finding, minutes, read, state, writing
 from tests.lab import DHL, START, UPS, USPS, H, Lab
 from tracker.config.model import Account
-from tracker.domain.errors import BadPayload, RateLimited, SourceError, Transient, Unavailable
+from tracker.domain.errors import BadPayload, RateLimited, Resting, SourceError, Transient, Unavailable
 from tracker.pipeline import backoff
 from tracker.plugin.calls import Request, Response
 from tracker.plugin.conformance import example_settings
@@ -239,3 +239,31 @@ def test_a_sweep_that_is_told_to_wait_goes_on_when_it_was_told_and_nobody_failed
     assert (state.failures, state.failing_since, state.blocked_until is not None) == (None, None, True)
     assert lab.rows(t.findings) == []
     assert (told(6) == timedelta(seconds=2)) is (pages > 0)  # without a page for five minutes it is away
+
+
+def test_an_account_that_rests_as_it_was_asked_to_waits_and_fails_only_where_a_sweep_gets_no_page_for_minutes(
+    make_lab,
+) -> None:
+    lab = make_lab()
+    account, business, rest = lab.ctx.config.accounts["shop"], lab.clock(), timedelta(seconds=4)
+    asked = Resting("the account rests, as its last answer asked for", rest)
+
+    def state() -> tuple[timedelta | None, bool, int]:
+        row = lab.one(t.accounts, t.accounts.c.name == "shop")
+        return row.blocked_until and row.blocked_until - now, row.failing_since is not None, len(lab.rows(t.findings))
+
+    for hours in (0, 1, 2):
+        lab.rested()
+        with lab.daemon.store.write() as connection:
+            now = database_now(connection)
+            backoff.hear(lab.ctx, connection, account, [asked], now, business + timedelta(hours=hours))
+        assert state() == (rest, False, 0)
+    for after, fails in ((0, False), (4, False), (6, True)):
+        lab.rested()
+        with lab.daemon.store.write() as connection:
+            now = database_now(connection)
+            backoff.sweep_fails(lab.ctx, connection, account, asked, 0, now, business + timedelta(minutes=after))
+        assert state() == (rest, fails, 0)
+    with lab.daemon.store.write() as connection:
+        backoff.sweep_fails(lab.ctx, connection, account, asked, 0, now, business + timedelta(minutes=12))
+    assert state() == (rest, True, 1)

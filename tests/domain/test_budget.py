@@ -203,3 +203,29 @@ def test_no_parcel_of_3000_waits_over_275_hours_at_a_fifth_of_60_calls_an_hour_a
 
     assert max(waited, *(now - at for at in asked.values())) <= 275 * H
     assert all(log[i + 60] - log[i] >= H for i in range(len(log) - 60))
+
+
+def test_so_many_calls_are_free_when_enough_of_those_that_were_made_count_no_more() -> None:
+    spent: list[list[int]] = []
+    for minute in (0, 10, 10, 20):
+        spent = Calls(4, H, spent, T0 + minute * MINUTES).take()
+    budget = Calls(4, H, spent, T0 + 30 * MINUTES)
+    assert budget.left == 0
+    for wanted, minute in ((1, 0), (2, 10), (3, 10), (4, 20)):
+        free = budget.free_at(wanted)
+        assert timedelta() <= free - (T0 + H + minute * MINUTES) <= late(H)
+        assert Calls(4, H, spent, free).left >= wanted
+        assert Calls(4, H, spent, free - timedelta(milliseconds=1)).left < wanted
+    assert Calls(4, H, spent, T0 + H + 11.6 * MINUTES).free_at(3) == T0 + H + 11.6 * MINUTES  # they are free: now
+
+
+def test_what_is_not_urgent_may_be_asked_at_the_end_of_the_part_in_which_a_call_is_free_for_it() -> None:
+    free = Calls(4, H, None, T0)
+    assert free.others_at(0, DAY) == T0
+    spent: list[list[int]] = []
+    for _ in range(4):
+        spent = Calls(4, H, spent, T0).take(urgent=False)
+    at = Calls(4, H, spent, T0 + H / 2).others_at(0, DAY)
+    assert timedelta() <= at - (T0 + H) <= late(H) + H / PARTS
+    assert Calls(4, H, spent, at).others(0, DAY) > 0
+    assert Calls(4, H, spent, at - H / PARTS).others(0, DAY) == 0

@@ -254,6 +254,32 @@ def test_a_shop_that_is_away_is_asked_again_soon_and_nothing_is_made_twice(make_
     assert (shop.states(), shop.calls()[1]) == ({"made": 7}, 7)
 
 
+def test_a_pace_that_the_shop_asks_for_is_no_outage_and_hooks_that_are_never_compared_for_it_are_told(
+    make_shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop()
+    account = shop.lab.ctx.config.accounts["big"]
+    client, minute = shop.lab.ctx.client(account), timedelta(minutes=1)
+    shop.next_day()
+    del shop.big.hooks[min(shop.big.hooks)]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(account.source), "throttle_delay", lambda _self, _response: minute)  # after each answer
+        shop.next_day()
+        assert (shop.calls()[1], shop.lab.rows(t.findings)) == (7, [])  # the sweep took the one call
+        client._rest_until = 0.0
+        shop.lab.rested()
+        shop.next_day()
+        assert shop.finding().evidence["hooks"] == "the account rests, as its last answer asked for"
+        assert shop.lab.one(t.accounts, t.accounts.c.name == "big").failing_since is None
+        assert {row.kind for row in shop.lab.rows(t.findings)} == {"hook_wrong"}
+    client._rest_until = 0.0
+    shop.lab.rested()
+    shop.next_day()
+    assert shop.calls()[1] == 8
+    shop.next_day()
+    assert (shop.states(), shop.finding()) == ({"there": 7}, None)
+
+
 @pytest.mark.parametrize("values", [{"suspended_reason": "x"}, {"paused_at": hooks.NEVER.replace(year=2026)}])
 def test_a_store_that_is_suspended_or_paused_is_not_audited(make_shop, values: dict[str, Any]) -> None:
     shop = make_shop()

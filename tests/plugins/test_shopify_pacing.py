@@ -43,6 +43,15 @@ def test_an_operation_waits_until_the_bucket_holds_what_it_cost_last_and_no_time
     pace.wait("page", T0 + 3 * S)
 
 
+def test_a_bucket_that_filled_again_while_nobody_asked_lets_an_operation_through_at_once() -> None:
+    pace = Pace()
+    pace.took("page", told(cost(600, needs=900)))
+    pace.heard(told(cost(600, needs=900)))
+    pace.wait("page", T0 + 3 * S)
+    with pytest.raises(BudgetSpent, match="it costs 900 points, and 899 are there"):  # by what that answer said, still
+        pace.wait("page", T0 + 2.99 * S)
+
+
 def test_who_waited_is_let_through_and_a_clock_that_goes_back_fills_nothing() -> None:
     pace = Pace()
     pace.took("page", told(cost(0, needs=100)))
@@ -55,6 +64,10 @@ def test_who_waited_is_let_through_and_a_clock_that_goes_back_fills_nothing() ->
 def test_a_bucket_of_a_development_store_is_waited_for_until_it_is_full_and_no_longer() -> None:
     assert Status(10, 40, 2).rest(60) == 15 * S
     assert Status(40, 40, 2).rest(60) is None
+    assert (
+        Pace().heard(told(cost(20, most=40, rate=2))) is None
+    )  # half of a small bucket is left to others, not all of it
+    assert Pace().heard(told(cost(10, most=40, rate=2))) == 5 * S
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import tenacity
 from tracker.app.connections import DEADLINE, KEEP_IDLE, UNSENDABLE, Connections, of_our_tree
 from tracker.app.spool import spooled
 from tracker.config.model import Account, Root
-from tracker.domain.errors import BadPayload, RateLimited, Refused, SourceError, Transient
+from tracker.domain.errors import BadPayload, Refused, Resting, SourceError, Transient
 from tracker.pipeline.places import here
 from tracker.pipeline.tokens import AccessTokens, DatabaseVault, TokenRows
 from tracker.plugin.answers import not_html, raise_by_status
@@ -132,10 +132,10 @@ class AccountClient:
         return spooled(self._connections, origin, host, url, size)
 
     def _may_call(self, url: str) -> tuple[str, str]:
-        """Return the origin of an address and its host, as it may be stored and shown. Raises RateLimited where the account rests."""
+        """Return the origin of an address and its host, as it may be stored and shown. Raises Resting where the account rests."""
         rest = self._rest_until - self._elapsed()
         if rest > 0:
-            raise RateLimited("the account rests, as its last answer asked for", timedelta(seconds=rest))
+            raise Resting("the account rests, as its last answer asked for", timedelta(seconds=rest))
         try:
             parts = urlsplit(url)
         except ValueError:

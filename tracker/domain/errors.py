@@ -9,6 +9,7 @@ TrackerError
     Transient             may work later                    -> due_at, backing off
       RateLimited         ... and they said when            -> the account waits until then
         BudgetSpent       ... we may not ask: our budget    -> nobody asked; it waits until a call is free
+        Resting           ... its last answer asked so      -> nobody asked; the account waits, and does not fail
       Unavailable         nothing of theirs works just now  -> the account rests half an hour and more, one finding
     CredentialsRejected   our key is wrong                  -> the account is suspended, one finding
     NotFound              number or order unknown to them   -> tracking not_found; normal in the first hours
@@ -82,6 +83,10 @@ class RateLimited(Transient):
 
 class BudgetSpent(RateLimited):
     """Nobody was asked: the account's `budget:`, or the bucket of points that its source counts, gives no call before `after`. It says nothing of the account."""
+
+
+class Resting(RateLimited):
+    """Nobody was asked: the account rests for `after`, as its last answer asked for. It answered, so it does not fail."""
 
 
 class Unavailable(Transient):

@@ -22,6 +22,7 @@ from tracker.domain.errors import (
     NotFound,
     RateLimited,
     Refused,
+    Resting,
     SourceError,
     Transient,
     Unavailable,
@@ -61,7 +62,10 @@ def hear(
     `now` is the database's time, for the rest after a broken wire or a limit; `business` time is for all that lasts longer.
     `failing`: whether the account's row said so when the calls were claimed; where not, an answer changes nothing.
     """
-    if not (errors := [error for error in errors if not isinstance(error, BudgetSpent)]):
+    for error in errors:
+        if isinstance(error, Resting):  # it answered just before, and asked for it
+            queries.block(connection, account.name, now + (error.after or queries.backoff(1)))
+    if not (errors := [error for error in errors if not isinstance(error, BudgetSpent | Resting)]):
         return  # nobody was asked
     for error in errors:
         if error is not None:
