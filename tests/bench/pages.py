@@ -105,6 +105,10 @@ class Pages:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = (
+        -1
+    )  # an answer in one piece: a body that is sent behind its head waits 40 ms for the caller's delayed ACK
+    disable_nagle_algorithm = True
     pages: Pages
     asked = 0
 

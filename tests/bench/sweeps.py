@@ -13,11 +13,12 @@ from unittest.mock import patch
 from tests.bench.figures import row
 from tests.bench.pages import shop_of
 
-PLATFORMS = ("rest", "bigcommerce")  # the first sync of a large Shopify shop has a bench of its own
+PLATFORMS = ("rest", "bigcommerce", "woocommerce")  # the first sync of a large Shopify shop has a bench of its own
 LATER = datetime(2026, 11, 3, tzinfo=UTC)  # than all that the shop holds
 EACH = {
-    "bigcommerce": 10
-}  # an order of it is three requests more, which is its API: a tenth of the orders are asked for
+    "bigcommerce": 10,
+    "woocommerce": 10,
+}  # two or three requests an order, which is its API: a tenth of them is asked for
 
 
 def bench_sweeps(count: int) -> list[dict[str, Any]]:
