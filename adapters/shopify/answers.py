@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from adapters.shopify.pacing import RESERVE, requested, status_of
+from adapters.shopify.pacing import FOLLOWS, requested, status_of
 from adapters.shopify.partly import is_partly
 from tracker.domain.errors import CredentialsRejected, RateLimited, Refused, Transient, Unavailable
 from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
@@ -54,5 +54,5 @@ def _throttled(response: Response, said: str) -> RateLimited | Refused:
     status, cost = status_of(response), requested(response)
     if status is not None and cost is not None and cost > status.most:
         return Refused(f"{TOO_DEAR}: it costs {cost:g} points, and the bucket never holds more than {status.most:g}")
-    rest = status.rest(RESERVE if cost is None else cost) if status is not None else None
+    rest = status.rest(FOLLOWS if cost is None else cost) if status is not None else None
     return RateLimited(said, max(rest or REST, REST))

@@ -2,6 +2,8 @@
 
 A query's requested cost is reserved when it is sent, and what it did not cost is given back; the bucket fills at the plan's rate. Each
 answer says how it stands, so nothing of it is written down here: an operation waits until the bucket holds what it was said to cost last.
+A piece of work begins by reading an order, and begins only when the bucket holds what follows too: pieces that wait in their midst
+would spend on reading again what the bucket is filled with, and none would come to its end.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from tracker.domain.errors import BadPayload, BudgetSpent
+from tracker.domain.errors import BadPayload, BudgetSpent, Resting
 from tracker.plugin.calls import Response
 from tracker.plugin.payloads import decode
 
-RESERVE = 60  # points that are left for whoever asks next, reads before writes among them; of a small bucket half: one who needs two calls must get them
+FOLLOWS = 60  # points that must be left for what follows the reading of an order, until its costs are known; of a small bucket half at most
+CALLS = 3  # as many follow one reading, mostly: to look, to write, to look again
+AT_ONCE = 5  # where a piece must wait, all wait until so many may follow each other: few long rests instead of many short ones
 _REQUESTED = re.compile(rb'"requestedQueryCost":\s*(\d{1,9}(?:\.\d+)?)')
 
 
@@ -58,26 +62,38 @@ class Pace:
         self._status: Status | None = None
         self._at: datetime | None = None
         self._costs: dict[Hashable, float] = {}
+        self._follows = float(FOLLOWS)
 
-    def wait(self, operation: Hashable, now: datetime) -> None:
-        """Raise BudgetSpent while the bucket does not hold what an operation of this name and size cost last."""
+    def wait(self, operation: Hashable, now: datetime, *, begins: bool = False) -> None:
+        """Raise while the bucket does not hold what an operation of this name and size cost last: BudgetSpent.
+
+        `begins`: it begins a piece of work. Then what follows must be there too; Resting is raised, and the whole account waits.
+        """
         need, status, at = self._costs.get(operation), self._status, self._at
         if need is None or status is None or at is None:
             return
         since = max(0.0, (now - at).total_seconds())
         filled = status._replace(left=min(status.most, status.left + status.rate * since))
-        if (rest := filled.rest(need)) is not None:
-            self._status = None  # who comes again has waited: where others took the points meanwhile, Shopify says so, and all rest
-            raise BudgetSpent(f"it costs {need:g} points, and {filled.left:.0f} are there", rest)
+        if begins:
+            need += min(self._follows, status.most / 2)
+        if (rest := filled.rest(need)) is None:
+            return
+        self._status = (
+            None  # who comes again has waited: where others took the points meanwhile, Shopify says so, and all rest
+        )
+        said = f"it costs {need:g} points, and {filled.left:.0f} are there"
+        if not begins:
+            raise BudgetSpent(said, rest)
+        raise Resting(said, max(rest, filled.rest(min(AT_ONCE * need, status.most / 2)) or rest))
 
-    def heard(self, response: Response) -> timedelta | None:
-        """Take what an answer says of the bucket; returns how long nobody should ask, None where enough is left."""
-        if (status := status_of(response)) is None:
-            return None
-        self._status, self._at = status, response.received_at
-        return status.rest(min(RESERVE, status.most / 2))
+    def heard(self, response: Response) -> None:
+        """Take what an answer says of the bucket."""
+        if (status := status_of(response)) is not None:
+            self._status, self._at = status, response.received_at
 
-    def took(self, operation: Hashable, response: Response) -> None:
-        """Remember what an operation was said to cost."""
+    def took(self, operation: Hashable, response: Response, *, follows: bool = False) -> None:
+        """Remember what an operation was said to cost; `follows`: it followed the reading of an order."""
         if (cost := requested(response)) is not None:
             self._costs[operation] = cost
+            if follows:
+                self._follows = max(self._follows, CALLS * cost)

@@ -17,7 +17,7 @@ from adapters.shopify.answers import Denied, raise_for
 from adapters.shopify.bulk import goes_on, pages
 from adapters.shopify.fetching import Fetching, read
 from adapters.shopify.pacing import Pace
-from adapters.shopify.reads import BULK_FIELD
+from adapters.shopify.reads import BULK_FIELD, READ
 from adapters.shopify.words import WORDS
 from adapters.shopify.writing import field_of, write
 from tracker.domain.errors import (
@@ -172,13 +172,14 @@ class Shopify(contracts.Platform):
         return f"{self.settings.api_version} was asked for, and {said[:20]!r} came: set api_version to one that is supported and has what is read"
 
     def throttle_delay(self, response: Response) -> timedelta | None:
-        """Answer how long until the bucket holds a few points again, and remember how it stands."""
-        return self._pace.heard(response)
+        """Remember how the bucket stands: each operation waits by itself until it holds what that costs."""
+        self._pace.heard(response)
+        return None
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Show a shipping status: by a fulfilment event, in a metafield, in a tag; what stands there already is not written again."""
         try:
-            return write(partial(self._call, client), self.status_map(), action, before)
+            return write(partial(self._call, client, follows=True), self.status_map(), action, before)
         except Denied as error:  # a scope that is missing costs this write, and not the store
             raise Refused(str(error)) from None
 
@@ -206,10 +207,18 @@ class Shopify(contracts.Platform):
         """Mend one."""
         hooks.mend(partial(self._call, client), hook)
 
-    def _call(self, client: Client, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Response:
+    def _call(
+        self,
+        client: Client,
+        query: str,
+        variables: Mapping[str, Any],
+        *,
+        idempotent: bool = True,
+        follows: bool = False,
+    ) -> Response:
         settings = self.settings
         asked = (query, variables.get("first"), len(variables.get("ids", ())))
-        self._pace.wait(asked, client.now())
+        self._pace.wait(asked, client.now(), begins=query == READ)
         base = settings.base_url or f"https://{settings.shop}"
         request = Request(
             "POST",
@@ -223,7 +232,7 @@ class Shopify(contracts.Platform):
             response = client.send(replace(request, headers={**request.headers, **kept}))
         else:
             response = self._tokens.send(client, request, _header)
-        self._pace.took(asked, response)
+        self._pace.took(asked, response, follows=follows)
         return response
 
     def _grant(self, client: Client) -> Token:

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.shopify.pacing import Pace, Status, requested, status_of
 from tests.plugins.shopify import T0, URL, page, shop
-from tracker.domain.errors import BudgetSpent, RateLimited, Refused, Transient
+from tracker.domain.errors import BudgetSpent, RateLimited, Refused, Resting, Transient
 from tracker.domain.facts import Since
 from tracker.plugin.calls import Response
 
@@ -35,7 +35,7 @@ def test_an_operation_waits_until_the_bucket_holds_what_it_cost_last_and_no_time
     pace = Pace()
     pace.wait("page", T0)  # what is asked first is answered or throttled, and tells
     pace.took("page", told(cost(600, needs=900)))
-    assert pace.heard(told(cost(600, needs=900))) is None
+    pace.heard(told(cost(600, needs=900)))
     pace.wait("write", T0)
     with pytest.raises(BudgetSpent, match="it costs 900 points, and 700 are there") as waits:
         pace.wait("page", T0 + S)
@@ -64,10 +64,40 @@ def test_who_waited_is_let_through_and_a_clock_that_goes_back_fills_nothing() ->
 def test_a_bucket_of_a_development_store_is_waited_for_until_it_is_full_and_no_longer() -> None:
     assert Status(10, 40, 2).rest(60) == 15 * S
     assert Status(40, 40, 2).rest(60) is None
-    assert (
-        Pace().heard(told(cost(20, most=40, rate=2))) is None
-    )  # half of a small bucket is left to others, not all of it
-    assert Pace().heard(told(cost(10, most=40, rate=2))) == 5 * S
+
+
+def paced(left: float, **more: float) -> Pace:
+    """Return the pace of a shop whose bucket holds so much, where reading an order costs 12 points and a write 10."""
+    pace = Pace()
+    pace.took("read", told(cost(left, needs=12)))
+    pace.took("write", told(cost(left, needs=10)), follows=True)
+    pace.heard(told(cost(left, **more)))
+    return pace
+
+
+def test_a_piece_of_work_begins_only_when_the_bucket_holds_what_follows_too_and_then_comes_to_its_end() -> None:
+    with pytest.raises(Resting, match="it costs 72 points, and 71 are there") as waits:
+        paced(71).wait("read", T0, begins=True)
+    assert waits.value.after == 2.89 * S, "until five may follow each other"
+    pace = paced(72)
+    pace.wait("read", T0, begins=True)
+    pace.heard(told(cost(60)))
+    pace.wait("write", T0)
+
+
+def test_a_piece_waits_for_no_more_than_half_of_a_small_bucket_beside_its_reading() -> None:
+    pace = paced(31, most=40, rate=2)
+    with pytest.raises(Resting, match="it costs 32 points, and 31 are there") as waits:
+        pace.wait("read", T0, begins=True)
+    assert waits.value.after == 0.5 * S
+    paced(32, most=40, rate=2).wait("read", T0, begins=True)
+
+
+def test_what_dear_writes_cost_is_left_for_them() -> None:
+    pace = paced(200)
+    pace.took("note", told(cost(200, needs=70)), follows=True)
+    with pytest.raises(Resting, match="it costs 222 points, and 200 are there"):
+        pace.wait("read", T0, begins=True)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +106,10 @@ def test_a_bucket_of_a_development_store_is_waited_for_until_it_is_full_and_no_l
 )
 def test_what_an_answer_does_not_say_is_not_made_up(body: dict) -> None:
     assert status_of(told(body)) is None
-    assert Pace().heard(told(body)) is None
+    pace = paced(0)
+    pace.heard(told(body))
+    with pytest.raises(BudgetSpent):
+        pace.wait("write", T0)  # as the answer before it said
     assert requested(Response(200, {}, b"throttleStatus{", T0)) is None
     assert status_of(Response(200, {}, b"throttleStatus{", T0)) is None
 
