@@ -14,8 +14,8 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Published, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.contracts import Platform
-from tracker.plugin.payloads import listing, mapping, moment, optional, piece, pieces, term, word
-from tracker.plugin.tracked import count, flag, known, money, parcels, strict, tags, with_lines
+from tracker.plugin.payloads import listing, mapping, optional, piece, pieces, term, word
+from tracker.plugin.tracked import aware, count, flag, known, money, parcels, strict, tags, with_lines
 
 GID = re.compile(r"gid://shopify/Order/[0-9]{1,20}")
 ROUTED_WITHIN = timedelta(
@@ -51,7 +51,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
     paid = strict(node.get("displayFinancialStatus"), "$.displayFinancialStatus")
     known(paid, PAYMENTS, "$.displayFinancialStatus", unread, PaymentStatus.UNKNOWN)
     cancelled = node.get("cancelledAt")
-    cancelled_at = moment(cancelled, "$.cancelledAt") if cancelled is not None else None
+    cancelled_at = aware(cancelled, "$.cancelledAt") if cancelled is not None else None
     raw = "CANCELLED" if cancelled_at else raw
     status = shop.statuses.get(raw, OrderStatus.UNKNOWN)
     unread += read.whole.cut(node)
@@ -60,7 +60,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
     fulfilments = tuple(
         pieces(node.get("fulfillments"), "$.fulfillments", _fulfilment, unread, shop, service, lacks="line")
     )
-    placed_at = moment(node.get("createdAt"), "$.createdAt")
+    placed_at = aware(node.get("createdAt"), "$.createdAt")
     lines = _lines(node, unread)
     if status is not OrderStatus.CANCELLED and read.at - placed_at >= ROUTED_WITHIN:
         _look_for_unseen(node, lines, routing, unread)
@@ -77,7 +77,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
         payment=money(paid, PAYMENTS),
         raw_payment=paid,
         placed_at=placed_at,
-        updated_at=moment(node.get("updatedAt"), "$.updatedAt"),
+        updated_at=aware(node.get("updatedAt"), "$.updatedAt"),
         cancelled_at=cancelled_at,
         items=items,
         fulfilments=fulfilments,
@@ -99,7 +99,7 @@ def order_of(node: dict[str, Any], unread: list[Unread], read: Reading) -> Order
         cancel_reason=term(node.get("cancelReason"), "$.cancelReason", unread).lower(),
         channel=term(node.get("sourceName"), "$.sourceName", unread),
         risk=term(_part(node, "risk").get("recommendation"), "$.risk.recommendation", unread).lower(),
-        closed_at=optional(moment, node.get("closedAt"), "$.closedAt", unread),
+        closed_at=optional(aware, node.get("closedAt"), "$.closedAt", unread),
     )
 
 
@@ -226,7 +226,7 @@ def _event_of(row: dict[str, Any], _unread: list[Unread]) -> _Event:
         by = "seller"
     elif flag(row.get("attributeToApp"), "$.attributeToApp"):
         by = "app"
-    return _Event(word(row.get("action"), "$.action"), moment(row.get("createdAt"), "$.createdAt"), by)
+    return _Event(word(row.get("action"), "$.action"), aware(row.get("createdAt"), "$.createdAt"), by)
 
 
 def _shipped_at(status: OrderStatus, fulfilments: tuple[Fulfilment, ...]) -> datetime | None:
@@ -258,7 +258,7 @@ def _fulfilment(node: dict[str, Any], unread: list[Unread], shop: Platform, serv
         quantities=tuple(pieces(lines, "$.fulfillmentLineItems.nodes", _quantity, unread, lacks="line")),
         published=shown[0] if shown else None,
         live=status not in UNSHIPPED,
-        shipped_at=optional(moment, node.get("createdAt"), "$.createdAt", unread),
+        shipped_at=optional(aware, node.get("createdAt"), "$.createdAt", unread),
         service=service,
         unreadable=tuple(unreadable),
     )
@@ -285,4 +285,4 @@ def _shown(events: dict[str, Any], unread: list[Unread]) -> list[Published]:
 
 def _event(node: dict[str, Any], _unread: list[Unread]) -> Published:
     raw = word(node.get("status"), "$.status")
-    return Published(READS.get(raw), raw, moment(node.get("happenedAt"), "$.happenedAt"))
+    return Published(READS.get(raw), raw, aware(node.get("happenedAt"), "$.happenedAt"))

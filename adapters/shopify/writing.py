@@ -23,8 +23,8 @@ from tracker.domain.errors import BadPayload, Refused, Transient
 from tracker.domain.facts import Action, Order, Receipt
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.plugin.calls import Response
-from tracker.plugin.payloads import decode, listing, mapping, moment, text, word
-from tracker.plugin.tracked import renumbered
+from tracker.plugin.payloads import decode, listing, mapping, text, word
+from tracker.plugin.tracked import aware, renumbered
 
 SAME = timedelta(minutes=5)  # an event of the same status this near is ours
 LONGEST = 5_000  # characters of a note; not verified, the schema names no limit: what is longer is refused by us
@@ -189,7 +189,7 @@ def _add_event(ask: Ask, word_: str, action: Action) -> Receipt:
         "$.data.fulfillment.events.nodes",
     ):
         node = mapping(node, "$.data.fulfillment.events.nodes")
-        if node.get("status") == word_ and abs(moment(node.get("happenedAt"), "$.happenedAt") - at) <= SAME:
+        if node.get("status") == word_ and abs(aware(node.get("happenedAt"), "$.happenedAt") - at) <= SAME:
             return Receipt(word(node.get("id"), "$.id"), already_there=True, proof=word_)
     event: dict[str, Any] = {
         "fulfillmentId": action.fulfilment,

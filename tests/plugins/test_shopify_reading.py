@@ -218,3 +218,11 @@ def test_a_cursor_that_stood_in_the_future_is_given_up_and_everything_is_read_ag
 def test_orders_older_than_sixty_days_are_out_of_sight_without_the_right_to_read_all(make) -> None:
     assert shop(make)[0].reads_back() == timedelta(days=60)
     assert shop(make, read_all_orders=True)[0].reads_back() is None
+
+
+@pytest.mark.parametrize("key", ["createdAt", "updatedAt", "cancelledAt"])
+def test_a_time_without_an_offset_is_no_moment_and_its_order_is_not_told(make, key: str) -> None:
+    source, _ = shop(make)
+    orders, unread = told(source, node(1, **{key: "2026-03-08T02:30:00"}), node(2))
+    assert [order.number for order in orders] == ["#2"]
+    assert any("must carry an offset" in one.problem for one in unread)
