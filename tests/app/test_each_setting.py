@@ -124,7 +124,8 @@ def whole(canaries: Canaries, folder: Path, **root: Any) -> dict[str, Any]:
     made["accounts"]["bring"] = described(canaries, folder, "accounts", "bring")
     made["stores"]["ecwid"] = described(canaries, folder, "stores", "ecwid")
     made["stores"]["shopify"].pop("refresh_token")  # with it, and without a vault, nothing else is asked
-    for other in ("client_id", "client_secret", "ims_org_id"):  # there is one way in, and its example leaves half of each
+    # there is one way in, and its example leaves half of each
+    for other in ("client_id", "client_secret", "ims_org_id"):
         made["stores"]["magento"].pop(other)
     for own in ("access_token_secret", "consumer_secret", "access_token", "consumer_key"):
         made["stores"]["magento"][own] = canaries.reference()
