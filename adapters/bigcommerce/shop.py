@@ -196,7 +196,7 @@ class BigCommerce(contracts.Platform):
 
     def ping(self, client: Client) -> None:
         """Read the list of statuses."""
-        self._call(client, "/order_statuses")
+        listed(self._call(client, "/order_statuses"), Transient)
 
     def look_around(self, client: Client) -> Iterator[str]:
         """Tell which statuses the merchant renamed, which are decided by id all the same, and whether hooks may be made."""

@@ -288,7 +288,7 @@ class Magento(contracts.Platform):
     def ping(self, client: Client) -> None:
         """Ask for one order and one shipment: these rights all else needs."""
         for what in ("orders", "shipments"):
-            self._read(client, f"/{what}", asking.criteria(what, size=1))
+            asking.listed(self._read(client, f"/{what}", asking.criteria(what, size=1)).body, what, 0)
 
     def look_around(self, client: Client) -> Iterator[str]:
         """Tell that it tells nothing by itself, where that is so; of the Cloud Service which statuses have no meaning, or cannot be set."""

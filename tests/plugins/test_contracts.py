@@ -215,6 +215,15 @@ def test_an_answer_of_a_shop_without_its_orders_is_a_failed_one(name: str) -> No
                         list(fresh.fetch(Recorder(*answers), ask))
 
 
+@pytest.mark.parametrize("body", [body for body in ELSE if body != b"[]"])  # a list of none, as above
+@pytest.mark.parametrize("name", ["bigcommerce", "magento", "saleor", "shopify", "woocommerce"])
+def test_credentials_are_not_proved_by_an_answer_that_is_none(name: str, body: bytes) -> None:
+    plugin: Any = plugin_of(f"adapters.{name}")
+    for answers in ((body,) * 2, (TOKEN, *(body,) * 2)):
+        with pytest.raises(Transient):
+            plugin("account", example_settings(plugin)).ping(Recorder(*answers))
+
+
 def test_half_a_json_is_kept_as_it_came_and_told_by_the_parser() -> None:
     for half in (b'{"shipments": [', b'{"shipm', b"what?"):
         assert holding(half, "shipments") == half
