@@ -86,13 +86,16 @@ def test_F4_a_process_killed_while_it_makes_hooks_makes_none_twice(
     stack.callback(servers.stop)
     store = f"base_url: 'http://127.0.0.1:{servers.start()}/big', access_token: '${{file:s}}', webhook_secrets: '${{file:hook}}'"
     site = Site(database, tmp_path, stack, more=f"  big: {{uses: bigcommerce, store_hash: sandbox, {store}}}\n")
-    site.file.write_text(site.file.read_text().replace("web: {", 'web: {public_url: "https://t.example", '))
+    said = site.file.read_text().replace("web: {", 'web: {public_url: "https://t.example", ')
+    site.file.write_text(said.replace("uses: shopify,", "uses: shopify, hooks: app,"))  # nobody else makes any
+    mine = t.accounts.c.name == "big"
 
     assert site.start(crash_at=name).wait(30) == 137, "the failpoint was never reached"
+    later = system_now()
     with site.store.write() as connection:  # a quarter of an hour later
-        connection.execute(t.accounts.update().where(t.accounts.c.name == "big").values(hooks_due_at=system_now()))
+        connection.execute(t.accounts.update().where(mine).values(hooks_due_at=later))
     site.start()
-    wait_for(lambda: any(row.hooks_checked_at for row in site.rows(t.accounts)))
+    wait_for(lambda: site.rows(t.accounts, mine, t.accounts.c.hooks_checked_at >= later))
 
     assert len(big.hooks) == len({hook["scope"] for hook in big.hooks.values()}) == 7
     assert (big.calls["hook made"], big.calls["hook mended"]) == (7, 0)
