@@ -9,14 +9,14 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 from adapters.bigcommerce.answers import collected, is_object, listed
-from adapters.bigcommerce.reading import PAGE, changed_at, is_full
+from adapters.bigcommerce.reading import PAGE, date, is_full
 from adapters.bigcommerce.words import REFUNDED
 from tracker.domain.errors import NotFound, Refused, Transient, Unavailable
 from tracker.domain.facts import Page, Since
 from tracker.plugin.calls import Response, segment
 from tracker.plugin.payloads import decode
+from tracker.plugin.sweeps import Listed, by_id, stamp
 
-OVERLAP = timedelta(minutes=10)
 MOST = 250  # of a list of an order, in one page
 MOST_PAGES = 20
 CONSIGNED = {"include": "consignments", "consignment_structure": "object"}  # where it goes, in the order's own answer
@@ -33,24 +33,17 @@ class Ask(Protocol):
 
 
 def sweep(ask: Ask, query: Since, now: datetime, first: timedelta) -> Iterator[Page]:
-    """List what was modified since the cursor (with an overlap), by id: while it is paged, orders enter behind and none is passed over."""
-    mark, best, page_, began_ = (*(query.cursor or "").split("|"), "", "", "")[:4]
-    if not mark or datetime.fromisoformat(mark) > now + OVERLAP:  # a mark ahead of our clock is not believed
-        mark, best, page_ = (now - first).isoformat(), "", ""
-    since = datetime.fromisoformat(mark) - OVERLAP
-    page, began = int(page_ or 1), began_ or now.astimezone(UTC).isoformat()
-    while True:
+    """List what was modified since the cursor (with an overlap), or since `first` before now."""
+
+    def modified(since: datetime | None, page: int) -> Listed:
+        assert since is not None  # a store is never read from its beginning
         changed = format_datetime(since.astimezone(UTC))
         params = {"min_date_modified": changed, "sort": "id:asc", "page": str(page), "limit": str(PAGE)}
         response = ask("/orders", params)
         rows = listed(response, Unavailable)
-        best = max([best or mark, *filter(None, map(changed_at, rows))])
-        done = len(rows) < PAGE
-        page += 1
-        cursor = f"{min(best, began)}||" if done else f"{mark}|{best}|{page}|{began}"
-        yield Page((response.body or b"[]",), cursor)
-        if done:
-            return
+        return Listed(response.body or b"[]", [stamp(row, "date_modified", date) for row in rows], len(rows) < PAGE)
+
+    return by_id(query.cursor, now, now - first, modified)
 
 
 def one(ask: Ask, ref: str, field: tuple[str, str] | None) -> Page | None:

@@ -343,15 +343,6 @@ def hints(body: dict[str, Any]) -> Iterable[ChangeNotice | Unread]:
 # values
 
 
-def changed_at(row: Any) -> str:
-    """Return when an order changed; empty where that cannot be read."""
-    try:
-        at = date(mapping(row, "$").get("date_modified"), "$.date_modified")
-    except BadPayload:
-        return ""
-    return at.astimezone(UTC).isoformat()
-
-
 def date(value: Any, where: str) -> datetime:
     """Read an RFC 2822 date, as V2 prints them."""
     if not isinstance(value, str):

@@ -62,10 +62,10 @@ from tracker.plugin.contracts import Limits, Remark, Reply, Secrets
 from tracker.plugin.hooks import Hook
 from tracker.plugin.payloads import BOM, decode, mapping, piece, text, word
 from tracker.plugin.signatures import hmac_base64
+from tracker.plugin.sweeps import Listed, by_id, stamp
 from tracker.plugin.tracked import each_alone, exactly, order, rows, told
 
 PAGE = 100  # orders a page: the most there is
-OVERLAP = timedelta(minutes=10)
 FOUND_FOR = timedelta(days=1)  # how long it is believed which places hold tracking
 MOST_PAGES = 20  # of refunds of one order
 _PING = re.compile(rb"webhook_id=\d{1,20}")
@@ -282,31 +282,21 @@ class WooCommerce(contracts.Platform):
             return
         assert isinstance(query, Since)
         now = client.now()
-        mark, best, page_, began_ = (*(query.cursor or "").split("|"), "", "", "")[:4]
-        if mark and datetime.fromisoformat(mark) > now + OVERLAP:  # a mark ahead of our clock is not believed
-            mark, best, page_ = "", "", ""
-        if not mark and query.open_only:
-            mark = (now - timedelta(days=self.settings.first_sync_days)).astimezone(UTC).isoformat()
-        page, began = int(page_ or 1), began_ or now.astimezone(UTC).isoformat()
-        while True:
-            response = self._api.get(client, "wc/v3/orders", self._since(mark, page))
-            found = listed(response, Unavailable)
-            best = max([best or mark, *filter(None, map(_stamp, found))])
-            total, pages = (_number(response.headers.get(name)) for name in ("x-wp-total", "x-wp-totalpages"))
-            done = not found or (page >= pages if pages is not None else len(found) < PAGE)
-            page += 1
-            yield Page((response.body,), f"{min(best, began)}||" if done else f"{mark}|{best}|{page}|{began}", total)
-            if done:
-                return
+        first = now - timedelta(days=self.settings.first_sync_days) if query.open_only else None
+        yield from by_id(query.cursor, now, first, lambda since, page: self._modified(client, since, page))
 
-    def _since(self, mark: str, page: int) -> dict[str, str]:
+    def _modified(self, client: Client, since: datetime | None, page: int) -> Listed:
         params = {
             "status": ",".join(self.settings.swept_statuses), "orderby": "id", "order": "asc", "per_page": str(PAGE), "page": str(page),
         }  # fmt: skip
-        if mark:
-            since = (datetime.fromisoformat(mark) - OVERLAP).astimezone(UTC)
-            params |= {"modified_after": f"{since:%Y-%m-%dT%H:%M:%S}", "dates_are_gmt": "true"}
-        return params
+        if since is not None:
+            params |= {"modified_after": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", "dates_are_gmt": "true"}
+        response = self._api.get(client, "wc/v3/orders", params)
+        found = listed(response, Unavailable)
+        changed = [stamp(row, "date_modified_gmt", gmt) for row in found]
+        total, pages = (_number(response.headers.get(name)) for name in ("x-wp-total", "x-wp-totalpages"))
+        ends = not found or (page >= pages if pages is not None else len(found) < PAGE)
+        return Listed(response.body, changed, ends, total)
 
     def _one(self, client: Client, ref: str) -> Page | None:
         """Read an order: its own part, its tracking from each place that holds some, and its refunds."""
@@ -449,15 +439,6 @@ def _site(address: str) -> str:
     except ValueError:
         return ""
     return f"{(parts.hostname or '').removeprefix('www.')}{parts.path.rstrip('/')}"
-
-
-def _stamp(row: Any) -> str:
-    """Return when an order changed; empty where that cannot be read."""
-    try:
-        at = gmt(mapping(row, "$").get("date_modified_gmt"), "$.date_modified_gmt")
-    except BadPayload:
-        return ""
-    return at.astimezone(UTC).isoformat()
 
 
 def _number(value: str | None) -> int | None:
