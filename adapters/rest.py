@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -39,6 +39,7 @@ from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.payloads import decode, mapping, optional, pieces, term, text, word
 from tracker.plugin.signatures import standard_webhooks, whsec_key
+from tracker.plugin.sweeps import believed, since, stamp
 from tracker.plugin.tracked import (
     aware,
     count,
@@ -55,7 +56,6 @@ from tracker.plugin.tracked import (
 )
 
 O, P = OrderStatus, PaymentStatus
-OVERLAP = timedelta(minutes=10)
 PAGE = "100"
 MOST_CURSOR = 2000
 NEVER_WRITTEN = frozenset({O.CANCELLED, O.ON_HOLD, O.UNKNOWN})
@@ -180,8 +180,8 @@ class Rest(contracts.Platform):
         cursor = _Cursor.of(query.cursor)
         while True:
             cursor = cursor.begin(client.now())
-            kind = cursor.kind
-            params = {"limit": PAGE, "updated_since": _since(cursor.mark), "cursor": cursor.page}
+            kind, begins = cursor.kind, since(cursor.mark)
+            params = {"limit": PAGE, "updated_since": begins.isoformat() if begins else "", "cursor": cursor.page}
             if query.open_only:
                 params["open"] = "true"
             told = self._call(client, "GET", f"/{kind}", {k: v for k, v in params.items() if v})
@@ -377,25 +377,16 @@ class _Cursor:
         """Begin the list, unless it was begun. A mark ahead of our clock is not believed: the list is read from its start."""
         if self.began:
             return self
-        mark = self.mark if not self.mark or datetime.fromisoformat(self.mark) <= now + OVERLAP else ""
-        return replace(self, began=now.astimezone(UTC).isoformat(), **{self.kind: mark})
+        return replace(self, began=now.astimezone(UTC).isoformat(), **{self.kind: believed(self.mark, now)})
 
     def after(self, rows: list[Any], page: str) -> _Cursor:
         """Return the cursor that follows a page; an odd row moves nothing."""
-        best = max([self.best, *filter(None, map(_stamp, rows))])
+        best = max([self.best, *(stamp(row, "updated_at", aware) for row in rows)])
         if page:
             return replace(self, best=best, page=page)
         mark = min(max(self.mark, best), self.began)
         other = "checkouts" if self.kind == "orders" else "orders"
         return replace(self, kind=other, page="", best="", began="", **{self.kind: mark})
-
-
-def _stamp(row: Any) -> str:
-    """Return when a row changed; empty where it cannot be read."""
-    try:
-        return aware(mapping(row, "$").get("updated_at"), "$.updated_at").astimezone(UTC).isoformat()
-    except (BadPayload, OverflowError):
-        return ""
 
 
 def _hints(body: dict[str, Any]) -> Iterable[ChangeNotice | Unread]:
@@ -441,10 +432,6 @@ def _answered(response: Response) -> dict[str, Any]:
         return decode(response.body)
     except BadPayload:
         return {}
-
-
-def _since(mark: str) -> str:
-    return (datetime.fromisoformat(mark) - OVERLAP).isoformat() if mark else ""
 
 
 def _total(response: dict[str, Any]) -> int | None:

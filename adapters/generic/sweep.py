@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,9 +16,9 @@ from tracker.domain.errors import BadPayload, Unavailable
 from tracker.plugin.calls import Response
 from tracker.plugin.paths import Reading
 from tracker.plugin.payloads import decode
+from tracker.plugin.sweeps import believed, since
 from tracker.plugin.times import time_of
 
-OVERLAP = timedelta(minutes=10)
 MOST_CURSOR = 2000
 _NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,]{0,200}\brel="?next"?')  # RFC 8288
 
@@ -55,14 +55,13 @@ class Cursor:
     @property
     def since(self) -> datetime | None:
         """Return the moment to ask from: the mark, with an overlap."""
-        return datetime.fromisoformat(self.mark) - OVERLAP if self.mark else None
+        return since(self.mark)
 
     def begin(self, now: datetime) -> Cursor:
         """Begin the list, unless it was begun. A mark ahead of our clock is not believed: the list is read from its start."""
         if self.began:
             return self
-        mark = self.mark if self.mark and datetime.fromisoformat(self.mark) <= now + OVERLAP else ""
-        return replace(self, mark=mark, began=now.astimezone(UTC).isoformat())
+        return replace(self, mark=believed(self.mark, now), began=now.astimezone(UTC).isoformat())
 
     def after(self, changed: Iterable[str], page: str) -> Cursor:
         """Return the cursor that follows a page; an odd row moves nothing."""

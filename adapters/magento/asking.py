@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,10 +17,10 @@ import orjson
 
 from tracker.domain.errors import BadPayload, Unavailable
 from tracker.plugin.payloads import decode
+from tracker.plugin.sweeps import believed
 
 PAGE = 100  # of at most 300, where a shop limits its input
 MOST_PAGES = 50  # of the shipments of one order, or of the orders of one page
-OVERLAP = timedelta(minutes=10)
 Filter = tuple[str, str, str]  # field, condition, value
 
 ORDER = (
@@ -137,12 +137,7 @@ class Cursor:
         """Begin the list, unless it was begun: from `first` where it has no mark. A mark ahead of our clock is not believed."""
         if self.began:
             return self
-        mark = self.mark if self.mark and datetime.fromisoformat(self.mark) <= now + OVERLAP else _iso(first)
-        return self._at(mark, began=_iso(now))
-
-    def since(self) -> datetime | None:
-        """Say from when on the list is read; None: all of it."""
-        return datetime.fromisoformat(self.mark) - OVERLAP if self.mark else None
+        return self._at(believed(self.mark, now) or _iso(first), began=_iso(now))
 
     def follow(self, page: Listed, zone: ZoneInfo) -> Cursor:
         """Return the cursor that follows a page; a row whose time cannot be read moves nothing."""

@@ -23,6 +23,7 @@ from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.contracts import Beside, Limits, Reply
 from tracker.plugin.oauth import Tokens, ask_token, bearer, oauth1
 from tracker.plugin.payloads import decode, mapping, text
+from tracker.plugin.sweeps import since
 from tracker.plugin.tracked import each_alone, exactly, rows
 
 O = OrderStatus
@@ -215,8 +216,8 @@ class Magento(contracts.Platform):
         first = client.now() - timedelta(days=self.settings.first_sync_days) if query.open_only else None
         while True:
             cursor = cursor.begin(client.now(), first)
-            since = cursor.since()
-            changed = [("updated_at", "gteq", asking.printed(since, self._zone))] if since else []
+            begins = since(cursor.mark)
+            changed = [("updated_at", "gteq", asking.printed(begins, self._zone))] if begins else []
             late = (
                 [("created_at", "gteq", asking.printed(client.now() - self._late, self._zone))]
                 if changed and self._late
