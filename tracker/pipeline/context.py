@@ -64,8 +64,7 @@ class AppContext:
     turns: defaultdict[str, Turns] = field(default_factory=lambda: defaultdict(Turns))  # who had one, by queue
     heard: dict[str, datetime] = field(default_factory=dict)  # when each account's last webhook was noted
     endings: dict[tuple[str, str], Any] = field(default_factory=dict)  # how journeys ended today (ingest/endings.py)
-    said_odd: dict[tuple[str, str], str] = field(default_factory=dict)  # what was odd about each account's answers last
-    odd_before: frozenset[str] | None = None  # the findings of such that stood when this process first looked
+    said_odd: dict[str, str | None] | None = None  # what is odd about accounts' answers, by subject (oddities.py)
     newest_order: tuple[int, datetime] | None = None  # the newest order's id, and when (database time) it was that
 
     def account(self, name: str) -> Account | None:

@@ -1,7 +1,7 @@
 """What is odd about an account's answers and webhooks, as its plugin says: told when it begins, closed when it is over.
 
-Each answer is looked at, and the database is asked only where the words are others than before: what was said last is kept by the
-process, and which findings stand is read once.
+Each answer is looked at, and the database is asked only where the words are others than before: what is odd now is kept by the
+process, and which findings stood before it is read once.
 """
 
 from __future__ import annotations
@@ -27,28 +27,47 @@ _KIND = FindingKind.ANSWERS_ODDLY
 
 def heard(ctx: AppContext, account: Account, headers: Mapping[str, str]) -> None:
     """Look at an answer that just came; no transaction is open. Where the database is away the next answer is looked at again."""
-    said = account.source.odd(headers)
-    if said is None or ctx.said_odd.get((account.name, ANSWERS)) == said:
+    said, subject = account.source.odd(headers), _subject(account, ANSWERS)
+    if said is None:
         return
     try:
-        with ctx.store.write() as connection:
-            _tell(ctx, connection, account, ANSWERS, said)
+        if (known := ctx.said_odd) is None:
+            with ctx.store.read() as connection:
+                known = ctx.said_odd = _open_now(connection)
+        if known.get(subject, "") != said:
+            with ctx.store.write() as connection:
+                _tell(ctx, connection, account, ANSWERS, said)
+            known[subject] = said
     except (SQLAlchemyError, Transient):
         return
-    ctx.said_odd[account.name, ANSWERS] = said
 
 
 def came(ctx: AppContext, connection: Connection, account: Account, headers: Mapping[str, str]) -> None:
     """Look at a webhook, in the transaction that takes what it says."""
-    said = account.source.odd(headers)
-    if said is None or ctx.said_odd.get((account.name, WEBHOOKS)) == said:
+    said, subject = account.source.odd(headers), _subject(account, WEBHOOKS)
+    if said is None:
         return
-    _tell(ctx, connection, account, WEBHOOKS, said)
-    ctx.store.when_committed(lambda: ctx.said_odd.update({(account.name, WEBHOOKS): said}))
+    if (known := ctx.said_odd) is None:
+        known = ctx.said_odd = _open_now(connection)
+    if known.get(subject, "") != said:
+        _tell(ctx, connection, account, WEBHOOKS, said)
+        ctx.store.when_committed(lambda: known.update({subject: said}))
+
+
+def _subject(account: Account, of: str) -> str:
+    return f"account/{account.name}/{of}"
+
+
+def _open_now(connection: Connection) -> dict[str, str | None]:
+    """Return what a process before this one told and nobody closed: whatever is said of it next is news."""
+    f = findings.c
+    return dict.fromkeys(
+        connection.execute(sa.select(f.subject).where(f.kind == _KIND, f.closed_at.is_(None))).scalars()
+    )
 
 
 def _tell(ctx: AppContext, connection: Connection, account: Account, of: str, said: str) -> None:
-    subject, business = f"account/{account.name}/{of}", ctx.now()
+    subject, business = _subject(account, of), ctx.now()
     if said:
         evidence = {"account": account.name, "of": of, "said": said[:300]}
         finding = Finding(
@@ -58,13 +77,5 @@ def _tell(ctx: AppContext, connection: Connection, account: Account, of: str, sa
         tell.report_findings(ctx, connection, [(None, finding)], business, by="account")
         ctx.log.warning("answers_oddly", account=account.name, of=of, said=said)
         return
-    f = findings.c
-    if (account.name, of) not in ctx.said_odd:  # the first look of this process
-        if ctx.odd_before is None:
-            open_now = sa.select(f.subject).where(f.kind == _KIND, f.closed_at.is_(None))
-            ctx.odd_before = frozenset(connection.execute(open_now).scalars())
-        if subject not in ctx.odd_before:
-            return
-        ctx.odd_before -= {subject}
-    here = sa.and_(f.kind == _KIND, f.subject == subject)
+    here = sa.and_(findings.c.kind == _KIND, findings.c.subject == subject)
     queries.close_findings(connection, here, business, "account", "it answers as it was asked")
