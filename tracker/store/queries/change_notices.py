@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -24,14 +25,17 @@ def note_changes(
     now: datetime,
     again_at: datetime | None = None,
     *,
-    due_at: datetime | None = None,
+    later: Mapping[str, datetime] = MappingProxyType({}),
 ) -> None:
-    """Ask for a re-read of each ref, at once or at `due_at`; hints coalesce.
+    """Ask for a re-read of each ref, at once, or of those in `later` then; hints coalesce.
 
     `again_at`: and once more then (business time), whatever was read before.
     """
-    new = {"noticed_at": now, "due_at": due_at or now, **({"again_at": again_at} if again_at is not None else {})}
-    rows = [{"account": account, "ref": ref, "attempts": 0, **new} for ref in sorted(set(refs))]
+    new = {"noticed_at": now, "due_at": now, **({"again_at": again_at} if again_at is not None else {})}
+    rows = [
+        {"account": account, "ref": ref, "attempts": 0, **new, "due_at": later.get(ref, now)}
+        for ref in sorted(set(refs))
+    ]
     if rows:
         insert = upsert(connection, change_notices)
         values = {name: insert.excluded[name] for name in new} | {
@@ -61,9 +65,7 @@ def note_hints(connection: Connection, account: str, refs: Iterable[str], now: d
     storms = {
         ref: min(now + QUIET, at + LONGEST) for ref, at in read.items() if ref in waits or now - at < QUIET
     }  # by when nobody may have spoken any more
-    note_changes(connection, account, [ref for ref in wanted if ref not in storms], now)
-    for ref, due in storms.items():
-        note_changes(connection, account, [ref], now, due_at=due)
+    note_changes(connection, account, wanted, now, later=storms)
 
 
 def were_read(connection: Connection, account: str, refs: Iterable[str], now: datetime) -> None:
