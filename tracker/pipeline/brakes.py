@@ -8,7 +8,7 @@ brake is released, and falls away where it is not wanted any more.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -100,10 +100,10 @@ def put_on(
     connection: Connection,
     whose: tuple[str, str],
     found: Sequence[Leap],
-    samples: Sequence[Sample],
+    look: Callable[[], Sequence[Sample]],
     now: datetime,
 ) -> None:
-    """Put a brake on, and tell a person; not where a person called it true a while ago."""
+    """Put a brake on, and tell a person; not where it is on, or a person called it true a while ago. `look` finds the samples."""
     account, carrier = whose
     row = _locked(connection, account)
     if row is None:
@@ -111,6 +111,7 @@ def put_on(
     before = (row.brakes or {}).get(carrier)
     if before is not None and ("released" not in before or now - datetime.fromisoformat(before["released"]) < TRUE_FOR):
         return
+    samples = look()
     told = {
         "since": now.isoformat(),
         "stood": [leap.stood for leap in found],
@@ -162,8 +163,8 @@ def resting(
 
     An end rests on an account where nobody else tells it; one that was taken back, on all who watch the parcel.
     """
-    asked = [(order_id, action) for order_id, action in actions if ends(action)]
-    if not brakes or not asked:
+    asked = [(order_id, action) for order_id, action in actions if brakes and ends(action)]
+    if not asked:
         return {}
     parcels: dict[int, list[_Parcel]] = defaultdict(list)
     ids = {"ids": sorted({order_id for order_id, _ in asked})}

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -96,8 +97,9 @@ def count(
         known.today[Step(row.stood, row.hours)] = Count(row.steps, row.ends)
     for whose in sorted(ended):
         if found := _leapt(tx, whose, day):
-            samples = [one.shipment_id for one in ended[whose] if one.stood in {leap.stood for leap in found}]
-            brakes.put_on(tx.ctx, tx.connection, whose, found, _samples(tx, whose, samples), tx.now)
+            stood = {leap.stood for leap in found}
+            batch = [one.shipment_id for one in ended[whose] if one.stood in stood]
+            brakes.put_on(tx.ctx, tx.connection, whose, found, partial(_samples, tx, whose, batch), tx.now)
 
 
 def prune(connection: Connection, now: datetime) -> None:
