@@ -17,6 +17,7 @@ from tracker.cli import listing
 from tracker.cli.common import close_context, open_context
 from tracker.cli.main import cli
 from tracker.config.load import load_text
+from tracker.domain.errors import BudgetSpent
 from tracker.pipeline.poll import hooks
 from tracker.plugin.hooks import Hook
 from tracker.sandbox.fakes.bigcommerce import BigCommerceServer
@@ -276,6 +277,26 @@ def test_a_pace_that_the_shop_asks_for_is_no_outage_and_hooks_that_are_never_com
     shop.lab.rested()
     shop.next_day()
     assert shop.calls()[1] == 8
+    shop.next_day()
+    assert (shop.states(), shop.finding()) == ({"there": 7}, None)
+
+
+def test_hooks_that_are_never_compared_as_no_call_is_left_for_them_are_told_too(
+    make_shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop()
+    shop.next_day()
+
+    def spent(*_: Any) -> None:
+        raise BudgetSpent("it costs 202 points, and 71 are there", timedelta(minutes=1))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(shop.lab.ctx.config.accounts["big"].source), "hooks_there", spent)
+        shop.next_day()
+        assert shop.lab.rows(t.findings) == []
+        shop.next_day()
+        assert shop.finding().evidence["hooks"] == "it costs 202 points, and 71 are there"
+        assert shop.lab.one(t.accounts, t.accounts.c.name == "big").failing_since is None
     shop.next_day()
     assert (shop.states(), shop.finding()) == ({"there": 7}, None)
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account, Config
-from tracker.domain.errors import CredentialsRejected, NotFound, Refused, Resting, SourceError, Transient
+from tracker.domain.errors import BudgetSpent, CredentialsRejected, NotFound, Refused, Resting, SourceError, Transient
 from tracker.domain.facts import Finding
 from tracker.domain.masking import MASK
 from tracker.domain.vocabulary import Act, FindingKind, Severity
@@ -279,7 +279,7 @@ def _store(audit: _Audit, error: SourceError | None) -> None:
             return
         if passes:
             backoff.hear(ctx, connection, account, [error], now, business)
-        if not passes or (isinstance(error, Resting) and _is_late(connection, account, business)):
+        if not passes or (isinstance(error, BudgetSpent | Resting) and _is_late(connection, account, business)):
             _tell(audit, connection, error, business)
         if changed and account.is_store and audit.before:  # what it did not send meanwhile is lost there
             queries.sweep_now(connection, _A.name == account.name, business)
@@ -289,7 +289,7 @@ def _store(audit: _Audit, error: SourceError | None) -> None:
 
 
 def _is_late(connection: Connection, account: Account, business: datetime) -> bool:
-    """Say whether no look came to its end for so long that it is told: an account that rests after each answer gets none done."""
+    """Say whether no look came to its end for so long that it is told: where nobody may ask when it is due, none is ever done."""
     since = sa.select(sa.func.coalesce(_A.hooks_checked_at, _A.synced_at)).where(_A.name == account.name)
     ended = connection.execute(since).scalar()
     return ended is not None and business - ended >= 2 * EVERY
