@@ -78,13 +78,12 @@ class Pace:
             need += min(self._follows, status.most / 2)
         if (rest := filled.rest(need)) is None:
             return
-        self._status = (
-            None  # who comes again has waited: where others took the points meanwhile, Shopify says so, and all rest
-        )
+        # who comes again has waited: where others took the points meanwhile, Shopify says so, and all rest
+        self._status = None
         said = f"it costs {need:g} points, and {filled.left:.0f} are there"
-        if not begins:
-            raise BudgetSpent(said, rest)
-        raise Resting(said, max(rest, filled.rest(min(AT_ONCE * need, status.most / 2)) or rest))
+        if begins:
+            raise Resting(said, filled.rest(max(need, min(AT_ONCE * need, status.most / 2))))
+        raise BudgetSpent(said, rest)
 
     def heard(self, response: Response) -> None:
         """Take what an answer says of the bucket."""
