@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapters.shopify.pacing import FOLLOWS, requested, status_of
-from adapters.shopify.partly import is_partly
+from adapters.shopify.partly import odd_of
 from tracker.domain.errors import CredentialsRejected, RateLimited, Refused, Transient, Unavailable
 from tracker.plugin.answers import AWAY, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Response
@@ -28,7 +28,7 @@ def raise_for(response: Response) -> None:
         why = said_by(response.body, AWAY.get(response.status, "no shop answers there"))
         raise Unavailable(f"HTTP {response.status}: {why}", retry_after(response))
     raise_by_status(response)
-    if is_partly(response):
+    if odd_of(response):
         return  # of single orders: their reader tells it
     if (first := first_error(response)) is None:
         return

@@ -90,7 +90,7 @@ class _Asks:
                 if not self._shop.without(str(error), self._now):
                     raise
                 continue
-            for odd in (partly.odd_nodes(decode(response.body)) or {}).values() if partly.is_partly(response) else ():
+            for odd in partly.odd_of(response).values():
                 self._shop.without(" ".join(one.field for one in odd if one.code == partly.DENIED), self._now)
             return response
 
@@ -137,7 +137,7 @@ class _Asks:
                 raise
             yield from self._alone(ids)
             return
-        odd = partly.odd_nodes(decode(response.body)) or {}
+        odd = partly.odd_of(response)
         lost = [at for at in odd if at < len(nodes) and not nodes[at]]  # which one it is the answer does not say
         if lost and len(ids) == 1:
             raise partly.error_of(odd[0])

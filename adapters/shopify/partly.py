@@ -51,14 +51,14 @@ def odd_nodes(body: dict[str, Any]) -> dict[int, list[Odd]] | None:
     return found
 
 
-def is_partly(response: Response) -> bool:
-    """Say whether an answer holds errors of single orders only: the others can be read."""
+def odd_of(response: Response) -> dict[int, list[Odd]]:
+    """Return the errors of single orders, where an answer holds no others: the other orders can be read. Empty where there are none."""
     if b'"errors"' not in response.body:
-        return False
+        return {}
     try:
-        return bool(odd_nodes(decode(response.body)))
+        return odd_nodes(decode(response.body)) or {}
     except BadPayload:
-        return False
+        return {}
 
 
 def told(where: str, ref: str, odd: list[Odd]) -> tuple[list[Unread], bool]:
