@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, timedelta
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,9 +22,10 @@ import orjson
 from adapters.shopify.reads import OPERATION, RUNNING, START, bulk
 from adapters.shopify.routing import routing_of
 from adapters.shopify.words import UNSHIPPED
+from adapters.shopify.writing import Ask
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Transient, Unavailable
 from tracker.domain.facts import NotYet, Page, Unread
-from tracker.plugin.calls import Client, Response
+from tracker.plugin.calls import Client
 from tracker.plugin.graphql import data_of
 from tracker.plugin.payloads import decode, mapping, text, word
 from tracker.plugin.tracked import aware
@@ -38,7 +39,6 @@ FIRST_SPAN = 32  # days
 BEGINNING = date(2006, 1, 1)  # there was no Shopify before
 _MARK = "bulk"
 _GID = re.compile(r"gid://shopify/BulkOperation/[0-9]{1,20}")
-Asks = Callable[[str, Mapping[str, Any]], Response]
 
 
 class Cursor(NamedTuple):
@@ -99,7 +99,7 @@ def goes_on(cursor: str | None) -> bool:
     return cursor is not None and cursor.startswith(f"{_MARK}|")
 
 
-def pages(client: Client, ask: Asks, cursor: str | None, field: str) -> Iterator[Page]:
+def pages(client: Client, ask: Ask, cursor: str | None, field: str) -> Iterator[Page]:
     """Go on with a first sync: start the operation, look whether it is done, or read its result. `field`: see `reads.bulk`.
 
     Raises NotFound where the operation or its result is not there any more: it begins anew. CredentialsRejected where the app may
@@ -140,7 +140,7 @@ def _without_result(at: Cursor, why: str, *, timed_out: bool) -> Page:
     return Page((), str(next_), not_yet=NotYet(AT_ONCE, f"{why}: {how}"))
 
 
-def _started(ask: Asks, at: Cursor, field: str) -> Page:
+def _started(ask: Ask, at: Cursor, field: str) -> Page:
     """Start an operation, unless one with this query runs: a process may have died between its start and its commit."""
     query = at.query(field)
     listed = data_of(ask(RUNNING, {}), "bulkOperations")["bulkOperations"]

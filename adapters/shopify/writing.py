@@ -135,10 +135,7 @@ def _retrack(ask: Ask, action: Action) -> Receipt:
     `notifyCustomer` is false: the shop would mail this change and later ones.
     """
     most, ref = MOST, action.fulfilment
-    data = mapping(decode(ask(TRACKING, {"id": ref, "most": most}).body).get("data"), "$.data")
-    if "fulfillment" in data and data["fulfillment"] is None:
-        raise Transient("the fulfilment is not there")  # the next read says whether it is gone
-    there = mapping(data.get("fulfillment"), "$.data.fulfillment")
+    there = _fulfilment(ask(TRACKING, {"id": ref, "most": most}))
     if word(there.get("status"), "$.data.fulfillment.status") in UNSHIPPED:
         raise Refused("the fulfilment is cancelled")
     rows = [mapping(row, "$.trackingInfo[]") for row in listing(there.get("trackingInfo"), "$.trackingInfo")]
@@ -179,11 +176,7 @@ def _links(links: list[str], numbers: list[str], wanted: list[str]) -> list[str]
 def _add_event(ask: Ask, word_: str, action: Action) -> Receipt:
     """Create a fulfilment event, unless one of the same word and time stands there already."""
     at = action.happened_at.astimezone(UTC)
-    body = decode(ask(EVENTS, {"id": action.fulfilment}).body)
-    data = mapping(body.get("data"), "$.data")
-    if "fulfillment" in data and data["fulfillment"] is None:
-        raise Transient("the fulfilment is not there")  # the next read says whether it is gone
-    fulfilment = mapping(data.get("fulfillment"), "$.data.fulfillment")
+    fulfilment = _fulfilment(ask(EVENTS, {"id": action.fulfilment}))
     for node in listing(
         mapping(fulfilment.get("events"), "$.data.fulfillment.events").get("nodes"),
         "$.data.fulfillment.events.nodes",
@@ -206,6 +199,14 @@ def _add_event(ask: Ask, word_: str, action: Action) -> Receipt:
     created = made_of(ask(CREATE, variables, idempotent=False), "fulfillmentEventCreate")
     made = mapping(created.get("fulfillmentEvent"), "$.data.fulfillmentEventCreate.fulfillmentEvent")
     return Receipt(word(made.get("id"), "$.fulfillmentEvent.id"), proof=text(made.get("status")))
+
+
+def _fulfilment(response: Response) -> dict[str, Any]:
+    """Return the fulfilment that was looked at. Raises Transient where it is not there."""
+    data = mapping(decode(response.body).get("data"), "$.data")
+    if "fulfillment" in data and data["fulfillment"] is None:
+        raise Transient("the fulfilment is not there")  # the next read says whether it is gone
+    return mapping(data.get("fulfillment"), "$.data.fulfillment")
 
 
 def made_of(response: Response, name: str) -> dict[str, Any]:
