@@ -69,6 +69,7 @@ from tracker.plugin.tracked import (
     orders,
     parcels,
     renumbered,
+    rows,
     strict,
     told,
 )
@@ -196,7 +197,7 @@ class Saleor(contracts.Platform):
         if not body.lstrip().startswith(b"["):
             return self._notice(decode(body), "$")
         told: list[ChangeNotice | Unread] = []  # a hook without a subscription posts a list, of one object as a rule
-        for at, one in enumerate(listing(decode(b'{"objects":' + body + b"}")["objects"], "$") or [None]):
+        for at, one in enumerate(rows(body, decode) or [None]):
             told += self._notice(mapping(one, f"$[{at}]"), f"$[{at}]")
         return told
 
