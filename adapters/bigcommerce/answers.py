@@ -8,7 +8,7 @@ from typing import Any
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient
 from tracker.plugin import tracked
-from tracker.plugin.answers import holding, not_html, raise_by_status, retry_after, said_by
+from tracker.plugin.answers import header_number, holding, not_html, raise_by_status, retry_after, said_by
 from tracker.plugin.calls import Response
 from tracker.plugin.payloads import BOM, decode, document, text
 
@@ -25,8 +25,8 @@ def raise_for(response: Response) -> None:
     not_html(response)
     said = f"HTTP {response.status}"
     if response.status == 429:
-        reset = number(response.headers.get("x-rate-limit-time-reset-ms"))
-        again = number(response.headers.get("x-retry-after"))
+        reset = header_number(response, "x-rate-limit-time-reset-ms")
+        again = header_number(response, "x-retry-after")
         waits = [timedelta(milliseconds=reset or 0), timedelta(seconds=again or 0), retry_after(response)]
         raise RateLimited(said, max(filter(None, waits), default=None))
     if response.status in (401, 403):
@@ -41,17 +41,12 @@ def raise_for(response: Response) -> None:
 
 def rest_of(response: Response) -> timedelta | None:
     """Rest until the window ends once only the reserve is left."""
-    left = number(response.headers.get("x-rate-limit-requests-left"))
-    quota = number(response.headers.get("x-rate-limit-requests-quota"))
-    reset = number(response.headers.get("x-rate-limit-time-reset-ms"))
+    left = header_number(response, "x-rate-limit-requests-left")
+    quota = header_number(response, "x-rate-limit-requests-quota")
+    reset = header_number(response, "x-rate-limit-time-reset-ms")
     if left is None or quota is None or reset is None or left > quota * RESERVE:
         return None
     return timedelta(milliseconds=min(reset, 60_000))
-
-
-def number(value: str | None) -> int | None:
-    """Read a number of a header; None for anything else."""
-    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 12 else None
 
 
 def rows(body: bytes, decode: Decode) -> list[Any]:
@@ -71,10 +66,7 @@ def is_object(body: bytes) -> bool:
 
 def listed(response: Response, error: type[Transient]) -> list[Any]:
     """Return the list of V2 that was asked for; nothing (204) is an empty one. Raises `error` where something else came."""
-    try:
-        return tracked.rows(b"[]" if response.status == 204 else response.body, decode)
-    except BadPayload:
-        raise error(f"HTTP {response.status} without its list: {said_by(response.body)}") from None
+    return [] if response.status == 204 else tracked.listed(response, error)
 
 
 def collected(response: Response, what: str) -> tuple[list[Any], int]:

@@ -11,7 +11,6 @@ from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Ref
 from tracker.plugin.answers import not_html, raise_by_status, said_by
 from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.payloads import decode, document, text
-from tracker.plugin.tracked import rows
 
 NO_API = (
     "no REST API answers below /wp-json/: Settings > Permalinks must be anything but Plain, WooCommerce must be active, and no security "
@@ -121,14 +120,6 @@ def _said(response: Response, code: str) -> str:
     params = data.get("params") if isinstance(data, dict) else None
     wrong = "; ".join(filter(None, map(text, params.values()))) if isinstance(params, dict) else ""
     return f"HTTP {response.status}: {said_by(response.body)}{f' ({wrong[:200]})' if wrong else ''}"
-
-
-def listed(response: Response, error: type[Transient]) -> list[Any]:
-    """Return the list that was asked for. Raises `error` where something else came: that is never an empty one."""
-    try:
-        return rows(response.body, decode)
-    except BadPayload:
-        raise error(f"HTTP {response.status} without its list: {said_by(response.body)}") from None
 
 
 def told_by(response: Response) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from adapters.woocommerce.calls import Api, listed, told_by
+from adapters.woocommerce.calls import Api, told_by
 from adapters.woocommerce.reading import TOPICS
 from tracker.domain.errors import Refused, Transient
 from tracker.plugin.calls import Client, segment
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.hooks import Hook
 from tracker.plugin.payloads import mapping, text, word
+from tracker.plugin.tracked import listed
 
 PAGE, MOST_PAGES = 100, 20
 NAME = "name"  # stands among a hook's headers: it must be as we want it, as those must

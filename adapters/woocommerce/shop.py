@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from adapters.woocommerce import hooks, writing
-from adapters.woocommerce.calls import Api, NoRoute, listed, raise_for_status
+from adapters.woocommerce.calls import Api, NoRoute, raise_for_status
 from adapters.woocommerce.reading import (
     DRAFT,
     NEVER_WRITTEN,
@@ -57,13 +57,14 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import OrderStatus
 from tracker.plugin import contracts
+from tracker.plugin.answers import header_number
 from tracker.plugin.calls import Client, Response, segment
 from tracker.plugin.contracts import Limits, Remark, Reply, Secrets
 from tracker.plugin.hooks import Hook
 from tracker.plugin.payloads import BOM, decode, mapping, piece, text, word
 from tracker.plugin.signatures import hmac_base64
 from tracker.plugin.sweeps import Listed, by_id, stamp
-from tracker.plugin.tracked import each_alone, exactly, order, rows, told
+from tracker.plugin.tracked import each_alone, exactly, listed, order, rows, told
 
 PAGE = 100  # orders a page: the most there is
 FOUND_FOR = timedelta(days=1)  # how long it is believed which places hold tracking
@@ -294,7 +295,7 @@ class WooCommerce(contracts.Platform):
         response = self._api.get(client, "wc/v3/orders", params)
         found = listed(response, Unavailable)
         changed = [stamp(row, "date_modified_gmt", gmt) for row in found]
-        total, pages = (_number(response.headers.get(name)) for name in ("x-wp-total", "x-wp-totalpages"))
+        total, pages = (header_number(response, name) for name in ("x-wp-total", "x-wp-totalpages"))
         ends = not found or (page >= pages if pages is not None else len(found) < PAGE)
         return Listed(response.body, changed, ends, total)
 
@@ -423,7 +424,7 @@ class WooCommerce(contracts.Platform):
         if action.kind == "number":
             return writing.renumber(self._api, client, action, self.places(client))
         if action.kind == "order_status" and action.target is not None:
-            from_ = {"processing", *self.settings.statuses} - NEVER_WRITTEN | {"processing"}
+            from_ = {*self.settings.statuses} - NEVER_WRITTEN | {"processing"}
             return writing.set_status(self._api, client, before, self.order_status_map()[action.target], from_)
         raise Refused("WooCommerce shows no shipping status of a fulfilment: name a meta key (`status_field`)")
 
@@ -439,7 +440,3 @@ def _site(address: str) -> str:
     except ValueError:
         return ""
     return f"{(parts.hostname or '').removeprefix('www.')}{parts.path.rstrip('/')}"
-
-
-def _number(value: str | None) -> int | None:
-    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 12 else None

@@ -7,13 +7,13 @@ from collections.abc import Sequence, Set
 from contextlib import suppress
 from typing import Any
 
-from adapters.woocommerce.calls import Api, listed, told_by
+from adapters.woocommerce.calls import Api, told_by
 from adapters.woocommerce.tracking import AST, DEFAULTS, FULFILLMENTS, META, PLUGIN, Place, meta_of
 from tracker.domain.errors import NotFound, Refused, Transient
 from tracker.domain.facts import Action, Order, Receipt
 from tracker.plugin.calls import Client, segment
 from tracker.plugin.payloads import absent, listing, mapping, text, word
-from tracker.plugin.tracked import renumbered
+from tracker.plugin.tracked import listed, renumbered
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 

@@ -164,6 +164,12 @@ def _words(error: Any) -> str:
     return ": ".join(filter(None, parts))[:200]
 
 
+def header_number(response: Response, name: str) -> int | None:
+    """Read a whole number of a header, whose name is in lower case; None for anything else."""
+    value = response.headers.get(name)
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 12 else None
+
+
 def retry_after(response: Response, most: timedelta = timedelta(hours=1)) -> timedelta | None:
     """Read Retry-After (seconds or HTTP date, RFC 9110 10.2.3), capped at `most`; None where it says nothing usable."""
     value = response.headers.get("retry-after", "").strip()

@@ -14,12 +14,14 @@ from tracker.domain.errors import (
     RateLimited,
     Refused,
     SourceError,
+    Transient,
     Unavailable,
 )
 from tracker.domain.facts import Action, Fulfilment, Item, Order, Parcel, Unread
 from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.domain.vocabulary import PaymentStatus
-from tracker.plugin.calls import segment
+from tracker.plugin.answers import said_by
+from tracker.plugin.calls import Response, segment
 from tracker.plugin.payloads import BOM, MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
 
 T = TypeVar("T")
@@ -128,6 +130,14 @@ def rows(body: bytes, decode: Callable[[bytes], dict[str, Any]]) -> list[Any]:
     if not isinstance(found, list):
         raise BadPayload("$", "must be a list")
     return found
+
+
+def listed(response: Response, error: type[Transient]) -> list[Any]:
+    """Return the bare list that was asked for. Raises `error` where something else came: that is never an empty one."""
+    try:
+        return rows(response.body, decode)
+    except BadPayload:
+        raise error(f"HTTP {response.status} without its list: {said_by(response.body)}") from None
 
 
 def _ref(row: Any, key: str) -> str:
