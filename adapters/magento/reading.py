@@ -18,15 +18,15 @@ from tracker.plugin.tracked import order, parcels, strict, told, with_lines
 
 O, P = OrderStatus, PaymentStatus
 
-# the default statuses and what they belong to (Sales/Setup/Patch/Data/InstallOrderStatusesAndInitialSalesConfig.php)
+# the default statuses and the states they belong to (Sales/Setup/Patch/Data/InstallOrderStatusesAndInitialSalesConfig.php)
 STATES: Mapping[str, OrderStatus] = {
     "new": O.AWAITING_CONFIRMATION, "pending_payment": O.AWAITING_CONFIRMATION, "processing": O.PROCESSING, "complete": O.SHIPPED,
     "closed": O.SHIPPED, "canceled": O.CANCELLED, "holded": O.ON_HOLD, "payment_review": O.ON_HOLD,
 }  # fmt: skip
-KNOWN = frozenset(
-    {"pending", "pending_payment", "processing", "fraud", "complete", "closed", "canceled", "holded", "payment_review"}
-)
-HELD = frozenset({"fraud", "holded", "payment_review"})  # default statuses of what is stopped
+STATUSES: Mapping[str, OrderStatus] = {
+    "pending": O.AWAITING_CONFIRMATION, "pending_payment": O.AWAITING_CONFIRMATION, "processing": O.PROCESSING, "fraud": O.ON_HOLD,
+    "complete": O.SHIPPED, "closed": O.SHIPPED, "canceled": O.CANCELLED, "holded": O.ON_HOLD, "payment_review": O.ON_HOLD,
+}  # fmt: skip
 ENDED = frozenset({O.CANCELLED, O.RETURNED})  # what a merchant's status may say of an order that Magento ended
 PLACES = 4  # decimals of a quantity: decimal(12,4)
 ANY_CARRIER = "custom"  # a carrier_code that says nothing: the title does
@@ -164,7 +164,7 @@ def _order(row: dict[str, Any], unread: list[Unread], store: str, words: Words, 
     items, fulfilments = _counted(lines, shipped.known.get(ref, []))
     with_lines(items, fulfilments, unread)
     status = _status(state, raw, words, lines, whole=not any(one.lacks for one in unread))
-    if status is not None and raw not in words.statuses and raw not in KNOWN:
+    if status is not None and raw not in words.statuses and raw not in STATUSES:
         said = f"the status {raw!r:.60} has no entry in `statuses`: it is read by its state {state}"
         unread.append(Unread("$.status", said))
     shipping = _shipping(row, unread)
@@ -220,7 +220,7 @@ def _status(state: str, raw: str, words: Words, lines: list[_Line], *, whole: bo
         return mapped
     if raw in ("closed", "canceled"):
         return None  # a default status of another state: one of the two is wrong
-    if raw in HELD:  # whatever the state
+    if STATUSES.get(raw) is O.ON_HOLD:  # whatever the state
         return O.ON_HOLD
     if state != "processing" or not any_shipped:
         return meant

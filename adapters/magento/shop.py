@@ -110,17 +110,7 @@ class Magento(contracts.Platform):
         "how a batch of events is wrapped: both ways are read",
     )
     limits = Limits(side_by_side=4)  # the core has none of its own; a store is a web site that people buy in
-    statuses: ClassVar[Mapping[str, OrderStatus]] = {
-        "pending": O.AWAITING_CONFIRMATION,
-        "pending_payment": O.AWAITING_CONFIRMATION,
-        "processing": O.PROCESSING,
-        "fraud": O.ON_HOLD,
-        "complete": O.SHIPPED,
-        "closed": O.SHIPPED,
-        "canceled": O.CANCELLED,
-        "holded": O.ON_HOLD,
-        "payment_review": O.ON_HOLD,
-    }
+    statuses: ClassVar[Mapping[str, OrderStatus]] = reading.STATUSES
     takes_notes = True
     takes_numbers = True
     answer = Reply(
@@ -146,7 +136,7 @@ class Magento(contracts.Platform):
         """Return the merchant's own statuses: the first code of each meaning. Magento's own move by themselves."""
         found: dict[OrderStatus, str] = {}
         for code, status in self.settings.statuses.items():
-            if status not in NEVER_WRITTEN and code not in reading.KNOWN:
+            if status not in NEVER_WRITTEN and code not in reading.STATUSES:
                 found.setdefault(status, code)
         return found
 
@@ -307,7 +297,7 @@ class Magento(contracts.Platform):
             else:
                 why = "is assigned to no state" if code in states else "is not there"
                 yield f"its status {code} {why}, so nothing is set to it: Stores > Settings > Order Status"
-        for code in sorted(states.keys() - self.settings.statuses.keys() - reading.KNOWN):
+        for code in sorted(states.keys() - self.settings.statuses.keys() - reading.STATUSES.keys()):
             yield f"its status {code} has no meaning: such orders are read by their state until `statuses: {{{code}: ...}}` says one"
 
     # writing
