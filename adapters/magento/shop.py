@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import orjson
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import SecretStr, model_validator
 
 from adapters.magento import answers, asking, events, reading, writing
 from tracker.domain.errors import CredentialsRejected, NotFound, Refused, SourceError, Transient, Unavailable
@@ -24,6 +24,7 @@ from tracker.plugin.contracts import Beside, Limits, Reply
 from tracker.plugin.oauth import Tokens, ask_token, bearer, oauth1
 from tracker.plugin.payloads import decode, mapping, text
 from tracker.plugin.sweeps import since
+from tracker.plugin.times import ZoneName
 from tracker.plugin.tracked import each_alone, exactly, rows
 
 O = OrderStatus
@@ -65,22 +66,13 @@ class Settings(contracts.Settings):
     ims_url: str = "https://ims-na1.adobelogin.com/ims/token/v3"
     ims_scope: str = SCOPE
     statuses: Mapping[str, OrderStatus] = {}
-    zone: str = "UTC"
+    zone: ZoneName = "UTC"
     first_sync_days: int = 60
     late_tracks_hours: int = 0
     events_client_id: str | None = None
     events_keys_url: str = "https://static.adobeioevents.com"
     webhook_key: str | None = None
     carriers: Mapping[str, str] = {}
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ValueError, KeyError, OSError):
-            raise ValueError(f"no time zone {name!r:.40}: such as Europe/Berlin") from None
-        return name
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Settings:
