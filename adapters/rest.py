@@ -43,6 +43,7 @@ from tracker.plugin.sweeps import believed, since, stamp
 from tracker.plugin.tracked import (
     aware,
     count,
+    country,
     each_alone,
     exactly,
     flag,
@@ -297,7 +298,7 @@ class Rest(contracts.Platform):
             tags=tags(row.get("tags"), unread),
             pays_by=strict(paying.get("method"), "$.payment.method"),
             address=address if address in ADDRESSES else "",
-            ships_to=term(delivery.get("country"), "$.delivery.country", unread).upper()[:2],
+            ships_to=country(delivery.get("country"), "$.delivery.country", unread),
             verified=flag(row.get("verified"), "$.verified") is True,
             locale=term(row.get("locale"), "$.locale", unread),
         )

@@ -60,6 +60,7 @@ from tracker.plugin.signatures import hmac_hex
 from tracker.plugin.tracked import (
     aware,
     count,
+    country,
     each_alone,
     exactly,
     flag,
@@ -464,6 +465,6 @@ def _quantity(row: dict[str, Any], _unread: list[Unread]) -> tuple[str, int]:
 
 def _country(node: dict[str, Any], unread: list[Unread]) -> str:
     address = node.get("shippingAddress")
-    country = address.get("country") if isinstance(address, dict) else None
-    code = country.get("code") if isinstance(country, dict) else None
-    return term(code, "$.shippingAddress.country.code", unread).upper()[:2]
+    there = address.get("country") if isinstance(address, dict) else None
+    code = there.get("code") if isinstance(there, dict) else None
+    return country(code, "$.shippingAddress.country.code", unread)

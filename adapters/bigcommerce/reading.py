@@ -16,7 +16,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ChangeNotice, Checkout, Fulfilment, Item, Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.payloads import BOM, decode, listing, mapping, optional, piece, pieces, term, text, word
-from tracker.plugin.tracked import exactly, flag, known, money, order, parcels, strict, told, with_lines
+from tracker.plugin.tracked import country, exactly, flag, known, money, order, parcels, strict, told, with_lines
 
 O, P = OrderStatus, PaymentStatus
 PAGE = 50  # what a page holds unless it is asked for more
@@ -304,7 +304,7 @@ def _country(row: dict[str, Any], lists: _Lists, shipping: list[dict[str, Any]],
         addresses = (one.get("shipping_address") for one in shipments if isinstance(one, dict))
         there += [one.get("country_iso2") for one in addresses if isinstance(one, dict)]
     known = next(filter(None, there), None) or row.get("geoip_country_iso2")
-    return term(known, "$.country_iso2", unread).upper()[:2]
+    return country(known, "$.country_iso2", unread)
 
 
 # what its metafield shows

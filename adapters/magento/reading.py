@@ -14,7 +14,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import Fulfilment, Item, Order, Parcel, Unread
 from tracker.domain.vocabulary import OrderStatus, PaymentStatus
 from tracker.plugin.payloads import listing, optional, pieces, section, term, word
-from tracker.plugin.tracked import order, parcels, strict, told, with_lines
+from tracker.plugin.tracked import country, order, parcels, strict, told, with_lines
 
 O, P = OrderStatus, PaymentStatus
 
@@ -185,8 +185,7 @@ def _order(row: dict[str, Any], unread: list[Unread], store: str, words: Words, 
         service=code,
         location=_pickup(row, unread),
         pays_by=term(section(row.get("payment"), "$.payment", unread).get("method"), "$.payment.method", unread).casefold(),
-        ships_to=term(section(shipping.get("address"), "$.shipping.address", unread).get("country_id"), "$.country_id", unread)
-        .upper()[:2],
+        ships_to=country(section(shipping.get("address"), "$.shipping.address", unread).get("country_id"), "$.country_id", unread),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ChangeNotice, Checkout, Item, Order, Payload, Unread
 from tracker.domain.vocabulary import OrderStatus, Owner, PaymentStatus
 from tracker.plugin.payloads import absent, decode, listing, mapping, optional, pieces, term, text, word
-from tracker.plugin.tracked import count, flag, strict, with_lines
+from tracker.plugin.tracked import count, country, flag, strict, with_lines
 
 O, P = OrderStatus, PaymentStatus
 
@@ -165,9 +165,9 @@ def _item(row: dict[str, Any], unread: list[Unread], travels: bool, removed: Cou
 def _country(row: Mapping[str, Any], unread: list[Unread]) -> str:
     for name in ("shipping", "billing"):
         address = row.get(name)
-        country = address.get("country") if isinstance(address, dict) else None
-        if not absent(country):
-            return term(country, f"$.{name}.country", unread).upper()[:2]
+        told = address.get("country") if isinstance(address, dict) else None
+        if not absent(told):
+            return country(told, f"$.{name}.country", unread)
     return ""
 
 

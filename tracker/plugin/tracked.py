@@ -22,7 +22,7 @@ from tracker.domain.numbers import Printed, is_plain, numbers_in
 from tracker.domain.vocabulary import PaymentStatus
 from tracker.plugin.answers import said_by
 from tracker.plugin.calls import Response, segment
-from tracker.plugin.payloads import BOM, MOST_TOLD, decode, listing, mapping, moment, optional, piece, text, word
+from tracker.plugin.payloads import BOM, MOST_TOLD, decode, listing, mapping, moment, optional, piece, term, text, word
 
 T = TypeVar("T")
 MOST_TYPED = 200
@@ -114,6 +114,11 @@ def tags(value: Any, unread: list[Unread]) -> tuple[str, ...]:
     """Read the tags of an order. Raises BadPayload for what is no list; one that cannot be read is told."""
     read = (optional(word, one, f"$.tags[{at}]", unread) for at, one in enumerate(listing(value, "$.tags")))
     return tuple(tag for tag in read if tag)
+
+
+def country(value: Any, where: str, unread: list[Unread]) -> str:
+    """Read the two letters of a country (ISO 3166), in capitals; what is no text is told, and empty."""
+    return term(value, where, unread).upper()[:2]
 
 
 def aware(value: Any, where: str) -> datetime:
