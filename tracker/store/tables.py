@@ -244,6 +244,7 @@ class Shipments(SQLModel, table=True):
         sa.Index("shipments_number", "number"),
         sa.Index("shipments_silent", "carrier", "last_scan_at", **_where(OPEN)),
         sa.Index("shipments_unmatched", "starts_at", **_where("linked IS FALSE")),
+        sa.Index("shipments_leg", "leg_of", **_where("leg_of IS NOT NULL")),
     )
     id: int | None = _id()
     carrier: str
@@ -261,6 +262,7 @@ class Shipments(SQLModel, table=True):
     linked_at: datetime | None = _at()  # when an order first named it; None: before that was noted, or none does
     last_scan_at: datetime | None = _at()
     closed_at: datetime | None = _at()
+    leg_of: int | None = Field(default=None, sa_type=Big)  # the parcel of whose journey this number is the last mile
 
 
 class ShipmentLinks(SQLModel, table=True):
@@ -666,6 +668,31 @@ class Resends(SQLModel, table=True):
     ended_at: datetime | None = _at()
 
 
+class Proofs(SQLModel, table=True):
+    """The document that proves the delivery of a parcel: wanted, kept, or why there is none."""
+
+    __tablename__ = "proofs"
+    __table_args__ = (
+        sa.UniqueConstraint("shipment_id"),
+        sa.Index("proofs_due", "account", "next_at", **_where("next_at IS NOT NULL")),
+        sa.Index("proofs_kept", "fetched_at", **_where("document IS NOT NULL")),
+    )
+    id: int | None = _id()
+    shipment_id: int = _ref("shipments.id")
+    account: str  # who is asked for it
+    state: str  # wanted, kept, none (its carrier has none), refused, too_large, dropped (past its retention)
+    next_at: datetime | None = _at()  # business time
+    claimed_until: datetime | None = _at()
+    fetched_at: datetime | None = _at()
+    attempts: int = 0
+    failures: int = 0
+    error: str | None = None
+    kind: str | None = None  # media type
+    sha256: str | None = None
+    size: int | None = None  # bytes
+    document: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+
+
 class ChangeNotices(SQLModel, table=True):
     """Hints that wait to be asked about, one a ref."""
 
@@ -708,6 +735,6 @@ change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats),
 fresh_reads = table(FreshReads)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 endings = table(Endings)
-drifts, resends = table(Drifts), table(Resends)
+drifts, resends, proofs = table(Drifts), table(Resends), table(Proofs)
 tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)
 METADATA = SQLModel.metadata
