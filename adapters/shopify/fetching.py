@@ -157,7 +157,7 @@ class _Asks:
                 asked.add(str(more))
                 query, variables = more
                 try:
-                    response = self._ask(query, variables)
+                    response = self._ask(query, variables, follows=True)
                     data = mapping(decode(response.body).get("data"), "$.data")
                 except (RateLimited, Unavailable, CredentialsRejected):
                     raise

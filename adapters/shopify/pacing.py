@@ -64,10 +64,11 @@ class Pace:
         self._costs: dict[Hashable, float] = {}
         self._follows = float(FOLLOWS)
 
-    def wait(self, operation: Hashable, now: datetime, *, begins: bool = False) -> None:
+    def wait(self, operation: Hashable, now: datetime, *, begins: bool = False, follows: bool = False) -> None:
         """Raise while the bucket does not hold what an operation of this name and size cost last: BudgetSpent.
 
         `begins`: it begins a piece of work. Then what follows must be there too; Resting is raised, and the whole account waits.
+        `follows`: it stands in the midst of one, which begins anew, and waits for it then.
         """
         need, status, at = self._costs.get(operation), self._status, self._at
         if need is None or status is None or at is None:
@@ -78,8 +79,9 @@ class Pace:
             need += min(self._follows, status.most / 2)
         if (rest := filled.rest(need)) is None:
             return
-        # who comes again has waited: where others took the points meanwhile, Shopify says so, and all rest
-        self._status = None
+        if not follows:
+            # who comes again has waited: where others took the points meanwhile, Shopify says so, and all rest
+            self._status = None
         said = f"it costs {need:g} points, and {filled.left:.0f} are there"
         if begins:
             raise Resting(said, filled.rest(max(need, min(AT_ONCE * need, status.most / 2))))
@@ -91,7 +93,7 @@ class Pace:
             self._status, self._at = status, response.received_at
 
     def took(self, operation: Hashable, response: Response, *, follows: bool = False) -> None:
-        """Remember what an operation was said to cost; `follows`: it followed the reading of an order."""
+        """Remember what an operation was said to cost; `follows`: it stands in the midst of a piece of work."""
         if (cost := requested(response)) is not None:
             self._costs[operation] = cost
             if follows:

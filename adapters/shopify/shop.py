@@ -218,7 +218,7 @@ class Shopify(contracts.Platform):
     ) -> Response:
         settings = self.settings
         asked = (query, variables.get("first"), len(variables.get("ids", ())))
-        self._pace.wait(asked, client.now(), begins=query == READ)
+        self._pace.wait(asked, client.now(), begins=query == READ, follows=follows)
         base = settings.base_url or f"https://{settings.shop}"
         request = Request(
             "POST",

@@ -31,9 +31,14 @@ LONGEST = 5_000  # characters of a note; not verified, the schema names no limit
 
 
 class Ask(Protocol):
-    """Sends an operation with its variables; one that is not `idempotent` is looked for again before it is repeated."""
+    """Sends an operation with its variables.
 
-    def __call__(self, query: str, variables: Mapping[str, Any], *, idempotent: bool = True) -> Response:
+    One that is not `idempotent` is looked for again before it is repeated; one that `follows` stands in the midst of a piece of work.
+    """
+
+    def __call__(
+        self, query: str, variables: Mapping[str, Any], *, idempotent: bool = True, follows: bool = False
+    ) -> Response:
         """Return the answer. Raises from the error tree."""
 
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from adapters.shopify.pacing import Pace, Status, requested, status_of
-from tests.plugins.shopify import T0, URL, page, shop
+from tests.plugins.shopify import GID, T0, URL, answering, by_id, line, node, page, rows, shop
 from tracker.domain.errors import BudgetSpent, RateLimited, Refused, Resting, Transient
-from tracker.domain.facts import Since
+from tracker.domain.facts import Refs, Since
 from tracker.plugin.calls import Response
 
 S = timedelta(seconds=1)
@@ -98,6 +98,31 @@ def test_what_dear_writes_cost_is_left_for_them() -> None:
     pace.took("note", told(cost(200, needs=70)), follows=True)
     with pytest.raises(Resting, match="it costs 222 points, and 200 are there"):
         pace.wait("read", T0, begins=True)
+
+
+def test_a_piece_that_waits_in_its_midst_begins_anew_only_when_the_bucket_holds_what_stopped_it_too() -> None:
+    pace = paced(300)
+    pace.took("parts", told(cost(300, needs=430)), follows=True)
+    for _ in range(2):
+        with pytest.raises(BudgetSpent, match="it costs 430 points, and 300 are there"):
+            pace.wait("parts", T0, follows=True)
+    with pytest.raises(Resting, match="it costs 512 points, and 300 are there"):
+        pace.wait("read", T0, begins=True)
+
+
+def test_an_order_that_is_asked_on_is_read_only_when_the_bucket_holds_what_is_asked_on_too(outside, make) -> None:
+    first, rest = node(1, lineItems=rows(line(11), after="c1")), {"id": f"{GID}1", "lineItems": rows(line(12))}
+    answers = {
+        "Read": {**by_id(first), **cost(300, needs=110)},
+        "Lines": {"data": {"order": rest}, **cost(300, needs=253)},
+    }
+    calls = answering(outside, lambda operation, _: answers[operation])
+    source, client = shop(make)
+    list(source.fetch(client, Refs((f"{GID}1",))))
+    source.throttle_delay(told(cost(300), client.now()))
+    with pytest.raises(Resting, match="it costs 610 points, and 300 are there"):
+        list(source.fetch(client, Refs((f"{GID}1",))))
+    assert len(calls.calls) == 2
 
 
 @pytest.mark.parametrize(
