@@ -231,11 +231,15 @@ def _blocked(case: Case, goal: Goal, status: OrderStatus) -> str:
     written = policy.writes.get(case.owner, frozenset())
     if status not in written and not (status is O.PARTIALLY_SHIPPED and O.SHIPPED in written):
         return "worker_writes_it_not"
+    return _kept_back(case, status) or ("before_connected" if case.too_old(goal.since) else "")
+
+
+def _kept_back(case: Case, status: OrderStatus) -> str:
+    """Name the rule that keeps a status of those that the worker writes from this order; empty where none does."""
+    policy = case.policy
     if status in policy.withheld:
         return "side_effect_not_named"
-    if not policy.leads_to(case.order.status, status):
-        return NOT_FROM_HERE
-    return "before_connected" if case.too_old(goal.since) else ""
+    return "" if policy.leads_to(case.order.status, status) else NOT_FROM_HERE
 
 
 def _behind(case: Case, goal: Goal, status: OrderStatus) -> Iterator[Said]:
@@ -253,8 +257,7 @@ def _carrier_correction(case: Case, goal: Goal, status: OrderStatus) -> Iterator
     policy = case.policy
     sure = all(p.summary.confirmed and not p.summary.disputed for p in goal.parcels)
     ours = status in policy.writes.get(case.owner, frozenset()) and status in policy.order_words
-    ours = ours and policy.leads_to(case.order.status, status)
-    ours = ours and status not in policy.withheld
+    ours = ours and not _kept_back(case, status)
     written = policy.corrections and ours and sure and not case.too_old(goal.since)
     if written and not (yield from _bounces(case, status)):
         yield from _set(case, status, "carrier_correction", goal.since, goal.parcel)
