@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 RUNS = 3
@@ -26,6 +26,19 @@ def side_by_side(ours: Callable[[], float], floor: Callable[[], float], runs: in
     """Return the medians of both, measured in turn."""
     pairs = [(ours(), floor()) for _ in range(runs)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+def work_until(done: Callable[[], bool], ctx: Any, clock: Any, minutes: int = 600) -> None:
+    """Work what is due, and let a minute of the play pass where that is not all; fail after so many."""
+    from tracker.pipeline.drain import STEPS
+
+    for _ in range(minutes):
+        while sum(STEPS[queue](ctx) for queue in ("poll", "ingest", "decide")):
+            pass
+        if done():
+            return
+        clock.move_to(clock() + timedelta(minutes=1))
+    raise AssertionError("it never ends")
 
 
 def row(path: str, ours: str, floor: str, value: float, goal: str) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.bench.figures import T0, row
+from tests.bench.figures import T0, row, work_until
 
 LATELY = timedelta(hours=4)  # what changed since then is swept
-MOST_MINUTES = 600  # of the play's time
 SETTINGS = "backfill: bulk, policy: {status_field: custom.shipping}"
 
 
@@ -88,10 +87,10 @@ def sync(url: str, database: str, folder: Path, orders: int) -> None:
     import sqlalchemy as sa
 
     from tests.lab import Silent
+    from tests.memory import most_resident
     from tracker.app.daemon import Daemon, rest_memory
     from tracker.clock import PlayClock
     from tracker.config.load import load_text
-    from tracker.pipeline.drain import STEPS
     from tracker.store import tables as t
 
     secret = folder / "k"
@@ -116,13 +115,8 @@ def sync(url: str, database: str, folder: Path, orders: int) -> None:
 
     def until(done: Any) -> tuple[float, int]:
         began, before = time.process_time(), sent
-        for _ in range(MOST_MINUTES):
-            while sum(STEPS[queue](daemon.ctx) for queue in ("poll", "ingest", "decide")):
-                pass
-            if done():
-                return time.process_time() - began, sent - before
-            clock.move_to(clock() + timedelta(minutes=1))
-        raise AssertionError("it never ends")
+        work_until(done, daemon.ctx, clock)
+        return time.process_time() - began, sent - before
 
     def account() -> Any:
         with daemon.store.read() as connection:
@@ -135,13 +129,7 @@ def sync(url: str, database: str, folder: Path, orders: int) -> None:
     with ExitStack() as stack:
         stack.callback(daemon.stop)
         bulk, requests = until(lambda: stored() >= orders and account().synced_at is not None)
-        print(json.dumps({"bulk": bulk, "requests": requests, "peak": _peak(), **_sweeps(daemon)}), flush=True)
-
-
-def _peak() -> float:
-    """Return the most memory that this process had in RAM, in MB; what `getrusage` says is that of its parent too."""
-    told = Path("/proc/self/status").read_text().split("VmHWM:")[1].split(maxsplit=1)[0]
-    return int(told) / 1000
+        print(json.dumps({"bulk": bulk, "requests": requests, "peak": most_resident(), **_sweeps(daemon)}), flush=True)
 
 
 def _sweeps(daemon: Any) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
-from tests.bench.figures import row
+from tests.bench.figures import row, work_until
 from tests.bench.pages import shop_of
 
 PLATFORMS = ("rest", "bigcommerce", "woocommerce")  # the first sync of a large Shopify shop has a bench of its own
@@ -24,9 +23,7 @@ EACH = {
 def bench_sweeps(count: int) -> list[dict[str, Any]]:
     """Orders a second of a first sync, against the same pages by bare httpx; peak memory and requests beside it."""
     rows = []
-    from tests.matrix.columns import columns
-
-    for name in (one for one in PLATFORMS if one in columns()):
+    for name in PLATFORMS:
         orders = max(100, count // EACH.get(name, 1))
         with shop_of(name, orders) as port, multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             rate, peak, asked = pool.apply(_sync, (name, port, orders))
@@ -56,9 +53,9 @@ def _sync(name: str, port: int, orders: int) -> tuple[float, float, list[Any]]:
 
     from tests.chaos import shops
     from tests.matrix.columns import columns
+    from tests.memory import most_resident
     from tracker.app.client import AccountClient
     from tracker.app.telemetry import configure_logs
-    from tracker.pipeline.drain import STEPS
     from tracker.plugin.conformance import plugin_of
     from tracker.sandbox.servers import FakeServers
     from tracker.store import tables as t
@@ -76,31 +73,19 @@ def _sync(name: str, port: int, orders: int) -> tuple[float, float, list[Any]]:
         stack.enter_context(patch.object(FakeServers, "stop", lambda self: None))
         stack.enter_context(patch.object(AccountClient, "_once", noted))
         stack.enter_context(patch.object(shops.Hand, "work", lambda self: None))
-        alone = shops.scenario_of(columns()[name], settings=_settings(name)).model_copy(
-            update={"accounts": {}, "start": LATER}
-        )
+        alone = shops.scenario_of(columns()[name]).model_copy(update={"accounts": {}, "start": LATER})
         stack.enter_context(patch.object(shops, "scenario_of", lambda *_, **__: alone))
         stack.enter_context(patch.object(plugin_of(f"adapters.{name}"), "hooks_wanted", lambda *_: ()))
         hand = shops.Hand(columns()[name], stack, None)
-        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-        while True:
-            worked = sum(step(hand.daemon.ctx) for queue, step in STEPS.items() if queue != "push")
-            if not worked:
-                with hand.daemon.store.read() as connection:
-                    done = connection.execute(sa.select(sa.func.count()).select_from(t.orders)).scalar_one()
-                if done >= orders:
-                    break
-                hand.clock.move_to(hand.clock() + shops.MINUTE)
+
+        def whole() -> bool:
+            with hand.daemon.store.read() as connection:
+                return bool(connection.execute(sa.select(sa.func.count()).select_from(t.orders)).scalar_one() >= orders)
+
+        before, began = most_resident(), time.perf_counter()
+        work_until(whole, hand.daemon.ctx, hand.clock, minutes=orders)
         took = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return orders / took, (peak - before) / 1024, asked
-
-
-def _settings(name: str) -> dict[str, Any]:
-    from tests.matrix.columns import columns
-
-    more = {"shopify": {"backfill": "pages"}}
-    return {**columns()[name].settings, **more.get(name, {})}
+    return orders / took, most_resident() - before, asked
 
 
 def _floor(port: int, asked: list[Any]) -> float:
