@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.chaos.shops import number
+from tests.matrix.columns import columns
 from tracker.plugin.conformance.shops import Counter
 
-SETTINGS: dict[str, dict[str, Any]] = {"bigcommerce": {"completed_is_delivered": True}}
 FIRST = 1_000_000  # the number of the first order: all are as long
 Answer = tuple[bytes, dict[str, str]]
 
@@ -29,21 +29,15 @@ class Pages:
     def __init__(self, name: str, count: int) -> None:
         """Have the fake shop tell one order by each of its calls, and keep its answers."""
         self.name, self.count = name, count
-        counter = Counter(f"adapters.{name}", SETTINGS.get(name, {}))
-        counter.do("place", order=str(FIRST) if name in ("saleor", "woocommerce", "magento") else f"#{FIRST}")
+        counter = Counter(f"adapters.{name}", columns()[name].settings)
+        counter.do("place", order=columns()[name].names.format(FIRST))
         counter.do("ship", order=next(iter(counter.fake.orders)), company="USPS", numbers=(number(FIRST),))
         order = counter.read()
         self.ref, self.people = order.ref.rpartition("/")[2], order.number
         self.told: dict[str, bytes] = {}
         for request, response in counter.asked:
             path = urlsplit(request.url).path.replace(self.ref, "REF")
-            self.told[self._key(path, request.content)] = response.body
-
-    def _key(self, path: str, content: bytes | None) -> str:
-        """Name a call: its path, and the operation of a GraphQL document."""
-        if not path.endswith(("graphql.json", "graphql/")):
-            return path
-        return str(json.loads(content or b"{}")["query"].split()[1].partition("(")[0])
+            self.told[path] = response.body
 
     def _of(self, body: bytes, which: int) -> bytes:
         """Return an answer about the order of that place."""
@@ -64,43 +58,31 @@ class Pages:
         one = json.dumps(rows[0]).encode()
         return [self._of(one, which) for which in range(begin, min(begin + limit, self.count))]
 
-    def answer(self, path: str, query: dict[str, list[str]], body: bytes) -> Answer:
+    def answer(self, path: str, query: dict[str, list[str]]) -> Answer:
         """Answer a call as the platform pages its lists."""
 
         def said(key: str, otherwise: int) -> int:
             return int(query.get(key, [str(otherwise)])[0])
 
-        key = self._key(path, body)
         if self.name == "rest" and path.endswith("/orders"):
             begin, limit = said("cursor", 0), said("limit", 50)
             after = str(begin + limit) if begin + limit < self.count else None
-            page = self.rows(key, ("orders",), begin, limit)
+            page = self.rows(path, ("orders",), begin, limit)
             return b'{"orders":[%s],"next":%s,"total":%d}' % (
                 b",".join(page),
                 json.dumps(after).encode(),
                 self.count,
             ), {}
-        if self.name == "shopify" and key == "Orders":
-            asked = json.loads(body)["variables"]
-            begin, limit = int(asked.get("after") or 0), int(asked["first"])
-            page = self.rows(key, ("data", "orders", "nodes"), begin, limit)
-            info = json.dumps({"hasNextPage": begin + limit < self.count, "endCursor": str(begin + limit)}).encode()
-            return b'{"data":{"orders":{"pageInfo":%s,"nodes":[%s]}}}' % (info, b",".join(page)), {}
-        if self.name == "magento" and path.endswith(("/orders", "/shipments")):
-            size, at = said("searchCriteria[pageSize]", 100), said("searchCriteria[currentPage]", 1)
-            page = self.rows(key, ("items",), (at - 1) * size, size) if path.endswith("/orders") else []
-            total = self.count if path.endswith("/orders") else 0
-            return b'{"items":[%s],"search_criteria":{},"total_count":%d}' % (b",".join(page), total), {}
         if path.endswith("/orders"):  # bigcommerce, woocommerce: a bare list by pages
             size, at = said("limit", 0) or said("per_page", 50), said("page", 1)
-            page = self.rows(key, (), (at - 1) * size, size)
+            page = self.rows(path, (), (at - 1) * size, size)
             pages = {"X-WP-Total": str(self.count), "X-WP-TotalPages": str(-(-self.count // size))}
             return b"[%s]" % b",".join(page), pages
         if found := re.search(r"/orders/(\d+)(?=/|$)", path):
             which = int(found[1]) - FIRST
             told = self.told[path[: found.start(1)] + "REF" + path[found.end(1) :]]
             return self._of(told, which), {}
-        return self.told[key], {}
+        return self.told[path], {}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -110,23 +92,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     )  # an answer in one piece: a body that is sent behind its head waits 40 ms for the caller's delayed ACK
     disable_nagle_algorithm = True
     pages: Pages
-    asked = 0
 
-    def _all(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+    def do_GET(self) -> None:
         url = urlsplit(self.path)
-        type(self).asked += 1
-        if url.path == "/asked":
-            told, headers = str(self.asked).encode(), {}
-        else:
-            told, headers = self.pages.answer(url.path, parse_qs(url.query), body)
+        told, headers = self.pages.answer(url.path, parse_qs(url.query))
         self.send_response(200)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(told)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(told)
-
-    do_GET = do_POST = _all
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
