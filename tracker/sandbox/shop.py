@@ -82,6 +82,10 @@ class Shop(Server):
         self.given_up(outgoing)
         return None
 
+    def _done(self, given: Response) -> Response:
+        """Answer what was done, or lose the answer."""
+        return Spoilt("", 502) if self.faults.take("apply_then_fail") else given
+
     def given_up(self, outgoing: Outgoing) -> None:
         """Do to the hook whose message was never taken what the platform does."""
 

@@ -154,9 +154,7 @@ class EcwidServer(StatusShop):
         before, order["fulfillmentStatus"] = order["fulfillmentStatus"], word
         self._wrote(order["vendorOrderNumber"], word, None, was=before)
         self._touch(order["vendorOrderNumber"])
-        if self.faults.take("apply_then_fail"):
-            return Response("", 502)  # it is done, and the answer is lost
-        return as_json({"updateCount": 1})
+        return self._done(as_json({"updateCount": 1}))
 
 
 def _printed(at: datetime) -> str:

@@ -216,9 +216,7 @@ class RestServer(StatusShop):
             reason=body.get("reason"),
         )  # fmt: skip
         self.touch(order["number"])
-        if self.faults.take("apply_then_fail"):
-            return Response("", 502)  # it is done, and the answer is lost
-        return as_json({"order": order})
+        return self._done(as_json({"order": order}))
 
     async def _note(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:

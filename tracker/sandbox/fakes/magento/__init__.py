@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Outgoing, Spoilt, as_json
+from tracker.sandbox.base import Clock, Outgoing, as_json
 from tracker.sandbox.fakes.magento.lists import found, only
 from tracker.sandbox.scenario import Cancel, Edit, Fault, Pay, Place, Refund, Ship
 from tracker.sandbox.shop import AS_USUAL, Shop
@@ -380,7 +380,7 @@ class MagentoServer(Shop):
         self._wrote(order["increment_id"], told.get("status") or "note", None, numbers=numbers)
         self.touch(order["increment_id"])
         self._tell("order_status_history_save_after", parent_id=order["entity_id"], entity_id=row["entity_id"])
-        return Spoilt("", 502) if self.faults.take("apply_then_fail") else as_json(True)
+        return self._done(as_json(True))
 
     async def _track(self, request: Request) -> Response:
         """Add a track to a shipment; with an id of one that is there nothing happens, and it is answered all the same."""
@@ -395,7 +395,7 @@ class MagentoServer(Shop):
             shipment["tracks"].append(told)
             name = next(o["increment_id"] for o in self.orders.values() if o["entity_id"] == shipment["order_id"])
             self._wrote(name, f"+{told['track_number']}", None)
-        return Spoilt("", 502) if self.faults.take("apply_then_fail") else as_json(told)
+        return self._done(as_json(told))
 
     async def _untrack(self, request: Request) -> Response:
         wanted = request.path_params["id"]

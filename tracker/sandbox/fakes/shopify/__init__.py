@@ -132,9 +132,8 @@ class ShopifyServer(Hooks, Bulk, Writes):
                 **found,
                 "url": found["url"] and f"{str(request.url).partition('/admin/')[0]}/{found['url']}",
             }
-        if operation in WRITES and self.faults.take("apply_then_fail"):
-            return Response("", 502)  # it is done, and the answer is lost
-        return as_json({"data": answer, "extensions": self._cost(cost, cost)})
+        given = as_json({"data": answer, "extensions": self._cost(cost, cost)})
+        return self._done(given) if operation in WRITES else given
 
     def _cost(self, requested: int, actual: int | None) -> dict[str, Any]:
         status = {

@@ -108,7 +108,7 @@ class WooCommerceServer(Places):
         self._write(name, order, body)
         if was != order["status"] and self.faults.take("save_over"):
             self._saved_over.append((self.clock() + OVER, name, was))
-        return Response("", 502) if self.faults.take("apply_then_fail") else as_json(self._show(order))
+        return self._done(as_json(self._show(order)))
 
     def _write(self, name: str, order: dict[str, Any], body: dict[str, Any]) -> None:
         """Do a write of ours."""
@@ -141,7 +141,7 @@ class WooCommerceServer(Places):
         }
         order["notes"].append(note)
         self._wrote(name, "note", None)
-        return Response("", 502) if self.faults.take("apply_then_fail") else as_json(note, 201)
+        return self._done(as_json(note, 201))
 
     async def _refunds(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:
