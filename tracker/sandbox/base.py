@@ -229,17 +229,14 @@ class Carrier(Server):
         return len(known) - len(kept)
 
 
-class OAuthCarrier(Carrier):
-    """A carrier whose calls need a token, which it hands out for a client id and a secret."""
+class TokenServer(Server):
+    """A server whose calls need a token, which it hands out."""
 
     knows = frozenset({"fault expire_tokens"})
 
-    def __init__(
-        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", client_id: str = "sandbox"
-    ) -> None:
+    def __init__(self, account: str, clock: Clock, **more: Any) -> None:
         """Nobody has a token yet."""
-        super().__init__(account, clock, key=key, hook=hook)
-        self._client = client_id
+        super().__init__(account, clock, **more)
         self._tokens: set[str] = set()
 
     def on_fault(self, action: Fault, at: datetime) -> None:
@@ -259,3 +256,14 @@ class OAuthCarrier(Carrier):
     def bears_token(self, request: Request) -> bool:
         """Say whether a call has a token that holds."""
         return request.headers.get("authorization", "").removeprefix("Bearer ") in self._tokens
+
+
+class OAuthCarrier(TokenServer, Carrier):
+    """A carrier that hands out tokens for a client id and a secret."""
+
+    def __init__(
+        self, account: str, clock: Clock, *, key: str = "right", hook: str = "", client_id: str = "sandbox"
+    ) -> None:
+        """Know the client id."""
+        super().__init__(account, clock, key=key, hook=hook)
+        self._client = client_id

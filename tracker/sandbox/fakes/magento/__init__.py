@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Clock, Outgoing, as_json
+from tracker.sandbox.base import Clock, Outgoing, TokenServer, as_json
 from tracker.sandbox.fakes.magento.lists import found, only
-from tracker.sandbox.scenario import Cancel, Edit, Fault, Pay, Place, Refund, Ship
+from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship
 from tracker.sandbox.shop import AS_USUAL, Shop
 from tracker.sandbox.used import StoreUsed
 
@@ -38,13 +38,13 @@ UNSHIPPABLE = ("payment_review", "holded", "canceled", "closed")
 KEY_PATH = "/prod/keys/pub-key-sandbox-{}.pem"
 
 
-class MagentoServer(Shop):
+class MagentoServer(TokenServer, Shop):
     """As far as an order's tracking needs it. Open Source unless the settings name `events_client_id`; then it tells by I/O events."""
 
     by_secret = False
     contract = "magento"
     resends = tuple(timedelta(minutes=gap) for gap in (1, 2, 4, 8, 15, 30, 60, 120, 240, 480, 480))  # a day
-    knows = Shop.knows | {"cancel.item", "refund.item", "fault expire_tokens", "fault new_key"}
+    knows = Shop.knows | TokenServer.knows | {"cancel.item", "refund.item", "fault new_key"}
 
     def __init__(
         self, account: str, clock: Clock, *, key: str = "right", hook: str = "", used: StoreUsed = AS_USUAL
@@ -53,7 +53,6 @@ class MagentoServer(Shop):
         super().__init__(account, clock, key=key, hook=hook, used=used)
         self._mine = used.settings
         self.pushes = used.webhooks and "events_client_id" in used.settings
-        self._tokens: set[str] = set()
         self._nonces: set[str] = set()
 
     def routes(self) -> list[Route]:
@@ -167,13 +166,6 @@ class MagentoServer(Shop):
         self._move(order)
         self.touch(action.order)
 
-    def on_fault(self, action: Fault, at: datetime) -> None:
-        """Do wrong from now on; tokens end at once."""
-        if action.kind == "expire_tokens":
-            self._tokens.clear()
-        else:
-            super().on_fault(action, at)
-
     # what people do in the shop
 
     def place(
@@ -254,9 +246,8 @@ class MagentoServer(Shop):
         """Refuse who is not allowed in, in Magento's words: whoever it does not know may see nothing."""
         given = request.headers.get("authorization", "")
         if "client_id" in self._mine:
-            known = given.removeprefix("Bearer ") in self._tokens
             headers = (request.headers.get("x-api-key"), request.headers.get("x-gw-ims-org-id"))
-            if known and headers == (self._mine["client_id"], "org@AdobeOrg"):
+            if self.bears_token(request) and headers == (self._mine["client_id"], "org@AdobeOrg"):
                 return None
             return as_json({"message": "Oauth token is not valid"}, 401)
         if "consumer_key" in self._mine:
@@ -308,10 +299,7 @@ class MagentoServer(Shop):
             return as_json({"error": "invalid_client"}, 400)
         if form.get("grant_type") != "client_credentials" or "commerce.accs" not in form.get("scope", ""):
             return as_json({"error": "invalid_scope"}, 400)
-        self.calls["token"] += 1
-        token = f"ims-{next(self._ids)}"
-        self._tokens.add(token)
-        return as_json({"access_token": token, "token_type": "bearer", "expires_in": 86399})
+        return as_json({"access_token": self.new_token(), "token_type": "bearer", "expires_in": 86399})
 
     # REST
 
