@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -15,16 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker.sandbox.base import Outgoing, as_json, next_page
+from tracker.sandbox.key_pairs import key_pair
 from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship
 from tracker.sandbox.shop import Shop
 
 APP = "QXBwOjE="
-
-
-@cache
-def _pair(_which: int) -> rsa.RSAPrivateKey:
-    """Make a key pair, once a process: it takes a fifth of a second."""
-    return rsa.generate_private_key(65537, 2048)
 
 
 class SaleorServer(Shop):
@@ -145,7 +140,7 @@ class SaleorServer(Shop):
 
     @property
     def _key(self) -> rsa.RSAPrivateKey:
-        return _pair(self._which)
+        return key_pair(self._which)
 
     @cached_property
     def _key_id(self) -> str:

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from tracker.sandbox.base import Clock, Outgoing, TokenServer, as_json
 from tracker.sandbox.fakes.magento.lists import found, only
+from tracker.sandbox.key_pairs import key_pair
 from tracker.sandbox.scenario import Cancel, Edit, Pay, Place, Refund, Ship
 from tracker.sandbox.shop import AS_USUAL, Shop
 from tracker.sandbox.used import StoreUsed
@@ -404,9 +405,11 @@ class MagentoServer(TokenServer, Shop):
 
     # events
 
+    _which = 0  # of its key pairs
+
     @cached_property
     def _key(self) -> tuple[str, rsa.RSAPrivateKey]:
-        return KEY_PATH.format(next(self._ids)), rsa.generate_private_key(65537, 2048)
+        return KEY_PATH.format(next(self._ids)), key_pair(self._which)
 
     def _tell(self, event: str, **value: int) -> None:
         if not self.pushes:
@@ -423,6 +426,7 @@ class MagentoServer(TokenServer, Shop):
     def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
         """Sign a body as Adobe does, twice; the first signature is by a key that was taken away. With `secret`: neither is right."""
         if self.faults.take("new_key"):
+            self._which += 1
             vars(self).pop("_key", None)
         path, key = self._key
         proof = base64.b64encode(
