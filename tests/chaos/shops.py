@@ -146,6 +146,14 @@ class Hand(Course):
         assert told is not None
         self.take(told)
 
+    def delivered(self, name: str) -> tuple[Any, ...]:
+        """Place and ship an order and let its parcel be delivered; returns its state."""
+        self.order(name, number(int(name)))
+        self.scan(number(int(name)))
+        self.work()
+        self.later()
+        return self.ends(name)
+
     # death
 
     @contextmanager

@@ -46,11 +46,7 @@ def hand(request: pytest.FixtureRequest) -> Iterator[Hand]:
 
 @each("sqlite")
 def test_a_crash_at_every_step_ends_as_if_there_had_been_none(hand: Hand) -> None:
-    hand.order("100", number(100))
-    hand.scan(number(100))
-    hand.work()
-    hand.later()
-    wanted = hand.ends("100")
+    wanted = hand.delivered("100")
     assert wanted[0], f"nothing is written on {hand.column.name}"
 
     for which, name in enumerate([*OF_WRITES, *OF_READS], 101):
@@ -71,11 +67,7 @@ def test_a_crash_at_every_step_ends_as_if_there_had_been_none(hand: Hand) -> Non
 
 @each()
 def test_a_lost_answer_causes_no_second_write_and_a_throttled_one_comes_later(hand: Hand) -> None:
-    hand.order("100", number(100))
-    hand.scan(number(100))
-    hand.work()
-    hand.later()
-    wanted = hand.ends("100")
+    wanted = hand.delivered("100")
     for which, kind in enumerate(("apply_then_fail", "throttle"), 101):
         hand.order(str(which), number(which))
         hand.scan(number(which))
@@ -132,18 +124,10 @@ def test_a_part_that_is_delivered_completes_no_order(hand: Hand) -> None:
 
 @each()
 def test_46_copies_of_each_hook_have_one_effect(hand: Hand) -> None:
-    hand.order("100", number(100))
-    hand.scan(number(100))
-    hand.work()
-    hand.later()
-    wanted, one = hand.ends("100"), len(hand.rows(t.inbox))
+    wanted, one = hand.delivered("100"), len(hand.rows(t.inbox))
     hand.copies = 46
-    hand.order("101", number(101))
-    hand.scan(number(101))
-    hand.work()
-    hand.later()
 
-    assert hand.ends("101") == wanted
+    assert hand.delivered("101") == wanted
     assert len(hand.rows(t.inbox)) <= 3 * one, "each copy was kept, and had the order read again"
 
 
