@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
+from tests.cli.serving import serving
 from tracker.cli.main import cli
 from tracker.clock import system_now
 from tracker.domain.budget import Calls
@@ -43,14 +44,8 @@ def port() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
-    server.request_queue_size = STORES
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Shop, at_once=STORES) as port:
+        yield port
 
 
 def test_accounts_are_asked_side_by_side_and_told_in_order(tmp_path: Path, port: int) -> None:
@@ -226,18 +221,13 @@ def test_check_asks_with_the_refresh_token_that_is_kept_and_keeps_the_next_one(t
     migrate(store)
     with store.write() as connection:
         connection.execute(accounts.insert().values(name="shop", kind="store", attempts=0, token=seal.close("r1")))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    (tmp_path / "tracker.yaml").write_text(
-        f"database: sqlite:///{tmp_path}/x.db\nnetwork: {{allow: [127.0.0.1]}}\nvault_key: '${{env:KEY}}'\nstores:\n  shop: "
-        f"{{uses: shopify, shop: x.myshopify.com, base_url: 'http://127.0.0.1:{server.server_address[1]}', client_id: id, "
-        "client_secret: '${env:SECRET}', refresh_token: '${env:SECRET}'}\n"
-    )
-    done = [CliRunner().invoke(cli, ["check", str(tmp_path / "tracker.yaml")]) for _ in range(2)]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Shop) as port:
+        (tmp_path / "tracker.yaml").write_text(
+            f"database: sqlite:///{tmp_path}/x.db\nnetwork: {{allow: [127.0.0.1]}}\nvault_key: '${{env:KEY}}'\nstores:\n  shop: "
+            f"{{uses: shopify, shop: x.myshopify.com, base_url: 'http://127.0.0.1:{port}', client_id: id, "
+            "client_secret: '${env:SECRET}', refresh_token: '${env:SECRET}'}\n"
+        )
+        done = [CliRunner().invoke(cli, ["check", str(tmp_path / "tracker.yaml")]) for _ in range(2)]
 
     assert ["shop (shopify): fine" in one.output for one in done] == [True, True], done[0].output
     assert asked == ["r1"], "the second check has the access token that is kept"

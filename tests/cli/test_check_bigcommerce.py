@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+
+from tests.cli.serving import serving
 
 HTML = b"<!DOCTYPE html><html><body>Just a moment...</body></html>"
 STATUSES = [{"id": 2, "name": "Shipped", "custom_label": "Unterwegs"}]
@@ -51,13 +52,8 @@ def port() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Api) as port:
+        yield port
 
 
 def test_what_is_wrong_with_a_store_is_told_in_words_and_ends_with_1(tmp_path: Path, port: int) -> None:
