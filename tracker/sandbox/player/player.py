@@ -52,7 +52,8 @@ class Player(Course):
         return self.result
 
     def _play(self) -> None:
-        steps = self.scenario.happens
+        happens = self.scenario.happens
+        steps = list(happens)
         if any(store.existing for store in self.scenario.stores.values()):
             there = [s for s in steps if s.expect is None and s.says is None]
             for step in [s for s in there if self.scenario.moment(s.at) <= self.scenario.start]:
@@ -65,7 +66,7 @@ class Player(Course):
         for step in steps:
             last = step.expect is not None or step.says is not None
             self.plan(self.scenario.moment(step.at), partial(do, self, step), last=last)
-        end = max((self.scenario.moment(step.at) for step in self.scenario.happens), default=self.scenario.start)
+        end = max((self.scenario.moment(step.at) for step in happens), default=self.scenario.start)
         self.run(end + (self.scenario.lasts or timedelta(hours=1)), self._watch)
         self.result.differences += check(self, self.scenario.expect)
         for name, server in self.stage.servers.items():
