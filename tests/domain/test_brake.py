@@ -77,8 +77,8 @@ NAMES = ["whole", "without a door scan", "two scans", "same day"]
 
 def test_a_step_is_counted_by_where_the_parcel_stood_and_how_long_its_carrier_had_it() -> None:
     assert {
-        (Step("unknown", 1), False): 1, (Step("picked_up", 12), False): 1, (Step("in_transit", 24), False): 1,
-        (Step(NEAR, 24), True): 1, (Step(WITHDRAWN, 0), False): 1, (Step(BY + "x/D", 0), True): 1,
+        (Step("unknown", 2), False): 1, (Step("picked_up", 16), False): 1, (Step("in_transit", 38), False): 1,
+        (Step(NEAR, 38), True): 1, (Step(WITHDRAWN, 0), False): 1, (Step(BY + "x/D", 0), True): 1,
     } == WHOLE  # fmt: skip
     assert step_at("x", START, START - H) == ("x", 0)
     assert step_at("x", START, START + 10_000 * H) == ("x", EDGES[-1])
@@ -209,9 +209,17 @@ def test_what_did_not_end_a_journey_today_counts_at_once() -> None:
     assert 0 < parcels_until_it_brakes(bad, Counter(), beside=morning, days=0) <= 10
 
 
-def test_a_carrier_may_become_faster() -> None:
-    faster = told((2, S.PICKED_UP), (30, S.DELIVERED))
+def test_a_carrier_may_become_a_fifth_faster() -> None:
+    faster = told((2, S.PICKED_UP), (40, S.DELIVERED))
     assert not brakes(times(faster, 100), times(SPARSE, 140))
+
+
+def test_all_parcels_of_a_day_that_end_at_little_more_than_half_of_the_usual_age_brake() -> None:
+    bad = told((2, S.PICKED_UP), (29, S.DELIVERED))
+    assert 0 < parcels_until_it_brakes(bad, times(SPARSE, 60)) <= 12
+    moved = told((2, S.PICKED_UP), (22, S.IN_TRANSIT), (29, S.DELIVERED))
+    usual = told((2, S.PICKED_UP), (19, S.IN_TRANSIT), (33, S.IN_TRANSIT), (49, S.DELIVERED))
+    assert 0 < parcels_until_it_brakes(moved, times(usual, 60)) <= 15
 
 
 def test_a_code_that_is_not_told_apart_is_judged_by_no_one() -> None:

@@ -24,7 +24,9 @@ ENDS = frozenset(status for status in S if status.terminal) | {S.DELIVERY_FAILED
 NEAR, WITHDRAWN = "near", "ended"  # where a parcel stood: at the door, on its way back; and where an end was taken back
 BY, OTHERS = "by ", "others"  # before a code: of all journeys that ended, those by it; codes that are not told apart
 MOST_CODE = 100  # characters of it that are kept
-EDGES = (0, 1, 3, 6, 12, 24, 48, 96, 192)  # hours: a step is counted by the last of them that it reached
+EDGES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 19, 23, 27, 32, 38, 45, 54, 64, 76, 91, 108, 128, 152, 181, 215, 256)  # fmt: skip
+# hours, each about a fifth more than the one before: a step is counted by the last of them that it reached
+FASTER = 1.25  # a carrier may become so much faster without being asked about it
 SOON = 3  # hours within which hardly any parcel arrives that was never seen near its door
 HARDLY = 0.02  # the share of such steps, and of ends that are taken back, where nothing is known yet
 WEIGHT = 10  # for so many steps counts what is assumed of a share that is not known yet
@@ -199,9 +201,9 @@ class _Usual:
         return (same_age.ends + WEIGHT * (min(ended, HARDLY) if soon else ended)) / (same_age.steps + WEIGHT)
 
     def _ended_by(self, hours: int) -> float:
-        """Return the share of journeys that had ended at an age, or at the next edge: a carrier may become faster."""
-        later = min((edge for edge in EDGES if edge > hours), default=hours)
-        return sum(many for age, many in self._ended.items() if age <= later) / (sum(self._ended.values()) or 1)
+        """Return the share of journeys that had ended at an age, or a little later: a carrier may become faster."""
+        later = FASTER * min((edge for edge in EDGES if edge > hours), default=hours)
+        return sum(many for age, many in self._ended.items() if age < later) / (sum(self._ended.values()) or 1)
 
 
 def _plus(one: Count, other: Count) -> Count:
