@@ -128,7 +128,7 @@ class Purolator(contracts.Carrier):
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read an answer of TrackPackagesByPin: one report a PIN; what is wrong with one of them is said inside of it."""
-        answer: Any = decode_xml(payload.body, XSI_TYPE)
+        answer: Any = decode_xml(payload.body, XSI_TYPE, rows="Scan")
         for name in ("Envelope", "Body", "TrackPackagesByPinResponse"):
             answer = mapping(answer.get(name), f"{ANSWER.partition(name)[0]}{name}")
         where, unread = f"{ANSWER}.TrackingInformationList", list[Unread]()

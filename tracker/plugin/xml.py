@@ -18,6 +18,7 @@ from lxml import etree
 
 from tracker.domain.errors import BadPayload, Refused
 from tracker.plugin.payloads import BOM, MARK
+from tracker.plugin.rows import Runs, rows_of
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
@@ -34,18 +35,24 @@ _REFERENCE = re.compile(r"&(?:(lt|gt|amp|quot|apos);|#([0-9]{1,7});|#x([0-9A-Fa-
 _NAME = re.compile(r"[A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?")
 
 
-def decode_xml(body: bytes, *attributes: str) -> dict[str, Any]:
+def decode_xml(body: bytes, *attributes: str, rows: str = "") -> dict[str, Any]:
     """Decode an XML document: an object with one name, that of its root; one odd character takes nothing from the rest.
 
     `attributes`: those that matter (`code`, `XSI_TYPE`): an element that has one, and no text of its own, is an object, and
     holds it under `@` and its local name. A character that cannot be kept (none of its encoding, NUL, `&#0;`) becomes U+FFFD; an `&` that begins
-    no reference is itself, so an entity is never looked for. Raises BadPayload for a DOCTYPE, for what is nested too deep,
+    no reference is itself, so an entity is never looked for. `rows`: the local name of the element of which an answer holds
+    many; they are read several times as fast, and nothing else changes. Raises BadPayload for a DOCTYPE, for what is nested too deep,
     and for anything that is no XML.
     """
     declared = _DECLARED.match(body[:300].removeprefix(BOM)) if b"encoding" in body[:300] else None
     known = declared is None or declared[1].decode().lower() in ENCODINGS
     if known and body[:1] in b"<\xef" and body:
         try:
+            if rows and (found := rows_of(rows, attributes).taken_out(body)) is not None:
+                try:
+                    return _object(_parsed(found[0]), attributes, found[1])
+                except etree.XMLSyntaxError:
+                    pass  # its error, with the place where it is
             return _object(_parsed(body), attributes)
         except etree.XMLSyntaxError:
             pass
@@ -108,9 +115,9 @@ def _reference(found: re.Match[str]) -> str:
     return f"&amp;{found[0][1:]}"
 
 
-def _object(root: etree._Element, attributes: tuple[str, ...]) -> dict[str, Any]:
+def _object(root: etree._Element, attributes: tuple[str, ...], runs: Runs | None = None) -> dict[str, Any]:
     names = _Names()
-    return {names[root.tag]: _value(root, names, attributes)}
+    return {names[root.tag]: _value(root, names, attributes, runs or {})}
 
 
 class _Names(dict[str, str]):
@@ -121,18 +128,26 @@ class _Names(dict[str, str]):
         return name
 
 
-def _value(element: etree._Element, names: _Names, attributes: tuple[str, ...]) -> Any:
+def _value(element: etree._Element, names: _Names, attributes: tuple[str, ...], runs: Runs) -> Any:
     found: dict[str, Any]
     if not len(element):
         if element.text:
-            return element.text
+            return next(runs[element.text])[0] if element.text in runs else element.text
         found = _asked(element, names, attributes)
         return found or (None if element.get(_NIL) in ("true", "1") else "")
     found = _asked(element, names, attributes) if attributes else {}
     for child in element:
         name, value = names[child.tag], child.text
         if value is None or len(child):
-            value = _value(child, names, attributes)
+            value = _value(child, names, attributes, runs)
+        elif value in runs:
+            run = next(runs[value])
+            if name in found:
+                before = found[name]
+                found[name] = [*(before if before.__class__ is list else [before]), *run]
+            else:
+                found[name] = run if len(run) > 1 else run[0]
+            continue
         if name not in found:
             found[name] = value
         elif (before := found[name]).__class__ is list:
@@ -143,7 +158,11 @@ def _value(element: etree._Element, names: _Names, attributes: tuple[str, ...]) 
 
 
 def _asked(element: etree._Element, names: _Names, attributes: tuple[str, ...]) -> dict[str, Any]:
-    return {f"@{names[name]}": told for name in attributes if (told := element.get(name)) is not None}
+    found: dict[str, Any] = {}
+    for name in attributes:
+        if (told := element.get(name)) is not None:
+            found[f"@{names[name]}"] = told
+    return found
 
 
 def many(value: Any) -> list[Any]:
