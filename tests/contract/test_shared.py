@@ -202,28 +202,6 @@ def _codes(carrier: str) -> list[dict[str, str]]:
     return found
 
 
-def test_every_ups_code_has_a_row() -> None:
-    table = plugin_of("carriers.ups").codes  # type: ignore[attr-defined]
-    spaces = {"statusCode": "status", "type I": "I", "type M": "M", "type U": "U", "type D": "D"}
-    for row in _codes("ups"):
-        space = next(v for k, v in spaces.items() if row["code_space"].startswith(k))
-        code = row["code"].zfill(3) if space == "status" else row["code"]
-        assert (space, code) in table or (space, code.zfill(2)) in table, row
-    with (SPECS / "ups" / "status_codes.csv").open(encoding="utf-8") as file:
-        freight = [row["code"] for row in csv.DictReader(file) if row["section"] == "Freight Activity"]
-    assert len(freight) == 66
-    assert all(("freight", code) in table for code in freight)
-
-
-def test_no_ups_code_that_is_not_a_delivery_is_read_as_one() -> None:
-    table = plugin_of("carriers.ups").codes  # type: ignore[attr-defined]
-    not_delivered = [row for row in _codes("ups") if row["code_space"].endswith("NOT delivered")]
-    assert not_delivered
-    for row in not_delivered:
-        meaning = table.get(("D", row["code"])) or table[("D", row["code"].zfill(2))]
-        assert meaning.status is not ShippingStatus.DELIVERED, row
-
-
 def test_every_fedex_code_of_the_track_list_has_a_row() -> None:
     table = plugin_of("carriers.fedex").codes  # type: ignore[attr-defined]
     listed = [row for row in _codes("fedex") if "webhook" not in row["code_space"]]

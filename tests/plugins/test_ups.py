@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient, WebhookRejected
-from tracker.domain.facts import Parcel, Parcels, Payload, Report, Unread
-from tracker.domain.vocabulary import Precision
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+    WebhookRejected,
+)
+from tracker.domain.facts import Parcel, Parcels, Payload
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
 
@@ -199,143 +207,6 @@ def test_an_alert_without_a_status_says_nothing(make) -> None:
         source.normalize(Payload("a", "webhook", (b'{"trackingNumber": "1Z204W4R0308071865"}',), AT, {}))
 
 
-def poll(make, *packages, inquiry="1Z204W4R0308071865", kind="poll"):
-    source, _ = make("carriers.ups")
-    body = {"trackResponse": {"shipment": [{"inquiryNumber": inquiry, "package": list(packages)}]}}
-    items = source.normalize(Payload("a", kind, (json.dumps(body).encode(),), AT, {}))
-    return [i for i in items if isinstance(i, Report)], [i for i in items if isinstance(i, Unread)]
-
-
-def test_an_alternate_number_is_a_last_mile_link_and_an_odd_one_costs_itself(make) -> None:
-    package = {
-        "trackingNumber": "1Z204W4R0308071865",
-        "alternateTrackingNumber": [{"number": "92", "type": "USPS_PIC"}, "x", {}, {"number": 7}],
-        "deliveryInformation": {"deliveryPhoto": {"photo": "x"}},
-    }  # fmt: skip
-
-    (report,), unread = poll(make, package)
-
-    assert [(link.number, link.relation) for link in report.links] == [("92", "last_mile")]
-    assert report.proof.photo
-    at = "$.trackResponse.shipment[0].package[0].alternateTrackingNumber"
-    assert [one.where for one in unread] == [f"{at}[1]", f"{at}[3].number"]
-
-
-def activity(code: str, time: str = "112456", **more) -> dict:
-    return {"status": {"type": "I", "statusCode": code, "description": code}, "date": "20260821", "time": time, **more}
-
-
-def test_each_odd_piece_of_a_package_costs_itself_only(make) -> None:
-    good = {"trackingNumber": "1Z204W4R0308071865", "activity": [activity("021")]}
-    odd = {
-        "trackingNumber": "1Z204W4R0308071866",
-        "activity": [
-            activity("021", location="RENO"),
-            activity("005", location={"address": 7}),
-            {**activity("003"), "status": "on its way"},
-            {**activity("003"), "gmtDate": "00010101", "gmtTime": "112456"},
-            {**activity("003"), "status": {"type": "I", "code": "MP", "statusCode": ["003"]}},
-            7,
-        ],
-        "deliveryDate": [{"type": "SDD", "date": "soon"}, {"type": "RDD", "date": "20260822"}],
-        "deliveryInformation": "Front Door",
-    }  # fmt: skip
-
-    (first, second), unread = poll(make, good, odd)
-
-    assert ([scan.code.code for scan in first.scans], first.complete) == (["021"], True)
-    assert [(scan.code.space, scan.code.code) for scan in second.scans] == [
-        ("status", "021"), ("status", "005"), ("none", "missing"), ("status", "003"), ("I", "MP"),
-    ]  # fmt: skip
-    assert [scan.local.hour for scan in second.scans] == [11] * 5
-    assert not second.complete  # what it lacks is not withdrawn
-    assert second.edd.ends == datetime(2026, 8, 23, tzinfo=UTC)
-    at = "$.trackResponse.shipment[0].package[1]"
-    assert [one.where for one in unread] == [
-        f"{at}.activity[0].location", f"{at}.activity[1].location.address", f"{at}.activity[2].status",
-        f"{at}.activity[3].gmtDate", f"{at}.activity[4].status.statusCode", f"{at}.activity[5]",
-        f"{at}.deliveryDate[0].date", f"{at}.deliveryInformation",
-    ]  # fmt: skip
-    assert {one.subject for one in unread} == {"1Z204W4R0308071866"}
-
-
-def test_a_package_without_a_number_is_the_one_that_was_asked_for_only_where_it_stands_alone(make) -> None:
-    (alone,), _ = poll(make, {"activity": [activity("021")]})
-    (told,), unread = poll(make, {"activity": [activity("021")]}, {"trackingNumber": "1Z204W4R0308071866"})
-
-    assert alone.number == "1Z204W4R0308071865"
-    assert told.number == "1Z204W4R0308071866"
-    assert [(one.where, one.lacks) for one in unread] == [
-        ("$.trackResponse.shipment[0].package[0].trackingNumber", "all")
-    ]
-
-
-@pytest.mark.parametrize(
-    "body", [{"trackResponse": {}}, {"trackResponse": []}, {"trackResponse": {"shipment": "none"}}, {"trackResponse": {"shipment": [{}]}}]
-)  # fmt: skip
-def test_an_answer_that_tells_nothing_is_not_no_news(make, body) -> None:
-    source, _ = make("carriers.ups")
-
-    with pytest.raises(BadPayload, match=r"\$\.trackResponse"):
-        source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT, {}))
-
-
-DELIVERED = {
-    "trackingNumber": "1Z204W4R0308071865",
-    "currentStatus": {"type": "D", "code": "FS", "statusCode": "011", "description": "DELIVERED"},
-    "deliveryDate": [{"type": "DEL", "date": "20260821"}],
-    "deliveryTime": {"type": "DEL", "endTime": "112456"},
-}
-
-
-def test_a_status_that_only_the_head_tells_becomes_a_scan_with_the_time_of_the_delivery(make) -> None:
-    (report,), _ = poll(make, {**DELIVERED, "activity": [activity("021", "080000")]})
-
-    assert [(scan.code.code, scan.local) for scan in report.scans] == [
-        ("021", datetime(2026, 8, 21, 8)),
-        ("011", datetime(2026, 8, 21, 11, 24, 56)),
-    ]
-    assert report.edd is None
-
-
-@pytest.mark.parametrize(
-    ("time", "odd"),
-    [
-        (None, []),
-        ({"type": "CMT", "endTime": "120000"}, []),
-        ("noon", ["deliveryTime"]),
-        ({"type": "DEL", "endTime": "noon"}, ["deliveryTime.endTime"]),
-    ],
-)
-def test_a_head_without_the_hour_of_the_delivery_tells_its_day(make, time, odd) -> None:
-    (report,), unread = poll(make, {**DELIVERED, "deliveryTime": time})
-
-    assert [(scan.local, scan.precision) for scan in report.scans] == [(datetime(2026, 8, 21), Precision.DATE)]
-    assert [one.where for one in unread] == [f"$.trackResponse.shipment[0].package[0].{name}" for name in odd]
-
-
-def test_a_head_may_hold_the_digits_where_activities_have_letters(make) -> None:
-    (report,), _ = poll(make, {**DELIVERED, "currentStatus": {"code": "021", "description": "Out for Delivery"}})
-
-    assert [(scan.code.space, scan.code.code, scan.local) for scan in report.scans] == [("status", "021", None)]
-
-
-@pytest.mark.parametrize(
-    ("current", "codes"),
-    [
-        ({"type": "D", "statusCode": "011"}, ["011"]),  # the newest scan says it
-        ({"type": "D", "code": "M1"}, ["011"]),  # another word for the same status
-        ({"type": "X", "code": "ZZ"}, ["011", "ZZ"]),  # nobody knows it: UNKNOWN, as in a scan
-        ({"statusCode": "000"}, ["011"]),  # says nothing of where it is
-        ("delivered", ["011"]),
-    ],
-)  # fmt: skip
-def test_a_head_makes_a_scan_only_where_it_tells_more_than_the_scans(make, current, codes) -> None:
-    (report,), _ = poll(make, {"trackingNumber": "1Z1", "currentStatus": current, "activity": [activity("011")]})
-
-    assert [scan.code.code for scan in report.scans] == codes
-
-
 def test_a_number_with_a_path_in_it_is_one_segment_or_nothing(outside, make) -> None:
     outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
     track = outside.get(url__startswith=f"{HOST}/api/track/v1/details/").respond(json={"trackResponse": {}})
@@ -357,3 +228,45 @@ def test_an_error_that_comes_with_200_is_an_error(make, body) -> None:
 
     with pytest.raises(Transient, match="HTTP 200"):
         source.raise_for_status(Response(200, {}, body, AT))
+
+
+PDF, GIF = (base64.b64encode(body).decode() for body in (b"%PDF-1.4 proof", b"GIF89a signature"))
+
+
+def proof_of(outside, make, *packages):
+    outside.post(f"{HOST}/security/v1/oauth/token").respond(json=TOKEN)
+    track = outside.get(url__startswith=f"{HOST}/api/track/v1/details/").respond(
+        json={"trackResponse": {"shipment": [{"inquiryNumber": "1Z204W4R0308071865", "package": list(packages)}]}}
+    )
+    source, client = make("carriers.ups")
+    return source.proof(client, Parcel("ups", "1Z204W4R0308071865"), None), track.calls[0].request
+
+
+@pytest.mark.parametrize(
+    ("information", "kind", "begins"),
+    [
+        ({"pod": {"content": PDF}, "signature": {"image": GIF}}, "application/pdf", b"%PDF-"),
+        ({"pod": {"content": ""}, "signature": {"image": GIF}}, "image/gif", b"GIF89a"),
+        ({"pod": None, "deliveryPhoto": {"photo": GIF}}, "image/gif", b"GIF89a"),
+    ],
+)
+def test_the_proof_is_the_document_else_the_signature_else_the_photo(outside, make, information, kind, begins) -> None:
+    other = {"trackingNumber": "1Z204W4R0308071866", "deliveryInformation": {"pod": {"content": "eA=="}}}
+    mine = {"trackingNumber": "1z204w4r0308071865", "deliveryInformation": information}
+    document, asked = proof_of(outside, make, other, mine)
+
+    assert (document.kind, document.content.startswith(begins)) == (kind, True)
+    assert dict(asked.url.params) == {"locale": "en_US", "returnPOD": "true", "returnSignature": "true"}
+
+
+@pytest.mark.parametrize(
+    "packages", [[], [{"trackingNumber": "1Z204W4R0308071865"}], [{"deliveryInformation": {"receivedBy": "DOE"}}]]
+)
+def test_a_parcel_without_a_document_has_none(outside, make, packages) -> None:
+    with pytest.raises(NotFound):
+        proof_of(outside, make, *packages)
+
+
+def test_a_document_that_is_neither_an_image_nor_a_pdf_is_told(outside, make) -> None:
+    with pytest.raises(BadPayload, match=r"pod\.content"):
+        proof_of(outside, make, {"deliveryInformation": {"pod": {"content": "PGh0bWw+"}}})
