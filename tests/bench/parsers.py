@@ -57,6 +57,13 @@ def _easypost(events: int) -> bytes:
     return json.dumps({"object": "Event", "id": "evt_1", "result": {"object": "Tracker", "tracking_code": "1", "carrier": "FedEx", "status": "in_transit", "updated_at": "2024-08-02T19:26:51Z", "tracking_details": [detail] * events}}).encode()  # fmt: skip
 
 
+def _delhivery(events: int) -> bytes:
+    detail = {"ScanType": "UD", "Scan": "In Transit", "ScannedLocation": "Jalandhar_QajiMandi_P (Punjab)", "StatusCode": "X-ILL1F", "Instructions": "Bag Received at Facility"}  # fmt: skip
+    times = [f"2026-10-22T{i % 24:02}:25:10.124" for i in range(events)]
+    scans = [{"ScanDetail": {"ScanDateTime": at, "StatusDateTime": at, **detail}} for at in times]
+    return json.dumps({"ShipmentData": [{"Shipment": {"AWB": "26805710004126", "Scans": scans}}]}).encode()
+
+
 def _purolator(events: int) -> bytes:
     scan = "<Scan><ScanType>Other</ScanType><PIN><Value>329014521622</Value></PIN><Depot><Name>MONTREAL SORT CTR/CTR TRIE, PQ</Name></Depot><ScanDate>2024-01-12</ScanDate><ScanTime>083704</ScanTime><Description>Arrived at sort facility</Description><Comment/><SummaryScanIndicator>false</SummaryScanIndicator></Scan>"
     parcel = f"<TrackingInformation><PIN><Value>329014521622</Value></PIN><Scans>{scan * events}</Scans></TrackingInformation>"
@@ -84,7 +91,9 @@ def _parser(name: str, body: bytes) -> Callable[[], None]:
 def bench_normalize() -> list[dict[str, Any]]:
     """CPU of a parse against json.loads of the same bytes."""
     rows = []
-    for name, body in (("ups", _ups(18)), ("fedex", _fedex(18)), ("dhl", _dhl(18)), ("easypost", _easypost(18))):
+    answers = {"ups": _ups, "fedex": _fedex, "dhl": _dhl, "easypost": _easypost, "delhivery": _delhivery}
+    for name, answer in answers.items():
+        body = answer(18)
         parse = _parser(name, body)
         ours, floor = side_by_side(lambda parse=parse: cpu(parse), lambda body=body: cpu(lambda: json.loads(body)))
         rows.append(

@@ -204,6 +204,13 @@ def absent(value: Any) -> bool:
     return value is None or value == ""
 
 
+def several(value: Any) -> Any:
+    """Return a list, of the one object that is printed instead of it; None for null, an empty text or object."""
+    if isinstance(value, dict):
+        return [value] if value else None
+    return None if value == "" else value
+
+
 def about(subject: str, unread: list[Unread]) -> None:
     """Say whose pieces these are: the order's ref, or the parcel's number."""
     unread[:] = [one if one.subject else replace(one, subject=subject) for one in unread]

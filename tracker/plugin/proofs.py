@@ -1,4 +1,4 @@
-"""Documents that prove a delivery, as carriers hand them out: base64 inside of an answer, and what it is by its first bytes."""
+"""Documents that prove a delivery, as carriers hand them out: base64 inside of an answer or bytes, and what it is by its first bytes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ KINDS = {
     b"GIF8": "image/gif", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"%PDF-": "application/pdf",
     b"II*\0": "image/tiff", b"MM\0*": "image/tiff",
 }  # fmt: skip
+MOST_DOCUMENT = 10 << 20  # bytes of a document that comes by itself
 ENDINGS = {
     "image/gif": "gif", "image/png": "png", "image/jpeg": "jpg", "application/pdf": "pdf", "image/tiff": "tif",
 }  # fmt: skip
@@ -30,6 +31,13 @@ def read_document(value: Any, where: str) -> ProofDocument:
         content = base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
         raise BadPayload(where, "is no base64") from None
+    return bytes_document(content, where)
+
+
+def bytes_document(content: bytes, where: str) -> ProofDocument:
+    """Take a document that came as bytes. Raises BadPayload for one that is too large, or neither an image nor a PDF."""
+    if len(content) > MOST_DOCUMENT:
+        raise BadPayload(where, f"is larger than {MOST_DOCUMENT} bytes")
     kind = next((kind for begins, kind in KINDS.items() if content.startswith(begins)), None)
     if kind is None:
         raise BadPayload(where, "is neither an image nor a PDF")
