@@ -6,14 +6,15 @@ error codes of a number that is not known), or has no meaning: there is no publi
 
 `Other` and `Undeliverable` say nothing by themselves ("Arrived at sort facility" comes as either): their Description is
 the code. `purolator.csv` holds those that are documented, where `*` stands for the place or number at the end; any other is
-UNKNOWN. Times are local to the depot, without a zone. That an answer holds the whole history is nowhere said: none does.
+UNKNOWN. Times are local wall time of the scan's province, without a zone; a scan without a province is placed by the first zone
+that is known of its parcel, and marked. That an answer holds the whole history is nowhere said: none does. The image of a
+signature is left out of every poll; GetDeliveryDetails hands it out to who asks.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -21,17 +22,20 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr
 
-from tracker.domain.errors import BadPayload, Transient
+from tracker.domain.errors import BadPayload, NotFound, Transient
 from tracker.domain.facts import (
     NOWHERE,
     Code,
     Edd,
+    Link,
     Meaning,
     Page,
+    Parcel,
     Parcels,
     Payload,
     Place,
     Proof,
+    ProofDocument,
     Query,
     Report,
     Scan,
@@ -59,20 +63,29 @@ from tracker.plugin.payloads import (
     told,
     word,
 )
+from tracker.plugin.proofs import read_document
 from tracker.plugin.soap import raise_unless_soap, soap_call
 from tracker.plugin.xml import XSI_TYPE, decode_xml, many
 
-Read = tuple[Scan, Edd | None, bool]  # a scan, the day that it promises, whether somebody signed
+Where = tuple[
+    Place, ZoneInfo | None, bool
+]  # a depot: its zone as far as it is known, whether the core finds that by itself
+Read = tuple[
+    Code, datetime | None, Precision, Where, Edd | None, bool
+]  # a scan, the day that it promises, whether somebody signed
 
 TYPES = "http://purolator.com/pws/datatypes/v1"
-ACTION = "http://purolator.com/pws/service/v1/TrackPackagesByPin"
-ANSWER = "$.Envelope.Body.TrackPackagesByPinResponse"
+SERVICE = "http://purolator.com/pws/service/v1/"
+TRACK, DETAILS = "TrackPackagesByPin", "GetDeliveryDetails"
 _DETAILS = frozenset(
     {"DeliveryScan", "UndeliverableScan", "OnDeliveryScan", "ProofOfPickUpScan", "InternationalOutboundScan"}
 )  # TrackingService.xsd: the types of a scan that have details
 _BY_WORDING = frozenset({"Other", "Undeliverable"})
 _PROVINCES = {"PQ": "QC", "NF": "NL", "PEI": "PE"}  # as depots may be spelt; "PQ" is in Purolator's own sample
 _DEPOT = re.compile(r"(.*?),\s*([A-Z]{2,3})")
+_NEW_NUMBER = re.compile(
+    r"(?:New Tracking Number Assigned|Nouveau numéro de repérage attribué) - ([A-Z]{3}\d{9}|\d{12})\b", re.IGNORECASE
+)
 _CA = frozenset(["AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK", "YT"])
 _MOSTLY = {  # provinces that several zones share: by their largest city; the core places the others
     name: ZoneInfo(zone)
@@ -81,6 +94,8 @@ _MOSTLY = {  # provinces that several zones share: by their largest city; the co
         "ON": "America/Toronto", "YT": "America/Whitehorse",
     }.items()
 }  # fmt: skip
+_RENUMBERED = ("new tracking number", "nouveau numéro de repérage")
+_iso, _SECOND, _UNKNOWN = datetime.fromisoformat, Precision.SECOND, Zone.UNKNOWN  # 0.08 us a look-up
 _IMAGE = re.compile(rb"(<(?:[\w.-]+:)?SignatureImage(?:\s[^<>]*[^<>/])?>)")
 
 
@@ -110,6 +125,13 @@ class Purolator(contracts.Carrier):
     docs = "https://eship.purolator.com/site/en/resourcecentre/resourcecentremain.aspx"
     asks = frozenset({Parcels})
     carriers = ("purolator",)
+    unverified = (
+        "the address of its service: `url`, and the `version` of its RequestContext",
+        "the action of GetDeliveryDetails",
+        "how many numbers it takes at once: `pins_per_call`",
+        "which errors say that nothing is known of a number: `unknown_codes`",
+    )
+    proves = True
     response_keys = ("TrackingInformationList",)
     codes = read_codes(__file__)
     default_zone = "America/Toronto"
@@ -128,15 +150,14 @@ class Purolator(contracts.Carrier):
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read an answer of TrackPackagesByPin: one report a PIN; what is wrong with one of them is said inside of it."""
-        answer: Any = decode_xml(payload.body, XSI_TYPE, rows="Scan")
-        for name in ("Envelope", "Body", "TrackPackagesByPinResponse"):
-            answer = mapping(answer.get(name), f"{ANSWER.partition(name)[0]}{name}")
-        where, unread = f"{ANSWER}.TrackingInformationList", list[Unread]()
+        answer, at = _response(payload.body, TRACK)
+        where, unread = f"{at}.TrackingInformationList", list[Unread]()
         if answer.get("TrackingInformationList") is None:  # it says nothing, which is not "no news"
             raise BadPayload(where, "is missing")
         listed = section(answer["TrackingInformationList"], where, unread).get("TrackingInformation")
-        at = f"{where}.TrackingInformation"
-        return told(pieces(many(listed), at, self._information, unread, lacks="all"), unread)
+        return told(
+            pieces(many(listed), f"{where}.TrackingInformation", self._information, unread, lacks="all"), unread
+        )
 
     def raise_for_status(self, response: Response) -> None:
         """As SOAP says; an answer that holds errors and no parcel is an error that comes with 200, unless it knows no number."""
@@ -144,7 +165,7 @@ class Purolator(contracts.Carrier):
         if b"<Error>" not in response.body and b":Error>" not in response.body:
             return
         try:
-            holding(response.body, "TrackingInformation")
+            holding(response.body, "TrackingInformation", "DeliveryDetails")
         except Transient:
             code, said = _first_error(response.body)
             if code not in self.settings.unknown_codes:
@@ -158,11 +179,26 @@ class Purolator(contracts.Carrier):
             answer = client.send(self._ask(asked[start : start + self.batch])).body
             yield Page((_without_images(answer),))
 
+    def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
+        """POST GetDeliveryDetails: the image of the signature, base64 (TrackingService.xsd: a GIF, a bitmap, or as it was taken)."""
+        request = {f"{DETAILS}Request": {"@xmlns": TYPES, "PIN": {"Value": clean(parcel.number)}}}
+        answer, at = _response(client.send(self._call(DETAILS, request)).body, DETAILS, rows="")
+        ignored: list[Unread] = []
+        details = section(answer.get("DeliveryDetails"), f"{at}.DeliveryDetails", ignored)
+        image = section(details.get("ScanDetails"), "$.ScanDetails", ignored).get("SignatureImage")
+        if absent(image):
+            raise NotFound("Purolator has no image of a signature")
+        return read_document(image, f"{at}.DeliveryDetails.ScanDetails.SignatureImage")
+
     def ping(self, client: Client) -> None:
-        """Ask about a number that nobody has; whatever is said of it, the key works."""
-        client.send(self._ask(["000000000000"]))
+        """Ask about a number that nobody has; whatever is said of it, the key works: but it must be an answer to that."""
+        _response(client.send(self._ask(["000000000000"])).body, TRACK)
 
     def _ask(self, pins: list[str]) -> Request:
+        pin = [{"Value": pin} for pin in pins]
+        return self._call(TRACK, {f"{TRACK}Request": {"@xmlns": TYPES, "PINs": {"PIN": pin}}})
+
+    def _call(self, operation: str, body: dict[str, Any]) -> Request:
         settings = self.settings
         context = {
             "@xmlns": TYPES, "Version": settings.version, "Language": settings.language, "GroupID": settings.group_id,
@@ -170,15 +206,15 @@ class Purolator(contracts.Carrier):
         }  # fmt: skip
         if settings.user_token is not None:
             context["UserToken"] = settings.user_token.get_secret_value()
-        body = {"TrackPackagesByPinRequest": {"@xmlns": TYPES, "PINs": {"PIN": [{"Value": pin} for pin in pins]}}}
         basic = (settings.key.get_secret_value(), settings.password.get_secret_value())
-        return soap_call(settings.url, ACTION, body, {"RequestContext": context}, basic=basic)
+        return soap_call(settings.url, f"{SERVICE}{operation}", body, {"RequestContext": context}, basic=basic)
 
     def _information(self, information: dict[str, Any], unread: list[Unread]) -> Report:
         mine = number(section(information.get("PIN"), "$.PIN", unread).get("Value"), "$.PIN.Value")
-        scans = section(information.get("Scans"), "$.Scans", unread).get("Scan")
-        read = _in_their_zones(pieces(many(scans), "$.Scans.Scan", _scan, unread, mine))
-        errors = _errors(information, unread)
+        listed = section(information.get("Scans"), "$.Scans", unread).get("Scan")
+        read = pieces(many(listed), "$.Scans.Scan", _scan, unread, mine)
+        scans = _in_their_zones(read)
+        errors = _errors(information, unread) if information.get("ResponseInformation") else []
         state = TrackingState.ACTIVE
         if not read and not unread and not errors:
             state = TrackingState.NOT_FOUND  # no scan and no error: nothing is known of it
@@ -187,19 +223,35 @@ class Purolator(contracts.Carrier):
             state = TrackingState.ERROR if known else TrackingState.NOT_FOUND
         elif errors:
             unread.append(Unread("$.ResponseInformation.Errors", f"says {errors[0][0]} beside scans"))
-        edds = [edd for _, edd, _ in read if edd is not None]
-        over = any((says := self.meaning(scan.code)) and says.status is ShippingStatus.DELIVERED for scan, _, _ in read)
         if unread:
             about(mine, unread)
         return Report(
             "purolator",
             mine,
-            tuple(scan for scan, _, _ in read),
+            scans,
             tracking=state,
             said="" if read or not errors else ": ".join(filter(None, errors[0])),
-            edd=edds[0] if edds and not over else None,
-            proof=Proof(signed=True) if any(signed for _, _, signed in read) else None,
+            edd=self._promised(read),
+            proof=Proof(signed=True) if True in [one[5] for one in read] else None,
+            links=_new_numbers([one.code for one in scans], mine),
         )
+
+    def _promised(self, read: list[Read]) -> Edd | None:
+        """Return the day that the newest pick-up promises, unless the parcel was delivered."""
+        edds = [one[4] for one in read if one[4] is not None]
+        if edds and any((says := self.meaning(code)) and says.status is ShippingStatus.DELIVERED for code, *_ in read):
+            return None
+        return edds[0] if edds else None
+
+
+def _response(body: bytes, operation: str, rows: str = "Scan") -> tuple[dict[str, Any], str]:
+    """Return the answer to an operation, and where it stands. Raises BadPayload for the answer to anything else."""
+    answer: Any = decode_xml(body, XSI_TYPE, rows=rows)
+    at = "$"
+    for name in ("Envelope", "Body", f"{operation}Response"):
+        at = f"{at}.{name}"
+        answer = mapping({} if (inner := answer.get(name)) == "" else inner, at)
+    return answer, at
 
 
 def _without_images(answer: bytes) -> bytes:
@@ -215,18 +267,20 @@ def _without_images(answer: bytes) -> bytes:
 
 
 def _scan(scan: dict[str, Any], unread: list[Unread], mine: str) -> Read:
-    """Read a scan, the day that it promises, and whether somebody signed."""
+    """Read a scan; its zone comes later, as it may be that of another."""
     get = scan.get
-    pin, depot, date, time = get("PIN"), get("Depot"), get("ScanDate"), get("ScanTime")
+    pin, depot, kind, said = get("PIN"), get("Depot"), get("ScanType"), get("Description")
     if pin.__class__ is not dict or pin.get("Value") != mine:
         _must_be(mine, pin, unread)
-    kind, said = term(get("ScanType"), "$.ScanType", unread), term(get("Description"), "$.Description", unread)
-    name = term(section(depot, "$.Depot", unread).get("Name"), "$.Depot.Name", unread)
-    local, precision = _printed(date, time, unread)
+    name = depot.get("Name") if depot.__class__ is dict else section(depot, "$.Depot", unread).get("Name")
+    if not (kind.__class__ is said.__class__ is name.__class__ is str):
+        kind, said = term(kind, "$.ScanType", unread), term(said, "$.Description", unread)
+        name = term(name, "$.Depot.Name", unread)
+    local, precision = _printed(get("ScanDate"), get("ScanTime"), unread)
     edd, signed = None, False
     if (details := get("ScanDetails")) is not None:
         edd, signed = _details(details, text(get("@type")), unread)
-    return Scan(_code(kind, said), local, precision=precision, place=_place(name)), edd, signed
+    return _code(kind, said), local, precision, _where(name), edd, signed
 
 
 def _must_be(mine: str, value: Any, unread: list[Unread]) -> None:
@@ -238,50 +292,57 @@ def _must_be(mine: str, value: Any, unread: list[Unread]) -> None:
 
 @lru_cache(maxsize=2_000)  # scans of all parcels say the same few hundred things
 def _code(kind: str, said: str) -> Code:
+    kind, said = text(kind), text(said)
     if kind in _BY_WORDING:
         return Code(kind, _wording(said) or "missing", said)
     return Code("ScanType", kind[:100] or "missing", said)
 
 
-def _in_their_zones(read: list[Read]) -> list[Read]:
+def _new_numbers(codes: list[Code], mine: str) -> tuple[Link, ...]:
+    """Return what a parcel was numbered instead, where a description says so and names it (E-Ship Online help)."""
+    found = [_NEW_NUMBER.search(code.text) for code in codes if code.code.startswith(_RENUMBERED)]
+    numbers = dict.fromkeys(one[1].upper() for one in found if one)
+    return tuple(Link(other, "purolator", "replaces") for other in numbers if other != mine)
+
+
+def _in_their_zones(read: list[Read]) -> tuple[Scan, ...]:
     """Place what the core cannot: scans of provinces that zones share, and those without one, beside the newest that has one.
 
     Deliveries come without a depot: by the time of Toronto one of Calgary would end before it was out for delivery.
     """
-    zones = [_MOSTLY.get(scan.place.region) or zone_of(scan.place) for scan, _, _ in read]
-    near = next(filter(None, zones), None)
-    return [
-        one
-        if one[0].place.region and one[0].place.region not in _MOSTLY
-        else (_assumed(one[0], zone or near), *one[1:])
-        for one, zone in zip(read, zones, strict=True)
-    ]
-
-
-def _assumed(scan: Scan, zone: ZoneInfo | None) -> Scan:
-    if scan.local is None or zone is None:
-        return scan
-    instant = scan.local.replace(tzinfo=zone).astimezone(UTC)
-    return replace(scan, occurred_at=instant, zone=Zone.ASSUMED)
+    near = next((zone for _, _, _, (_, zone, _), _, _ in read if zone is not None), None)
+    scans = []
+    for code, local, precision, (place, zone, placed), _, _ in read:
+        if placed or local is None or (zone := zone or near) is None:
+            scans.append(Scan(code, local, None, _UNKNOWN, precision, place))
+        else:
+            instant = local.replace(tzinfo=zone).astimezone(UTC)
+            scans.append(Scan(code, local, instant, Zone.ASSUMED, precision, place))
+    return tuple(scans)
 
 
 @lru_cache(maxsize=2_000)
-def _place(depot: str) -> Place:
+def _where(depot: str) -> Where:
     """Read a depot, such as `MONTREAL SORT CTR/CTR TRIE, PQ`: its province, where its name ends with one."""
-    if not depot:
-        return NOWHERE
+    depot = text(depot)
     found = _DEPOT.fullmatch(depot)
     province = _PROVINCES.get(found[2], found[2]) if found else ""
-    return Place(found[1], province, country="CA") if found and province in _CA else Place(depot)
+    if not depot:
+        place = NOWHERE
+    else:
+        place = Place(found[1], province, country="CA") if found and province in _CA else Place(depot)
+    zone = _MOSTLY.get(place.region) or zone_of(place)
+    return place, zone, bool(place.region) and place.region not in _MOSTLY
 
 
 def _printed(date: Any, time: Any, unread: list[Unread]) -> tuple[datetime | None, Precision]:
     """Read ScanDate (YYYY-MM-DD) and ScanTime (HHMMSS, which some print without its leading zeros)."""
     try:
-        at = datetime.fromisoformat(f"{date}T{time:0>6}")
-        if len(date) == 10 and 0 < len(time) <= 6 and 1 < at.year < 9999 and at.tzinfo is None:
-            return at, Precision.SECOND
-    except (TypeError, ValueError):
+        if len(date) == 10 and 0 < len(time) <= 6 and time.isdecimal():
+            at = _iso(f"{date}T{time if len(time) == 6 else time.zfill(6)}")
+            if 1 < at.year < 9999:
+                return at, _SECOND
+    except (TypeError, ValueError, AttributeError):
         pass  # slowly, with what is wrong
     day = optional(moment, date, "$.ScanDate", unread)
     if day is None:
@@ -327,8 +388,9 @@ def _error(error: dict[str, Any], unread: list[Unread]) -> tuple[str, str]:
 def _first_error(body: bytes) -> tuple[str, str]:
     try:
         envelope: Any = decode_xml(body)
-        errors = _errors(envelope["Envelope"]["Body"]["TrackPackagesByPinResponse"], [])
-    except (BadPayload, KeyError, TypeError, AttributeError):
+        (answer,) = (value for name, value in envelope["Envelope"]["Body"].items() if name.endswith("Response"))
+        errors = _errors(answer, [])
+    except (BadPayload, KeyError, TypeError, AttributeError, ValueError):
         errors = []
     return errors[0] if errors else ("no code", "no reason given")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lxml import etree
 
+from tests.contract.code_lists import Listed, decided, nothing_stale
+from tracker.domain.errors import NotFound
 from tracker.domain.facts import Parcel, Parcels
 from tracker.plugin.conformance import Recorder, example_settings, plugin_of
 
@@ -49,6 +52,40 @@ def test_the_poll_is_what_the_schema_describes(schema: Any, settings: dict[str, 
     _valid(schema, context)
     _valid(schema, request)
     assert [value.text for value in request.iter(f"{TYPES}Value")] == ["329014521622", "KYV009956937", "]]><&"]
+
+
+def test_the_call_for_a_signature_is_what_the_schema_describes(schema: Any) -> None:
+    found: Any = plugin_of("carriers.purolator")
+    client = Recorder(b"<Envelope><Body><GetDeliveryDetailsResponse/></Body></Envelope>")
+    with pytest.raises(NotFound):
+        found("account", example_settings(found)).proof(client, Parcel("purolator", "329014521622"), None)
+    envelope = etree.fromstring(client.sent[0].content or b"")
+
+    request = envelope.find(f"{SOAP}Body")[0]
+    assert request.tag == f"{TYPES}GetDeliveryDetailsRequest"
+    _valid(schema, request)
+    _valid(schema, envelope.find(f"{SOAP}Header")[0])
+
+
+def _rows(file: str, space: str, wording: str) -> list[Listed]:
+    spaces = {"ScanType": "ScanType", "event code of the web tracking JSON": "web"}
+    with (SPEC.parents[1] / "_status_maps" / file).open(encoding="utf-8") as opened:
+        rows = [row for row in csv.DictReader(opened) if row["carrier"] == "purolator"]
+    return [Listed(spaces[row[space]], row["code"], row[wording]) for row in rows]
+
+
+def test_every_code_is_decided(record_property: Any) -> None:
+    """`Other` and `Undeliverable` say nothing by themselves: their wordings are the codes, of which there is no official list."""
+    typed, web = (
+        _rows("direct_carriers.csv", "code_space", "carrier_label"),
+        _rows("more_codes.csv", "space", "wording"),
+    )
+    by_wording = {Listed("ScanType", kind, "(group) see description") for kind in ("Other", "Undeliverable")}
+
+    assert by_wording <= set(typed)
+    decided("purolator", "specs/_status_maps/direct_carriers.csv", set(typed) - by_wording, record_property)
+    decided("purolator", "specs/_status_maps/more_codes.csv", web, record_property)
+    nothing_stale("purolator", [*typed, *web])
 
 
 def test_the_answer_that_is_read_is_what_the_schema_describes(schema: Any) -> None:

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, Transient, Unavailable
-from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+    Unavailable,
+)
+from tracker.domain.facts import Code, Link, Parcel, Parcels, Payload, Report, Unread
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
 from tracker.plugin.xml import decode_xml
@@ -75,6 +83,69 @@ def test_a_ping_asks_about_a_number_that_nobody_has(outside, make) -> None:
     track.respond(401)
     with pytest.raises(CredentialsRejected):
         source.ping(client)
+
+
+@pytest.mark.parametrize("body", ["", "<a/>", "<Envelope><Body><GetDeliveryDetailsResponse/></Body></Envelope>"])
+def test_a_ping_is_not_believed_where_nobody_answers_what_was_asked(outside, make, body: str) -> None:
+    outside.post(URL).respond(content=body)
+    source, client = make("carriers.purolator")
+
+    with pytest.raises(BadPayload):
+        source.ping(client)
+
+
+def delivered(details: str) -> bytes:
+    """An answer of GetDeliveryDetails (TrackingService.xsd: a DeliveryScan)."""
+    scan = f"<DeliveryDetails><ScanType>Delivery</ScanType><ScanDetails>{details}</ScanDetails></DeliveryDetails>"
+    return f"{HEAD}{scan}{TAIL}".replace("TrackPackagesByPin", "GetDeliveryDetails").encode()
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"), [("R0lGODlhAQABAAAAACw=", "image/gif"), ("Qk0eAAAA", "image/bmp"), ("\nR0lG\nODlh\n", "image/gif")]
+)  # fmt: skip
+def test_the_image_of_a_signature_is_handed_out_as_what_it_is(outside, make, image: str, kind: str) -> None:
+    track = outside.post(URL).respond(content=delivered(f"<SignatureImage>{image}</SignatureImage>"))
+    source, client = make("carriers.purolator")
+
+    assert source.proof(client, Parcel("purolator", " 329014521622"), None).kind == kind
+    request = track.calls[0].request
+    assert request.headers["soapaction"] == '"http://purolator.com/pws/service/v1/GetDeliveryDetails"'
+    asked = decode_xml(request.content)["Envelope"]["Body"]["GetDeliveryDetailsRequest"]
+    assert asked == {"PIN": {"Value": "329014521622"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "raised"),
+    [
+        (delivered("<SignatureImage/>"), NotFound), (delivered("<DeliverySignature>X</DeliverySignature>"), NotFound),
+        (delivered(error("2300003")), NotFound), (f"{HEAD}{TAIL}".replace("TrackPackagesByPin", "GetDeliveryDetails").encode(), NotFound),
+        (delivered("<SignatureImage>R0lG*</SignatureImage>"), BadPayload), (delivered("<SignatureImage>YWJj</SignatureImage>"), BadPayload),
+        (f"{HEAD}{error('7')}{TAIL}".replace("TrackPackagesByPin", "GetDeliveryDetails").encode(), Transient), (answer(), BadPayload),
+    ],
+)  # fmt: skip
+def test_where_there_is_no_image_it_is_said(outside, make, body: bytes, raised: type[Exception]) -> None:
+    outside.post(URL).respond(content=body)
+    source, client = make("carriers.purolator")
+
+    with pytest.raises(raised) as told:
+        source.proof(client, Parcel("purolator", "329014521622"), None)
+    assert type(told.value) is raised
+
+
+@pytest.mark.parametrize(
+    ("said", "links"),
+    [
+        ("New Tracking Number Assigned - 329014521630", ["329014521630"]), ("New Tracking Number Assigned -", []),
+        ("Nouveau num\u00e9ro de rep\u00e9rage attribu\u00e9 - kyv009956937", ["KYV009956937"]),
+        ("New Tracking Number Assigned - P1", []), ("New Tracking Number Assigned - 329014521622", []),
+        ("Delivered to new tracking number assigned - 329014521630", []),
+    ],
+)  # fmt: skip
+def test_the_number_that_a_parcel_got_instead_is_followed(make, said: str, links: list[str]) -> None:
+    one = f"<ScanType>Other</ScanType><Description>{said}</Description>"
+    (report,), unread = read(make, parcel(one, one, pin="329014521622"))
+
+    assert (report.links, unread) == (tuple(Link(other, "purolator", "replaces") for other in links), [])
 
 
 IMAGES = [
@@ -169,6 +240,12 @@ def test_a_time_is_local_to_the_province_of_the_depot(make, depot: str, place: s
 
     assert (str(one.place), str(one.zone), unread) == (place, zone, [])
     assert (one.occurred_at and f"{one.occurred_at:%H:%M}") == at
+
+
+def test_a_year_that_cannot_be_leaves_the_scan_without_a_time(make) -> None:
+    (report,), (left,) = read(make, parcel(scan("", date="0001-01-01")))
+
+    assert (report.scans[0].local, left.problem) == (None, "is no year that can be: '0001-01-01'")
 
 
 def test_a_delivery_without_a_depot_is_placed_beside_the_newest_scan_that_has_one(make) -> None:

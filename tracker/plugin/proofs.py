@@ -12,11 +12,12 @@ from tracker.plugin.payloads import kind as kind_of
 
 KINDS = {
     b"GIF8": "image/gif", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"%PDF-": "application/pdf",
-    b"II*\0": "image/tiff", b"MM\0*": "image/tiff",
+    b"II*\0": "image/tiff", b"MM\0*": "image/tiff", b"BM": "image/bmp",
 }  # fmt: skip
 MOST_DOCUMENT = 10 << 20  # bytes of a document that comes by itself
 ENDINGS = {
     "image/gif": "gif", "image/png": "png", "image/jpeg": "jpg", "application/pdf": "pdf", "image/tiff": "tif",
+    "image/bmp": "bmp",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ is left where it is, and parsed. From what was read nobody can tell which way it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -34,15 +34,14 @@ _TAG = re.compile(rf'<((?:{_NAME}:)?)({_NAME})((?: {_NAME}="{_VALUE}")*) ?(/?)>'
 _ATTRIBUTE = re.compile(rf' ({_NAME})="')
 
 Fields = list[tuple[str, Any]]  # what an object holds, by name: the fields of an object, or None where it is a text
-Make = Callable[[list[Any]], dict[str, Any]]
 Runs = dict[str, Iterator[list[Any]]]  # what was taken out, a run of elements for each time that a mark stands there
 
 
 class Shape(NamedTuple):
-    """How an element is printed: a group for each value, what makes an object of these, and the element in its place."""
+    """How an element is printed: a group for each text of its fields, and the element with a mark in its place."""
 
     pattern: re.Pattern[str]
-    make: Make
+    fields: Fields
     mark: str
     place: str
 
@@ -69,7 +68,7 @@ class Rows:
                 text, runs[shape.mark] = _without(parts, shape)
         if self.tries > 0 and len(self.shapes) < MOST_SHAPES:
             self._learn(text)
-        return (text.encode(), runs) if runs else None
+        return (text.encode(), runs) if runs else None  # without a DOCTYPE
 
     def _learn(self, text: str) -> None:
         """Learn a shape for the next document from what was left of this one, where two elements or more have it."""
@@ -83,7 +82,7 @@ class Rows:
             pattern = re.compile(printed)
             if fields and len(pattern.findall(text)) > 1:
                 mark, tag = MARKS[len(self.shapes)], tag.strip("</>").partition(" ")[0]
-                self.shapes.append(Shape(pattern, _maker(fields), mark, f"<{tag}>{mark}</{tag}>"))
+                self.shapes.append(Shape(pattern, fields, mark, f"<{tag}>{mark}</{tag}>"))
                 return
 
 
@@ -114,17 +113,34 @@ def _plain(body: bytes) -> str | None:
 
 def _without(parts: list[Any], shape: Shape) -> tuple[str, Iterator[list[Any]]]:
     """Put a text together again that was split by a shape, with a mark for each run of elements; and return the runs."""
-    width, make = shape.pattern.groups + 1, shape.make
-    kept, runs, run = [parts[0]], list[list[Any]](), list[Any]()
-    last = len(parts) - 1
-    for at in range(1, len(parts), width):
-        run.append(make(parts[at : at + width - 1]))
-        after = parts[at + width - 1]
-        if at + width - 1 == last or (after and not after.isspace()):
+    width = shape.pattern.groups + 1
+    between = parts[::width]  # before the first, and behind each
+    read = _objects(shape.fields, (_texts(parts[at::width]) for at in range(1, width)))
+    inside = "".join(between[1:-1])
+    if not inside or inside.isspace():
+        return f"{between[0]}{shape.place}{between[-1]}", iter((read,))
+    kept, runs, begins = [between[0]], list[list[Any]](), 0
+    for at, after in enumerate(between[1:], 1):
+        if at == len(read) or (after and not after.isspace()):
             kept += (shape.place, after)
-            runs.append(run)
-            run = []
+            runs.append(read[begins:at])
+            begins = at
     return "".join(kept), iter(runs)
+
+
+def _texts(column: list[str | None]) -> list[Any]:
+    """Return what all elements hold in one place: nothing in `<Comment/>`."""
+    return ["" if text is None else text for text in column] if None in column else column
+
+
+def _objects(fields: Fields, columns: Iterator[list[Any]]) -> list[Any]:
+    """Return all elements of a document at once: value by value they would take twice as long."""
+    names = [name for name, _ in fields]
+    values = [next(columns) if its is None else _objects(its, columns) for _, its in fields]
+    if len(names) == 1:
+        (name,), (column,) = names, values
+        return [{name: value} for value in column]
+    return [dict(zip(names, row)) for row in zip(*values)]  # noqa: B905 - all as long as the elements are many
 
 
 class _Shapeless(Exception):
@@ -162,7 +178,7 @@ def _element(
     if token == ends:
         if fields:
             raise _Shapeless  # whether they are told depends on the text
-        return f"{pattern} ?(?:/>|>({_TEXT}){re.escape(ends)})", name, None
+        return f"{pattern} ?(?:>({_TEXT}){re.escape(ends)}|/>)", name, None
     pattern += " ?>"
     while token != ends:
         if token[0] == "<":
@@ -179,31 +195,3 @@ def _single(fields: Fields) -> Fields:
     if len({name for name, _ in fields}) < len(fields):
         raise _Shapeless  # what stands there several times is a list
     return fields
-
-
-def _maker(fields: Fields) -> Make:
-    """Return what makes an object of the values of a match, in the order of its fields."""
-    names, texts, objects = list[str](), list[tuple[str, str, int]](), list[tuple[str, int, int, Make]]()
-    for name, its in fields:
-        begins = len(names)
-        names += [name] * _width(its)  # an object holds its place among the others
-        if its is not None and len(its) == 1 and its[0][1] is None:
-            texts.append((name, its[0][0], begins))
-        elif its is not None:
-            objects.append((name, begins, len(names), _maker(its)))
-
-    def make(values: list[Any]) -> dict[str, Any]:
-        if None in values:
-            values = ["" if value is None else value for value in values]  # `<Comment/>`
-        found = dict(zip(names, values))  # noqa: B905 - as many as the expression has groups
-        for name, inner, at in texts:
-            found[name] = {inner: values[at]}
-        for name, begins, ends, inner_object in objects:
-            found[name] = inner_object(values[begins:ends])
-        return found
-
-    return make
-
-
-def _width(fields: Fields | None) -> int:
-    return 1 if fields is None else sum(_width(its) for _, its in fields)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree
@@ -50,7 +51,7 @@ def decode_xml(body: bytes, *attributes: str, rows: str = "") -> dict[str, Any]:
         try:
             if rows and (found := rows_of(rows, attributes).taken_out(body)) is not None:
                 try:
-                    return _object(_parsed(found[0]), attributes, found[1])
+                    return _object(etree.fromstring(found[0], _PARSER), attributes, found[1])
                 except etree.XMLSyntaxError:
                     pass  # its error, with the place where it is
             return _object(_parsed(body), attributes)
@@ -116,30 +117,24 @@ def _reference(found: re.Match[str]) -> str:
 
 
 def _object(root: etree._Element, attributes: tuple[str, ...], runs: Runs | None = None) -> dict[str, Any]:
-    names = _Names()
-    return {names[root.tag]: _value(root, names, attributes, runs or {})}
+    return {_local(root.tag): _value(root, attributes, runs or {})}
 
 
-class _Names(dict[str, str]):
-    """Local names by those of lxml: each is cut once a document."""
-
-    def __missing__(self, tag: str) -> str:
-        name = self[tag] = tag.rpartition("}")[2]
-        return name
+@lru_cache(maxsize=2_000)  # the names of an API are few, and come again and again
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
-def _value(element: etree._Element, names: _Names, attributes: tuple[str, ...], runs: Runs) -> Any:
-    found: dict[str, Any]
+def _value(element: etree._Element, attributes: tuple[str, ...], runs: Runs) -> Any:
+    found: dict[str, Any] = _asked(element, attributes) if attributes and element.keys() else {}
     if not len(element):
         if element.text:
             return next(runs[element.text])[0] if element.text in runs else element.text
-        found = _asked(element, names, attributes)
         return found or (None if element.get(_NIL) in ("true", "1") else "")
-    found = _asked(element, names, attributes) if attributes else {}
     for child in element:
-        name, value = names[child.tag], child.text
+        name, value = _local(child.tag), child.text
         if value is None or len(child):
-            value = _value(child, names, attributes, runs)
+            value = _value(child, attributes, runs)
         elif value in runs:
             run = next(runs[value])
             if name in found:
@@ -157,11 +152,11 @@ def _value(element: etree._Element, names: _Names, attributes: tuple[str, ...], 
     return found
 
 
-def _asked(element: etree._Element, names: _Names, attributes: tuple[str, ...]) -> dict[str, Any]:
+def _asked(element: etree._Element, attributes: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in attributes:
         if (told := element.get(name)) is not None:
-            found[f"@{names[name]}"] = told
+            found[f"@{_local(name)}"] = told
     return found
 
 

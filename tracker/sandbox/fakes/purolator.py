@@ -16,7 +16,9 @@ from tracker.sandbox.base import Carrier, Outgoing
 PATH = "/PWS/V1/Tracking/TrackingService.asmx"
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 TYPES = "http://purolator.com/pws/datatypes/v1"
-ACTION = '"http://purolator.com/pws/service/v1/TrackPackagesByPin"'
+ACTIONS = {
+    f'"http://purolator.com/pws/service/v1/{name}"': name for name in ("TrackPackagesByPin", "GetDeliveryDetails")
+}
 DETAILS = {
     "Delivery": (
         "<DeliverySignature>{text}</DeliverySignature><SignatureImage>R0lGODlhAQABAAAAACw=</SignatureImage>"
@@ -30,7 +32,7 @@ DETAILS = {
 
 
 class PurolatorServer(Carrier):
-    """TrackPackagesByPin: several PINs a call, what is wrong with one of them said inside of its part."""
+    """TrackPackagesByPin: several PINs a call, what is wrong with one of them said inside of its part; and GetDeliveryDetails."""
 
     pushes = False
     knows = frozenset({"fault refuse_number"})
@@ -53,7 +55,7 @@ class PurolatorServer(Carrier):
             return Response("", 401, {"WWW-Authenticate": "Basic"})
         if (trouble := self.trouble()) is not None:
             return trouble
-        if request.headers.get("soapaction") != ACTION:
+        if (operation := ACTIONS.get(request.headers.get("soapaction", ""))) is None:
             return _fault("s:Client", "SOAPAction is no operation of this service")
         try:
             envelope = etree.fromstring(await request.body())
@@ -63,16 +65,25 @@ class PurolatorServer(Carrier):
         order = [] if context is None else [etree.QName(child).localname for child in context]
         if order[:4] != ["Version", "Language", "GroupID", "RequestReference"]:
             return _fault("s:Client", "RequestContext is missing or incomplete")
-        where = f"{{{SOAP}}}Body/{{{TYPES}}}TrackPackagesByPinRequest/{{{TYPES}}}PINs/{{{TYPES}}}PIN/{{{TYPES}}}Value"
-        asked = [str(value.text or "").strip() for value in envelope.findall(where)]
-        if not asked:
+        asked = envelope.find(f"{{{SOAP}}}Body/{{{TYPES}}}{operation}Request")
+        if asked is None:
+            return _fault("s:Client", "The body is not of this operation")
+        if operation == "GetDeliveryDetails":
+            return self._details(asked.findtext(f"{{{TYPES}}}PIN/{{{TYPES}}}Value") or "")
+        where = f"{{{TYPES}}}PINs/{{{TYPES}}}PIN/{{{TYPES}}}Value"
+        pins = [str(value.text or "").strip() for value in asked.findall(where)]
+        if not pins:
             return _fault("s:Client", "PINs is missing")
         self.calls["track"] += 1
-        return _envelope(
-            f'<TrackPackagesByPinResponse xmlns="{TYPES}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">{_OK}'
-            f"<TrackingInformationList>{''.join(map(self._information, asked))}</TrackingInformationList>"
-            "</TrackPackagesByPinResponse>"
+        return _answer(
+            operation, f"<TrackingInformationList>{''.join(map(self._information, pins))}</TrackingInformationList>"
         )
+
+    def _details(self, pin: str) -> Response:
+        self.calls["details"] += 1
+        scan = next((scan for scan in self.history[pin] if scan["type"] == "Delivery"), None)
+        told = "" if scan is None else _scan(pin, scan).partition(">")[2].removesuffix("</Scan>")
+        return _answer("GetDeliveryDetails", f"<DeliveryDetails>{told}</DeliveryDetails>" if told else "")
 
     def _information(self, pin: str) -> str:
         scans = sorted(self.history[pin], key=lambda scan: scan["at"], reverse=True)
@@ -109,6 +120,11 @@ def _scan(pin: str, scan: dict[str, Any]) -> str:
         f"<SummaryScanIndicator>false</SummaryScanIndicator>"
         f"{f'<ScanDetails>{told}</ScanDetails>' if told else ''}</Scan>"
     )
+
+
+def _answer(operation: str, inner: str) -> Response:
+    instance = "http://www.w3.org/2001/XMLSchema-instance"
+    return _envelope(f'<{operation}Response xmlns="{TYPES}" xmlns:i="{instance}">{_OK}{inner}</{operation}Response>')
 
 
 def _fault(code: str, words: str) -> Response:
