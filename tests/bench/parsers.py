@@ -71,6 +71,13 @@ def _purolator(events: int) -> bytes:
     return f'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>{answer}</s:Body></s:Envelope>'.encode()
 
 
+def _usps(events: int) -> bytes:
+    event = {"eventType": "PROCESSED THROUGH USPS FACILITY", "eventTimestamp": "2026-11-19T21:40:00Z", "GMTTimestamp": "2026-11-20T02:40:00Z", "GMTOffset": "-05:00", "eventCountry": None, "eventCity": "BROCKTON", "eventState": "MA", "eventZIP": "02301", "firm": None, "name": None, "authorizedAgent": "false", "eventCode": "10", "actionCode": None, "reasonCode": None}  # fmt: skip
+    head = {"trackingNumber": "9400111206206406260787", "mailClass": "PRIORITY_MAIL", "destinationState": "MA", "predictedDeliveryDate": "2026-11-20", "uniqueMailPieceId": "1CE2A2D0", "statusCategory": "In Transit"}  # fmt: skip
+    listed = [{**event, "eventTimestamp": f"2026-11-19T{i % 24:02}:40:00Z"} for i in range(events)]
+    return json.dumps({**head, "trackingEvents": listed}).encode()
+
+
 def _parser(name: str, body: bytes) -> Callable[[], None]:
     """Make what reads these bytes as that carrier's, scans' meanings included."""
     from tracker.domain.facts import Payload
@@ -91,7 +98,14 @@ def _parser(name: str, body: bytes) -> Callable[[], None]:
 def bench_normalize() -> list[dict[str, Any]]:
     """CPU of a parse against json.loads of the same bytes."""
     rows = []
-    answers = {"ups": _ups, "fedex": _fedex, "dhl": _dhl, "easypost": _easypost, "delhivery": _delhivery}
+    answers = {
+        "ups": _ups,
+        "fedex": _fedex,
+        "dhl": _dhl,
+        "easypost": _easypost,
+        "delhivery": _delhivery,
+        "usps": _usps,
+    }
     for name, answer in answers.items():
         body = answer(18)
         parse = _parser(name, body)

@@ -119,47 +119,6 @@ def test_the_fedex_poll_is_what_track_json_describes() -> None:
     assert set(schema.get("required", ())) <= set(body)
 
 
-def test_the_usps_poll_is_what_tracking_yaml_describes() -> None:
-    document = _openapi(SPECS / "usps" / "tracking.yaml")
-    client = Recorder({"access_token": "t", "expires_in": "28799", "scope": "tracking"})
-    list(plugin("carriers.usps").fetch(client, Parcels((Parcel("usps", "9400111206206406260787"),))))
-    sent = client.sent[1]
-    operation = document["paths"]["/tracking/{trackingNumber}"]["get"]
-    allowed = {
-        p["name"]: p["schema"] for p in (_resolve(document, p) for p in operation["parameters"]) if p["in"] == "query"
-    }
-
-    assert document["servers"][0]["url"] == "https://apis.usps.com/tracking/v3"
-    assert sent.url == "https://apis.usps.com/tracking/v3/tracking/9400111206206406260787"
-    assert all(value in allowed[name]["enum"] for name, value in sent.params.items())
-
-
-def test_the_usps_fixtures_of_v3_are_what_tracking_yaml_describes() -> None:
-    import jsonschema
-
-    document = _openapi(SPECS / "usps" / "tracking.yaml")
-    schemas = document["components"]["schemas"]
-    fields = schemas["TrackingEvent"]["properties"]
-    folder = Path(__file__).parents[1] / "fixtures" / "usps"
-    for name in ("details-three", "category", "same-out"):
-        body = json.loads((folder / f"{name}.poll.json").read_text(encoding="utf-8"))
-        assert set(body) <= set(schemas["TrackingDetails"]["properties"]), name
-        assert all(set(event) <= set(fields) for event in body["trackingEvents"]), name
-    error = json.loads((folder / "fraud.poll.parts.json").read_text(encoding="utf-8"))[0]
-    jsonschema.Draft202012Validator({**document, "$ref": "#/components/schemas/ErrorMessage"}).validate(error)
-
-
-def test_every_usps_code_has_a_row_and_moves_a_parcel_only_where_the_list_says_so() -> None:
-    source = plugin("carriers.usps")
-    words = {
-        "info_received": "pre_transit", "attempt_failed": "delivery_attempted", "return_in_progress": "returning", "note": None,
-    }  # fmt: skip
-    for row in _codes("usps"):
-        space = {"eventCode": "event", "statusCategory": "category"}[row["code_space"]]
-        meaning = source.codes[space, row["code"]]
-        assert meaning.status == words.get(row["status"], row["status"]), row
-
-
 def test_the_sample_answers_of_dhl_ups_and_easypost_are_read() -> None:
     files = {
         "carriers.dhl": sorted((SPECS / "dhl_unified" / "samples" / "success").glob("*.json")),

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import itertools
 import json
-from datetime import UTC, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,15 @@ import pytest
 
 from tests.plugins.conftest import NOW
 from tests.plugins.signing import SECRET
-from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, Transient, WebhookRejected
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+    WebhookRejected,
+)
 from tracker.domain.facts import Parcel, Parcels, Payload, Refs, Report
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
@@ -91,10 +99,68 @@ def test_a_token_without_the_scope_for_tracking_is_told_plainly(outside, make, s
         source.ping(client)
 
 
-def test_a_token_that_names_no_scope_is_taken(outside, make) -> None:
+def test_a_token_that_names_no_scope_is_taken_and_the_number_that_nobody_has_tells(outside, make) -> None:
     outside.post(f"{HOST}/oauth2/v3/token").respond(json={"access_token": "t", "expires_in": 28799})
-    source, client = make("carriers.usps")
+    asked = outside.get(f"{HOST}/tracking/v3/tracking/9400100000000000000006").respond(400, json=error("150002"))
+    source, client = make("carriers.usps", **PUSH)
     source.ping(client)
+    assert asked.call_count == 1
+    assert list(source.look_around(client)) == [], "which scopes it has is not told"
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "answer", "raised", "said"),
+    [
+        ("v3", 200, {"trackingNumber": "9400100000000000000006", "statusCategory": "Delivered"}, None, ""),
+        ("v3", 400, error("150010"), None, ""), ("v3r2", 404, error("150006"), None, ""),
+        ("v3r2", 207, [{"trackingNumber": "9400100000000000000006", "statusCode": "404", **error("150001")}], None, ""),
+        ("v3", 400, {"error": {"code": "OASValidation", "message": "x"}}, CredentialsRejected, "try the other `version`"),
+        ("v3", 401, {}, CredentialsRejected, "HTTP 401; the token was given, so the product may be missing: ask USPS for the API product Tracking"),
+        ("v3", 403, {"error": {"message": "Insufficient scope"}}, CredentialsRejected, "Insufficient scope: ask USPS for the API product Tracking"),
+        ("v3", 404, {}, Transient, "is the `base_url` right"), ("v3", 200, {"ok": True}, BadPayload, "trackingEvents: is missing"),
+        ("v3", 200, [], BadPayload, "tells nothing of a number that was asked about"),
+    ],
+)  # fmt: skip
+def test_a_ping_is_believed_by_an_answer_about_a_number_alone(
+    outside, token, make, version: str, status: int, answer: Any, raised: type[Exception] | None, said: str
+) -> None:
+    outside.route(url__regex=".*/tracking/v3.*").respond(status, json=answer)
+    source, client = make("carriers.usps", version=version)
+    if raised is None:
+        source.ping(client)
+        return
+    with pytest.raises(raised, match=said):
+        source.ping(client)
+
+
+def test_a_wrong_secret_is_told_as_one_and_no_product_is_asked_for(outside, make) -> None:
+    said = {"error": {"code": "401", "message": "The client application identifier is invalid."}}
+    outside.post(f"{HOST}/oauth2/v3/token").respond(401, json=said)
+    source, client = make("carriers.usps")
+    for ask_it in (source.ping, lambda c: list(source.fetch(c, ask(NUMBER)))):
+        with pytest.raises(
+            CredentialsRejected, match=r"^token endpoint: USPS: 401: The client application identifier is invalid.$"
+        ):
+            ask_it(client)
+
+
+def test_pushes_without_their_product_are_told_by_tracker_check(outside, make) -> None:
+    outside.post(f"{HOST}/oauth2/v3/token").respond(json={**TOKEN, "scope": "tracking prices"})
+    outside.get(url__regex=".*/tracking/v3/.*").respond(400, json=error("150001"))
+    source, client = make("carriers.usps", **PUSH)
+    source.ping(client)
+    (note,) = source.look_around(client)
+    assert "no scope subscriptions-tracking" in note
+    assert "ask USPS for the API product Subscriptions - Tracking" in note
+    assert list(make("carriers.usps")[0].look_around(client)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "needs"),
+    [({}, "webhook_secrets"), ({"webhook_secrets": ["s"]}, "callback_url"), ({"callback_url": "https://x", "webhook_secrets": ["s"]}, "")],
+)  # fmt: skip
+def test_pushes_need_an_address_and_a_secret(make, settings: dict[str, Any], needs: str) -> None:
+    assert make("carriers.usps", **{"webhook_secrets": [], **settings})[0].webhooks_need() == needs
 
 
 def test_a_revoked_token_is_asked_anew_once(outside, token, make) -> None:
@@ -122,6 +188,24 @@ def test_a_400_for_a_whole_batch_says_of_nobody_that_he_is_unknown(outside, toke
         list(source.fetch(client, ask(NUMBER, OTHER)))
     with pytest.raises(NotFound):
         list(source.fetch(client, ask(NUMBER)))
+    outside.post(url__regex=".*/v3r2/tracking").respond(400, json=error("150008"))
+    with pytest.raises(Transient, match="for 2 numbers together"):
+        list(source.fetch(client, ask(NUMBER, OTHER)))
+
+
+def test_a_404_of_v3r2_says_that_no_number_is_known_yet(outside, token, make) -> None:
+    """USPS/api-examples, issue 82: an empty message, the words in the detail, with tags; the code is that of another thing in v3."""
+    detail = "A status update is not yet available for your package. Sign up for Informed Delivery<SUP>&reg;</SUP>"
+    body = error("150006", "")
+    body["error"]["errors"][0]["detail"] = detail
+    body["error"]["errors"].insert(0, None)
+    outside.post(url__regex=".*/v3r2/tracking").respond(404, json=body)
+    source, client = make("carriers.usps", version="v3r2")
+    with pytest.raises(
+        NotFound,
+        match=r"USPS: 150006: A status update is not yet available for your package. Sign up for Informed Delivery&reg;",
+    ):
+        list(source.fetch(client, ask(NUMBER, OTHER)))
 
 
 def test_fraudulent_postage_is_news_of_its_parcel(outside, token, make) -> None:
@@ -137,14 +221,70 @@ def test_fraudulent_postage_is_news_of_its_parcel(outside, token, make) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "state"),
+    [("150006", "unsupported"), ("150007", "unsupported"), ("150008", "unsupported"), ("150010", "error"), ("150011", "unsupported")],
+)  # fmt: skip
+def test_what_a_400_says_of_a_number_is_told_of_it_and_moves_nothing(
+    outside, token, make, code: str, state: str
+) -> None:
+    outside.get(url__regex=".*/tracking/.*").respond(400, json=error(code, "It may belong to another shipper"))
+    source, client = make("carriers.usps")
+    (page,) = source.fetch(client, ask(NUMBER))
+    (report,) = source.normalize(Payload("a", "poll", page.parts, AT))
+    assert (report.number, str(report.tracking), report.scans) == (NUMBER, state, ())
+    assert "another shipper" in report.said
+
+
+def test_a_number_of_a_list_of_which_nothing_is_told_is_told(outside, token, make) -> None:
+    outside.post(f"{HOST}/tracking/v3r2/tracking").respond(json=[{"trackingNumber": NUMBER, "trackingEvents": []}])
+    source, client = make("carriers.usps", version="v3r2")
+    (page,) = source.fetch(client, ask(NUMBER, OTHER))
+    report, unread = source.normalize(Payload("a", "poll", page.parts, AT))
+
+    assert (report.number, unread.subject) == (NUMBER, OTHER)
+    assert unread.problem == "tells nothing of a number that was asked about"
+
+
+@pytest.mark.parametrize("version", ["v3", "v3r2"])
+def test_a_number_that_comes_back_without_its_420_and_zip_code_is_the_one_that_was_asked(
+    outside, token, make, version
+) -> None:
+    body: Any = {"trackingNumber": NUMBER, "trackingEvents": [{"eventCode": "10"}]}
+    outside.route(url__regex=".*/tracking/v3.*").respond(json=[body] if version == "v3r2" else body)
+    source, client = make("carriers.usps", version=version)
+    (page,) = source.fetch(client, ask(f"42002540{NUMBER}"))
+    (report,) = source.normalize(Payload("a", "poll", page.parts, AT))
+    assert report.number == f"42002540{NUMBER}"
+
+
+def test_a_number_that_v3r2_would_not_take_keeps_no_other_one_back(outside, token, make) -> None:
+    """Copies of its contract: 4 to 34 letters and digits; another is refused with the whole batch."""
+    asked = outside.post(f"{HOST}/tracking/v3r2/tracking").respond(
+        json=[{"trackingNumber": NUMBER, "trackingEvents": []}]
+    )
+    source, client = make("carriers.usps", version="v3r2")
+    pages = list(source.fetch(client, ask("A.1_B", NUMBER, "9" * 40)))
+    reports = [one for page in pages for one in source.normalize(Payload("a", "poll", page.parts, AT))]
+
+    assert json.loads(asked.calls[0].request.content) == [{"trackingNumber": NUMBER}]
+    assert {one.number: str(one.tracking) for one in reports} == {
+        "A.1_B": "invalid_number", "9" * 40: "invalid_number", NUMBER: "active",
+    }  # fmt: skip
+    assert "4 to 34 letters and digits" in reports[0].said
+    assert [one.parts for one in source.fetch(client, ask("A.1_B"))] == [pages[0].parts]
+    assert asked.call_count == 1
+
+
+@pytest.mark.parametrize(
     ("status", "body", "raised", "said"),
     [
-        (400, error("150010", "It may belong to another shipper"), Refused, "another shipper"),
+        (400, error("140001", "The request is wrong"), Refused, "The request is wrong"), (400, {}, Refused, "HTTP 400"),
         (400, {"error": {"code": "OASValidation", "message": "x"}}, CredentialsRejected, "try the other `version`"),
         (401, {"error": {"message": "The client application identifier is invalid."}}, CredentialsRejected, "identifier is invalid"),
         (401, {}, CredentialsRejected, "HTTP 401"),
         (401, {"error": {"message": "Insufficient OAuth scope"}}, CredentialsRejected, "ask USPS for the API product Tracking"),
-        (403, {}, CredentialsRejected, "HTTP 403"), (404, {}, NotFound, "HTTP 404"), (503, {}, Transient, "HTTP 503"),
+        (403, {}, CredentialsRejected, "HTTP 403"), (404, {}, Transient, "is the `base_url` right"), (404, error("150001", "no such"), NotFound, "no such"),
+        (200, error("150001", "not yet"), NotFound, "not yet"), (429, {}, RateLimited, "HTTP 429"), (503, {}, Transient, "HTTP 503"),
         (200, {"error": {"message": "busy"}}, Transient, "busy"),
     ],
 )  # fmt: skip
@@ -289,54 +429,6 @@ def test_the_payload_is_signed_as_it_came_whatever_stands_around_it(make) -> Non
 def test_a_changed_time_or_payload_is_refused(make, changed: bytes) -> None:
     with pytest.raises(WebhookRejected):
         check(make, changed, signed(VECTOR, HOOK.encode()))
-
-
-@pytest.mark.parametrize("offset", ["seven", "-7:xx", "99999", "-15:00", True, 1.5, {}, "-5", -7, "-7:10"])
-def test_an_offset_that_is_none_is_unread_and_the_scan_stays(make, offset: Any) -> None:
-    source, _ = make("carriers.usps")
-    event = {"eventCode": "10", "eventTimestamp": "2026-11-18T22:05:00Z", "GMTOffset": offset}
-    body = json.dumps({"trackingNumber": NUMBER, "trackingEvents": [event]}).encode()
-    report, unread = source.normalize(Payload("a", "poll", (body,), AT))
-
-    assert (report.scans[0].occurred_at, report.complete) == (None, False)
-    assert unread.where == "$.trackingEvents[0].GMTOffset"
-
-
-def test_a_window_that_cannot_be_read_leaves_the_day(make) -> None:
-    source, _ = make("carriers.usps")
-    body = {
-        "trackingNumber": NUMBER, "trackingEvents": [{"eventCode": "10"}], "predictedDeliveryDate": "2026-11-20",
-        "predictedDeliveryWindowStartTime": "noon", "predictedDeliveryWindowEndTime": "5 PM", "destinationState": "NY",
-    }  # fmt: skip
-    report, unread = source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT))
-    assert [at.isoformat() for at in (report.edd.begins, report.edd.ends)] == [
-        "2026-11-20T00:00:00-05:00",
-        "2026-11-20T17:00:00-05:00",
-    ]
-    assert unread.where == "$.predictedDeliveryWindowStartTime"
-    body |= {"predictedDeliveryWindowEndTime": None, "predictedDeliveryWindowStartTime": None}
-    (report,) = source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT))
-    assert report.edd.ends - report.edd.begins == timedelta(days=1)
-
-
-def test_local_time_is_told_by_gmt_and_its_offset_where_it_is_not_printed(make) -> None:
-    source, _ = make("carriers.usps")
-    event = {"eventCode": "10", "GMTTimestamp": "2026-11-20T02:40:00", "GMTOffset": "-05:00"}
-    body = json.dumps({"trackingNumber": NUMBER, "trackingEvents": [event]}).encode()
-    (report,) = source.normalize(Payload("a", "poll", (body,), AT))
-    assert report.scans[0].local.isoformat() == "2026-11-19T21:40:00"
-
-
-@pytest.mark.parametrize(("printed", "at"), [("2026-11-19T21:40:00-05:00", "02:40"), ("2026-11-19T21:40:00Z", None)])
-def test_an_offset_that_is_printed_counts_and_a_z_does_not(make, printed: str, at: str | None) -> None:
-    source, _ = make("carriers.usps")
-    event = {"eventCode": "10", "eventTimestamp": printed}
-    body = json.dumps({"trackingNumber": NUMBER, "trackingEvents": [event]}).encode()
-    (report,) = source.normalize(Payload("a", "poll", (body,), AT))
-    (scan,) = report.scans
-
-    assert scan.local.isoformat() == "2026-11-19T21:40:00"
-    assert (scan.occurred_at and f"{scan.occurred_at.astimezone(UTC):%H:%M}") == at
 
 
 def test_a_challenge_in_a_broken_body_is_not_echoed(make) -> None:

@@ -63,14 +63,33 @@ class USPSServer(OAuthCarrier):
         return as_json(details, 400 if "error" in details else 200)
 
     async def _many(self, request: Request) -> Response:
+        """Answer about a list: 200, 207 where some failed, 404 where all did (their error alone); in the names of v3r2."""
         if (refused := self._refused(request)) is not None:
             return refused
         self.calls["track"] += 1
         asked = orjson.loads(await request.body())
-        if not 0 < len(asked) <= 35 or any(set(one) != {"trackingNumber"} for one in asked):
+        if not 0 < len(asked) <= 35 or not all(_is_request(one) for one in asked):
             return _wrong(400, "OASValidation", "the body does not conform to the definition")
-        found = [{"trackingNumber": one["trackingNumber"], **self._details(one["trackingNumber"])} for one in asked]
-        return as_json(found, 207 if any("error" in one for one in found) else 200)
+        found = [self._element(one["trackingNumber"]) for one in asked]
+        failed = [one for one in found if "error" in one]
+        if len(failed) == len(found):
+            return as_json({"apiVersion": "/tracking/v3r2", "error": failed[0]["error"]}, 404)
+        return as_json(found, 207 if failed else 200)
+
+    def _element(self, number: str) -> dict[str, Any]:
+        plain = number[8:] if number.startswith("420") and len(number) == 30 else number  # 420 and a ZIP code before it
+        details = self._details(plain)
+        if "error" in details:
+            said = details["error"]["message"]
+            errors = [{"status": "404", "code": "150006", "title": "", "detail": f"{said}<SUP>&reg;</SUP>"}]
+            return {
+                "trackingNumber": plain, "statusCode": "404", "apiVersion": "/tracking/v3r2",
+                "error": {"code": "404", "message": "", "errors": errors},
+            }  # fmt: skip
+        details["uniqueTrackingID"] = details.pop("uniqueMailPieceId")
+        for event in details["trackingEvents"]:
+            event["eventZIPCode"] = event.pop("eventZIP")
+        return {"statusCode": "200", **details}
 
     def _details(self, number: str) -> dict[str, Any]:
         scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
@@ -124,6 +143,12 @@ class USPSServer(OAuthCarrier):
             text = body
         proof = base64.b64encode(hmac.new((secret or self.hook).encode(), text, hashlib.sha256).digest()).decode()
         return Outgoing(self.account, body, {"content-type": "application/json", "X-HMAC": proof})
+
+
+def _is_request(one: Any) -> bool:
+    """Say whether an element is as strict as the contract: a number of 4 to 34 letters and digits, and nothing else."""
+    number = one.get("trackingNumber") if isinstance(one, dict) and set(one) == {"trackingNumber"} else None
+    return isinstance(number, str) and number.isascii() and number.isalnum() and 4 <= len(number) <= 34
 
 
 def _error(status: str, code: str, said: str) -> dict[str, Any]:
