@@ -104,9 +104,19 @@ def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
 )
 @click.option("--at", "at", metavar="MOMENT", help="As of a moment.")
 def evidence(order: str, file: Path, output: Path, at: str | None) -> None:
-    """Pack what proves an order's story: JSON, one readable page, the raw payloads, proof links, and their hashes."""
-    count = pack(open_context(glance_config(file)), order, output, at=as_of(at))
-    click.echo(f"{output}: evidence.json, index.html, {count} raw payloads, SHA256SUMS")
+    """Pack what proves an order's story: JSON, one readable page, the raw payloads, the documents of its deliveries, and their hashes.
+
+    A document that is not kept yet is fetched from its carrier, once, and kept for `retention.proof_bodies`. It is personal data.
+    """
+    ctx = open_context(glance_config(file))
+    try:
+        packed = pack(ctx, order, output, at=as_of(at))
+    finally:
+        close_context(ctx)
+    documents = f"{packed.documents} document{'' if packed.documents == 1 else 's'} of deliveries"
+    click.echo(f"{output}: evidence.json, index.html, {packed.payloads} raw payloads, {documents}, SHA256SUMS")
+    for said in packed.missing:
+        click.echo(f"no document of {said}", err=True)
 
 
 @click.command()
@@ -240,12 +250,30 @@ def _suspended(watch: dict[str, Any]) -> str:
     return f"; [yellow]nobody may ask[/]: {show(watch['suspended'])}" if watch["suspended"] else ""
 
 
+def _documented(document: dict[str, Any]) -> str:
+    """Say what became of the document that proves a delivery."""
+    of, why = show(document["account"]), show(document["error"])
+    if document["state"] == "kept":
+        return f"kept, {document['kind']}, {document['size']:,} bytes, fetched from {of} {show(document['fetched_at'])}"
+    if document["state"] == "wanted":
+        why = f"; it said: {why}" if document["error"] else ""
+        return f"wanted, {of} is asked {show(document['next_at'])}{why}"
+    said = {
+        "none": f"{of} has none: {why}",
+        "refused": f"{of} does not give it: {why}",
+        "too_large": f"not kept: it {why}",
+    }
+    return said.get(document["state"], f"kept until its retention was over, fetched {show(document['fetched_at'])}")
+
+
 def _print_parcel(parcel: dict[str, Any]) -> None:
     generation = f" (generation {parcel['generation']})" if parcel["generation"] > 1 else ""
     out.print(
         f"  parcel {show(parcel['carrier'])} {show(parcel['number'])}{_typed(parcel)}{generation}: [cyan]{parcel['status']}[/]"
         f" ({show(parcel['reason'])}), last place {show(parcel['place'])}, estimate {show(parcel['edd'])}"
     )
+    if document := parcel["document"]:
+        out.print(f"    document: {_documented(document)}")
     if not parcel["watched_by"]:
         out.print("    [yellow]watched by nobody[/]: no account covers its carrier (tracker findings tells what would)")
     for w in parcel["watched_by"]:

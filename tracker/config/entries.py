@@ -351,15 +351,10 @@ def _account(
         return None
     source.status_field = bound.policy.status_field
     return Account(
-        **common_values,
-        mode=base.mode,
-        policy=bound.policy,
-        policy_hash=bound.hash,
-        policy_sources=bound.sources,
-        sweep_every=base.sweep_every,
-        writes_per_hour=base.writes_per_hour,
+        **common_values, mode=base.mode, policy=bound.policy, policy_hash=bound.hash, policy_sources=bound.sources,
+        sweep_every=base.sweep_every, writes_per_hour=base.writes_per_hour, keeps_proofs=base.keep_proofs,
         ships_with=base.accounts,
-    )
+    )  # fmt: skip
 
 
 def _tell_the_rest(

@@ -121,6 +121,9 @@ class StorePart(_Part):
     sweep_every: Duration = timedelta(minutes=10)
     writes_per_hour: int = Field(1000, ge=0)
     budget: BudgetPart | None = None
+    keep_proofs: bool = Field(
+        False, description="Fetch the document of each delivery, such as a signature, and keep it."
+    )
     accounts: Words = Field(
         (), description="Carrier accounts it ships with, in order: who is asked about its parcels. All by default."
     )
@@ -243,6 +246,7 @@ class Account:
     policy_sources: Mapping[str, str] = field(default_factory=dict)
     sweep_every: timedelta = timedelta(minutes=10)
     writes_per_hour: int = 1000
+    keeps_proofs: bool = False  # of a store: documents that prove deliveries are fetched and kept
     ships_with: tuple[str, ...] = ()  # the carrier accounts that a store names, in order
     folder: FolderPart | None = None
     sftp: SftpPart | None = None

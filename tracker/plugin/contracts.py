@@ -302,7 +302,7 @@ class Carrier(Source):
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """Fetch the document that proves a delivery, such as the image of a signature. `piece`: the id by which its carrier tells parcels of one number apart.
 
-        Raises NotFound where there is none, or none yet. A person asked for it: nothing of it is kept.
+        Raises NotFound where there is none, or none yet. The core calls it once a delivery, where a store keeps documents, or when a person asks.
         """
         raise NotImplementedError
 

@@ -8,7 +8,7 @@ import io
 import zipfile
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -16,16 +16,27 @@ import sqlalchemy as sa
 from tracker.config.files import write_private
 from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
+from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline.context import AppContext
+from tracker.plugin.proofs import ENDINGS
 from tracker.store.tables import inbox, order_versions, shipment_links
 from tracker.support.explain import explanation
+from tracker.support.proofs import document_of
 
 MOST_PAYLOADS = 500
 _JSON = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-def pack(ctx: AppContext, what: str, path: Path, *, at: datetime | None = None) -> int:
-    """Write the pack of an order as a zip that only we can read. Returns how many payloads it holds.
+class Packed(NamedTuple):
+    """What a pack holds, and of which delivered parcels it has no document: each with the reason."""
+
+    payloads: int
+    documents: int
+    missing: list[str]
+
+
+def pack(ctx: AppContext, what: str, path: Path, *, at: datetime | None = None) -> Packed:
+    """Write the pack of an order as a zip that only we can read, with the documents of its deliveries: those that are not kept are fetched, and kept.
 
     Raises TrackerError for no such order, OSError where the file cannot be written.
     """
@@ -33,6 +44,8 @@ def pack(ctx: AppContext, what: str, path: Path, *, at: datetime | None = None) 
     if not told["orders"]:
         raise TrackerError(f"nothing is known of {what!r}")
     files: dict[str, bytes] = {}
+    missing = _documents(ctx, told, files, at)
+    documents = len(files)
     with ctx.store.read() as connection:
         for order in told["orders"]:
             parcels = [parcel["id"] for parcel in order["parcels"]]
@@ -64,7 +77,7 @@ def pack(ctx: AppContext, what: str, path: Path, *, at: datetime | None = None) 
                 payloads.append(entry)
             order["payloads"] = payloads
     told["made_at"] = ctx.now()
-    count = len(files)
+    count = len(files) - documents
     files["evidence.json"] = mask_bytes(orjson.dumps(told, option=_JSON, default=str))
     files["index.html"] = mask_bytes(_page(told).encode())
     sums = "".join(f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in sorted(files.items()))
@@ -73,7 +86,24 @@ def pack(ctx: AppContext, what: str, path: Path, *, at: datetime | None = None) 
         for name, body in sorted({**files, "SHA256SUMS": sums.encode()}.items()):
             archive.writestr(name, body)
     write_private(path, packed.getvalue())
-    return count
+    return Packed(count, documents, missing)
+
+
+def _documents(ctx: AppContext, told: dict[str, Any], files: dict[str, bytes], at: datetime | None) -> list[str]:
+    """Put the documents of delivered parcels among the files. Returns what is missing, and why."""
+    missing = []
+    for parcel in (parcel for order in told["orders"] for parcel in order["parcels"]):
+        if parcel["status"] != ShippingStatus.DELIVERED:
+            continue
+        document, content = document_of(ctx, parcel["id"], at=at)
+        parcel["document"] = document
+        if content is None:
+            missing.append(f"{parcel['carrier']} {parcel['number']}: {document['missing']}")
+            continue
+        named = "".join(c if c.isalnum() else "_" for c in f"{parcel['carrier']}-{parcel['number']}-{parcel['id']}")
+        document["file"] = f"proofs/{named}.{ENDINGS[document['kind']]}"
+        files[document["file"]] = content
+    return missing
 
 
 def _page(told: dict[str, Any]) -> str:
@@ -90,6 +120,8 @@ def _page(told: dict[str, Any]) -> str:
             body.append(f"<h2>Parcel {_e(parcel['carrier'])} {_e(parcel['number'])}: {_e(parcel['status'])}</h2>")
             if parcel.get("proof"):
                 body.append(f"<p>Proof of delivery: {_e(orjson.dumps(parcel['proof']).decode())}</p>")
+            if document := parcel.get("document"):
+                body.append(f"<p>Document: {_e(document.get('file') or document['missing'])}</p>")
             rows = [
                 (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["place"],
                  s["account"], s["inbox"])

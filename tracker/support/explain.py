@@ -26,6 +26,7 @@ from tracker.store.tables import (
     order_versions,
     orders,
     outbox,
+    proofs,
     scans,
     shipments,
     statements,
@@ -181,6 +182,7 @@ def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipmen
             "last_scan_at": summary.last_scan_at, "disputed": summary.disputed,
             "edd": shipment.edd.ends if shipment.edd else None,
             "proof": parcel["proof"] if summary.delivered_at is not None else None,
+            "document": document if (document := parcel["document"]) and document["fetched_at"] and document["fetched_at"] <= at else None,
             "scans": [_scan_of(s, at) for s in parcel["scans"] if s["first_seen_at"] <= at],
             "watched_by": [],  # what accounts knew of it then is not kept
         }  # fmt: skip
@@ -354,6 +356,21 @@ def _finding(row: Row[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _document(connection: Connection, row: Row[Any]) -> dict[str, Any] | None:
+    """Return what became of a parcel's document; None: nobody wanted it."""
+    columns = (
+        proofs.c.state,
+        proofs.c.account,
+        proofs.c.kind,
+        proofs.c.size,
+        proofs.c.fetched_at,
+        proofs.c.next_at,
+        proofs.c.error,
+    )
+    found = connection.execute(sa.select(*columns).where(proofs.c.shipment_id == row.id)).one_or_none()
+    return dict(found._mapping) if found is not None else None
+
+
 def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> dict[str, Any]:
     told = connection.execute(
         sa.select(scans).where(scans.c.shipment_id == row.id).order_by(scans.c.instant, scans.c.id).limit(500)
@@ -379,6 +396,7 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
         "place": ", ".join(p for p in (row.summary["place"][k] for k in ("city", "region", "country")) if p),
         "edd": row.edd_ends,
         "proof": row.proof,
+        "document": _document(connection, row),
         "disputed": row.summary["disputed"],
         "scans": [
             {

@@ -1,9 +1,9 @@
-"""Documents that prove a delivery: a person asks a carrier for one. It goes into a file of theirs, and nothing of it is kept here but who asked."""
+"""Documents that prove a delivery: a person has one fetched into a file of theirs, or one that is kept is handed out. Who asked is noted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,22 +11,24 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
 from tracker.domain.errors import CredentialsRejected, NotFound, Refused, SourceError, TrackerError
-from tracker.domain.facts import UNIDENTIFIED, Parcel, ProofDocument
+from tracker.domain.facts import Parcel, ProofDocument
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import ShippingStatus, StatementKind
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.proofs import keep, who_fetches
 from tracker.store import queries
-from tracker.store.tables import accounts, orders, shipments, watches
+from tracker.store.tables import accounts, orders, proofs, shipments
 from tracker.support.statements import record_statement
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A parcel of which somebody wants the document, the account that is asked, and how many other parcels had its number."""
+    """A parcel of which somebody wants the document, the account that is asked, how many other parcels had its number, and what is kept."""
 
     parcel: Row[Any]
     account: Account
     others: int
+    kept: Row[Any] | None = None
 
     @property
     def name(self) -> str:
@@ -44,8 +46,7 @@ def find_parcel(ctx: AppContext, number: str, account: str | None) -> Wanted:
         known = connection.execute(sa.select(shipments).where(shipments.c.number == clean(number))).all()
         if not known:
             raise TrackerError(f"nothing is known of {number!r}")
-        able = [one for one in ctx.config.carrier_accounts() if one.carrier.proves and account in (None, one.name)]
-        mine = [(row, found) for row in known if (found := _asked(connection, able, row)) is not None]
+        mine = [(row, f) for row in known if (f := who_fetches(connection, ctx.config, row, account)) is not None]
         if not mine:
             who = f"{account} fetches" if account is not None else "no account fetches"
             carriers = ", ".join(sorted({row.carrier.partition(":")[0] for row in known}))
@@ -56,13 +57,17 @@ def find_parcel(ctx: AppContext, number: str, account: str | None) -> Wanted:
             told = ", ".join(sorted(f"{row.carrier} ({found.name})" for row, found in mine))
             raise TrackerError(f"several parcels have the number {number}: {told}; say --account")
         parcel, found = max(mine, key=lambda one: (one[0].linked, one[0].generation))
-        _may_be_asked(connection, ctx, found)
-    return Wanted(parcel, found, len(mine) - 1)
+        kept = connection.execute(sa.select(proofs).where(proofs.c.shipment_id == parcel.id)).one_or_none()
+        if kept is None or kept.document is None:
+            _may_be_asked(connection, ctx, found)
+    return Wanted(parcel, found, len(mine) - 1, kept)
 
 
 def fetch(ctx: AppContext, wanted: Wanted) -> ProofDocument:
-    """Ask the carrier for the document. Raises TrackerError, which says whether there is none yet, it was refused, or nobody answers."""
-    parcel, account = wanted.parcel, wanted.account
+    """Return the document that is kept, else ask the carrier. Raises TrackerError, which says whether there is none yet, it was refused, or nobody answers."""
+    parcel, account, kept = wanted.parcel, wanted.account, wanted.kept
+    if kept is not None and kept.document is not None:
+        return ProofDocument(kept.document, kept.kind)
     try:
         return account.carrier.proof(ctx.client(account), Parcel(parcel.carrier, parcel.number), parcel.piece)
     except NotFound as error:
@@ -84,21 +89,53 @@ def note_fetch(ctx: AppContext, wanted: Wanted, document: ProofDocument, by: str
         linked = queries.linked_to(connection, [wanted.parcel.id], orders.c.id)
         ids = {order_id for _, order_id in connection.execute(linked)}
         rows = connection.execute(sa.select(orders).where(orders.c.id.in_(ids)).order_by(orders.c.id)).all()
-    said = f"proof of delivery of {wanted.name} fetched from {wanted.account.name} ({document.kind}, {len(document.content):,} bytes)"
+    kept = wanted.kept is not None and wanted.kept.document is not None
+    source = (
+        f"handed out as it was fetched from {wanted.kept.account}"
+        if wanted.kept and kept
+        else f"fetched from {wanted.account.name}"
+    )
+    said = f"proof of delivery of {wanted.name} {source} ({document.kind}, {len(document.content):,} bytes)"
     for row in rows:
         record_statement(ctx, row, StatementKind.NOTE, said, by)
     return [row.number for row in rows]
 
 
-def _asked(connection: Connection, able: Sequence[Account], row: Row[Any]) -> Account | None:
-    """Return who can fetch a parcel's document: who is asked about it comes first, then who told of it, then who speaks for its carrier."""
-    if row.carrier.startswith(UNIDENTIFIED):
-        return None
-    t = watches.c
-    watching = sa.select(t.account).where(t.shipment_id == row.id).order_by(t.chosen.is_(None), t.id)
-    names = list(connection.execute(watching).scalars())
-    fit = [one for one in able if one.name in names or row.carrier in one.speaks]
-    return min(fit, key=lambda one: names.index(one.name) if one.name in names else len(names), default=None)
+def document_of(
+    ctx: AppContext, shipment_id: int, *, at: datetime | None = None
+) -> tuple[dict[str, Any], bytes | None]:
+    """Return what is known of a delivered parcel's document, and the document: the kept one, else its carrier is asked once and it is kept.
+
+    Where there is none `missing` says why. `at`: only what was kept by then; nobody is asked.
+    """
+    with ctx.store.read() as connection:
+        parcel = connection.execute(sa.select(shipments).where(shipments.c.id == shipment_id)).one()
+        row = connection.execute(sa.select(proofs).where(proofs.c.shipment_id == shipment_id)).one_or_none()
+        if row is not None and row.fetched_at is not None and (at is None or row.fetched_at <= at):
+            told = {
+                "kind": row.kind,
+                "size": row.size,
+                "sha256": row.sha256,
+                "fetched_at": row.fetched_at,
+                "from": row.account,
+            }
+            lost = row.error or f"kept until its retention was over: {row.size:,} bytes, SHA-256 {row.sha256}"
+            return (told if row.document is not None else {**told, "missing": lost}), row.document
+        account = who_fetches(connection, ctx.config, parcel)
+        if account is None or at is not None:
+            return {"missing": "no account fetches it" if account is None else "it was not fetched by then"}, None
+        wanted = Wanted(parcel, account, 0)
+        try:
+            _may_be_asked(connection, ctx, account)
+        except TrackerError as error:
+            return {"missing": str(error)}, None
+    try:
+        document = fetch(ctx, wanted)
+    except TrackerError as error:
+        return {"missing": str(error)}, None
+    with ctx.store.write() as connection:
+        keep(connection, shipment_id, account.name, document, ctx.now())
+    return document_of(ctx, shipment_id)
 
 
 def _may_be_asked(connection: Connection, ctx: AppContext, account: Account) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
-from tracker.pipeline import brakes, dead_writes, feeds, plan, tell, unread, unwatched, whose
+from tracker.pipeline import brakes, dead_writes, feeds, plan, proofs, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest import endings
 from tracker.pipeline.poll import due as asked
@@ -46,7 +46,7 @@ ALIVE = "scheduler"
 def release_claims(ctx: AppContext) -> None:
     """Give back what a process that died held: only where this process is the only one (SQLite)."""
     with ctx.store.write() as connection:
-        for table in (inbox, outbox, watches, change_notices, tables.resends, accounts, tokens):
+        for table in (inbox, outbox, watches, change_notices, tables.resends, tables.proofs, accounts, tokens):
             connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
 
 
@@ -93,6 +93,7 @@ def next_business_time(ctx: AppContext) -> datetime | None:
                 accounts.c.files_at,
                 change_notices.c.not_before,
                 tables.resends.c.next_at,
+                tables.proofs.c.next_at,
             )
         ]
         moments += [at for at in asked.held_back(ctx, connection, database_now(connection), now).values() if at > now]
@@ -166,12 +167,13 @@ def prune(ctx: AppContext) -> dict[str, int]:
             ).scalars()
         )
         if unmatched:
-            for table in (scans, shipment_links, watches, fulfilment_shipments):
+            for table in (scans, shipment_links, watches, fulfilment_shipments, tables.proofs):
                 connection.execute(table.delete().where(table.c.shipment_id.in_(unmatched)))
             connection.execute(shipments.delete().where(shipments.c.id.in_(unmatched)))
         done["unmatched"] = len(unmatched)
         unread.prune(connection, now)
         endings.prune(connection, now)
+        done["proofs"] = proofs.prune(connection, now - keep.proof_bodies)
         gone = files.c.listed_at < now - keep.rows  # it lies nowhere any more
         done["files"] = connection.execute(files.delete().where(gone)).rowcount
     return done

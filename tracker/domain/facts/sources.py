@@ -135,7 +135,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class ProofDocument:
-    """A document that proves a delivery, as its carrier gave it: personal data, handed to who asks and never kept. `kind`: its media type."""
+    """A document that proves a delivery, as its carrier gave it: personal data, kept only where a store wants it. `kind`: its media type."""
 
     content: bytes = field(repr=False)
     kind: str

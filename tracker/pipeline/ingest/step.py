@@ -15,7 +15,8 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.facts import ChangeNotice, Checkout, Order, Report
 from tracker.domain.numbers import clean
-from tracker.pipeline import feeds, oddities, unread, unwatched
+from tracker.domain.vocabulary import ShippingStatus
+from tracker.pipeline import feeds, oddities, proofs, unread, unwatched
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest import endings, histories, orders, reports, scans, summaries
@@ -123,6 +124,8 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     watches.choose()
     for name, untold in odd.items():
         feeds.ask_about(tx.connection, name, untold, tx.now)
+    delivered = [i for i in moved if shipments[i].summary.status is ShippingStatus.DELIVERED]
+    proofs.want(tx.ctx, tx.connection, delivered, taken.changed, tx.now)
     orders.schedule_decisions(tx, taken.changed, touched, moved - heard.loud - loud)
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)

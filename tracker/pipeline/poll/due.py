@@ -117,7 +117,7 @@ def _requests(account: Account) -> int:
 
 def _nothing_else(row: Row[Any]) -> bool:
     """Say whether registrations are all that is due of an account."""
-    others = (row.urgent, row.ordinary, row.notices, row.sweeps, row.resends, row.wanted)
+    others = (row.urgent, row.ordinary, row.notices, row.sweeps, row.resends, row.wanted, row.proofs)
     return bool(row.registrations) and not any(others)
 
 

@@ -29,7 +29,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Edd, Page, Summary
 from tracker.domain.vocabulary import TrackingState
-from tracker.pipeline import backoff, feeds, keys, registration, whose
+from tracker.pipeline import backoff, feeds, keys, proofs, registration, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import GaveWay, Place, Work
@@ -108,6 +108,8 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
         alone += keys.claim(ctx, connection, ready.values(), room, now)
         again = resends.claim(connection, ready, room, now, business)
         alone += [(place, partial(resends.work, ctx, account, row)) for account, row, place in again]
+        wanted = proofs.claim(connection, ready, room, now, business)
+        alone += [(place, partial(proofs.work, ctx, account, row)) for account, row, place in wanted]
         alone += hooks.claim_audits(ctx, connection, ready, room, business)
     for call in calls:
         call.asked, call.failing = (now, business), call.account.name in room.failing

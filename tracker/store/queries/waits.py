@@ -8,10 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from tracker.store.queries.dialect import one_of
-from tracker.store.tables import accounts, change_notices, resends, watches
+from tracker.store.tables import accounts, change_notices, proofs, resends, watches
 
 FEW = 8  # so far what waits is counted: who has so many has enough for his turn
-_A, _T, _R, _S = accounts.c, watches.c, change_notices.c, resends.c
+_A, _T, _R, _S, _P = accounts.c, watches.c, change_notices.c, resends.c, proofs.c
+_WAITS = ("urgent", "ordinary", "registrations", "notices", "sweeps", "resends", "proofs", "wanted", "audits")
 _NOW = sa.bindparam("now", type_=_A.claimed_until.type)
 _BUSINESS = sa.bindparam("business", type_=_T.next_poll_at.type)
 
@@ -37,7 +38,7 @@ def _few(of: sa.Select[Any], outer: sa.FromClause) -> Any:
 def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
     """Select the accounts that may be asked at `now` and `business` for all that their rows say, and have something due.
 
-    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices`, `sweeps`, `resends` and `audits` of hooks are due, whether a public key
+    With each: how many polls (`urgent`, `ordinary`), `registrations`, `notices`, `sweeps`, `resends`, `proofs` and `audits` of hooks are due, whether a public key
     is `wanted`, and of one with a budget how many
     parcels are `known` to be urgent; up to FEW. `blocked`: also who rests by the
     database's clock. Of suspended, paused and resting accounts not one row is looked at (of a store a pause stops the writes only).
@@ -58,6 +59,7 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
         .where(_S.account == _A.name, _S.ended_at.is_(None), _S.next_at <= _BUSINESS, free(resends))
         .order_by(_S.next_at)
     )
+    proving = sa.select(_P.id).where(_P.account == _A.name, _P.next_at <= _BUSINESS, free(proofs)).order_by(_P.next_at)
     keys = sa.or_(_A.keys_due_at.is_(None), _A.keys_due_at <= _NOW)
     counted = (
         sa.select(
@@ -71,6 +73,7 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
             ),
             sa.case((sa.and_(swept, free(accounts)), 1), else_=0).label("sweeps"),
             sa.case((carrier, _few(again, accounts)), else_=0).label("resends"),
+            sa.case((carrier, _few(proving, accounts)), else_=0).label("proofs"),
             sa.case((sa.and_(_A.keys_wanted.isnot(None), keys), 1), else_=0).label("wanted"),
             sa.case((sa.and_(_A.hooks_due_at <= _BUSINESS, _A.paused_at.is_(None)), 1), else_=0).label("audits"),
         )
@@ -78,10 +81,14 @@ def accounts_that_wait(*, blocked: bool = False) -> sa.Select[Any]:
         .cte("counted")
         .prefix_with("MATERIALIZED")
     )
-    c = counted.c
-    some = c.urgent + c.ordinary + c.registrations + c.notices + c.sweeps + c.resends + c.wanted + c.audits > 0
-    told = (c.urgent, c.ordinary, c.registrations, c.notices, c.sweeps, c.resends, c.wanted, c.audits, c.known)
-    return sa.select(accounts, *told).join(counted, c.name == _A.name).where(some).order_by(_A.name)
+    waits = [counted.c[name] for name in _WAITS]
+    some = sum(waits[1:], waits[0]) > 0
+    return (
+        sa.select(accounts, *waits, counted.c.known)
+        .join(counted, counted.c.name == _A.name)
+        .where(some)
+        .order_by(_A.name)
+    )
 
 
 @cache

@@ -1,0 +1,221 @@
+"""The documents that prove deliveries: each is fetched once from its carrier, where the order's store keeps them, and kept for a while.
+
+A row of `proofs` is one parcel's: `wanted` until its carrier gave it, or said often enough that there is none. It is asked for behind all else that is due.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.config.model import Account, Config
+from tracker.domain.errors import (
+    BadPayload,
+    BudgetSpent,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    SourceError,
+)
+from tracker.domain.facts import UNIDENTIFIED, Parcel, ProofDocument
+from tracker.domain.masking import mask
+from tracker.domain.vocabulary import ShippingStatus
+from tracker.pipeline import backoff
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.places import POLLS, GaveWay, Place, Room
+from tracker.pipeline.poll.due import Ready
+from tracker.store import queries
+from tracker.store.codec import SUMMARY, plain
+from tracker.store.engine import database_now
+from tracker.store.tables import fulfilment_shipments, fulfilments, orders, proofs, shipments, watches
+
+LATELY = timedelta(days=7)  # what was delivered before is history: the first sync of a store asks for none of it
+LOOKS = tuple(
+    timedelta(hours=hours) for hours in (1, 6, 24, 72)
+)  # after each "none yet": a signature may come a day later
+MOST_FAILURES = 8  # of other kinds, in a row
+MOST_BYTES = 4 << 20  # of a document
+AT_ONCE = 500
+_P = proofs.c
+_COLUMNS: tuple[sa.Column[Any], ...] = (_P.id, _P.shipment_id, _P.attempts, _P.failures)
+
+
+def who_fetches(connection: Connection, config: Config, row: Any, name: str | None = None) -> Account | None:
+    """Return who can fetch a parcel's document (`name`: only that account): who is asked about it comes first, then who told of it, then who speaks for its carrier."""
+    able = [one for one in config.carrier_accounts() if one.carrier.proves and name in (None, one.name)]
+    if not able or row.carrier.startswith(UNIDENTIFIED):
+        return None
+    t = watches.c
+    watching = sa.select(t.account).where(t.shipment_id == row.id).order_by(t.chosen.is_(None), t.id)
+    names = list(connection.execute(watching).scalars())
+    fit = [one for one in able if one.name in names or row.carrier in one.speaks]
+    return min(fit, key=lambda one: names.index(one.name) if one.name in names else len(names), default=None)
+
+
+def want(
+    ctx: AppContext, connection: Connection, delivered: Collection[int], changed: Collection[int], now: datetime
+) -> None:
+    """Want the documents of parcels that were `delivered` just now, and of delivered ones that orders which `changed` name, where the store keeps them."""
+    keepers = sorted(one.name for one in ctx.config.store_accounts() if one.keeps_proofs)
+    if not keepers or not (delivered or changed):
+        return
+    o, s, fs = orders.c, shipments.c, fulfilment_shipments.c
+    named = (
+        sa.select(fs.shipment_id)
+        .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
+        .join(orders, o.id == fulfilments.c.order_id)
+        .where(
+            sa.or_(queries.among(connection, fs.shipment_id, delivered), queries.among(connection, o.id, changed)),
+            queries.among(connection, o.store, keepers),
+        )
+    )
+    rows = connection.execute(
+        sa.select(s.id, s.carrier, s.summary)
+        .outerjoin(proofs, _P.shipment_id == s.id)
+        .where(s.id.in_(named), s.status == ShippingStatus.DELIVERED, _P.id.is_(None))
+        .order_by(s.id)
+    ).all()
+    wanted = []
+    for row in rows:
+        at = SUMMARY.validate_python(row.summary).delivered_at
+        account = who_fetches(connection, ctx.config, row)
+        if account is not None and at is not None and at >= now - LATELY:
+            wanted.append(
+                {
+                    "shipment_id": row.id,
+                    "account": account.name,
+                    "state": "wanted",
+                    "next_at": now,
+                    "attempts": 0,
+                    "failures": 0,
+                }
+            )
+    queries.put(connection, proofs, wanted)
+    if wanted:
+        ctx.notify("poll")
+
+
+def claim(
+    connection: Connection, ready: Mapping[str, Ready], room: Room, now: datetime, business: datetime
+) -> list[tuple[Account, Row[Any], Place]]:
+    """Claim the oldest document that is due of each account that may be asked and has nothing else due."""
+    claimed: list[tuple[Account, Row[Any], Place]] = []
+    for name, one in ready.items():
+        if not one.row.proofs or min(one.left, one.others) <= 0 or not one.account.carrier.proves:
+            continue
+        free = sa.or_(_P.claimed_until.is_(None), _P.claimed_until < now)
+        mine = sa.and_(_P.account == name, _P.next_at <= business, free)
+        row = connection.execute(sa.select(*_COLUMNS).where(mine).order_by(_P.next_at, _P.id).limit(1)).first()
+        if row is None or (place := room.take(POLLS, name)) is None:
+            continue
+        values = {"attempts": row.attempts + 1, "claimed_until": now + queries.LEASE}
+        if connection.execute(proofs.update().where(_ours(row, row.attempts)).values(**values)).rowcount:
+            claimed.append((one.account, row, place))
+        else:
+            room.back([place])
+    return claimed
+
+
+def _ours(row: Row[Any], attempts: int) -> sa.ColumnElement[bool]:
+    return sa.and_(_P.id == row.id, _P.attempts == attempts)
+
+
+def work(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | None:
+    """Ask for the document of a claimed row, and keep it. Returns what went wrong."""
+    with ctx.leases.holding(proofs, {row.id: row.attempts + 1}):
+        error: SourceError | None = None
+        document: ProofDocument | None = None
+        with ctx.store.read() as connection:
+            s = shipments.c
+            parcel = connection.execute(sa.select(s.carrier, s.number, s.piece).where(s.id == row.shipment_id)).one()
+        try:
+            document = account.carrier.proof(ctx.client(account), Parcel(parcel.carrier, parcel.number), parcel.piece)
+        except SourceError as problem:
+            error = problem
+        except Exception as problem:  # a plugin's bug must not stop the others
+            error = SourceError(type(problem).__name__)
+        crash_at("proof_after_call")
+        _end(ctx, account, row, document, error)
+    return error
+
+
+def _end(
+    ctx: AppContext, account: Account, row: Row[Any], document: ProofDocument | None, error: SourceError | None
+) -> None:
+    with ctx.store.write() as connection:
+        now, business = database_now(connection), ctx.now()
+        values = kept(document, business) if document is not None else _later(row, error, business)
+        ended = connection.execute(
+            proofs.update().where(_ours(row, row.attempts + 1)).values(claimed_until=None, **values)
+        ).rowcount
+        if ended and values.get("next_at") is None and values.get("document") is None and "state" in values:
+            ctx.log.info(
+                "proof_not_had",
+                account=account.name,
+                shipment=row.shipment_id,
+                state=values["state"],
+                said=values["error"],
+            )
+        if not isinstance(error, GaveWay):
+            backoff.hear(ctx, connection, account, [error], now, business)
+
+
+def kept(document: ProofDocument, now: datetime) -> dict[str, Any]:
+    """Return the values of a row that keeps a document; one that is too large is told, and not kept."""
+    size = len(document.content)
+    told = {
+        "next_at": None,
+        "fetched_at": now,
+        "kind": document.kind,
+        "size": size,
+        "sha256": hashlib.sha256(document.content).hexdigest(),
+    }
+    if size > MOST_BYTES:
+        return {**told, "state": "too_large", "error": f"has {size:,} bytes, more than {MOST_BYTES:,} are not kept"}
+    return {**told, "state": "kept", "error": None, "document": document.content}
+
+
+def _later(row: Row[Any], error: SourceError | None, business: datetime) -> dict[str, Any]:
+    """Return the values of a row whose document did not come: when it is asked for again, or why not any more."""
+    if isinstance(error, GaveWay | BudgetSpent | CredentialsRejected):
+        return {}  # nothing was learnt of it
+    said, failures = plain(mask(str(error))) or type(error).__name__, row.failures + 1
+    if isinstance(error, NotFound):
+        if failures > len(LOOKS):
+            return {"state": "none", "next_at": None, "error": said, "failures": failures}
+        return {"next_at": business + LOOKS[failures - 1], "error": said, "failures": failures}
+    if (isinstance(error, Refused | BadPayload) and failures >= MOST_FAILURES // 2) or failures >= MOST_FAILURES:
+        return {"state": "refused", "next_at": None, "error": said, "failures": failures}
+    rest = (error.after if isinstance(error, RateLimited) else None) or queries.backoff(failures + 4)
+    return {"next_at": business + rest, "error": said, "failures": failures}
+
+
+def keep(connection: Connection, shipment_id: int, account: str, document: ProofDocument, now: datetime) -> None:
+    """Keep a document that a person had fetched, as if it had been wanted."""
+    values = {
+        "shipment_id": shipment_id,
+        "account": account,
+        "attempts": 0,
+        "failures": 0,
+        "claimed_until": None,
+        **kept(document, now),
+    }
+    insert = queries.upsert(connection, proofs).values(**values)
+    connection.execute(
+        insert.on_conflict_do_update(index_elements=[_P.shipment_id], set_={**values, "attempts": _P.attempts + 1})
+    )
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Drop the documents that were fetched before a moment; that they were there, with their hash, stays. Returns how many."""
+    old = sa.select(_P.id).where(_P.document.isnot(None), _P.fetched_at < before).limit(AT_ONCE)
+    return connection.execute(
+        proofs.update().where(_P.id.in_(old.scalar_subquery())).values(document=None, state="dropped")
+    ).rowcount
