@@ -1,15 +1,19 @@
-"""FedEx Track API v1 (poll; up to 30 numbers a call).
+"""FedEx Track v1: polls of up to 30 numbers, signed pushes of Advanced Integrated Visibility (AIV), proofs of delivery.
 
-Contract: developer.fedex.com track.json and authorization_v1.json; codes: tracking_status_codes.csv of the reference
-guide, `fedex.csv`; read 2026-11. Errors about one number come inside HTTP 200. `DE` and `SE` mean little without the
-exception code beside them, whose leading zeros are part of it: `07` and `007` are two things. Times without offset are
-local to the scan's place, never UTC. `latestStatusDetail` is the status at the head; its time stands in `dateAndTimes`.
+Contract: track.json and authorization_v1.json; codes: tracking_status_codes.csv and webhook_event_codes.csv of the reference guides,
+`fedex.csv`; pushes, retries and limits: developer.fedex.com (shipment-visibility-webhook/docs, guides/ratelimits); read 2026-11.
+Errors about one number come inside HTTP 200, or with 400 for the whole call. `DE` and `SE` mean little without the exception code
+beside them, whose leading zeros are part of it: `07` and `007` are two things. Freight has a space of its own: parcels' exception
+codes are not read there. A push is an answer of Track v1 in an envelope that counts its attempts. Times without offset are local to
+the scan's place, never UTC. `latestStatusDetail` is the status at the head; its time stands in `dateAndTimes`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
@@ -17,13 +21,14 @@ from urllib.parse import urlencode
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import (
     NOWHERE,
     Code,
     Edd,
     Link,
     Meaning,
+    Missed,
     Page,
     Parcel,
     Parcels,
@@ -39,9 +44,10 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.answers import raise_unless_json
+from tracker.plugin.answers import not_html, raise_unless_json, retry_after, said_by
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
+from tracker.plugin.contracts import Limits, Secrets
 from tracker.plugin.oauth import Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
@@ -62,10 +68,13 @@ from tracker.plugin.payloads import (
     with_head,
 )
 from tracker.plugin.proofs import read_document
+from tracker.plugin.signatures import hmac_base64, hmac_hex
 
 Reading = Callable[[Code], Meaning | None]
 
 _BY_REASON = frozenset({"DE", "SE"})
+_REFINED = _BY_REASON | {"DD", "DY"}  # a delay may say of which kind it is
+_FREIGHT = frozenset({"FXFR", "FEDEX_FREIGHT", "FDFR"})  # carrierCode of track.json
 _MIDNIGHT = time()
 _WHEN = {  # dateAndTimes[].type that tells when the head's status began (track.json, TrackingDateAndTime)
     ShippingStatus.PICKED_UP: "ACTUAL_PICKUP",
@@ -73,29 +82,61 @@ _WHEN = {  # dateAndTimes[].type that tells when the head's status began (track.
     ShippingStatus.DELIVERED: "ACTUAL_DELIVERY",
 }
 _READ = frozenset({*_WHEN.values(), "ESTIMATED_DELIVERY"})
-_RELATIONS = {"RETURNED_TO_SHIPPER_TRACKING_NUMBER": "return", "OUTBOUND_LINK_TO_RETURN": "return"}
+_RELATIONS = {  # packageIdentifiers[].type (track.json, PackageIdentifier); None: the partner is not named
+    "RETURNED_TO_SHIPPER_TRACKING_NUMBER": ("return", "fedex"),
+    "OUTBOUND_LINK_TO_RETURN": ("return", "fedex"),
+    "REROUTE_TRACKING_NUMBER": ("replaces", "fedex"),
+    "STANDARD_MPS": ("main", "fedex"),
+    "PARTNER_CARRIER_NUMBER": ("last_mile", None),
+}
+SIGNATURE = "fdx-signature"
+WINDOW = timedelta(seconds=10)  # 1,400 transactions of a project in it
+SHUT_OUT = timedelta(minutes=10)  # an address that asks for tokens too often
+KNOWN = "122816215025810"  # a number of the reference guide's mock list: what production says of it does not matter
+AGAIN = (
+    "FedEx keeps what it could not push for seven days and sends it again once somebody starts the retry on the webhook project in"
+    " its Developer Portal; the setting `retry_path` does it where the project has a call for it. Polls ask about each parcel meanwhile"
+)
 
 
 class Settings(contracts.Settings):
-    """One FedEx project. `base_url`: https://apis-sandbox.fedex.com answers canned data."""
+    """One FedEx project. `base_url`: https://apis-sandbox.fedex.com answers canned data.
+
+    `webhook_secrets`: the security token of the webhook project (Advanced Integrated Visibility). `retry_path`: the call that has
+    FedEx send again what it could not push, if the project has one: its pages name none (unverified), it is started in the portal.
+    `proof_types`: the documents that are asked for as proof of a delivery, until there is one; the letter with the signature is the
+    one that track.json names (pictures come by pushes; whether they can be asked for is unverified: PICTURE_PROOF_OF_DELIVERY).
+    """
 
     base_url: str = "https://apis.fedex.com"
     client_id: str
     client_secret: SecretStr
     locale: str = "en_US"
+    webhook_secrets: Secrets = ()
+    retry_path: str = ""
+    proof_types: tuple[str, ...] = ("SIGNATURE_PROOF_OF_DELIVERY",)
 
 
 class FedEx(contracts.Carrier):
     """FedEx parcels."""
 
     docs = "https://developer.fedex.com/api/en-us/catalog/track/v1/docs.html"
+    unverified = (
+        "which call has its queue of missed events sent again: `retry_path`",
+        "whether the picture of a delivery can be asked for: `proof_types`",
+        "that freight speaks the list of Track v1, and what its exception codes are",
+    )
     asks = frozenset({Parcels})
     carriers = ("fedex",)
-    response_keys = ("completeTrackResults",)
+    response_keys = ("completeTrackResults", "errors", "trackingNumber")
+    webhooks = True
+    resends = timedelta(days=7)
+    max_body = 8 << 20  # a push with the picture of a delivery in it
     batch = 30
     proves = True
     codes = read_codes(__file__)
     default_zone = "America/Chicago"
+    limits = Limits(1400, WINDOW, tokens="counted")
     token_lasts = timedelta(hours=1)
     Settings = Settings
 
@@ -104,79 +145,183 @@ class FedEx(contracts.Carrier):
         super().__init__(account, settings)
         self._tokens = Tokens(self._grant)
 
+    def verify(self, payload: Payload) -> int:
+        """Check `fdx-signature`, the base64 HMAC-SHA256 of the raw body; its guide says hexadecimal once, so that is taken too."""
+        given = payload.headers.get(SIGNATURE, "").strip()
+        check = hmac_hex if len(given) == 64 else hmac_base64  # base64 of 32 bytes has 44
+        return check(self.settings.webhook_secrets, payload.body, given, name=SIGNATURE)
+
+    def odd(self, headers: Mapping[str, str]) -> str | None:
+        """Say that a push is signed in hexadecimal: the guide's example is base64."""
+        given = headers.get(SIGNATURE)
+        odd = "its pushes are signed in hexadecimal, not in base64"
+        return None if given is None else odd if len(given.strip()) == 64 else ""
+
+    def dedupe_key(self, payload: Payload) -> str:
+        """Hash the body without `outputMetaData`, which counts the attempts to deliver it; there is no event id."""
+        try:
+            body = decode(payload.body)
+        except BadPayload:
+            return super().dedupe_key(payload)
+        body.pop("outputMetaData", None)
+        return hashlib.sha256(orjson.dumps(body)).hexdigest()
+
     def meaning(self, code: Code) -> Meaning | None:
-        """Look up the code; of `DE` and `SE` the reason beside it, then its wording; customs codes have a space of their own."""
+        """Look up the code; of `DE` and `SE` the reason beside it, then its wording; customs codes have a space of their own.
+
+        Codes that pushes use for something else than polls (`DY` is "Delay" or "Delivery updated") are told apart by their words.
+        """
         base, _, why = code.code.partition(":")
         get = self.codes.get
-        if why and base in _BY_REASON:
-            return get(("reason", why)) or _by_wording(code.text) or get(("track", base))
-        return get(("track", base)) or get(("regulatory", base))
+        if not why:
+            said = get(("said", f"{base}:{code.text.casefold()}")) if base in _TWICE and code.text else None
+            return said or get(("track", base)) or get(("regulatory", base))
+        if base not in _BY_REASON:
+            return get(("delay", why)) or get(("track", base))
+        known = get(("reason", why)) if code.space == "track" else None
+        return known or _by_wording(code.text) or get(("delay", why)) or get(("track", base))
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
-        """Read a Track answer: one report a result; a re-used number has several."""
-        output = mapping(decode(payload.body).get("output"), "$.output")
-        where, unread = "$.output.completeTrackResults", list[Unread]()
-        if output.get("completeTrackResults") is None:  # it says nothing, which is not "no news"
+        """Read a Track answer or a push: one report a result; a re-used number has several. A push tells no whole history."""
+        body, unread = decode(payload.body), list[Unread]()
+        push = payload.kind == "webhook"
+        if len(payload.parts) > 1:  # an error says nothing of its number: that is told beside it
+            mine = number(decode(payload.parts[1]).get("trackingNumber"), "$.trackingNumber")
+            first = listing(body.get("errors"), "$.errors")[:1]
+            return [_told(mapping(error, "$.errors[0]"), mine, None) for error in first]
+        if "output" not in body and "trackResults" in body:  # as third parties receive pushes
+            return told(_complete(body, unread, self.meaning, push), unread)
+        output = mapping(body.get("output"), "$.output")
+        where, found = "$.output.completeTrackResults", output.get("completeTrackResults")
+        if found is None:  # it says nothing, which is not "no news"
             raise BadPayload(where, "is missing")
-        results = pieces(output["completeTrackResults"], where, _complete, unread, self.meaning, lacks="all")
+        if found == [] and (alert := said_by(orjson.dumps({"errors": output.get("alerts")}), "")):
+            raise BadPayload("$.output.alerts", alert)
+        results = pieces(found, where, _complete, unread, self.meaning, push, lacks="all")
         return told([report for of_one_number in results for report in of_one_number], unread)
 
     def raise_for_status(self, response: Response) -> None:
-        """As HTTP says; an error body (`errors`, track.json ErrorResponseVO) stays one when it comes with 200."""
+        """As HTTP says, with FedEx's own words; an error body (`errors`, track.json ErrorResponseVO) stays one when it comes with 200.
+
+        400 with a code of tracking (`TRACKING.TRACKINGNUMBER.NOTFOUND`) is an answer about the numbers. 429 rests until the window of
+        ten seconds ends, or until midnight GMT where the day's quota is spent (guides/ratelimits).
+        """
+        status = response.status
+        if status in (400, 401, 403, 429):
+            not_html(response)
+            said = said_by(response.body, "")
+            words = f"FedEx: HTTP {status}: {said}" if said else f"FedEx: HTTP {status}"
+            if status == 400:
+                if said.startswith("TRACKING."):
+                    return
+                raise Refused(words)
+            if status == 429:
+                raise RateLimited(words, _rest(response))
+            raise _Forbidden(words) if status == 403 else CredentialsRejected(words)
         raise_unless_json(response, errors=("errors",))
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """POST /track/v1/trackingnumbers with detailed scans."""
         assert isinstance(query, Parcels)
         for start in range(0, len(query.parcels), self.batch):
-            parcels = query.parcels[start : start + self.batch]
-            asked = {
-                "includeDetailedScans": True,
-                "trackingInfo": [{"trackingNumberInfo": {"trackingNumber": clean(p.number)}} for p in parcels],
-            }
-            yield Page((self._tokens.send(client, self._post("trackingnumbers", asked), bearer).body,))
+            yield from self._ask(client, [clean(p.number) for p in query.parcels[start : start + self.batch]])
+
+    def _ask(self, client: Client, numbers: Sequence[str]) -> Iterator[Page]:
+        """Ask about numbers together; where one of them makes FedEx refuse all, in halves until it stands alone."""
+        try:
+            response = self._tokens.send(client, self._inquiry(numbers), bearer)
+        except NotFound as error:  # NOT.FOUND.ERROR is of the call, whatever `base_url` says, and no parcel's
+            raise Transient(f"FedEx: {error}: nothing answers at {self.settings.base_url}/track/v1") from None
+        if response.status != 400:
+            yield Page((response.body,))
+        elif len(numbers) == 1:
+            yield Page((response.body, orjson.dumps({"trackingNumber": numbers[0]})))
+        else:
+            half = len(numbers) // 2
+            yield from self._ask(client, numbers[:half])
+            yield from self._ask(client, numbers[half:])
+
+    def _inquiry(self, numbers: Sequence[str]) -> Request:
+        infos = [{"trackingNumberInfo": {"trackingNumber": mine}} for mine in numbers]
+        return self._post("/track/v1/trackingnumbers", {"includeDetailedScans": True, "trackingInfo": infos})
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """POST /track/v1/trackingdocuments (track.json, Full_Schema_SPOD): the letter with the signature, as a PDF in base64."""
         info = {"trackingNumber": clean(parcel.number)} | ({"trackingNumberUniqueId": piece} if piece else {})
-        asked = {
-            "trackDocumentDetail": {"documentType": "SIGNATURE_PROOF_OF_DELIVERY", "documentFormat": "PDF"},
-            "trackDocumentSpecification": [{"trackingNumberInfo": info}],
-        }
-        answer = decode(self._tokens.send(client, self._post("trackingdocuments", asked), bearer).body)
-        output = mapping(answer.get("output"), "$.output")
-        documents = output.get("document")
-        if not documents:
-            alerts = [
-                text(alert.get("code"))
-                for alert in listing(output.get("alerts"), "$.output.alerts")
-                if isinstance(alert, dict)
-            ]
-            raise NotFound(", ".join(filter(None, alerts)) or "the answer holds no document")
-        return read_document(listing(documents, "$.output.document")[0], "$.output.document[0]")
+        why = ["no document is asked for: `proof_types` is empty"]
+        for kind in self.settings.proof_types:
+            asked = {
+                "trackDocumentDetail": {"documentType": kind, "documentFormat": "PDF"},
+                "trackDocumentSpecification": [{"trackingNumberInfo": info}],
+            }
+            answer = decode(self._tokens.send(client, self._post("/track/v1/trackingdocuments", asked), bearer).body)
+            if answer.get("errors"):  # 400 about the number
+                why = [said_by(orjson.dumps(answer))]
+                continue
+            output = mapping(answer.get("output"), "$.output")
+            if documents := listing(output.get("document"), "$.output.document"):
+                return read_document(documents[0], "$.output.document[0]")
+            alerts = listing(output.get("alerts"), "$.output.alerts")
+            why = [text(alert.get("code")) for alert in alerts if isinstance(alert, dict)]
+        raise NotFound(", ".join(filter(None, why)) or "the answer holds no document")
+
+    def resend(self, client: Client, query: Missed) -> Iterator[Page]:
+        """Have FedEx send again what it could not push: to our address, as its page on failures says; what the answer holds is a push too.
+
+        Raises Refused, which says what a person must do, where no call for it is configured.
+        """
+        if not self.settings.retry_path:
+            raise Refused(AGAIN)
+        body = self._tokens.send(client, self._post(self.settings.retry_path, {}), bearer).body
+        yield Page((body,) if b'"completeTrackResults"' in body else ())
 
     def _post(self, call: str, asked: Mapping[str, Any]) -> Request:
         headers = {"Content-Type": "application/json", "X-locale": self.settings.locale}
-        return Request(
-            "POST", f"{self.settings.base_url}/track/v1/{call}", headers=headers, content=orjson.dumps(asked)
-        )
+        return Request("POST", f"{self.settings.base_url}{call}", headers=headers, content=orjson.dumps(asked))
 
     def ping(self, client: Client) -> None:
-        """Ask for a token."""
-        self._grant(client)
+        """Ask for a token, and with it about a number: only that tells whether the project has the Track API."""
+        request = self._inquiry([KNOWN])
+        request = replace(request, headers={**request.headers, **bearer(self._grant(client).value)})
+        try:
+            answer = decode(client.send(request).body)
+        except _Forbidden as error:
+            raise CredentialsRejected(f"{error} (add the Track API to the project)") from None
+        if "errors" not in answer and "completeTrackResults" not in mapping(answer.get("output"), "$.output"):
+            raise BadPayload("$.output.completeTrackResults", "is missing")
 
     def _grant(self, client: Client) -> Token:
-        """POST /oauth/token, credentials in the form (authorization_v1.json)."""
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self.settings.client_id,
-            "client_secret": self.settings.client_secret.get_secret_value(),
-        }
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        request = Request(
-            "POST", f"{self.settings.base_url}/oauth/token", headers=headers, content=urlencode(form).encode()
-        )
-        return ask_token(client, request)[0]
+        """POST /oauth/token, credentials in the form (authorization_v1.json): wrong ones are 401, an address that asks too often 403."""
+        secret = self.settings.client_secret.get_secret_value()
+        form = {"grant_type": "client_credentials", "client_id": self.settings.client_id, "client_secret": secret}
+        url, headers = f"{self.settings.base_url}/oauth/token", {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            return ask_token(client, Request("POST", url, headers=headers, content=urlencode(form).encode()))[0]
+        except _Forbidden as error:
+            raise RateLimited(f"FedEx gives this address no tokens for a while: {error}", SHUT_OUT) from None
+
+
+class _Forbidden(CredentialsRejected):
+    """403: a call that the project may not make; of the token service, an address that asked too often."""
+
+
+_TWICE = frozenset(code.partition(":")[0] for space, code in FedEx.codes if space == "said")
+
+
+def _rest(response: Response) -> timedelta:
+    """Return how long to rest after 429: until midnight GMT where its words are of the daily quota, else until the window ends."""
+    words = said_by(response.body, "").casefold()
+    if not ("quota" in words or "daily" in words):
+        return retry_after(response) or WINDOW
+    at = response.received_at.astimezone(UTC)
+    return (at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0) - at
+
+
+def _told(error: Mapping[str, Any], mine: str, unique: str | None) -> Report:
+    said = text(error.get("code"))
+    state = TrackingState.NOT_FOUND if "NOTFOUND" in said.replace(".", "") else TrackingState.ERROR
+    words = ": ".join(filter(None, (said, text(error.get("message")))))
+    return Report("fedex", mine, tracking=state, piece=unique, said=words)
 
 
 @lru_cache(maxsize=1000)
@@ -186,47 +331,59 @@ def _by_wording(said: str) -> Meaning | None:
     return next((m for (space, words), m in FedEx.codes.items() if space == "wording" and words in said), None)
 
 
-def _complete(complete: dict[str, Any], unread: list[Unread], meaning: Reading) -> list[Report]:
-    mine = number(complete.get("trackingNumber"), "$.trackingNumber")
-    results = complete.get("trackResults")
-    if results is None:
-        unread.append(Unread("$.trackResults", "is missing"))
-    reports = pieces(results, "$.trackResults", _result, unread, mine, meaning)
-    if unread:
+def _complete(complete: dict[str, Any], unread: list[Unread], meaning: Reading, push: bool) -> list[Report]:
+    """Read what is told of one number. A push may lack the number here: each result holds it too."""
+    given = complete.get("trackingNumber")
+    mine = "" if push and given is None else number(given, "$.trackingNumber")
+    if not (results := complete.get("trackResults")) and results in (None, []):
+        unread.append(Unread("$.trackResults", "is missing, or empty"))
+    reports = pieces(results, "$.trackResults", _result, unread, mine, meaning, push, lacks="" if mine else "all")
+    if unread and mine:
         about(mine, unread)
     return reports
 
 
-def _result(result: dict[str, Any], unread: list[Unread], mine: str, meaning: Reading) -> Report:
+def _result(result: dict[str, Any], unread: list[Unread], mine: str, meaning: Reading, push: bool) -> Report:
     get = result.get
-    events: Any = get("scanEvents")
-    scans: Sequence[Scan] = pieces(events, "$.scanEvents", _event, unread)
-    whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
-    unique = None
+    space, unique = "track", None
     if (info := get("trackingNumberInfo")) is not None:
         at = "$.trackingNumberInfo"
-        unique = term(section(info, at, unread).get("trackingNumberUniqueId"), f"{at}.trackingNumberUniqueId", unread)
-    if (error := get("error")) is not None and (said := section(error, "$.error", unread).get("code")):
-        missing = "NOTFOUND" in text(said).replace(".", "")
-        state = TrackingState.NOT_FOUND if missing else TrackingState.ERROR
-        words = ": ".join(filter(None, map(text, (said, error.get("message")))))
-        return Report("fedex", mine, tracking=state, piece=unique or None, said=words)
-    dates: dict[str, datetime | None] = {}
-    if (entries := get("dateAndTimes")) is not None:
-        dates = dict(pieces(entries, "$.dateAndTimes", _dated, unread))
+        info = section(info, at, unread)
+        unique = term(info.get("trackingNumberUniqueId"), f"{at}.trackingNumberUniqueId", unread) or None
+        space = "freight" if text(info.get("carrierCode")) in _FREIGHT else space
+    if not mine:
+        mine = number((info or {}).get("trackingNumber"), "$.trackingNumberInfo.trackingNumber")
+    events: Any = get("scanEvents")
+    scans: Sequence[Scan] = pieces(events, "$.scanEvents", _event, unread, space)
+    whole = bool(scans) and not unread and not push  # a history that lacks a scan, or the time of one, withdraws none
+    if (error := get("error")) is not None and any(map(text, section(error, "$.error", unread).values())) and not scans:
+        return _told(error, mine, unique)
+    dates = dict(pieces(get("dateAndTimes"), "$.dateAndTimes", _dated, unread))
     latest = get("latestStatusDetail")
     if latest is not None and not (scans and _same(latest, events[0])):
-        head = piece(latest, "$.latestStatusDetail", _head, unread, dates, meaning)
+        head = piece(latest, "$.latestStatusDetail", _head, unread, dates, meaning, space)
         scans = with_head(scans, head, meaning) if head is not None else scans
-    proof = None
-    if (details := get("deliveryDetails")) is not None:
-        details = section(details, "$.deliveryDetails", unread)
-        proof = Proof(signed=True) if details.get("receivedByName") or details.get("signedByName") else None
+    proof = _proof(get("deliveryDetails"), get("availableImages"), unread)
     frame = get("estimatedDeliveryTimeWindow")
     edd = _estimate(frame, dates, unread) if frame is not None or dates else None
     more = get("additionalTrackingInfo")
-    links = _links(more, unread) if more is not None else ()
-    return Report("fedex", mine, tuple(scans), complete=whole, edd=edd, proof=proof, links=links, piece=unique or None)
+    links = _links(more, unread, mine) if more is not None else ()
+    if unread:
+        about(mine, unread)
+    return Report("fedex", mine, tuple(scans), complete=whole, edd=edd, proof=proof, links=links, piece=unique)
+
+
+def _proof(details: Any, images: Any, unread: list[Unread]) -> Proof | None:
+    """Say what proves the delivery: a name that signed, documents that can be asked for. "Signature not required" is no name."""
+    names: list[str] = []
+    if details is not None:
+        given = section(details, "$.deliveryDetails", unread).get
+        names = [text(given("receivedByName")), text(given("signedByName"))]
+    signed = any(name and not name.casefold().startswith("signature") for name in names)
+    read: Callable[..., str] = lambda image, unread: term(image.get("type"), "$.type", unread)  # noqa: E731
+    kinds = pieces(images, "$.availableImages", read, unread) if images is not None else []
+    photo = any("PICTURE" in kind for kind in kinds)
+    return Proof(signed=signed, photo=photo) if signed or photo or "SIGNATURE_PROOF_OF_DELIVERY" in kinds else None
 
 
 def _same(latest: Any, newest: Any) -> bool:
@@ -243,13 +400,13 @@ def _dated(entry: dict[str, Any], unread: list[Unread]) -> tuple[str, datetime |
     return kind, optional(moment, entry.get("dateTime"), "$.dateTime", unread) if kind in _READ else None
 
 
-def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
+def _event(event: dict[str, Any], unread: list[Unread], space: str) -> Scan:
     get = event.get
     code = get("eventType")
     if not isinstance(code, str) or not 0 < len(code) <= 20:
         code = _odd_code(event, unread)
-    if code in _BY_REASON and (why := text(get("exceptionCode"))):
-        code = f"{code}:{why}"
+    if code in _REFINED:
+        code = _refined(code, get("exceptionCode"), get("delayDetail"), unread)
     place = NOWHERE
     if isinstance(location := get("scanLocation"), dict):
         at = location.get
@@ -258,8 +415,18 @@ def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
         )  # fmt: skip
     elif location is not None:
         section(location, "$.scanLocation", unread)
-    told_so = Code("track", code, text(get("exceptionDescription") or get("eventDescription")))
+    told_so = Code(space, code, text(get("exceptionDescription") or get("eventDescription")))
     return Scan(told_so, *printed(get("date"), "$.date", unread), place)
+
+
+def _refined(code: str, why: Any, delay: Any, unread: list[Unread]) -> str:
+    """Put the exception code beside `DE` and `SE` as it is printed, zeros and all; without one, the kind of a delay beside a delay."""
+    reason = term(why, "$.exceptionCode", unread) if code in _BY_REASON else ""
+    if not reason and delay is not None and code != "DE":
+        said = section(delay, "$.delayDetail", unread).get
+        if text(said("status")) in ("", "DELAYED"):  # ON_TIME and EARLY are no delay (track.json, DelayDetail)
+            reason = term(said("type"), "$.delayDetail.type", unread)
+    return f"{code}:{reason}"[:100] if reason else code
 
 
 def _odd_code(event: dict[str, Any], unread: list[Unread]) -> str:
@@ -269,18 +436,20 @@ def _odd_code(event: dict[str, Any], unread: list[Unread]) -> str:
 
 
 def _head(
-    latest: dict[str, Any], unread: list[Unread], dates: dict[str, datetime | None], meaning: Reading
+    latest: dict[str, Any], unread: list[Unread], dates: dict[str, datetime | None], meaning: Reading, space: str
 ) -> Scan | None:
     """Read the latest status; None where it has no code."""
     code = term(latest.get("code"), "$.code", unread) or term(latest.get("derivedCode"), "$.derivedCode", unread)
     if not code:
         return None
-    if code in _BY_REASON:
+    words = text(latest.get("description")) or text(latest.get("statusByLocale"))
+    if code in _REFINED:
         details = pieces(latest.get("ancillaryDetails"), "$.ancillaryDetails", _reason, unread)
-        code = f"{code}:{details[0]}" if details and details[0] else code
+        why, said = next(filter(any, details), ("", ""))
+        code, words = _refined(code, why, latest.get("delayDetail"), unread), said or words
     at = section(latest.get("scanLocation"), "$.scanLocation", unread).get
     place = Place(text(at("city")), text(at("stateOrProvinceCode")), text(at("postalCode")), text(at("countryCode")))
-    told_so = Code("track", code[:100], text(latest.get("description") or latest.get("statusByLocale")))
+    told_so = Code(space, code[:100], words)
     says = meaning(told_so)
     when = dates.get(_WHEN.get(says.status, "")) if says is not None and says.status is not None else None
     if when is None:
@@ -292,25 +461,26 @@ def _head(
     return Scan(told_so, local, when, Zone.OFFSET, precision, place)
 
 
-def _reason(detail: dict[str, Any], unread: list[Unread]) -> str:
-    return term(detail.get("reason"), "$.reason", unread)
+def _reason(detail: dict[str, Any], unread: list[Unread]) -> tuple[str, str]:
+    return term(detail.get("reason"), "$.reason", unread), text(detail.get("reasonDescription"))
 
 
-def _links(more: Any, unread: list[Unread]) -> tuple[Link, ...]:
+def _links(more: Any, unread: list[Unread], mine: str) -> tuple[Link, ...]:
     where = "$.additionalTrackingInfo"
-    found = pieces(section(more, where, unread).get("packageIdentifiers"), f"{where}.packageIdentifiers", _link, unread)
+    identifiers = section(more, where, unread).get("packageIdentifiers")
+    found = pieces(identifiers, f"{where}.packageIdentifiers", _link, unread, mine)
     return tuple(link for of_one_identifier in found for link in of_one_identifier)
 
 
-def _link(identifier: dict[str, Any], unread: list[Unread]) -> list[Link]:
-    relation = _RELATIONS.get(text(identifier.get("type")))
-    values = identifier.get("values") or [identifier.get("value")]
-    if relation is None:
+def _link(identifier: dict[str, Any], unread: list[Unread], mine: str) -> list[Link]:
+    known = _RELATIONS.get(text(identifier.get("type")))
+    if known is None:
         return []
-    if not isinstance(values, list):
-        raise BadPayload("$.values", "must be a list")
-    numbers = [term(value, "$.values", unread) for value in values]
-    return [Link(number, "fedex", relation) for number in numbers if number]
+    one = identifier.get("value")  # a text, or a list (track.json), as `values`
+    values = identifier.get("values") or (one if isinstance(one, list) else [one])
+    numbers = [term(value, "$.values", unread) for value in listing(values, "$.values")]
+    relation, carrier = known
+    return [Link(other, carrier, relation) for other in numbers if other and other != mine]
 
 
 def _estimate(frame: Any, dates: dict[str, datetime | None], unread: list[Unread]) -> Edd | None:

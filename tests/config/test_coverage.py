@@ -22,7 +22,8 @@ accounts:
   pushed: {uses: dhl, api_key: '${env:SECRET}', callback_url: https://t.example/w, webhook_secrets: '${env:SECRET}', webhook_token: '${env:TOKEN}'}
   many: {uses: easypost, api_key: '${env:SECRET}', webhook_secrets: '${env:SECRET}', tracks: [usps, royalmail]}
   any: {uses: easypost, api_key: '${env:SECRET}'}
-  polled: {uses: fedex, client_id: x, client_secret: '${env:SECRET}', budget: {calls: 1400, per: 10s, side_by_side: 3}}
+  polled: {uses: fedex, client_id: x, client_secret: '${env:SECRET}', budget: {side_by_side: 3}}
+  asked: {uses: purolator, key: '${env:SECRET}', password: '${env:SECRET}'}
   filed: {uses: csv, carrier: dpd, columns: {number: No, code: Status, time: At}, folder: {path: /var/spool/dpd}}
 stores:
   looks: {uses: shopify, shop: s.myshopify.com, access_token: '${env:SECRET}', webhook_secrets: '${env:SECRET}'}
@@ -38,9 +39,10 @@ ACCOUNTS = [  # carrier, account, poll, push, signed, limit
     ("usps", "many", "by number", "yes", "signed", "none stated"),
     ("royalmail", "many", "by number", "yes", "signed", "none stated"),
     ("any", "any", "by number", "none: webhook_secrets unset; polls only", "", "none stated"),
-    ("fedex", "polled", "by number (30 a call)", "none: polls only", "", "1,400 calls in 10s, 3 side by side"),
+    ("fedex", "polled", "by number (30 a call)", "none: webhook_secrets unset; polls only", "", "1,400 calls in 10s, 3 side by side"),
+    ("purolator", "asked", "by number (10 a call)", "none: polls only", "", "none stated"),
     ("dpd", "filed", "files of its folder", "none: files only", "", "none stated"),
-]
+]  # fmt: skip
 STORES = [  # store, reads, hooks, writes
     ("looks", "sweep every 10m, order by id", "signed", "none (observe)"),
     ("shows", "sweep every 1h, order by id", "signed", "shipping status, notes, corrected numbers"),
@@ -73,7 +75,7 @@ def test_each_carrier_and_account_and_each_store_says_what_it_does_and_what_is_m
 
 
 def test_an_account_that_is_fed_by_files_alone_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = load_text("accounts: {f: {uses: fedex, client_id: x, client_secret: '${env:SECRET}'}}")
+    config = load_text("accounts: {f: {uses: purolator, key: '${env:SECRET}', password: '${env:SECRET}'}}")
     source = config.accounts["f"].source
     assert isinstance(source, Carrier)
     monkeypatch.setattr(type(source), "asks", frozenset())

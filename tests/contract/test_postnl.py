@@ -1,4 +1,4 @@
-"""PostNL's calls, codes and examples, and the letter of FedEx, against their official contracts in ../shared, where these are at hand."""
+"""PostNL's calls, codes and examples against their official contracts in ../shared, where these are at hand."""
 
 from __future__ import annotations
 
@@ -87,18 +87,3 @@ def test_every_postnl_code_has_a_row_and_means_what_the_list_says() -> None:
             )
     clear = {code for code, said in of.items() if said == {table["status", code].status} and said != {None}}
     assert {code for (space, code), meaning in table.items() if space == "feed" and meaning.status is not None} == clear
-
-
-def test_the_fedex_letter_is_asked_for_as_track_json_describes() -> None:
-    document = json.loads((SPECS / "fedex" / "track.json").read_text())
-    client = Recorder({"access_token": "t", "expires_in": 10}, {"output": {}})
-    with pytest.raises(NotFound):
-        plugin("carriers.fedex").proof(client, Parcel("fedex", "986578788855"), "1")
-    body = json.loads(client.sent[1].content or b"")
-    schema = document["components"]["schemas"]["Full_Schema_SPOD"]
-
-    assert set(body) == set(schema["required"])
-    assert "/track/v1/trackingdocuments" in document["paths"]
-    assert set(body["trackDocumentDetail"]) <= set(
-        document["components"]["schemas"]["TrackDocumentDetail"]["properties"]
-    )

@@ -106,19 +106,6 @@ def test_the_ups_token_call_is_what_the_oauth_contract_describes() -> None:
     assert client.sent[0].basic is not None
 
 
-def test_the_fedex_poll_is_what_track_json_describes() -> None:
-    document = json.loads((SPECS / "fedex" / "track.json").read_text())
-    client = Recorder({"access_token": "t", "expires_in": 10})
-    list(plugin("carriers.fedex").fetch(client, Parcels((Parcel("fedex", "986578788855"),))))
-    body = json.loads(client.sent[1].content or b"")
-    operation = document["paths"]["/track/v1/trackingnumbers"]["post"]
-    schema = _resolve(document, operation["requestBody"]["content"]["application/json"]["schema"])
-    schema = _resolve(document, (schema.get("oneOf") or [schema])[0])
-
-    assert set(body) <= set(schema["properties"])
-    assert set(schema.get("required", ())) <= set(body)
-
-
 def test_the_sample_answers_of_dhl_ups_and_easypost_are_read() -> None:
     files = {
         "carriers.dhl": sorted((SPECS / "dhl_unified" / "samples" / "success").glob("*.json")),
@@ -159,15 +146,6 @@ def _codes(carrier: str) -> list[dict[str, str]]:
         found = [row for row in csv.DictReader(file) if row["carrier"] == carrier]
     assert found, carrier
     return found
-
-
-def test_every_fedex_code_of_the_track_list_has_a_row() -> None:
-    table = plugin_of("carriers.fedex").codes  # type: ignore[attr-defined]
-    listed = [row for row in _codes("fedex") if "webhook" not in row["code_space"]]
-    assert {row["code_space"].startswith("regulatory") for row in listed} == {True, False}
-    for row in listed:
-        space = "regulatory" if row["code_space"].startswith("regulatory") else "track"
-        assert (space, row["code"]) in table, row
 
 
 def test_every_easypost_word_has_a_row() -> None:

@@ -6,9 +6,18 @@ import base64
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tracker.domain.errors import BadPayload, NotFound, Transient
+from tests.plugins.signing import digest
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+)
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread, fingerprint
 from tracker.domain.vocabulary import Precision, Zone
 from tracker.plugin.calls import Response
@@ -16,11 +25,16 @@ from tracker.plugin.conformance import AT, for_carrier
 
 TestConformance = for_carrier("carriers.fedex", fixtures=Path(__file__).parents[1] / "fixtures" / "fedex")
 HOST = "https://apis.fedex.com"
+TRACK = f"{HOST}/track/v1/trackingnumbers"
+
+
+def signed(body: bytes) -> dict[str, str]:
+    return {"fdx-signature": base64.b64encode(digest(body)).decode()}
 
 
 def test_thirty_numbers_go_into_one_call(outside, make) -> None:
     token = outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
-    track = outside.post(f"{HOST}/track/v1/trackingnumbers").respond(json={"output": {"completeTrackResults": []}})
+    track = outside.post(TRACK).respond(json={"output": {"completeTrackResults": []}})
     source, client = make("carriers.fedex")
 
     pages = list(source.fetch(client, Parcels(tuple(Parcel("fedex", f"{i:012}") for i in range(31)))))
@@ -61,6 +75,55 @@ def test_where_there_is_no_letter_its_alert_says_why(outside, make, output, said
 
     with pytest.raises(NotFound, match=said):
         source.proof(client, Parcel("fedex", "794644790131"), None)
+
+
+def test_documents_are_asked_for_one_kind_after_the_other_until_there_is_one(outside, make) -> None:
+    outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
+    picture = base64.b64encode(b"\xff\xd8\xff a picture").decode()
+    route = outside.post(f"{HOST}/track/v1/trackingdocuments")
+    gone = {"errors": [{"code": "TRACKING.TRACKINGNUMBER.NOTFOUND", "message": "no letter"}]}
+    route.side_effect = [
+        httpx.Response(400, json=gone), httpx.Response(200, json={"output": {"document": [picture]}}),
+        httpx.Response(400, json=gone), httpx.Response(400, json=gone),
+    ]  # fmt: skip
+    kinds = ["SIGNATURE_PROOF_OF_DELIVERY", "PICTURE_PROOF_OF_DELIVERY"]
+    source, client = make("carriers.fedex", proof_types=kinds)
+
+    assert source.proof(client, Parcel("fedex", "794644790131"), None).kind == "image/jpeg"
+    with pytest.raises(NotFound, match=r"TRACKING\.TRACKINGNUMBER\.NOTFOUND: no letter"):
+        source.proof(client, Parcel("fedex", "794644790131"), None)
+    asked = [json.loads(call.request.content)["trackDocumentDetail"]["documentType"] for call in route.calls]
+    assert asked == kinds * 2
+    source, client = make("carriers.fedex", proof_types=[])
+    with pytest.raises(NotFound, match="`proof_types` is empty"):
+        source.proof(client, Parcel("fedex", "794644790131"), None)
+
+
+@pytest.mark.parametrize(
+    ("token", "track", "error", "said"),
+    [
+        ((200, {"access_token": "t"}), (200, {"output": {"completeTrackResults": []}}), None, ""),
+        ((200, {"access_token": "t"}), (400, {"errors": [{"code": "TRACKING.TRACKINGNUMBER.NOTFOUND"}]}), None, ""),
+        ((200, {}), (200, {}), Transient, "without access_token"),
+        ((401, {"errors": [{"code": "NOT.AUTHORIZED.ERROR", "message": "The given client credentials were not valid."}]}),
+         (200, {}), CredentialsRejected, "NOT.AUTHORIZED.ERROR: The given client credentials were not valid"),
+        ((403, {}), (200, {}), RateLimited, "gives this address no tokens for a while: FedEx: HTTP 403"),
+        ((200, {"access_token": "t"}), (403, {"errors": [{"code": "FORBIDDEN.ERROR", "message": "No."}]}), CredentialsRejected,
+         r"FORBIDDEN.ERROR: No. \(add the Track API to the project\)"),
+        ((200, {"access_token": "t"}), (200, {"output": {}}), BadPayload, "completeTrackResults: is missing"),
+        ((200, {"access_token": "t"}), (200, {"ok": True}), BadPayload, "output"),
+    ],
+)  # fmt: skip
+def test_an_account_is_believed_only_by_an_answer_of_the_track_api(outside, make, token, track, error, said) -> None:
+    outside.post(f"{HOST}/oauth/token").respond(token[0], json=token[1])
+    outside.post(TRACK).respond(track[0], json=track[1])
+    source, client = make("carriers.fedex")
+
+    if error is None:
+        source.ping(client)
+    else:
+        with pytest.raises(error, match=said):
+            source.ping(client)
 
 
 def _all(make, *results, number="1"):
@@ -223,7 +286,7 @@ def test_each_odd_piece_of_a_result_costs_itself_only(make) -> None:
     assert (len(second.scans), second.complete) == (1, True)
     results = "$.output.completeTrackResults[0].trackResults"
     names = (
-        "scanEvents[1].date", "scanEvents[2].scanLocation", "scanEvents[3]", "trackingNumberInfo.trackingNumberUniqueId",
+        "trackingNumberInfo.trackingNumberUniqueId", "scanEvents[1].date", "scanEvents[2].scanLocation", "scanEvents[3]",
         "error", "dateAndTimes[0].dateTime", "dateAndTimes[2]", "latestStatusDetail", "deliveryDetails",
         "estimatedDeliveryTimeWindow.window.begins", "estimatedDeliveryTimeWindow.window.ends", "additionalTrackingInfo",
     )  # fmt: skip
@@ -259,3 +322,111 @@ def test_an_error_that_comes_with_200_is_an_error(make) -> None:
 
     with pytest.raises(Transient, match=r"HTTP 200 with an error: SERVICE\.UNAVAILABLE\.ERROR: Try later"):
         source.raise_for_status(Response(200, {}, json.dumps(body).encode(), AT))
+
+
+# errors
+
+
+def refused(status: int, code: str = "", message: str = "", headers: dict[str, str] | None = None) -> Response:
+    body = {"transactionId": "t", "errors": [{"code": code, "message": message}]} if code else {}
+    return Response(status, headers or {}, json.dumps(body).encode(), AT)
+
+
+DAILY = "Daily transaction quota exceeded. Retry after 12:00AM GMT"
+
+
+@pytest.mark.parametrize(
+    ("response", "rest"),
+    [
+        (refused(429, "TOO.MANY.REQUESTS", "We have received too many requests in a short duration."), "0:00:10"),
+        (refused(429), "0:00:10"),
+        (refused(429, headers={"retry-after": "3"}), "0:00:03"),
+        (refused(429, "TOO.MANY.REQUESTS", DAILY), "12:00:00"),
+    ],
+)
+def test_a_throttle_rests_until_its_window_ends_and_a_spent_day_until_midnight(make, response, rest) -> None:
+    source, _ = make("carriers.fedex")
+
+    assert AT.isoformat().endswith("T12:00:00+00:00")
+    with pytest.raises(RateLimited) as caught:
+        source.raise_for_status(response)
+    assert str(caught.value.after) == rest
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "said"),
+    [
+        (401, "NOT.AUTHORIZED.ERROR", CredentialsRejected, "FedEx: HTTP 401: NOT.AUTHORIZED.ERROR: why"),
+        (403, "FORBIDDEN.ERROR", CredentialsRejected, "FedEx: HTTP 403: FORBIDDEN.ERROR: why"),
+        (400, "BAD.REQUEST.ERROR", Refused, "FedEx: HTTP 400: BAD.REQUEST.ERROR: why"),
+        (404, "NOT.FOUND.ERROR", NotFound, "HTTP 404"),
+        (500, "INTERNAL.SERVER.ERROR", Transient, "HTTP 500"),
+        (503, "SERVICE.UNAVAILABLE.ERROR", Transient, "HTTP 503"),
+    ],
+)
+def test_each_error_of_track_json_is_said_in_its_own_words(make, status, code, error, said) -> None:
+    source, _ = make("carriers.fedex")
+
+    with pytest.raises(error) as caught:
+        source.raise_for_status(refused(status, code, "why"))
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        ("TRACKING.TRACKINGNUMBER.NOTFOUND", "not_found"),
+        ("TRACKING.DATA.NOTFOUND", "not_found"),
+        ("TRACKING.TCN.NOTFOUND", "not_found"),
+        ("TRACKING.REFERENCENUMBER.NOTFOUND", "not_found"),
+        ("TRACKING.TRACKINGNUMBER.EMPTY", "error"),
+        ("TRACKING.REFERENCETYPE.INVALID", "error"),
+        ("", "error"),
+    ],
+)
+def test_each_error_about_one_number_inside_200_is_of_that_number(make, code, state) -> None:
+    report = _result(make, error={"code": code, "message": "Why"})
+
+    assert (report.tracking, report.said) == (state, f"{code}: Why" if code else "Why")
+    assert _result(make, error={"code": "", "message": ""}, scanEvents=[OD]).tracking == "active"
+    assert (
+        len(_result(make, error={"code": code, "message": "Why"}, scanEvents=[OD]).scans) == 1
+    )  # it tells all the same
+
+
+def test_a_number_for_which_fedex_refuses_the_whole_call_costs_itself_only(outside, make) -> None:
+    outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = [i["trackingNumberInfo"]["trackingNumber"] for i in json.loads(request.content)["trackingInfo"]]
+        if "13" in asked:
+            return httpx.Response(400, json={"errors": [{"code": "TRACKING.TRACKINGNUMBER.NOTFOUND"}]})
+        told = [{"trackingNumber": n, "trackResults": [{"scanEvents": [OD]}]} for n in asked]
+        return httpx.Response(200, json={"output": {"completeTrackResults": told}})
+
+    track = outside.post(TRACK)
+    track.side_effect = answer
+    source, client = make("carriers.fedex")
+    pages = list(source.fetch(client, Parcels(tuple(Parcel("fedex", str(i)) for i in range(10, 40)))))
+    reports = [r for page in pages for r in source.normalize(Payload("a", "poll", page.parts, AT, {}))]
+
+    assert [r.number for r in reports] == [str(i) for i in range(10, 40)]
+    assert {r.number: r.tracking for r in reports if not r.scans} == {"13": "not_found"}
+    assert len(track.calls) == 11  # in halves: ten beside the one that was refused
+
+
+def test_an_address_that_is_none_is_no_missing_number(outside, make) -> None:
+    outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
+    outside.post(TRACK).respond(404, json={"errors": [{"code": "NOT.FOUND.ERROR"}]})
+    source, client = make("carriers.fedex")
+
+    with pytest.raises(Transient, match=r"nothing answers at https://apis\.fedex\.com/track/v1"):
+        list(source.fetch(client, Parcels((Parcel("fedex", "1"),))))
+
+
+def test_an_answer_of_alerts_alone_is_not_no_news(make) -> None:
+    source, _ = make("carriers.fedex")
+    output = {"completeTrackResults": [], "alerts": [{"code": "TRACKING.DATA.NOTFOUND", "alertType": "NOTE"}]}
+
+    with pytest.raises(BadPayload, match=r"\$\.output\.alerts: TRACKING\.DATA\.NOTFOUND"):
+        source.normalize(Payload("a", "poll", (json.dumps({"output": output}).encode(),), AT, {}))

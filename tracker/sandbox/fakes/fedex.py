@@ -1,7 +1,11 @@
-"""FedEx: the token call and Track v1."""
+"""FedEx: the token call, Track v1, and signed pushes of Advanced Integrated Visibility."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,12 +16,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker.sandbox.base import OAuthCarrier, Outgoing, as_json
+from tracker.sandbox.scenario import Scan
 
 
 class FedExServer(OAuthCarrier):
-    """Token call and Track v1: up to 30 numbers a call, what is wrong with one of them said inside its result."""
+    """Token call and Track v1: up to 30 numbers a call, what is wrong with one of them said inside its result.
 
-    pushes = False
+    A push counts the attempts to deliver it, so that no two of them are the same bytes.
+    """
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""
@@ -30,12 +36,36 @@ class FedExServer(OAuthCarrier):
         """Return its account's own settings in our YAML."""
         return {"base_url": base_url, "client_id": self._client, "client_secret": key}
 
+    def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
+        """Make the push that tells what Track v1 tells now; a forger's holds a scan that no poll ever tells."""
+        told_alone = action.via == "webhook"
+        if told_alone:
+            self.history[action.number].append(scan)
+        results = [{"trackingNumber": action.number, "trackResults": [self._result(action.number)]}]
+        body = {"transactionId": f"t-{next(self._ids)}", "output": {"completeTrackResults": results}}
+        if told_alone and action.webhook.signed != "right":
+            self.history[action.number].remove(scan)
+        return self.signed(orjson.dumps(body))
+
+    def sent(self, outgoing: Outgoing) -> Outgoing:
+        """Count the attempt in the envelope, and sign it so."""
+        self.calls["push"] += 1
+        told = [{"timestamp": self.clock().isoformat(), "attempt": self.calls["push"]}]
+        body = orjson.dumps({"outputMetaData": told, **orjson.loads(outgoing.body)})
+        return replace(outgoing, body=body, headers=self.signed(body).headers)
+
     def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
+        """Sign any body as FedEx does."""
+        digest = hmac.new((secret or self.hook).encode(), body, hashlib.sha256).digest()
+        headers = {"content-type": "application/json", "fdx-signature": base64.b64encode(digest).decode()}
+        return Outgoing(self.account, body, headers)
 
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode())
+        if form.get("grant_type") != ["client_credentials"]:
+            return _wrong(
+                400, "BAD.REQUEST.ERROR", "Missing or duplicate parameters. Please modify your request and try again."
+            )
         if (form.get("client_id"), form.get("client_secret")) != ([self._client], [self.key]):
             return _wrong(401, "NOT.AUTHORIZED.ERROR", "The given client credentials were not valid.")
         return as_json({"access_token": self.new_token(), "token_type": "bearer", "expires_in": 3599, "scope": "CXS"})
@@ -48,9 +78,10 @@ class FedExServer(OAuthCarrier):
         if (trouble := self.trouble()) is not None:
             return trouble
         self.calls["track"] += 1
-        asked = [
-            info["trackingNumberInfo"]["trackingNumber"] for info in orjson.loads(await request.body())["trackingInfo"]
-        ]
+        body = orjson.loads(await request.body())
+        if body.get("includeDetailedScans") is not True or request.headers.get("content-type") != "application/json":
+            self.complaints.append(f"{self.account}: a call without detailed scans, or that is no JSON")
+        asked = [info["trackingNumberInfo"]["trackingNumber"] for info in body["trackingInfo"]]
         if not 0 < len(asked) <= 30:
             return _wrong(400, "TRACKING.TRACKINGINFO.LIMITEXCEEDED", "Please limit your inquiry to 30 references.")
         results = [{"trackingNumber": n, "trackResults": [self._result(n)]} for n in asked]
