@@ -92,7 +92,7 @@ class Receiver(Listener):
         """Return the account that a path addresses, the name it is counted by, and the token in the address."""
         name, _, token = path.removeprefix("/webhooks/").partition("/")
         config = self.ctx.config
-        account = config.receiver(name)
+        account = config.receiver(name := config.addressed(name))
         return account, name if account is not None or name in config.suspended else "unknown", token
 
     def count(self, account: str, result: str, count: int = 1) -> None:

@@ -35,7 +35,7 @@ from tracker.cli.report import flat, print_report
 from tracker.config.coverage import coverage
 from tracker.config.entries import Entries
 from tracker.config.load import loose_files, masked, schema, word_coverage
-from tracker.config.model import Account, Config
+from tracker.config.model import Account, Config, held, hook_id
 from tracker.config.plugins import GROUPS, installed, load, names
 from tracker.config.presets import spell
 from tracker.domain.errors import BudgetSpent, ConfigError, NotFound, TrackerError, Transient
@@ -88,6 +88,8 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
                 "written (tracker policy coverage)"
             )
     report["notes"] += [*unwatched.named(config), *whose.several(config), *_own_tokens(config)]
+    for said, shunned in _shunned(config):
+        report["problems" if shunned else "notes"].append(said)
     report["notes"] += [f"{said} (nothing uses it)" for kind in GROUPS for said in installed(kind).broken]
     if not offline:
         ctx = open_context(config)
@@ -103,6 +105,22 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
         print_report(report, every)
     if report["problems"]:
         click.get_current_context().exit(1)
+
+
+def _shunned(config: Config) -> Iterator[tuple[str, bool]]:
+    """Say where webhooks are posted to whose sender does not take every address, and whether it would take that one."""
+    for account in config.accounts.values():
+        source = account.source
+        if not source.shuns or source.webhooks_need():
+            continue
+        address, name = config.hook_address(account), f"{account.name} ({account.uses})"
+        if words := held(source.shuns, address):
+            said = f"posts to no address that holds {' or '.join(words)}, as {address} does: web.public_url must be another"
+        else:
+            said = (
+                f"its webhooks are posted to {address}/<webhook_token>; no address may hold {', '.join(source.shuns)}"
+            )
+        yield f"{name}: {said}", bool(words)
 
 
 def _own_tokens(config: Config) -> Iterator[str]:
@@ -284,8 +302,9 @@ def _first_file(carriers: tuple[str, ...], store: str, variables: list[str]) -> 
         lines += [f"  {carrier}:", f"    uses: {carrier}                     # {plugin.docs}"]
         lines += _settings(plugin.Settings, carrier, secret)
         if plugin.webhooks:
+            mine = hook_id(carrier) if held(plugin.shuns, carrier) else carrier
             lines.append(
-                f"    webhook_token: {secret(f'{carrier}_webhook_token'.upper())}   # part of the webhook's address"
+                f"    webhook_token: {secret(f'{carrier}_webhook_token'.upper())}   # its webhooks go to /webhooks/{mine}/<this>"
             )
     plugin = load("adapters", store)
     assert issubclass(plugin, Platform)

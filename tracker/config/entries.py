@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
 from tracker.config.files import Unfit, read_bounded
-from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended
+from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended, held
 from tracker.config.plugins import installed, load, names, words
 from tracker.config.presets import bind, examine, spell
 from tracker.config.validation import MOST_HINTS, plain, validate
@@ -394,10 +394,14 @@ def _plugin(uses: Any, path: Path_, package: str, document: Document) -> type[So
 def _check_tokens(
     base: CarrierPart | StorePart, settings: BaseModel, source: Source, path: Path_, document: Document
 ) -> None:
-    """Refuse a token of a webhook's address that can be guessed, and none where the sender does not sign."""
+    """Refuse a token of a webhook's address that can be guessed or that its sender shuns, and none where it does not sign."""
     for i, token in enumerate(base.webhook_token):
         if 0 < len(token.get_secret_value()) < SHORTEST_TOKEN:
             document.problem((*path, "webhook_token", i), f"must have {SHORTEST_TOKEN} or more random characters")
+        elif held(source.shuns, token.get_secret_value()):
+            document.problem(
+                (*path, "webhook_token", i), f"no address may hold {', '.join(source.shuns)}: openssl rand -hex 16"
+            )
     secrets = getattr(settings, "webhook_secrets", ())
     if source.webhooks and source.trust is Trust.SHARED and secrets and not base.webhook_token:
         document.problem(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -22,6 +23,7 @@ from tracker.domain.facts import Meaning, Parcels, Since
 from tracker.domain.masking import Hidden
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Reason, ShippingStatus
+from tracker.hashing import digest
 from tracker.plugin.contracts import Carrier, Platform, Secrets
 
 
@@ -302,6 +304,16 @@ class Account:
         return self.source
 
 
+def hook_id(name: str) -> str:
+    """Return what stands for an account's name in its webhook's address: hexadecimal digits, which spell no word."""
+    return digest(name)[:16]
+
+
+def held(words: Iterable[str], text: str) -> list[str]:
+    """Return which of these words a text holds, in whatever case."""
+    return [word for word in words if word in text.lower()]
+
+
 @dataclass(frozen=True)
 class Suspended:
     """An entry that is wrong: nothing is asked or written by it until it is mended, and the others go on."""
@@ -340,6 +352,22 @@ class Config:
     as_before: Mapping[str, Suspended] = field(
         default_factory=dict
     )  # wrong ones that go on by their settings of before
+
+    def addressed(self, segment: str) -> str:
+        """Return the account that a webhook's address means: by its name, or by the id that stands for it (`hook_id`)."""
+        if segment in self.accounts or segment in self.suspended:
+            return segment
+        return self._hook_ids.get(segment, segment)
+
+    def hook_address(self, account: Account) -> str:
+        """Return where an account's webhooks are posted to, without its token: by its id where its name would be refused there."""
+        name = hook_id(account.name) if held(account.source.shuns, account.name) else quote(account.name, safe="")
+        return f"{self.root.web.public_url or 'https://YOUR-HOST'}/webhooks/{name}"
+
+    @cached_property
+    def _hook_ids(self) -> dict[str, str]:
+        """Only who is addressed by what is no name needs it."""
+        return {hook_id(name): name for name in (*self.accounts, *self.suspended)}
 
     def receiver(self, name: str) -> Account | None:
         """Return what verifies the webhooks of an account, also of one that is suspended."""

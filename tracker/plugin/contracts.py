@@ -119,6 +119,9 @@ class Source(ABC):
     vocabulary: ClassVar[tuple[str, ...]] = ()  # whose words for carriers it speaks: `said_by` in carriers.csv
     hooks_need: ClassVar[str] = ""  # what our credentials must be allowed so that hooks can be listed and made
     companies: ClassVar[Mapping[str, str]] = {}  # words that are not in that table: a package of its own has some
+    shuns: ClassVar[
+        tuple[str, ...]
+    ] = ()  # it posts to no address that holds one of these, in whatever case (lower here)
     token_lasts: timedelta | None = None  # how long its access tokens live; None: it needs none
 
     stream_hosts: tuple[

@@ -44,8 +44,8 @@ def bearer(value: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {value}"}
 
 
-def ask_token(client: Client, request: Request) -> tuple[Token, dict[str, Any]]:
-    """Ask a token endpoint; returns the token and the whole answer.
+def ask_token(client: Client, request: Request, *, named: str = "access_token") -> tuple[Token, dict[str, Any]]:
+    """Ask a token endpoint; returns the token, which the answer has by the name `named`, and the whole answer.
 
     `expires_in` may be a text (UPS sends all values as texts). A refusal (400, 401) is CredentialsRejected: the key
     is wrong, whatever status says so.
@@ -54,10 +54,10 @@ def ask_token(client: Client, request: Request) -> tuple[Token, dict[str, Any]]:
         response = client.send(request)
     except Refused as error:
         raise CredentialsRejected(f"token endpoint: {error}") from None
-    body = decode(holding(response.body, "access_token"))
-    value = body.get("access_token")
+    body = decode(holding(response.body, named))
+    value = body.get(named)
     if not isinstance(value, str) or not value:
-        raise BadPayload("$.access_token", "is missing")
+        raise BadPayload(f"$.{named}", "is missing")
     try:
         ends_at = client.now() + timedelta(seconds=int(body["expires_in"])) if "expires_in" in body else None
     except (TypeError, ValueError, OverflowError):

@@ -77,17 +77,17 @@ def _moment(text: str | None) -> datetime | None:
 def why_none(ctx: AppContext, name: str) -> str:
     """Say why an account has no hooks that we make."""
     account = ctx.config.accounts[name]
+    token = "/<webhook_token>" if account.webhook_tokens else ""
+    by_hand = f"made by hand, to post to {ctx.config.hook_address(account)}{token}"
     if ctx.config.root.web.public_url is None:
-        return "web.public_url is not set: hooks are made by hand"
+        return f"web.public_url is not set: hooks are {by_hand}"
     if missing := account.source.webhooks_need():
         return f"{missing} unset: no hook would be taken"
     if wanted_of(ctx.config, account) is not None:
         return "no process has run with it yet: `tracker up`, or a worker, makes its hooks"
-    return (
-        f"{account.uses} states no hooks: they are made by hand"
-        if account.source.webhooks
-        else f"{account.uses} takes no webhooks"
-    )
+    if not account.source.webhooks:
+        return f"{account.uses} takes no webhooks"
+    return f"{account.uses} states no hooks: they are {by_hand}"
 
 
 def mend(ctx: AppContext, name: str) -> bool:

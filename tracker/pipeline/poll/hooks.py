@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -66,7 +65,7 @@ def wanted_of(config: Config, account: Account) -> Wanted | None:
     """Return what an account wants; None where hooks are not ours to make, or would not be taken."""
     if config.root.web.public_url is None or account.source.webhooks_need():
         return None
-    base = address = f"{config.root.web.public_url}/webhooks/{quote(account.name, safe='')}"
+    base = address = config.hook_address(account)
     if account.webhook_tokens and (token := account.webhook_tokens[0].get_secret_value()):
         address = f"{base}/{token}"
     hooks, problem = tuple[Hook, ...](), ""

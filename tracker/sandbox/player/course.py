@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -180,8 +181,9 @@ class Course:
     def post(self, outgoing: Outgoing) -> int:
         """Post a webhook: again until it is taken, three times."""
         assert self.daemon.servers is not None
-        port = self.daemon.servers.ports()[0]
-        url = f"http://127.0.0.1:{port}/webhooks/{outgoing.account}/{self.stage.tokens[outgoing.account]}"
+        port, config = self.daemon.servers.ports()[0], self.daemon.ctx.config
+        path = urlsplit(config.hook_address(config.accounts[outgoing.account])).path
+        url = f"http://127.0.0.1:{port}{path}/{self.stage.tokens[outgoing.account]}"
         status = 0
         for _ in range(3):
             status = self._http.post(url, content=outgoing.body, headers=outgoing.headers).status_code

@@ -54,7 +54,7 @@ class Stage:
         self.notices_file = self.folder / "notices.jsonl"
         self.path = self.folder / "tracker.yaml"
         self._database = database or f"sqlite:///{self.folder}/play.db"
-        self.tokens = {name: secrets.token_urlsafe(24) for name in (*scenario.accounts, *scenario.stores)}
+        self.tokens = {name: secrets.token_hex(24) for name in (*scenario.accounts, *scenario.stores)}
         self._hooks = {name: secrets.token_urlsafe(24) for name in self.tokens}
         fakes = find.fakes()
         self.carriers: dict[str, Carrier] = {
