@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from functools import lru_cache
@@ -108,8 +109,8 @@ class Settings(contracts.Settings):
     document_hosts: tuple[str, ...] = ()
 
 
-class Unknown(NotFound):
-    """The API answers, in the shape of its own, that it knows none of the waybills."""
+class NothingThere(Transient):
+    """404: of tracking no answer at all, which comes with 200 for a waybill that nobody knows; of documents there is none."""
 
 
 class Delhivery(contracts.Carrier):
@@ -163,14 +164,16 @@ class Delhivery(contracts.Carrier):
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says, but 403 is the firewall's throttle (FAQ), and that nothing is known is said with 200 or 400.
 
-        Raises Unknown for it: an error of that kind, or a list without any shipment. Any other error is one with 200, too.
+        Raises NotFound for it: an error of that kind, or a list without any shipment. Any other error is one with 200, too.
         """
         if response.status == 403:
             said = "HTTP 403: more than 750 requests in 5 minutes from this address, or the token may not do this"
             raise RateLimited(said, max(retry_after(response) or _REST, _REST))
         error = _error(response.body) if response.status in (200, 400) else None
         if error is not None and (not error or any(words in error.casefold() for words in _NOTHING_KNOWN)):
-            raise Unknown(error or "no shipment")
+            raise NotFound(error or "no shipment")
+        if response.status == 404:
+            raise NothingThere("HTTP 404: no API of Delhivery answers there")
         raise_unless_json(response)
         if error:
             raise Transient(f"HTTP {response.status} with an error: {error}")
@@ -185,7 +188,10 @@ class Delhivery(contracts.Carrier):
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """GET /api/rest/fetch/pkg/document/?doc_type=EPOD (Download Document API): a signed link to the image, which is fetched."""
         asked = {"doc_type": "EPOD", "waybill": clean(parcel.number)}
-        answer = decode(self._get(client, "/api/rest/fetch/pkg/document/", asked).body)
+        try:
+            answer = decode(self._get(client, "/api/rest/fetch/pkg/document/", asked).body)
+        except NothingThere as error:
+            raise NotFound(str(error)) from None
         links = listing(mapping(answer.get("data"), "$.data").get("EPOD"), "$.data.EPOD")
         if not links:
             raise NotFound(text(answer.get("message")) or "no document, or it was archived")
@@ -203,12 +209,8 @@ class Delhivery(contracts.Carrier):
 
     def ping(self, client: Client) -> None:
         """Ask about a waybill that nobody has: that it is not known proves the token."""
-        try:
+        with suppress(NotFound):
             holding(self._track(client, ["00000000000000"]).body, "ShipmentData")
-        except Unknown:
-            return
-        except NotFound as error:
-            raise Refused(f"{error}: no tracking API answers at base_url") from None
 
     def _track(self, client: Client, numbers: Sequence[str]) -> Response:
         return self._get(client, "/api/v1/packages/json/", {"waybill": ",".join(numbers)})

@@ -64,6 +64,13 @@ def _delhivery(events: int) -> bytes:
     return json.dumps({"ShipmentData": [{"Shipment": {"AWB": "26805710004126", "Scans": scans}}]}).encode()
 
 
+def _hermes(events: int) -> bytes:
+    unit = {"name": "Hermes Germany", "city": "Hückelhoven", "countryCode": "DEU"}
+    said = {"code": "030-000-006", "description": "The shipment has been sorted in Hückelhoven.", "scanningUnit": unit}
+    status = [{"timestamp": f"2026-10-20T{i % 24:02}:00:00+02:00", **said} for i in range(events)]
+    return json.dumps({"shipmentinfo": [{"shipmentID": "H9746130018743501086", "status": status}]}).encode()
+
+
 def _purolator(events: int) -> bytes:
     scan = "<Scan><ScanType>Other</ScanType><PIN><Value>329014521622</Value></PIN><Depot><Name>MONTREAL SORT CTR/CTR TRIE, PQ</Name></Depot><ScanDate>2024-01-12</ScanDate><ScanTime>083704</ScanTime><Description>Arrived at sort facility</Description><Comment/><SummaryScanIndicator>false</SummaryScanIndicator></Scan>"
     parcel = f"<TrackingInformation><PIN><Value>329014521622</Value></PIN><Scans>{scan * events}</Scans></TrackingInformation>"
@@ -105,6 +112,7 @@ def bench_normalize() -> list[dict[str, Any]]:
         "easypost": _easypost,
         "delhivery": _delhivery,
         "usps": _usps,
+        "hermes_germany": _hermes,
     }
     for name, answer in answers.items():
         body = answer(18)

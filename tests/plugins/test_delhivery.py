@@ -95,7 +95,7 @@ def test_each_error_is_what_the_documents_say(make, case) -> None:
 
     with pytest.raises(getattr(errors, case["raises"])) as raised:
         source.raise_for_status(Response(case["status"], {}, body.encode(), AT))
-    assert type(raised.value) is getattr(errors, case["raises"]) or case["raises"] == "NotFound"
+    assert isinstance(raised.value, RateLimited) == (case["raises"] == "RateLimited")
 
 
 @pytest.mark.parametrize(("told", "rest"), [({}, 30), ({"retry-after": "5"}, 30), ({"retry-after": "90"}, 90)])
@@ -150,7 +150,7 @@ def test_an_error_in_the_place_of_a_shipment_is_told_with_its_words(make) -> Non
         (200, [], Transient),
         (401, "no", CredentialsRejected),
         (403, "no", RateLimited),
-        (404, "no", Refused),
+        (404, "no", Transient),
     ],
 )
 def test_a_ping_believes_only_an_answer_of_the_right_shape(outside, make, status, body, error) -> None:
@@ -408,6 +408,17 @@ def test_a_document_that_is_not_there_or_lies_elsewhere_is_none(make, answer, er
     with pytest.raises(error, match=said):
         source.proof(client, Parcel("delhivery", "26805710004060"), None)
     assert client.opened == []
+
+
+def test_404_means_no_document_and_of_tracking_that_no_api_answers(outside, make) -> None:
+    outside.get(DOCUMENT).respond(404, json="There has been an error")
+    outside.get(TRACK).respond(404, json="There has been an error")
+    source, client = make("carriers.delhivery")
+
+    with pytest.raises(NotFound):
+        source.proof(client, Parcel("delhivery", "26805710004060"), None)
+    with pytest.raises(Transient, match="no API"):
+        list(source.fetch(client, Parcels((Parcel("delhivery", "26805710004060"),))))
 
 
 def test_a_document_that_is_no_image_is_none(make) -> None:
