@@ -53,7 +53,8 @@ class Translation:
         self._ships_by_themselves = self._shipped()
         self._parcels: set[str] = set()  # orders of which a parcel was made so far
         for name, action in self._steps:
-            getattr(self, f"_{name}", lambda _: None)(action)
+            if name != "expect":  # below, once
+                getattr(self, f"_{name}", lambda _: None)(action)
         for expected in self._expected:
             self._expect(expected)
         if self._ships_by_themselves and any(e.get("writes") == [] for e in self._expected[:-1]):
