@@ -1,22 +1,25 @@
 """DHL Shipment Tracking - Unified (poll) and Unified Push v1.
 
-Samples and error bodies: netresearch dhl/sdk-api-unified-tracking; statuses: DHL's list by service, `dhl.csv`;
-limits and push body: developer.dhl.com and support-developer.dhl.com; all read 2026-11. The push handshake and its
-scopes come from third parties: hence `push_url`.
+Samples and error bodies: netresearch dhl/sdk-api-unified-tracking; statuses: DHL's list by service, `dhl.csv`, those of
+Express and Parcel DE `dhl_express.csv` and `dhl_parcel_de.csv`; limits and push body: developer.dhl.com and
+support-developer.dhl.com; returnFlag and references: track_v1.5.8.yaml as public copies print it; all read 2026-11. The
+push handshake and its scopes come from third parties: hence `push_url`.
 
 `statusCode` is coarse and can be wrong for a merchant ("delivered" also means "at the parcel shop" or "back at the
-sender"), so a status that the list knows for its service speaks first; the coarse code only where it does not.
+sender"), so a status that the list knows for its service speaks first; the coarse code only where it does not. A scan whose
+status is listed has the service as its space: so Express and Parcel DE tell the same one under the same name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import orjson
 from pydantic import SecretStr
@@ -26,6 +29,7 @@ from tracker.domain.facts import (
     ChangeNotice,
     Code,
     Edd,
+    Link,
     Meaning,
     Page,
     Parcel,
@@ -33,6 +37,7 @@ from tracker.domain.facts import (
     Payload,
     Place,
     Proof,
+    ProofDocument,
     Query,
     Refs,
     Registered,
@@ -40,16 +45,19 @@ from tracker.domain.facts import (
     Scan,
     Unread,
 )
-from tracker.domain.vocabulary import Trust
+from tracker.domain.vocabulary import Leg, Precision, ShippingStatus, Trust
 from tracker.plugin import contracts
-from tracker.plugin.answers import holding, not_html, raise_by_status
+from tracker.plugin.answers import holding, not_html, raise_by_problem
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Secrets
+from tracker.plugin.countries import area, named
 from tracker.plugin.payloads import (
+    MOST_TEXT,
     about,
     decode,
     estimate,
+    kind,
     moment,
     number,
     optional,
@@ -57,14 +65,29 @@ from tracker.plugin.payloads import (
     pieces,
     printed,
     section,
+    several,
     term,
     text,
     told,
     with_head,
 )
+from tracker.plugin.proofs import bytes_document
 from tracker.plugin.signatures import shared_secret
 
 LOCAL = {"parcel-de": "DE", "post-de": "DE", "svb": "DE", "parcel-nl": "NL", "parcel-pl": "PL"}  # prints local times
+GERMAN = frozenset({"parcel-de", "post-de", "svb"})
+SENTENCES = {  # parcel-de printed sentences for its codes until 2024-04, as the samples do
+    "the instruction data for this shipment have been provided by the sender to dhl electronically": "VA",
+    "the shipment has been loaded onto the delivery vehicle": "PO",
+    "the shipment has been successfully delivered": "ZU",
+}
+LAST_MILE = frozenset({"local-tracking-number", "domestic-consignment-id"})  # types of references (track_v1.5.8.yaml)
+_HERE = Path(__file__)
+_SECOND, _MINUTE = Precision.SECOND, Precision.MINUTE  # a look-up takes 0.08 us
+_BERLIN = ZoneInfo("Europe/Berlin")
+_OWN = re.compile(r"https://(?:[a-z0-9-]+\.)+dhl\.(?:com|de)/[\x21-\x7e]*")
+_IN_THE_US = re.compile(r"(.+), ([A-Z]{2}), US")  # sample 64888
+_RETURN = re.compile(r"(?:JVGL|3S[A-Z]{2})[A-Z0-9]{8,24}")
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SECRET = re.compile(r"[\x21-\x7e]{1,500}")  # goes into a header
 
@@ -89,11 +112,14 @@ class DHL(contracts.Carrier):
     trust = Trust.SHARED  # a header that we chose ourselves; nothing covers the body
     asks = frozenset({Parcels})
     webhooks = True
+    proves = True
     registers = True
     register_batch = 10
     carriers = ("dhl",)
     response_keys = ("shipments",)
-    codes = read_codes(__file__)
+    codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {
+        **read_codes(__file__), **read_codes(str(_HERE.with_name("dhl_express.py"))),
+    }  # fmt: skip
     default_zone = "Europe/Berlin"
     limits = Limits(250, timedelta(days=1))  # starter quota (developer.dhl.com)
     Settings = Settings
@@ -140,27 +166,24 @@ class DHL(contracts.Carrier):
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says; an error body (problem JSON: title, status) means the same when it comes with a good status."""
         not_html(response)
-        raise_by_status(response)
-        if b'"title"' not in response.body or b'"shipments"' in response.body:
-            return
-        with suppress(BadPayload):  # it is stored, and told by the parser
-            problem = decode(response.body)
-            if isinstance(status := problem.get("status"), int):
-                raise_by_status(replace(response, status=status))
-            if "title" in problem:
-                raise Transient(f"HTTP {response.status} with an error: {text(problem['title'])}")
+        raise_by_problem(response, "shipments")
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """GET /track/shipments; one number a call."""
         assert isinstance(query, Parcels)
         for parcel in query.parcels:
-            params = {"trackingNumber": parcel.number, "language": self.settings.language}
-            if self.settings.service:
-                params["service"] = self.settings.service
-            request = Request(
-                "GET", f"{self.settings.base_url}/track/shipments", params=params, headers=self._key_header()
-            )
-            yield Page((client.send(request).body,))
+            yield Page((client.send(self._ask(parcel.number)).body,))
+
+    def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
+        """Fetch the document that an answer names: two calls. It is asked for at DHL's own hosts only, without the key."""
+        answer = decode(holding(client.send(self._ask(parcel.number)).body, "shipments"))
+        found = pieces(answer.get("shipments"), "$.shipments", _proof_address, [])
+        address = next((url for service, url in found if url and piece in (None, "", service)), "")
+        if not address:
+            raise NotFound("DHL names no document that proves this delivery, or none yet")
+        if not _OWN.fullmatch(address) and not address.startswith(f"{self.settings.base_url}/"):
+            raise Refused(f"the proof of this delivery is not at a host of DHL: {address.partition('?')[0]!r:.80}")
+        return bytes_document(client.send(Request("GET", address)).body, "$")
 
     def register(self, client: Client, query: Parcels | Refs) -> list[Registered]:
         """Subscribe to pushes (10 numbers a call), or confirm a subscription that asked for validation."""
@@ -192,9 +215,18 @@ class DHL(contracts.Carrier):
         return registered
 
     def ping(self, client: Client) -> None:
-        """Ask about a number that nobody has: 404 proves the key."""
-        with suppress(NotFound):
-            list(self.fetch(client, Parcels((Parcel("dhl", "00340434000000000000"),))))
+        """Ask about a number that nobody has: a 404 in DHL's own words proves the key."""
+        try:
+            holding(client.send(self._ask("00340434000000000000")).body, "shipments")
+        except NotFound as error:
+            if str(error) == "HTTP 404":
+                raise Transient("HTTP 404 without a word of DHL's: base_url may lead elsewhere") from None
+
+    def _ask(self, tracking: str) -> Request:
+        params = {"trackingNumber": tracking, "language": self.settings.language}
+        if self.settings.service:
+            params["service"] = self.settings.service
+        return Request("GET", f"{self.settings.base_url}/track/shipments", params=params, headers=self._key_header())
 
     def _subscription(self, numbers: list[str]) -> dict[str, Any]:
         settings = self.settings
@@ -218,6 +250,13 @@ class DHL(contracts.Carrier):
         return {"DHL-API-Key": self.settings.api_key.get_secret_value()}
 
 
+def _proof_address(shipment: dict[str, Any], unread: list[Unread]) -> tuple[str, str]:
+    """Return the service of a shipment, and where the document is that proves its delivery, else the signature."""
+    pod = section(section(shipment.get("details"), "$.details", unread).get("proofOfDelivery"), "$.details", unread)
+    addresses = [pod.get(name) for name in ("documentUrl", "signatureUrl")]
+    return text(shipment.get("service")).lower(), next((one for one in addresses if one and isinstance(one, str)), "")
+
+
 @lru_cache(maxsize=1000)
 def _meaning(space: str, code: str) -> Meaning | None:
     service, _, coarse = space.partition("/")
@@ -231,7 +270,7 @@ def _reading(code: Code) -> Meaning | None:
 def _shipment(shipment: dict[str, Any], unread: list[Unread], full: bool) -> Report:
     get = shipment.get
     mine = number(get("id"), "$.id")
-    service = text(get("service")) or term(get("service"), "$.service", unread)
+    service = (text(get("service")) or term(get("service"), "$.service", unread)).lower()
     events: Any = get("events")
     scans: Sequence[Scan] = pieces(events, "$.events", _event, unread, service)
     whole = full and bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
@@ -239,51 +278,134 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread], full: bool) -> Rep
     if status is not None and not (scans and status == events[0]):  # newest first, as a rule
         head = piece(status, "$.status", _event, unread, service)
         scans = with_head(scans, head, _reading) if head is not None else scans
-    proof = None
+    if returned := get("returnFlag"):
+        scans = _back(scans, returned, unread)
     details: Any = get("details")
-    if details and (pod := section(details, "$.details", unread).get("proofOfDelivery")) is not None:
-        pod = section(pod, "$.details.proofOfDelivery", unread)
-        proof = Proof(signed=bool(pod.get("signed") or pod.get("signatureUrl")))
+    proof, links = _details(mine, details, unread) if details else (None, ())
+    if service == "parcel-nl" and isinstance(events, list):
+        links = (*links, *_returns(events))
     frame, at = get("estimatedDeliveryTimeFrame"), get("estimatedTimeOfDelivery")
-    edd = _estimate(frame, at, unread) if frame is not None or at is not None else None
+    edd = _estimate(frame, at, service, unread) if frame is not None or at is not None else None
     if unread:
         about(mine, unread)
-    return Report("dhl", mine, tuple(scans), complete=whole, edd=edd, proof=proof, piece=service or None)
+    return Report(
+        "dhl", mine, tuple(scans), complete=whole, edd=edd, proof=proof, links=links, piece=service or None
+    )  # fmt: skip
 
 
 def _event(event: dict[str, Any], unread: list[Unread], service: str) -> Scan:
     get = event.get
-    coarse, status = text(get("statusCode")), text(get("status"))  # some divisions leave one of them out
-    if not (status and coarse):
-        term(get("status"), "$.status", unread)
-        term(get("statusCode"), "$.statusCode", unread)
-    location = get("location")
-    if isinstance(location, dict) and isinstance(address := location.get("address"), dict):
-        at = address.get
-        country = text(at("countryCode")) or LOCAL.get(service, "")
-        place = Place(text(at("addressLocality")), "", text(at("postalCode")), country)
-    else:
-        place = Place(country=LOCAL.get(service, ""))
-        if location is not None:
-            section(section(location, "$.location", unread).get("address"), "$.location.address", unread)
+    status, coarse, said, location = get("status", ""), get("statusCode", ""), get("description", ""), get("location")
+    try:  # what has no length is no text, and a list fits in no cache; very long texts stay out of it
+        code = _code(service, coarse, status, said) if len(status) + len(coarse) + len(said) < MOST_TEXT else None
+    except TypeError:
+        code = None
+    if code is None:
+        status = str(status) if type(status) is int else term(status, "$.status", unread)
+        code = _code(service, term(coarse, "$.statusCode", unread), status, text(said))
+    try:
+        at = location["address"].get  # type: ignore[index]  # what is no object is told below
+        city, postcode, country = at("addressLocality", ""), at("postalCode", ""), at("countryCode", "")
+        place = (
+            _place(service, city, postcode, country) if len(city) + len(postcode) + len(country) < MOST_TEXT else None
+        )
+    except (AttributeError, KeyError, TypeError):
+        place = None
+    if place is None:
+        at = section(section(location, "$.location", unread).get("address"), "$.location.address", unread).get
+        place = _place(service, text(at("addressLocality")), text(at("postalCode")), text(at("countryCode")))
     local, instant, zone, precision = printed(get("timestamp"), "$.timestamp", unread)
-    return Scan(_code(service, coarse, status, text(get("description"))), local, instant, zone, precision, place)
+    if service == "parcel-de" and precision is _SECOND:  # it has no seconds of its own, nor has Parcel DE Tracking
+        precision = _MINUTE
+    return Scan(code, local, instant, zone, precision, place)
 
 
 @lru_cache(maxsize=2_000)  # events of all parcels say the same few hundred things
 def _code(service: str, coarse: str, status: str, description: str) -> Code:
+    """Return what happened: the status, where the list knows it for its service; else beside the coarse code."""
+    coarse, status, said = text(coarse)[:100], text(status), text(description)
+    listed = status[:100].upper()
+    if service == "parcel-de":
+        listed = SENTENCES.get(status.casefold(), listed)
+    if (service, listed) in DHL.codes:
+        return Code(service, listed, said or status)
     # a code (`NOT_HOME`, `599`, `56-611`, `PU`), no sentence
     fine = "" if " " in status or status.islower() else status[:100]
-    coarse = coarse[:100]
-    return Code(f"{service}/{coarse}", fine or coarse or "missing", description or status)
+    return Code(f"{service}/{coarse}", fine or coarse or "missing", said or status)
 
 
-def _estimate(frame: Any, at: Any, unread: list[Unread]) -> Edd | None:
-    """Take the estimated frame, else the estimated moment."""
+@lru_cache(maxsize=2_000)  # parcels meet at the same depots
+def _place(service: str, locality: str, postcode: str, country: str) -> Place:
+    """Read a place: a locality holds its country or state too (`Feucht, Germany`, `MILAN - ITALY`, `Wilmette, IL, US`)."""
+    city, region, country = text(locality), "", text(country).upper()
+    if service == "parcel-de":
+        begin, comma, last = city.rpartition(", ")
+        there = named(last)
+        if there:
+            city, country = begin, country or there
+        elif comma and not country:
+            return Place(city, "", text(postcode))  # in a country whose name is not known here
+    elif service == "express":
+        city, country = area(city, country)
+    elif country == "US" and (found := _IN_THE_US.fullmatch(city)):
+        city, region = found[1], found[2]
+    return Place(city, region, text(postcode), country or LOCAL.get(service, ""))
+
+
+def _back(scans: Sequence[Scan], returned: Any, unread: list[Unread]) -> Sequence[Scan]:
+    """Put deliveries on the way back where a shipment is flagged as returned to its sender."""
+    if returned is not True:
+        unread.append(Unread("$.returnFlag", f"must be true or false, is {kind(returned)}"))
+        return scans
+    delivered = ShippingStatus.DELIVERED
+    return [
+        replace(scan, leg=Leg.RETURN_TO_SENDER) if (says := _reading(scan.code)) and says.status is delivered else scan
+        for scan in scans
+    ]
+
+
+def _details(mine: str, value: Any, unread: list[Unread]) -> tuple[Proof | None, tuple[Link, ...]]:
+    """Read whether there is a proof of delivery, and the number under which somebody else delivers."""
+    get = section(value, "$.details", unread).get
+    pod, references = get("proofOfDelivery"), get("references")
+    proof = None
+    if pod is not None or get("proofOfDeliverySignedAvailable") is True:
+        pod = section(pod, "$.details.proofOfDelivery", unread)
+        signed = get("proofOfDeliverySignedAvailable") is True or bool(pod.get("signed") or pod.get("signatureUrl"))
+        proof = Proof(printed(pod.get("timestamp"), "$.details.proofOfDelivery.timestamp", unread)[1], signed)
+    told = pieces(several(references), "$.details.references", _reference, unread)
+    return proof, tuple(link for link in told if link is not None and link.number != mine)
+
+
+def _reference(reference: dict[str, Any], unread: list[Unread]) -> Link | None:
+    if term(reference.get("type"), "$.type", unread) not in LAST_MILE:
+        return None
+    other = optional(number, reference.get("number"), "$.number", unread)
+    return Link(other, None, "last_mile") if other is not None else None
+
+
+def _returns(events: Sequence[Any]) -> list[Link]:
+    """Return the numbers of returns: parcel-nl prints them as the remark of RETURNED_TO_SHIPPER (sample JVGL06048524783718330083)."""
+    remarks = [
+        text(one.get("remark"))
+        for one in events
+        if isinstance(one, dict) and one.get("status") == "RETURNED_TO_SHIPPER"
+    ]
+    return [Link(remark, "dhl", "return") for remark in dict.fromkeys(remarks) if _RETURN.fullmatch(remark)]
+
+
+def _estimate(frame: Any, at: Any, service: str, unread: list[Unread]) -> Edd | None:
+    """Take the estimated frame, else the estimated moment; without an offset it is German time where the service is German."""
     where = "$.estimatedDeliveryTimeFrame"
     get = section(frame, where, unread).get
     begins = optional(moment, get("estimatedFrom"), f"{where}.estimatedFrom", unread)
     ends = optional(moment, get("estimatedThrough"), f"{where}.estimatedThrough", unread)
     if begins is None or ends is None:
         begins, ends = optional(moment, at, "$.estimatedTimeOfDelivery", unread), None
-    return estimate(begins, ends) if begins is not None else None
+    if begins is None:
+        return None
+    return estimate(_german(begins, service), _german(ends, service) if ends is not None else None)
+
+
+def _german(at: datetime, service: str) -> datetime:
+    return at.replace(tzinfo=_BERLIN) if at.tzinfo is None and service in GERMAN else at

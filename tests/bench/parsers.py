@@ -52,6 +52,12 @@ def _dhl(events: int) -> bytes:
     ).encode()
 
 
+def _dhl_express(events: int) -> bytes:
+    event = {"date": "2023-08-09", "time": "13:56:21", "GMTOffset": "+10:00", "typeCode": "PU", "description": "Shipment picked up", "serviceArea": [{"code": "SYD", "description": "SYDNEY-AU"}]}  # fmt: skip
+    shipment = {"shipmentTrackingNumber": "1234567890", "status": "Success", "events": [event] * events}
+    return json.dumps({"shipments": [shipment]}).encode()
+
+
 def _easypost(events: int) -> bytes:
     detail = {"object": "TrackingDetail", "message": "Arrived at FedEx location", "description": "Arrived at FedEx location", "status": "in_transit", "status_detail": "arrived_at_facility", "datetime": "2024-07-31T22:35:00Z", "source": "FedEx", "carrier_code": "AR", "tracking_location": {"object": "TrackingLocation", "city": "ORLANDO", "state": "FL", "country": "US", "zip": "32809"}}  # fmt: skip
     return json.dumps({"object": "Event", "id": "evt_1", "result": {"object": "Tracker", "tracking_code": "1", "carrier": "FedEx", "status": "in_transit", "updated_at": "2024-08-02T19:26:51Z", "tracking_details": [detail] * events}}).encode()  # fmt: skip
@@ -109,6 +115,7 @@ def bench_normalize() -> list[dict[str, Any]]:
         "ups": _ups,
         "fedex": _fedex,
         "dhl": _dhl,
+        "dhl_express": _dhl_express,
         "easypost": _easypost,
         "delhivery": _delhivery,
         "usps": _usps,

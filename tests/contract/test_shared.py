@@ -106,9 +106,8 @@ def test_the_ups_token_call_is_what_the_oauth_contract_describes() -> None:
     assert client.sent[0].basic is not None
 
 
-def test_the_sample_answers_of_dhl_ups_and_easypost_are_read() -> None:
+def test_the_sample_answers_of_ups_and_easypost_are_read() -> None:
     files = {
-        "carriers.dhl": sorted((SPECS / "dhl_unified" / "samples" / "success").glob("*.json")),
         "carriers.ups": [SPECS / "ups" / "sample_tracking_success.json"],
         "carriers.easypost": [
             SPECS / "easypost" / f
@@ -158,15 +157,6 @@ def test_every_easypost_word_has_a_row() -> None:
         for code, status in ours.items():
             if status != "unknown":
                 assert table[space, code].status == status, code
-
-
-def test_every_dhl_status_code_and_express_and_parcel_code_has_a_row() -> None:
-    table = plugin_of("carriers.dhl").codes  # type: ignore[attr-defined]
-    for row in _codes("dhl_unified"):
-        assert ("statusCode", row["code"]) in table
-    for carrier, service in (("dhl_express", "express"), ("dhl_parcel_de", "parcel-de")):
-        for row in _codes(carrier):
-            assert (service, row["code"]) in table, row
 
 
 # vectors and numbers

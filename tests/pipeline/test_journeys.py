@@ -62,7 +62,7 @@ def test_the_shops_word_for_the_carrier_says_which_of_two_services_is_meant(make
     answer(lab, "dhl", CASE)
 
     assert (lab.parcel(NUMBER).status, lab.parcel(NUMBER).piece) == ("picked_up", "express")
-    assert scans(lab) == ["express/transit:PU"]
+    assert scans(lab) == ["express:PU"]
     assert doubt(lab) is None
 
 
@@ -71,7 +71,7 @@ def test_a_shipment_that_ended_before_the_parcel_was_shipped_is_anothers(make_la
     answer(lab, "dhl", CASE)
 
     assert (lab.parcel(NUMBER).status, doubt(lab)) == ("picked_up", None)
-    assert scans(lab) == ["express/transit:PU"]
+    assert scans(lab) == ["express:PU"]
 
 
 def test_where_nobody_can_know_none_is_believed_and_a_finding_says_so(make_lab) -> None:
@@ -108,7 +108,7 @@ def test_the_shipment_that_was_told_before_goes_on_and_a_finding_tells_of_the_ot
     answer(lab, "dhl", {"shipments": [express]})
     answer(lab, "dhl", {"shipments": [freight, express]}, after=4 * H)
 
-    assert (lab.parcel(NUMBER).status, scans(lab)) == ("picked_up", ["express/transit:PU"])
+    assert (lab.parcel(NUMBER).status, scans(lab)) == ("picked_up", ["express:PU"])
     assert doubt(lab)["believed"] == "express"
 
 
@@ -128,7 +128,7 @@ def test_a_service_that_was_taken_for_the_parcels_leaves_once_the_shops_word_is_
     answer(lab, "dhl", CASE, after=4 * H)
 
     assert (lab.parcel(NUMBER).status, lab.parcel(NUMBER).piece) == ("picked_up", "express")
-    assert scans(lab) == ["express/transit:PU"]
+    assert scans(lab) == ["express:PU"]
     assert "correction_after_delivered" in lab.open_findings()
 
 
@@ -168,7 +168,7 @@ def test_accounts_of_two_divisions_of_a_carrier_speak_of_the_same_parcel(make_la
 
     parcel = lab.parcel(NUMBER)
     assert (parcel.carrier, parcel.piece, parcel.status) == ("dhl", "express", "delivered")
-    assert scans(lab) == ["express/transit:PU", "express/delivered:OK"]
+    assert scans(lab) == ["express:PU", "express:OK"]
     assert len([row for row in lab.rows(t.shipments) if row.number == NUMBER]) == 1
 
 

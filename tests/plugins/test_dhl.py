@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
-from tracker.domain.facts import Code, Parcel, Parcels, Payload, Refs, Report, Unread
-from tracker.domain.vocabulary import ShippingStatus
+from tracker.domain.facts import Code, Parcel, Parcels, Payload, Proof, Refs, Report, Unread
+from tracker.domain.vocabulary import Leg, ShippingStatus
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
 
@@ -117,7 +118,7 @@ def _one(make, **shipment):
 def test_a_shipment_without_events_tells_its_status(make) -> None:
     report = _one(make, status={"statusCode": "transit", "status": "PU", "timestamp": "2024-01-02T03:04:05Z"})
 
-    assert report.scans[0].code == Code("express/transit", "PU", "PU")
+    assert report.scans[0].code == Code("express", "PU", "PU")
     assert report.scans[0].occurred_at.isoformat() == "2024-01-02T03:04:05+00:00"
     assert not report.complete
 
@@ -176,7 +177,7 @@ def test_midnight_in_an_estimate_is_the_day(make) -> None:
 def test_each_odd_piece_of_a_shipment_costs_itself_only(make) -> None:
     odd = {
         "id": "JJD2", "service": 7, "status": "delivered",
-        "events": [event("PU", "2024-01-02"), event("PU", "today"), {"status": 1, "timestamp": "2024-01-02"}, "moved",
+        "events": [event("PU", "2024-01-02"), event("PU", "today"), {"status": [1], "timestamp": "2024-01-02"}, "moved",
                    {**event("PU", "2024-01-02"), "location": "Bonn"}, {**event("PU", "2024-01-02"), "location": {"address": 5}}],
         "details": {"proofOfDelivery": "yes"}, "estimatedDeliveryTimeFrame": {"estimatedFrom": "soon", "estimatedThrough": 1},
         "estimatedTimeOfDelivery": "later",
@@ -237,3 +238,187 @@ def test_a_subscription_that_could_leave_its_place_is_never_called(make) -> None
     for ref in ("..:secret", "4f1c-77:a\r\nb", "4f1c-77"):
         with pytest.raises(Refused):
             source.register(client, Refs((ref,)))
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"message": "no Route matched"}', b"not JSON"])
+def test_a_ping_believes_a_404_only_in_dhls_own_words(outside, make, body) -> None:
+    outside.get(f"{HOST}/track/shipments").respond(404, content=body)
+    source, client = make("carriers.dhl")
+
+    with pytest.raises(Transient, match="base_url may lead elsewhere"):
+        source.ping(client)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"status": "ok"}'])
+def test_a_ping_believes_no_other_answer_with_200(outside, make, body) -> None:
+    outside.get(f"{HOST}/track/shipments").respond(200, content=body)
+    source, client = make("carriers.dhl")
+
+    with pytest.raises(Transient, match="without shipments"):
+        source.ping(client)
+
+
+PDF = b"%PDF-1.4 pod"
+POD = "https://webpod.dhl.com/webPOD/DHLePODRequest?hwb=1"
+
+
+def _asked(outside, make, *shipments, **settings):
+    outside.get(f"{HOST}/track/shipments").respond(200, json={"shipments": list(shipments)})
+    return make("carriers.dhl", **settings)
+
+
+def proven(service: str, **pod) -> dict:
+    return {"id": "1", "service": service, "details": {"proofOfDelivery": pod}}
+
+
+def test_the_document_of_a_delivery_is_fetched_without_our_key(outside, make) -> None:
+    source, client = _asked(outside, make, proven("parcel-nl"), proven("Express", signatureUrl=POD), {"id": "1"})
+    there = outside.get(POD).respond(200, content=PDF)
+
+    document = source.proof(client, Parcel("dhl", "1"), "express")
+
+    assert (document.content, document.kind) == (PDF, "application/pdf")
+    assert "dhl-api-key" not in there.calls[0].request.headers
+
+
+def test_the_whole_document_comes_before_the_signature(outside, make) -> None:
+    source, client = _asked(outside, make, proven("express", signatureUrl=f"{POD}2", documentUrl=POD))
+    outside.get(POD).respond(200, content=b"GIF89a")
+
+    assert source.proof(client, Parcel("dhl", "1"), None).kind == "image/gif"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://dhl.com.evil.example/pod", "http://webpod.dhl.com/pod", "https://evil.example/dhl.com/", "https://evildhl.com/x",
+        "https://webpod.dhl.com@evil.example/", "https://webpod.dhl.com:8443/", "file:///etc/passwd", "//webpod.dhl.com/x",
+        "https://webpod.dhl.com\\@evil.example/", "https://[::1", "pod",
+    ],
+)  # fmt: skip
+def test_a_document_elsewhere_than_at_dhl_is_never_asked_for(outside, make, address) -> None:
+    source, client = _asked(outside, make, proven("express", documentUrl=address))
+
+    with pytest.raises(Refused, match="not at a host of DHL"):
+        source.proof(client, Parcel("dhl", "1"), "express")
+    assert len(outside.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "pod", [{}, {"documentUrl": ""}, {"documentUrl": None}, {"documentUrl": 7, "signatureUrl": []}]
+)
+def test_a_delivery_without_a_document_has_none_yet(outside, make, pod) -> None:
+    source, client = _asked(outside, make, proven("express", **pod), {"id": "1", "details": {"proofOfDelivery": POD}})
+
+    with pytest.raises(NotFound, match="or none yet"):
+        source.proof(client, Parcel("dhl", "1"), None)
+
+
+def test_what_is_neither_an_image_nor_a_pdf_is_no_document(outside, make) -> None:
+    source, client = _asked(outside, make, proven("express", documentUrl=POD))
+    outside.get(POD).respond(200, content=b"see you later")
+
+    with pytest.raises(BadPayload, match="neither an image nor a PDF"):
+        source.proof(client, Parcel("dhl", "1"), "express")
+
+
+def test_a_delivery_of_what_is_flagged_as_returned_is_on_the_way_back(make) -> None:
+    events = [event("OK", "2024-01-04T09:00:00Z", "delivered"), event("WC", "2024-01-03T09:00:00Z")]
+
+    assert [scan.leg for scan in _one(make, events=events, returnFlag=True).scans] == [Leg.RETURN_TO_SENDER, None]
+    assert [scan.leg for scan in _one(make, events=events, returnFlag=False).scans] == [None, None]
+    (report,), (left,) = _all(make, {"id": "1", "service": "express", "events": events, "returnFlag": "yes"})
+    assert (report.scans[0].leg, left.where) == (None, "$.shipments[0].returnFlag")
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "code"),
+    [
+        ("express", "ok", ("express", "OK")), ("ecommerce", 600, ("ecommerce", "600")), ("EXPRESS", "OK", ("express", "OK")),
+        ("ecommerce", "out for delivery", ("ecommerce", "OUT FOR DELIVERY")), ("express", "delivered", ("express/delivered", "delivered")),
+        ("parcel-de", "The shipment has been successfully delivered", ("parcel-de", "ZU")), ("ecommerce", "A new wording", ("ecommerce/delivered", "delivered")),
+        ("express", "XQ", ("express/delivered", "XQ")), ("express", "x" * 600, ("express/delivered", "delivered")),
+    ],
+)  # fmt: skip
+def test_a_status_that_is_listed_is_its_own_name_and_any_other_stands_beside_the_coarse_code(
+    make, service, status, code
+) -> None:
+    report = _one(make, service=service, events=[event(status, "2024-01-04T09:00:00Z", "delivered")])
+
+    assert (report.scans[0].code.space, report.scans[0].code.code) == code
+    assert report.piece == service.lower()
+
+
+@pytest.mark.parametrize(
+    ("service", "address", "place"),
+    [
+        ("express", {"addressLocality": "SYDNEY-AU"}, "SYDNEY, AU"), ("express", {"addressLocality": "MILAN - ITALY"}, "MILAN, IT"),
+        ("express", {"addressLocality": "BADEN-BADEN", "countryCode": "de"}, "BADEN-BADEN, DE"), ("express", {"addressLocality": "X-ITALY", "countryCode": "SM"}, "X, SM"),
+        ("parcel-de", {"addressLocality": "Germany"}, "DE"), ("parcel-de", {"addressLocality": "Bonn"}, "Bonn, DE"), ("parcel-de", {"addressLocality": "Wien, Austria"}, "Wien, AT"),
+        ("parcel-de", {"addressLocality": "Vaduz, Ruritania"}, "Vaduz, Ruritania"), ("ecommerce", {"addressLocality": "Avenel, NJ, US", "countryCode": "US"}, "Avenel, NJ, US"),
+        ("ecommerce", {"addressLocality": "Avenel", "countryCode": None}, "Avenel"), ("parcel-nl", {"addressLocality": "a" * 600}, "a" * 500 + ", NL"),
+    ],
+)  # fmt: skip
+def test_a_place_is_read_with_the_country_that_it_names(make, service, address, place) -> None:
+    at = {**event("PU", "2024-01-04T09:00:00"), "location": {"address": address}}
+
+    assert str(_one(make, service=service, events=[at]).scans[0].place) == place
+
+
+def test_references_are_one_or_several_and_only_those_of_another_carrier_are_links(make) -> None:
+    one = {"number": "9241990198168201334143", "type": "local-tracking-number"}
+    rest = [
+        {"number": "JJD1", "type": "domestic-consignment-id"},
+        {"type": "local-tracking-number"},
+        {"number": "x", "type": "housebill"},
+    ]
+
+    assert [link.number for link in _one(make, details={"references": one}).links] == ["9241990198168201334143"]
+    assert [link.number for link in _one(make, details={"references": [one, *rest]}).links] == [
+        "9241990198168201334143"
+    ]
+    assert _one(make, details={"references": []}).links == ()
+
+
+def test_a_proof_says_when_and_whether_somebody_signed(make) -> None:
+    pod = {"timestamp": "2024-01-04T09:00:00+01:00"}
+
+    assert _one(make, details={"proofOfDelivery": pod}).proof == Proof(datetime.fromisoformat(pod["timestamp"]))
+    assert _one(make, details={"proofOfDeliverySignedAvailable": True}).proof == Proof(signed=True)
+    assert _one(make, details={"proofOfDelivery": {"signed": {"name": "X"}}}).proof.signed
+
+
+def test_an_estimate_of_german_parcels_without_an_offset_is_german_time(make) -> None:
+    frame = {"estimatedFrom": "2026-07-01T10:00:00", "estimatedThrough": "2026-07-01T13:00:00"}
+
+    edd = _one(make, service="parcel-de", estimatedDeliveryTimeFrame=frame).edd
+    assert [at.isoformat() for at in (edd.begins, edd.ends)] == [
+        "2026-07-01T10:00:00+02:00",
+        "2026-07-01T13:00:00+02:00",
+    ]
+    day = _one(make, service="parcel-de", estimatedTimeOfDelivery="2026-07-01T00:00:00").edd
+    assert day.ends - day.begins == timedelta(days=1)
+
+
+@pytest.mark.parametrize("remark", ["", None, 7, "back to you", "JVGL1"])
+def test_a_remark_that_is_no_number_of_a_return_is_no_link(make, remark) -> None:
+    returned = {**event("RETURNED_TO_SHIPPER", "2024-01-04T09:00:00Z"), "remark": remark}
+
+    assert _one(make, service="parcel-nl", events=[returned]).links == ()
+
+
+@pytest.mark.parametrize("status", ["404", "429", "700", "x", None, [], True])
+def test_the_status_of_an_error_with_200_may_be_a_text(make, status) -> None:
+    source, _ = make("carriers.dhl")
+    wanted = {"404": NotFound, "429": RateLimited}.get(str(status), Transient)
+
+    with pytest.raises(wanted):
+        source.raise_for_status(Response(200, {}, json.dumps({"title": "No", "status": status}).encode(), AT))
+
+
+def test_pushes_need_our_address_and_a_token(make) -> None:
+    assert (
+        make("carriers.dhl", callback_url=None, webhook_secrets=())[0].webhooks_need()
+        == "callback_url and webhook_secrets"
+    )
+    assert make("carriers.dhl", callback_url="https://t.example/x")[0].webhooks_need() == ""

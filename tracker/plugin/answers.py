@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -127,6 +129,26 @@ def raise_unless_json(response: Response, errors: Sequence[str] = ()) -> None:
             said = said.get(name) if isinstance(said, dict) else None
         if said:
             raise Transient(f"HTTP {response.status} with an error: {_words(said) or 'no reason given'}")
+
+
+def raise_by_problem(response: Response, *holds: str) -> None:
+    """Raise as `raise_by_status` does, by what an error body says that comes with a good status: title and status (RFC 9457).
+
+    `holds`: the names of what answers have and errors have not. A 404 that has a title says so, which one of somebody else's does not.
+    """
+    title = ""
+    if b'"title"' in response.body and not any(f'"{name}"'.encode() in response.body for name in holds):
+        with suppress(BadPayload):  # it is stored, and told by the parser
+            problem = document(response.body)
+            told = problem if isinstance(problem, dict) else {}
+            title = text(told.get("title")) or ("no title" if "title" in told else "")
+            if response.status < 300 and re.fullmatch(r"[1-5]\d\d", status := str(told.get("status")), re.ASCII):
+                response = replace(response, status=int(status))
+    if response.status == 404 and title:
+        raise NotFound(f"HTTP 404: {title}")
+    raise_by_status(response)
+    if title:
+        raise Transient(f"HTTP {response.status} with an error: {title}")
 
 
 def _is_json(body: bytes) -> bool:

@@ -24,3 +24,41 @@ def alpha2(code: str) -> str:
     """Return the two letters of a country of which three were printed; two stay as they are, anything else is empty."""
     code = code.strip().upper()
     return code if len(code) == 2 and code.isalpha() and code.isascii() else _ALPHA2.get(code, "")
+
+
+_NAMES = {  # as carriers print them in English and German; "Georgia" and others that are a state too are left out
+    "AE": "United Arab Emirates;Vereinigte Arabische Emirate", "AR": "Argentina;Argentinien", "AT": "Austria;Österreich",
+    "AU": "Australia;Australien", "BE": "Belgium;Belgien", "BG": "Bulgaria;Bulgarien", "BH": "Bahrain", "BR": "Brazil;Brasilien",
+    "CA": "Canada;Kanada", "CH": "Switzerland;Schweiz", "CL": "Chile", "CN": "China;China, Peoples Republic;China, Volksrepublik",
+    "CO": "Colombia;Kolumbien", "CY": "Cyprus;Zypern", "CZ": "Czech Republic;Czech Republic, The;Czechia;Tschechien;Tschechische Republik",
+    "DE": "Germany;Deutschland", "DK": "Denmark;Dänemark", "EE": "Estonia;Estland", "EG": "Egypt;Ägypten", "ES": "Spain;Spanien",
+    "FI": "Finland;Finnland", "FR": "France;Frankreich", "GB": "United Kingdom;UK;Great Britain;Großbritannien;Vereinigtes Königreich",
+    "GR": "Greece;Griechenland", "HK": "Hong Kong;Hong Kong SAR, China;Hongkong", "HR": "Croatia;Kroatien", "HU": "Hungary;Ungarn",
+    "ID": "Indonesia;Indonesien", "IE": "Ireland;Ireland, Republic Of;Irland", "IL": "Israel", "IN": "India;Indien", "IS": "Iceland;Island",
+    "IT": "Italy;Italien", "JP": "Japan", "KR": "South Korea;Korea, Republic Of;Korea, Republic Of (South K.);Südkorea",
+    "KW": "Kuwait", "LI": "Liechtenstein", "LT": "Lithuania;Litauen", "LU": "Luxembourg;Luxemburg", "LV": "Latvia;Lettland",
+    "MA": "Morocco;Marokko", "MT": "Malta", "MX": "Mexico;Mexiko", "MY": "Malaysia",
+    "NL": "Netherlands;Netherlands, The;The Netherlands;Niederlande", "NO": "Norway;Norwegen", "NZ": "New Zealand;Neuseeland",
+    "PE": "Peru", "PH": "Philippines;Philippines, The;Philippinen", "PL": "Poland;Polen", "PT": "Portugal", "QA": "Qatar;Katar",
+    "RO": "Romania;Rumänien", "RS": "Serbia;Serbia, Republic Of;Serbien", "SA": "Saudi Arabia;Saudi-Arabien", "SE": "Sweden;Schweden",
+    "SG": "Singapore;Singapur", "SI": "Slovenia;Slowenien", "SK": "Slovakia;Slowakei", "TH": "Thailand", "TR": "Turkey;Türkiye;Türkei",
+    "TW": "Taiwan", "UA": "Ukraine", "US": "United States;United States Of America;USA;Vereinigte Staaten",
+    "VN": "Vietnam", "ZA": "South Africa;Südafrika",
+}  # fmt: skip
+_BY_NAME = {name.casefold(): letters for letters, names in _NAMES.items() for name in names.split(";")}
+
+
+def named(name: str) -> str:
+    """Return the two letters of a country by a name that carriers print (English, German); empty where it is none of them."""
+    return _BY_NAME.get(name.strip().casefold(), "")
+
+
+def area(printed: str, country: str = "") -> tuple[str, str]:
+    """Return city and country of a place with its country behind a dash: `SYDNEY-AU`, `MILAN - ITALY`.
+
+    `country` is what else tells it. What stands behind the last dash and is no country belongs to the city.
+    """
+    city, dash, last = printed.rpartition("-")
+    last = last.strip()
+    there = (alpha2(last) if last.isupper() else "") or named(last)
+    return (city.strip(), country or there) if dash and there else (printed, country)
