@@ -4,7 +4,9 @@ Contract: developer.postnl.nl ShippingStatus v2 openapi, status and event codes:
 told by its events; a status code alone says less: phase 4, "delivered", holds parcels that wait for their recipient, and 11 returns.
 So a status counts where no event tells of it, and the feed, which tells status codes only, is believed where all events of a
 code say the same (space `feed`); of anything else it says that the parcel must be asked about. Empty values are printed as `{}`, and a
-list of one element may be that element. A number that is not found is a warning with code 2, in an answer with 200. Times have no offset:
+list of one element may be that element. A number that is not found is a warning with code 2, in an answer with 200; a warning beside a shipment
+is told. Where no event is told the earlier statuses (`OldStatus`) are the history. `I06` may be the last event that is ever told of a PO box (unverified):
+it moves a parcel to nobody; an account's `codes:` may say otherwise. Times have no offset:
 `08-11-2022 10:13:20` in an answer about a number, ISO 8601 in the feed, both of the Netherlands (the documents do not name the zone: unverified).
 """
 
@@ -18,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound, Refused
+from tracker.domain.errors import BadPayload, NotFound, Refused, Transient
 from tracker.domain.facts import (
     Code,
     Edd,
@@ -36,7 +38,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.numbers import clean
 from tracker.plugin import contracts
-from tracker.plugin.answers import raise_unless_json
+from tracker.plugin.answers import not_html, raise_unless_json
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.payloads import (
@@ -50,6 +52,7 @@ from tracker.plugin.payloads import (
     pieces,
     printed,
     section,
+    several,
     text,
     told,
     with_head,
@@ -63,6 +66,7 @@ _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 _HOUR = timedelta(hours=1)
 _LONGEST = 2 * _HOUR  # that may be asked for at once (openapi, updatedshipments)
 _SECOND = timedelta(seconds=1)
+_iso8601 = datetime.fromisoformat
 
 
 class Settings(contracts.Settings):
@@ -106,10 +110,15 @@ class PostNL(contracts.Carrier):
         known = [name for name in ("CompleteStatus", "CurrentStatus") if answer.get(name) is not None]
         if not known:  # it says nothing, which is not "no news"
             raise BadPayload("$.CompleteStatus", "is missing")
+        warnings = _warnings(answer) if answer.get("Warnings") else []
         for name in known:
             shipments = section(answer[name], f"$.{name}", unread).get("Shipment")
-            where, whole = f"$.{name}.Shipment", name == "CompleteStatus"
-            reports += pieces(_several(shipments), where, self._shipment, unread, whole, lacks="all")
+            where, whole = f"$.{name}.Shipment", name == "CompleteStatus" and not warnings
+            reports += pieces(several(shipments), where, self._shipment, unread, whole, lacks="all")
+        if reports:
+            unread += [Unread("$.Warnings", f"says {code}: {said}") for code, said in warnings]
+        elif not unread and _NOT_FOUND not in dict(warnings):
+            raise BadPayload(f"$.{known[0]}.Shipment", "is missing")
         return told(reports, unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -117,8 +126,13 @@ class PostNL(contracts.Carrier):
 
         Raises NotFound for a warning with code 2 and nothing beside it.
         """
-        raise_unless_json(response, errors=("fault",))
-        raise_unless_json(response, errors=("http_status_code",))
+        not_html(response)
+        if said := _fault(response.body):
+            if 200 <= response.status < 300:
+                raise Transient(f"HTTP {response.status} with an error: {said}")
+            if response.status == 400:
+                raise Refused(f"HTTP 400: {said}")
+        raise_unless_json(response)
         if b'"Warnings"' in response.body:
             self._raise_warnings(response.body)
 
@@ -140,9 +154,10 @@ class PostNL(contracts.Carrier):
         return read_document(image, "$.Signature.SignatureImage")
 
     def ping(self, client: Client) -> None:
-        """Ask what changed in the last minutes."""
-        for _ in self._feed(client, None, client.now()):
-            pass
+        """Ask what changed in the last minutes, which is a list."""
+        for page in self._feed(client, None, client.now()):
+            if not all(isinstance(document(part), list) for part in page.parts):
+                raise Transient("an answer that is no list of what changed")
 
     def _get(self, client: Client, path: str, params: dict[str, str | tuple[str, ...]]) -> Response:
         headers = {"Accept": "application/json", "apikey": self.settings.api_key.get_secret_value()}
@@ -150,16 +165,13 @@ class PostNL(contracts.Carrier):
 
     @staticmethod
     def _raise_warnings(body: bytes) -> None:
-        """Raise NotFound where an answer has nothing but a warning that there is nothing: a list, or `{"Warning": ...}`."""
+        """Raise NotFound where an answer has nothing but a warning that there is nothing."""
         answer = document(body)
         if not isinstance(answer, dict):
             return
-        warnings = answer.pop("Warnings", None)
-        if isinstance(warnings, dict) and "Warning" in warnings:
-            warnings = warnings["Warning"]
-        said = [one for one in _several(warnings) or () if isinstance(one, dict)]
-        if all(value in _EMPTY for value in answer.values()) and [one for one in said if one.get("Code") == _NOT_FOUND]:
-            raise NotFound(text(said[0].get("Message")) or "not found")
+        said = dict(_warnings(answer))
+        if all(value in _EMPTY for name, value in answer.items() if name != "Warnings") and _NOT_FOUND in said:
+            raise NotFound(said[_NOT_FOUND] or "not found")
 
     # the feed
 
@@ -196,11 +208,15 @@ class PostNL(contracts.Carrier):
     def _shipment(self, shipment: dict[str, Any], unread: list[Unread], whole: bool) -> Report:
         get = shipment.get
         mine = number(get("Barcode"), "$.Barcode")
-        scans: Sequence[Scan] = pieces(_several(get("Event")), "$.Event", _event, unread)
+        scans: Sequence[Scan] = pieces(several(get("Event")), "$.Event", _event, unread)
         complete = whole and bool(scans) and not unread
+        if not scans and not unread and (old := get("OldStatus")) is not None:
+            scans = pieces(several(old), "$.OldStatus", _old, unread)
         status = section(get("Status"), "$.Status", unread)
         if (code := _code(status.get("StatusCode"), "$.Status.StatusCode", unread)) != "":
-            head = _scan("status", code, status.get("StatusDescription"), status.get("TimeStamp"), "$.Status", unread)
+            head = _scan(
+                "status", _plain(code), status.get("StatusDescription"), status.get("TimeStamp"), "$.Status", unread
+            )
             if not scans or self._tells_more(head, scans):
                 scans = with_head(scans, head, self.meaning)
         main = _filled(get("MainBarcode"))
@@ -226,22 +242,76 @@ def _filled(value: Any) -> Any:
     return None if value in _EMPTY else value
 
 
-def _several(value: Any) -> Any:
-    """Return a list: of the one object that is printed instead, None where there is none."""
-    value = _filled(value)
-    return [value] if isinstance(value, dict) else value
+def _warnings(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return code and words of each warning: of a list, of one, or of `{"Warning": ...}`."""
+    warnings = answer.get("Warnings")
+    if isinstance(warnings, dict) and "Warning" in warnings:
+        warnings = warnings["Warning"]
+    found = several(warnings)
+    listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [(optional(word, one.get("Code"), "$", []) or "no code", text(one.get("Message"))) for one in listed]
+
+
+def _fault(body: bytes) -> str:
+    """Return what an error body says; empty where an answer is none."""
+    if b'"fault"' not in body and b'"http_status_code"' not in body:
+        return ""
+    try:
+        answer = document(body)
+    except BadPayload:
+        return ""
+    if not isinstance(answer, dict) or not (answer.get("fault") or answer.get("http_status_code")):
+        return ""
+    fault = answer.get("fault")
+    return text(fault.get("faultstring") if isinstance(fault, dict) else answer.get("message")) or "no reason given"
 
 
 def _code(value: Any, where: str, unread: list[Unread]) -> str:
     return optional(word, _filled(value), where, unread) or ""
 
 
+def _plain(code: str) -> str:
+    """Return a status code without the zero that the list of events prints before it."""
+    return code.lstrip("0") or code
+
+
 def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
-    code = _code(event.get("Code"), "$.Code", unread)
+    get = event.get
+    try:
+        return Scan(_event_code(get("Code"), get("Description")), _clock(get("TimeStamp")))
+    except (TypeError, ValueError, LookupError):
+        pass  # slowly, with what is odd
+    code = _code(get("Code"), "$.Code", unread).upper()
     if not code and not unread:
         unread.append(Unread("$.Code", "is missing"))
     code = code or "missing"  # it is kept, as UNKNOWN
-    return _scan("event", code, event.get("Description"), event.get("TimeStamp"), "$", unread)
+    return _scan("event", code, get("Description"), get("TimeStamp"), "$", unread)
+
+
+@lru_cache(maxsize=4_000)
+def _event_code(code: Any, words: Any) -> Code:
+    """Return the code of an event. Raises TypeError or ValueError for one that is not a plain text with words."""
+    if code.__class__ is not str or words.__class__ is not str or not 0 < len(code.strip()) <= 100:
+        raise TypeError
+    return Code("event", code.strip().upper(), text(words))
+
+
+def _clock(value: Any) -> datetime:
+    """Read `08-11-2022 10:13:20`. Raises TypeError or ValueError for anything else."""
+    if value[2:6:3] != "--" or value[10] != " ":
+        raise ValueError
+    at = _iso8601(f"{value[6:10]}-{value[3:5]}-{value[:2]}T{value[11:]}")
+    if not 1 < at.year < 9999 or at.tzinfo is not None:
+        raise ValueError
+    return at
+
+
+def _old(status: dict[str, Any], unread: list[Unread]) -> Scan:
+    """Read an earlier status."""
+    code = _plain(_code(status.get("StatusCode"), "$.StatusCode", unread))
+    if not code and not unread:
+        unread.append(Unread("$.StatusCode", "is missing"))
+    return _scan("status", code or "missing", status.get("StatusDescription"), status.get("TimeStamp"), "$", unread)
 
 
 def _scan(space: str, code: str, words: Any, at: Any, where: str, unread: list[Unread]) -> Scan:
@@ -262,7 +332,7 @@ def _change(item: dict[str, Any], unread: list[Unread]) -> Report:
     status = section(item.get("Status"), "$.Status", unread)
     at = status.get("Timestamp", status.get("TimeStamp"))
     if code := _code(status.get("StatusCode"), "$.Status.StatusCode", unread):
-        scans = (_scan("feed", code, status.get("StatusDescription"), at, "$.Status", unread),)
+        scans = (_scan("feed", _plain(code), status.get("StatusDescription"), at, "$.Status", unread),)
     elif not unread:
         unread.append(Unread("$.Status.StatusCode", "is missing"))
     if unread:

@@ -77,6 +77,16 @@ def _hermes(events: int) -> bytes:
     return json.dumps({"shipmentinfo": [{"shipmentID": "H9746130018743501086", "status": status}]}).encode()
 
 
+def _postnl(events: int) -> bytes:
+    event = {"Code": "J01", "Description": "Shipment has been sorted", "DestinationLocationCode": "171967", "LocationCode": "171967", "RouteCode": "444", "RouteName": "0444 Spijkenisse 12"}  # fmt: skip
+    shipment = {
+        "MainBarcode": "3SDEVC288882229", "Barcode": "3SDEVC288882229", "Expectation": {"ETAFrom": "2022-11-08T14:50:00", "ETATo": "2022-11-08T16:50:00"},
+        "Event": [{**event, "TimeStamp": f"08-11-2022 {i % 24:02}:58:11"} for i in range(events)],
+        "Status": {"TimeStamp": "08-11-2022 17:58:11", "StatusCode": "5", "StatusDescription": "Shipment sorted", "PhaseCode": "2"},
+    }  # fmt: skip
+    return json.dumps({"CompleteStatus": {"Shipment": shipment}}).encode()
+
+
 def _purolator(events: int) -> bytes:
     scan = "<Scan><ScanType>Other</ScanType><PIN><Value>329014521622</Value></PIN><Depot><Name>MONTREAL SORT CTR/CTR TRIE, PQ</Name></Depot><ScanDate>2024-01-12</ScanDate><ScanTime>083704</ScanTime><Description>Arrived at sort facility</Description><Comment/><SummaryScanIndicator>false</SummaryScanIndicator></Scan>"
     parcel = f"<TrackingInformation><PIN><Value>329014521622</Value></PIN><Scans>{scan * events}</Scans></TrackingInformation>"
@@ -120,6 +130,7 @@ def bench_normalize() -> list[dict[str, Any]]:
         "delhivery": _delhivery,
         "usps": _usps,
         "hermes_germany": _hermes,
+        "postnl": _postnl,
     }
     for name, answer in answers.items():
         body = answer(18)

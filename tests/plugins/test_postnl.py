@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    SourceError,
+    Transient,
+)
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Since, Unread
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
@@ -200,7 +208,12 @@ def test_of_a_page_in_parts_each_is_read(make) -> None:
 
 @pytest.mark.parametrize(
     "warnings",
-    [[{"Message": "No shipment found", "Code": "2"}], {"Warning": {"Message": "No signature found", "Code": "2"}}],
+    [
+        [{"Message": "No shipment found", "Code": "2"}],
+        {"Warning": {"Message": "No signature found", "Code": "2"}},
+        [{"Message": "Not found", "Code": 2}],
+        {"Message": "Not found", "Code": "2"},
+    ],
 )
 def test_a_warning_with_code_2_says_that_nothing_was_found_in_both_shapes(make, warnings) -> None:
     source, _ = make("carriers.postnl")
@@ -239,6 +252,42 @@ def test_an_error_is_one_whatever_its_status(make, status, body, error) -> None:
         source.raise_for_status(Response(status, {}, json.dumps(body).encode(), AT))
     with pytest.raises(RateLimited):
         source.raise_for_status(Response(429, {"retry-after": "60"}, b"{}", AT))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (
+            400,
+            {"fault": {"faultstring": "no barcode supplied in path", "detail": {}}},
+            "HTTP 400: no barcode supplied in path",
+        ),
+        (200, {"fault": {"faultstring": "quota"}}, "quota"),
+        (200, {"fault": "soon"}, "no reason given"),
+        (200, {"message": "Too many requests. Rate limit exceeded!", "http_status_code": 429}, "Too many requests"),
+    ],
+)
+def test_an_error_is_told_in_its_own_words(make, status, body, said) -> None:
+    source, _ = make("carriers.postnl")
+
+    with pytest.raises(SourceError, match=said):
+        source.raise_for_status(Response(status, {}, json.dumps(body).encode(), AT))
+
+
+@pytest.mark.parametrize("body", [b'{"fault": {}}', b'["fault"]', b'{"fault"'])
+def test_what_only_looks_like_an_error_is_none(make, body) -> None:
+    source, _ = make("carriers.postnl")
+
+    source.raise_for_status(Response(200, {}, body, AT))  # the core asks for `response_keys`
+
+
+@pytest.mark.parametrize("body", [{"ok": True}, {"CompleteStatus": {}}])
+def test_a_ping_believes_only_a_list(outside, make, body) -> None:
+    outside.get(FEED).respond(json=body)
+    source, client = make("carriers.postnl")
+
+    with pytest.raises(Transient, match="no list"):
+        source.ping(client)
 
 
 @pytest.mark.parametrize("body", [{"message": "soon"}, {}, None, "x"])
@@ -311,6 +360,82 @@ def test_a_status_that_cannot_be_read_still_tells_which_parcel_changed(make) -> 
 def test_an_answer_without_its_list_is_no_answer(make) -> None:
     with pytest.raises(BadPayload, match="CompleteStatus"):
         _read(make, {"Warnings": []})
+
+
+def test_a_warning_beside_a_shipment_is_told_and_takes_nothing_from_it(make) -> None:
+    event = {"Code": "J01", "Description": "Sorted", "TimeStamp": "08-11-2022 09:58:11"}
+
+    report, unread = _read(make, {**_shipment(Event=event), "Warnings": [{"Code": 7, "Message": "not all of it"}, "x"]})
+
+    assert (len(report.scans), report.complete) == (1, False)
+    assert (unread.where, unread.problem) == ("$.Warnings", "says 7: not all of it")
+
+
+def test_an_answer_without_a_shipment_says_why_or_is_no_answer(make) -> None:
+    with pytest.raises(BadPayload, match="Shipment"):
+        _read(make, {"CompleteStatus": {}})
+    with pytest.raises(BadPayload, match="Shipment"):
+        _read(make, {"CurrentStatus": {"Shipment": {}}, "Warnings": [{"Code": "9"}]})
+    assert _read(make, {"CompleteStatus": {}, "Warnings": [{"Code": "2", "Message": "No shipment found"}]}) == []
+
+
+def test_codes_are_read_however_they_are_printed(make) -> None:
+    status = {"StatusCode": "07", "TimeStamp": "08-11-2022 10:13:20"}
+
+    (report,) = _read(
+        make,
+        _shipment(Event=[{"Code": " j05 ", "Description": "Driver is en route", "TimeStamp": "08-11-2022 10:13:20"}]),
+    )
+    assert [scan.code for scan in report.scans] == [Code("event", "J05", "Driver is en route")]
+    for code in ("07", 7, "7"):
+        (report,) = _read(make, _shipment(Status={**status, "StatusCode": code}))
+        assert [scan.code.code for scan in report.scans] == ["7"]
+    (report,) = _read(
+        make, [{"Barcode": "3S1", "Status": {"Timestamp": "2026-10-25T02:30:00", "StatusCode": "02"}}], "sweep"
+    )
+    assert [scan.code.code for scan in report.scans] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("at", "local"),
+    [
+        ("08-11-2022 10:13:20", "2022-11-08T10:13:20"), ("07-11-2022 12:39:49.364", "2022-11-07T12:39:49.364000"),
+        ("2022-11-08T10:13:20", "2022-11-08T10:13:20"), (" 2022-11-08T10:13:20 ", "2022-11-08T10:13:20"), ({}, None), ("", None),
+    ],
+)  # fmt: skip
+def test_both_forms_of_a_time_are_read_and_none_is_none(make, at, local) -> None:
+    (report,) = _read(make, _shipment(Event=[{"Code": "J05", "Description": "x", "TimeStamp": at}]))
+
+    (scan,) = report.scans
+    assert (scan.local.isoformat() if scan.local else None, scan.occurred_at) == (local, None)
+
+
+@pytest.mark.parametrize(
+    "at", ["31-02-2022 10:13:20", "08-11-2022", "08-11-0001 10:13:20", "08-11-2022 10:13:20+01", 7, []]
+)
+def test_a_time_of_another_form_is_told_and_the_event_kept(make, at) -> None:
+    report, *unread = _read(make, _shipment(Event=[{"Code": "J05", "Description": "x", "TimeStamp": at}]))
+
+    assert [scan.code.code for scan in report.scans] == ["J05"]
+    assert bool(unread) == (at not in ([], "08-11-2022 10:13:20+01"))
+
+
+def test_where_no_event_is_told_the_earlier_statuses_are_the_history(make) -> None:
+    old = [
+        {"TimeStamp": "08-11-2022 10:13:20", "StatusCode": "7", "StatusDescription": "Shipment out for delivery"},
+        {"TimeStamp": "08-11-2022 00:08:39", "StatusCode": "2", "StatusDescription": "Shipment accepted"},
+    ]
+    (report,) = _read(make, _shipment(Event={}, OldStatus=old, Status={**old[0], "PhaseCode": "3"}))
+
+    assert [(scan.code.space, scan.code.code) for scan in report.scans] == [("status", "7"), ("status", "2")]
+    assert report.complete is False
+    (report,) = _read(make, _shipment(Event={"Code": "J05", "TimeStamp": "08-11-2022 10:13:20"}, OldStatus=old))
+    assert [scan.code.space for scan in report.scans] == ["event"]
+    report, unread = _read(make, _shipment(OldStatus={"TimeStamp": "08-11-2022 10:13:20"}))
+    assert (report.scans[0].code.code, unread.where) == (
+        "missing",
+        "$.CompleteStatus.Shipment[0].OldStatus[0].StatusCode",
+    )
 
 
 def test_a_history_whose_time_or_event_cannot_be_read_is_not_whole(make) -> None:
