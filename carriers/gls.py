@@ -12,14 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
-from tracker.domain.facts import NOWHERE, Code, Meaning, Page, Parcels, Payload, Place, Query, Report, Scan, Unread
+from tracker.domain.facts import NOWHERE, Code, Meaning, Page, Parcels, Payload, Query, Report, Scan, Unread
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState
 from tracker.plugin import contracts
@@ -30,9 +29,11 @@ from tracker.plugin.contracts import Limits
 from tracker.plugin.oauth import Tokens, ask_token, bearer
 from tracker.plugin.payloads import (
     about,
+    coded,
     decode,
     document,
     listing,
+    located,
     mapping,
     number,
     optional,
@@ -230,23 +231,11 @@ def _parcel(parcel: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
 def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
     get = event.get
     try:
-        said, place = _code(get("code"), get("description")), _place(get("city"), get("postalCode"), get("country"))
+        said = coded("event", get("code"), get("description"))
+        place = located(get("city"), None, get("postalCode"), get("country"))
     except TypeError:  # one of them is an object or a list
         said, place = None, NOWHERE
     return Scan(said or _odd_code(event, unread), *printed(get("eventDateTime"), "$.eventDateTime", unread), place)
-
-
-@lru_cache(maxsize=1000)
-def _code(code: Any, description: Any) -> Code | None:
-    """Return a code with its words, None for what is none. Raises TypeError for what cannot be kept."""
-    return Code("event", code, text(description)) if isinstance(code, str) and 0 < len(code) <= 100 else None
-
-
-@lru_cache(maxsize=1000)
-def _place(city: Any, postcode: Any, country: Any) -> Place:
-    """Return a place. Raises TypeError for what cannot be kept."""
-    land = text(country).upper()
-    return Place(text(city), "", text(postcode), land if len(land) == 2 else "")
 
 
 def _odd_code(event: dict[str, Any], unread: list[Unread]) -> Code:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from tests.lab import START, H, Lab
 from tests.pipeline.test_budgets import MINUTES, give
 from tracker.domain.budget import Calls
+from tracker.domain.facts import Parcel
 from tracker.domain.timeline import summarize
 from tracker.pipeline import budgets
 from tracker.pipeline.poll import changed, due
@@ -387,3 +388,24 @@ def test_who_waits_is_asked_of_indexes_and_walks_over_nothing_that_is_due(make_l
                 for table in ("watches", "change_notices")
             )
             assert statement is not queries.oldest_watches(True, column, store=True) or "Sort" not in plan
+
+
+def test_who_is_asked_about_a_parcel_is_told_when_its_newest_scan_was(make_lab, monkeypatch) -> None:
+    lab: Lab = make_lab()
+    lab.work()
+    opened(lab, "dhl")
+    given: list[Parcel] = []
+    monkeypatch.setattr(
+        type(lab.ctx.config.accounts["dhl"].carrier),
+        "fetch",
+        lambda self, client, query: given.extend(query.parcels) or (),
+    )
+    parcels(lab, "dhl", 2)
+    with lab.ctx.store.write() as connection:
+        newest = t.shipments.update().where(t.shipments.c.number == "N000000").values(last_scan_at=START - H)
+        connection.execute(newest)
+
+    for call in claimed(lab):
+        call.ask()
+
+    assert {one.number: one.last_scan_at for one in given} == {"N000000": START - H, "N000001": None}

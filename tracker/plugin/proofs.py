@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any
 
 from tracker.domain.errors import BadPayload
@@ -18,6 +19,7 @@ MOST_DOCUMENT = 10 << 20  # bytes of a document that comes by itself
 ENDINGS = {
     "image/gif": "gif", "image/png": "png", "image/jpeg": "jpg", "application/pdf": "pdf", "image/tiff": "tif",
     "image/bmp": "bmp",
+    "image/svg+xml": "svg",
 }  # fmt: skip
 
 
@@ -43,3 +45,17 @@ def bytes_document(content: bytes, where: str) -> ProofDocument:
     if kind is None:
         raise BadPayload(where, "is neither an image nor a PDF")
     return ProofDocument(content, kind)
+
+
+_DRAWING = re.compile(r"<svg\b[^>]*>(?:\s*<(?:g|path|polyline|line|rect|circle)\b[^<>]*>|\s*</\w+>)*\s*")
+_ACTS = re.compile(r"\son\w+\s*=|javascript:|url\(|href", re.IGNORECASE)
+
+
+def svg_document(value: Any, where: str) -> ProofDocument:
+    """Take a signature that is printed as SVG, in quotes or not. Raises BadPayload for what is none, or does more than draw lines."""
+    if not isinstance(value, str):
+        raise BadPayload(where, f"must be a text, is {kind_of(value)}")
+    drawn = value.strip().strip('"').replace('\\"', '"').strip()
+    if len(drawn) > MOST_DOCUMENT or not _DRAWING.fullmatch(drawn) or _ACTS.search(drawn):
+        raise BadPayload(where, "is no SVG, or one that does more than draw lines")
+    return ProofDocument(drawn.encode(), "image/svg+xml")

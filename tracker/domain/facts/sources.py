@@ -193,13 +193,18 @@ class ChangeNotice:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A number to ask about. `company` is the shop's own word for the carrier; `their_ref` the source's handle."""
+    """A number to ask about. `company` is the shop's own word for the carrier; `their_ref` the source's handle.
+
+    `last_scan_at` is when the newest scan was that is known of it, whoever told it: by it a carrier that tells the newest one cheaply
+    knows whose whole history it must ask for.
+    """
 
     carrier: str | None
     number: str
     company: str = ""
     their_ref: str | None = None
     typed: str = ""  # what people typed, where that is not the number itself
+    last_scan_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

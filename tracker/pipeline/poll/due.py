@@ -240,9 +240,10 @@ class _Claim:
     def _rows(self, ids: Sequence[int]) -> Sequence[Row[Any]]:
         if not ids:
             return ()
+        s = shipments.c
         return self._connection.execute(
-            sa.select(watches, shipments.c.carrier, shipments.c.number, shipments.c.starts_at, NAMED.label("named"))
-            .join(shipments, shipments.c.id == watches.c.shipment_id)
+            sa.select(watches, s.carrier, s.number, s.starts_at, s.last_scan_at, NAMED.label("named"))
+            .join(shipments, s.id == watches.c.shipment_id)
             .where(queries.among(self._connection, watches.c.id, ids))
         ).all()
 
@@ -252,7 +253,7 @@ _COLUMN: dict[str, sa.Column[Any]] = {POLL: watches.c.next_poll_at, REGISTRATION
 
 def _parcel(row: Row[Any]) -> Parcel:
     carrier = None if row.carrier.startswith(UNIDENTIFIED) else row.carrier
-    return Parcel(carrier, row.number, their_ref=row.their_ref)
+    return Parcel(carrier, row.number, their_ref=row.their_ref, last_scan_at=row.last_scan_at)
 
 
 def _poll_call(ctx: AppContext, account: Account, rows: Sequence[Row[Any]], place: Place) -> Call:
