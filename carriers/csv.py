@@ -11,7 +11,6 @@ told by its number: `$[17].SCAN_CODE`.
 from __future__ import annotations
 
 import codecs
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, BinaryIO, ClassVar
 
@@ -22,11 +21,11 @@ from tracker.domain.facts import Code, Page, Payload, Place, Query, Report, Scan
 from tracker.domain.vocabulary import Leg
 from tracker.plugin import contracts
 from tracker.plugin.calls import Client
-from tracker.plugin.files import LINE, MOST_LINE, Cut, lines
-from tracker.plugin.payloads import BOM, MARK, number, text, told, word
+from tracker.plugin.files import Cut
+from tracker.plugin.payloads import number, text, told, word
+from tracker.plugin.tables import Form, Head, cut, records
 from tracker.plugin.times import COMPACT, TimeFormat, ZoneName, clock
 
-LINES = 100  # of a payload: what is read, and written, at once
 Names = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda v: (v,) if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
@@ -111,48 +110,25 @@ class Csv(contracts.Carrier):
         self.default_zone = settings.zone
 
     def cut(self, file: BinaryIO) -> Iterator[Cut]:
-        """Cut after each hundred lines; the first part of each payload is the head.
-
-        Raises BadPayload where the head lacks a column: nothing of such a file can be read.
-        """
-        head, held, begins, end = b"", list[bytes](), 0, 0
-        for line in lines(file):
-            if not head:
-                if line.text.strip():
-                    head = line.text
-                    self._head(head)
-                continue
-            if not held:
-                begins = line.number
-            held.append(line.text + b"?" if line.long else line.text)
-            end = line.end
-            if len(held) == LINES:
-                yield Cut((head, b"\n".join(held)), begins, len(held), end)
-                held = []
-        if any(map(bytes.strip, held)):
-            yield Cut((head, b"\n".join(held)), begins, len(held), end)
+        """Cut after each hundred lines. Raises BadPayload where the head lacks a column: nothing of such a file can be read."""
+        return cut(file, self._reader)
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read lines: a report a number, its scans in the order of the lines."""
-        if len(payload.parts) != 2:
-            raise BadPayload("$", "is no part of a CSV file: its head, and lines")
-        head, body = payload.parts
-        read, unread = self._head(head), list[Unread]()
+        head, lines = records(payload)
+        read, unread = self._reader(head), list[Unread]()
         found: dict[tuple[str, str], list[Scan]] = {}
-        first = payload.headers.get(LINE, "2")
-        begins = int(first) if first.isdecimal() and len(first) < 18 else 2
-        for at, line in enumerate(body.removeprefix(BOM).split(b"\n"), begins):
-            if line.strip() and line != head:  # two files that were joined have two heads
-                whose, mine, scan = read(line, at, unread)
-                if scan is not None:
-                    found.setdefault((whose, mine), []).append(scan)
+        for at, line in lines:
+            whose, mine, scan = read(line, at, unread)
+            if scan is not None:
+                found.setdefault((whose, mine), []).append(scan)
         return told([Report(whose, mine, tuple(scans)) for (whose, mine), scans in found.items()], unread)
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """Refuse: nobody can be asked."""
         raise Refused("this carrier tells by files only")
 
-    def _head(self, head: bytes) -> _Reader:
+    def _reader(self, head: bytes) -> _Reader:
         """Return what reads the lines below a head. Raises BadPayload where it lacks a column."""
         if self._known is None or self._known[0] != head:
             self._known = head, _Reader(self, head)
@@ -168,12 +144,8 @@ class _Reader:
         self._settings: Settings = source.settings
         self._carrier_of = source.carrier_of
         settings = self._settings
-        names = [name.strip() for name in self._fields(self._decoded(head.removeprefix(BOM)))]
-        while names and not names[-1]:  # a delimiter at the end of each line
-            names.pop()
-        if twice := next((name for name in names if name and names.count(name) > 1), None):
-            raise BadPayload("$.head", f"names the column {twice[:40]} twice")
-        self._names = names
+        self._head = Head(Form(settings.delimiter, settings.quote, settings.encoding), head)
+        self._names = self._head.names
         wanted = settings.columns
         self._at = {key: self._place(key, getattr(wanted, key)) for key in Columns.model_fields}
         self._number, self._code, self._time = (self._at[key] or 0 for key in ("number", "code", "time"))
@@ -185,22 +157,13 @@ class _Reader:
 
     def _place(self, key: str, wanted: tuple[str, ...] | None) -> int | None:
         """Return which column is meant. Raises BadPayload where the head has none of the names: what it says would be lost."""
-        for name in wanted or ():
-            if name in self._names:
-                return self._names.index(name)
-        if wanted:
-            there = ", ".join(self._names)[:200]
-            raise BadPayload("$.head", f"has no column {' or '.join(wanted)} ({key}); it has {there}")
-        return None
+        return self._head.needed(key, *wanted) if wanted else None
 
     def __call__(self, line: bytes, at: int, unread: list[Unread]) -> tuple[str, str, Scan | None]:
         """Read the line with this number: its carrier, parcel and scan; None, and what was wrong with it."""
         where, mine, whose = f"$[{at}]", "", self._settings.carrier
         try:
-            if len(line) > MOST_LINE:
-                raise BadPayload(where, f"is longer than {MOST_LINE} bytes")
-            fields = self._fields(self._decoded(line))
-            self._fits(fields, where)
+            fields = self._head.fields(line, where)
             mine = number(fields[self._number], f"{where}.{self._names[self._number]}")
             if self._whose is not None:
                 whose = self._carrier(fields[self._whose].strip(), f"{where}.{self._names[self._whose]}")
@@ -209,7 +172,7 @@ class _Reader:
                 fields[self._time].strip(), f"{where}.{self._names[self._time]}"
             )
         except BadPayload as error:
-            unread.append(Unread(where if error.where == "$" else error.where, error.problem, mine, "all"))
+            unread.append(Unread(error.where, error.problem, mine, "all"))
             return whose, mine, None
         said = Code(self._space, code, text(fields[self._text]) if self._text is not None else "")
         back = any(fields[i].strip() in values for i, values in self._returns)
@@ -226,27 +189,3 @@ class _Reader:
         if (carrier := self._carrier_of(word)) is None:
             raise BadPayload(where, f"is no carrier that we know: {word[:40]!r}")
         return carrier
-
-    def _fits(self, fields: list[str], where: str) -> None:
-        """Refuse a line that was cut off, or in which a delimiter stands that parts no columns."""
-        if len(fields) < len(self._names) or any(fields[len(self._names) :]):
-            raise BadPayload(where, f"has {len(fields)} columns, and the head has {len(self._names)}")
-
-    def _decoded(self, line: bytes) -> str:
-        """Decode a line by the first encoding that fits; where none does, what is odd is marked."""
-        for name in self._settings.encoding:
-            try:
-                return line.decode(name).replace("\0", MARK)
-            except UnicodeDecodeError:
-                continue
-        return line.decode(self._settings.encoding[0], "replace").replace("\0", MARK)
-
-    def _fields(self, line: str) -> list[str]:
-        quote = self._settings.quote
-        if not quote or quote not in line:
-            return line.split(self._settings.delimiter)
-        rows = csv.reader((line,), delimiter=self._settings.delimiter, quotechar=quote, strict=True)
-        try:
-            return next(rows)
-        except csv.Error as error:
-            raise BadPayload("$", f"is no CSV: {error}") from None

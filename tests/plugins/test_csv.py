@@ -9,40 +9,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.plugins.tables import LINES
 from tracker.config.load import load_config
 from tracker.domain.errors import BadPayload, Refused
 from tracker.domain.facts import Parcels, Report, Unread, fingerprint
 from tracker.domain.vocabulary import Leg, Precision, ShippingStatus, Zone
 from tracker.pipeline.ingest.scans import look_up
-from tracker.plugin.conformance import Form, Recorder, example_settings, for_carrier, plugin_of, read_all
+from tracker.plugin.conformance import Recorder, example_settings, for_carrier, plugin_of, read_all
 from tracker.plugin.files import MOST_LINE
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "csv"
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "dpd-files.yaml"
 
 
-def _load(body: bytes) -> Any:
-    head, *rest = body.decode().splitlines()
-    names = head.split(";")
-    rows = [dict(zip(names, row.split(";"), strict=True)) for row in rest]
-    return {"head": names, "parcels": [{"lines": rows[i : i + 3]} for i in range(0, len(rows), 3)]}
-
-
-def _dump(tree: Any) -> bytes:
-    """Print a tree of lines again; what is no text is printed as no carrier prints it, and not as Python does."""
-
-    def word(value: Any) -> str:
-        return value if isinstance(value, str) else "" if value in (None, [], {}) else f"~{type(value).__name__}"
-
-    printed = [";".join(tree["head"])]
-    for parcel in tree["parcels"]:
-        lines = parcel.get("lines") if isinstance(parcel, dict) else [parcel]
-        for line in lines if isinstance(lines, list) else [lines]:
-            printed.append(";".join(word(line.get(n)) for n in tree["head"]) if isinstance(line, dict) else word(line))
-    return ("\n".join(printed) + "\n").encode("utf-8", "surrogatepass")
-
-
-TestConformance = for_carrier("carriers.csv", fixtures=FIXTURES, form=Form(_load, _dump))
+TestConformance = for_carrier("carriers.csv", fixtures=FIXTURES, form=LINES)
 
 
 def _source(**more: Any) -> Any:

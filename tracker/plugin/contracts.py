@@ -112,7 +112,7 @@ class Source(ABC):
     # what no document of the platform or carrier tells and the code goes by, each in a few words; the setting that says otherwise in `backticks`
     unverified: ClassVar[tuple[str, ...]] = ()
     trust: Trust = Trust.SIGNED
-    asks: ClassVar[frozenset[type[Query]]] = frozenset()
+    asks: frozenset[type[Query]] = frozenset()
     webhooks: bool = False
     max_body: ClassVar[int] = 1 << 20
     limits: Limits = Limits()  # what its documents allow; the YAML's `budget:` says otherwise, key by key

@@ -27,16 +27,20 @@ class Tokens:
         return client.token(lambda: self._grant(client), refused)
 
     def send(self, client: Client, request: Request, header: Callable[[str], Mapping[str, str]]) -> Response:
-        """Send with the token; a refused token is asked anew once. Raises what the client raises."""
+        """Send with the token in a header; a refused token is asked anew once. Raises what the client raises."""
+        return self.ask(client, lambda value: replace(request, headers={**request.headers, **header(value)}))
+
+    def ask(self, client: Client, request: Callable[[str], Request]) -> Response:
+        """Send a request that holds the token somewhere; as `send` does."""
         value = self.get(client)
         try:
-            return client.send(replace(request, headers={**request.headers, **header(value)}))
+            return client.send(request(value))
         except CredentialsRejected as said:
             try:
                 renewed = self.get(client, refused=value)
             except CredentialsRejected as error:
                 raise CredentialsRejected(f"{said}; {error}") from None
-        return client.send(replace(request, headers={**request.headers, **header(renewed)}))
+        return client.send(request(renewed))
 
 
 def bearer(value: str) -> Mapping[str, str]:

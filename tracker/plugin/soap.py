@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, SourceError, Transient
 from tracker.plugin.answers import not_html, raise_by_status, retry_after
@@ -20,6 +20,14 @@ _SECURITY = (
     "SecurityTokenUnavailable",
 )
 _THROTTLED = ("throttl", "too many request", "rate limit", "quota")  # a wait is all that follows from a wrong reading
+
+
+class Fault(NamedTuple):
+    """What a fault says: its faultcode, its faultstring, and what its `detail` holds by name."""
+
+    code: str
+    words: str
+    detail: Mapping[str, Any]
 
 
 def soap_call(
@@ -41,26 +49,26 @@ def soap_call(
     )
 
 
-def raise_unless_soap(response: Response) -> None:
+def raise_unless_soap(response: Response, meant: Callable[[Fault], SourceError | None] | None = None) -> None:
     """Raise unless it is the answer of a source that speaks nothing but SOAP: a fault with whatever status, a page, JSON.
 
     A fault comes with 500 (SOAP 1.1, 6.2), and with 200 where a server does not keep to it. It means by its faultcode
     (4.4.1): `Server` may work later, `Client.Authentication` and those of WS-Security 1.1 (12) are our credentials, any
     other says that the call itself is wrong. One that speaks of throttling says so, whatever its code. 401, 403, 404, 429
-    and what is away keep what their status says.
+    and what is away keep what their status says. `meant`: what a fault of this source means by its detail; None: as SOAP says.
     """
     not_html(response)
     if response.status == 500 or response.status < 300 or response.status == 400:
         if b"Fault" in response.body and (fault := _fault(response.body)) is not None:
-            raise _meant(fault, response)
+            raise (meant(fault) if meant is not None else None) or _meant(fault, response)
     raise_by_status(response)
     body = response.body
     if body.strip() and not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
         raise Transient(f"HTTP {response.status} with something that is no XML")
 
 
-def _fault(body: bytes) -> tuple[str, str] | None:
-    """Return code and text of a fault; None where there is none, or nothing that can be read."""
+def _fault(body: bytes) -> Fault | None:
+    """Return a fault; None where there is none, or nothing that can be read."""
     try:
         envelope = decode_xml(body).get("Envelope")
     except BadPayload:
@@ -71,15 +79,21 @@ def _fault(body: bytes) -> tuple[str, str] | None:
         return None
     said = many(fault)[0]
     if not isinstance(said, dict):
-        return "", text(said)
-    return text(said.get("faultcode")), text(said.get("faultstring"))
+        return Fault("", text(said), {})
+    detail = said.get("detail")
+    return Fault(text(said.get("faultcode")), text(said.get("faultstring")), detail if isinstance(detail, dict) else {})
 
 
-def _meant(fault: tuple[str, str], response: Response) -> SourceError:
-    code, words = fault[0].rpartition(":")[2], fault[1]
+def throttled(words: str) -> bool:
+    """Say whether what a fault says speaks of too many calls."""
+    return any(word in words.lower() for word in _THROTTLED)
+
+
+def _meant(fault: Fault, response: Response) -> SourceError:
+    code, words = fault.code.rpartition(":")[2], fault.words
     said = f"HTTP {response.status} with a SOAP fault: {code or 'no code'}: {words[:200] or 'no reason given'}"
     after = retry_after(response)
-    if after is not None or any(word in words.lower() for word in _THROTTLED):
+    if after is not None or throttled(words):
         return RateLimited(said, after)
     first, _, finer = code.partition(".")
     if code in _SECURITY or (first == "Client" and finer.startswith("Authentication")):

@@ -1,0 +1,171 @@
+"""Answers of getTrackingData: stages of a parcel's life, those that lie ahead too, with dates as a language prints them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from tracker.domain.errors import BadPayload
+from tracker.domain.facts import NOWHERE, Code, Place, Report, Scan, Unread
+from tracker.domain.vocabulary import Leg, Precision, TrackingState, Zone
+from tracker.plugin.payloads import (
+    about,
+    absent,
+    mapping,
+    moment,
+    number,
+    optional,
+    piece,
+    pieces,
+    section,
+    term,
+    text,
+    told,
+)
+from tracker.plugin.xml import decode_xml, many
+
+ANSWER = "$.Envelope.Body.getTrackingDataResponse"
+_PLACE = re.compile(r"(.*?)\s*\(([A-Z]{2})\)")
+_DATE = re.compile(
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:,?\s+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s*([AaPp])\.?[Mm]\.?)?)?", re.ASCII
+)
+_RETURN = re.compile(r"\bDPD (?:SHOP )?RETURN\b", re.IGNORECASE)  # DPD BE's names of the services 300 and 332
+
+
+def read(body: bytes, month_first: bool, sure: bool) -> list[Report | Unread]:
+    """Read an answer: the report of one number. `month_first`: in a date with slashes or dashes; `sure`: the account says so."""
+    answer = decode_xml(body, rows="statusInfo")
+    result = result_of(answer)
+    mine = number(mapping(answer["Envelope"], "$.Envelope").get("asked"), "$.Envelope.asked")
+    where, unread = f"{ANSWER}.trackingresult", list[Unread]()
+    info = section(result.get("shipmentInfo"), f"{where}.shipmentInfo", unread)
+    leg = Leg.RETURN_TO_SENDER if _is_return(info.get("serviceDescription")) else None
+    stages = pieces(many(result.get("statusInfo")), f"{where}.statusInfo", _stage, unread, month_first, sure, leg)
+    if info.get("status") and info.get(
+        "date"
+    ):  # the order data is a stage of its own, of which mostly no date is printed
+        stages.append(piece(info, f"{where}.shipmentInfo", _stage, unread, month_first, sure, leg))
+    scans = [scan for scan in stages if scan is not None]
+    errors = [said for item in many(info.get("errorItems")) if (said := _words(item))]
+    state = TrackingState.ACTIVE
+    if not stages and not unread:
+        state = TrackingState.ERROR if errors else TrackingState.NOT_FOUND
+    if unread:
+        about(mine, unread)
+    said = errors[0] if errors and not scans else ""
+    return told([Report("dpd", mine, tuple(scans), tracking=state, said=said)], unread)
+
+
+def result_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the trackingresult of an answer; an empty one is empty. Raises BadPayload for anything but an answer."""
+    inside: Any = answer
+    where = "$"
+    for name in ("Envelope", "Body", "getTrackingDataResponse"):
+        where = f"{where}.{name}"
+        inside = mapping(inside.get(name), where)
+    result = inside.get("trackingresult", inside.get("trackingResult"))  # the XSD's spelling, and DPD NL's
+    if result is None:  # it says nothing, which is not "no news"
+        raise BadPayload(f"{ANSWER}.trackingresult", "is missing")
+    if isinstance(result, str) and not result.strip():
+        return {}
+    return mapping(result, f"{ANSWER}.trackingresult")
+
+
+def _stage(stage: dict[str, Any], unread: list[Unread], month_first: bool, sure: bool, leg: Leg | None) -> Scan | None:
+    """Read a stage that was reached, or where the parcel is now: DPD prints one without the other. None: it lies ahead."""
+    get = stage.get
+    reached = _flag(get("statusHasBeenReached"), "$.statusHasBeenReached", unread)
+    current = _flag(get("isCurrentStatus"), "$.isCurrentStatus", unread)
+    if not (reached or current):
+        if absent(get("statusHasBeenReached")) and absent(get("isCurrentStatus")):
+            raise BadPayload("$.statusHasBeenReached", "is missing: nobody knows whether this was reached")
+        return None
+    code = Code(
+        "status", term(get("status"), "$.status", unread)[:100] or "missing", _line(get("label"), "$.label", unread)
+    )
+    place = _place(_line(get("location"), "$.location", unread))
+    printed = _line(get("date"), "$.date", unread)
+    if not printed:
+        return Scan(code, place=place, leg=leg)
+    if printed[4:5] == "-":
+        at = optional(moment, printed, "$.date.content", unread)
+        if at is None or at.tzinfo is None:
+            return Scan(code, at, place=place, leg=leg)
+        return Scan(code, at.replace(tzinfo=None), at, Zone.OFFSET, place=place, leg=leg)
+    local, precision, problem = _time(printed, month_first, sure)
+    if problem:
+        unread.append(Unread("$.date.content", problem))
+    return Scan(code, local, precision=precision, place=place, leg=leg)
+
+
+def _flag(value: Any, where: str, unread: list[Unread]) -> bool | None:
+    """Read an xs:boolean; None where it is missing, or told where it is none."""
+    said = text(value).lower()
+    if said in ("true", "1", "false", "0"):
+        return said in ("true", "1")
+    if not absent(value):
+        unread.append(Unread(where, f"is neither true nor false: {str(value)[:20]!r}"))
+    return None
+
+
+def _line(value: Any, where: str, unread: list[Unread]) -> str:
+    """Read what a ContentLine says."""
+    if value.__class__ is not dict:
+        value = section(value, where, unread)
+    return term(value.get("content"), f"{where}.content", unread)
+
+
+def _words(item: Any) -> str:
+    """Return the first words of a ContentItem; nothing depends on them."""
+    lines = many(item.get("content")) if isinstance(item, dict) else []
+    return next((said for line in lines if isinstance(line, dict) and (said := text(line.get("content")))), "")
+
+
+def _is_return(description: Any) -> bool:
+    lines = many(description.get("content")) if isinstance(description, dict) else []
+    return any(isinstance(line, dict) and _RETURN.search(text(line.get("content"))) for line in lines)
+
+
+@lru_cache(maxsize=2_000)
+def _place(printed: str) -> Place:
+    """Read a place such as `Leeds (GB)`: a depot's city and country, in DPD's own printed answers."""
+    if not printed:
+        return NOWHERE
+    found = _PLACE.fullmatch(printed)
+    return Place(found[1], country=found[2]) if found else Place(printed)
+
+
+@lru_cache(maxsize=2_000)
+def _time(printed: str, month_first: bool, sure: bool) -> tuple[datetime | None, Precision, str]:
+    """Read a date as DPD prints it, and how fine it is; or say what is wrong with it.
+
+    Three forms are known: `DD.MM.YYYY, HH:MM`, `DD/MM/YYYY, HH:MM`, and `M/D/YYYY h:mm:ss AM`. A date with slashes that can be read in
+    two ways is believed where its form (AM or PM: the month first) and the language agree, or where the account is sure.
+    """
+    found = _DATE.fullmatch(printed)
+    if found is None:
+        return None, Precision.SECOND, f"is no date that DPD is known to print: {printed[:40]!r}"
+    first, separator, second, year, hour, minute, seconds, half = found.groups()
+    precision = Precision.SECOND if seconds else Precision.MINUTE if minute else Precision.DATE
+    hours = int(hour or 0)
+    if half is not None:
+        hours = hours % 12 + 12 * (half in "Pp") if 1 <= hours <= 12 else 99
+    clock = (hours, int(minute or 0), int(seconds or 0))
+    day_first = _moment(int(year), int(second), int(first), clock)
+    month_led = None if separator == "." else _moment(int(year), int(first), int(second), clock)
+    if day_first is None and month_led is None:
+        return None, Precision.SECOND, f"is no date and time: {printed[:40]!r}"
+    if day_first is None or month_led is None or day_first == month_led:
+        return day_first or month_led, precision, ""
+    if sure or month_first is (half is not None):
+        return month_led if month_first else day_first, precision, ""
+    return None, Precision.SECOND, f"can be read in two ways, say which by `dates`: {printed[:40]!r}"
+
+
+def _moment(year: int, month: int, day: int, clock: tuple[int, int, int]) -> datetime | None:
+    try:
+        return datetime(year, month, day, *clock) if 1 < year < 9999 else None
+    except ValueError:
+        return None
