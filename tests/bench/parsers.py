@@ -87,6 +87,15 @@ def _postnl(events: int) -> bytes:
     return json.dumps({"CompleteStatus": {"Shipment": shipment}}).encode()
 
 
+def _blue_dart(events: int) -> bytes:
+    detail = {"Scan": "SHIPMENT ARRIVED", "ScanCode": "001", "ScanType": "UD", "ScanGroupType": "S", "ScannedLocation": "MUMBAI HUB", "ScannedLocationCode": "BOM"}  # fmt: skip
+    scans = [
+        {"ScanDetail": {**detail, "ScanDate": "07-Nov-2026", "ScanTime": f"{i % 24:02}:05"}} for i in range(events)
+    ]
+    head = {"Status": "SHIPMENT ARRIVED", "StatusType": "UD", "StatusDate": "07 November 2026", "StatusTime": "17:05"}
+    return json.dumps({"ShipmentData": {"Shipment": {"WaybillNo": "44330038841", **head, "Scans": scans}}}).encode()
+
+
 def _purolator(events: int) -> bytes:
     scan = "<Scan><ScanType>Other</ScanType><PIN><Value>329014521622</Value></PIN><Depot><Name>MONTREAL SORT CTR/CTR TRIE, PQ</Name></Depot><ScanDate>2024-01-12</ScanDate><ScanTime>083704</ScanTime><Description>Arrived at sort facility</Description><Comment/><SummaryScanIndicator>false</SummaryScanIndicator></Scan>"
     parcel = f"<TrackingInformation><PIN><Value>329014521622</Value></PIN><Scans>{scan * events}</Scans></TrackingInformation>"
@@ -127,6 +136,7 @@ def bench_normalize() -> list[dict[str, Any]]:
         "dhl": _dhl,
         "dhl_express": _dhl_express,
         "easypost": _easypost,
+        "blue_dart": _blue_dart,
         "delhivery": _delhivery,
         "usps": _usps,
         "hermes_germany": _hermes,
