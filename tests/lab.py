@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from tracker.app.daemon import Daemon
 from tracker.clock import PlayClock
 from tracker.config.load import load_text
+from tracker.domain.legs import as_one
 from tracker.domain.timeline import summarize
 from tracker.pipeline import receive
 from tracker.pipeline.drain import STEPS
@@ -221,8 +222,12 @@ accounts:
             known[row.shipment_id].append(
                 scans.stored_scan([row._mapping[column.name] for column in scans.STORED_SCAN], gone)
             )
+        legs: dict[int | None, list[Any]] = {}
         for row in self.rows(tables.shipments):
-            assert row.summary == dump(SUMMARY, summarize(known[row.id])), row.number
+            legs.setdefault(row.leg_of, []).extend(known[row.id])
+        for row in self.rows(tables.shipments):
+            told = as_one(known[row.id], legs.get(row.id, []))
+            assert row.summary == dump(SUMMARY, summarize(told)), row.number
 
     def open_findings(self) -> set[str]:
         return {row.kind for row in self.rows(tables.findings, tables.findings.c.closed_at.is_(None))}

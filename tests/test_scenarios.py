@@ -20,8 +20,9 @@ def test_the_scenario_ends_as_it_must(file: Path) -> None:
     assert result.differences == []
 
 
-def test_the_scenario_ends_the_same_on_postgresql_and_redis(new_postgres: str, redis_server) -> None:
-    scenario = load_scenario(FILES[0].with_name("plain_journey.yaml"))
+@pytest.mark.parametrize("name", ["plain_journey", "last_mile"])
+def test_the_scenario_ends_the_same_on_postgresql_and_redis(new_postgres: str, redis_server, name: str) -> None:
+    scenario = load_scenario(FILES[0].with_name(f"{name}.yaml"))
 
     result = Player(scenario, database=new_postgres, broker=redis_server.url).play()
 

@@ -274,23 +274,46 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
     )
     if document := parcel["document"]:
         out.print(f"    document: {_documented(document)}")
+    _print_watches(parcel)
+    for leg in parcel["last_mile"]:
+        out.print(
+            f"    last mile: {show(leg['carrier'])} {show(leg['number'])}: [cyan]{show(leg['status'])}[/] by itself,"
+            f" followed since {show(leg['since'])}"
+        )
+        _print_watches(leg)
+    several = bool(parcel["last_mile"])
+    rows = [
+        (s["at"], s["zone"], *([s["of"]] if several else []), f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)",
+         s["reason"], s["place"],
+         "withdrawn" if s["withdrawn"] else ("" if s["confirmed"] else "not confirmed by a poll"))
+        for s in parcel["scans"]
+    ]  # fmt: skip
+    columns = (
+        "at (UTC)",
+        "zone",
+        *(["of"] if several else []),
+        "code",
+        "carrier's words",
+        "status",
+        "reason",
+        "place",
+        "note",
+    )
+    show_table(
+        "scans",
+        columns,
+        rows,
+        empty="  no scans",
+    )
+
+
+def _print_watches(parcel: dict[str, Any]) -> None:
     if not parcel["watched_by"]:
         out.print("    [yellow]watched by nobody[/]: no account covers its carrier (tracker findings tells what would)")
     for w in parcel["watched_by"]:
         out.print(
             f"    {_watched(w)}{_fed(w)}{_said(w)}{', refused: ' + show(w['rejected']) if w['rejected'] else ''}{_suspended(w)}"
         )
-    rows = [
-        (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["reason"], s["place"],
-         "withdrawn" if s["withdrawn"] else ("" if s["confirmed"] else "not confirmed by a poll"))
-        for s in parcel["scans"]
-    ]  # fmt: skip
-    show_table(
-        "scans",
-        ("at (UTC)", "zone", "code", "carrier's words", "status", "reason", "place", "note"),
-        rows,
-        empty="  no scans",
-    )
 
 
 @click.command()

@@ -337,10 +337,13 @@ def _subject(account: str, carrier: str) -> str:
 @cache
 def _parcels(sqlite: bool) -> sa.Select[Any]:
     s, f, fs = shipments.c, fulfilments.c, fulfilment_shipments.c
+    whole = shipments.alias()  # a write speaks of a parcel by its first number, whoever told its end
+    number = sa.func.coalesce(whole.c.number, s.number).label("number")
     return (
-        sa.select(f.order_id, f.ref, s.id, s.carrier, s.number, s.status, s.summary)
+        sa.select(f.order_id, f.ref, s.id, s.carrier, number, s.status, s.summary)
         .join(fulfilment_shipments, fs.fulfilment_id == f.id)
         .join(shipments, s.id == fs.shipment_id)
+        .outerjoin(whole, whole.c.id == s.leg_of)
         .where(queries.one_of(sqlite, f.order_id, "ids"))
         .order_by(f.order_id, s.id)
     )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
 from tracker.domain.facts import ALWAYS, Edd, Meaning, Order, Shipment, Statement, StatusSnapshot, StoredScan, Summary
+from tracker.domain.legs import as_one
 from tracker.domain.policy import Policy
 from tracker.domain.timeline import MOST_SCANS, summarize
 from tracker.domain.vocabulary import FindingKind, OrderStatus, PaymentStatus, StatementKind, TrackingState
@@ -102,13 +102,21 @@ def slow_carriers(connection: Connection) -> frozenset[str]:
 
 
 def read_shipments(connection: Connection, order_ids: Sequence[int]) -> dict[int, list[Shipment]]:
-    """Read the shipments linked to orders, in one query; the state is the best any account knows."""
+    """Read the shipments linked to orders, in one query; the state is the best any account knows.
+
+    A last mile is none of its own beside the parcel whose it is: that one's summary holds what it tells.
+    """
     found: dict[int, dict[int, Shipment]] = defaultdict(dict)
     slow = slow_carriers(connection)
     rows = connection.execute(_parcels(queries.is_sqlite(connection)), {"ids": list(order_ids)}).all()
-    for (order_id, shipment_id), some in groupby(rows, key=lambda row: (row.order_id, row.id)):  # an account each
-        told = list(some)
-        row = told[0]
+    here = {(row.order_id, row.id) for row in rows}
+    told_by: dict[tuple[int, int], list[Row[Any]]] = defaultdict(list)  # a row an account
+    for row in rows:
+        whole = (row.order_id, row.leg_of)
+        told_by[whole if whole in here else (row.order_id, row.id)].append(row)
+    for (order_id, shipment_id), told in told_by.items():
+        row = next(one for one in told if one.id == shipment_id)
+        edd = next((one for one in [row, *told] if one.edd_begins and one.edd_ends), None)
         states = [watch.tracking_state for watch in told if watch.tracking_state]
         summary = SUMMARY.validate_python(row.summary)
         found[order_id][shipment_id] = Shipment(
@@ -117,7 +125,7 @@ def read_shipments(connection: Connection, order_ids: Sequence[int]) -> dict[int
             generation=row.generation,
             summary=summary,
             tracking=TrackingState(min(states)) if states else TrackingState.PENDING,
-            edd=Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None,
+            edd=Edd(edd.edd_begins, edd.edd_ends) if edd is not None else None,
             linked_at=row.linked_at,
             slow=row.carrier in slow,
             asked_until=_asked_until(summary, told),
@@ -224,8 +232,12 @@ def shipments_at(
     told = _told(connection, ids, until, reading)
     watched = sa.select(watches.c.shipment_id).where(watches.c.shipment_id.in_(list(ids)))
     asked = set(connection.execute(watched).scalars())
+    here = {(row.order_id, row.id) for row in rows}
     for row in rows:
-        summary = summarize(told[row.id])
+        if (row.order_id, row.leg_of) in here:
+            continue
+        last = [one for leg in rows if (leg.order_id, leg.leg_of) == (row.order_id, row.id) for one in told[leg.id]]
+        summary = summarize(as_one(told[row.id], last))
         known = row.edd_told_at is None or row.edd_told_at <= until
         edd = Edd(row.edd_begins, row.edd_ends) if known and row.edd_begins and row.edd_ends else None
         state = TrackingState.ACTIVE if summary.scans else TrackingState.PENDING
@@ -310,7 +322,7 @@ def _parcels(sqlite: bool) -> sa.Select[Any]:
     """Select the shipments of orders, each once for every account that watches it."""
     here = queries.one_of(sqlite, fulfilments.c.order_id, "ids")
     s, t = shipments.c, watches.c
-    columns = (s.id, s.carrier, s.number, s.generation, s.summary, s.edd_begins, s.edd_ends)
+    columns = (s.id, s.carrier, s.number, s.generation, s.summary, s.edd_begins, s.edd_ends, s.leg_of)
     watch = (
         t.tracking_state,
         t.next_poll_at,

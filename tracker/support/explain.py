@@ -73,7 +73,7 @@ def overview(ctx: AppContext, what: str) -> dict[str, Any]:
     with ctx.store.read() as connection:
         found, parcels = find(connection, what)
         shown = [_order(ctx, connection, row) for row in found]
-        linked = {parcel["id"] for order in shown for parcel in order["parcels"]}
+        linked = {one["id"] for order in shown for parcel in order["parcels"] for one in (parcel, *parcel["last_mile"])}
         loose = [_parcel(connection, row) for row in parcels if row.id not in linked]
     return {"asked": what, "orders": shown, "parcels_without_order": loose, "could_be": list(candidates(what))}
 
@@ -185,6 +185,9 @@ def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipmen
             "document": document if (document := parcel["document"]) and document["fetched_at"] and document["fetched_at"] <= at else None,
             "scans": [_scan_of(s, at) for s in parcel["scans"] if s["first_seen_at"] <= at],
             "watched_by": [],  # what accounts knew of it then is not kept
+            "last_mile": [
+                leg | {"status": None, "watched_by": []} for leg in parcel["last_mile"] if leg["since"] <= at
+            ],
         }  # fmt: skip
         kept.append(parcel)
     order["parcels"] = kept
@@ -282,6 +285,8 @@ def _order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, 
         .where(fulfilments.c.order_id == row.id)
         .order_by(shipments.c.id)
     ).all()
+    here = {parcel.id for parcel in parcels}
+    legs = {parcel.id: parcel for parcel in parcels if parcel.leg_of in here}  # they tell of a parcel that is named
     typed = {p["number"]: p["typed"] for f in row.facts["fulfilments"] for p in f["parcels"] if p.get("typed")}
     return {
         "id": row.id,
@@ -307,7 +312,11 @@ def _order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, 
                 sa.select(statements).where(statements.c.order_id == row.id).order_by(statements.c.id)
             )
         ],
-        "parcels": [_parcel(connection, parcel, typed.get(parcel.number)) for parcel in parcels],
+        "parcels": [
+            _parcel(connection, one, typed.get(one.number), [leg for leg in legs.values() if leg.leg_of == one.id])
+            for one in parcels
+            if one.id not in legs
+        ],
         "findings": [_finding(f) for f in _findings(connection, row.id)],
         "writes": [
             {
@@ -371,15 +380,13 @@ def _document(connection: Connection, row: Row[Any]) -> dict[str, Any] | None:
     return dict(found._mapping) if found is not None else None
 
 
-def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> dict[str, Any]:
+def _parcel(
+    connection: Connection, row: Row[Any], typed: str | None = None, legs: Sequence[Row[Any]] = ()
+) -> dict[str, Any]:
+    """Return a parcel with all that was told of it; of its last miles too, each scan with whose it is."""
+    told_of = {one.id: f"{one.carrier} {one.number}" for one in (row, *legs)}
     told = connection.execute(
-        sa.select(scans).where(scans.c.shipment_id == row.id).order_by(scans.c.instant, scans.c.id).limit(500)
-    )
-    watched = connection.execute(
-        sa.select(watches, accounts.c.suspended_reason, accounts.c.paused_at)
-        .outerjoin(accounts, accounts.c.name == watches.c.account)
-        .where(watches.c.shipment_id == row.id)
-        .order_by(watches.c.chosen.is_(None), watches.c.account)
+        sa.select(scans).where(scans.c.shipment_id.in_(list(told_of))).order_by(scans.c.instant, scans.c.id).limit(500)
     )
     unknown = row.carrier.startswith(UNIDENTIFIED)
     return {
@@ -403,19 +410,37 @@ def _parcel(connection: Connection, row: Row[Any], typed: str | None = None) -> 
                 "at": s.instant, "local": s.local, "zone": s.zone, "space": s.space, "code": s.code, "text": s.text,
                 "status": s.status, "reason": s.reason, "leg": s.leg,
                 "place": ", ".join(p for p in (s.city, s.region, s.country) if p),
-                "account": s.account, "inbox": s.inbox_id, "first_seen_at": s.first_seen_at,
+                "of": told_of[s.shipment_id], "account": s.account, "inbox": s.inbox_id, "first_seen_at": s.first_seen_at,
                 "confirmed": s.confirmed_at is not None, "withdrawn": s.withdrawn_at is not None,
                 "confirmed_at": s.confirmed_at, "withdrawn_at": s.withdrawn_at,
             }
             for s in told
         ],
-        "watched_by": [
+        "watched_by": _watched(connection, row.id),
+        "last_mile": [
             {
-                "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
-                "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
-                "suspended": t.suspended_reason, "paused": t.paused_at, "asked_because": t.chosen, "asked_for": t.store, "urgent": t.urgent,
-                "fed_at": t.fed_at, "said": t.said,
+                "id": leg.id, "carrier": leg.carrier, "number": leg.number, "generation": leg.generation, "status": leg.status,
+                "since": leg.linked_at, "watched_by": _watched(connection, leg.id),
             }
-            for t in watched
+            for leg in legs
         ],
     }  # fmt: skip
+
+
+def _watched(connection: Connection, shipment_id: int) -> list[dict[str, Any]]:
+    """Return what each account knows of a shipment, who is asked about it first."""
+    watched = connection.execute(
+        sa.select(watches, accounts.c.suspended_reason, accounts.c.paused_at)
+        .outerjoin(accounts, accounts.c.name == watches.c.account)
+        .where(watches.c.shipment_id == shipment_id)
+        .order_by(watches.c.chosen.is_(None), watches.c.account)
+    )
+    return [
+        {
+            "account": t.account, "state": t.tracking_state, "checked_at": t.checked_at,
+            "next_poll_at": t.next_poll_at, "registered_until": t.registered_until, "rejected": t.rejected_reason,
+            "suspended": t.suspended_reason, "paused": t.paused_at, "asked_because": t.chosen, "asked_for": t.store, "urgent": t.urgent,
+            "fed_at": t.fed_at, "said": t.said,
+        }
+        for t in watched
+    ]  # fmt: skip

@@ -143,7 +143,10 @@ class ProofDocument:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Another number of the same journey; relation: return | last_mile | replaces | main (of several pieces)."""
+    """Another number of the same journey; relation: return | last_mile | replaces | main (of several pieces) | alternate.
+
+    A `last_mile` is followed: who is asked about that number tells of the same parcel. `carrier`: ours, None: nobody says whose.
+    """
 
     number: str
     carrier: str | None

@@ -12,6 +12,7 @@ from tracker.domain.facts import Finding, Fulfilment, Order, Parcel
 from tracker.domain.numbers import candidates, clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell, unwatched
+from tracker.pipeline.ingest import legs
 from tracker.pipeline.ingest.generations import ordered
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
@@ -96,6 +97,7 @@ def _link(
         parcel_id = kept[0] if kept else ordered(shipments, carrier, number, order, shipped_at).id
         wanted[parcel_id] = told.company
     gone = set() if order.partial else linked - set(wanted)  # a number that could not be read is not taken out
+    gone -= {i for i in gone if shipments.find(i).leg_of in wanted}  # the last mile of a parcel that is named
     if gone:
         here = (fs.fulfilment_id == fulfilment_id, fs.shipment_id.in_(gone))
         tx.connection.execute(fulfilment_shipments.delete().where(*here))
@@ -124,6 +126,8 @@ def _insert(
         rows.append(row)
     insert = queries.upsert(tx.connection, fulfilment_shipments).on_conflict_do_nothing()
     tx.connection.execute(insert, rows)
+    for i in fresh:
+        loose |= legs.stand_with(tx, shipments, watches, shipments[i])
     tx.ctx.notify("poll")
     return loose
 
@@ -135,7 +139,7 @@ def _uncorrected(
 
     Such a number was never the order's: nobody waits for what its carrier says of it.
     """
-    parcels = [shipments.find(i) for i in sorted(gone)]
+    parcels = [one for i in sorted(gone) if (one := shipments.find(i)).leg_of not in gone]
     if not parcels:
         return []
     o = outbox.c
@@ -149,6 +153,8 @@ def _uncorrected(
         if parcel.id not in named:
             shipments.change(parcel, linked=False)
             watches.end(parcel)
+            for leg in shipments.legs(parcel.id):
+                legs.let_go(tx, shipments, watches, leg)
     return [parcel for parcel in parcels if parcel not in over]
 
 

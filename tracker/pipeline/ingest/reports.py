@@ -11,12 +11,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracker.domain.facts import Report, StoredScan, fingerprint
+from tracker.domain.facts import Link, Report, StoredScan, fingerprint
 from tracker.domain.numbers import clean
 from tracker.domain.timeline import place_in_time
 from tracker.domain.vocabulary import TrackingState
 from tracker.pipeline.ingest.endings import News
 from tracker.pipeline.ingest.histories import Full, Histories, recall
+from tracker.pipeline.ingest.legs import LAST_MILE
 from tracker.pipeline.ingest.new_scans import NewScans, Placed, Prints
 from tracker.pipeline.ingest.parse import Parsed
 from tracker.pipeline.ingest.rivals import without_rivals
@@ -45,6 +46,7 @@ class Heard:
     histories: Histories
     tells: Mapping[int, News]  # who tells news of it
     news: Mapping[str, int]  # of how many parcels a poll told first, by account with webhooks
+    named: Mapping[int, Sequence[Link]]  # the last miles that a full answer of who is asked names, by shipment
 
 
 def take_reports(
@@ -80,15 +82,16 @@ def take_reports(
             for shipment_id, prints in told.items()
         ]
     tells: dict[int, News] = {}
+    named: dict[int, Sequence[Link]] = {}
     if knowing:
-        _know(tx, watches, histories, knowing, tells)
+        _know(tx, watches, histories, knowing, tells, named)
     written = new.store()
     _pushed(tx, pushed, written.pushed)
     doubted = {shipment_id for shipment_id, _ in believed.doubted}
     return Heard(
         believed.robbed | doubted | new.touched | {parcel.id for _, _, parcel, _ in knowing}, loud,
         believed.robbed | new.anew, written.fresh, new.poll_now, dict.fromkeys(believed.doubted), histories,
-        tells, news,
+        tells, news, named,
     )  # fmt: skip
 
 
@@ -140,9 +143,17 @@ def _is_news(report: Report, under: Sequence[LockedShipment]) -> bool:
 
 
 def _know(
-    tx: Transaction, watches: Watches, histories: Histories, told: Sequence[_Knowing], tells: dict[int, News]
+    tx: Transaction,
+    watches: Watches,
+    histories: Histories,
+    told: Sequence[_Knowing],
+    tells: dict[int, News],
+    named: dict[int, Sequence[Link]],
 ) -> None:
-    """Take what accounts say of shipments: state, full history, estimate, proof, links; `tells` gets who tells news."""
+    """Take what accounts say of shipments: state, full history, estimate, proof, links.
+
+    `tells` gets who tells news, `named` the last miles that who is asked names in a full answer.
+    """
     watches.read(parcel.id for _, _, parcel, _ in told)
     parcels: dict[int, dict[str, Any]] = {}
     links: list[dict[str, Any]] = []
@@ -156,6 +167,9 @@ def _know(
         current = watches.tell(parcel, p.account.name, report, as_of, fed=fed, again=again)
         if current and report.complete and not _partly(p, report):
             histories.told[parcel.id, p.account.name] = Full(prints, p.payload.received_at, p.account, report.scans)
+        last = [link for link in report.links if link.relation == LAST_MILE]
+        if current and last and report.complete and not _partly(p, report) and watches.asks(parcel, p.account.name):
+            named[parcel.id] = last
         values = parcels.setdefault(parcel.id, {})
         if current and report.edd is not None and report.edd != parcel.edd:
             parcel.edd = report.edd

@@ -36,6 +36,7 @@ class LockedShipment:
     edd: Edd | None
     closed_at: datetime | None
     linked_at: datetime | None = None  # when an order first named it
+    leg_of: int | None = None  # the parcel whose last mile this number is
 
 
 class Shipments:
@@ -45,20 +46,25 @@ class Shipments:
         self._tx = tx
         self._parcels: dict[int, LockedShipment] = {}
         self._by_number: dict[str, list[LockedShipment]] = defaultdict(list)
+        self._legs: dict[int, list[LockedShipment]] = {}  # of what is loaded, by the whole parcel
         self._loaded: set[str] = set()
 
     def load(self, numbers: Iterable[str]) -> None:
         """Lock and read all shipments under these numbers."""
+        connection, sqlite = self._tx.connection, self._tx.sqlite
         wanted = sorted(set(numbers) - self._loaded)
         if not wanted:
             return
+        more = connection.execute(_of_one_parcel(sqlite), {"numbers": wanted}).scalars().all()
+        wanted = sorted({*wanted, *more} - self._loaded)
         self._loaded |= set(wanted)
-        connection = self._tx.connection
-        if not self._tx.sqlite:  # lock order: watches by id, then shipments by key
+        if not sqlite:  # lock order: watches by id, then shipments by key
             ids = connection.execute(_numbered(), {"numbers": wanted}).scalars().all()
             connection.execute(_tracked(), {"ids": ids}).all()
-        for row in connection.execute(_shipped(self._tx.sqlite), {"numbers": wanted}).all():
-            self._know(row)
+        found = [self._know(row) for row in connection.execute(_shipped(sqlite), {"numbers": wanted}).all()]
+        if late := [p.leg_of for p in found if p.leg_of is not None and p.leg_of not in self._parcels]:
+            here = queries.among(connection, shipments.c.id, late)  # it became one while we waited for the lock
+            self.load(connection.execute(sa.select(shipments.c.number).where(here)).scalars())
 
     def __getitem__(self, shipment_id: int) -> LockedShipment:
         return self._parcels[shipment_id]
@@ -71,6 +77,21 @@ class Shipments:
         """Return a carrier's shipments of a number, the newest generation first."""
         mine = (p for p in self._by_number[number] if p.carrier == carrier)
         return sorted(mine, key=lambda p: p.generation, reverse=True)
+
+    def whole(self, parcel: LockedShipment) -> LockedShipment:
+        """Return the parcel whose last mile this number is, or itself."""
+        return parcel if parcel.leg_of is None else self.find(parcel.leg_of)
+
+    def legs(self, shipment_id: int) -> list[LockedShipment]:
+        """Return the last miles of a parcel, as they came to be known."""
+        return sorted(self._legs.get(shipment_id, ()), key=lambda p: p.id)
+
+    def families(self, shipment_ids: Iterable[int]) -> set[int]:
+        """Return shipments with those that tell of the same parcels under other numbers."""
+        if not self._legs:
+            return set(shipment_ids)
+        wholes = [self.whole(self[shipment_id]) for shipment_id in shipment_ids]
+        return {p.id for whole in wholes for p in (whole, *self.legs(whole.id))}
 
     def find(self, shipment_id: int) -> LockedShipment:
         """Return a shipment, also one under a number that this batch does not speak of."""
@@ -95,24 +116,47 @@ class Shipments:
 
     def change(self, parcel: LockedShipment, **values: Any) -> None:
         """Give a shipment another value in columns that are fields of its too."""
+        if "leg_of" in values and parcel.leg_of is not None:
+            self._legs[parcel.leg_of].remove(parcel)
         for name, value in values.items():
             setattr(parcel, name, value)
+        if "leg_of" in values and parcel.leg_of is not None:
+            self._legs.setdefault(parcel.leg_of, []).append(parcel)
         here = shipments.c.id == parcel.id
         self._tx.connection.execute(shipments.update().where(here).values(**values))
 
     def _know(self, row: Row[Any]) -> LockedShipment:
+        if row.id in self._parcels:
+            return self._parcels[row.id]
         edd = Edd(row.edd_begins, row.edd_ends) if row.edd_begins and row.edd_ends else None
         summary = SUMMARY.validate_python(row.summary)
         parcel = LockedShipment(
             row.id, row.carrier, row.number, row.generation, row.starts_at, row.piece, row.linked, summary, edd,
-            row.closed_at, row.linked_at,
+            row.closed_at, row.linked_at, row.leg_of,
         )  # fmt: skip
         self._parcels[row.id] = parcel
         self._by_number[row.number].append(parcel)
+        if parcel.leg_of is not None:
+            self._legs.setdefault(parcel.leg_of, []).append(parcel)
         return parcel
 
 
+def is_over(shipments: Shipments, parcel: LockedShipment) -> bool:
+    """Say whether a journey ended, by its own scans or, of a last mile, by those of the whole parcel."""
+    return any(one.summary.status.terminal and not one.summary.disputed for one in (parcel, shipments.whole(parcel)))
+
+
 # Statements that every batch says are made once. Those without `sqlite` lock rows, which PostgreSQL alone does.
+
+
+@cache
+def _of_one_parcel(sqlite: bool) -> sa.CompoundSelect[Any]:
+    """Select the numbers under which other carriers tell of the same parcels."""
+    here = queries.one_of(sqlite, shipments.c.number, "numbers")
+    mine, other, leg = shipments, shipments.alias(), shipments.alias()
+    wholes = sa.select(other.c.number).join(mine, mine.c.leg_of == other.c.id).where(here)
+    known = sa.select(sa.func.coalesce(mine.c.leg_of, mine.c.id)).where(here)
+    return sa.union(wholes, sa.select(leg.c.number).where(leg.c.leg_of.is_not(None), leg.c.leg_of.in_(known)))
 
 
 @cache

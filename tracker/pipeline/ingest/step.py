@@ -19,7 +19,7 @@ from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline import feeds, oddities, proofs, unread, unwatched
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.ingest import endings, histories, orders, reports, scans, summaries
+from tracker.pipeline.ingest import endings, histories, legs, orders, reports, scans, summaries
 from tracker.pipeline.ingest.parse import Parsed, fault, parse
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
@@ -103,6 +103,9 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     reported = [(p, item) for p in parsed for item in p.items if isinstance(item, Report)]
     read = [(p, item) for p in parsed for item in p.items if isinstance(item, Order)]
     numbers = {clean(report.number) for _, report in reported}
+    numbers |= {
+        clean(link.number) for _, report in reported for link in report.links if link.relation == legs.LAST_MILE
+    }
     numbers |= {clean(parcel.number) for _, o in read for f in o.fulfilments for parcel in f.parcels}
     odd = _odd_in_feeds(parsed)
     shipments, watches = Shipments(tx), Watches(tx)
@@ -115,18 +118,24 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
         for item in p.items:
             if isinstance(item, Checkout):
                 orders.checkout(tx, item)
-    touched, moved = heard.touched | remapped, set()
+    touched, moved = shipments.families(heard.touched | remapped), set()
     before = {i: shipments[i].summary for i in heard.tells}
     if touched:
         gone = histories.withdraw(tx, heard.histories)
         moved = summaries.update_summaries(tx, shipments, touched, heard.anew | remapped | gone.shipments, heard.fresh)
-        watches.store(shipments, touched, heard.poll_now, heard.ask_again | gone.ask_again)
+        followed = legs.follow(tx, shipments, watches, touched, heard.named)
+        if followed.anew:
+            touched |= followed.anew
+            moved |= summaries.update_summaries(tx, shipments, followed.anew, followed.anew, {})
+        taken.unwatched |= followed.unwatched
+        beside = touched - heard.touched - remapped
+        watches.store(shipments, touched, heard.poll_now, heard.ask_again | gone.ask_again, beside)
     watches.choose()
     for name, untold in odd.items():
         feeds.ask_about(tx.connection, name, untold, tx.now)
     delivered = [i for i in moved if shipments[i].summary.status is ShippingStatus.DELIVERED]
     proofs.want(tx.ctx, tx.connection, delivered, taken.changed, tx.now)
-    orders.schedule_decisions(tx, taken.changed, touched, moved - heard.loud - loud)
+    orders.schedule_decisions(tx, taken.changed, touched, moved - shipments.families(heard.loud | loud))
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)
     hints: dict[str, list[str]] = defaultdict(list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -10,12 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracker.domain.cadence import Cadence, is_urgent, next_poll
+from tracker.domain.cadence import is_urgent, next_poll
 from tracker.domain.choice import DOES_NOT_KNOW
 from tracker.domain.facts import EPOCH, Report
 from tracker.domain.vocabulary import TrackingState
 from tracker.pipeline import feeds, registration, whose
-from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
+from tracker.pipeline.ingest.shipments import LockedShipment, Shipments, is_over
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.plugin.contracts import Carrier
 from tracker.store import queries
@@ -86,6 +86,11 @@ class Watches:
         for shipment_id, account, *watch in self._tx.connection.execute(_watching(self._tx.sqlite), ids).all():
             self._known[shipment_id, account] = _Watch(*watch)
 
+    def asks(self, parcel: LockedShipment, account: str) -> bool:
+        """Say whether an account is the one that is asked about a shipment that was read."""
+        watch = self._known.get((parcel.id, account))
+        return watch is not None and watch.chosen is not None
+
     def news_since(self, parcel: LockedShipment, account: str) -> datetime | None:
         """Return from when on what an account tells of a shipment that was read is news; None: it is catching up, or no order names it.
 
@@ -150,11 +155,13 @@ class Watches:
         touched: Iterable[int],
         poll_now: set[Key],
         ask_again: Mapping[Key, datetime | None],
+        beside: Container[int] = (),
     ) -> None:
         """Store what accounts know of touched shipments, and when who is asked about each is asked again.
 
         `poll_now`: shipments with the account that told of them, about which is asked at once; of those in `ask_again` the
-        next answer counts even if it is the same, by the moment that is given.
+        next answer counts even if it is the same, by the moment that is given. `beside`: others tell of the same parcel, which
+        puts no look off.
         """
         if unread := set(touched) - {shipment_id for shipment_id, _ in self._known}:
             self.read(unread)
@@ -170,11 +177,12 @@ class Watches:
                 self._choose.add(shipment_id)
             at, urgent = watch.next_poll_at, watch.urgent
             if watch.chosen is not None and self._is_asked(account):  # the others tell by webhooks or files only
-                cadence, soon = self._tx.ctx.config.cadence(account, parcel.carrier), ask_again.get(key)
-                at_once = shipment_id in sooner
-                at, urgent = self._next_poll(
-                    parcel, account, watch, cadence, at_once=at_once, soon=soon, fed=key in fed
-                )
+                at_once, soon = shipment_id in sooner, ask_again.get(key)
+                at, urgent = self._next_poll(parcel, account, watch, at_once=at_once, soon=soon, fed=key in fed)
+                if parcel.leg_of is not None and _told_enough(shipments, parcel):
+                    at = None
+                if shipment_id in beside and at is not None:
+                    at, urgent = min(at, watch.next_poll_at or at), urgent or watch.urgent
                 again += [watch.id] if watch.id is not None and self._tracked_again(parcel, account, watch) else []
             if watch.told_again and watch.next_poll_at is not None:
                 at, urgent = min(at or watch.next_poll_at, watch.next_poll_at), urgent or watch.urgent
@@ -197,12 +205,16 @@ class Watches:
             connection.execute(
                 watches.update().where(here, watches.c.register_at.is_(None)).values(register_at=self._tx.now)
             )
-        if ask_again:  # an answer that is the same as the last one is not stored: this one must be
-            anew = [watch.id for key, watch in self._known.items() if key in ask_again and watch.id is not None]
-            here = queries.among(connection, watches.c.id, anew)
-            connection.execute(watches.update().where(here).values(response_hash=None))
+        if ask_again:
+            self._ask_again(ask_again)
         if poll_now or again:
             self._tx.ctx.notify("poll")
+
+    def _ask_again(self, keys: Container[Key]) -> None:
+        """Have an answer stored that is the same as the last one, which it is not else."""
+        anew = [watch.id for key, watch in self._known.items() if key in keys and watch.id is not None]
+        here = queries.among(self._tx.connection, watches.c.id, anew)
+        self._tx.connection.execute(watches.update().where(here).values(response_hash=None))
 
     def _is_asked(self, name: str) -> bool:
         account = self._tx.ctx.account(name)
@@ -244,26 +256,33 @@ class Watches:
         parcel: LockedShipment,
         account: str,
         watch: _Watch,
-        cadence: Cadence,
         *,
         at_once: bool,
         soon: datetime | None,
         fed: bool,
     ) -> tuple[datetime | None, bool]:
         """Return when an account is asked again, and whether before others. What a feed tells puts no look off."""
-        now = self._tx.now
+        now, cadence = self._tx.now, self._tx.ctx.config.cadence(account, parcel.carrier)
         urgent = at_once or is_urgent(parcel.summary, cadence, now, edd=parcel.edd, fed=fed)
         if (carrier := self._carrier(account)) is not None and registration.waits(carrier, watch.registered_at):
             return None, urgent
         if at_once and watch.state != TrackingState.STOPPED:
             return now, urgent
+        began = parcel.starts_at  # of a last mile: since it is asked about, its parcel was on its way long before
+        if parcel.leg_of is not None and parcel.linked_at is not None:
+            began = max(began, parcel.linked_at)
         at = next_poll(
             parcel.summary, TrackingState(watch.state), cadence, now,
-            number=parcel.number, began=parcel.starts_at, edd=parcel.edd, fed=fed,
+            number=parcel.number, began=began, edd=parcel.edd, fed=fed,
         )  # fmt: skip
         if fed and at is not None and watch.next_poll_at is not None:
             at, urgent = min(at, watch.next_poll_at), urgent or watch.urgent
         return (min(at or soon, soon) if soon is not None else at), urgent
+
+
+def _told_enough(shipments: Shipments, leg: LockedShipment) -> bool:
+    """Say whether a last mile need not be asked about: the whole parcel's journey is over, and not by its own word."""
+    return not leg.summary.status.terminal and is_over(shipments, leg)
 
 
 @cache

@@ -73,6 +73,8 @@ class UPSServer(OAuthCarrier):
             },
             "packageCount": 1,
         }  # fmt: skip
+        if last := next((scan["last_mile"] for scan in told if scan.get("last_mile")), ""):
+            package["alternateTrackingNumber"] = [{"number": last, "type": "USPS_PIC"}]
         if any(scan["code"] == "011" for scan in scans):
             package["deliveryInformation"] = {"receivedBy": "DOE", "location": "Front Door"}
             if latest["code"] == "011":

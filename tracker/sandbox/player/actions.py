@@ -134,7 +134,7 @@ def _scan(course: Course, action: wanted.Scan, at: datetime) -> None:
     scan = {
         "at": happened.astimezone(timezone(offset) if offset else UTC), "code": action.code, "type": action.type,
         "letters": action.letters, "text": action.text, "city": action.city, "region": action.region,
-        "country": action.country, "zoned": action.zoned, "service": action.service, "head": action.head,
+        "country": action.country, "zoned": action.zoned, "service": action.service, "head": action.head, "last_mile": action.last_mile,
         "body": action.body, "edd": course.scenario.moment(action.edd) if action.edd is not None else None,
     }  # fmt: skip
     if action.via != "webhook":
