@@ -47,6 +47,7 @@ from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, 
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding
 from tracker.plugin.calls import Client, Request, Response
+from tracker.plugin.canada import MOSTLY, PROVINCES
 from tracker.plugin.codes import read_codes
 from tracker.plugin.payloads import (
     about,
@@ -86,14 +87,6 @@ _DEPOT = re.compile(r"(.*?),\s*([A-Z]{2,3})")
 _NEW_NUMBER = re.compile(
     r"(?:New Tracking Number Assigned|Nouveau numéro de repérage attribué) - ([A-Z]{3}\d{9}|\d{12})\b", re.IGNORECASE
 )
-_CA = frozenset(["AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK", "YT"])
-_MOSTLY = {  # provinces that several zones share: by their largest city; the core places the others
-    name: ZoneInfo(zone)
-    for name, zone in {
-        "BC": "America/Vancouver", "NL": "America/St_Johns", "NT": "America/Yellowknife", "NU": "America/Iqaluit",
-        "ON": "America/Toronto", "YT": "America/Whitehorse",
-    }.items()
-}  # fmt: skip
 _RENUMBERED = ("new tracking number", "nouveau numéro de repérage")
 _iso, _SECOND, _UNKNOWN = datetime.fromisoformat, Precision.SECOND, Zone.UNKNOWN  # 0.08 us a look-up
 _IMAGE = re.compile(rb"(<(?:[\w.-]+:)?SignatureImage(?:\s[^<>]*[^<>/])?>)")
@@ -330,9 +323,9 @@ def _where(depot: str) -> Where:
     if not depot:
         place = NOWHERE
     else:
-        place = Place(found[1], province, country="CA") if found and province in _CA else Place(depot)
-    zone = _MOSTLY.get(place.region) or zone_of(place)
-    return place, zone, bool(place.region) and place.region not in _MOSTLY
+        place = Place(found[1], province, country="CA") if found and province in PROVINCES else Place(depot)
+    zone = MOSTLY.get(place.region) or zone_of(place)
+    return place, zone, bool(place.region) and place.region not in MOSTLY
 
 
 def _printed(date: Any, time: Any, unread: list[Unread]) -> tuple[datetime | None, Precision]:
