@@ -110,6 +110,13 @@ def _usps(events: int) -> bytes:
     return json.dumps({**head, "trackingEvents": listed}).encode()
 
 
+def _shiprocket(events: int) -> bytes:
+    activity = {"status": "X-PPOM", "activity": "In Transit - Shipment picked up, added in bag nxbg03894488", "location": "BLR/FC1, BANGALORE, KARNATAKA", "sr-status": "18", "sr-status-label": "IN TRANSIT"}  # fmt: skip
+    track = {"id": 236612717, "awb_code": "141123221084922", "courier_company_id": 51, "shipment_id": 236612717, "order_id": 237157589, "pickup_date": "2022-07-18 20:28:00", "delivered_date": None, "weight": "0.30", "packages": 1, "current_status": "In Transit", "delivered_to": "Chittoor", "destination": "Chittoor", "consignee_name": "", "origin": "Banglore", "courier_agent_details": None, "courier_name": "Xpressbees Surface", "edd": None, "pod": "Not Available", "pod_status": ""}  # fmt: skip
+    told = [{"date": f"2022-07-{18 + i // 24} {i % 24:02}:28:00", **activity} for i in range(events)]
+    return json.dumps({"tracking_data": {"track_status": 1, "shipment_status": 18, "shipment_track": [track], "shipment_track_activities": told, "track_url": "https://shiprocket.co//tracking/141123221084922", "etd": "2022-07-20 19:28:00"}}).encode()  # fmt: skip
+
+
 def _parser(name: str, body: bytes) -> Callable[[], None]:
     """Make what reads these bytes as that carrier's, scans' meanings included."""
     from tracker.domain.facts import Payload
@@ -141,6 +148,7 @@ def bench_normalize() -> list[dict[str, Any]]:
         "usps": _usps,
         "hermes_germany": _hermes,
         "postnl": _postnl,
+        "shiprocket": _shiprocket,
     }
     for name, answer in answers.items():
         body = answer(18)

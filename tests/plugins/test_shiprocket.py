@@ -380,3 +380,10 @@ def test_an_awb_that_was_assigned_anew_and_that_of_the_way_back_are_links(source
         [],
     )
     assert read(source, told(("18", "IN TRANSIT"), awb=19041424751540))[0][0].number == "19041424751540"
+
+
+def test_names_of_couriers_are_remembered_and_strangers_fill_no_memory(source) -> None:
+    for n in range(1100):
+        assert source.carrier_of(f"Acme {n}") is None
+    assert len(source._couriers) <= 501
+    assert source.carrier_of("Delhivery Surface") == "delhivery"
