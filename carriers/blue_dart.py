@@ -46,7 +46,7 @@ from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Tr
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_by_status, said_by
 from tracker.plugin.calls import Client, Request, Response, Token
-from tracker.plugin.codes import read_codes
+from tracker.plugin.codes import meant, read_codes
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.oauth import Tokens, ask_token
 from tracker.plugin.payloads import (
@@ -77,14 +77,21 @@ _CLOCK = re.compile(r"(\d{1,2}):?(\d{2})(?::(\d{2}))?")
 _INDIAN = frozenset({"", "ist", "+05:30", "+0530", "gmt+5:30", "gmt+05:30", "asia/kolkata"})
 _NEW_NUMBER = re.compile(r"(?<!\d)\d{8,11}(?!\d)")
 _CONTINUES = {"027": "replaces", "132": "replaces", "123": "return"}  # T: goes on under a new waybill
-_PLAIN = {  # words without which a scan ends no journey, and words with which it does not either
-    S.DELIVERED: (re.compile(r"\bdelivered\b"), re.compile(r"\b(un|not|non|to be|partial\w*|back|return\w*|rto|shipper|origin)\b")),
-    S.RETURNED: (re.compile(r"\b(delivered|returned)\b"), re.compile(r"\b(un|not|non|to be)\b")),
-    S.LOST: (re.compile(r"\blost\b"), re.compile(r"\bnot\b")),
-    S.DESTROYED: (re.compile(r"\bdestroyed\b"), re.compile(r"\bnot\b")),
-    S.CANCELLED: (re.compile(r"\bcancell?ed\b"), re.compile(r"\bnot\b")),
+_BUT = re.compile(r"\b(un|not|non|to be|partial\w*)\b")  # words with which no end is plain
+_BACK = re.compile(
+    r"\bdelivered\b.*\b(back|rto|shipper|sender|origin|return\w*)\b|\breturned to (the )?(shipper|sender)\b"
+)
+_PLAIN = {  # the first that fits
+    S.RETURNED: _BACK, S.DELIVERED: re.compile(r"\bdelivered\b"), S.LOST: re.compile(r"\blost\b"),
+    S.DESTROYED: re.compile(r"\bdestroyed\b"), S.CANCELLED: re.compile(r"\bcancell?ed\b"),
 }  # fmt: skip
 _ENDS = frozenset({S.DELIVERED, S.RETURNED, S.CANCELLED, S.LOST, S.DESTROYED})  # an estimate is of others
+_REASONS = {
+    S.RETURNED: Reason.RECEIVED_BY_SENDER,
+    S.DELIVERED: Reason.DELIVERED,
+    S.LOST: Reason.LOST,
+    S.DESTROYED: Reason.DESTROYED,
+}
 NOBODYS = "00000000000"
 
 
@@ -138,6 +145,7 @@ class BlueDart(contracts.Carrier):
     webhooks = True
     carriers = ("bluedart",)
     response_keys = ("ShipmentData", "asked")
+    batch = 25
     codes = read_codes(__file__)
     default_zone = "Asia/Kolkata"
     Settings = Settings
@@ -177,9 +185,13 @@ class BlueDart(contracts.Carrier):
                 several(data.get("Shipment")), "$.ShipmentData.Shipment", _shipment, unread, unknown, lacks="all"
             )
             error = text(data.get("Error"))
+        asked = _asked(payload)
+        if len(asked) == 1 and len(found) > 1:  # a second waybill, of one who asked for one, is that of the way back
+            back = tuple(Link(one.number, "bluedart", "return") for one in found if one.number != asked[0])
+            found = [replace(one, links=one.links + back) if one.number == asked[0] else one for one in found]
         heard = {report.number for report in found} | {one.subject for one in unread}
         blind = any(one.lacks for one in unread)  # what could not be read may be any of them
-        rest = [] if blind else [one for one in _asked(payload) if one not in heard]
+        rest = [] if blind else [one for one in asked if one not in heard]
         found += [Report("bluedart", one, tracking=TrackingState.NOT_FOUND, said=error) for one in rest]
         if not found and not unread:
             raise BadPayload("$.ShipmentData", error or "is empty")
@@ -190,6 +202,8 @@ class BlueDart(contracts.Carrier):
         not_html(response)
         if response.status in (401, 403):
             raise CredentialsRejected(f"Blue Dart: HTTP {response.status}: {said_by(response.body)}")
+        if response.status == 404:  # an unknown waybill is left out of an answer
+            raise Transient("Blue Dart: HTTP 404: nothing answers there (`base_url`, `token_path`, `tracking_path`)")
         raise_by_status(response)
         error = _error(response.body)
         if error and not any(words in error.casefold() for words in self.settings.unknown_words):
@@ -242,12 +256,15 @@ def _meaning(group: str, code: str, words: str) -> Meaning | None:
     get = BlueDart.codes.get
     said = get(("wording", words))
     says = (said or get((group, code))) if group == "type" else (get((group, code)) or said)
-    if says is None or says.status not in _PLAIN:
+    closed = says is None and (group, code) == ("type", "DL")
+    if not closed and (says is None or says.status not in _ENDS):
         return says
-    plain, but = _PLAIN[says.status]
-    if plain.search(words) and not but.search(words):
-        return says
-    if says.status in (S.DELIVERED, S.RETURNED, S.CANCELLED) and says.reason is not Reason.DAMAGED:
+    plainly = None if _BUT.search(words) else next((end for end, form in _PLAIN.items() if form.search(words)), None)
+    if plainly is not None:
+        return says if says is not None and says.status is plainly else meant(plainly, _REASONS.get(plainly))
+    if says is None or (
+        says.status is not S.LOST and says.status is not S.DESTROYED and says.reason is not Reason.DAMAGED
+    ):
         return None  # counted and seen: a person says what it means
     return replace(says, status=S.EXCEPTION)
 

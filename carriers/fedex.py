@@ -90,6 +90,7 @@ _RELATIONS = {  # packageIdentifiers[].type (track.json, PackageIdentifier); Non
     "PARTNER_CARRIER_NUMBER": ("last_mile", None),
 }
 SIGNATURE = "fdx-signature"
+_OF_THE_ATTEMPT = frozenset({"outputMetaData", "transactionId", "customerTransactionId"})
 WINDOW = timedelta(seconds=10)  # 1,400 transactions of a project in it
 SHUT_OUT = timedelta(minutes=10)  # an address that asks for tokens too often
 KNOWN = "122816215025810"  # a number of the reference guide's mock list: what production says of it does not matter
@@ -158,13 +159,13 @@ class FedEx(contracts.Carrier):
         return None if given is None else odd if len(given.strip()) == 64 else ""
 
     def dedupe_key(self, payload: Payload) -> str:
-        """Hash the body without `outputMetaData`, which counts the attempts to deliver it; there is no event id."""
+        """Hash what the body tells, without `outputMetaData` (it counts the attempts) and ids of a transaction; there is no event id."""
         try:
             body = decode(payload.body)
         except BadPayload:
             return super().dedupe_key(payload)
-        body.pop("outputMetaData", None)
-        return hashlib.sha256(orjson.dumps(body)).hexdigest()
+        told_so = {name: value for name, value in body.items() if name not in _OF_THE_ATTEMPT}
+        return hashlib.sha256(orjson.dumps(told_so)).hexdigest()
 
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the code; of `DE` and `SE` the reason beside it, then its wording; customs codes have a space of their own.
@@ -195,8 +196,8 @@ class FedEx(contracts.Carrier):
         where, found = "$.output.completeTrackResults", output.get("completeTrackResults")
         if found is None:  # it says nothing, which is not "no news"
             raise BadPayload(where, "is missing")
-        if found == [] and (alert := said_by(orjson.dumps({"errors": output.get("alerts")}), "")):
-            raise BadPayload("$.output.alerts", alert)
+        if found == []:
+            raise BadPayload(where, f"is empty: {said_by(orjson.dumps({'errors': output.get('alerts')}))}")
         results = pieces(found, where, _complete, unread, self.meaning, push, lacks="all")
         return told([report for of_one_number in results for report in of_one_number], unread)
 
@@ -207,14 +208,14 @@ class FedEx(contracts.Carrier):
         ten seconds ends, or until midnight GMT where the day's quota is spent (guides/ratelimits).
         """
         status = response.status
-        if status in (400, 401, 403, 429):
+        if status in (400, 401, 403, 404, 429):
             not_html(response)
             said = said_by(response.body, "")
             words = f"FedEx: HTTP {status}: {said}" if said else f"FedEx: HTTP {status}"
-            if status == 400:
+            if status in (400, 404):
                 if said.startswith("TRACKING."):
                     return
-                raise Refused(words)
+                raise Refused(words) if status == 400 else NotFound(words)
             if status == 429:
                 raise RateLimited(words, _rest(response))
             raise _Forbidden(words) if status == 403 else CredentialsRejected(words)
@@ -231,8 +232,8 @@ class FedEx(contracts.Carrier):
         try:
             response = self._tokens.send(client, self._inquiry(numbers), bearer)
         except NotFound as error:  # NOT.FOUND.ERROR is of the call, whatever `base_url` says, and no parcel's
-            raise Transient(f"FedEx: {error}: nothing answers at {self.settings.base_url}/track/v1") from None
-        if response.status != 400:
+            raise Transient(f"{error}: nothing answers at {self.settings.base_url}/track/v1") from None
+        if response.status not in (400, 404):
             yield Page((response.body,))
         elif len(numbers) == 1:
             yield Page((response.body, orjson.dumps({"trackingNumber": numbers[0]})))

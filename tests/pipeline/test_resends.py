@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab import USPS, H, Lab, Make
+from tests.pipeline.test_journeys import FEDEX
 from tracker.cli.ops import _told_again
 from tracker.pipeline.poll import resends
 from tracker.store import tables as t
@@ -205,3 +207,17 @@ def test_a_body_that_is_gone_costs_its_event_only(make_lab) -> None:
     lab.work()
 
     assert (told(lab)["told"], told(lab)["new"]) == (3, 3)
+
+
+def test_where_a_person_must_have_a_sender_tell_again_the_outage_says_how(make_lab, tmp_path: Path) -> None:
+    fedex = FEDEX.replace("}\n", ', webhook_secrets: ["${file:FOLDER/s}"]}\n').replace("FOLDER", str(tmp_path))
+    lab = away(make_lab, accounts=fedex)
+    for _ in range(resends.MOST_FAILURES):
+        lab.change(t.resends.update().values(next_at=lab.clock()))
+        lab.work("poll")
+    easypost, of_fedex = lists.outages(lab.ctx)[0]["told_again"]
+
+    assert (easypost["short"], of_fedex["account"], of_fedex["short"]) == (False, "fedex", True)
+    assert "starts the retry on the webhook project in its Developer Portal" in _told_again(of_fedex)
+    assert not {"account_parked", "source_unavailable"} & set(lab.open_findings())  # it is no failure of the account
+    assert state(lab) == "caught up, in part by polls alone"

@@ -197,7 +197,8 @@ def test_a_push_is_heard_from_who_knows_the_secret(make) -> None:
         ("T", "000", "UNDELIVERED", None),
         ("T", "000", "Not delivered", None),
         ("T", "000", "Partially delivered", None),
-        ("T", "000", "DELIVERED BACK TO SHIPPER", None),
+        ("T", "000", "DELIVERED BACK TO SHIPPER", "returned"),
+        ("T", "000", "SHIPMENT LOST", "lost"),
         ("T", "086", "DELIVERED IN DAMAGED CONDITION", "delivered"),
         ("T", "086", "DAMAGED", "exception"),
         ("T", "091", "PARTIALLY DELIVERED", "exception"),
@@ -209,6 +210,12 @@ def test_a_push_is_heard_from_who_knows_the_secret(make) -> None:
         ("T", "999", "DELIVERED", None),
         ("type", "DL", "Shipment delivered", "delivered"),
         ("type", "DL", "Shipment closed", None),
+        ("type", "DL", "DELIVERED", "delivered"),
+        ("type", "DL", "Delivered - RTO", "returned"),
+        ("type", "UD", "Delivered", None),  # it says itself that it is not
+        ("type", "DL", "Undelivered", None),
+        ("T", "188", "RETURNED TO SHIPPER", "returned"),
+        ("T", "118", "RETURN TO ORIGIN STARTED", None),
         ("type", "RT", "", "returning"),
         ("type", "CN", "Shipment cancelled", "cancelled"),
         ("type", "CN", "", None),
@@ -318,6 +325,23 @@ def test_who_is_left_out_is_not_known_unless_something_could_not_be_read(make) -
         polled(make, {"ShipmentData": {"Error": "Why"}})
     with pytest.raises(BadPayload, match=r"\$\.ShipmentData: is missing"):
         polled(make, {"x": 1})
+
+
+def test_a_second_waybill_in_the_answer_about_one_is_that_of_the_way_back(make) -> None:
+    ours = shipment(scan(kind="RT", text="RTO"))["ShipmentData"]["Shipment"]
+    both = {"ShipmentData": {"Shipment": [ours, {**ours, "WaybillNo": "44330038899"}]}}
+    one, other = polled(make, both, "44330038841")
+    several = polled(make, both, "44330038841", "44330038842")
+
+    assert [(link.relation, link.number) for link in one.links] == [("return", "44330038899")]
+    assert (other.number, other.links) == ("44330038899", ())
+    assert [len(report.links) for report in several] == [0, 0, 0]  # whose it is, is not told
+
+
+def test_an_address_that_is_none_is_no_unknown_waybill(make) -> None:
+    source, _ = make("carriers.blue_dart")
+    with pytest.raises(Transient, match="nothing answers there"):
+        source.raise_for_status(Response(404, {}, b'{"title": "Not Found"}', AT))
 
 
 def test_the_head_is_a_scan_where_no_scan_says_the_same(make) -> None:

@@ -359,7 +359,7 @@ def test_a_throttle_rests_until_its_window_ends_and_a_spent_day_until_midnight(m
         (401, "NOT.AUTHORIZED.ERROR", CredentialsRejected, "FedEx: HTTP 401: NOT.AUTHORIZED.ERROR: why"),
         (403, "FORBIDDEN.ERROR", CredentialsRejected, "FedEx: HTTP 403: FORBIDDEN.ERROR: why"),
         (400, "BAD.REQUEST.ERROR", Refused, "FedEx: HTTP 400: BAD.REQUEST.ERROR: why"),
-        (404, "NOT.FOUND.ERROR", NotFound, "HTTP 404"),
+        (404, "NOT.FOUND.ERROR", NotFound, "FedEx: HTTP 404: NOT.FOUND.ERROR: why"),
         (500, "INTERNAL.SERVER.ERROR", Transient, "HTTP 500"),
         (503, "SERVICE.UNAVAILABLE.ERROR", Transient, "HTTP 503"),
     ],
@@ -428,5 +428,7 @@ def test_an_answer_of_alerts_alone_is_not_no_news(make) -> None:
     source, _ = make("carriers.fedex")
     output = {"completeTrackResults": [], "alerts": [{"code": "TRACKING.DATA.NOTFOUND", "alertType": "NOTE"}]}
 
-    with pytest.raises(BadPayload, match=r"\$\.output\.alerts: TRACKING\.DATA\.NOTFOUND"):
+    with pytest.raises(BadPayload, match=r"completeTrackResults: is empty: no reason given"):
+        source.normalize(Payload("a", "poll", (b'{"output": {"completeTrackResults": []}}',), AT, {}))
+    with pytest.raises(BadPayload, match=r"completeTrackResults: is empty: TRACKING\.DATA\.NOTFOUND"):
         source.normalize(Payload("a", "poll", (json.dumps({"output": output}).encode(),), AT, {}))

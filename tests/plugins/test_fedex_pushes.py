@@ -55,7 +55,7 @@ def test_another_attempt_to_deliver_a_push_is_the_same_push(make) -> None:
         return source.dedupe_key(Payload("a", "webhook", (body,), AT, {}))
 
     first = b'{"outputMetaData":[{"attempt":1}],"output":{"completeTrackResults":[]}}'
-    again = b'{"outputMetaData":[{"attempt":2}], "output":{"completeTrackResults":[]}}'
+    again = b'{"transactionId":"2","outputMetaData":[{"attempt":2}], "output":{"completeTrackResults":[]}}'
     assert key(first) == key(again) == key(b'{"output":{"completeTrackResults":[]}}')
     assert key(b'{"output":{"completeTrackResults":[1]}}') != key(first)
     assert key(b"no json") != key(b"no json either")
