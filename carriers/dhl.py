@@ -118,8 +118,14 @@ class DHL(contracts.Carrier):
     carriers = ("dhl",)
     response_keys = ("shipments",)
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {
-        **read_codes(__file__), **read_codes(str(_HERE.with_name("dhl_express.py"))),
-    }  # fmt: skip
+        **read_codes(__file__),
+        **read_codes(str(_HERE.with_name("dhl_express.py"))),
+        **{
+            key: says
+            for key, says in read_codes(str(_HERE.with_name("dhl_parcel_de.py"))).items()
+            if key[0] == "parcel-de"
+        },
+    }
     default_zone = "Europe/Berlin"
     limits = Limits(250, timedelta(days=1))  # starter quota (developer.dhl.com)
     Settings = Settings

@@ -229,3 +229,44 @@ def test_each_error_of_the_examples_of_mydhl_is_that_error(good: bool) -> None:
                     source.raise_for_status(Response(200 if good else int(status), {}, body, AT))
                 met += 1
     assert met == 6
+
+
+# Parcel DE Tracking
+
+
+def test_every_standard_code_and_each_of_ice_and_ric_is_decided(record_property: Any) -> None:
+    ours = [Listed("parcel-de", row["code"], row["carrier_label"]) for row in _codes("dhl_parcel_de")]
+    assert len(ours) == 16
+    decided("dhl_parcel_de", "direct_carriers.csv: dhl_parcel_de", ours, record_property)
+    decided("dhl_parcel_de", "dhl_unified/status_by_service.csv: parcel-de", _by_service("parcel-de"), record_property)
+    with (SPECS / "dhl_parcel_de" / "ice_event_ric_combinations_2024-07.csv").open(encoding="utf-8-sig") as file:
+        rows = [
+            Listed("ice", "/".join((row["ice_event_code"], row["ice_ric_code"], row["ttpro_event_code"])), f"{row['ice_event_name']}: {row['ice_ric_name']}")
+            for row in csv.DictReader(file, delimiter=";")
+        ]  # fmt: skip
+    assert len(rows) == 338
+    decided("dhl_parcel_de", "ice_event_ric_combinations_2024-07.csv", rows, record_property)
+    nothing_stale("dhl_parcel_de", [*ours, *rows])
+
+
+def test_what_has_the_code_of_a_delivery_and_is_none_is_not_delivered() -> None:
+    table = plugin_of("carriers.dhl_parcel_de").codes  # type: ignore[attr-defined]
+    says = {code: str(meaning.status) for (space, code), meaning in table.items() if space == "ice"}
+
+    assert {status for code, status in says.items() if code.startswith("DSPSD/")} == {"destroyed"}
+    assert {status for code, status in says.items() if code.startswith("RETRN/")} == {"returning"}
+    assert {code: status for code, status in says.items() if code.endswith("/ZU") and status != "delivered" and code[:5] != "DSPSD"} == {
+        "DLVRD/CUSTM/ZU": "in_transit", "DLVRD/HNDTC/ZU": "in_transit",
+    }  # fmt: skip
+    assert {code[-2:] for code, status in says.items() if status == "delivered"} == {"ZU"}
+    words = {"info_received": "pre_transit", "attempt_failed": "delivery_attempted", "note": "None"}
+    for row in _codes("dhl_parcel_de"):
+        assert str(table["parcel-de", row["code"]].status) == words.get(row["status"], row["status"]), row
+
+
+def test_both_tables_of_parcel_de_are_one() -> None:
+    unified, mine = (plugin_of(f"carriers.{name}").codes for name in ("dhl", "dhl_parcel_de"))  # type: ignore[attr-defined]
+
+    assert {key: says for key, says in unified.items() if key[0] == "parcel-de"} == {
+        key: says for key, says in mine.items() if key[0] == "parcel-de"
+    }
