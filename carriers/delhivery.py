@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import orjson
 from pydantic import SecretStr
 
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient
@@ -44,7 +45,7 @@ from tracker.domain.facts import (
     Unread,
 )
 from tracker.domain.numbers import clean
-from tracker.domain.vocabulary import Leg, Reason, ShippingStatus, Trust
+from tracker.domain.vocabulary import Leg, Reason, ShippingStatus, TrackingState, Trust
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, raise_unless_json, retry_after
 from tracker.plugin.calls import Client, Request, Response
@@ -126,8 +127,9 @@ class Delhivery(contracts.Carrier):
     trust = Trust.SHARED  # a fixed header, agreed upon by mail; nothing covers the body
     asks = frozenset({Parcels})
     webhooks = True
+    pushes_scans = False
     carriers = ("delhivery",)
-    response_keys = ("ShipmentData",)
+    response_keys = ("ShipmentData", "asked")  # the second is our own part of a page: what was asked about
     batch = 50
     limits = Limits(750, timedelta(minutes=5))  # an IP (Track Shipment API, Q2)
     codes = read_codes(__file__)
@@ -155,10 +157,16 @@ class Delhivery(contracts.Carrier):
         if payload.kind == "webhook":
             shipment = mapping(body.get("Shipment"), "$.Shipment")
             return (Report("delhivery", number(shipment.get("AWB"), "$.Shipment.AWB")),)
-        if body.get("ShipmentData") is None:  # it says nothing, which is not "no news"
-            raise BadPayload("$.ShipmentData", "is missing")
+        if body.get("ShipmentData") is None:
+            if _says_unknown(_error(payload.body)):
+                return ()
+            raise BadPayload("$.ShipmentData", "is missing")  # it says nothing, which is not "no news"
         unread: list[Unread] = []
         found = pieces(several(body["ShipmentData"]), "$.ShipmentData", self._shipment, unread, lacks="all")
+        if not unread and len(payload.parts) > 1:  # what is left out is not known
+            there = {report.number for report in found}
+            left = [one for one in decode(payload.parts[1])["asked"] if one not in there]
+            found += [Report("delhivery", one, tracking=TrackingState.NOT_FOUND) for one in left]
         return told(found, unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -170,7 +178,7 @@ class Delhivery(contracts.Carrier):
             said = "HTTP 403: more than 750 requests in 5 minutes from this address, or the token may not do this"
             raise RateLimited(said, max(retry_after(response) or _REST, _REST))
         error = _error(response.body) if response.status in (200, 400) else None
-        if error is not None and (not error or any(words in error.casefold() for words in _NOTHING_KNOWN)):
+        if _says_unknown(error):
             raise NotFound(error or "no shipment")
         if response.status == 404:
             raise NothingThere("HTTP 404: no API of Delhivery answers there")
@@ -183,7 +191,8 @@ class Delhivery(contracts.Carrier):
         assert isinstance(query, Parcels)
         numbers = [one for parcel in query.parcels if (one := clean(parcel.number)) and "," not in one]
         for start in range(0, len(numbers), self.batch):
-            yield Page((self._track(client, numbers[start : start + self.batch]).body,))
+            asked = numbers[start : start + self.batch]
+            yield Page((self._track(client, asked).body, orjson.dumps({"asked": asked})))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """GET /api/rest/fetch/pkg/document/?doc_type=EPOD (Download Document API): a signed link to the image, which is fetched."""
@@ -282,6 +291,11 @@ def _error(body: bytes) -> str | None:
         return None
     said = filter(None, (text(answer.get(name)) for name in ("Error", "error", "rmk")))
     return next(said, "" if answer.get("ShipmentData") is not None else None)
+
+
+def _says_unknown(error: str | None) -> bool:
+    """Say whether an answer without any shipment says that it knows none of the waybills."""
+    return error is not None and (not error or any(words in error.casefold() for words in _NOTHING_KNOWN))
 
 
 def _scan(item: dict[str, Any], unread: list[Unread], since: datetime | None, abroad: bool) -> Scan:

@@ -171,6 +171,7 @@ class Generic(DescribedSource, contracts.Carrier):
         self.carriers = (settings.carrier,)
         self.default_zone = settings.zone
         self.batch = settings.poll.batch
+        self.pushes_scans = settings.webhook is None or settings.webhook.facts.scans is not None
         facts: Facts = settings.poll.facts
         self.response_keys = tuple(filter(None, (facts.parcels.first or facts.number.first,)))
 

@@ -147,8 +147,10 @@ class HermesGermany(contracts.Carrier):
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read an answer: one report a shipment; what is not known is said inside of it."""
         body = decode(payload.body)
-        if body.get("shipmentinfo") is None:  # it says nothing, which is not "no news"
-            raise BadPayload("$.shipmentinfo", "is missing")
+        if body.get("shipmentinfo") is None:
+            if _result(payload.body)[0] == _NOTHING:
+                return ()
+            raise BadPayload("$.shipmentinfo", "is missing")  # it says nothing, which is not "no news"
         unread: list[Unread] = []
         infos = pieces(several(body["shipmentinfo"]), "$.shipmentinfo", self._shipment, unread, lacks="all")
         return told(infos, unread)

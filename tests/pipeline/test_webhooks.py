@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
-from tests.lab import START, Lab
+from tests.lab import START, TOKEN, Lab
+from tracker.sandbox.fakes.delhivery import DelhiveryServer
+from tracker.sandbox.servers import FakeServers
 from tracker.store import tables as t
 from tracker.upkeep import maintenance, webhooks
 
@@ -206,3 +209,41 @@ def test_scans_are_counted_by_their_index(make_lab) -> None:
             compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
             assert any("scans_seen" in step[-1] for step in plan), plan
+
+
+def test_webhooks_that_say_only_that_there_is_news_miss_no_scan(make_lab, tmp_path) -> None:
+    made: list[Lab] = []
+    delhivery = DelhiveryServer(
+        "delhivery", lambda: made[0].clock() if made else START, key="s", hook="hook-0123456789abcdef"
+    )
+    servers = FakeServers([delhivery])
+    port = servers.start()
+    numbers = [f"268057100000{i:02}" for i in range(12)]
+    try:
+        for name, value in (("key", "s"), ("hook", delhivery.hook), ("token", TOKEN)):
+            (tmp_path / f"delhivery-{name}").write_text(value)
+            (tmp_path / f"delhivery-{name}").chmod(0o600)
+        secrets = {name: f'"${{file:{tmp_path}/delhivery-{name}}}"' for name in ("key", "hook", "token")}
+        entry = f"token: {secrets['key']}, webhook_secrets: [{secrets['hook']}], webhook_token: {secrets['token']}"
+        lab = make_lab(
+            accounts=f'  delhivery: {{uses: delhivery, base_url: "http://127.0.0.1:{port}/delhivery", {entry}}}\n'
+        )
+        made.append(lab)
+        maintenance.run_monitors(lab.ctx)
+        lab.order("#1", *numbers, company="Delhivery")
+        lab.work()
+        lab.clock.move_to(START + H)
+        for number in numbers:
+            lab.scan(delhivery, number, "UD", "X-PPOM", text="In Transit", city="Delhi_GW", region="Delhi")
+            told = {"Status": {"Status": "In Transit", "StatusType": "UD"}, "NSLCode": "X-PPOM", "AWB": number}
+            lab.post(delhivery.signed(orjson.dumps({"Shipment": told})))
+        lab.work()
+
+        summaries = [row.summary["status"] for row in lab.rows(t.shipments)]
+        assert summaries == ["picked_up"] * len(numbers), "each push had its parcel asked about"
+        looked(lab)
+        looked(lab, 24)
+
+        assert {"webhooks_silent", "webhooks_missing"} & lab.open_findings() == set()
+    finally:
+        servers.stop()

@@ -76,6 +76,23 @@ def test_fifty_waybills_go_into_one_call_with_the_static_token(outside, make) ->
     assert route.calls[0].request.headers["authorization"] == "Token tok"
 
 
+def test_a_waybill_that_an_answer_leaves_out_is_not_known(outside, make) -> None:
+    outside.get(TRACK).respond(json={"ShipmentData": [{"Shipment": {"AWB": "26805710000001"}}]})
+    source, client = make("carriers.delhivery")
+
+    (page,) = source.fetch(
+        client, Parcels((Parcel("delhivery", "26805710000001"), Parcel("delhivery", "26805710000002")))
+    )
+    known, unknown = source.normalize(Payload("a", "poll", page.parts, AT, {}))
+
+    assert (known.number, known.tracking) == ("26805710000001", "active")
+    assert (unknown.number, unknown.tracking) == ("26805710000002", "not_found")
+    parts = (b'{"ShipmentData": [{"Shipment": {"AWB": "26805710000001"}}, 7]}', page.parts[1])
+    assert [type(item) for item in source.normalize(Payload("a", "poll", parts, AT, {}))] == [Report, Unread], (
+        "it may be the other"
+    )
+
+
 def test_a_number_with_a_comma_is_not_asked_about_as_two(outside, make) -> None:
     route = outside.get(TRACK).respond(json={"ShipmentData": [{"Shipment": {"AWB": "1"}}]})
     source, client = make("carriers.delhivery")
@@ -125,6 +142,13 @@ def test_what_is_neither_a_list_nor_an_error_of_theirs_is_judged_by_what_it_lack
     source.raise_for_status(Response(200, {}, body, AT))  # the core asks for `response_keys`
     with pytest.raises(BadPayload):
         list(source.normalize(Payload("a", "poll", (body,), AT, {})))
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in ERRORS if case["raises"] == "NotFound"], ids=lambda case: case["what"]
+)
+def test_what_is_not_known_tells_of_no_parcel_and_is_no_odd_answer(make, case) -> None:
+    assert read(make, case["body"]) == []
 
 
 def test_an_error_in_the_place_of_a_shipment_is_told_with_its_words(make) -> None:
@@ -229,6 +253,7 @@ def test_each_status_means_what_the_portal_says(make, case) -> None:
         ("DL", "RTO:EOD-38", "returned/received_by_sender"),
         ("dl", "delivered:eod-37", "delivered/reception"),
         ("CN", "Canceled:EOD-777", "cancelled/cancelled"),
+        ("CN", "Cancelled", "cancelled/cancelled"),
         ("LT", "Whatever:LT-100", "lost/lost"),
         ("UD", "LOST", "lost/lost"),
         ("RT", "LOST", "lost/lost"),

@@ -232,6 +232,12 @@ def test_what_is_no_error_of_theirs_is_judged_by_what_it_lacks(make, body) -> No
     source.raise_for_status(Response(200, {}, body, AT))  # the core asks for `response_keys`
 
 
+def test_what_is_not_known_as_a_whole_tells_of_no_parcel_and_is_no_odd_answer(make) -> None:
+    assert read(make, ERRORS[0]["body"]) == []
+    with pytest.raises(BadPayload, match="shipmentinfo"):
+        read(make, ERRORS[1]["body"])
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [

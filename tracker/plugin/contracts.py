@@ -271,6 +271,8 @@ class Carrier(Source):
     stops: ClassVar[bool] = False  # it can be told to stop, and to track again what was stopped (`stop`, `track_again`)
     response_keys: tuple[str, ...] = ()  # a poll's answer holds one of these; one with none is an error body
     proves: ClassVar[bool] = False  # it hands out documents that prove a delivery (`proof`)
+    # whether its webhooks tell scans; False: they say only that there is news of a parcel, so that polls bring all and none is missed
+    pushes_scans: bool = True
     files: ClassVar[bool] = False  # it tells by files, which `cut` knows: an account has a `folder:` or `sftp:`
     # of a feed (`asks` holds Since): how often it is read unless the YAML says otherwise, and at most; how far back it tells
     sweep_every: ClassVar[timedelta] = timedelta(minutes=10)

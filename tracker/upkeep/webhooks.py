@@ -43,8 +43,9 @@ def look(ctx: AppContext, connection: Connection, now: datetime) -> None:
     ]
     for account, row in sending:
         _silent(ctx, connection, account, row, now)
-    _count(connection, [account for account, _ in sending], now)
-    for account, _ in sending:
+    telling = [account for account, _ in sending if account.carrier.pushes_scans]  # of others each scan comes by a poll
+    _count(connection, telling, now)
+    for account in telling:
         _missing(ctx, connection, account, now)
 
 

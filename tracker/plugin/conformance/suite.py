@@ -345,7 +345,9 @@ class CarrierSuite(_PluginSuite):
             if not case.startswith("same-"):
                 continue
             pairs[case] = pairs[case] & prints if case in pairs else prints
-        if plugin.webhooks and pushes:  # some only say that there is news
+        if plugin.webhooks and any(kind == "webhook" for _, kind, _ in cases(self.fixtures)):
+            assert pushes == plugin.pushes_scans, "pushes_scans = False where its webhooks say only that there is news"
+        if plugin.webhooks and pushes:
             assert pairs, (
                 "a carrier with both ways ships one pair of fixtures of the same scan: same-*.webhook, same-*.poll"
             )
