@@ -54,12 +54,12 @@ def test_a_carrier_that_no_account_covers_is_told_when_its_parcel_is_linked(make
     assert (fedex.store, fedex.subject, fedex.opened_at) == ("shop", "store/shop/carrier/fedex", START)
     assert fedex.evidence == {
         "store": "shop", "carrier": "fedex", "parcels": "1", "since": f"{START:%Y-%m-%d %H:%M}Z",
-        "would_cover": "fedex, easypost (any carrier), seventeen_track (any carrier)",
+        "would_cover": "fedex, easypost (any carrier), seventeen_track (any carrier), shiprocket (any carrier)",
     }  # fmt: skip
     assert fedex.proposal == "add an account that uses fedex or easypost or seventeen_track; then reload (SIGHUP)"
     assert (hamster.evidence["company"], hamster.evidence["would_cover"]) == (
         "Hamster Germany",
-        "easypost (any carrier), seventeen_track (any carrier)",
+        "easypost (any carrier), seventeen_track (any carrier), shiprocket (any carrier)",
     )
     assert "stores.shop.carriers: {'Hamster Germany': CARRIER}" in hamster.proposal
     assert [(row["account"], row["open"]) for row in lists.freshness(lab.ctx)] == [

@@ -44,6 +44,7 @@ CODES: dict[str, dict[int, str]] = {
     },
     "plan": {**_READS, 1: "a budget or a quota does not suffice, or nothing is known of what was named"},
     "plugins": _USAGE,
+    "identify": {0: "each number can be of a carrier", 1: "one can be of none, or holds no number", 2: _READS[2]},
     "check": {1: "problems, each listed; a database that is away is one", 2: _READS[2]},
     "init": {2: "wrong usage, or the file is there already"},
     "config schema": _USAGE, "config show": {2: _READS[2]},
@@ -103,6 +104,7 @@ class _Modules(click.Group):
     modules = (
         "run",
         "look",
+        "identify",
         "configure",
         "ops",
         "queues",

@@ -9,6 +9,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+from tracker.domain.facts import EPOCH
 from tracker.domain.vocabulary import TrackingState
 
 DOES_NOT_KNOW: Final = frozenset({TrackingState.NOT_FOUND, TrackingState.ERROR, TrackingState.UNSUPPORTED})
@@ -35,12 +36,17 @@ def pick(store: str, names: Iterable[str]) -> str:
 
 
 def choose(
-    candidates: Sequence[Candidate], suspended: Container[str], unknown: Mapping[str, datetime]
+    candidates: Sequence[Candidate],
+    suspended: Container[str],
+    unknown: Mapping[str, datetime],
+    *,
+    in_turn: bool = False,
 ) -> Candidate | None:
     """Choose who is asked: the first that is not suspended and does not say that it does not know the parcel.
 
     Where all do, the first that is not suspended; None where nobody may be asked at all. `unknown`: since when accounts say
-    that they do not know it, those that have said so for longer than is usual.
+    that they do not know it, those that have said so for longer than is usual. `in_turn`: where all do, the one that said so
+    first is asked again: nobody knows whose parcel it is.
     """
     passed: list[str] = []
     for one in candidates:
@@ -50,7 +56,8 @@ def choose(
             passed.append(f"{one.account} does not know it since {unknown[one.account]:%Y-%m-%d %H:%M}Z")
         else:
             return Candidate(one.account, _said(passed)) if passed else one
-    for one in candidates:
+    again = sorted(candidates, key=lambda one: unknown.get(one.account, EPOCH)) if in_turn else candidates
+    for one in again:
         if one.account not in suspended:
             return Candidate(one.account, f"nobody knows it: {_said(passed)}")
     return Candidate(candidates[0].account, f"all are suspended: {_said(passed)}") if candidates else None

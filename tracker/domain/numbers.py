@@ -147,17 +147,17 @@ def clean(number: str) -> str:
 
 def candidates(number: str) -> tuple[str, ...]:
     """Rank the carriers a number can belong to: those whose check digit fits come before those without one."""
-    fits = list(_fits(clean(number)))
-    return tuple(dict.fromkeys([c for c, _, right in fits if right] + [c for c, _, right in fits if right is None]))
+    found = list(shapes_of(clean(number)))
+    return tuple(dict.fromkeys([c for c, _, right in found if right] + [c for c, _, right in found if right is None]))
 
 
 def doubtful(carrier: str | None, number: str) -> bool:
     """Say whether a number has the shape of formats of that carrier (None: of any), and the check digit of none of them."""
-    fits = [right for name, _, right in _fits(clean(number)) if carrier in (None, name)]
-    return bool(fits) and not any(right is not False for right in fits)
+    found = [right for name, _, right in shapes_of(clean(number)) if carrier in (None, name)]
+    return bool(found) and not any(right is not False for right in found)
 
 
-def _fits(number: str) -> Iterator[tuple[str, Format, bool | None]]:
+def shapes_of(number: str) -> Iterator[tuple[str, Format, bool | None]]:
     """Yield the formats whose shape a number has, each with its carrier; whether its check digit fits, None without one."""
     if not _ANY.fullmatch(number):
         return
@@ -376,7 +376,7 @@ def _readings(
             return  # an underscore belongs to a number (DHL: 1-254346763_1)
         fits = proved = shaped = ours = False
         telling = whole == 0 and end > start + 1 and start == 0 and end == len(phrase) - 1  # all of it, in groups
-        for name, shape, right in _fits(text):
+        for name, shape, right in shapes_of(text):
             ours |= name == carrier and right is True
             shaped |= name == carrier
             proved |= right is True
@@ -394,7 +394,7 @@ def _whole_groups(phrase: Sequence[_Atom], groups: dict[int, tuple[int, str]]) -
 
     def chance(start: int) -> bool:
         end, text = groups[start]
-        if end == start or not text.isdigit() or any(shape.name in _TELLING for _, shape, _ in _fits(text)):
+        if end == start or not text.isdigit() or any(shape.name in _TELLING for _, shape, _ in shapes_of(text)):
             return False
         beside = [
             at
@@ -494,5 +494,5 @@ def _linked(link: str, carrier: str | None) -> list[_Number]:
     parts = [one for piece in path for one in _numbers(piece.translate(_PLAIN), carrier)[0]]
     last = next((piece.upper() for piece in reversed(path) if piece), "")
     plain = last.isascii() and last.isalnum() and 6 <= len(last) <= _LONGEST and _digits(last) >= _FEWEST
-    sure = [one for one in other if any(n == carrier or s.name in _TELLING for n, s, _ in _fits(one.text))]
+    sure = [one for one in other if any(n == carrier or s.name in _TELLING for n, s, _ in shapes_of(one.text))]
     return named or [one for one in parts if one.known] or sure or ([_Number(last, False)] if plain else [])

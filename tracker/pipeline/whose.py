@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account, Config
+from tracker.config.recognized import guessed
 from tracker.domain.choice import DOES_NOT_KNOW, Candidate, choose
 from tracker.domain.facts import UNIDENTIFIED
 from tracker.domain.policy import Policy
@@ -25,6 +26,7 @@ from tracker.store import queries
 from tracker.store.tables import accounts, fulfilment_shipments, orders, shipments, watches
 
 AT_ONCE = 500
+HABIT = 100  # open parcels of an account and a store that are looked at to know what the store ships with
 ANY = "*"
 _ENDED = frozenset(
     {TrackingState.EXPIRED, TrackingState.INVALID_NUMBER, TrackingState.UNSUPPORTED, TrackingState.STOPPED}
@@ -43,10 +45,13 @@ def does_not_know(
 ) -> bool:
     """Say whether an account's word is that it does not know a parcel, later than the carrier usually takes to a first scan.
 
-    That time is the merchant's own: the `unscanned_after` of the store's policy. What is not supported never will be.
+    That time is the merchant's own: the `unscanned_after` of the store's policy. What is not supported never will be. Where
+    nobody knows the carrier it is so at once: the next one that it could be of is asked, in turns.
     """
     if state not in DOES_NOT_KNOW:
         return False
+    if known_carrier(carrier) is None:
+        return True
     account = config.accounts.get(store) if store is not None else None
     policy = account.policy if account is not None else Policy()
     usual = policy.silence_for(carrier, "", "").unscanned_after
@@ -78,25 +83,28 @@ def choose_among(ctx: AppContext, connection: Connection, shipment_ids: Collecti
     """Choose who is asked about shipments that are locked, those that an order names."""
     s = shipments.c
     here = sa.and_(queries.among(connection, s.id, shipment_ids), s.linked.is_(True))
-    parcels = connection.execute(sa.select(s.id, s.carrier, s.starts_at, s.closed_at).where(here).order_by(s.id)).all()
+    columns = sa.select(s.id, s.carrier, s.number, s.starts_at, s.closed_at)
+    parcels = connection.execute(columns.where(here).order_by(s.id)).all()
     known: dict[int, list[Row[Any]]] = defaultdict(list)
     watched = sa.select(watches).where(queries.among(connection, _T.shipment_id, shipment_ids)).order_by(_T.id)
     for row in connection.execute(watched):
         known[row.shipment_id].append(row)
     stores, suspended = _stores(connection, shipment_ids), queries.suspended(connection)
     written = _Written()
+    loose = _Loose(ctx.config, connection, [p.id for p in parcels if known_carrier(p.carrier) is None])
     for parcel in parcels:
         mine = known[parcel.id]
-        candidates, store = _candidates(ctx.config, parcel.carrier, stores[parcel.id], mine)
+        candidates, store = _candidates(ctx.config, parcel, stores[parcel.id], mine, loose)
         unknown = {
             w.account: w.checked_at or w.as_of or now
             for w in mine
             if does_not_know(ctx.config, parcel.carrier, store, w.tracking_state, parcel.starts_at, now)
             or registration.refused(ctx.config, w)
         }
-        choice = choose(candidates, suspended, unknown)
+        nameless = known_carrier(parcel.carrier) is None
+        choice = choose(candidates, suspended, unknown, in_turn=nameless)
         named = bool(stores[parcel.id]) if parcel.closed_at is None else None
-        written.take(ctx.config, parcel.id, mine, choice, store, unknown, now, named)
+        written.take(ctx.config, parcel.id, mine, choice, store, unknown, now, named, registers=not nameless)
     written.store(connection)
 
 
@@ -110,17 +118,54 @@ def _stores(connection: Connection, shipment_ids: Collection[int]) -> Mapping[in
     return found
 
 
+def habit_of(config: Config, connection: Connection, store: str) -> dict[str, int]:
+    """Count the open parcels of a store by carrier, some of each account: by the index of turns."""
+    s, habit = shipments.c, defaultdict[str, int](int)
+    for account in config.carrier_accounts():
+        if not account.speaks:
+            continue
+        some = sa.select(_T.shipment_id).where(
+            _T.account == account.name, _T.store == store, _T.next_poll_at.isnot(None)
+        )
+        page = some.limit(HABIT).subquery()
+        told = sa.select(s.carrier, sa.func.count()).join(page, page.c.shipment_id == s.id).group_by(s.carrier)
+        for carrier, many in connection.execute(told):
+            if known_carrier(carrier) is not None:
+                habit[carrier] += many
+    return habit
+
+
+class _Loose:
+    """What is known of parcels whose carrier nobody told: where their orders go, and what their stores ship with now."""
+
+    def __init__(self, config: Config, connection: Connection, ids: Sequence[int]) -> None:
+        self._config, self._connection = config, connection
+        self._habits: dict[str, dict[str, int]] = {}
+        self._orders: dict[int, tuple[str, str]] = {}
+        if ids:
+            facts = (orders.c.facts[name].as_string() for name in ("ships_to", "method"))
+            linked = connection.execute(queries.linked_to(connection, ids, *facts))
+            self._orders = {shipment_id: (country or "", method or "") for shipment_id, country, method in linked}
+
+    def candidates(self, parcel: Row[Any], store: str) -> tuple[Candidate, ...]:
+        """Return who may be asked about such a parcel."""
+        if store not in self._habits:
+            self._habits[store] = habit_of(self._config, self._connection, store)
+        country, service = self._orders.get(parcel.id, ("", ""))
+        return guessed(self._config, parcel.number, store, country, service, self._habits[store])
+
+
 def _candidates(
-    config: Config, its_carrier: str, stores: Sequence[str], mine: Sequence[Row[Any]]
+    config: Config, parcel: Any, stores: Sequence[str], mine: Sequence[Row[Any]], loose: _Loose
 ) -> tuple[Sequence[Candidate], str | None]:
     """Return who may be asked about a parcel, and for which store: the first one that has an account for it.
 
     Where none has, whoever was asked or tells of it goes on: a parcel that somebody watches is never left alone.
     """
-    carrier = known_carrier(its_carrier)
+    carrier = known_carrier(parcel.carrier)
     before = next((w.store for w in mine if w.store is not None), None)
     for store in stores or filter(None, [before]):  # an order that names it no more: as it was
-        if found := config.candidates(carrier, store):
+        if found := config.candidates(carrier, store) if carrier is not None else loose.candidates(parcel, store):
             return found, store
     asked_first = sorted(mine, key=lambda w: (w.chosen is None, w.next_poll_at is None, w.id))
     still = [w for w in asked_first if w.account in config.accounts and not config.accounts[w.account].is_store]
@@ -150,6 +195,8 @@ class _Written:
         unknown: Mapping[str, datetime],
         now: datetime,
         named: bool | None,
+        *,
+        registers: bool = True,
     ) -> None:
         """Take a choice for a parcel; what is as it was is not written. `named`: an order names it still (None: it ended)."""
         others = [w for w in mine if choice is None or w.account != choice.account]
@@ -173,7 +220,8 @@ class _Written:
         at = min(before, default=now) if account.is_asked else None
         row = next((w for w in mine if w.account == choice.account), None)
         if row is None:
-            registers, first = account.carrier.registers, account.carrier.registers_first
+            first = account.carrier.registers_first
+            registers = account.carrier.registers and (registers or first)
             self._fresh.append(
                 queries.polled_from(
                     shipment_id, account.name, None if first else at, now, store=store, why=choice.why,
@@ -186,7 +234,10 @@ class _Written:
         else:
             waits = registration.waits(account.carrier, row.registered_at)
             next_poll_at = None if waits or row.tracking_state in _ENDED else at
-            register_at = now if account.carrier.registers and not row.rejected_reason else None
+            first = account.carrier.registers_first
+            register_at = (
+                now if account.carrier.registers and (registers or first) and not row.rejected_reason else None
+            )
             self._change(
                 row, chosen=choice.why, store=store, next_poll_at=next_poll_at, register_at=register_at, urgent=urgent
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from tracker.domain.facts import UNIDENTIFIED, Finding, Order
 from tracker.domain.timeline import ANEW_AFTER, first_of
 from tracker.domain.vocabulary import Act, FindingKind, Severity
@@ -11,6 +13,7 @@ from tracker.pipeline import tell
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Watches
+from tracker.store.tables import watches as watched
 
 
 def home(
@@ -24,9 +27,12 @@ def home(
 ) -> LockedShipment:
     """Choose the generation a scan belongs to; open the first one where the number was never seen."""
     known = shipments.generations(carrier, number)
+    if not any(parcel.linked for parcel in known):
+        adopted = _adopt(tx, shipments, watches, carrier, number, scan_at)
+        if adopted is not None:
+            return adopted
     if not known:
-        adopted = _adopt(tx, shipments, watches, carrier, number)
-        return adopted or shipments.create(carrier, number, 1, scan_at, piece)
+        return shipments.create(carrier, number, 1, scan_at, piece)
     if piece is not None:
         same = next((p for p in known if p.piece == piece), None)
         if same is not None:
@@ -37,9 +43,18 @@ def home(
     )
 
 
-def _adopt(tx: Transaction, shipments: Shipments, watches: Watches, carrier: str, number: str) -> LockedShipment | None:
-    """Give the carrier to the one shipment of this number that had none; several are a person's question."""
-    nameless = [p for p in shipments.under(number) if p.carrier.startswith(UNIDENTIFIED) and p.closed_at is None]
+def _adopt(
+    tx: Transaction, shipments: Shipments, watches: Watches, carrier: str, number: str, scan_at: datetime
+) -> LockedShipment | None:
+    """Give the carrier to the one shipment of this number that had none; several are a person's question.
+
+    A scan from before the order was shipped is of an older parcel of that number, of somebody else: it decides nothing.
+    """
+    nameless = [
+        p
+        for p in shipments.under(number)
+        if p.carrier.startswith(UNIDENTIFIED) and p.closed_at is None and scan_at >= p.starts_at - ANEW_AFTER
+    ]
     if len(nameless) > 1:
         subject = f"number/{number}"
         finding = Finding(
@@ -51,7 +66,12 @@ def _adopt(tx: Transaction, shipments: Shipments, watches: Watches, carrier: str
     if not nameless:
         return None
     parcel = nameless[0]
-    shipments.change(parcel, carrier=carrier)
+    newest = max((one.generation for one in shipments.generations(carrier, number)), default=0)
+    shipments.change(parcel, carrier=carrier, generation=newest + 1)
+    tells = [a.name for a in tx.ctx.config.carrier_accounts() if a.carrier.registers and not a.carrier.registers_first]
+    w = watched.c  # who was asked is told of it only now: it could have been another's
+    asked = sa.and_(w.shipment_id == parcel.id, w.chosen.isnot(None), w.registered_at.is_(None), w.account.in_(tells))
+    tx.connection.execute(watched.update().where(asked, w.rejected_reason.is_(None)).values(register_at=tx.now))
     watches.begin(parcel)
     return parcel
 

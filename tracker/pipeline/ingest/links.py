@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from tracker.config.recognized import spoken
 from tracker.domain.facts import Finding, Fulfilment, Order, Parcel
-from tracker.domain.numbers import candidates, clean
+from tracker.domain.numbers import clean
+from tracker.domain.recognition import believed
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell, unwatched
 from tracker.pipeline.ingest import legs
@@ -89,8 +91,7 @@ def _link(
         number = clean(told.number)
         carrier = told.carrier
         if carrier is None:
-            guesses = candidates(number)
-            carrier = guesses[0] if len(guesses) == 1 else None
+            carrier = believed(number, country=order.ships_to, spoken=spoken(tx.ctx.config, order.store))
         kept = [
             p.id for p in shipments.under(number) if p.id in linked and (carrier is None or p.carrier == carrier)
         ]  # a link, once made, is not moved to another generation by a later read
@@ -118,7 +119,9 @@ def _insert(
         if not parcel.linked:
             shipments.change(parcel, linked=True, linked_at=tx.now)
         nobody = (
-            None if watches.begin(parcel, order.store) else unwatched.carrier_key(order.store, parcel.carrier, company)
+            None
+            if watches.begin(parcel, order.store, order.ships_to)
+            else unwatched.carrier_key(order.store, parcel.carrier, company)
         )
         if nobody is not None:
             loose.add(nobody)

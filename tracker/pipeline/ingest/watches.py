@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tracker.config.recognized import guessed
 from tracker.domain.cadence import is_urgent, next_poll
 from tracker.domain.choice import DOES_NOT_KNOW
 from tracker.domain.facts import EPOCH, Report
@@ -55,10 +56,15 @@ class Watches:
         self._choose: set[int] = set()
         self._over: set[int] = set()
 
-    def begin(self, parcel: LockedShipment, store: str | None = None) -> bool:
+    def begin(self, parcel: LockedShipment, store: str | None = None, country: str = "") -> bool:
         """Have somebody chosen who is asked about this shipment, at once. Returns whether a store has an account for it."""
         self._choose.add(parcel.id)
-        return store is None or bool(self._tx.ctx.config.candidates(whose.known_carrier(parcel.carrier), store))
+        if store is None:
+            return True
+        config, carrier = self._tx.ctx.config, whose.known_carrier(parcel.carrier)
+        return bool(
+            guessed(config, parcel.number, store, country) if carrier is None else config.candidates(carrier, store)
+        )
 
     def end(self, parcel: LockedShipment) -> None:
         """Have nobody asked about this shipment any more; who can stop tracking it is told to."""
