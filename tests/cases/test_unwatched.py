@@ -56,7 +56,10 @@ def test_a_carrier_that_no_account_covers_is_told_when_its_parcel_is_linked(make
         "store": "shop", "carrier": "fedex", "parcels": "1", "since": f"{START:%Y-%m-%d %H:%M}Z",
         "would_cover": "fedex, easypost (any carrier), seventeen_track (any carrier), shiprocket (any carrier)",
     }  # fmt: skip
-    assert fedex.proposal == "add an account that uses fedex or easypost or seventeen_track; then reload (SIGHUP)"
+    assert (
+        fedex.proposal
+        == "add an account that uses fedex or easypost or seventeen_track or shiprocket; then reload (SIGHUP)"
+    )
     assert (hamster.evidence["company"], hamster.evidence["would_cover"]) == (
         "Hamster Germany",
         "easypost (any carrier), seventeen_track (any carrier), shiprocket (any carrier)",

@@ -72,7 +72,7 @@ def identify(
 
 def _store(config: Config | None, store: str | None) -> str | None:
     """Return the store whose parcels they are: the one that is named, or the only one. Raises UsageError for one that is not there."""
-    there = config.store_names() if config is not None else []
+    there = sorted(config.store_names()) if config is not None else []
     if store is not None and store not in there:
         raise click.UsageError(f"no store {store!r}: {', '.join(there) or 'none is configured'}")
     return store if store is not None else there[0] if len(there) == 1 else None

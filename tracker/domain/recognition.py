@@ -15,13 +15,13 @@ from typing import Final, Literal
 from tracker.domain.formats import POSTS
 from tracker.domain.numbers import clean, shapes_of
 
-# Formats of one carrier whose numbers others print too: they hand over to it (VOCABULARY 4; jkeen/tracking_number issue 24).
+# Formats of one carrier whose numbers others print too: they hand over to it (jkeen/tracking_number issue 24).
 SHARED: Final = {
     "USPS IMpb C": ({"fedex": "SmartPost, Ground Economy", "ups": "Mail Innovations, SurePost", "dhl": "eCommerce"}),
     "USPS 20": {"fedex": "SmartPost"},
     "USPS Legacy": {"fedex": "SmartPost"},
 }
-# Shapes that no document of the carrier tells (FACTS 21, unverified): they count only where the merchant has an account there.
+# Shapes that no document of the carrier tells, of what is known in general: they count only where the merchant has an account there.
 LIKELY: Final = {
     "postnl": re.compile(r"3S[A-Z0-9]{11,13}"),
     "gls": re.compile(r"\d{11,14}|(?=\D*\d)[A-Z0-9]{8}"),
