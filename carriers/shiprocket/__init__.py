@@ -85,6 +85,7 @@ class ShipRocket(contracts.Carrier):
         "that its times are Indian: `zone`",
         "where proofs are kept: `pod_urls`",
         "what the numbers of statuses mean: told by public programs, and by the words beside them",
+        "that an answer says of a return that it is one , as pushes do",
     )
     trust = Trust.SHARED  # at most a token that its sender knows: what a push tells waits for the poll that it causes
     shuns = ("shiprocket", "kartrocket", "sr", "kr")  # its panel takes no address of a webhook that holds one
@@ -127,7 +128,7 @@ class ShipRocket(contracts.Carrier):
         if isinstance(body, list):
             return told(pieces(body, "$", answer, unread, self, None, lacks="all"), unread)
         body = mapping(body, "$")
-        if payload.kind == "webhook":
+        if payload.kind == "webhook" or "awb" in body:  # one that was saved comes as a file
             return pushed(body, unread, self)
         beside = body if len(payload.parts) == 1 else decode(payload.parts[1])
         asked = [awb for awb in listing(beside.get("asked"), "$.asked") if isinstance(awb, str)]

@@ -387,3 +387,9 @@ def test_names_of_couriers_are_remembered_and_strangers_fill_no_memory(source) -
         assert source.carrier_of(f"Acme {n}") is None
     assert len(source._couriers) <= 501
     assert source.carrier_of("Delhivery Surface") == "delhivery"
+
+
+def test_a_push_that_was_saved_reads_as_it_came(source) -> None:
+    body = (FIXTURES / "same-transit.webhook.json").read_bytes()
+
+    assert read(source, body, "file") == read(source, body, "webhook")
