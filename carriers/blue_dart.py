@@ -146,6 +146,7 @@ class BlueDart(contracts.Carrier):
     carriers = ("bluedart",)
     response_keys = ("ShipmentData", "asked")
     batch = 25
+    max_body = 8 << 20  # a push may hold the image of a proof of delivery
     codes = read_codes(__file__)
     default_zone = "Asia/Kolkata"
     Settings = Settings

@@ -131,7 +131,6 @@ class FedEx(contracts.Carrier):
     carriers = ("fedex",)
     response_keys = ("completeTrackResults", "errors", "trackingNumber")
     webhooks = True
-    resends = timedelta(days=7)
     max_body = 8 << 20  # a push with the picture of a delivery in it
     batch = 30
     proves = True
@@ -145,6 +144,7 @@ class FedEx(contracts.Carrier):
         """Bind an account."""
         super().__init__(account, settings)
         self._tokens = Tokens(self._grant)
+        self.resends = timedelta(days=7) if self.settings.webhook_secrets else None
 
     def verify(self, payload: Payload) -> int:
         """Check `fdx-signature`, the base64 HMAC-SHA256 of the raw body; its guide says hexadecimal once, so that is taken too."""

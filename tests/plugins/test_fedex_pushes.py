@@ -85,6 +85,7 @@ def test_after_an_outage_a_person_is_told_how_fedex_sends_again(make) -> None:
     source, client = make("carriers.fedex")
 
     assert source.resends.days == 7
+    assert make("carriers.fedex", webhook_secrets=[])[0].resends is None  # an account that only polls missed nothing
     with pytest.raises(Refused, match="starts the retry on the webhook project in its Developer Portal"):
         list(source.resend(client, Missed(AT, AT)))
 
