@@ -127,12 +127,12 @@ def test_the_fixtures_hold_only_what_the_contract_describes(document: dict[str, 
 
 
 def test_each_code_of_its_lists_is_decided(record_property: Any) -> None:
-    lists = {}
+    lists: dict[str, list[Listed]] = {}
     for file, wording in (("direct_carriers.csv", "carrier_label"), ("more_codes.csv", "wording")):
         with (SPECS / "_status_maps" / file).open(encoding="utf-8") as opened:
             rows = [row for row in csv.DictReader(opened) if row["carrier"] == "royalmail"]
         lists[f"specs/_status_maps/{file}"] = [Listed("event", row["code"], row[wording]) for row in rows]
     assert [len(rows) for rows in lists.values()] == [33, 12]
-    for source, rows in lists.items():
-        decided("royal_mail", source, rows, record_property)
+    for source, listed in lists.items():
+        decided("royal_mail", source, listed, record_property)
     nothing_stale("royal_mail", [row for rows in lists.values() for row in rows])
