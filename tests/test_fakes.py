@@ -82,7 +82,7 @@ def test_a_fake_of_another_package_plays_and_says_what_only_it_knows(acme: Path)
 
 
 def test_without_a_fake_a_plugin_cannot_be_played(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"s\.yaml:3:\d+: accounts\.acme\.uses: .*'dhl', 'easypost', .* or 'u\w+'"):
+    with pytest.raises(ConfigError, match=r"s\.yaml:3:\d+: accounts\.acme\.uses: .*'dhl', .*'easypost', .* or 'u\w+'"):
         load(tmp_path, "{at: +0h, scan: {account: acme, number: '1'}}")
 
 
