@@ -104,8 +104,7 @@ class AustraliaPost(contracts.Carrier):
 
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the words of a status or an event; those of an event that has a place or a name in it by what they begin and end with."""
-        known = self.codes.get((code.space, code.code))
-        return known if known is not None else _by_words(code.space, code.code)
+        return _by_words(code.space, code.code)
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read an answer: one report an id, and of a consignment of several articles one each beside it."""
@@ -233,11 +232,12 @@ def _result(result: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
     get = result.get
     mine = number(get("tracking_id"), "$.tracking_id")
     status = term(get("status"), "$.status", unread)
-    found = pieces(several(get("trackable_items")), "$.trackable_items", _items, unread, meaning)
-    articles = [article for some in found for article in some]
+    asked = (get("tracking_id"), mine)
+    found = pieces(several(get("trackable_items")), "$.trackable_items", _items, unread, meaning, asked)
+    articles = found[0] if len(found) == 1 else [article for some in found for article in some]
     if not articles:
         return _without_articles(mine, status, get("errors"), unread, meaning)
-    own = next((article for article in articles if article.mine == mine), articles[0] if len(articles) == 1 else None)
+    own = articles[0] if len(articles) == 1 else next((article for article in articles if article.mine == mine), None)
     if own is not None:
         whole = own.whole and not unread
         scans = own.scans if own.stated else _headed(own.scans, status, meaning)
@@ -274,19 +274,19 @@ def _without_articles(mine: str, status: str, errors: Any, unread: list[Unread],
     return [Report("australiapost", mine, tracking=state, said="; ".join(said))]
 
 
-def _items(item: dict[str, Any], unread: list[Unread], meaning: Reading) -> list[_Article]:
+def _items(item: dict[str, Any], unread: list[Unread], meaning: Reading, asked: tuple[Any, str]) -> list[_Article]:
     """Read an item: an article, or another consignment with its articles."""
-    nested = several(item.get("items"))
-    if nested is None:
-        nested = several(item.get("trackable_items"))
-    inner = pieces(nested, "$.items", _article, unread, meaning) if nested is not None else []
-    return inner or [_article(item, unread, meaning)]
+    nested = item.get("items") or item.get("trackable_items")
+    inner = pieces(several(nested), "$.items", _article, unread, meaning, asked) if nested else []
+    return inner or [_article(item, unread, meaning, asked)]
 
 
-def _article(item: dict[str, Any], unread: list[Unread], meaning: Reading) -> _Article:
+def _article(item: dict[str, Any], unread: list[Unread], meaning: Reading, asked: tuple[Any, str]) -> _Article:
     get = item.get
     own = get("article_id")
-    mine = optional(number, get("consignment_id") if absent(own) else own, "$.article_id", unread)
+    mine: str | None = asked[1]
+    if own != asked[0]:
+        mine = optional(number, get("consignment_id") if absent(own) else own, "$.article_id", unread)
     status = term(get("status"), "$.status", unread)
     events = get("events")
     scans = pieces(several(events), "$.events", _event, unread)
@@ -295,11 +295,16 @@ def _article(item: dict[str, Any], unread: list[Unread], meaning: Reading) -> _A
     return _Article(mine, _headed(scans, status, meaning), bool(status), bool(scans) and not unread)
 
 
+@lru_cache(maxsize=1_000)
+def _status(said: str) -> Code:
+    return Code("status", _words(said)[:100], said)
+
+
 def _headed(scans: Sequence[Scan], status: str, meaning: Reading) -> tuple[Scan, ...]:
     """Add a status as a scan, where no scan says it. It has no time."""
     if not status:
         return tuple(scans)
-    head = Code("status", _words(status)[:100], status)
+    head = _status(status)
     says, newest = meaning(head), meaning(scans[0].code) if scans else None
     if says is not None and newest is not None and says.status is newest.status:
         return tuple(scans)
@@ -327,10 +332,9 @@ def _far(meaning: Reading) -> Callable[[_Article], tuple[int, int, float]]:
 def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
     get = event.get
     try:
-        said = _said(get("description"))
-        place, abroad = _located(get("location"))
+        said, place, abroad = _told_by(get("description"), get("location"))
     except TypeError:  # one of them is an object or a list
-        said, (place, abroad) = None, (NOWHERE, False)
+        said, place, abroad = None, NOWHERE, False
     if said is None:
         if absent(get("description")):
             unread.append(Unread("$.description", "is missing"))
@@ -342,17 +346,14 @@ def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
 
 
 @lru_cache(maxsize=4_000)
-def _said(description: Any) -> Code | None:
-    """Return an event's text as a code; None for what is no text. Raises TypeError for what cannot be kept."""
-    words = _words(description)[:100] if isinstance(description, str) else ""
-    return Code("event", words, text(description)) if words else None
+def _told_by(description: Any, location: Any) -> tuple[Code | None, Place, bool]:
+    """Return an event's text as a code, None for what is no text; its place, `CALOUNDRA WEST QLD` or `Sydney,NSW`; whether that is none of Australia's.
 
-
-@lru_cache(maxsize=4_000)
-def _located(location: Any) -> tuple[Place, bool]:
-    """Return a place, `CALOUNDRA WEST QLD` or `Sydney,NSW`, and whether it is none of Australia's. Raises TypeError for what cannot be kept."""
-    name = text(location)
+    Raises TypeError for what cannot be kept.
+    """
+    words, name = _words(description)[:100] if isinstance(description, str) else "", text(location)
+    said = Code("event", words, text(description)) if words else None
     found = _LOCATION.fullmatch(name)
     if found is None:
-        return (Place(name), True) if name else (NOWHERE, False)
-    return Place(found[1].strip(), found[2].upper(), found[3] or "", "AU"), False
+        return said, Place(name) if name else NOWHERE, bool(name)
+    return said, Place(found[1].strip(), found[2].upper(), found[3] or "", "AU"), False

@@ -39,6 +39,7 @@ from tracker.plugin.payloads import (
     optional,
     pieces,
     printed,
+    several,
     term,
     text,
     told,
@@ -183,8 +184,8 @@ class GLS(contracts.Carrier):
 
 def _listed(body: bytes, name: str) -> list[Any]:
     """Return the list of an answer. Raises BadPayload where it is none: that says nothing, which is not "no news"."""
-    found = decode(body).get(name)
-    return listing(found if found is not None else "", f"$.{name}")
+    found = several(decode(body).get(name))
+    return listing("" if found is None else found, f"$.{name}")
 
 
 def _fault(body: bytes) -> str:
@@ -204,7 +205,7 @@ def _parcel(parcel: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
     piece = None  # of a track id, or a card that may stand for several: its own number
     if theirs != asked and (own := optional(number, theirs, "$.unitno", unread)) != mine:
         piece = own
-    scans: Sequence[Scan] = pieces(get("events"), "$.events", _event, unread)
+    scans: Sequence[Scan] = pieces(several(get("events")), "$.events", _event, unread)
     whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
     status = term(get("status"), "$.status", unread)
     error = term(get("errorCode"), "$.errorCode", unread)
@@ -255,14 +256,15 @@ def _tells_more(head: Scan, scans: Sequence[Scan], meaning: Reading) -> bool:
     """
     if scans and _newest_tells(head, scans, meaning):
         return False
-    if head.code.code == "CANCELED" and any(scan.code.code.upper().startswith("CANCEL") for scan in scans):
+    stands = head.code.code.upper()
+    if stands == "CANCELED" and any(scan.code.code.upper().startswith("CANCEL") for scan in scans):
         return False  # the data was deleted, which ends no journey
     read = [(_at(scan), meaning(scan.code)) for scan in scans]
     told_by = [(at, says is None) for at, says in read if says is None or says.status is not None]
     if not told_by:
         return True
     newest, unknown = max(told_by)
-    return unknown or (head.code.code not in _COARSE and _at(head) > newest)
+    return unknown or (stands not in _COARSE and _at(head) > newest)
 
 
 def _newest_tells(head: Scan, scans: Sequence[Scan], meaning: Reading) -> bool:

@@ -99,9 +99,12 @@ class RoyalMail(contracts.Carrier):
 
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the code; a scan of a movement after the delivery moves nothing."""
+        known = self.codes.get((code.space, code.code))
+        if known is not None:
+            return known
         if code.space == "after":
             return _AFTER if ("event", code.code) in self.codes else None
-        return self.codes.get((code.space, code.code)) or self.codes.get((code.space, code.code.upper()))
+        return self.codes.get((code.space, code.code.upper()))
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read a summary (a list), the events of one number (an object), or the error about one, which is named in the second part."""

@@ -124,6 +124,55 @@ def _dhl_parcel_de(events: int) -> bytes:
     return f'<?xml version="1.0" encoding="UTF-8"?><data name="piece-shipment-list" code="0">{piece}</data>'.encode()
 
 
+def _gls(events: int) -> bytes:
+    event = {"code": "INBOUD.NORMAL", "city": "Kassel", "postalCode": "34117", "country": "DE", "description": "The parcel has reached the parcel center.", "eventDateTime": "2026-11-03T04:11:40+0100"}  # fmt: skip
+    listed = [{**event, "eventDateTime": f"2026-11-03T{23 - i % 24:02}:11:40+0100"} for i in range(events)]
+    head = {
+        "requested": "36301917596",
+        "unitno": "36301917596",
+        "status": "INTRANSIT",
+        "statusDateTime": listed[0]["eventDateTime"],
+    }
+    return json.dumps({"parcels": [{**head, "events": listed}]}).encode()
+
+
+def _royal_mail(events: int) -> bytes:
+    event = {"eventCode": "EVIMC", "eventName": "Item received at", "eventDateTime": "2026-10-19T21:30:00+01:00", "locationName": "North West Midlands MC"}  # fmt: skip
+    listed = [{**event, "eventDateTime": f"2026-10-19T{23 - i % 24:02}:30:00+01:00"} for i in range(events)]
+    summary = {"uniqueItemId": "090367574000000FE1E1B", "oneDBarcode": "FQ087430672GB", "productId": "SD2", "productName": "Special Delivery Guaranteed", "productDescription": "Our guaranteed next working day service with tracking and a signature on delivery", "destinationCountryCode": "GBR", "originCountryCode": "GBR", "lastEventCode": "EVIMC", "lastEventName": "Item received at", "lastEventDateTime": "2026-10-19T23:30:00+01:00", "lastEventLocationName": "North West Midlands MC", "statusDescription": "We have it", "statusCategory": "IN TRANSIT"}  # fmt: skip
+    piece = {
+        "mailPieceId": "FQ087430672GB",
+        "carrierShortName": "RM",
+        "carrierFullName": "Royal Mail Group Ltd",
+        "summary": summary,
+    }
+    return json.dumps({"mailPieces": {**piece, "estimatedDelivery": {"date": "2026-10-20"}, "events": listed}}).encode()
+
+
+def _australia_post(events: int) -> bytes:
+    said = (
+        "In transit to next facility in CALOUNDRA WEST QLD",
+        "Item processed at facility",
+        "Shipping information received by Australia Post",
+    )
+    listed = [
+        {"location": "REDBANK MC QLD", "description": said[i % 3], "date": f"2026-11-17T{23 - i % 24:02}:56:01+11:00"}
+        for i in range(events)
+    ]
+    item = {"article_id": "7XX1000634011427", "product_type": "eParcel", "status": "In transit", "events": listed}
+    return json.dumps(
+        {"tracking_results": [{"tracking_id": "7XX1000634011427", "status": "In transit", "trackable_items": [item]}]}
+    ).encode()
+
+
+def _evri(events: int) -> bytes:
+    event = {"trackingStage": {"trackingStageCode": "3"}, "trackingPoint": {"trackingPointCode": "PROCESSING_HUB", "description": "It's at our hub"}, "eta": None}  # fmt: skip
+    listed = [{**event, "dateTime": f"2026-11-03T{23 - i % 24:02}:31:07Z"} for i in range(events)]
+    return json.dumps(
+        {"results": [{"barcode": "H01ABCDEF1234567", "returnParcel": False, "trackingEvents": listed}]}
+    ).encode()
+
+
 def _parser(name: str, body: bytes) -> Callable[[], None]:
     """Make what reads these bytes as that carrier's, scans' meanings included."""
     from tracker.domain.facts import Payload
@@ -156,6 +205,10 @@ def bench_normalize() -> list[dict[str, Any]]:
         "hermes_germany": _hermes,
         "postnl": _postnl,
         "shiprocket": _shiprocket,
+        "gls": _gls,
+        "royal_mail": _royal_mail,
+        "australia_post": _australia_post,
+        "evri": _evri,
     }
     for name, answer in answers.items():
         body = answer(18)

@@ -143,7 +143,7 @@ def test_a_quota_that_is_used_up_rests_for_as_long_as_gls_says(make) -> None:
     assert limited.value.after.total_seconds() == 90
 
 
-@pytest.mark.parametrize("body", [{}, {"parcels": None}, {"parcels": {}}, {"parcels": ""}])
+@pytest.mark.parametrize("body", [{}, {"parcels": None}, {"parcels": {}}, {"parcels": ""}, {"parcels": 7}])
 def test_an_answer_without_its_list_is_no_answer(make, body) -> None:
     source, _ = make("carriers.gls")
 
@@ -220,10 +220,12 @@ def test_a_first_half_is_nothing_that_a_status_has(make) -> None:
         ("DELIVERED", EARLIER, [_event("OUTDEL.NORMAL")], []),  # events beat it
         ("DELIVERED", None, [_event("OUTDEL.NORMAL")], []),
         ("INTRANSIT", LATER, [_event("INTIAL.NORMAL")], []),  # coarser than the event
+        ("intransit", LATER, [_event("INTIAL.NORMAL")], []),
         ("INTRANSIT", EARLIER, [_event("NEW.X")], ["INTRANSIT"]),
         ("DELIVERED", EARLIER, [_event("INFO.SIGWSUR", LATER), _event("DELIVD.SHOP_X")], ["DELIVERED"]),
         ("FINAL", LATER, [_event("DELIVD.NORMAL")], []),
         ("CANCELED", LATER, [_event("CANCEL.NORMAL", LATER), _event("INTIAL.PREADVICE")], []),
+        ("Canceled", LATER, [_event("CANCEL.NORMAL", LATER), _event("INTIAL.PREADVICE")], []),
         ("CANCELED", LATER, [_event("INTIAL.PREADVICE")], ["CANCELED"]),
         ("RETURNED", LATER, [_event("INBOUD.NORMAL")], ["RETURNED"]),  # UNKNOWN, and seen
         ("DELIVERED", LATER, [_event("OUTDEL.NORMAL", "2026-11-02T10:00:00")], ["DELIVERED"]),  # an event without an offset
@@ -242,6 +244,12 @@ def test_a_history_whose_time_cannot_be_read_is_not_whole(make) -> None:
 
     assert (len(report.scans), report.complete) == (2, False)
     assert (unread.where, unread.subject) == ("$.parcels[0].events[0].eventDateTime", "1")
+
+
+def test_one_event_without_its_list_is_that_event(make) -> None:
+    (report,) = _read(make, {"requested": "1", "events": _event("OUTDEL.NORMAL")})
+
+    assert ([scan.code.code for scan in report.scans], report.complete) == (["OUTDEL.NORMAL"], True)
 
 
 @pytest.mark.parametrize("code", [7, None, "", "x" * 101, {}])
