@@ -44,6 +44,9 @@ _TOKENS = (
     "DELICOM_ERR_AUTHENTICATION",
 )  # DPD BE, login service
 _ENVELOPE = re.compile(rb"<(?:[\w.-]+:)?Envelope(?:\s[^<>]*[^<>/])?>")
+_BARCODE = re.compile(
+    r"(?:\d{7}(\d{14})\d{6}|(\d{14}))[0-9A-Z]", re.ASCII
+)  # postcode, number, service and country; a check digit
 _NOBODYS = "00000000000000"
 
 
@@ -159,7 +162,7 @@ class Dpd(contracts.Carrier):
             f"{settings.base_url}/{settings.tracking}",
             f"{_COMMON}/ParcelLifeCycleService/2.0/getTrackingData",
         )
-        body = {"plc:getTrackingData": {"@xmlns:plc": _LIFE, "parcelLabelNumber": number}}
+        body = {"plc:getTrackingData": {"@xmlns:plc": _LIFE, "parcelLabelNumber": _label(number)}}
 
         def request(token: str) -> Request:
             proof = {
@@ -219,6 +222,12 @@ def _detail(fault: Fault) -> tuple[bool, str, str]:
             )
             return name == "authenticationFault", code, message
     return False, "", ""
+
+
+def _label(number: str) -> str:
+    """Return the 14 digits by which DPD's services know a parcel, of a barcode (28) or of what is printed below it (15)."""
+    found = _BARCODE.fullmatch(number)
+    return (found[1] or found[2]) if found else number
 
 
 def _about(number: str, answer: bytes) -> bytes:

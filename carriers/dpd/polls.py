@@ -31,6 +31,7 @@ _PLACE = re.compile(r"(.*?)\s*\(([A-Z]{2})\)")
 _DATE = re.compile(
     r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:,?\s+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s*([AaPp])\.?[Mm]\.?)?)?", re.ASCII
 )
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}  # xs:boolean
 _RETURN = re.compile(r"\bDPD (?:SHOP )?RETURN\b", re.IGNORECASE)  # DPD BE's names of the services 300 and 332
 
 
@@ -102,9 +103,10 @@ def _stage(stage: dict[str, Any], unread: list[Unread], month_first: bool, sure:
 
 def _flag(value: Any, where: str, unread: list[Unread]) -> bool | None:
     """Read an xs:boolean; None where it is missing, or told where it is none."""
-    said = text(value).lower()
-    if said in ("true", "1", "false", "0"):
-        return said in ("true", "1")
+    if value.__class__ is str and (known := _FLAGS.get(value)) is not None:
+        return known
+    if (known := _FLAGS.get(text(value).lower())) is not None:
+        return known
     if not absent(value):
         unread.append(Unread(where, f"is neither true nor false: {str(value)[:20]!r}"))
     return None
@@ -112,9 +114,8 @@ def _flag(value: Any, where: str, unread: list[Unread]) -> bool | None:
 
 def _line(value: Any, where: str, unread: list[Unread]) -> str:
     """Read what a ContentLine says."""
-    if value.__class__ is not dict:
-        value = section(value, where, unread)
-    return term(value.get("content"), f"{where}.content", unread)
+    content = value.get("content") if value.__class__ is dict else section(value, where, unread).get("content")
+    return text(content) if content.__class__ is str else term(content, f"{where}.content", unread)
 
 
 def _words(item: Any) -> str:
@@ -147,25 +148,23 @@ def _time(printed: str, month_first: bool, sure: bool) -> tuple[datetime | None,
     found = _DATE.fullmatch(printed)
     if found is None:
         return None, Precision.SECOND, f"is no date that DPD is known to print: {printed[:40]!r}"
-    first, separator, second, year, hour, minute, seconds, half = found.groups()
-    precision = Precision.SECOND if seconds else Precision.MINUTE if minute else Precision.DATE
-    hours = int(hour or 0)
+    printed_first, separator, printed_second, year, hour, minute, seconds, half = found.groups()
+    first, second, hours = int(printed_first), int(printed_second), int(hour or 0)
     if half is not None:
         hours = hours % 12 + 12 * (half in "Pp") if 1 <= hours <= 12 else 99
-    clock = (hours, int(minute or 0), int(seconds or 0))
-    day_first = _moment(int(year), int(second), int(first), clock)
-    month_led = None if separator == "." else _moment(int(year), int(first), int(second), clock)
-    if day_first is None and month_led is None:
-        return None, Precision.SECOND, f"is no date and time: {printed[:40]!r}"
-    if day_first is None or month_led is None or day_first == month_led:
-        return day_first or month_led, precision, ""
-    if sure or month_first is (half is not None):
-        return month_led if month_first else day_first, precision, ""
-    return None, Precision.SECOND, f"can be read in two ways, say which by `dates`: {printed[:40]!r}"
-
-
-def _moment(year: int, month: int, day: int, clock: tuple[int, int, int]) -> datetime | None:
+    if separator == "." or first > 12 or first == second:
+        day, month = first, second
+    elif second > 12 or (month_first and (sure or half is not None)):
+        day, month = second, first
+    elif sure or not (month_first or half is not None):
+        day, month = first, second
+    else:
+        return None, Precision.SECOND, f"can be read in two ways, say which by `dates`: {printed[:40]!r}"
+    precision = Precision.SECOND if seconds else Precision.MINUTE if minute else Precision.DATE
     try:
-        return datetime(year, month, day, *clock) if 1 < year < 9999 else None
+        at = datetime(int(year), month, day, hours, int(minute or 0), int(seconds or 0))
+        if 1 < at.year < 9999:
+            return at, precision, ""
     except ValueError:
-        return None
+        pass
+    return None, Precision.SECOND, f"is no date and time: {printed[:40]!r}"

@@ -103,6 +103,20 @@ def _purolator(events: int) -> bytes:
     return f'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>{answer}</s:Body></s:Envelope>'.encode()
 
 
+def _dpd(events: int) -> bytes:
+    def line(words: str) -> str:
+        return f"<content>{words}</content><bold>true</bold><paragraph>false</paragraph>"
+
+    told = "".join(
+        f"<statusInfo><status>Courier</status><label>{line('Parcel out for delivery')}</label><description><content>{line('Object')}</content></description>"
+        f"<statusHasBeenReached>true</statusHasBeenReached><isCurrentStatus>false</isCurrentStatus><showContactInfo>true</showContactInfo>"
+        f"<location>{line('Leeds (GB)')}</location><date>{line(f'7/{1 + i % 30}/2021 {1 + i % 12}:50:11 AM')}</date></statusInfo>"
+        for i in range(events)
+    )
+    answer = f'<getTrackingDataResponse xmlns="http://dpd.com/common/service/types/ParcelLifeCycleService/2.0"><trackingresult>{told}</trackingresult></getTrackingDataResponse>'
+    return f'<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><asked>05222000000011</asked><soap:Body>{answer}</soap:Body></soap:Envelope>'.encode()
+
+
 def _usps(events: int) -> bytes:
     event = {"eventType": "PROCESSED THROUGH USPS FACILITY", "eventTimestamp": "2026-11-19T21:40:00Z", "GMTTimestamp": "2026-11-20T02:40:00Z", "GMTOffset": "-05:00", "eventCountry": None, "eventCity": "BROCKTON", "eventState": "MA", "eventZIP": "02301", "firm": None, "name": None, "authorizedAgent": "false", "eventCode": "10", "actionCode": None, "reasonCode": None}  # fmt: skip
     head = {"trackingNumber": "9400111206206406260787", "mailClass": "PRIORITY_MAIL", "destinationState": "MA", "predictedDeliveryDate": "2026-11-20", "uniqueMailPieceId": "1CE2A2D0", "statusCategory": "In Transit"}  # fmt: skip
@@ -231,7 +245,7 @@ def _bench_xml() -> list[dict[str, Any]]:
     from lxml import etree
 
     rows, parser = [], etree.XMLParser(resolve_entities=False)
-    for name, answer in {"purolator": _purolator, "dhl_parcel_de": _dhl_parcel_de}.items():
+    for name, answer in {"purolator": _purolator, "dhl_parcel_de": _dhl_parcel_de, "dpd": _dpd}.items():
         body = answer(18)
         parse = _parser(name, body)
         ours, floor = side_by_side(

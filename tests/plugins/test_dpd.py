@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from tests.plugins.dpd import ended, read, source
 from tests.plugins.tables import LINES
 from tracker.domain.errors import (
     BadPayload,
@@ -20,11 +21,10 @@ from tracker.domain.errors import (
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import Parcel, Parcels, Payload, Report, StoredScan, Unread
-from tracker.domain.timeline import place_in_time, summarize
-from tracker.domain.vocabulary import Leg
+from tracker.domain.facts import Parcel, Parcels, Payload
+from tracker.domain.timeline import place_in_time
 from tracker.plugin.calls import Response
-from tracker.plugin.conformance import AT, example_settings, for_carrier, plugin_of, read_all
+from tracker.plugin.conformance import AT, for_carrier
 from tracker.plugin.xml import decode_xml
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "dpd"
@@ -83,16 +83,6 @@ def faults(code: str, message: str) -> bytes:
     return fault(f"<f:faults xmlns:f='f'><faultCode>{code}</faultCode><message>{message}</message></f:faults>")
 
 
-def source(**more: Any) -> Any:
-    plugin = plugin_of("carriers.dpd")
-    return plugin("account", example_settings(plugin, **more))
-
-
-def read(body: bytes, kind: str = "poll", **more: Any) -> tuple[list[Report], list[Unread]]:
-    items = read_all(source(**more), kind, (body,))
-    return [i for i in items if isinstance(i, Report)], [i for i in items if isinstance(i, Unread)]
-
-
 # asking
 
 
@@ -115,6 +105,26 @@ def test_a_login_is_asked_for_once_and_its_token_goes_into_each_call(outside, ma
     assert sent[0]["Header"]["authentication"] == {"delisId": "me&you", "authToken": "t1", "messageLanguage": "nl_NL"}
     action = '"http://dpd.com/common/service/ParcelLifeCycleService/2.0/getTrackingData"'
     assert {call.request.headers["soapaction"] for call in track.calls} == {action}
+
+
+@pytest.mark.parametrize(
+    ("number", "label"),
+    [
+        ("05222000000011", "05222000000011"), ("052220000000112", "05222000000011"), ("05222000000011F", "05222000000011"),
+        ("000101505222000000011101276A", "05222000000011"), ("00010150522200000001110127", "00010150522200000001110127"), ("KYV009956937", "KYV009956937"),
+    ],
+)  # fmt: skip
+def test_a_barcode_is_asked_about_by_its_label_number_and_told_as_itself(
+    outside, make, number: str, label: str
+) -> None:
+    outside.post(LOGIN).respond(content=token())
+    track = outside.post(TRACK).respond(content=answer(stage(), asked=""))
+    one, client = make("carriers.dpd")
+
+    (page,) = one.fetch(client, Parcels((Parcel("dpd", number),)))
+    (report,) = one.normalize(Payload("a", "poll", page.parts, AT, {}))
+    sent = decode_xml(track.calls[0].request.content)["Envelope"]["Body"]["getTrackingData"]
+    assert (sent["parcelLabelNumber"], report.number) == (label, number)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +338,7 @@ DATES = [
     ("7/6/2021 9:54:00 AM", "en_US", "day_first", "2021-06-07 09:54:00 second", ""),
     ("13/13/2021 9:54", "en_US", "auto", None, "is no date and time"), ("7/6/2021 13:05:00 PM", "en_US", "auto", None, "is no date and time"),
     ("30.02.2021, 10:00", "de_DE", "auto", None, "is no date and time"), ("18.03.2016, 24:00", "de_DE", "auto", None, "is no date and time"),
-    ("18.03.0000, 10:00", "de_DE", "auto", None, "is no date and time"), ("18.03/2016", "de_DE", "auto", None, "known to print"),
+    ("18.03.0000, 10:00", "de_DE", "auto", None, "is no date and time"), ("18.03.0001, 10:00", "de_DE", "auto", None, "is no date and time"), ("18.03/2016", "de_DE", "auto", None, "known to print"),
     ("\u0661\u0668.03.2016, 10:02", "de_DE", "auto", None, "known to print"), ("today", "nl_NL", "auto", None, "known to print"),
     ("2026-13-01 09:30:00", "nl_NL", "auto", None, "ISO 8601"),
 ]  # fmt: skip
@@ -376,26 +386,6 @@ def test_the_words_of_a_label_never_say_that_it_is_out_for_delivery() -> None:
     )
 
 
-# returns, and files
-
-
-def ended(reports: list[Report]) -> dict[str, tuple[str, str]]:
-    """Return where each parcel is by its scans."""
-    found = {}
-    for report in reports:
-        stored = []
-        for at, scan in enumerate(report.scans):
-            meaning = source().meaning(scan.code)
-            if meaning is None:
-                continue
-            instant, zone = place_in_time(scan, source().default_zone, AT)
-            meaning = type(meaning)(meaning.status, meaning.reason, scan.leg or meaning.leg)
-            stored.append(StoredScan(str(at), scan.code.space, scan.code.code, meaning, instant, zone))
-        summary = summarize(stored)
-        found[report.number] = (str(summary.status), str(summary.reason))
-    return found
-
-
 @pytest.mark.parametrize("service", ["DPD RETURN", "dpd shop return", "Uw dienst: DPD SHOP RETURN (klein)"])
 def test_the_delivered_of_a_return_is_returned(service: str) -> None:
     info = f"<shipmentInfo><serviceDescription><content><content>x</content></content><content><content>{service}</content></content></serviceDescription></shipmentInfo>"
@@ -406,81 +396,3 @@ def test_the_delivered_of_a_return_is_returned(service: str) -> None:
         scan.leg
         for scan in read(answer(stage(), more=info.replace("RETURN", "HOME").replace("return", "home")))[0][0].scans
     } == {None}
-
-
-HEAD = "PARCELNO;SCAN_CODE;DEPOT_CODE;SCAN_DATE_TIME;ROUTE;SERVICE;RCOUNTRYN;RCOUNTRY;INFO_TEXT;\n"
-
-
-def line(
-    code: str,
-    service: str = "327",
-    *,
-    depot: str = "0530",
-    route: str = "",
-    n: str = "056",
-    a: str = "",
-    number: str = "05300000000017",
-    time: str = "20261026134509",
-) -> str:
-    return f"{number};{code};{depot};{time};{route};{service};{n};{a};text;\n"
-
-
-@pytest.mark.parametrize(
-    ("service", "status"),
-    [("300", "returned"), ("332", "returned"), (" 332 ", "returned"), ("327", "delivered"), ("", "delivered")],
-)
-def test_the_13_of_a_return_service_is_a_delivery_to_the_merchant(service: str, status: str) -> None:
-    body = HEAD + line("03", service, time="20261026080000") + line("13", service)
-    reports, unread = read(body.encode(), "file")
-
-    assert (ended(reports)["05300000000017"][0], unread) == (status, [])
-
-
-def test_a_return_that_is_out_or_was_tried_is_on_its_way_back() -> None:
-    for code in ("03", "04", "14", "05", "10"):
-        reports, _ = read((HEAD + line(code, "300")).encode(), "file")
-        assert ended(reports)["05300000000017"][0] == "returning"
-
-
-@pytest.mark.parametrize(
-    ("more", "place"),
-    [
-        ({"code": "13", "n": "826"}, "GB"), ({"code": "13", "a": "se", "n": "056"}, "SE"), ({"code": "13", "n": "40"}, "AT"), ({"code": "13", "n": "076"}, ""),
-        ({"code": "13", "n": "", "a": "\u00c5\u00c4"}, ""), ({"code": "10", "n": "826"}, ""), ({"code": "10", "n": "826", "depot": "1560", "route": "1560"}, "GB"),
-        ({"code": "05", "n": "826", "depot": "0530", "route": "1560"}, ""), ({"code": "77", "n": "826", "depot": "", "route": ""}, ""),
-    ],
-)  # fmt: skip
-def test_only_a_scan_of_the_destination_depot_is_in_the_receivers_country(more: dict[str, str], place: str) -> None:
-    (report,), _ = read((HEAD + line(**more)).encode(), "file")
-
-    assert str(report.scans[0].place) == place
-
-
-def test_a_code_that_is_not_in_dpds_list_is_kept_and_unknown() -> None:
-    (report,), unread = read((HEAD + line("77")).encode(), "file")
-
-    assert (report.scans[0].code.code, source().meaning(report.scans[0].code), unread) == ("77", None, [])
-
-
-@pytest.mark.parametrize("column", ["PARCELNO", "SCAN_CODE", "SCAN_DATE_TIME", "SERVICE"])
-def test_a_head_without_what_a_line_is_read_by_is_refused_as_a_whole(column: str) -> None:
-    with pytest.raises(BadPayload, match=column):
-        read((HEAD.replace(column, "X") + line("13")).encode(), "file")
-
-
-def test_columns_may_stand_in_any_order_and_others_be_missing() -> None:
-    body = "SERVICE;EVENT_DATE_TIME;SCAN_CODE;PARCELNO\n327;20261026134509;13;05300000000017\n"
-    (report,), unread = read(body.encode(), "file")
-
-    assert (report.number, f"{report.scans[0].local:%d %H:%M}", unread) == ("05300000000017", "26 13:45", [])
-    assert report.scans[0].leg is None and Leg.RETURN_TO_SENDER not in {scan.leg for scan in report.scans}
-
-
-def test_a_file_is_cut_with_its_head_and_its_lines_are_counted() -> None:
-    body = "\ufeff" + HEAD + "".join(line("13", number=f"0530{at:010}") for at in range(150)) + "broken\n"
-    reports, (left,) = read(body.encode(), "file")
-
-    assert len(reports) == 150
-    assert (left.where, left.problem) == ("$[152]", "has 1 columns, and the head has 9")
-    with pytest.raises(BadPayload, match="no part of a CSV file"):
-        source().normalize(Payload("a", "file", (body.encode(),), AT, {}))

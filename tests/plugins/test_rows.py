@@ -113,6 +113,23 @@ def test_how_it_is_indented_is_no_matter_and_what_is_no_utf_8_is_marked() -> Non
     assert same(f"<a>{SCAN * 2}{indented}</a>".encode().replace(b"X, Y", b"M\xfcnchen"))
 
 
+def test_a_shape_that_is_known_is_not_learned_again_and_has_its_own_mark() -> None:
+    rows = Rows("s", ())
+    rows.taken_out(f"<a>{SCAN * 2}</a>".encode())
+    (shape,) = rows.shapes
+    rows._add(shape.pattern, shape.fields, "s")  # as a thread that learned it at the same moment
+    rows.taken_out(f"<a>{NEWER * 2}</a>".encode())
+
+    assert [one.mark for one in rows.shapes] == list(MARKS[:2])
+
+
+def test_an_element_that_lies_deep_in_others_of_its_name_is_learned() -> None:
+    event = '<s code="1" at="2"/>'
+    document = f"<s><s code='x'><s><s a='1'>{event * 4}</s></s></s></s>"
+
+    assert same(document, "code", "at") and taken(known("code", "at"), document) == 4
+
+
 def test_the_whole_document_may_be_such_an_element() -> None:
     assert same(f"<a>{SCAN * 2}</a>") and same(SCAN) and taken(known(), SCAN) == 1
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
+from threading import Lock
 from typing import Any, NamedTuple
 
 MOST_SHAPES = 6  # of one element: each costs a look at every document
@@ -53,6 +54,7 @@ class Rows:
         """Know none yet. `name`: the local one of the elements."""
         self.shapes: list[Shape] = []
         self.tries = MOST_TRIES
+        self._lock = Lock()
         self._attributes = frozenset(attributes)
         self._begins = re.compile(rf"<(?:{_NAME}:)?{re.escape(name)}(?:[ /]|>(?![{MARKS}]))")
 
@@ -72,7 +74,7 @@ class Rows:
 
     def _learn(self, text: str) -> None:
         """Learn a shape for the next document from what was left of this one, where two elements or more have it."""
-        for begins in islice(self._begins.finditer(text), 4):
+        for begins in islice(self._begins.finditer(text), 8):
             self.tries -= 1
             tokens = (found[0] for found in _TOKEN.finditer(text, begins.start(), begins.start() + _LONGEST))
             try:
@@ -81,9 +83,15 @@ class Rows:
                 continue
             pattern = re.compile(printed)
             if fields and len(pattern.findall(text)) > 1:
-                mark, tag = MARKS[len(self.shapes)], tag.strip("</>").partition(" ")[0]
-                self.shapes.append(Shape(pattern, fields, mark, f"<{tag}>{mark}</{tag}>"))
+                self._add(pattern, fields, tag.strip("</>").partition(" ")[0])
                 return
+
+    def _add(self, pattern: re.Pattern[str], fields: Fields, tag: str) -> None:
+        """Keep a shape; of threads that learned at once each has a mark of its own."""
+        with self._lock:
+            if len(self.shapes) < MOST_SHAPES and all(known.pattern is not pattern for known in self.shapes):
+                mark = MARKS[len(self.shapes)]
+                self.shapes.append(Shape(pattern, fields, mark, f"<{tag}>{mark}</{tag}>"))
 
 
 @lru_cache(maxsize=64)
