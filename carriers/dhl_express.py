@@ -5,7 +5,7 @@ status list by service, `dhl_express.csv`; both read 2026-11. The spec names no 
 
 `shipments[].status` is how the look-up went ("Success"), never where the parcel is. Offsets are told on the path of one
 shipment only (`requestGMTOffsetPerEvent`): one that is asked about alone is asked about there, several on the other path,
-whose times are local to the service area. Each piece is a parcel of its own number too.
+whose times are local to the service area; numbers that an answer leaves out are not known. Each piece is a parcel of its own number.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ from tracker.domain.facts import (
     Scan,
     Unread,
 )
+from tracker.domain.numbers import clean
 from tracker.domain.timeline import zone_of
 from tracker.domain.vocabulary import Precision, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_by_problem
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.countries import area
@@ -62,7 +64,8 @@ from tracker.plugin.payloads import (
 from tracker.plugin.proofs import read_document
 
 MARK = "express"  # the division, as Unified prints it; the space of the checkpoints too
-_SHIPMENT, _PIECE = re.compile(r"\d{10}", re.ASCII), re.compile(r"J[A-Z0-9]{9,34}", re.ASCII)
+_SHIPMENT, _PIECE = re.compile(r"\d{10}", re.ASCII), re.compile(r"J[A-Z]{1,3}[A-Z0-9]{8,30}", re.ASCII)
+_NUMBER = re.compile(r"[A-Z0-9]{1,35}", re.ASCII)
 _OFFSET = re.compile(r"([+-])(?:(\d{1,2})|(\d\d):?([0-5]\d))", re.ASCII)
 _NOBODY = re.compile(r"\bno (?:shipments?|data|results?) found|not (?:data )?found", re.IGNORECASE)
 _END_OF_DAY = time(23, 59)
@@ -91,7 +94,7 @@ class DHLExpress(contracts.Carrier):
     batch = 200
     proves = True
     carriers = ("dhl",)
-    response_keys = ("shipments",)
+    response_keys = ("shipments", ASKED)
     codes = read_codes(__file__)
     default_zone = "UTC"
     Settings = Settings
@@ -103,7 +106,10 @@ class DHLExpress(contracts.Carrier):
             raise BadPayload("$.shipments", "is missing")
         unread: list[Unread] = []
         shipments = pieces(several(body["shipments"]), "$.shipments", _shipment, unread, lacks="all")
-        return told([report for reports in shipments for report in reports], unread)
+        found = [report for reports in shipments for report in reports]
+        rest = left_out(payload, found, unread)
+        found += [Report("dhl", one, tracking=TrackingState.NOT_FOUND, piece=MARK) for one in rest]
+        return told(found, unread)
 
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says; an error body (title, status) means the same when it comes with a good status."""
@@ -113,23 +119,22 @@ class DHLExpress(contracts.Carrier):
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """GET /tracking for up to 200 numbers; the path of one shipment, with offsets, for one that is asked about alone."""
         assert isinstance(query, Parcels)
-        numbers = list(dict.fromkeys(parcel.number for parcel in query.parcels))
-        shipments = [one for one in numbers if _SHIPMENT.fullmatch(one)]
-        parts = [one for one in numbers if _PIECE.fullmatch(one)]
-        alone = [one for one in numbers if one not in {*shipments, *parts}]  # an odd one has only itself refused
-        if len(shipments) == 1:
-            alone, shipments = [*shipments, *alone], []
-        for name, some in (("shipmentTrackingNumber", shipments), ("pieceTrackingNumber", parts)):
-            for start in range(0, len(some), 200):
-                yield Page((client.send(self._several(name, some[start : start + 200])).body,))
-        for one in alone:
-            yield Page((client.send(self._alone(one)).body,))
+        numbers = list(dict.fromkeys(clean(parcel.number) for parcel in query.parcels))
+        if len(numbers) == 1 and _SHIPMENT.fullmatch(numbers[0]):
+            yield Page((client.send(self._alone(numbers[0])).body,))
+            return
+        for start in range(0, len(numbers), 200):
+            some = numbers[start : start + 200]
+            known = [one for one in some if _NUMBER.fullmatch(one)]  # any other would have the others refused
+            if not known:
+                raise NotFound("no number of DHL Express: these are letters and digits")
+            yield Page((client.send(self._several(known)).body, beside(some)))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """Fetch the electronic proof of delivery of a shipment; that of a piece is its shipment's, which is asked for first."""
         mine = parcel.number
         if _PIECE.fullmatch(mine):
-            answer = decode(holding(client.send(self._several("pieceTrackingNumber", [mine])).body, "shipments"))
+            answer = decode(holding(client.send(self._several([mine])).body, "shipments"))
             first = next((one for one in several(answer.get("shipments")) or () if isinstance(one, dict)), {})
             mine = optional(number, first.get("shipmentTrackingNumber"), "$.shipmentTrackingNumber", []) or ""
             if not mine:
@@ -151,8 +156,11 @@ class DHLExpress(contracts.Carrier):
             if str(error) == "HTTP 404":
                 raise Transient("HTTP 404 without a word of DHL's: base_url may lead elsewhere") from None
 
-    def _several(self, name: str, numbers: Sequence[str]) -> Request:
-        return self._get("tracking", {name: tuple(numbers), "levelOfDetail": "all"})
+    def _several(self, numbers: Sequence[str]) -> Request:
+        parts = tuple(one for one in numbers if _PIECE.fullmatch(one))
+        shipments = tuple(one for one in numbers if one not in parts)
+        asked = {"shipmentTrackingNumber": shipments, "pieceTrackingNumber": parts}
+        return self._get("tracking", {**{name: some for name, some in asked.items() if some}, "levelOfDetail": "all"})
 
     def _alone(self, tracking: str) -> Request:
         more = {"levelOfDetail": "all", "requestGMTOffsetPerEvent": "true"}

@@ -40,6 +40,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Leg, Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_by_status
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits
@@ -109,7 +110,7 @@ class DHLParcelDE(contracts.Carrier):
     batch = 20
     proves = True
     carriers = ("dhl",)
-    response_keys = ("data",)
+    response_keys = ("data", ASKED)
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"
     Settings = Settings
@@ -129,7 +130,11 @@ class DHLParcelDE(contracts.Carrier):
         if root.get("data") is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.data.data", "is missing")
         unread: list[Unread] = []
-        return told(pieces(many(root["data"]), "$.data.data", self._piece, unread, lacks="all"), unread)
+        found = pieces(many(root["data"]), "$.data.data", self._piece, unread, lacks="all")
+        found += [
+            Report("dhl", one, tracking=TrackingState.NOT_FOUND, piece=MARK) for one in left_out(payload, found, unread)
+        ]
+        return told(found, unread)
 
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says; then as the code at the root says, which comes with 200."""
@@ -156,7 +161,8 @@ class DHLParcelDE(contracts.Carrier):
         assert isinstance(query, Parcels)
         numbers = list(dict.fromkeys(filter(None, (clean(parcel.number) for parcel in query.parcels))))
         for start in range(0, len(numbers), 20):
-            yield Page((client.send(self._ask("d-get-piece-detail", numbers[start : start + 20])).body,))
+            some = numbers[start : start + 20]
+            yield Page((client.send(self._ask("d-get-piece-detail", some)).body, beside(some)))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """Fetch the image of the signature (d-get-signature): hexadecimal digits in an attribute."""

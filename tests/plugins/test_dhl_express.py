@@ -51,36 +51,53 @@ def scan(make, **more):
     return report.scans[0], [(one.where.removeprefix("$.shipments[0].events[0]"), one.problem) for one in unread]
 
 
-def test_several_shipments_go_into_one_call_and_pieces_into_another_and_neither_asks_for_offsets(outside, make) -> None:
+def test_shipments_and_pieces_go_into_one_call_that_asks_for_no_offsets(outside, make) -> None:
     track = outside.get(f"{HOST}/tracking").respond(json={"shipments": []})
     source, client = make("carriers.dhl_express")
 
-    pages = list(source.fetch(client, ask(*(f"{1_000_000_000 + n}" for n in range(201)), PIECE, "1000000000")))
+    pages = list(
+        source.fetch(client, ask(PIECE, *(f"{1_000_000_000 + n}" for n in range(200)), "1000000000", "12 3/../x"))
+    )
 
     sent = [call.request for call in track.calls]
-    assert len(pages) == len(sent) == 3
-    assert [len(one.url.params.get_list("shipmentTrackingNumber")) for one in sent] == [200, 1, 0]
-    assert sent[2].url.params.get_list("pieceTrackingNumber") == [PIECE]
+    assert len(pages) == len(sent) == 2
+    assert [len(one.url.params.get_list("shipmentTrackingNumber")) for one in sent] == [199, 1]
+    assert [one.url.params.get_list("pieceTrackingNumber") for one in sent] == [[PIECE], []]
     assert {one.url.params["levelOfDetail"] for one in sent} == {"all"}
     assert all("requestGMTOffsetPerEvent" not in one.url.params for one in sent)
+    assert json.loads(pages[1].parts[1]) == {"asked": ["1000000199", "123/../X"]}
     basic = base64.b64encode(b"canary-username:canary-password").decode()
     assert {one.headers["authorization"] for one in sent} == {f"Basic {basic}"}
     assert {(one.headers["x-version"], one.headers["accept-language"]) for one in sent} == {("3.1.0", "eng")}
 
 
-def test_one_alone_is_asked_about_on_the_path_that_tells_offsets_and_an_odd_one_by_itself(outside, make) -> None:
-    alone = outside.get(url__regex=f"{HOST}/shipments/.*/tracking").respond(json={"shipments": []})
+def test_one_alone_is_asked_about_on_the_path_that_tells_offsets(outside, make) -> None:
+    alone = outside.get(f"{HOST}/shipments/3318810025/tracking").respond(json={"shipments": []})
     several = outside.get(f"{HOST}/tracking").respond(json={"shipments": []})
     source, client = make("carriers.dhl_express")
 
-    list(source.fetch(client, ask("3318810025")))
+    (page,) = source.fetch(client, ask("3318810025"))
     assert alone.calls[0].request.url.params["requestGMTOffsetPerEvent"] == "true"
-    list(source.fetch(client, ask("3318810025", "8564385550", "12 3/../x")))
+    assert len(page.parts) == 1
+    list(source.fetch(client, ask("00340434161094022115")))
+    assert several.calls[0].request.url.params["shipmentTrackingNumber"] == "00340434161094022115"
+    with pytest.raises(NotFound, match="letters and digits"):
+        list(source.fetch(client, ask("?", "12/3")))
 
-    assert [call.request.url.raw_path.split(b"?")[0] for call in alone.calls][1:] == [
-        b"/mydhlapi/shipments/12%203%2F..%2Fx/tracking"
-    ]
-    assert several.calls[0].request.url.params.get_list("shipmentTrackingNumber") == ["3318810025", "8564385550"]
+
+def test_what_an_answer_leaves_out_is_not_known_unless_something_of_it_could_not_be_read(make) -> None:
+    source, _ = make("carriers.dhl_express")
+    told = {"shipmentTrackingNumber": "3318810025", "events": [event()]}
+    for shipments, states in (
+        ([told], [("3318810025", "active"), ("8564385550", "not_found"), (PIECE, "not_found")]), ([told, 7], [("3318810025", "active")]),
+        ([], [("3318810025", "not_found"), ("8564385550", "not_found"), (PIECE, "not_found")]),
+    ):  # fmt: skip
+        parts = (
+            json.dumps({"shipments": shipments}).encode(),
+            json.dumps({"asked": ["3318810025", "8564385550", PIECE]}).encode(),
+        )
+        items = source.normalize(Payload("a", "poll", parts, AT, {}))
+        assert [(one.number, str(one.tracking)) for one in items if isinstance(one, Report)] == states
 
 
 def test_200_numbers_are_asked_about_at_once() -> None:

@@ -65,7 +65,7 @@ def test_twenty_numbers_go_into_one_call_as_a_document_that_a_writer_of_xml_made
     track = outside.get(URL).respond(content=NONE.replace(b"100", b"0").replace(b"/>", b"><data/></data>"))
     source, client = make("carriers.dhl_parcel_de", password='ge"hei<m>&', appname="zt12345", language="de")
 
-    list(source.fetch(client, ask(*(f"N{i}" for i in range(21)), "N1", 'a"b<c&d', "12;34", "\x01")))
+    pages = list(source.fetch(client, ask(*(f"N{i}" for i in range(21)), "N1", 'a"b<c&d', "12;34", "\x01")))
 
     asked = [
         decode_xml(
@@ -82,6 +82,15 @@ def test_twenty_numbers_go_into_one_call_as_a_document_that_a_writer_of_xml_made
     basic = base64.b64encode(b"canary-api_key:canary-api_secret").decode()
     assert track.calls[0].request.headers["authorization"] == f"Basic {basic}"
     assert source.batch == 20
+    assert json.loads(pages[1].parts[1]) == {"asked": ["N20", 'A"B<C&D', "12;34"]}
+
+
+def test_what_an_answer_leaves_out_is_not_known(make) -> None:
+    source, _ = make("carriers.dhl_parcel_de")
+    body = f'<data code="0"><data piece-code="{NUMBER}">{event()}</data></data>'.encode()
+    items = source.normalize(Payload("a", "poll", (body, json.dumps({"asked": [NUMBER, "JJD1"]}).encode()), AT, {}))
+
+    assert [(one.number, str(one.tracking)) for one in items] == [(NUMBER, "active"), ("JJD1", "not_found")]
 
 
 @pytest.mark.parametrize(

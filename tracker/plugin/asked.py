@@ -1,0 +1,27 @@
+"""Which numbers an answer is about, kept beside it: some sources leave those out that they do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import orjson
+
+from tracker.domain.facts import Payload, Report, Unread
+from tracker.plugin.payloads import decode, listing, number
+
+ASKED = "asked"  # belongs to the `response_keys` of who keeps it
+
+
+def beside(numbers: Sequence[str]) -> bytes:
+    """Return the part of a page that says who was asked about: it follows the answer."""
+    return orjson.dumps({ASKED: list(numbers)})
+
+
+def left_out(payload: Payload, told: Iterable[Report], unread: Iterable[Unread]) -> list[str]:
+    """Return the numbers that were asked about and of which an answer tells nothing: none where a parcel of it could not be read."""
+    unread = list(unread)
+    if len(payload.parts) < 2 or any(one.lacks for one in unread):
+        return []
+    heard = {report.number for report in told} | {one.subject for one in unread}
+    asked = [number(one, f"$.{ASKED}[]") for one in listing(decode(payload.parts[1]).get(ASKED), f"$.{ASKED}")]
+    return [one for one in asked if one not in heard]
