@@ -13,11 +13,13 @@ it moves a parcel to nobody; an account's `codes:` may say otherwise. Times have
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+import orjson
 from pydantic import Field, SecretStr
 
 from tracker.domain.errors import BadPayload, NotFound, Refused, Transient
@@ -73,13 +75,14 @@ class Settings(contracts.Settings):
     """One customer of PostNL.
 
     `base_url`: https://api-sandbox.postnl.nl is the sandbox. `customer_number`: the feed tells of its parcels. `language` of the words that
-    come with scans. `overlap_minutes`: how far each reading of the feed goes back behind the one before; what PostNL takes to show an update there is
+    come with scans. `customer_code`: with it a number that is no barcode is asked for as the customer's reference too (one of letters and digits). `overlap_minutes`: how far each reading of the feed goes back behind the one before; what PostNL takes to show an update there is
     not told (unverified).
     """
 
     base_url: str = "https://api.postnl.nl"
     api_key: SecretStr
     customer_number: str
+    customer_code: str | None = None
     language: Literal["EN", "NL", "DE", "FR", "CN"] = "EN"
     overlap_minutes: int = Field(15, ge=1, le=30)
 
@@ -91,7 +94,7 @@ class PostNL(contracts.Carrier):
     unverified = ("the zone of its times: the Netherlands", "how long an update takes to come: `overlap_minutes`")
     asks = frozenset({Parcels, Since})
     carriers = ("postnl",)
-    response_keys = ("Shipment",)
+    response_keys = ("Shipment", "asked")  # the second is our own part of a page: the reference that was asked about
     codes = read_codes(__file__)
     default_zone = "Europe/Amsterdam"
     proves = True
@@ -115,6 +118,12 @@ class PostNL(contracts.Carrier):
             shipments = section(answer[name], f"$.{name}", unread).get("Shipment")
             where, whole = f"$.{name}.Shipment", name == "CompleteStatus" and not warnings
             reports += pieces(several(shipments), where, self._shipment, unread, whole, lacks="all")
+        if (
+            len(payload.parts) > 1
+        ):  # of a reference that was asked about: each shipment of it is a journey under that number
+            asked = number(decode(payload.parts[1]).get("asked"), "$parts[1].asked")
+            reports = [replace(report, number=asked, piece=report.number) for report in reports]
+            unread = [replace(one, subject=asked) if one.subject else one for one in unread]
         if reports:
             unread += [Unread("$.Warnings", f"says {code}: {said}") for code, said in warnings]
         elif not unread and _NOT_FOUND not in dict(warnings):
@@ -137,18 +146,26 @@ class PostNL(contracts.Carrier):
             self._raise_warnings(response.body)
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
-        """GET /shipment/v2/status/barcode/{barcode}, all events of it; or the feed from the cursor, a moment, until now."""
+        """GET /shipment/v2/status/barcode/{barcode}, else /reference/{reference}, all events of it; or the feed from the cursor until now."""
         if isinstance(query, Since):
             yield from self._feed(client, query.cursor, query.until or client.now())
             return
         assert isinstance(query, Parcels)
         for parcel in query.parcels:
+            asked = clean(parcel.number)
             params = {"detail": "true", "language": self.settings.language}
-            yield Page((self._get(client, f"barcode/{segment(clean(parcel.number))}", params).body,))
+            try:
+                yield Page((self._get(client, f"barcode/{segment(asked)}", params).body,))
+            except NotFound:
+                if self.settings.customer_code is None:
+                    raise
+                of = {"customerCode": self.settings.customer_code, "customerNumber": self.settings.customer_number}
+                answer = self._get(client, f"reference/{segment(asked)}", {**params, **of})
+                yield Page((answer.body, orjson.dumps({"asked": asked})))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """GET /shipment/v2/status/signature/{barcode}: an image in base64 (openapi: a GIF; its own example is a PNG)."""
-        response = self._get(client, f"signature/{segment(clean(parcel.number))}", {})
+        response = self._get(client, f"signature/{segment(piece or clean(parcel.number))}", {})
         signature = decode(response.body).get("Signature")
         image = signature.get("SignatureImage") if isinstance(signature, dict) else None
         return read_document(image, "$.Signature.SignatureImage")

@@ -38,6 +38,26 @@ def test_the_postnl_calls_are_what_its_contract_describes() -> None:
         assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] in sent.headers
 
 
+def test_the_call_by_reference_is_what_its_contract_describes() -> None:
+    document = json.loads((SPECS / "postnl" / "ShippingStatus_v2_openapi.json").read_text())
+    source, client = plugin("carriers.postnl", customer_code="DEVC"), Recorder({}, {})
+
+    def send(request: Any) -> Response:
+        client.sent.append(request)
+        if "/barcode/" in request.url:
+            raise NotFound("No shipment found")
+        return Response(200, {}, b"[]", AT)
+
+    client.send = send  # type: ignore[method-assign]
+    list(source.fetch(client, Parcels((Parcel("postnl", "REF12345"),))))
+
+    sent = client.sent[1]
+    parameters = document["paths"]["/shipment/v2/status/reference/{referenceId}"]["get"]["parameters"]
+    needed = {p["name"] for p in parameters if p["in"] == "query" and p.get("required")}
+    assert sent.url.endswith("/shipment/v2/status/reference/REF12345")
+    assert needed <= set(sent.params) <= {p["name"] for p in parameters if p["in"] == "query"}
+
+
 def test_the_examples_of_the_postnl_contract_are_read() -> None:
     document = json.loads((SPECS / "postnl" / "ShippingStatus_v2_openapi.json").read_text())
     source = plugin("carriers.postnl")

@@ -59,6 +59,47 @@ def test_a_number_is_asked_about_with_all_its_events_in_the_language_of_the_acco
     assert request.headers["apikey"] == "canary-api_key"
 
 
+NONE = {"CompleteStatus": {}, "Warnings": [{"Message": "No shipment found", "Code": "2"}]}
+
+
+def test_what_is_no_barcode_is_asked_for_as_a_reference_where_the_customers_code_is_known(outside, make) -> None:
+    outside.get(f"{HOST}/barcode/REF12345").respond(json=NONE)
+    event = {"Code": "J05", "Description": "Driver is en route", "TimeStamp": "08-11-2022 10:13:20"}
+    odd = {"Barcode": "3SDEVC2", "Event": 7}
+    route = outside.get(f"{HOST}/reference/REF12345").respond(
+        json={"CompleteStatus": {"Shipment": [_shipment(Event=event)["CompleteStatus"]["Shipment"], odd]}}
+    )
+    signature = outside.get(f"{HOST}/signature/3SDEVC1").respond(
+        json={"Signature": {"SignatureImage": base64.b64encode(b"GIF89a").decode()}}
+    )
+    source, client = make("carriers.postnl", customer_code="DEVC")
+    asked = Parcel("postnl", "REF12345")
+
+    (page,) = source.fetch(client, Parcels((asked,)))
+    first, second, unread = source.normalize(Payload("a", "poll", page.parts, AT, {}))
+    source.proof(client, asked, first.piece)
+
+    assert dict(route.calls[0].request.url.params) == {
+        "detail": "true", "language": "EN", "customerCode": "DEVC", "customerNumber": "canary-customer_number",
+    }  # fmt: skip
+    assert [(one.number, one.piece, len(one.scans)) for one in (first, second)] == [
+        ("REF12345", "3SDEVC1", 1),
+        ("REF12345", "3SDEVC2", 0),
+    ]
+    assert (unread.subject, len(signature.calls)) == ("REF12345", 1)
+
+
+@pytest.mark.parametrize("code", [None, "DEVC"])
+def test_what_is_neither_a_barcode_nor_a_reference_is_not_found(outside, make, code) -> None:
+    outside.get(f"{HOST}/barcode/REF12345").respond(json=NONE)
+    route = outside.get(f"{HOST}/reference/REF12345").respond(json=NONE)
+    source, client = make("carriers.postnl", customer_code=code)
+
+    with pytest.raises(NotFound):
+        list(source.fetch(client, Parcels((Parcel("postnl", "REF12345"),))))
+    assert len(route.calls) == (code is not None)
+
+
 def test_the_feed_is_read_from_a_little_before_its_cursor_until_now_in_the_time_of_the_netherlands(
     outside, make
 ) -> None:
