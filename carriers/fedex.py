@@ -361,7 +361,7 @@ def _result(result: dict[str, Any], unread: list[Unread], mine: str, meaning: Re
         return _told(error, mine, unique)
     dates = dict(pieces(get("dateAndTimes"), "$.dateAndTimes", _dated, unread))
     latest = get("latestStatusDetail")
-    if latest is not None and not (scans and _same(latest, events[0])):
+    if latest is not None and not (scans and _same(latest, events[0], meaning)):
         head = piece(latest, "$.latestStatusDetail", _head, unread, dates, meaning, space)
         scans = with_head(scans, head, meaning) if head is not None else scans
     proof = _proof(get("deliveryDetails"), get("availableImages"), unread)
@@ -387,13 +387,13 @@ def _proof(details: Any, images: Any, unread: list[Unread]) -> Proof | None:
     return Proof(signed=signed, photo=photo) if signed or photo or "SIGNATURE_PROOF_OF_DELIVERY" in kinds else None
 
 
-def _same(latest: Any, newest: Any) -> bool:
-    """Say whether the newest event alone shows that the head tells nothing more: by its code, where no reason refines it."""
-    if not isinstance(latest, dict) or not isinstance(newest, dict):
+def _same(latest: Any, newest: Any, meaning: Reading) -> bool:
+    """Say whether the newest event alone tells the head: its code, no reason; what is derived counts where the event means something."""
+    code = latest.get("code") if isinstance(latest, dict) and isinstance(newest, dict) else None
+    if not isinstance(code, str) or code in _BY_REASON:
         return False
-    code = latest.get("code")
-    told_so = newest.get("eventType"), newest.get("derivedStatusCode")
-    return isinstance(code, str) and code not in _BY_REASON and code in told_so
+    event, derived = newest.get("eventType"), newest.get("derivedStatusCode")
+    return event == code or (derived == code and meaning(Code("track", text(event))) is not None)
 
 
 def _dated(entry: dict[str, Any], unread: list[Unread]) -> tuple[str, datetime | None]:
@@ -490,8 +490,9 @@ def _estimate(frame: Any, dates: dict[str, datetime | None], unread: list[Unread
     window = section(section(frame, at, unread).get("window"), f"{at}.window", unread)
     begins = optional(moment, window.get("begins"), f"{at}.window.begins", unread)
     ends = optional(moment, window.get("ends"), f"{at}.window.ends", unread)
-    if begins is None or ends is None:
-        if "ACTUAL_DELIVERY" in dates or (begins := dates.get("ESTIMATED_DELIVERY")) is None:
+    if begins is None or ends is None:  # the other end may be missing
+        one = dates.get("ESTIMATED_DELIVERY") or begins or ends
+        if "ACTUAL_DELIVERY" in dates or one is None:
             return None
-        ends = begins
+        begins = ends = one
     return estimate(begins, ends if ends.tzinfo else ends + timedelta(days=1))

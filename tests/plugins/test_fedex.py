@@ -261,6 +261,20 @@ def test_a_status_at_the_head_becomes_a_scan_where_no_event_carries_it(make, lat
         assert (made.local.isoformat() if made.local else None, made.zone, made.precision) == scan[1:]
 
 
+def test_what_fedex_derives_from_an_event_that_nobody_knows_is_told_by_the_head(make) -> None:
+    event = {**OD, "eventType": "XX", "derivedStatusCode": "DL"}
+    report = _result(make, latestStatusDetail=head("DL"), dateAndTimes=WHEN, scanEvents=[event])
+
+    assert [scan.code.code for scan in report.scans] == ["XX", "DL"]
+
+
+def test_of_a_window_that_lacks_an_end_the_other_is_the_estimate(make) -> None:
+    window = {"window": {"ends": "2026-08-28T00:00:00-06:00"}}
+
+    assert span(_result(make, estimatedDeliveryTimeWindow=window).edd)[0] == "2026-08-28T00:00:00-06:00"
+    assert _result(make, estimatedDeliveryTimeWindow=window, dateAndTimes=WHEN).edd is None  # it was delivered
+
+
 def test_the_scan_of_a_head_is_the_scan_that_the_event_makes(make) -> None:
     at = {"city": "AUSTIN", "countryCode": "US"}
     real = {"date": WHEN[0]["dateTime"], "eventType": "DL", "eventDescription": "Delivered", "scanLocation": at}
