@@ -73,6 +73,14 @@ def test_the_matrix_of_readme_is_what_the_code_of_the_platforms_says() -> None:
     assert table in (ROOT / "README.md").read_text(), f"put this into README, as its matrix:\n{table}"
 
 
+def test_the_matrix_of_readme_is_what_the_code_of_the_carriers_says() -> None:
+    told = [matrix.row(name, plugin) for name, plugin in installed("carriers").plugins.items()]
+    rows = [matrix.CARRIERS, ("---",) * len(matrix.CARRIERS), *map(matrix.shown_carrier, told)]
+    table = "".join(f"| {' | '.join(one)} |\n" for one in rows)
+
+    assert table in (ROOT / "README.md").read_text(), f"put this into README, as its matrix of carriers:\n{table}"
+
+
 @pytest.mark.parametrize("package", ["carriers", "adapters"])
 def test_each_setting_that_what_is_unverified_names_is_one_of_its_plugin(package: str) -> None:
     for name, plugin in installed(package).plugins.items():

@@ -14,6 +14,17 @@ from tracker.plugin.contracts import Carrier, Platform, Source
 ALWAYS = frozenset(
     {"store", "ref", "number", "status", "raw_status", "payment", "raw_payment", "placed_at", "updated_at", "cancelled_at", "fulfilments"}
 )  # fmt: skip
+CARRIERS = (
+    "plugin",
+    "tells of",
+    "asked",
+    "hears",
+    "proves",
+    "documents",
+    "codes",
+    "times without a zone",
+    "unverified",
+)
 COLUMNS = ("platform", "reads beside status, payment and tracking", "sweeps", "hears", "proves", "writes", "unverified")
 
 
@@ -38,7 +49,30 @@ def row(name: str, plugin: type[Source]) -> dict[str, Any]:
         "writes": written(plugin) if issubclass(plugin, Platform) else None,
         "unverified": list(plugin.unverified),
         "docs": plugin.docs,
+        "documents": getattr(plugin, "proves", None),
+        "zone": getattr(plugin, "default_zone", None),
     }
+
+
+def shown_carrier(told: dict[str, Any]) -> tuple[str, ...]:
+    """Return a carrier's row of the matrix, in the order of CARRIERS."""
+    ways = [
+        ("Parcels" in told["asks"], f"{told['numbers_a_call']} a call" if told["numbers_a_call"] > 1 else "one a call"),
+        ("Since" in told["asks"], "a feed of what changed"),
+        ("files" in told["asks"], "files"),
+    ]
+    hears = "registers numbers" if told["registers"] else "webhooks" if told["webhooks"] else "-"
+    return (
+        told["plugin"],
+        ", ".join(told["carriers"]) or "any carrier",
+        ", ".join(said for is_so, said in ways if is_so) or "-",
+        f"{hears}, webhooks" if told["registers"] and told["webhooks"] else hears,
+        told["trust"] or "-",
+        "yes" if told["documents"] else "-",
+        f"{told['codes']:,}" if told["codes"] else "yours",
+        told["zone"],
+        "; ".join(told["unverified"]) or "-",
+    )
 
 
 def shown(told: dict[str, Any]) -> tuple[str, ...]:
