@@ -105,8 +105,8 @@ class GLS(contracts.Carrier):
         if known is not None or code.space != "event":
             return known
         first = said.partition(".")[0]
-        if first == "DELIVD" and (_AT_A_SHOP.search(said) or _AT_A_SHOP.search(code.text)):
-            return None
+        if first == "DELIVD" and (self.settings.language != "EN" or _AT_A_SHOP.search(f"{said} {code.text}")):
+            return None  # in another language a shop may be called anything
         return get(("prefix", first))
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:

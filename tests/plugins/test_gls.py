@@ -207,6 +207,14 @@ def test_a_code_is_read_whole_then_by_its_first_half(make, code, text, means) ->
     assert (None if meaning is None else (meaning.status, meaning.reason)) == means
 
 
+def test_in_another_language_a_delivery_that_is_not_known_is_none(make) -> None:
+    french, _ = make("carriers.gls", language="FR")
+
+    assert french.meaning(Code("event", "DELIVD.X", "Votre colis a été livré dans un Point Relais.")) is None
+    assert french.meaning(Code("event", "DELIVD.NORMAL", "Votre colis a été livré.")).status == "delivered"
+    assert french.meaning(Code("event", "OUTDEL.X", "")).status == "out_for_delivery"
+
+
 def test_a_first_half_is_nothing_that_a_status_has(make) -> None:
     source, _ = make("carriers.gls")
 
