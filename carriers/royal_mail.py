@@ -145,7 +145,7 @@ class RoyalMail(contracts.Carrier):
                 if status == 403
                 else "is the client secret right?"
             )
-            raise CredentialsRejected(f"HTTP {status}: {why or 'no reason given'}: {known}")
+            raise CredentialsRejected(f"HTTP {status}: {why.rstrip('.') or 'no reason given'}: {known}")
         raise_unless_json(response, errors=("httpCode",))
         raise_unless_json(response, errors=("errors",))
 
