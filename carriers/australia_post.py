@@ -36,6 +36,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import header_number, holding, not_html, raise_unless_json, retry_after
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits
@@ -91,7 +92,7 @@ class AustraliaPost(contracts.Carrier):
     )
     asks = frozenset({Parcels})
     carriers = ("australiapost",)
-    response_keys = ("tracking_results",)
+    response_keys = ("tracking_results", ASKED)
     codes = read_codes(__file__)
     default_zone = "Australia/Sydney"
     limits = Limits(10, timedelta(minutes=1))
@@ -113,7 +114,10 @@ class AustraliaPost(contracts.Carrier):
             raise BadPayload("$.tracking_results", "is missing")
         where = "$.tracking_results"
         results = pieces(found, where, _result, unread, self.meaning, lacks="all")
-        return told([report for of_one in results for report in of_one], unread)
+        reports = [report for of_one in results for report in of_one]
+        missing = left_out(payload, reports, unread)
+        reports += [Report("australiapost", one, tracking=TrackingState.NOT_FOUND) for one in missing]
+        return told(reports, unread)
 
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says; `errors` at the top stay errors when they come with 200.
@@ -146,7 +150,7 @@ class AustraliaPost(contracts.Carrier):
         for start in range(0, len(query.parcels), self.batch):
             numbers = [clean(parcel.number) for parcel in query.parcels[start : start + self.batch]]
             try:
-                yield Page((self._track(client, numbers),))
+                yield Page((self._track(client, numbers), beside(numbers)))
             except NotFound as error:
                 if len(numbers) > 1:  # of whom it speaks is not said: nobody is unknown by it
                     raise Transient(f"for {len(numbers)} ids together: {error}") from None

@@ -16,7 +16,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
 from pydantic import Field, SecretStr
 
 from tracker.domain.errors import BadPayload
@@ -25,6 +24,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json
+from tracker.plugin.asked import ASKED, beside
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.oauth import Tokens, ask_token
@@ -32,6 +32,7 @@ from tracker.plugin.payloads import (
     about,
     coded,
     decode,
+    listing,
     number,
     optional,
     pieces,
@@ -83,7 +84,7 @@ class Evri(contracts.Carrier):
     )
     asks = frozenset({Parcels})
     carriers = ("evri",)
-    response_keys = ("results", "parcelIdentifiers", "asked")
+    response_keys = ("results", "parcelIdentifiers", ASKED)
     codes = read_codes(__file__)
     default_zone = "Europe/London"
     token_lasts = timedelta(hours=1)  # unless the answer says so
@@ -102,14 +103,16 @@ class Evri(contracts.Carrier):
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read what is told of a number, which the second part names: its parcels, or that none was found."""
         body, unread = decode(payload.body), list[Unread]()
-        asked = decode(payload.parts[1]).get("asked") if len(payload.parts) > 1 else None
+        asked = (
+            next(iter(listing(decode(payload.parts[1]).get(ASKED), f"$.{ASKED}")), None) if payload.parts[1:] else None
+        )
         found = several(body.get("results"))
         if found is None and "parcelIdentifiers" in body:
             found = []
         if found is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.results", "is missing")
         if found == []:
-            mine = number(asked, "$parts[1].asked")
+            mine = number(asked, f"$.{ASKED}[]")
             return [Report("evri", mine, tracking=TrackingState.NOT_FOUND, said="no parcel of this number")]
         many = isinstance(found, list) and len(found) > 1
         return told(pieces(found, "$.results", _parcel, unread, asked, many, self._returning, lacks="all"), unread)
@@ -120,7 +123,7 @@ class Evri(contracts.Carrier):
         settings = self.settings
         for parcel in query.parcels:
             mine = clean(parcel.number)
-            asked = orjson.dumps({"asked": mine})
+            asked = beside([mine])
             body = self._get(client, settings.lookup_path.replace("{number}", segment(mine)), {})
             urns = _urns(body)
             if not urns:

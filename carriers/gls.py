@@ -23,6 +23,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, raise_unless_json, retry_after
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits
@@ -78,7 +79,7 @@ class GLS(contracts.Carrier):
     )
     asks = frozenset({Parcels})
     carriers = ("gls",)
-    response_keys = ("parcels",)
+    response_keys = ("parcels", ASKED)
     batch = 10
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"
@@ -113,7 +114,9 @@ class GLS(contracts.Carrier):
         """Read an answer: one report a parcel; a number of a notification card may stand for several."""
         unread: list[Unread] = []
         found = pieces(_listed(payload.body, "parcels"), "$.parcels", _parcel, unread, self.meaning, lacks="all")
-        return told([report for of_one in found for report in of_one], unread)
+        reports = [report for of_one in found for report in of_one]
+        reports += [Report("gls", one, tracking=TrackingState.NOT_FOUND) for one in left_out(payload, reports, unread)]
+        return told(reports, unread)
 
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says; a fault of the gateway stays one when it comes with 200, and a quota that is used up is one whatever its status.
@@ -138,9 +141,10 @@ class GLS(contracts.Carrier):
         """GET /track-and-trace-v1/tracking/simple/trackids/{numbers}, with all events."""
         assert isinstance(query, Parcels)
         for start in range(0, len(query.parcels), self.batch):
-            numbers = [segment(clean(parcel.number)) for parcel in query.parcels[start : start + self.batch]]
+            numbers = [clean(parcel.number) for parcel in query.parcels[start : start + self.batch]]
             try:
-                yield Page((self._get(client, f"simple/trackids/{','.join(numbers)}").body,))
+                body = self._get(client, f"simple/trackids/{','.join(map(segment, numbers))}").body
+                yield Page((body, beside(numbers)))
             except NotFound as error:
                 if len(numbers) > 1:  # of whom it speaks is not said: nobody is unknown by it
                     raise Transient(f"for {len(numbers)} numbers together: {error}") from None

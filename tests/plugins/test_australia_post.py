@@ -320,3 +320,12 @@ def test_an_article_without_an_id_or_a_history_costs_itself_only(make) -> None:
     assert [one.where for one in unread] == [
         f"$.tracking_results[0].trackable_items[{i}]{rest}" for i, rest in ((1, ".events"), (2, ".article_id"), (3, ""))
     ]
+
+
+def test_a_number_that_an_answer_leaves_out_is_not_known_yet(make) -> None:
+    source, _ = make("carriers.australia_post")
+    body = {"tracking_results": [{"tracking_id": "1", "status": "Created"}, {"tracking_id": "2"}]}
+    parts = (json.dumps(body).encode(), b'{"asked": ["1", "2", "3"]}')
+    told, missing, unread = source.normalize(Payload("a", "poll", parts, AT, {}))
+
+    assert (told.number, missing.number, str(missing.tracking), unread.subject) == ("1", "3", "not_found", "2")

@@ -27,7 +27,7 @@ def token(outside: Any) -> Any:
 
 def _read(make: Any, body: Any, asked: Any = MINE, **settings: Any) -> list[Any]:
     source, _ = make("carriers.evri", **settings)
-    parts = tuple(json.dumps(part).encode() for part in (body, {"asked": asked}))
+    parts = tuple(json.dumps(part).encode() for part in (body, {"asked": [asked]}))
     return list(source.normalize(Payload("a", "poll", parts, AT, {})))
 
 
@@ -51,7 +51,7 @@ def test_a_number_is_looked_up_and_each_of_its_parcels_is_read_by_its_urn(outsid
     pages = list(source.fetch(client, Parcels((Parcel("evri", MINE.lower()),))))
 
     assert [call.request.url.params["uniqueIds"] for call in read.calls] == ["urn:1", "urn:2"]
-    assert [json.loads(page.parts[1]) for page in pages] == [{"asked": MINE}] * 2
+    assert [json.loads(page.parts[1]) for page in pages] == [{"asked": [MINE]}] * 2
     assert lookup.calls[0].request.headers["authorization"] == "Bearer t"
     assert token.calls[0].request.content == (
         b"grant_type=client_credentials&client_id=canary-client_id&client_secret=canary-client_secret"

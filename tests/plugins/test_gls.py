@@ -268,3 +268,12 @@ def test_a_scan_whose_code_cannot_be_read_is_kept_and_told(make, code) -> None:
     assert isinstance(report, Report)
     assert all(isinstance(one, Unread) for one in unread)
     assert len(unread) == (code != 7)
+
+
+def test_a_number_that_an_answer_leaves_out_is_not_known_yet(make) -> None:
+    source, _ = make("carriers.gls")
+    body = {"parcels": [{"requested": "1", "status": "PREADVICE"}, {"requested": "2"}]}
+    parts = (json.dumps(body).encode(), b'{"asked": ["1", "2", "3"]}')
+    told, missing, unread = source.normalize(Payload("a", "poll", parts, AT, {}))
+
+    assert (told.number, missing.number, str(missing.tracking), unread.subject) == ("1", "3", "not_found", "2")
