@@ -123,6 +123,49 @@ def test_of_many_stores_what_is_wrong_is_told_in_full(tmp_path: Path, monkeypatc
     assert "\r" not in told.output  # progress is for a terminal
 
 
+def test_an_account_that_reads_files_is_asked_too_where_it_has_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "canarysecret7f3a9b2c5d")
+    told = {
+        "me": {"faultCode": "E1", "message": "No data"},
+        "wrong": {"errorCode": "E2", "errorMessage": "check delisId"},
+    }
+
+    class Dpd(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["content-length"])).decode()
+            who = "me" if ">me<" in asked else "wrong"
+            body = "<getAuthResponse><return><authToken>t</authToken></return></getAuthResponse>"
+            if "getTrackingData" in asked or who == "wrong":
+                inner = "".join(f"<{name}>{value}</{name}>" for name, value in told[who].items())
+                kind = "faults" if who == "me" else "authenticationFault"
+                body = f"<Fault><faultcode>s:Server</faultcode><detail><{kind}>{inner}</{kind}></detail></Fault>"
+            answer = f"<Envelope><Body>{body}</Body></Envelope>".encode()
+            self.send_response(500 if "Fault" in body else 200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    (tmp_path / "in").mkdir(mode=0o700)
+    with serving(Dpd) as port:
+        own = f"base_url: 'http://127.0.0.1:{port}', password: '${{env:SECRET}}'"
+        (tmp_path / "tracker.yaml").write_text(
+            f"database: sqlite:///{tmp_path}/db/x.db\nnetwork: {{allow: [127.0.0.1]}}\naccounts:\n"
+            f"  both: {{uses: dpd, delis_id: me, {own}, folder: {tmp_path}/in}}\n  wrong: {{uses: dpd, delis_id: other, {own}}}\n"
+            f"  nothing: {{uses: dpd}}\n  folder: {{uses: dpd, folder: {tmp_path}/in}}\n"
+        )
+        said = CliRunner().invoke(cli, ["check", str(tmp_path / "tracker.yaml")]).output
+
+    assert f"both (dpd): {tmp_path}/in: fine, 0 files lie there" in said and "both (dpd): fine" in said
+    assert "PROBLEM wrong (dpd): CredentialsRejected: DPD says: E2: check delisId" in said
+    assert "nothing (dpd): told by files only: tracker ingest --account nothing FILE..." in said
+    assert f"folder (dpd): {tmp_path}/in: fine, 0 files lie there" in said and "folder (dpd): fine" not in said
+
+
 def test_a_ping_is_taken_from_the_budget_and_a_spent_one_is_no_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,22 @@ def test_a_file_is_read_in_the_pieces_that_its_plugin_cuts_it_into(folder: Path)
     assert said["reports"][0]["scans"][0]["zone"] == "assumed (Europe/Brussels)"  # which the entry says
 
 
+def test_an_account_that_asks_and_reads_files_has_its_sample_taken_for_what_its_ending_says(folder: Path) -> None:
+    settings = '{uses: dpd, delis_id: me, password: "${env:TRIED}"}'
+    (folder / "tracker.yaml").write_text(f"accounts:\n  both: {settings}\n  files: {{uses: dpd}}\n")
+    for source, name in (
+        ("ahead.poll.xml", "a.xml"),
+        ("scaninfo-three.file.csv", "SCANINFO_1"),
+        ("scaninfo-three.file.csv", "b.xml"),
+    ):
+        (folder / name).write_bytes((FIXTURES / "dpd" / source).read_bytes())
+
+    kinds = [
+        told(account, name)["kind"] for account, name in (("both", "a.xml"), ("both", "SCANINFO_1"), ("files", "b.xml"))
+    ]
+    assert kinds == ["poll", "file", "file"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -227,15 +227,16 @@ def _ping_all(ctx: AppContext, report: dict[str, Any]) -> None:
 def _ping(ctx: AppContext, account: Account) -> tuple[str, list[str]]:
     """Ask one account. Returns whether it is a note or a problem, and what is said of it."""
     name = f"{account.name} ({account.uses})"
+    told: list[str] = []
     try:
         if account.files is not None:
-            return "notes", [f"{name}: {watch.prove(ctx, account)}"]
-        if not account.is_store and account.carrier.files:
-            return "notes", [f"{name}: told by files only: tracker ingest --account {account.name} FILE..."]
+            told.append(f"{name}: {watch.prove(ctx, account)}")
+        if not account.is_store and account.carrier.files and not account.source.asks:
+            return "notes", told or [f"{name}: told by files only: tracker ingest --account {account.name} FILE..."]
         client = ctx.client(account)
         account.source.ping(client)
         quota = None if account.is_store else account.carrier.quota(client)
-        found = [f"{name}: {said}" for said in account.source.look_around(client)]
+        found = told + [f"{name}: {said}" for said in account.source.look_around(client)]
     except BudgetSpent as error:
         return "notes", [f"{name}: not asked: {error}"]
     except (Transient, NotFound) as error:

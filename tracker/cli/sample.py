@@ -87,7 +87,8 @@ def _kind(path: Path, account: Account) -> str:
         return said[0]
     if account.is_store:
         return "sweep"
-    return "file" if account.carrier.files else "poll"
+    asked = bool(account.source.asks) and path.suffix in (".xml", ".json")  # an account may have both ways
+    return "file" if account.carrier.files and not asked else "poll"
 
 
 def _headers(given: Sequence[str]) -> dict[str, str]:
