@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.cases.test_unwatched import shown
 from tests.lab import UPS, USPS, Lab, detail, shipped, tracker_body
+from tracker.pipeline.state import read_shipments
 from tracker.store import tables as t
+from tracker.support import numbers as corrections
+from tracker.support import statements
 from tracker.support.explain import explanation, overview
 
+OTHER_OF_UPS = "1ZR589400357568494"
 ANOTHER = "9400111206206406260794"
 
 
@@ -56,6 +61,14 @@ def test_what_ups_hands_over_is_asked_about_at_the_post_and_delivered_there(make
     assert lab.writes() == [
         ("#1001", "CARRIER_PICKED_UP"), ("#1001", "IN_TRANSIT"), ("#1001", "OUT_FOR_DELIVERY"), ("#1001", "DELIVERED"),
     ]  # fmt: skip
+
+
+def test_the_order_has_one_parcel_of_which_two_tell(make_lab) -> None:
+    lab = handed_over(make_lab)
+    with lab.daemon.store.read() as connection:
+        ((parcel,),) = read_shipments(connection, [lab.one(t.orders).id]).values()
+
+    assert (parcel.number, parcel.tracking, parcel.summary.status) == (UPS, "active", "picked_up")
 
 
 def test_both_are_asked_no_more_once_the_parcel_is_delivered(make_lab) -> None:
@@ -317,3 +330,109 @@ def test_show_prints_the_last_mile_and_whose_each_scan_is(make_lab, monkeypatch:
     assert re.search(rf"ups {UPS}\W+status/038", said)
     assert re.search(rf"usps {USPS}\W+\w+/out_for_delivery", said)
     assert "asked: easypost for shop (it tells of it, and no account of the store covers usps)" in said
+
+
+def named_as(make_lab: Any, number: str, **more: Any) -> Lab:
+    """Return a lab in which UPS handed over under a number of which nobody says whose it is."""
+    lab = shipped(make_lab, UPS, company="UPS", **more)
+    link = {
+        "shipment_id": lab.parcel(UPS).id,
+        "carrier": "",
+        "number": number,
+        "relation": "last_mile",
+        "first_seen_at": lab.clock(),
+    }
+    lab.change(t.shipment_links.insert().values(**link))
+    lab.scan(lab.ups, UPS, "I", "038")
+    lab.later(7)
+    return lab
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # whose a number is, no database says
+@pytest.mark.parametrize(
+    ("number", "carrier"),
+    [
+        (USPS, "usps"),  # no other makes such numbers
+        ("LX123456789GB", "dhl"),
+        (OTHER_OF_UPS, None),  # it hands over, so it is no number of its own
+        ("ABCD1234", None),
+    ],
+)
+def test_whose_a_number_is_its_shape_says_where_the_first_carrier_does_not(make_lab, number, carrier) -> None:
+    lab = named_as(make_lab, number)
+    leg = lab.parcel(number)
+
+    assert leg.leg_of == lab.parcel(UPS).id
+    assert leg.carrier == carrier or (carrier is None and leg.carrier.startswith("unidentified:shop/"))
+    lab.post_raw(
+        "easypost", tracker_body(number, detail("out_for_delivery", "2026-11-02T18:00:00Z"), carrier="LaserShip")
+    )
+    lab.work()
+    if carrier is None:
+        assert (lab.parcel(number).carrier, lab.parcel(UPS).status) == ("lasership", "out_for_delivery")
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_number_that_a_person_corrected_takes_its_last_mile_with_it(make_lab) -> None:
+    lab = handed_over(make_lab)
+    row = statements.find_order(lab.ctx, "#1001", "shop")
+    corrections.ask_for(lab.ctx, row, corrections.prepare(lab.ctx, row, UPS, OTHER_OF_UPS), "ada")
+    lab.work()
+
+    assert [(row.number, row.leg_of, row.linked) for row in lab.rows(t.shipments)] == [
+        (UPS, None, False), (USPS, None, False), (OTHER_OF_UPS, None, True),
+    ]  # fmt: skip
+    told_by_post(lab, "delivered", "arrived_at_destination")
+    assert ("#1001", "DELIVERED") not in lab.writes()
+    assert asked(lab) == [("ups", True)]
+
+
+def test_a_push_of_the_last_mile_that_nobody_vouches_for_ends_nothing(make_lab) -> None:
+    """UPS signs nothing: as a last mile, too, what it pushes is asked for before it is an end."""
+    lab = shipped(make_lab, USPS)
+    link = {
+        "shipment_id": lab.parcel(USPS).id,
+        "carrier": "ups",
+        "number": UPS,
+        "relation": "last_mile",
+        "first_seen_at": lab.clock(),
+    }
+    lab.change(t.shipment_links.insert().values(**link))
+    lab.scan(lab.easypost, USPS, "in_transit", "arrived_at_facility")
+    lab.later(7)
+    lab.scan(lab.ups, UPS, "I", "021")
+    lab.later(7)
+    assert lab.parcel(USPS).status == "out_for_delivery"
+
+    pushed = lab.scan(lab.ups, UPS, "D", "011")
+    lab.ups.history[UPS].pop()
+    lab.post(lab.ups.alert(UPS, pushed))
+    lab.work()
+    assert (lab.parcel(UPS).status, lab.parcel(USPS).status) == ("out_for_delivery", "out_for_delivery")
+    lab.ups.history[UPS].append(pushed)
+    lab.later(7)
+    assert lab.parcel(USPS).status == "delivered"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_news_of_one_carrier_put_no_look_at_the_other_off(make_lab) -> None:
+    lab = handed_over(make_lab)
+    due = {row.account: row.next_poll_at for row in lab.rows(t.watches)}
+    lab.clock.move_to(min(due.values()) - timedelta(minutes=5))
+    lab.post_raw("easypost", tracker_body(USPS, detail("in_transit", "2026-11-02T12:00:00Z")))
+    lab.work()
+
+    assert {row.account: row.next_poll_at for row in lab.rows(t.watches)}["ups"] == due["ups"]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_brake_on_the_last_carrier_holds_the_end_that_it_alone_tells(make_lab) -> None:
+    lab = handed_over(make_lab)
+    told = {"usps": {"since": lab.clock().isoformat(), "stood": ["near"], "said": "leapt", "parcels": []}}
+    a = t.accounts
+    lab.change(a.update().where(a.c.name == "easypost").values(brakes=told))
+    told_by_post(lab, "delivered", "arrived_at_destination")
+
+    assert lab.parcel(UPS).status == "delivered"
+    assert ("#1001", "DELIVERED") not in lab.writes()
+    assert [row.state for row in lab.rows(t.outbox, t.outbox.c.held_by.isnot(None))] == ["held"]

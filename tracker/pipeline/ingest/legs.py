@@ -108,7 +108,7 @@ def _follow(
     if not is_plain(number) or (number == told.number and link.carrier in (None, told.carrier)):
         return
     shipments.load({number})
-    carrier = link.carrier or _carrier_of(shipments, number)
+    carrier = link.carrier or _carrier_of(shipments, number, told.carrier)
     mine = [p for p in shipments.under(number) if p.id == whole.id or p.leg_of == whole.id]
     if any(carrier in (None, p.carrier) or p.carrier.startswith(UNIDENTIFIED) for p in mine if p is not told):
         return  # it is followed, or leads in a circle
@@ -126,10 +126,13 @@ def _follow(
     tx.ctx.log.info("last_mile", parcel=f"{whole.carrier} {whole.number}", number=f"{leg.carrier} {leg.number}")
 
 
-def _carrier_of(shipments: Shipments, number: str) -> str | None:
-    """Return whose a number is where nobody said so: the carrier that tells of it, or the only one that makes such numbers."""
-    telling = {p.carrier for p in shipments.under(number) if not p.carrier.startswith(UNIDENTIFIED)}
-    found = sorted(telling) or candidates(number)
+def _carrier_of(shipments: Shipments, number: str, first: str) -> str | None:
+    """Return whose a number is where nobody said so: the carrier that tells of it, or the only one that makes such numbers.
+
+    `first` hands over, so it is another: a shape that it shares with one carrier (FedEx SmartPost with USPS) is that one's.
+    """
+    telling = {p.carrier for p in shipments.under(number) if not p.carrier.startswith(UNIDENTIFIED)} - {first}
+    found = sorted(telling or set(candidates(number)) - {first})
     return found[0] if len(found) == 1 else None
 
 
