@@ -19,6 +19,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -59,6 +60,7 @@ from tracker.plugin.payloads import (
     decode,
     estimate,
     listing,
+    located,
     mapping,
     number,
     piece,
@@ -75,6 +77,7 @@ from tracker.plugin.signatures import shared_secret
 Names = tuple[str, str]  # where the local and the GMT date stand
 
 _UTC, _iso = Zone.UTC, datetime.fromisoformat
+_made = lru_cache(maxsize=4_000)(Code)  # a carrier says the same again and again
 _POLLED, _PUSHED = ("$.date", "$.gmtDate"), ("$.localActivityDate", "$.gmtActivityDate")
 FREIGHT: Final = frozenset({"DO", "DD", "W"})
 _OF_FREIGHT: Final = FREIGHT | {"freight"}
@@ -193,19 +196,13 @@ class UPS(contracts.Carrier):
         registered = [Registered(n, refused="Track Alert takes 1Z and 1R numbers only") for n in unfit]
         if not fit:
             return registered
-        request = Request(
-            "POST",
-            f"{self.settings.base_url}/api/track/v2/subscription/standard/package",
-            headers={"transId": uuid.uuid4().hex, "transactionSrc": "trackwright", "Content-Type": "application/json"},
-            content=orjson.dumps(
-                {
-                    "locale": self.settings.locale,
-                    "countryCode": self.settings.country,
-                    "trackingNumberList": [clean(n) for n in fit],
-                }
-            ),
-        )
-        response = self._tokens.send(client, request, bearer)
+        asked = {
+            "locale": self.settings.locale, "countryCode": self.settings.country,
+            "trackingNumberList": [clean(n) for n in fit],
+        }  # fmt: skip
+        headers = {"transId": uuid.uuid4().hex, "transactionSrc": "trackwright", "Content-Type": "application/json"}
+        url = f"{self.settings.base_url}/api/track/v2/subscription/standard/package"
+        response = self._tokens.send(client, Request("POST", url, headers=headers, content=orjson.dumps(asked)), bearer)
         body = decode(holding(response.body, "validTrackingNumbers", "invalidTrackingNumbers"))
         refused = {text(n) for n in listing(body.get("invalidTrackingNumbers"), "$.invalidTrackingNumbers")}
         until = client.now() + SUBSCRIBED_FOR
@@ -250,7 +247,7 @@ class UPS(contracts.Carrier):
 
 def _answer(body: dict[str, Any], unread: list[Unread], ups: UPS) -> list[Report]:
     response = mapping(body["trackResponse"], "$.trackResponse")
-    if response.get("shipment") is None:  # it says nothing, which is not "no news"
+    if response.get("shipment") in (None, []):  # it says nothing, which is not "no news"
         raise BadPayload("$.trackResponse.shipment", "is missing")
     shipments = pieces(
         _listed(response["shipment"], "inquiryNumber"), "$.trackResponse.shipment", _shipment, unread, ups, lacks="all"
@@ -287,7 +284,7 @@ def _package(package: dict[str, Any], unread: list[Unread], inquiry: Any, main: 
     if (dates := get("deliveryDate")) is not None:
         days = dict(pieces(_listed(dates, "date"), "$.deliveryDate", _dated, unread))
     when = get("deliveryTime")
-    if (current := get("currentStatus")) is not None:
+    if (current := get("currentStatus")) is not None and not _says_nothing(current):
         time = _delivered(days.get("DEL"), when, unread)
         head = piece(current, "$.currentStatus", _head, unread, time, ups, product)
         scans = with_head(scans, head, ups.meaning) if head is not None else scans
@@ -308,6 +305,11 @@ def _package(package: dict[str, Any], unread: list[Unread], inquiry: Any, main: 
     if unread:
         about(mine, unread)
     return Report("ups", mine, tuple(scans), complete=whole, edd=edd, proof=proof, links=tuple(links))
+
+
+def _says_nothing(current: Any) -> bool:
+    """Say whether the head is printed with nothing in it: empty texts are normal."""
+    return isinstance(current, dict) and all(absent(current.get(key)) for key in ("type", "code", "statusCode"))
 
 
 def _listed(value: Any, key: str) -> Any:
@@ -368,20 +370,18 @@ def _place(address: Any, country: str) -> Place:
     if not isinstance(address, dict):
         return NOWHERE
     at = address.get
-    return Place(
-        text(at("city")), text(at("stateProvince")), text(at("postalCode")), text(at(country) or at("country"))
-    )
+    told = at("city"), at("stateProvince"), at("postalCode"), at(country) or at("country")
+    try:
+        return located(*told)
+    except TypeError:
+        return located(*map(text, told))
 
 
 def _activity(activity: dict[str, Any], unread: list[Unread], product: str) -> Scan:
     get = activity.get
     place = NOWHERE
     if isinstance(location := get("location"), dict) and isinstance(address := location.get("address"), dict):
-        at = address.get
-        place = Place(
-            text(at("city")), text(at("stateProvince")), text(at("postalCode")),
-            text(at("countryCode") or at("country")),
-        )  # fmt: skip
+        place = _place(address, "countryCode")
     elif location is not None:
         section(section(location, "$.location", unread).get("address"), "$.location.address", unread)
     code = _code(get("status"), "statusCode", "$.status", product, unread)
@@ -436,27 +436,26 @@ def _alert(body: dict[str, Any], unread: list[Unread]) -> Report:
 def _code(status: Any, digits: str, where: str, product: str, unread: list[Unread]) -> Code:
     """Take the 3-digit code, else type and letters, by the lists of its product; a scan without any is kept, as UNKNOWN."""
     get = (status if isinstance(status, dict) else section(status, where, unread)).get
-    kind, said, three = text(get("type")).upper(), text(get("description")), get(digits)
+    kind, three = text(get("type")).upper(), get(digits)
     if three.__class__ is int:
         three = str(three)
     if three and three.__class__ is str:
-        return Code(
-            "freight" if product == "freight" or kind in FREIGHT else "status",
-            three if len(three) == 3 and three.isalnum() else text(three).zfill(3),
-            said,
+        three = three if len(three) == 3 and three.isalnum() else text(three).zfill(3)
+        return _made(
+            "freight" if product == "freight" or kind in FREIGHT else "status", three, text(get("description"))
         )
     if not absent(three):
         unread.append(Unread(f"{where}.{digits}", f"must be three digits, is {three!r:.20}"))
-    letters = get("code")
+    letters, said = get("code"), text(get("description"))
     letters = str(letters) if letters.__class__ is int else text(letters).upper()
     if not letters:
-        return Code(kind or "none", "missing", said)
+        return _made(kind or "none", "missing", said)
     letters = letters.zfill(2)
     if product == "mi" and ("mi", letters) in UPS.codes:
-        return Code("mi", letters, said)
+        return _made("mi", letters, said)
     if product == "freight" and kind not in FREIGHT:
-        return Code("freight_exception" if kind == "X" else kind or "none", letters, said)
-    return Code(kind or "none", letters, said)
+        return _made("freight_exception" if kind == "X" else kind or "none", letters, said)
+    return _made(kind or "none", letters, said)
 
 
 def _scan(
@@ -475,10 +474,9 @@ def _scan(
 def _offset(value: Any) -> timedelta | None:
     """Read an offset: -05:00 of an answer, -04.00 of an event (always with a dot); None: it is none."""
     try:
-        shift = _iso("2026-01-01T00:00:00" + value.replace(".", ":")).utcoffset()
+        return _iso("2026-01-01T00:00:00" + value.replace(".", ":")).utcoffset()
     except (ValueError, AttributeError):
         return None
-    return shift
 
 
 def _read(date: Any, time: Any, where: str, unread: list[Unread], zone: str = "") -> datetime | None:

@@ -85,7 +85,7 @@ def test_a_package_without_a_number_is_the_one_that_was_asked_for_only_where_it_
 
 
 @pytest.mark.parametrize(
-    "body", [{"trackResponse": {}}, {"trackResponse": []}, {"trackResponse": {"shipment": "none"}}, {"trackResponse": {"shipment": [{}]}}]
+    "body", [{"trackResponse": {}}, {"trackResponse": {"shipment": []}}, {"trackResponse": []}, {"trackResponse": {"shipment": "none"}}, {"trackResponse": {"shipment": [{}]}}]
 )  # fmt: skip
 def test_an_answer_that_tells_nothing_is_not_no_news(make, body) -> None:
     source, _ = make("carriers.ups")
@@ -142,6 +142,7 @@ def test_a_head_may_hold_the_digits_where_activities_have_letters(make) -> None:
         ({"type": "X", "code": "ZZ"}, ["011", "ZZ"]),  # nobody knows it: UNKNOWN, as in a scan
         ({"statusCode": "000"}, ["011"]),  # says nothing of where it is
         ("delivered", ["011"]),
+        ({"type": "", "code": "", "description": "", "statusCode": None}, ["011"]),
     ],
 )  # fmt: skip
 def test_a_head_makes_a_scan_only_where_it_tells_more_than_the_scans(make, current, codes) -> None:
