@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import orjson
@@ -35,7 +35,7 @@ from tracker.plugin.answers import not_html, raise_by_status, retry_after
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.oauth import Tokens, ask_token, bearer
-from tracker.plugin.payloads import document, mapping, piece, pieces, text, told
+from tracker.plugin.payloads import document, mapping, piece, pieces, section, text, told
 from tracker.plugin.proofs import bytes_document, read_document
 from tracker.plugin.xml import decode_xml
 
@@ -93,7 +93,7 @@ class CanadaPost(contracts.Carrier):
     def meaning(self, code: Code) -> Meaning | None:
         """Say what an identifier means, some of them by the words of their description."""
         if (words := _BY_TEXT.get(code.code)) and code.space == "event":
-            printed = code.text.casefold()
+            printed = code.text.casefold().replace("é", "e")  # French comes with its accents, and in capitals without
             for said, means in words:
                 if said in printed:
                     return means
@@ -123,7 +123,7 @@ class CanadaPost(contracts.Carrier):
         if code in NO_PROOF:
             raise NotFound(said)
         if status == 404 and not code and (self.settings.api == "xml" or b'"httpCode"' in body):
-            raise Transient(f"{said}: HTTP 404 is no word of the tracking service: is the `base_url` right?")
+            raise Transient(f"{said}, which is no word of the tracking service: is the `base_url` right?")
         if code == "Server":
             raise Transient(said)
         if code and (good or status < 404):
@@ -170,11 +170,13 @@ class CanadaPost(contracts.Carrier):
         if body.startswith(b"%PDF"):
             return bytes_document(body, "$")
         if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
-            found = decode_xml(body).get("delivery-confirmation-certificate")
+            found: Any = decode_xml(body)
         else:
             found = document(body)
-        image = found.get("image") if isinstance(found, dict) else None
-        return read_document(image, "$.image")
+        holder: Any = found if isinstance(found, dict) else {}
+        if "image" not in holder and len(holder) == 1:  # the portal may name what it hands out, as the XML does
+            holder = section(next(iter(holder.values())), "$", [])
+        return read_document(holder.get("image"), "$.image")
 
     def _ask(self, client: Client, mine: str) -> Response:
         path = f"/vis/track/pin/{segment(mine)}/detail"

@@ -14,6 +14,7 @@ from tracker.domain.facts import NOWHERE, Code, Edd, Link, Place, Proof, Report,
 from tracker.domain.timeline import zone_of
 from tracker.domain.vocabulary import Precision, TrackingState, Zone
 from tracker.plugin.canada import MOSTLY, PROVINCES
+from tracker.plugin.countries import named
 from tracker.plugin.payloads import (
     BOM,
     about,
@@ -222,9 +223,12 @@ def _code(identifier: str | None, said: str | None) -> Code:
 
 @lru_cache(maxsize=2_000)
 def _where(zone: str | None, site: str | None, province: str | None) -> tuple[Place, tzinfo | None]:
-    """Read where an event was, and its time: the offset that is printed, else the zone that most of its province has."""
+    """Read where an event was, and its time: the offset that is printed, else the zone that most of its province has.
+
+    A country may stand where the zone would: the core knows the time of those that have one.
+    """
     city, region = text(site), (province or "").strip().upper()[:100]
-    country = "CA" if region in PROVINCES else ""
+    country = "CA" if region in PROVINCES else named(zone or "") or named(region)
     place = Place(city, region, "", country) if city or region else NOWHERE
     return place, OFFSETS.get((zone or "").strip().upper()) or MOSTLY.get(region)
 

@@ -15,6 +15,7 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import NOWHERE, Code, Edd, Meaning, Place, Proof, Report, Scan, Unread
 from tracker.domain.timeline import zone_of
 from tracker.domain.vocabulary import Precision, TrackingState, Zone
+from tracker.plugin.countries import named
 from tracker.plugin.payloads import (
     about,
     absent,
@@ -96,7 +97,9 @@ def _head(scans: list[Scan], category: str, status: str, meaning: Means) -> Scan
         newest = max(telling or scans, key=_clock_of)
     if newest is not None and _is_known(newest, meaning):
         return None
-    code = Code("category", " ".join(category.split()).title().replace(" For ", " for ")[:100], status)
+    if category.isupper() or category.islower():
+        category = category.title().replace(" For ", " for ")  # as the list of categories spells it
+    code = Code("category", " ".join(category.split())[:100], status)
     if newest is None:
         return Scan(code)
     return Scan(code, newest.local, newest.occurred_at, newest.zone, newest.precision, newest.place)
@@ -149,12 +152,12 @@ def _code(code: str, kind: str) -> Code:
 
 @lru_cache(maxsize=2_000, typed=True)
 def _place(city: Any, state: Any, postal: Any, country: Any) -> Place:
-    """Read a place. USPS names a country where it is another one: by a name, which is told where a person reads it, or a code."""
+    """Read a place. USPS names a country where it is another one; a name that nobody knows is told where a person reads it."""
     city, state, postal, country = text(city), text(state), text(postal), text(country).upper()
     if country in _HERE:
         country = "US" if city or state or postal else ""
     elif len(country) != 2:
-        state, country = state or country, ""
+        state, country = (state, known) if (known := named(country)) else (state or country, "")
     return Place(city, state, postal, country) if city or state or postal or country else NOWHERE
 
 

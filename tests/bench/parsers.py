@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.bench import canada_post
 from tests.bench.figures import RUNS, T0, cpu, row, side_by_side
 
 
@@ -209,6 +210,7 @@ def bench_normalize() -> list[dict[str, Any]]:
     rows = []
     answers = {
         "ups": _ups,
+        "canada_post": canada_post.as_json,
         "fedex": _fedex,
         "dhl": _dhl,
         "dhl_express": _dhl_express,
@@ -240,12 +242,20 @@ def bench_normalize() -> list[dict[str, Any]]:
     return [*rows, *_bench_xml()]
 
 
+_XML = {
+    "purolator": _purolator,
+    "canada_post": canada_post.as_xml,
+    "dhl_parcel_de": _dhl_parcel_de,
+    "dpd": _dpd,
+}
+
+
 def _bench_xml() -> list[dict[str, Any]]:
     """XML: CPU of a parse against a bare one by lxml of the same bytes, whose tree nobody has looked into yet."""
     from lxml import etree
 
     rows, parser = [], etree.XMLParser(resolve_entities=False)
-    for name, answer in {"purolator": _purolator, "dhl_parcel_de": _dhl_parcel_de, "dpd": _dpd}.items():
+    for name, answer in _XML.items():
         body = answer(18)
         parse = _parser(name, body)
         ours, floor = side_by_side(

@@ -219,6 +219,19 @@ def test_the_portal_makes_a_certificate(outside, token, make, number: str, sent:
     assert asked.calls[0].request.headers["content-type"] == "application/json"
 
 
+def test_a_certificate_may_stand_inside_of_what_it_is_called(outside, token, make) -> None:
+    inner = {"image": base64.b64encode(PDF).decode()}
+    asked = outside.post(f"{PORTAL}/tracking/v1/create-certificate").respond(
+        json={"deliveryConfirmationCertificate": inner}
+    )
+    source, client = make("carriers.canada_post")
+    assert source.proof(client, Parcel("canadapost", PIN), None).content == PDF
+    for answer in ([], {}, {"a": 1}, {"image": "no"}):
+        asked.respond(json=answer)
+        with pytest.raises(BadPayload, match=r"\$\.image"):
+            source.proof(client, Parcel("canadapost", PIN), None)
+
+
 def test_the_xml_hands_out_a_certificate(outside, make) -> None:
     """track.xsd, delivery-confirmation-certificate; the signature image is no longer handed out (Get Signature Image)."""
     inner = f"<filename>a.pdf</filename><image>{base64.b64encode(PDF).decode()}</image><mime-type>application/pdf</mime-type>"
@@ -239,7 +252,7 @@ def test_the_xml_hands_out_a_certificate(outside, make) -> None:
 @pytest.mark.parametrize(
     ("code", "words", "means"),
     [
-        ("1496", "ITEM SUCCESSFULLY RETURNED TO SENDER", "returned/received_by_sender"), ("1496", "Item delivered", "delivered/delivered"), ("1498", "Article remis à l'expéditeur", "returned/received_by_sender"),
+        ("1496", "ITEM SUCCESSFULLY RETURNED TO SENDER", "returned/received_by_sender"), ("1496", "Item delivered", "delivered/delivered"), ("1498", "Article remis à l'expéditeur", "returned/received_by_sender"), ("1498", "ARTICLE REMIS A L'EXPEDITEUR", "returned/received_by_sender"),
         ("0174", "Item out for delivery", "out_for_delivery/on_vehicle"), ("0174", "Out for delivery: return to sender", "returning/return_out_for_delivery"),
         ("1421", "Delivered; returned to sender", "delivered/safe_place"), ("1405", "Item delivered to parcel locker", "available_for_pickup/locker"), ("1406", "Item collected", "delivered/collected_by_recipient"),
         ("4700", "Held for recipient", "on_hold/held_by_carrier"), ("0020", "Signature available", "None/proof_of_delivery"), ("2001", "Returned to sender", "None/proof_of_delivery"),

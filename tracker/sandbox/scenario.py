@@ -54,7 +54,7 @@ class Scan(Part):
     region: str = ""
     country: str = ""
     offset: str = Field("+00:00", pattern=r"^[+-]\d\d:\d\d$", description="Zone of the printed time.")
-    zoned: bool = Field(True, description="DHL, FedEx and 17TRACK only: print the offset.")
+    zoned: bool = Field(True, description="DHL, FedEx, 17TRACK and Canada Post only: print the offset.")
     head: bool = Field(
         False, description="Only the status at the head of polls tells it: no event does, and no webhook."
     )
