@@ -226,7 +226,10 @@ class HermesGermany(contracts.Carrier):
         if kept == mark and refresh:
             form = {"grant_type": "refresh_token", "refresh_token": refresh}
         else:
-            client.vault.store(f"{mark}:")  # a code works once: it is not used up where its successor could not be kept
+            try:  # a code works once: it is not used up where its successor could not be kept
+                client.vault.store(f"{mark}:")
+            except Refused as error:
+                raise CredentialsRejected(str(error)) from None  # of the account: no parcel is at fault
             form = {"grant_type": "authorization_code", "code": code, "redirect_uri": settings.redirect_uri or ""}
         try:
             token, answer = self._ask(client, form)

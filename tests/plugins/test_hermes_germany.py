@@ -134,7 +134,7 @@ def test_a_code_is_not_used_up_where_there_is_no_vault(outside, make) -> None:
     token = outside.post(TOKEN).respond(json=GIVEN)
     source, client = make("carriers.hermes_germany", password=None, code="c0de", redirect_uri="https://us.example/back")
 
-    with pytest.raises(Refused, match="vault_key"):
+    with pytest.raises(CredentialsRejected, match="vault_key"):
         source._grant(client)
     assert not token.calls
 
