@@ -21,7 +21,6 @@ from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-import orjson
 from pydantic import Field, SecretStr
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, Transient
@@ -45,6 +44,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, TrackingState, Trust, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_by_status, said_by
+from tracker.plugin.asked import ASKED, asked, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import meant, read_codes
 from tracker.plugin.contracts import Secrets
@@ -55,7 +55,6 @@ from tracker.plugin.payloads import (
     absent,
     decode,
     estimate,
-    listing,
     mapping,
     number,
     pieces,
@@ -144,7 +143,7 @@ class BlueDart(contracts.Carrier):
     asks = frozenset({Parcels})
     webhooks = True
     carriers = ("bluedart",)
-    response_keys = ("ShipmentData", "asked")
+    response_keys = ("ShipmentData", ASKED)
     batch = 25
     max_body = 8 << 20  # a push may hold the image of a proof of delivery
     codes = read_codes(__file__)
@@ -186,13 +185,11 @@ class BlueDart(contracts.Carrier):
                 several(data.get("Shipment")), "$.ShipmentData.Shipment", _shipment, unread, unknown, lacks="all"
             )
             error = text(data.get("Error"))
-        asked = _asked(payload)
-        if len(asked) == 1 and len(found) > 1:  # a second waybill, of one who asked for one, is that of the way back
-            back = tuple(Link(one.number, "bluedart", "return") for one in found if one.number != asked[0])
-            found = [replace(one, links=one.links + back) if one.number == asked[0] else one for one in found]
-        heard = {report.number for report in found} | {one.subject for one in unread}
-        blind = any(one.lacks for one in unread)  # what could not be read may be any of them
-        rest = [] if blind else [one for one in asked if one not in heard]
+        mine = asked(payload)
+        if len(mine) == 1 and len(found) > 1:  # a second waybill, of one who asked for one, is that of the way back
+            back = tuple(Link(one.number, "bluedart", "return") for one in found if one.number != mine[0])
+            found = [replace(one, links=one.links + back) if one.number == mine[0] else one for one in found]
+        rest = left_out(payload, found, unread)
         found += [Report("bluedart", one, tracking=TrackingState.NOT_FOUND, said=error) for one in rest]
         if not found and not unread:
             raise BadPayload("$.ShipmentData", error or "is empty")
@@ -219,7 +216,7 @@ class BlueDart(contracts.Carrier):
         numbers = [one for parcel in query.parcels if (one := clean(parcel.number)) and "," not in one]
         for start in range(0, len(numbers), self.batch):
             some = numbers[start : start + self.batch]
-            yield Page((self._query(client, some).body, orjson.dumps({"asked": some})))
+            yield Page((self._query(client, some).body, beside(some)))
 
     def ping(self, client: Client) -> None:
         """Ask about a waybill that nobody has: that it is not known, in the answer's own shape, proves login, licence and token."""
@@ -287,14 +284,6 @@ def _error(body: bytes) -> str:
     except BadPayload:
         return ""  # it is stored, and told by the parser
     return text(data.get("Error")) if isinstance(data, dict) else ""
-
-
-def _asked(payload: Payload) -> list[str]:
-    """Return the numbers that an answer is about, which `fetch` kept beside it."""
-    if len(payload.parts) < 2:
-        return []
-    asked = listing(decode(payload.parts[1]).get("asked"), "$.asked")
-    return [number(one, "$.asked[]") for one in asked]
 
 
 def _wrapped(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]) -> Report:

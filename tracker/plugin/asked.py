@@ -17,11 +17,17 @@ def beside(numbers: Sequence[str]) -> bytes:
     return orjson.dumps({ASKED: list(numbers)})
 
 
+def asked(payload: Payload) -> list[str]:
+    """Return the numbers that an answer is about, which `beside` kept; none where nothing was kept."""
+    if len(payload.parts) < 2:
+        return []
+    return [number(one, f"$.{ASKED}[]") for one in listing(decode(payload.parts[1]).get(ASKED), f"$.{ASKED}")]
+
+
 def left_out(payload: Payload, told: Iterable[Report], unread: Iterable[Unread]) -> list[str]:
     """Return the numbers that were asked about and of which an answer tells nothing: none where a parcel of it could not be read."""
     unread = list(unread)
-    if len(payload.parts) < 2 or any(one.lacks for one in unread):
+    if any(one.lacks for one in unread):
         return []
     heard = {report.number for report in told} | {one.subject for one in unread}
-    asked = [number(one, f"$.{ASKED}[]") for one in listing(decode(payload.parts[1]).get(ASKED), f"$.{ASKED}")]
-    return [one for one in asked if one not in heard]
+    return [one for one in asked(payload) if one not in heard]
