@@ -93,6 +93,7 @@ class AustraliaPost(contracts.Carrier):
     asks = frozenset({Parcels})
     carriers = ("australiapost",)
     response_keys = ("tracking_results", ASKED)
+    batch = 10  # unless `numbers_per_call` says less
     codes = read_codes(__file__)
     default_zone = "Australia/Sydney"
     limits = Limits(10, timedelta(minutes=1))
