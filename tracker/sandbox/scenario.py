@@ -61,7 +61,8 @@ class Scan(Part):
     service: str = "parcel-de"
     happened: When | None = Field(None, description="When it happened; the step's time by default.")
     last_mile: str = Field(
-        "", description="UPS only: the post's number for the parcel, told with all its scans from now on."
+        "",
+        description="UPS: the post's number for the parcel, told from now on. Royal Mail: the name of the post abroad.",
     )
     edd: When | None = None
     via: Literal["both", "poll", "webhook"] = Field("both", description="How it can be learnt.")

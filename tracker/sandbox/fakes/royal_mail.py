@@ -100,13 +100,20 @@ class RoyalMailServer(Carrier):
         """Return what was scanned of a number, newest first."""
         return sorted(self.history.get(number, ()), key=lambda scan: scan["at"], reverse=True)
 
-    def _head(self, number: str) -> dict[str, str | None]:
+    def _head(self, number: str) -> dict[str, Any]:
         scans = self._told(number)
         newest = next((scan for scan in scans if scan["type"]), scans[0])
-        return {
+        head = {
             "lastEventCode": newest["code"], "lastEventName": newest["text"], "lastEventDateTime": _printed(newest),
             "lastEventLocationName": newest["city"] or None, "statusCategory": newest["type"] or "IN TRANSIT",
         }  # fmt: skip
+        if abroad := next((scan["last_mile"] for scan in scans if scan.get("last_mile")), ""):
+            head["internationalPostalProvider"] = {
+                "url": "https://post.example/",
+                "title": abroad,
+                "description": abroad,
+            }
+        return head
 
 
 def _printed(scan: dict[str, Any]) -> str:
