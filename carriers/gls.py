@@ -52,6 +52,7 @@ Reading = Callable[[Code], Meaning | None]
 
 _COARSE = frozenset({"PREADVICE", "INTRANSIT", "INWAREHOUSE"})  # say less than any event does
 _AT_A_SHOP = re.compile(r"shop|locker|parcel ?box|paketbox", re.IGNORECASE)  # brought there, or collected there?
+_DELETED = ("CANCEL", "43.0")  # codes of data that was deleted
 _NEW_CODES = 5  # that `tracker check` names
 
 
@@ -261,7 +262,7 @@ def _tells_more(head: Scan, scans: Sequence[Scan], meaning: Reading) -> bool:
     if scans and _newest_tells(head, scans, meaning):
         return False
     stands = head.code.code.upper()
-    if stands == "CANCELED" and any(scan.code.code.upper().startswith("CANCEL") for scan in scans):
+    if stands == "CANCELED" and any(scan.code.code.upper().startswith(_DELETED) for scan in scans):
         return False  # the data was deleted, which ends no journey
     read = [(_at(scan), meaning(scan.code)) for scan in scans]
     told_by = [(at, says is None) for at, says in read if says is None or says.status is not None]

@@ -234,6 +234,7 @@ def test_a_first_half_is_nothing_that_a_status_has(make) -> None:
         ("FINAL", LATER, [_event("DELIVD.NORMAL")], []),
         ("CANCELED", LATER, [_event("CANCEL.NORMAL", LATER), _event("INTIAL.PREADVICE")], []),
         ("Canceled", LATER, [_event("CANCEL.NORMAL", LATER), _event("INTIAL.PREADVICE")], []),
+        ("CANCELED", LATER, [{"codeNo": "43.0", "eventDateTime": EARLIER}], []),
         ("CANCELED", LATER, [_event("INTIAL.PREADVICE")], ["CANCELED"]),
         ("RETURNED", LATER, [_event("INBOUD.NORMAL")], ["RETURNED"]),  # UNKNOWN, and seen
         ("DELIVERED", LATER, [_event("OUTDEL.NORMAL", "2026-11-02T10:00:00")], ["DELIVERED"]),  # an event without an offset
