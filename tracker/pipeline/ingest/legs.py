@@ -14,10 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
+from tracker.config.recognized import spoken
 from tracker.domain.facts import UNIDENTIFIED, Finding, Link
-from tracker.domain.numbers import candidates, clean, is_plain
+from tracker.domain.numbers import clean, is_plain
+from tracker.domain.recognition import recognize
 from tracker.domain.vocabulary import Act, FindingKind, Severity, ShippingStatus
-from tracker.pipeline import tell, unwatched, whose
+from tracker.pipeline import tell, unwatched
 from tracker.pipeline.ingest.generations import ended_before
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
@@ -108,11 +110,11 @@ def _follow(
     if not is_plain(number) or (number == told.number and link.carrier in (None, told.carrier)):
         return
     shipments.load({number})
-    carrier = link.carrier or _carrier_of(shipments, number, told.carrier)
+    at = _named_by(tx, whole)
+    carrier = link.carrier or _carrier_of(tx, shipments, number, told.carrier, at)
     mine = [p for p in shipments.under(number) if p.id == whole.id or p.leg_of == whole.id]
     if any(carrier in (None, p.carrier) or p.carrier.startswith(UNIDENTIFIED) for p in mine if p is not told):
         return  # it is followed, or leads in a circle
-    at = _named_by(tx, whole)
     if not at:
         return
     leg = _leg(tx, shipments, carrier or f"{UNIDENTIFIED}{at[0].store}/{at[0].ref}", number, whole, at)
@@ -126,14 +128,17 @@ def _follow(
     tx.ctx.log.info("last_mile", parcel=f"{whole.carrier} {whole.number}", number=f"{leg.carrier} {leg.number}")
 
 
-def _carrier_of(shipments: Shipments, number: str, first: str) -> str | None:
+def _carrier_of(tx: Transaction, shipments: Shipments, number: str, first: str, at: Sequence[Row[Any]]) -> str | None:
     """Return whose a number is where nobody said so: the carrier that tells of it, or the only one that makes such numbers.
 
     `first` hands over, so it is another: a shape that it shares with one carrier (FedEx SmartPost with USPS) is that one's.
     """
     telling = {p.carrier for p in shipments.under(number) if not p.carrier.startswith(UNIDENTIFIED)} - {first}
-    found = sorted(telling or set(candidates(number)) - {first})
-    return found[0] if len(found) == 1 else None
+    if not telling and at:
+        country, known = at[0].facts.get("ships_to") or "", spoken(tx.ctx.config, at[0].store)
+        guesses = [one for one in recognize(number, country=country, spoken=known) if one.possible]
+        telling = {one.carrier for one in guesses if one.check != "likely"} - {first}
+    return telling.pop() if len(telling) == 1 else None
 
 
 def _leg(
@@ -166,7 +171,7 @@ def _stand(tx: Transaction, watches: Watches, leg: LockedShipment, at: Sequence[
     """Put a last mile at the fulfilments of its parcel. Returns the marks of carriers that nobody watches."""
     rows, marks = [], set()
     for row in at:
-        covered = bool(tx.ctx.config.candidates(whose.known_carrier(leg.carrier), row.store))
+        covered = watches.begin(leg, row.store, row.facts.get("ships_to") or "")
         nobody = None if covered else unwatched.carrier_key(row.store, leg.carrier, "")
         if nobody is not None:
             marks.add(nobody)
@@ -178,7 +183,6 @@ def _stand(tx: Transaction, watches: Watches, leg: LockedShipment, at: Sequence[
                 "unwatched": nobody,
             }
         )
-    watches.begin(leg)
     if rows:
         insert = queries.upsert(tx.connection, fulfilment_shipments).on_conflict_do_nothing()
         tx.connection.execute(insert, rows)
