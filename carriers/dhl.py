@@ -109,6 +109,7 @@ class DHL(contracts.Carrier):
     """DHL parcels of all divisions."""
 
     docs = "https://developer.dhl.com/api-reference/shipment-tracking"
+    unverified = ("how a subscription asks to be confirmed, and what its messages are called: `push_url`",)
     trust = Trust.SHARED  # a header that we chose ourselves; nothing covers the body
     asks = frozenset({Parcels})
     webhooks = True

@@ -67,7 +67,6 @@ MARK = "express"  # the division, as Unified prints it; the space of the checkpo
 _SHIPMENT, _PIECE = re.compile(r"\d{10}", re.ASCII), re.compile(r"J[A-Z]{1,3}[A-Z0-9]{8,30}", re.ASCII)
 _NUMBER = re.compile(r"[A-Z0-9]{1,35}", re.ASCII)
 _OFFSET = re.compile(r"([+-])(?:(\d{1,2})|(\d\d):?([0-5]\d))", re.ASCII)
-_NOBODY = re.compile(r"\bno (?:shipments?|data|results?) found|not (?:data )?found", re.IGNORECASE)
 _END_OF_DAY = time(23, 59)
 _SECOND, _UNKNOWN, _WITH_OFFSET = Precision.SECOND, Zone.UNKNOWN, Zone.OFFSET
 _iso, _combine = datetime.fromisoformat, datetime.combine
@@ -76,7 +75,8 @@ _iso, _combine = datetime.fromisoformat, datetime.combine
 class Settings(contracts.Settings):
     """One MyDHL API user. `base_url`: https://express.api.dhl.com/mydhlapi/test knows a few waybills only.
 
-    `account_number` is the shipper's, where DHL wants it for documents. `language` has three letters.
+    `account_number` is the shipper's, where DHL wants it for documents. `language` has three letters. `unknown_words`: what the
+    status of a shipment says where nothing is known of it.
     """
 
     base_url: str = "https://express.api.dhl.com/mydhlapi"
@@ -84,12 +84,14 @@ class Settings(contracts.Settings):
     password: SecretStr
     account_number: str | None = None
     language: str = "eng"
+    unknown_words: tuple[str, ...] = ("no shipment", "no data found", "not data found", "no result found")
 
 
 class DHLExpress(contracts.Carrier):
     """DHL Express parcels."""
 
     docs = "https://developer.dhl.com/api-reference/dhl-express-mydhl-api"
+    unverified = ("in which words a look-up says that nothing is known of a number: `unknown_words`",)
     asks = frozenset({Parcels})
     batch = 200
     proves = True
@@ -105,7 +107,9 @@ class DHLExpress(contracts.Carrier):
         if body.get("shipments") is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.shipments", "is missing")
         unread: list[Unread] = []
-        shipments = pieces(several(body["shipments"]), "$.shipments", _shipment, unread, lacks="all")
+        shipments = pieces(
+            several(body["shipments"]), "$.shipments", _shipment, unread, self.settings.unknown_words, lacks="all"
+        )
         found = [report for reports in shipments for report in reports]
         rest = left_out(payload, found, unread)
         found += [Report("dhl", one, tracking=TrackingState.NOT_FOUND, piece=MARK) for one in rest]
@@ -176,7 +180,7 @@ class DHLExpress(contracts.Carrier):
         return Request("GET", f"{settings.base_url}/{path}", params=params, headers=headers, basic=basic)
 
 
-def _shipment(shipment: dict[str, Any], unread: list[Unread]) -> list[Report]:
+def _shipment(shipment: dict[str, Any], unread: list[Unread], unknown: Sequence[str]) -> list[Report]:
     """Read a shipment, and each piece of it that has a number of its own."""
     get = shipment.get
     mine = number(get("shipmentTrackingNumber"), "$.shipmentTrackingNumber")
@@ -184,7 +188,8 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread]) -> list[Report]:
     looked_up, state = term(get("status"), "$.status", unread), TrackingState.ACTIVE
     failed = looked_up if looked_up.casefold() not in ("", "success") and not scans else ""
     if failed:
-        state = TrackingState.NOT_FOUND if _NOBODY.search(failed) else TrackingState.ERROR
+        known = not any(words in failed.casefold() for words in unknown)
+        state = TrackingState.ERROR if known else TrackingState.NOT_FOUND
     receiver = section(get("receiverDetails"), "$.receiverDetails", unread).get("postalAddress")
     country = text(section(receiver, "$.receiverDetails.postalAddress", unread).get("countryCode")).upper()
     edd = _estimate(get("estimatedDeliveryDate"), country, unread)

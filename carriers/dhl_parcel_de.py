@@ -71,7 +71,6 @@ _ATTRIBUTES = (
     "ice", "ric", "ruecksendung",
 )  # fmt: skip
 _ROOT = re.compile(rb"<data(?=\s)[^>]*?\scode\s*=\s*[\"']0*[\"']")
-_LOGIN = re.compile(r"log-?in|anmeld|passw|authori[sz]|autorisier|berechtig|zt-?kennung", re.IGNORECASE)
 _ICE = re.compile(r"\(([A-Z0-9]{1,9}/[A-Z0-9]{1,9})\)$")
 _GERMAN = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
 _BERLIN = ZoneInfo("Europe/Berlin")
@@ -84,7 +83,8 @@ class Settings(contracts.Settings):
 
     `api_key` and `api_secret` are the application's; `appname` and `password` the user's, who may see the shipments (of the
     Business Customer Portal, or a `zt...` of DHL). `base_url`: https://api-sandbox.dhl.com/parcel/de/tracking/v0 answers a few numbers.
-    `unknown_codes`: what says that nothing is known of a number: 100 is what others see. `language` is that of the texts.
+    `unknown_codes`: what says that nothing is known of a number: 100 is what others see. `refused_words`: what the
+    error of a query says where its user is refused. `language` is that of the texts.
     `calls_per_day`: others report 1000, for 10,000 numbers, and 3 a second.
     """
 
@@ -95,6 +95,16 @@ class Settings(contracts.Settings):
     password: SecretStr
     language: Literal["de", "en"] = "en"
     unknown_codes: tuple[str, ...] = ("100",)
+    refused_words: tuple[str, ...] = (
+        "login",
+        "log-in",
+        "passwor",
+        "anmeld",
+        "authori",
+        "autoris",
+        "berechtig",
+        "kennung",
+    )
     calls_per_day: int = Field(1000, ge=1)
 
 
@@ -105,6 +115,7 @@ class DHLParcelDE(contracts.Carrier):
     unverified = (
         "how many calls a day are allowed: `calls_per_day`",
         "which error codes say that nothing is known of a number: `unknown_codes`",
+        "in which words the user of a query is refused: `refused_words`",
     )
     asks = frozenset({Parcels})
     batch = 20
@@ -149,7 +160,7 @@ class DHLParcelDE(contracts.Carrier):
         code, said = text(root.get("@code")), text(root.get("@error"))
         if code.strip("0") and code in self.settings.unknown_codes:
             raise NotFound(f"code {code}: {said}")
-        if _LOGIN.search(said):
+        if any(words in said.casefold() for words in self.settings.refused_words):
             raise CredentialsRejected(f"code {code}: {said}"[:200])
         if code.strip("0") or root.get("data") is None:
             raise Transient(

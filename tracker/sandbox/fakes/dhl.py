@@ -53,7 +53,11 @@ class DHLServer(Carrier):
             for scan in scans
         ]  # fmt: skip
         events = [event for event, scan in zip(told, scans, strict=True) if not scan.get("head")]
-        return {"id": number, "service": scans[0]["service"], "status": told[0], "details": {}, "events": events}
+        posts = [
+            {"number": scan["last_mile"], "type": "local-tracking-number"} for scan in scans if scan.get("last_mile")
+        ]
+        details = {"references": [{"number": number, "type": "ecommerce-number"}, *posts[:1]]} if posts else {}
+        return {"id": number, "service": scans[0]["service"], "status": told[0], "details": details, "events": events}
 
     async def _track(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:
