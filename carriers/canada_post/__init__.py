@@ -157,9 +157,8 @@ class CanadaPost(contracts.Carrier):
         if self.settings.api == "xml":
             body = self._send(client, Request("GET", f"{self._base}/vis/certificate/{segment(mine)}")).body
         else:
-            said: str | int = (
-                int(mine) if mine.isdecimal() and mine[0] != "0" else mine
-            )  # a number, as third parties send it
+            digits = mine.isdecimal() and mine[0] != "0" and len(mine) < 19
+            said: str | int = int(mine) if digits else mine  # a number, as third parties send it
             request = Request(
                 "POST",
                 f"{self._base}{self.settings.certificate_path}",

@@ -45,7 +45,7 @@ def page(response: Response, numbers: Sequence[str]) -> Page:
 
 
 def asked(parts: tuple[bytes, ...]) -> list[str]:
-    """Return the numbers that `_page` put beside an answer."""
+    """Return the numbers that `page` put beside an answer."""
     beside = document(parts[1]) if len(parts) > 1 else []
     return [mine for one in beside if isinstance(one, dict) and (mine := text(one.get("trackingNumber")))]
 

@@ -198,7 +198,13 @@ def test_a_wrong_secret_is_told_as_one(outside, make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "sent"), [(PIN, int(PIN)), ("0073938000549297", "0073938000549297"), ("LM123456785CA", "LM123456785CA")]
+    ("number", "sent"),
+    [
+        (PIN, int(PIN)),
+        ("0073938000549297", "0073938000549297"),
+        ("LM123456785CA", "LM123456785CA"),
+        ("9" * 22, "9" * 22),
+    ],
 )
 @pytest.mark.parametrize(
     "answer",
