@@ -85,12 +85,13 @@ class ShipRocket(contracts.Carrier):
         "that its times are Indian: `zone`",
         "where proofs are kept: `pod_urls`",
         "what the numbers of statuses mean: told by public programs, and by the words beside them",
-        "that an answer says of a return that it is one , as pushes do",
+        "that an answer says of a return that it is one, as pushes do",
     )
     trust = Trust.SHARED  # at most a token that its sender knows: what a push tells waits for the poll that it causes
     shuns = ("shiprocket", "kartrocket", "sr", "kr")  # its panel takes no address of a webhook that holds one
     asks = frozenset({Parcels})
     webhooks = True
+    batch = MOST_AWBS
     response_keys = ("tracking_data", "asked")
     vocabulary = ("shiprocket",)
     codes = CODES

@@ -64,6 +64,9 @@ def test_of_a_store_its_accounts_its_habit_and_the_words_of_its_order_are_told(m
     (told,) = json.loads(said(SHARED, "--json", "-c", str(file), "--service", "UPS Ground Saver"))
     assert told["carriers"][0]["carrier"] == "ups"
     assert "the order's service names it" in told["carriers"][0]["why"]
+    (few,) = json.loads(said("788829354408", "--json", "-c", str(file)))
+    assert (few["believed"], [one["account"] for one in few["asked"]]) == (None, ["easypost"])
+    assert few["verdict"].startswith("could be of fedex, or of another of an account that tells of any carrier: one is")
     shown = said(SHARED, "-c", str(file), "--company", "USPS")
     assert "asked: easypost" in shown
     assert "then: ups" in said(SHARED, "-c", str(file))

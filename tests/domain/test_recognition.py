@@ -29,6 +29,18 @@ def test_a_wrong_check_digit_is_of_no_carrier_and_is_still_told() -> None:
     assert (guess.carrier, guess.check) == ("ups", "wrong")
 
 
+def test_a_few_digits_prove_nothing_where_somebody_tells_of_any_carrier() -> None:
+    for number, carrier in (
+        ("788829354408", "fedex"),
+        ("19041424751540", "dhl"),
+    ):  # both are AWBs of ShipRocket's samples
+        assert believed(number) == carrier
+        assert believed(f" {number} ", any_carrier=True) is None
+        assert believed(number, any_carrier=True, spoken={carrier}) == carrier, "an account speaks for it"
+    for number, carrier in (("1Z5R89390357567127", "ups"), (SHARED, "usps"), (S10, "royalmail")):
+        assert believed(number, any_carrier=True) == carrier
+
+
 def test_two_carriers_whose_check_digits_fit_both_stay_possible() -> None:
     assert carriers(TWELVE) == list(candidates(TWELVE))
     assert believed(TWELVE) is None

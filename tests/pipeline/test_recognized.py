@@ -70,6 +70,17 @@ def test_a_scan_decides_whose_parcel_it_is(make_lab: Make) -> None:
     assert lab.parcel("12345678901234").carrier == "dhl"
 
 
+def test_digits_of_a_carrier_without_an_account_prove_nothing_to_who_is_told_of_any(make_lab: Make) -> None:
+    lab = shipped(make_lab, "788829354408", store="mode: write, accounts: [easypost]")  # FedEx's check digit fits
+    assert lab.parcel("788829354408").carrier.startswith("unidentified:")
+    assert [row.account for row in lab.rows(t.watches)] == ["easypost"]
+
+
+def test_they_are_its_where_nobody_could_tell_of_another(make_lab: Make) -> None:
+    lab = shipped(make_lab, "788829354419", store="mode: write, accounts: [ups, dhl]")
+    assert lab.parcel("788829354419").carrier == "fedex"
+
+
 def test_a_scan_of_before_the_order_was_shipped_is_of_another_parcel_and_decides_nothing(make_lab: Make) -> None:
     lab = make_lab()
     lab.work()

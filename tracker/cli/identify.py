@@ -25,7 +25,7 @@ from tracker.cli.common import (
 )
 from tracker.config.model import Config
 from tracker.config.plugins import carriers, words
-from tracker.config.recognized import guessed, named_in, spoken
+from tracker.config.recognized import believed_for, guessed, named_in, spoken
 from tracker.domain.choice import Candidate
 from tracker.domain.numbers import numbers_in
 from tracker.domain.recognition import Guess, believed, recognize
@@ -149,6 +149,7 @@ class Asked:
         sure = told or believed(number, country=self.country, spoken=mine)
         asked: Sequence[Candidate] = ()
         if self.config is not None and self.store is not None:
+            sure = told or believed_for(self.config, number, self.store, self.country)
             asked = (
                 self.config.candidates(sure, self.store) if sure is not None
                 else guessed(self.config, number, self.store, self.country, self.service, self.habit)
@@ -189,7 +190,8 @@ def _verdict(guesses: Sequence[Guess], told: str | None, sure: str | None) -> st
     if sure is not None:
         return f"of {sure}: no other carrier has such numbers"
     if possible:
-        return f"could be of {', '.join(possible)}: one is asked at a time, until a scan decides"
+        more = ", or of another of an account that tells of any carrier" if len(possible) == 1 else ""
+        return f"could be of {', '.join(possible)}{more}: one is asked at a time, until a scan decides"
     if guesses:
         return f"of no carrier: it has the shape of {guesses[0].carrier}'s, and its check digit is wrong; the shop must say whose it is"
     return "of no carrier that is known by its numbers: the shop must say whose it is"

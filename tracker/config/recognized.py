@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tracker.config.model import Config
 from tracker.domain.choice import Candidate
-from tracker.domain.recognition import recognize
+from tracker.domain.recognition import believed, recognize
 
 
 def spoken(config: Config, store: str) -> frozenset[str]:
@@ -16,6 +16,12 @@ def spoken(config: Config, store: str) -> frozenset[str]:
     return frozenset(
         carrier for one in config.carrier_accounts() if not named or one.name in named for carrier in one.speaks
     )
+
+
+def believed_for(config: Config, number: str, store: str, country: str = "") -> str | None:
+    """Return the carrier of a number that nobody told, as far as its shape proves it to a store; None: a scan decides."""
+    any_carrier = bool(config.candidates(None, store))
+    return believed(number, country=country, spoken=spoken(config, store), any_carrier=any_carrier)
 
 
 def named_in(config: Config, store: str, service: str) -> frozenset[str]:

@@ -32,6 +32,7 @@ LIKELY: Final = {
     "bluedart": re.compile(r"\d{8,11}"),
     "royalmail": re.compile(r"[A-Z]{2}\d{9}GB|\d{16}|\d{21}"),
 }
+FEW_DIGITS = 15  # so many digits and nothing else are printed by carriers that no list tells
 Check = Literal["fits", "none", "shared", "likely", "wrong"]
 _RANK: Final[Mapping[Check, int]] = {"fits": 0, "none": 1, "shared": 2, "likely": 3, "wrong": 4}
 _SAID: Final[Mapping[Check, str]] = {
@@ -85,10 +86,18 @@ def recognize(
     return tuple(_with_more(guess, named, habit) for guess in sorted(best.values(), key=rank))
 
 
-def believed(number: str, *, country: str = "", spoken: Collection[str] = ()) -> str | None:
-    """Return the carrier of a number where only one is possible and its format is known; None: a scan decides."""
+def believed(number: str, *, country: str = "", spoken: Collection[str] = (), any_carrier: bool = False) -> str | None:
+    """Return the carrier of a number where only one is possible and its format is known; None: a scan decides.
+
+    `any_carrier`: somebody who may be asked tells of any carrier. Then a few digits alone prove nothing where nobody speaks for
+    that carrier by name: one AWB of twelve digits in eleven fits FedEx's check digit, whichever of an aggregator's carriers it is of.
+    """
     found = [guess for guess in recognize(number, country=country, spoken=spoken) if guess.possible]
-    return found[0].carrier if len(found) == 1 and found[0].check in ("fits", "none") else None
+    if len(found) != 1 or found[0].check not in ("fits", "none"):
+        return None
+    digits = clean(number)
+    unproved = any_carrier and found[0].carrier not in spoken and len(digits) <= FEW_DIGITS and digits.isdecimal()
+    return None if unproved else found[0].carrier
 
 
 def _guesses(number: str, country: str, spoken: Collection[str]) -> Iterator[Guess]:

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from tracker.config.recognized import spoken
+from tracker.config.recognized import believed_for
 from tracker.domain.facts import Finding, Fulfilment, Order, Parcel
 from tracker.domain.numbers import clean
-from tracker.domain.recognition import believed
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell, unwatched
 from tracker.pipeline.ingest import legs
@@ -91,7 +90,7 @@ def _link(
         number = clean(told.number)
         carrier = told.carrier
         if carrier is None:
-            carrier = believed(number, country=order.ships_to, spoken=spoken(tx.ctx.config, order.store))
+            carrier = believed_for(tx.ctx.config, number, order.store, order.ships_to)
         kept = [
             p.id for p in shipments.under(number) if p.id in linked and (carrier is None or p.carrier == carrier)
         ]  # a link, once made, is not moved to another generation by a later read
