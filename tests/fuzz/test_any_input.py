@@ -55,9 +55,9 @@ def put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     if not path:
         return value
     step, *rest = path
-    inner = put(document[step], tuple(rest), value) if rest else value
+    inner = document[step]  # of which there is none where another change took its place: an index is no key
     changed = copy(document)
-    changed[step] = inner
+    changed[step] = put(inner, tuple(rest), value)
     return changed
 
 

@@ -225,7 +225,7 @@ def test_a_ping_believes_only_an_answer_about_a_number(outside, make) -> None:
         track.respond(status, content=body)
         one.ping(client)
     for status, body, raised in (
-        (200, b"", BadPayload), (200, envelope("<getAuthResponse/>"), BadPayload), (200, token(), BadPayload),
+        (404, b"", Unavailable), (200, b"", BadPayload), (200, envelope("<getAuthResponse/>"), BadPayload), (200, token(), BadPayload),
         (500, fault(""), Transient), (400, b"<a/>", Refused),
     ):  # fmt: skip
         track.respond(status, content=body)

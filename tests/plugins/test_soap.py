@@ -8,7 +8,6 @@ import pytest
 
 from tracker.domain.errors import (
     CredentialsRejected,
-    NotFound,
     RateLimited,
     Refused,
     SourceError,
@@ -76,7 +75,7 @@ QUOTES = b'<s:Envelope xmlns:s="x"><s:Body><A><![CDATA[<!doctype html><html>]]><
     ("status", "body", "error"),
     [
         (200, PAGE, Unavailable), (200, XHTML, Unavailable), (404, XHTML, Transient), (200, b"{}", Transient),
-        (200, b"busy", Transient), (401, fault("s:Server"), CredentialsRejected), (404, fault("s:Server"), NotFound),
+        (200, b"busy", Transient), (401, fault("s:Server"), CredentialsRejected), (404, fault("s:Server"), Unavailable),
         (429, fault("s:Client"), RateLimited), (503, PAGE, Transient), (500, b"<a/>", Transient), (500, b"Fault", Transient),
         (500, fault("s:Client")[:-20], Transient), (400, b"", Refused), (200, QUOTES, None), (200, b"", None),
         (200, b"\xef\xbb\xbf<a/>", None), (200, fault("s:Client")[:-20], None), (200, "<a/>".encode("utf-16"), None),

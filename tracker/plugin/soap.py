@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, RateLimited, Refused, SourceError, Transient
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    RateLimited,
+    Refused,
+    SourceError,
+    Transient,
+    Unavailable,
+)
 from tracker.plugin.answers import not_html, raise_by_status, retry_after
 from tracker.plugin.calls import Request, Response
 from tracker.plugin.payloads import text
@@ -54,13 +62,15 @@ def raise_unless_soap(response: Response, meant: Callable[[Fault], SourceError |
 
     A fault comes with 500 (SOAP 1.1, 6.2), and with 200 where a server does not keep to it. It means by its faultcode
     (4.4.1): `Server` may work later, `Client.Authentication` and those of WS-Security 1.1 (12) are our credentials, any
-    other says that the call itself is wrong. One that speaks of throttling says so, whatever its code. 401, 403, 404, 429
-    and what is away keep what their status says. `meant`: what a fault of this source means by its detail; None: as SOAP says.
+    other says that the call itself is wrong. One that speaks of throttling says so, whatever its code. 401, 403, 429
+    and what is away keep what their status says; 404 is no service at this address, and tells of no number. `meant`: what a fault of this source means by its detail; None: as SOAP says.
     """
     not_html(response)
     if response.status == 500 or response.status < 300 or response.status == 400:
         if b"Fault" in response.body and (fault := _fault(response.body)) is not None:
             raise (meant(fault) if meant is not None else None) or _meant(fault, response)
+    if response.status == 404:
+        raise Unavailable("HTTP 404: no SOAP service answers at this address")
     raise_by_status(response)
     body = response.body
     if body.strip() and not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
