@@ -112,7 +112,7 @@ class DHLExpress(contracts.Carrier):
         )
         found = [report for reports in shipments for report in reports]
         rest = left_out(payload, found, unread)
-        found += [Report("dhl", one, tracking=TrackingState.NOT_FOUND, piece=MARK) for one in rest]
+        found += [Report("dhl", one, tracking=TrackingState.NOT_FOUND) for one in rest]
         return told(found, unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -197,7 +197,7 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread], unknown: Sequence[
     if unread:
         about(mine, unread)
     report = Report(
-        "dhl", mine, scans, tracking=state, complete=whole and not failed, edd=edd, proof=proof, piece=MARK, said=failed
+        "dhl", mine, scans, tracking=state, complete=whole and not failed, edd=edd, proof=proof, piece=None if failed else MARK, said=failed
     )  # fmt: skip
     return [report, *(part for part in parts if part is not None and part.number != mine)]
 

@@ -142,9 +142,7 @@ class DHLParcelDE(contracts.Carrier):
             raise BadPayload("$.data.data", "is missing")
         unread: list[Unread] = []
         found = pieces(many(root["data"]), "$.data.data", self._piece, unread, lacks="all")
-        found += [
-            Report("dhl", one, tracking=TrackingState.NOT_FOUND, piece=MARK) for one in left_out(payload, found, unread)
-        ]
+        found += [Report("dhl", one, tracking=TrackingState.NOT_FOUND) for one in left_out(payload, found, unread)]
         return told(found, unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -215,7 +213,7 @@ class DHLParcelDE(contracts.Carrier):
         if failed and not events and not unread:
             state = TrackingState.NOT_FOUND if error in self.settings.unknown_codes else TrackingState.ERROR
             said = ": ".join(filter(None, (error, text(get("@status")))))
-            return Report("dhl", mine, tracking=state, piece=MARK, said=said)
+            return Report("dhl", mine, tracking=state, said=said)  # of which division it is nobody knows
         if failed:
             unread.append(Unread("$.@error-status", f"says {error[:40]!r} beside events"))
         scans: Sequence[Scan] = [_directed(scan, own or back) for scan, own in events]

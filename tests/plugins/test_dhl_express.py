@@ -97,7 +97,9 @@ def test_what_an_answer_leaves_out_is_not_known_unless_something_of_it_could_not
             json.dumps({"asked": ["3318810025", "8564385550", PIECE]}).encode(),
         )
         items = source.normalize(Payload("a", "poll", parts, AT, {}))
-        assert [(one.number, str(one.tracking)) for one in items if isinstance(one, Report)] == states
+        reports = [one for one in items if isinstance(one, Report)]
+        assert [(one.number, str(one.tracking)) for one in reports] == states
+        assert {one.piece for one in reports if not one.scans} <= {None}
 
 
 def test_200_numbers_are_asked_about_at_once() -> None:
@@ -194,6 +196,7 @@ def test_the_status_of_a_shipment_is_how_the_look_up_went_and_never_a_delivery(
     (report,), unread = read(make, events=events, status=status)
 
     assert (str(report.tracking), report.said, unread) == (tracking, said, [])
+    assert report.piece == (None if said else "express"), "what is not known is of no division"
 
 
 def test_who_signed_is_told_but_not_who(make) -> None:
