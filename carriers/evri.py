@@ -24,7 +24,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json
-from tracker.plugin.asked import ASKED, beside
+from tracker.plugin.asked import ASKED, asked, beside
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.oauth import Tokens, ask_token
@@ -32,7 +32,6 @@ from tracker.plugin.payloads import (
     about,
     coded,
     decode,
-    listing,
     number,
     optional,
     pieces,
@@ -103,19 +102,18 @@ class Evri(contracts.Carrier):
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read what is told of a number, which the second part names: its parcels, or that none was found."""
         body, unread = decode(payload.body), list[Unread]()
-        asked = (
-            next(iter(listing(decode(payload.parts[1]).get(ASKED), f"$.{ASKED}")), None) if payload.parts[1:] else None
-        )
+        mine = next(iter(asked(payload)), None)
         found = several(body.get("results"))
         if found is None and "parcelIdentifiers" in body:
             found = []
         if found is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.results", "is missing")
         if found == []:
-            mine = number(asked, f"$.{ASKED}[]")
+            if mine is None:
+                raise BadPayload("$.results", "is empty, and nothing says whom it is about")
             return [Report("evri", mine, tracking=TrackingState.NOT_FOUND, said="no parcel of this number")]
         many = isinstance(found, list) and len(found) > 1
-        return told(pieces(found, "$.results", _parcel, unread, asked, many, self._returning, lacks="all"), unread)
+        return told(pieces(found, "$.results", _parcel, unread, mine, many, self._returning, lacks="all"), unread)
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """GET the parcels of a number, then each of them by its urn."""
@@ -123,13 +121,13 @@ class Evri(contracts.Carrier):
         settings = self.settings
         for parcel in query.parcels:
             mine = clean(parcel.number)
-            asked = beside([mine])
+            about_it = beside([mine])
             body = self._get(client, settings.lookup_path.replace("{number}", segment(mine)), {})
             urns = _urns(body)
             if not urns:
-                yield Page((body, asked))
+                yield Page((body, about_it))
             for urn in urns:
-                yield Page((self._get(client, settings.parcels_path, {settings.ids_parameter: urn}), asked))
+                yield Page((self._get(client, settings.parcels_path, {settings.ids_parameter: urn}), about_it))
 
     def ping(self, client: Client) -> None:
         """Ask for a token, and about the `test_number`: it must be known."""
@@ -179,10 +177,12 @@ def _urns(body: bytes) -> list[str]:
     return [urn for one in found if isinstance(one, dict) and (urn := text(one.get("urn")))]
 
 
-def _parcel(result: dict[str, Any], unread: list[Unread], asked: Any, many: bool, returning: frozenset[str]) -> Report:
+def _parcel(
+    result: dict[str, Any], unread: list[Unread], mine: str | None, many: bool, returning: frozenset[str]
+) -> Report:
     get = result.get
     own = next((value for name in _NAMES if (value := get(name))), None)
-    mine = number(asked or own, "$.barcode")
+    mine = mine or number(own, "$.barcode")
     flipped = returning if str(get("returnParcel")).lower() == "true" else frozenset()
     events = several(get("trackingEvents"))
     if events is None:

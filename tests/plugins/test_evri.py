@@ -27,7 +27,7 @@ def token(outside: Any) -> Any:
 
 def _read(make: Any, body: Any, asked: Any = MINE, **settings: Any) -> list[Any]:
     source, _ = make("carriers.evri", **settings)
-    parts = tuple(json.dumps(part).encode() for part in (body, {"asked": [asked]}))
+    parts = tuple(json.dumps(part).encode() for part in (body, {"asked": [asked] if asked else []}))
     return list(source.normalize(Payload("a", "poll", parts, AT, {})))
 
 
@@ -232,5 +232,5 @@ def test_an_empty_list_is_a_number_that_is_not_known(make) -> None:
     (report,) = _read(make, {"results": []})
 
     assert str(report.tracking) == "not_found"
-    with pytest.raises(BadPayload, match="asked"):
+    with pytest.raises(BadPayload, match="nothing says whom"):
         _read(make, {"results": []}, asked=None)
