@@ -29,10 +29,11 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState, Trust
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_unless_json, retry_after, said_by
+from tracker.plugin.asked import ASKED, asked, beside
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.oauth import Tokens, ask_token, bearer
-from tracker.plugin.payloads import absent, decode, document, listing, mapping, number, piece, pieces, section, told
+from tracker.plugin.payloads import absent, decode, document, mapping, piece, pieces, section, told
 from tracker.plugin.proofs import MOST_DOCUMENT, bytes_document
 from tracker.plugin.signatures import shared_secret
 from tracker.plugin.times import ZoneName
@@ -92,7 +93,7 @@ class ShipRocket(contracts.Carrier):
     asks = frozenset({Parcels})
     webhooks = True
     batch = MOST_AWBS
-    response_keys = ("tracking_data", "asked")
+    response_keys = ("tracking_data", ASKED)
     vocabulary = ("shiprocket",)
     codes = CODES
     default_zone = "Asia/Kolkata"
@@ -131,16 +132,15 @@ class ShipRocket(contracts.Carrier):
         body = mapping(body, "$")
         if payload.kind == "webhook" or "awb" in body:  # one that was saved comes as a file
             return pushed(body, unread, self)
-        beside = body if len(payload.parts) == 1 else decode(payload.parts[1])
-        asked = [awb for awb in listing(beside.get("asked"), "$.asked") if isinstance(awb, str)]
+        wanted = asked(payload)
         if "tracking_data" in body:
-            alone = piece(body, "$", answer, unread, self, asked[0] if asked else None, lacks="all")
+            alone = piece(body, "$", answer, unread, self, wanted[0] if wanted else None, lacks="all")
             return told([alone], unread) if alone is not None else of_none(body, unread)
-        parcels = [(awb, one) for awb, one in body.items() if awb != "asked"]
+        parcels = [(awb, one) for awb, one in body.items() if awb != ASKED]
         found = [piece(one, f"$.{awb}", answer, unread, self, awb, lacks="all") for awb, one in parcels]
         reports = [report for report in found if report is not None]
-        missing = sorted({*map(clean, asked)} - {clean(awb) for awb, _ in parcels})
-        unknown = [Report("unknown", number(awb, "$.asked"), tracking=TrackingState.NOT_FOUND) for awb in missing]
+        missing = sorted({*map(clean, wanted)} - {clean(awb) for awb, _ in parcels})
+        unknown = [Report("unknown", awb, tracking=TrackingState.NOT_FOUND) for awb in missing]
         return told([*reports, *unknown], unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -244,7 +244,7 @@ def _raise(status: Any, response: Response) -> NoReturn:
     raise known.get(status, Refused if 400 <= status < 500 else Transient)(said)
 
 
-def _page(answer: bytes, asked: Sequence[str]) -> Page:
-    """Return a page that says what was asked, too: an answer leaves out whom it does not know, or does not say of whom it tells."""
-    said = orjson.dumps({"asked": asked})
-    return Page((said,) if answer.strip() in EMPTY else (answer, said))
+def _page(answer: bytes, awbs: Sequence[str]) -> Page:
+    """Return a page that says who was asked, too: an answer leaves out whom it does not know, or does not say of whom it tells."""
+    said = beside(awbs)
+    return Page((said if answer.strip() in EMPTY else answer, said))

@@ -144,8 +144,10 @@ def test_an_empty_answer_is_of_nobody_and_no_error(outside, logged_in, make, bod
 
     (page,) = source.fetch(client, ask("A1", "A2"))
 
-    assert page.parts == (b'{"asked":["A1","A2"]}',)
-    assert [one.tracking for one in read(source, page.parts[0])[0]] == [TrackingState.NOT_FOUND] * 2
+    assert page.parts == (b'{"asked":["A1","A2"]}',) * 2
+    assert [one.tracking for one in read(source, page.parts[0], "poll", page.parts[1])[0]] == [
+        TrackingState.NOT_FOUND
+    ] * 2
 
 
 def test_one_at_a_time_nothing_and_404_are_no_errors(outside, logged_in, make) -> None:
