@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import bench
+from tests.bench.carriers import bench_carriers
 from tests.bench.figures import verdict
 from tests.bench.neighbours import CASES, bench_neighbours
 from tests.bench.parsers import bench_domain, bench_normalize, bench_peer
@@ -22,7 +23,7 @@ from tests.bench.sweeps import bench_sweeps
 from tests.bench.worker import bench_memory, bench_start, bench_worker, feed
 
 PATHS = (
-    "normalize", "domain", "receive", "worker", "poll", "start", "peer", "memory", "neighbours", "shops", "sweeps",
+    "normalize", "domain", "receive", "worker", "poll", "start", "carriers", "peer", "memory", "neighbours", "shops", "sweeps",
 )  # fmt: skip
 
 
@@ -70,6 +71,7 @@ def main() -> None:
             "poll": lambda: bench_poll(folder, databases["sqlite"]),
             "neighbours": lambda: bench_neighbours(own, folder, 100 if options.quick else 200),
             "start": lambda: bench_start(own["start"], folder, redis_server.url),
+            "carriers": lambda: bench_carriers(folder, redis_server.url),
             "memory": lambda: bench_memory(own["memory"], folder, options.events),
             "sweeps": lambda: bench_sweeps(1000 if options.quick else options.orders),
             "shops": lambda: bench_shops(folder, own, 5_000 if options.quick else 100_000),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from tracker.cli.main import cli
-from tracker.config.plugins import installed, load, names
+from tracker.config.plugins import carriers, installed, load, names, packaged
 from tracker.domain.errors import ConfigError
 from tracker.plugin.loading import imported
+from tracker.plugin.names import read_words
 from tracker.sandbox import find
 
+ROOT = Path(__file__).parents[2]
 TABLE = "space,code,wording,status,reason,evidence\ns,a,Gone,gone,,x\n"
 
 
@@ -26,7 +30,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "[tracker.carriers]\nbroken = a_broken_one\n[tracker.sandboxes]\nbroken = a_broken_one\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    kept = (names, load, installed, find.fakes, find.only)
+    kept = (names, load, installed, packaged, find.fakes, find.only)
     for answer in kept:
         answer.cache_clear()
     yield tmp_path / "a_broken_one.py"
@@ -69,3 +73,21 @@ def test_it_is_no_defect_of_ours(broken: Path) -> None:
 
     assert isinstance(refused.exception, ConfigError)
     assert "plugin broken: a_broken_one cannot be imported: RuntimeError: not today" in str(refused.exception)
+
+
+def test_a_process_with_one_carrier_loads_one_and_no_platform() -> None:
+    said = (
+        "import sys\nfrom tracker.app.daemon import Daemon\nfrom tracker.config.load import load_text\n"
+        "Daemon(load_text('accounts: {easypost: {uses: easypost, api_key: \"${env:KEY}\"}}'), frozenset({'worker'}))\n"
+        "print(sorted({n for n in sys.modules if n.startswith(('carriers.', 'adapters.'))}))"
+    )
+    env = {"PATH": "", "KEY": "0123456789012345678901"}
+    done = subprocess.run([sys.executable, "-c", said], env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['carriers.easypost']"
+
+
+def test_each_carrier_of_ours_stands_in_the_table_of_words_so_that_no_plugin_is_loaded_to_know_its_name() -> None:
+    known = {one.carrier for one in read_words()}
+    for name, plugin in carriers():
+        assert {*plugin.carriers} <= known, name
+        assert not plugin.companies, name

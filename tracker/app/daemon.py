@@ -32,7 +32,7 @@ from tracker.config.changes import changes, told
 from tracker.config.coverage import coverage, together
 from tracker.config.load import loose_files, word_coverage
 from tracker.config.model import Config
-from tracker.config.plugins import installed
+from tracker.config.plugins import packaged
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import mask
 from tracker.pipeline import budgets, oddities
@@ -203,7 +203,7 @@ class Daemon:
         if "scheduler" in self.roles:
             self._spawn("scheduler", self._schedule)
         if "scheduler" in self.roles:
-            for said in installed("carriers").broken:  # none that is used: the configuration would not have been read
+            for said in packaged().broken:  # none that is used: the configuration would not have been read
                 log.warning("plugin_broken", said=said)
             if not self.ctx.config.accounts and not self.ctx.config.suspended:
                 log.warning("nothing_configured")  # it runs, and tracks nothing: most likely another file was meant

@@ -15,7 +15,7 @@ from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
 from tracker.config.files import Unfit, read_bounded
 from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended, held
-from tracker.config.plugins import installed, load, names, words
+from tracker.config.plugins import load, names, words
 from tracker.config.presets import bind, examine, spell
 from tracker.config.validation import MOST_HINTS, plain, validate
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
@@ -266,7 +266,7 @@ class Entries(Mapping[str, Account]):
     def give_names(self, account: Account) -> None:
         """Tell a store or an aggregator what carriers are called. A carrier's own account speaks of its own parcels.
 
-        Every carrier that is installed is loaded for this, so once for all; what a plugin knows is shared by its accounts.
+        What a plugin knows is shared by its accounts.
         """
         plugin = type(account.source)
         if fixed(plugin):
@@ -287,13 +287,17 @@ class Entries(Mapping[str, Account]):
         return words()
 
     def _named(self) -> Iterator[Word]:
-        """Return the carriers that accounts name by themselves: what their entries describe, or what they track of all."""
+        """Return the words that used plugins declare, and the carriers that accounts name: what their entries describe, or what they track of all."""
         for name, (section, entry) in self._places.items():
             uses = self._defaults[section].values.get("uses") if "uses" not in entry else entry["uses"]
             if section != "accounts" or uses not in names("carriers"):
                 continue
-            plugin = installed("carriers").plugins.get(str(uses))
-            if plugin is None or fixed(plugin):
+            try:
+                plugin = load("carriers", str(uses))
+            except ConfigError:
+                continue  # said where the entry is read
+            if fixed(plugin):
+                yield from declared(plugin)
                 continue
             if ("tracks" in entry or "carrier" in plugin.Settings.model_fields) and (account := self._bind(name)):
                 place = self._document.at((section, name))

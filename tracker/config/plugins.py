@@ -86,12 +86,24 @@ def carriers() -> Iterator[tuple[str, type[Carrier]]]:
         yield name, plugin
 
 
+@cache
+def packaged() -> Installed:
+    """Load the carriers that other packages bring. Ours are loaded one by one, as accounts use them: their words stand in the file of data."""
+    plugins, broken = {}, []
+    for name in sorted({point.name for point in entry_points(group=GROUPS["carriers"][0])}):
+        try:
+            plugins[name] = load("carriers", name)
+        except ConfigError as error:
+            broken.append(str(error))
+    return Installed(plugins, tuple(broken))
+
+
 def words(*more: Iterable[Word]) -> dict[tuple[str, str], Word]:
-    """Return every word for a carrier: those of the file of data and those that installed carriers declare, or `more` of them.
+    """Return every word for a carrier: those of the file of data and those that carriers of other packages declare, or `more` of them.
 
     Raises ConfigError, with both places, where one word means two carriers.
     """
-    told = more or (read_words(), (word for _, plugin in carriers() for word in declared(plugin)))
+    told = more or (read_words(), (word for plugin in packaged().plugins.values() for word in declared(plugin)))
     try:
         return meanings(word for some in told for word in some)
     except ValueError as error:
