@@ -14,7 +14,7 @@ from tests.config.good import problems
 from tests.plugins.collection import forget_plugins
 from tracker.config.load import load_text, masked
 from tracker.config.model import Budget
-from tracker.config.plugins import guard_names, load, names, only_class
+from tracker.config.plugins import Installed, guard_names, load, names, only_class
 from tracker.domain.errors import ConfigError
 from tracker.plugin.contracts import CONTRACT, Carrier, Limits
 from tracker.plugin.names import read_words
@@ -124,6 +124,12 @@ SPELT = {  # what each platform's shops write, and what nobody of them does
 }  # fmt: skip
 
 
+def _brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have UPS's plugin stand for one of another package, which declares its words itself."""
+    brought = Installed({"ups": load("carriers", "ups")}, ())
+    monkeypatch.setattr("tracker.config.plugins.packaged", lambda: brought)
+
+
 def test_a_shops_words_for_carriers_are_the_stores_its_platforms_and_everybodys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -133,6 +139,7 @@ def test_a_shops_words_for_carriers_are_the_stores_its_platforms_and_everybodys(
 
     assert read() == SPELT
 
+    _brought(monkeypatch)
     monkeypatch.setattr(load("carriers", "ups"), "companies", {"hermes": "ups", "ups ready": "ups", "van": "ups"})
     now = (
         read()
@@ -149,6 +156,7 @@ def test_an_aggregator_is_told_what_installed_carriers_are_called(monkeypatch: p
         return load_text(file).accounts
 
     assert account()["e"].source.carrier_of("Brown Van") is None
+    _brought(monkeypatch)
     monkeypatch.setattr(load("carriers", "ups"), "companies", {"brown van": "ups"})
     found = account()
     assert (found["e"].source.carrier_of("Brown Van"), found["e"].source.word_for("ups")) == ("ups", "UPS")
@@ -157,6 +165,7 @@ def test_an_aggregator_is_told_what_installed_carriers_are_called(monkeypatch: p
 
 def test_a_word_that_means_two_carriers_is_refused_at_load_with_both_places(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = load("carriers", "ups")
+    _brought(monkeypatch)
     monkeypatch.setattr(plugin, "companies", {"Fed-Ex": "ups"})
     at = inspect.getsourcelines(plugin)[1]
     row = next(word.place for word in read_words() if word.carrier == "fedex")

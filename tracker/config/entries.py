@@ -15,7 +15,7 @@ from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
 from tracker.config.files import Unfit, read_bounded
 from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended, held
-from tracker.config.plugins import load, names, words
+from tracker.config.plugins import load, names, used, words
 from tracker.config.presets import bind, examine, spell
 from tracker.config.validation import MOST_HINTS, plain, validate
 from tracker.config.yamlfile import MOST_QUOTED, Document, Path_, Problem, quoted
@@ -292,12 +292,8 @@ class Entries(Mapping[str, Account]):
             uses = self._defaults[section].values.get("uses") if "uses" not in entry else entry["uses"]
             if section != "accounts" or uses not in names("carriers"):
                 continue
-            try:
-                plugin = load("carriers", str(uses))
-            except ConfigError:
-                continue  # said where the entry is read
-            if fixed(plugin):
-                yield from declared(plugin)
+            if (plugin := used(str(uses))) is None or fixed(plugin):
+                yield from declared(plugin) if plugin is not None else ()
                 continue
             if ("tracks" in entry or "carrier" in plugin.Settings.model_fields) and (account := self._bind(name)):
                 place = self._document.at((section, name))

@@ -65,13 +65,27 @@ class Installed:
 
 
 @cache
+def packaged() -> Installed:
+    """Load the carriers that other packages bring. Ours are loaded one by one, as accounts use them: their words stand in the file of data."""
+    return _loaded("carriers", {point.name for point in entry_points(group=GROUPS["carriers"][0])})
+
+
+@cache
 def installed(package: str) -> Installed:
     """Load every plugin of `carriers` or `adapters`, once a process.
 
     One that cannot be loaded hurts only who uses it: a package that is installed beside us may be broken, or half there.
     """
+    brought = packaged() if package == "carriers" else Installed({}, ())
+    known = {point.name for point in entry_points(group=GROUPS[package][0])} if package == "carriers" else set[str]()
+    own = _loaded(package, set(names(package)) - known)
+    plugins = {**own.plugins, **brought.plugins}
+    return Installed({name: plugins[name] for name in sorted(plugins)}, (*own.broken, *brought.broken))
+
+
+def _loaded(package: str, some: Iterable[str]) -> Installed:
     plugins, broken = {}, []
-    for name in names(package):
+    for name in sorted(some):
         try:
             plugins[name] = load(package, name)
         except ConfigError as error:
@@ -79,23 +93,16 @@ def installed(package: str) -> Installed:
     return Installed(plugins, tuple(broken))
 
 
+def used(name: str) -> type[Source] | None:
+    """Return the plugin of a carrier's account; None where it cannot be loaded, which is said where its entry is read."""
+    return _loaded("carriers", [name]).plugins.get(name)
+
+
 def carriers() -> Iterator[tuple[str, type[Carrier]]]:
     """Return every carrier that is installed and can be loaded, with its name."""
     for name, plugin in installed("carriers").plugins.items():
         assert issubclass(plugin, Carrier)
         yield name, plugin
-
-
-@cache
-def packaged() -> Installed:
-    """Load the carriers that other packages bring. Ours are loaded one by one, as accounts use them: their words stand in the file of data."""
-    plugins, broken = {}, []
-    for name in sorted({point.name for point in entry_points(group=GROUPS["carriers"][0])}):
-        try:
-            plugins[name] = load("carriers", name)
-        except ConfigError as error:
-            broken.append(str(error))
-    return Installed(plugins, tuple(broken))
 
 
 def words(*more: Iterable[Word]) -> dict[tuple[str, str], Word]:

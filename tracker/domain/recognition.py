@@ -115,7 +115,8 @@ def _guesses(number: str, country: str, spoken: Collection[str]) -> Iterator[Gue
         there = POSTS.get(country)
         if shape.carrier == "post" and there is not None and there != carrier and there in spoken:
             yield Guess(there, shape.name, "shared", (f"the post of {country}, where the order goes",))
-    for carrier, pattern in LIKELY.items():
+    sure = not number.isdigit() and any(right for _, _, right in shapes_of(number))
+    for carrier, pattern in LIKELY.items() if not sure else ():  # letters and a check digit that fits are no chance
         if carrier in spoken and pattern.fullmatch(number):
             yield Guess(carrier, "usual shape", "likely", (_SAID["likely"],))
 
