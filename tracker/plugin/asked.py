@@ -26,6 +26,8 @@ def asked(payload: Payload) -> list[str]:
 
 def left_out(payload: Payload, told: Iterable[Report], unread: Iterable[Unread]) -> list[str]:
     """Return the numbers that were asked about and of which an answer tells nothing: none where a parcel of it could not be read."""
+    if len(payload.parts) < 2:
+        return []
     unread = list(unread)
     if any(one.lacks for one in unread):
         return []
