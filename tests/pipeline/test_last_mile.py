@@ -436,3 +436,22 @@ def test_a_brake_on_the_last_carrier_holds_the_end_that_it_alone_tells(make_lab)
     assert lab.parcel(UPS).status == "delivered"
     assert ("#1001", "DELIVERED") not in lab.writes()
     assert [row.state for row in lab.rows(t.outbox, t.outbox.c.held_by.isnot(None))] == ["held"]
+
+
+def test_a_last_mile_may_have_the_same_number(make_lab) -> None:
+    """Mail Innovations goes under the post's number from the first day, Royal Mail's partners under Royal Mail's."""
+    lab = shipped(make_lab, USPS, company="UPS")
+    lab.scan(lab.ups, USPS, "I", "038", last_mile=USPS)
+    lab.later(7)
+    assert legs(lab) == [("ups", USPS, False), ("usps", USPS, True)]
+
+    told_by_post(lab, "out_for_delivery", "out_for_delivery")
+    lab.order("#1002")
+    lab.shop.retrack("#1001", [{"company": "", "number": USPS}])  # whose it is, the shop says no more
+    lab.work()
+    told_by_post(lab, "delivered", "arrived_at_destination")
+
+    assert legs(lab) == [("ups", USPS, False), ("usps", USPS, True)]
+    assert lab.writes()[-1] == ("#1001", "DELIVERED")
+    assert [parcel["carrier"] for parcel in the_order(lab)["parcels"]] == ["ups"]
+    assert overview(lab.ctx, USPS)["parcels_without_order"] == []

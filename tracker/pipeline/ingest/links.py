@@ -9,7 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from tracker.config.recognized import believed_for
-from tracker.domain.facts import Finding, Fulfilment, Order, Parcel
+from tracker.domain.facts import UNIDENTIFIED, Finding, Fulfilment, Order, Parcel
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell, unwatched
@@ -89,11 +89,14 @@ def _link(
     for told in parcels:
         number = clean(told.number)
         carrier = told.carrier
-        if carrier is None:
+        # a link, once made, is not moved by a later read that does not say otherwise: neither to another generation, nor to
+        # the parcel's last mile, which may share its number
+        there = sorted((p for p in shipments.under(number) if p.id in linked), key=lambda p: p.leg_of is not None)
+        known = [p for p in there if not p.carrier.startswith(UNIDENTIFIED)]
+        kept = [p.id for p in known if carrier in (None, p.carrier)]
+        if carrier is None and not kept:
             carrier = believed_for(tx.ctx.config, number, order.store, order.ships_to)
-        kept = [
-            p.id for p in shipments.under(number) if p.id in linked and (carrier is None or p.carrier == carrier)
-        ]  # a link, once made, is not moved to another generation by a later read
+            kept = [p.id for p in there if carrier in (None, p.carrier)]
         parcel_id = kept[0] if kept else ordered(shipments, carrier, number, order, shipped_at).id
         wanted[parcel_id] = told.company
     gone = set() if order.partial else linked - set(wanted)  # a number that could not be read is not taken out
