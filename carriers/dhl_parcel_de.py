@@ -216,7 +216,7 @@ class DHLParcelDE(contracts.Carrier):
             return Report("dhl", mine, tracking=state, said=said)  # of which division it is nobody knows
         if failed:
             unread.append(Unread("$.@error-status", f"says {error[:40]!r} beside events"))
-        scans: Sequence[Scan] = [_directed(scan, own or back) for scan, own in events]
+        scans: Sequence[Scan] = [scan if own == "false" else _directed(scan, own or back) for scan, own in events]
         head = {**shipment, "@event-timestamp": get("@status-timestamp"), "@event-status": get("@status")}
         if not (absent(get("@standard-event-code")) and absent(get("@ice"))):
             newest = piece(head, "$", _event, unread)
@@ -265,10 +265,14 @@ def _event(event: dict[str, Any], unread: list[Unread]) -> tuple[Scan, str]:
     said, at = get("@event-status") or get("@event-text", ""), get("@event-timestamp")
     if not (standard or ice or at):
         raise BadPayload("$.@event-timestamp", "is missing, and so is its code")
-    if len(standard) + len(ice) + len(ric) + len(said) >= MOST_TEXT:  # very long texts stay out of the caches
-        standard, ice, ric, said = standard[:100], ice[:9], ric[:9], text(said)[:200]
     city, country = get("@event-location", ""), get("@event-country", "")
-    if len(city) + len(country) >= MOST_TEXT:
+    if len(standard) + len(ice) + len(ric) + len(said) + len(city) + len(country) >= MOST_TEXT:
+        standard, ice, ric, said = (
+            standard[:100],
+            ice[:9],
+            ric[:9],
+            text(said)[:200],
+        )  # very long texts stay out of the caches
         city, country = text(city)[:200], text(country)[:200]
     local, instant, zone, precision = _german(at) if at and len(at) < 20 else None, None, _UNKNOWN, _MINUTE
     if local is None:
