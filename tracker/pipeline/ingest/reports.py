@@ -167,9 +167,9 @@ def _know(
         current = watches.tell(parcel, p.account.name, report, as_of, fed=fed, again=again)
         if current and report.complete and not _partly(p, report):
             histories.told[parcel.id, p.account.name] = Full(prints, p.payload.received_at, p.account, report.scans)
-        last = [link for link in report.links if link.relation == LAST_MILE]
-        if current and last and report.complete and not _partly(p, report) and watches.asks(parcel, p.account.name):
-            named[parcel.id] = last
+            last = [link for link in report.links if link.relation == LAST_MILE]
+            if last and watches.asks(parcel, p.account.name):
+                named[parcel.id] = last
         values = parcels.setdefault(parcel.id, {})
         if current and report.edd is not None and report.edd != parcel.edd:
             parcel.edd = report.edd
