@@ -443,13 +443,12 @@ class Config:
     def candidates(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
         """Return the accounts that may be asked about a store's parcels of a carrier, who is asked first comes first.
 
-        Of those that the store names: the direct ones, then those that tell of any carrier. A store that names none gets
-        one of each by a stable rule. None: a number whose carrier nobody knows; only who tells of any can look it up.
+        Of those that the store names: the direct ones, then those that tell of any carrier. A store that names none gets one
+        of each plugin by a stable rule. None: nobody knows the carrier; only who tells of any can look it up.
         """
         key = (carrier, store)
         if (known := self._chosen.get(key)) is None:
-            entry = self.account(store)
-            named = entry.ships_with if entry is not None else ()
+            named = entry.ships_with if (entry := self.account(store)) is not None else ()
             known = self._chosen[key] = self._named(carrier, store, named) if named else self._picked(carrier, store)
         return known
 
@@ -466,11 +465,15 @@ class Config:
         )
 
     def _picked(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
-        found = []
-        for names, what in zip(self.speakers(carrier), (f"of {carrier}", "that tells of any carrier"), strict=True):
+        direct, general = self.speakers(carrier)
+        parts: dict[str, list[str]] = {}  # a carrier's divisions have interfaces of their own: each may know the parcel
+        for name in direct:
+            parts.setdefault(f"of {carrier} by {self.accounts[name].uses}", []).append(name)
+        some = {f"of {carrier}": direct} if len(parts) == 1 else parts
+        found = list[Candidate]()
+        for what, names in {**some, "that tells of any carrier": general}.items():
             if names:
-                one = len(names) == 1
-                why = f"the only account {what}" if one else f"by a stable rule: store {store} names none"
+                why = f"the only account {what}" if len(names) == 1 else f"by a stable rule: store {store} names none"
                 found.append(Candidate(pick(store, names), why))
         return tuple(found)
 

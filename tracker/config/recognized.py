@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from tracker.config.model import Config
 from tracker.domain.choice import Candidate
@@ -31,6 +32,16 @@ def named_in(config: Config, store: str, service: str) -> frozenset[str]:
         return frozenset()
     runs = (" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, min(i + 4, len(words) + 1)))
     return frozenset(carrier for run in runs if (carrier := entry.source.carrier_of(run)) is not None)
+
+
+def fitting(config: Config, found: Sequence[Candidate], number: str) -> tuple[Candidate, ...]:
+    """Return who may be asked about a number of a known carrier: those first whose plugin tells of numbers of that shape (a carrier's divisions differ)."""
+
+    def odd(one: Candidate) -> bool:
+        shapes = config.accounts[one.account].carrier.shapes
+        return bool(shapes) and re.fullmatch(shapes, number) is None
+
+    return tuple(sorted(found, key=odd))
 
 
 def guessed(

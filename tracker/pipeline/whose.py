@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account, Config
-from tracker.config.recognized import guessed
+from tracker.config.recognized import fitting, guessed
 from tracker.domain.choice import DOES_NOT_KNOW, Candidate, choose
 from tracker.domain.facts import UNIDENTIFIED
 from tracker.domain.policy import Policy
@@ -165,7 +165,12 @@ def _candidates(
     carrier = known_carrier(parcel.carrier)
     before = next((w.store for w in mine if w.store is not None), None)
     for store in stores or filter(None, [before]):  # an order that names it no more: as it was
-        if found := config.candidates(carrier, store) if carrier is not None else loose.candidates(parcel, store):
+        found: Sequence[Candidate]
+        if carrier is None:
+            found = loose.candidates(parcel, store)
+        else:
+            found = fitting(config, config.candidates(carrier, store), parcel.number)
+        if found:
             return found, store
     asked_first = sorted(mine, key=lambda w: (w.chosen is None, w.next_poll_at is None, w.id))
     still = [w for w in asked_first if w.account in config.accounts and not config.accounts[w.account].is_store]
@@ -343,7 +348,8 @@ def several(config: Config) -> list[str]:
     for carrier in (*carriers, None) if silent else ():
         direct, general = config.speakers(carrier)
         names, what = (direct, carrier) if carrier is not None else (general, "any carrier")
-        if len(names) > 1:
+        plugins = {config.accounts[name].uses for name in names}  # one of each plugin is asked in turns
+        if len(names) > (len(plugins) if carrier is not None else 1):
             found.append(
                 f"{what}: {len(names)} accounts ({unwatched.some_of(names)}), and {unwatched.some_of(silent, 'stores')} name none: "
                 "each is given one by a stable rule; where it ships with another, its parcels are not asked about there: "
