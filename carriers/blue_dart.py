@@ -6,7 +6,8 @@ header, word and code is a setting with a default or a row of `blue_dart.csv`, a
 scan's own words say so plainly: `DL` means closed, which lost and destroyed are too.
 
 A code means nothing without its group (`S`, scans of hubs; `T`, statuses): S/002 is out for delivery, T/002 out of the delivery area.
-A scan of the type `RT` travels back to the sender: what is delivered from then on is returned. Dates and times are printed apart, in
+A scan of the type `RT` travels back to the sender: what is delivered from then on is returned. It may do so under another waybill:
+`NewWaybillNo` of the first names it, and its own `RefNo` is `074 - ` and the first, as recorded answers print them. Dates and times are printed apart, in
 Indian time without an offset. An unknown waybill is left out of an answer in silence, so who was asked about is kept beside it.
 """
 
@@ -57,6 +58,7 @@ from tracker.plugin.payloads import (
     estimate,
     mapping,
     number,
+    optional,
     pieces,
     section,
     several,
@@ -72,9 +74,11 @@ S = ShippingStatus
 _ZONE = ZoneInfo("Asia/Kolkata")
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")  # fmt: skip
 _DAY = re.compile(r"(\d{1,2})[- ]([A-Za-z]{3,9})[- ](\d{4})")
+_DIGITS = re.compile(r"(\d{2})-(\d{2})-(\d{4})")  # a push prints the day first, as public receivers of it read
 _CLOCK = re.compile(r"(\d{1,2}):?(\d{2})(?::(\d{2}))?")
 _INDIAN = frozenset({"", "ist", "+05:30", "+0530", "gmt+5:30", "gmt+05:30", "asia/kolkata"})
 _NEW_NUMBER = re.compile(r"(?<!\d)\d{8,11}(?!\d)")
+_RETURN_OF = re.compile(r"074\s*-\s*\d{8,11}")  # RefNo of a waybill on which another goes back
 _CONTINUES = {"027": "replaces", "132": "replaces", "123": "return"}  # T: goes on under a new waybill
 _BUT = re.compile(r"\b(un|not|non|to be|partial\w*)\b")  # words with which no end is plain
 _BACK = re.compile(
@@ -137,7 +141,7 @@ class BlueDart(contracts.Carrier):
         "what it says of unknown waybills and wrong keys: `unknown_words`, `refused_words`",
         "how its push is proved: `webhook_header`",
         "all its codes, which third parties list: none ends a journey unless the scan's words do",
-        "that every scan is printed in Indian time",
+        "that every scan is printed in Indian time, and a date of digits with the day first",
     )
     trust = Trust.SHARED
     asks = frozenset({Parcels})
@@ -188,10 +192,12 @@ class BlueDart(contracts.Carrier):
         mine = asked(payload)
         if len(mine) == 1 and len(found) > 1:  # a second waybill, of one who asked for one, is that of the way back
             back = tuple(Link(one.number, "bluedart", "return") for one in found if one.number != mine[0])
-            found = [replace(one, links=one.links + back) if one.number == mine[0] else one for one in found]
+            found = [_linked(one, back) if one.number == mine[0] else one for one in found]
         rest = left_out(payload, found, unread)
         found += [Report("bluedart", one, tracking=TrackingState.NOT_FOUND, said=error) for one in rest]
         if not found and not unread:
+            if error and any(words in error.casefold() for words in unknown):
+                return ()
             raise BadPayload("$.ShipmentData", error or "is empty")
         return told(found, unread)
 
@@ -286,6 +292,11 @@ def _error(body: bytes) -> str:
     return text(data.get("Error")) if isinstance(data, dict) else ""
 
 
+def _linked(report: Report, more: Sequence[Link]) -> Report:
+    known = {link.number for link in report.links}
+    return replace(report, links=report.links + tuple(link for link in more if link.number not in known))
+
+
 def _wrapped(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]) -> Report:
     missed: list[Unread] = []
     try:
@@ -301,6 +312,7 @@ def _shipment(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]
     mine = number(get("WaybillNo") or get("@WaybillNo"), "$.WaybillNo")
     where, details, holder = _details(get("Scans"), unread)
     scans: Sequence[Scan] = pieces(details, where, _scan, unread)
+    returns = _RETURN_OF.fullmatch(text(get("RefNo") or get("@RefNo"))) is not None
     words, kind = text(get("Status")), term(get("StatusType"), "$.StatusType", unread).upper()
     said = words.casefold()
     if not scans and not unread and (not words or any(known in said for known in unknown)):
@@ -309,6 +321,8 @@ def _shipment(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]
         at = _when(get("StatusDate"), get("StatusTime"), "$.StatusDate", unread)
         head = Scan(Code("type", kind[:20] or "missing", words), *at, leg=_leg(kind))
         scans = with_head(scans, head, _read)
+    if returns:
+        scans = [replace(scan, leg=Leg.RETURN_TO_SENDER) for scan in scans]
     given = section(holder.get("DeliveryDetails"), "$.Scans.DeliveryDetails", unread)
     received = text(get("ReceivedBy")) or text(given.get("ReceivedBy"))
     image = text(section(holder.get("PODDCImages"), "$.Scans.PODDCImages", unread).get("PODImage"))
@@ -320,10 +334,13 @@ def _shipment(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]
             edd = _day(expected, unread)
         if not back and S.DELIVERED in over and (received or image):
             proof = Proof(signed=bool(received), photo=bool(image))
-    links = tuple(link for scan in scans if scan.code.code in _CONTINUES for link in _links(scan, mine))
+    links = [link for scan in scans if scan.code.code in _CONTINUES for link in _links(scan, mine)]
+    new = optional(number, get("NewWaybillNo"), "$.NewWaybillNo", unread)
+    if new is not None and new != mine and all(new != link.number for link in links):
+        links.append(Link(new, "bluedart", "return" if any(scan.leg is not None for scan in scans) else "replaces"))
     if unread:
         about(mine, unread)
-    return Report("bluedart", mine, tuple(scans), edd=edd, proof=proof, links=links)
+    return Report("bluedart", mine, tuple(scans), edd=edd, proof=proof, links=tuple(links))
 
 
 def _read(code: Code) -> Meaning | None:
@@ -410,12 +427,14 @@ def _when(
 
 @lru_cache(maxsize=4_000)
 def _moment(day: Any, hour: Any) -> tuple[datetime, None, Zone, Precision]:
-    """Read `07-Jun-2026` or `07 June 2026`, and `13:05` or `13:05:09`. Raises ValueError and TypeError."""
+    """Read `07-Jun-2026`, `07 June 2026` or `07-06-2026`, and `13:05`, `13:05:09` or 1305. Raises ValueError and TypeError."""
     at = _date(day.strip()) if day.__class__ is str else None
     if at is None:
         raise ValueError
     if absent(hour):
         return datetime.combine(at, clock_time()), None, Zone.UNKNOWN, Precision.DATE
+    if hour.__class__ is int and hour >= 0:  # a number has lost its zeros
+        hour = f"{hour:04}"
     found = _CLOCK.fullmatch(hour.strip()) if hour.__class__ is str else None
     if found is None:
         raise ValueError
@@ -427,6 +446,8 @@ def _moment(day: Any, hour: Any) -> tuple[datetime, None, Zone, Precision]:
 def _date(printed: str) -> date | None:
     found = _DAY.fullmatch(printed)
     if found is None:
+        if (digits := _DIGITS.fullmatch(printed)) is not None:
+            printed = f"{digits[3]}-{digits[2]}-{digits[1]}"
         return date.fromisoformat(printed) if len(printed) == 10 else None
     name = found[2].casefold()
     month = next((i for i, known in enumerate(_MONTHS, start=1) if name in (known, known[:3])), 0)

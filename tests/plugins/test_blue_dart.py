@@ -253,6 +253,12 @@ def test_what_is_delivered_on_the_way_back_is_returned(make) -> None:
         ("02-Foo-2026", "13:05", None, Precision.SECOND),
         ("02/09/2026", "13:05", None, Precision.SECOND),  # which is the day is not told
         (20260902, "13:05", None, Precision.SECOND),
+        ("11-05-2026", "13:05", "2026-05-11T13:05:00", Precision.MINUTE),  # as receivers of the push read it
+        ("05-13-2026", "13:05", None, Precision.SECOND),
+        ("08-Oct-2026", 422, "2026-10-08T04:22:00", Precision.MINUTE),
+        ("08-Oct-2026", 1827, "2026-10-08T18:27:00", Precision.MINUTE),
+        ("08-Oct-2026", 2560, "2026-10-08T00:00:00", Precision.DATE),
+        ("08-Oct-2026", -5, "2026-10-08T00:00:00", Precision.DATE),
     ],
 )
 def test_dates_and_times_are_printed_apart_and_are_indian(make, day, hour, local, precision) -> None:
@@ -264,7 +270,7 @@ def test_dates_and_times_are_printed_apart_and_are_indian(make, day, hour, local
         precision,
         Zone.UNKNOWN,
     )
-    readable = (local is not None and hour not in ("late", "25:00")) or day in ("", None)
+    readable = (local is not None and hour not in ("late", "25:00", 2560, -5)) or day in ("", None)
     assert bool(odd) != readable
     if local:
         assert place_in_time(made, "UTC", AT)[1] is Zone.BY_PLACE
@@ -321,6 +327,7 @@ def test_who_is_left_out_is_not_known_unless_something_could_not_be_read(make) -
     assert [type(item).__name__ for item in reports] == ["Report", "Unread"]
     with pytest.raises(BadPayload, match=r"\$\.ShipmentData: is empty"):
         polled(make, {"ShipmentData": ""})
+    assert polled(make, {"ShipmentData": {"Error": "Incorrect Waybill number or No Information"}}) == []
     with pytest.raises(BadPayload, match=r"\$\.ShipmentData: Why"):
         polled(make, {"ShipmentData": {"Error": "Why"}})
     with pytest.raises(BadPayload, match=r"\$\.ShipmentData: is missing"):
@@ -336,6 +343,33 @@ def test_a_second_waybill_in_the_answer_about_one_is_that_of_the_way_back(make) 
     assert [(link.relation, link.number) for link in one.links] == [("return", "44330038899")]
     assert (other.number, other.links) == ("44330038899", ())
     assert [len(report.links) for report in several] == [0, 0, 0]  # whose it is, is not told
+
+
+def test_the_waybill_of_the_way_back_names_the_first_and_what_it_delivers_is_returned(make) -> None:
+    """As a recorded answer about one prints both: `NewWaybillNo`, and `RefNo` 074 and the first."""
+    first = shipment(scan("074", text="RETURNED TO ORIGIN AT SHIPPER'S REQUEST", kind="RT"), NewWaybillNo=44330038899)
+    second = shipment(scan(text="SHIPMENT DELIVERED"), RefNo="074 - 44330038841", ReceivedBy="CO STAMP")["ShipmentData"]
+    both = {"ShipmentData": {"Shipment": [first["ShipmentData"]["Shipment"], {**second["Shipment"], "WaybillNo": 44330038899}]}}  # fmt: skip
+    for asked_about in ([], ["44330038841"]):
+        one, other = polled(make, both, *asked_about)
+
+        assert [(link.relation, link.number) for link in one.links] == [("return", "44330038899")]
+        assert (other.number, other.links, other.proof) == ("44330038899", (), None)
+        assert [status(make, report) for report in (one, other)] == ["returning", "returned"]
+
+
+def test_a_new_waybill_of_a_parcel_that_does_not_go_back_replaces_it(make) -> None:
+    for new, links in (("44330038899", [("replaces", "44330038899")]), ("44330038841", []), ("", []), (None, [])):
+        (report,) = polled(make, shipment(scan("001", "S", "SHIPMENT ARRIVED", "UD"), NewWaybillNo=new))
+        assert [(link.relation, link.number) for link in report.links] == links
+    said = shipment(scan("027", text="REDIRECTED UNDER 44330038899", kind="UD"), NewWaybillNo="44330038899")
+    assert len(polled(make, said)[0].links) == 1
+
+
+def test_a_reference_of_the_customer_is_no_way_back(make) -> None:
+    (report,) = polled(make, shipment(scan(text="SHIPMENT DELIVERED"), RefNo="074-12"))
+
+    assert status(make, report) == "delivered"
 
 
 def test_an_address_that_is_none_is_no_unknown_waybill(make) -> None:
