@@ -84,8 +84,10 @@ def answer(body: dict[str, Any], unread: list[Unread], source: Carrier, asked: s
     day = _estimated(data.get("etd"), f"{at}.etd", unread, source)
     day = day or _estimated(get("edd"), f"{first}.edd", unread, source)
     links = [Link(other, None, "replaces")] if other is not None and other != mine else []
-    if (rto := optional(number, get("rto_awb"), f"{first}.rto_awb", unread)) is not None and rto != mine:
-        links.append(Link(rto, None, "return"))
+    for name in ("rto_awb", "return_awb_code"):  # of orders, and of what tells about an AWB
+        other_way = optional(number, get(name), f"{first}.{name}", unread)
+        if other_way is not None and other_way != mine and all(other_way != link.number for link in links):
+            links.append(Link(other_way, None, "return"))
     if unread:
         about(mine, unread)
     proof = Proof(photo=True) if picture(track) else None

@@ -382,6 +382,17 @@ def test_an_awb_that_was_assigned_anew_and_that_of_the_way_back_are_links(source
     assert read(source, told(("18", "IN TRANSIT"), awb=19041424751540))[0][0].number == "19041424751540"
 
 
+def test_answers_about_an_awb_call_that_of_the_way_back_return_awb_code(source) -> None:
+    for track, links in (
+        ({"return_awb_code": "R9"}, [Link("R9", None, "return")]),
+        ({"return_awb_code": "R9", "rto_awb": "R9"}, [Link("R9", None, "return")]),
+        ({"return_awb_code": ""}, []),
+        ({"return_awb_code": "B2"}, []),  # its own
+    ):
+        (report,), unread = read(source, told(("10", "RTO DELIVERED"), awb="B2", track=track))
+        assert (list(report.links), unread) == (links, [])
+
+
 def test_names_of_couriers_are_remembered_and_strangers_fill_no_memory(source) -> None:
     for n in range(1100):
         assert source.carrier_of(f"Acme {n}") is None
