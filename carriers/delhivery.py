@@ -153,15 +153,14 @@ class Delhivery(contracts.Carrier):
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:
         """Read an answer about waybills; a push says only that there is news of one."""
-        body = decode(payload.body)
+        body, unread = decode(payload.body), list[Unread]()
         if payload.kind == "webhook":
-            shipment = mapping(body.get("Shipment"), "$.Shipment")
-            return (Report("delhivery", number(shipment.get("AWB"), "$.Shipment.AWB")),)
+            pushed = body.get("Shipment")  # one, or, as a public receiver reads them, a list
+            return told(pieces(several(pushed) or [pushed], "$.Shipment", _news, unread, lacks="all"), unread)
         if body.get("ShipmentData") is None:
             if _says_unknown(_error(payload.body)):
                 return ()
             raise BadPayload("$.ShipmentData", "is missing")  # it says nothing, which is not "no news"
-        unread: list[Unread] = []
         found = pieces(several(body["ShipmentData"]), "$.ShipmentData", self._shipment, unread, lacks="all")
         if not unread and len(payload.parts) > 1:  # what is left out is not known
             there = {report.number for report in found}
@@ -296,6 +295,10 @@ def _error(body: bytes) -> str | None:
 def _says_unknown(error: str | None) -> bool:
     """Say whether an answer without any shipment says that it knows none of the waybills."""
     return error is not None and (not error or any(words in error.casefold() for words in _NOTHING_KNOWN))
+
+
+def _news(shipment: dict[str, Any], _unread: list[Unread]) -> Report:
+    return Report("delhivery", number(shipment.get("AWB"), "$.AWB"))
 
 
 def _scan(item: dict[str, Any], unread: list[Unread], since: datetime | None, abroad: bool) -> Scan:

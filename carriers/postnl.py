@@ -111,9 +111,11 @@ class PostNL(contracts.Carrier):
         answer, unread = decode(payload.body), list[Unread]()
         reports: list[Report] = []
         known = [name for name in ("CompleteStatus", "CurrentStatus") if answer.get(name) is not None]
-        if not known:  # it says nothing, which is not "no news"
-            raise BadPayload("$.CompleteStatus", "is missing")
         warnings = _warnings(answer) if answer.get("Warnings") else []
+        if not known:
+            if _NOT_FOUND in dict(warnings):
+                return ()
+            raise BadPayload("$.CompleteStatus", "is missing")  # it says nothing, which is not "no news"
         for name in known:
             shipments = section(answer[name], f"$.{name}", unread).get("Shipment")
             where, whole = f"$.{name}.Shipment", name == "CompleteStatus" and not warnings

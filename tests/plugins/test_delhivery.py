@@ -199,8 +199,16 @@ def test_a_push_moves_nothing_and_names_its_parcel(make) -> None:
     assert read(make, body, "webhook") == [Report("delhivery", "26805710004126")]
 
 
+def test_a_push_may_hold_several_shipments_and_one_that_is_none_costs_itself_only(make) -> None:
+    first, second, unread = read(make, {"Shipment": [{"AWB": "1"}, {"AWB": "2"}, {"AWB": None}]}, "webhook")
+
+    assert [first, second] == [Report("delhivery", "1"), Report("delhivery", "2")]
+    assert (unread.where, unread.lacks) == ("$.Shipment[2].AWB", "all")
+
+
 @pytest.mark.parametrize(
-    "body", [{}, {"Shipment": {}}, {"Shipment": []}, {"waybill": "1", "EPOD": "aGk=", "orderID": "2"}]
+    "body",
+    [{}, {"Shipment": {}}, {"Shipment": []}, {"Shipment": [7]}, {"waybill": "1", "EPOD": "aGk=", "orderID": "2"}],
 )
 def test_a_push_without_a_waybill_is_no_news(make, body) -> None:
     with pytest.raises(BadPayload):

@@ -418,6 +418,9 @@ def test_an_answer_without_a_shipment_says_why_or_is_no_answer(make) -> None:
     with pytest.raises(BadPayload, match="Shipment"):
         _read(make, {"CurrentStatus": {"Shipment": {}}, "Warnings": [{"Code": "9"}]})
     assert _read(make, {"CompleteStatus": {}, "Warnings": [{"Code": "2", "Message": "No shipment found"}]}) == []
+    assert _read(make, {"Warnings": {"Warning": {"Code": "2", "Message": "No shipment found"}}}) == []
+    with pytest.raises(BadPayload, match="is missing"):
+        _read(make, {"Warnings": [{"Code": "9"}]})
 
 
 def test_codes_are_read_however_they_are_printed(make) -> None:
