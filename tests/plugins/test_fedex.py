@@ -207,6 +207,7 @@ def test_links_may_come_as_value_or_values(make) -> None:
         ("SE:099", "", ("delivery_failed", "undeliverable")),
         ("SE:A25", "Delayed by weather", ("delayed", "weather")),
         ("SE:A25", "Nobody knows", ("exception", "unspecified")),
+        ("SE:84", "Delay beyond our control", ("delayed", "external")),
         ("DE", "Refused", ("delivery_attempted", "unspecified")),
         ("CD", "", ("on_hold", "customs_hold")),
     ],
