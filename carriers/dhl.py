@@ -330,7 +330,7 @@ def _event(event: dict[str, Any], unread: list[Unread], service: str) -> Scan:
 @lru_cache(maxsize=2_000)  # events of all parcels say the same few hundred things
 def _code(service: str, coarse: str, status: str, description: str) -> Code:
     """Return what happened: the status, where the list knows it for its service; else beside the coarse code."""
-    coarse, status, said = text(coarse)[:100], text(status), text(description)
+    coarse, status, said = text(coarse)[:100].lower(), text(status), text(description)
     listed = status[:100].upper()
     if service == "parcel-de":
         listed = SENTENCES.get(status.casefold(), listed)

@@ -148,6 +148,29 @@ def test_a_status_at_the_head_becomes_a_scan_where_no_event_carries_it(make, sta
     assert report.complete
 
 
+def test_a_coarse_code_means_the_same_in_capitals(make) -> None:
+    report = _one(make, service="parcel-uk", events=[event("OUT", "2024-01-03T09:00:00Z", "Transit")])
+
+    assert [scan.code for scan in report.scans] == [Code("parcel-uk/transit", "OUT", "OUT")]
+
+
+@pytest.mark.parametrize(
+    ("printed", "city", "country"),
+    [
+        ("EAST MIDLANDS - UK", "EAST MIDLANDS", "GB"),  # a name in two capitals, and no code: it had no zone
+        ("MACAU - MACAU SAR, CHINA", "MACAU", "MO"),
+        ("ISTANBUL - TURKIYE", "ISTANBUL", "TR"),
+        ("SYDNEY-AU", "SYDNEY", "AU"),
+        ("WASHINGTON - XQ", "WASHINGTON - XQ", ""),  # no country: it belongs to the city
+    ],
+)
+def test_what_stands_behind_the_dash_of_express_is_a_country(make, printed, city, country) -> None:
+    where = {"location": {"address": {"addressLocality": printed}}}
+    (scan,) = _one(make, events=[{**event("PL", "2024-01-03T09:00:00"), **where}]).scans
+
+    assert (scan.place.city, scan.place.country) == (city, country)
+
+
 def test_an_event_without_time_or_status_code_is_kept(make) -> None:
     report = _one(make, events=[{"description": "Gated out"}])
 

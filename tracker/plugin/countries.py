@@ -18,6 +18,7 @@ SWE SE SWZ SZ SXM SX SYC SC SYR SY TCA TC TCD TD TGO TG THA TH TJK TJ TKL TK TKM
 UKR UA UMI UM URY UY USA US UZB UZ VAT VA VCT VC VEN VE VGB VG VIR VI VNM VN VUT VU WLF WF WSM WS XKX XK YEM YE ZAF ZA ZMB ZM ZWE ZW
 """
 _ALPHA2 = dict(zip(_PRINTED.split()[::2], _PRINTED.split()[1::2], strict=True))
+_TWO = frozenset(_ALPHA2.values())
 
 
 def alpha2(code: str) -> str:
@@ -37,13 +38,14 @@ _NAMES = {  # as carriers print them in English and German; "Georgia" and others
     "ID": "Indonesia;Indonesien", "IE": "Ireland;Ireland, Republic Of;Irland", "IL": "Israel", "IN": "India;Indien", "IS": "Iceland;Island",
     "IT": "Italy;Italien", "JP": "Japan", "KR": "South Korea;Korea, Republic Of;Korea, Republic Of (South K.);Südkorea",
     "KW": "Kuwait", "LI": "Liechtenstein", "LT": "Lithuania;Litauen", "LU": "Luxembourg;Luxemburg", "LV": "Latvia;Lettland",
-    "MA": "Morocco;Marokko", "MT": "Malta", "MX": "Mexico;Mexiko", "MY": "Malaysia",
+    "MA": "Morocco;Marokko", "MO": "Macau;Macau SAR, China", "MT": "Malta", "MX": "Mexico;Mexiko", "MY": "Malaysia",
     "NL": "Netherlands;Netherlands, The;The Netherlands;Niederlande", "NO": "Norway;Norwegen", "NZ": "New Zealand;Neuseeland",
-    "PE": "Peru", "PH": "Philippines;Philippines, The;Philippinen", "PL": "Poland;Polen", "PT": "Portugal", "QA": "Qatar;Katar",
-    "RO": "Romania;Rumänien", "RS": "Serbia;Serbia, Republic Of;Serbien", "SA": "Saudi Arabia;Saudi-Arabien", "SE": "Sweden;Schweden",
-    "SG": "Singapore;Singapur", "SI": "Slovenia;Slowenien", "SK": "Slovakia;Slowakei", "TH": "Thailand", "TR": "Turkey;Türkiye;Türkei",
-    "TW": "Taiwan", "UA": "Ukraine", "US": "United States;United States Of America;USA;Vereinigte Staaten",
-    "VN": "Vietnam", "ZA": "South Africa;Südafrika",
+    "PE": "Peru", "PH": "Philippines;Philippines, The;Philippinen", "PL": "Poland;Polen", "PR": "Puerto Rico", "PT": "Portugal", "QA": "Qatar;Katar",
+    "RO": "Romania;Rumänien", "RS": "Serbia;Serbia, Republic Of;Serbien",
+    "RU": "Russia;Russian Federation;Russian Federation, The;Russland", "SA": "Saudi Arabia;Saudi-Arabien", "SE": "Sweden;Schweden",
+    "SG": "Singapore;Singapur", "SI": "Slovenia;Slowenien", "SK": "Slovakia;Slowakei", "TH": "Thailand", "TR": "Turkey;Türkiye;Turkiye;Türkei",
+    "TW": "Taiwan;Taiwan, China", "UA": "Ukraine", "US": "United States;United States Of America;USA;Vereinigte Staaten",
+    "VN": "Vietnam;Viet Nam", "ZA": "South Africa;Südafrika",
 }  # fmt: skip
 _BY_NAME = {name.casefold(): letters for letters, names in _NAMES.items() for name in names.split(";")}
 
@@ -60,5 +62,7 @@ def area(printed: str, country: str = "") -> tuple[str, str]:
     """
     city, dash, last = printed.rpartition("-")
     last = last.strip()
-    there = (alpha2(last) if last.isupper() else "") or named(last)
+    there = named(last)  # before the letters: UK is a name, and no code
+    if not there and last.isupper() and (two := alpha2(last)) in _TWO:
+        there = two
     return (city.strip(), country or there) if dash and there else (printed, country)
