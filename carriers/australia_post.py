@@ -4,7 +4,7 @@ Documents: auspost.com.au/lodgement/api/documentation and developers.auspost.com
 shapes and words beyond them are third parties'. There are no codes: an event is a text, and an article has a status in words. Both are read without case;
 what no row of `australia_post.csv` says is UNKNOWN. The offset that is printed is that of Australia, for scans abroad too: the moment is right, the
 local time is not, so such a scan has none. What is wrong with one id stands inside HTTP 200. A consignment of several articles is as far as the
-one that is least far: it is delivered when all are.
+one that is least far: it is delivered when all are; but where StarTrack tells of the consignment itself (`consignment`), that is what is told of it.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from tracker.plugin.payloads import (
     optional,
     pieces,
     printed,
+    section,
     several,
     term,
     text,
@@ -58,7 +59,7 @@ from tracker.plugin.payloads import (
 
 Reading = Callable[[Code], Meaning | None]
 
-_NOT_FOUND = frozenset({"ESB-10001"})  # Invalid tracking ID: also of one that is not lodged yet
+_NOT_FOUND = frozenset({"ESB-10001", "51104"})  # Invalid tracking ID: also of one that is not lodged yet
 _NOT_THERE = re.compile(r"invalid track|not found|no track|no events", re.IGNORECASE)
 _NOT_TRACKED = re.compile(r"not trackable|cannot be tracked|can't be tracked", re.IGNORECASE)
 _TOO_MANY = b'"API_002"'
@@ -66,6 +67,7 @@ _EXAMPLE = "7XX1000634011427"  # the id of the documentation's own example
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _LONGEST = timedelta(hours=1)
 _LOCATION = re.compile(r"(.*?)[\s,]+(NSW|VIC|QLD|SA|WA|TAS|NT|ACT)(?:[\s,]+(\d{4}))?", re.IGNORECASE)
+_COUNTRY = re.compile(r"(.*?)\s*\(([A-Z]{2})\)")
 
 
 class Settings(contracts.Settings):
@@ -240,22 +242,41 @@ def _result(result: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
     asked = (get("tracking_id"), mine)
     found = pieces(several(get("trackable_items")), "$.trackable_items", _items, unread, meaning, asked)
     articles = found[0] if len(found) == 1 else [article for some in found for article in some]
+    itself = None
+    if (consignment := get("consignment")) is not None:
+        itself = _consignment(section(consignment, "$.consignment", unread), mine, unread, meaning)
+    if not articles and itself is not None:
+        articles = [itself]
     if not articles:
         return _without_articles(mine, status, get("errors"), unread, meaning)
-    own = articles[0] if len(articles) == 1 else next((article for article in articles if article.mine == mine), None)
+    own = next((article for article in articles if article.mine == mine), None)
+    if own is None and itself is None and len(articles) == 1:
+        own = articles[0]
     if own is not None:
         whole = own.whole and not unread
         scans = own.scans if own.stated else _headed(own.scans, status, meaning)
+        if itself is not None and itself is not own:
+            scans += tuple(scan for scan in itself.scans if scan not in scans)
         reports = [Report("australiapost", mine, scans, complete=whole)]
     else:
         link = (Link(mine, "australiapost", "main"),)
-        reports = [Report("australiapost", mine, min(articles, key=_far(meaning)).scans)]
+        first = itself or min(articles, key=_far(meaning))
+        reports = [Report("australiapost", mine, first.scans)]
         reports += [
             Report("australiapost", one.mine, one.scans, complete=one.whole, links=link) for one in articles if one.mine
         ]
     if unread:
         about(mine, unread)
     return reports
+
+
+def _consignment(told_of: dict[str, Any], mine: str, unread: list[Unread], meaning: Reading) -> _Article | None:
+    """Read what is told of a consignment itself: its events and its status; None where neither is."""
+    status = term(told_of.get("status"), "$.consignment.status", unread)
+    scans = pieces(several(told_of.get("events")), "$.consignment.events", _event, unread)
+    if not scans and not status:
+        return None
+    return _Article(mine, _headed(scans, status, meaning), bool(status), bool(scans) and not unread)
 
 
 def _without_articles(mine: str, status: str, errors: Any, unread: list[Unread], meaning: Reading) -> list[Report]:
@@ -352,12 +373,14 @@ def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
 
 @lru_cache(maxsize=4_000)
 def _told_by(description: Any, location: Any) -> tuple[Code | None, Place, bool]:
-    """Return an event's text as a code, None for what is no text; its place, `CALOUNDRA WEST QLD` or `Sydney,NSW`; whether that is none of Australia's.
+    """Return an event's text as a code, None for what is no text; its place, `CALOUNDRA WEST QLD`, `Sydney,NSW` or `SYDNEY (AU)`; whether that is none of Australia's.
 
     Raises TypeError for what cannot be kept.
     """
     words, name = _words(description)[:100] if isinstance(description, str) else "", text(location)
     said = Code("event", words, text(description)) if words else None
+    if (abroad := _COUNTRY.fullmatch(name)) is not None:
+        return said, Place(abroad[1], country=abroad[2]), abroad[2] != "AU"
     found = _LOCATION.fullmatch(name)
     if found is None:
         return said, Place(name) if name else NOWHERE, bool(name)

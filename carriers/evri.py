@@ -18,13 +18,13 @@ from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr
 
-from tracker.domain.errors import BadPayload
+from tracker.domain.errors import BadPayload, NotFound
 from tracker.domain.facts import Code, Meaning, Page, Parcels, Payload, Query, Report, Scan, Unread
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import raise_unless_json
-from tracker.plugin.asked import ASKED, asked, beside
+from tracker.plugin.asked import ASKED, asked, beside, whose
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.oauth import Tokens, ask_token
@@ -45,7 +45,14 @@ from tracker.plugin.payloads import (
 from tracker.plugin.times import Told, printed_as
 
 _BEGINS = "A"  # the stage with which a return begins
-_NAMES = ("barcode", "trackingNumber", "uniqueId", "urn")  # of a result, where nobody says what was asked for
+_NAMES = (
+    "barcode",
+    "trackingNumber",
+    "value",
+    "uniqueId",
+    "urn",
+)  # of a result or its identifier, where nobody says what was asked for
+_UNKNOWN = "Invalid reference"  # how the message begins with which a lookup knows no parcel
 
 
 class Settings(contracts.Settings):
@@ -113,7 +120,9 @@ class Evri(contracts.Carrier):
                 raise BadPayload("$.results", "is empty, and nothing says whom it is about")
             return [Report("evri", mine, tracking=TrackingState.NOT_FOUND, said="no parcel of this number")]
         many = isinstance(found, list) and len(found) > 1
-        return told(pieces(found, "$.results", _parcel, unread, mine, many, self._returning, lacks="all"), unread)
+        return told(
+            pieces(found, "$.results", _parcel, unread, payload, mine, many, self._returning, lacks="all"), unread
+        )
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
         """GET the parcels of a number, then each of them by its urn."""
@@ -143,7 +152,9 @@ class Evri(contracts.Carrier):
             yield "its token works; whether its addresses are right is proved by a `test_number`, a number of yours that Evri knows"
 
     def raise_for_status(self, response: Response) -> None:
-        """As HTTP says; an `error` stays one when it comes with 200."""
+        """As HTTP says; an `error` stays one when it comes with 200. A lookup says with 400 that it knows no parcel (ha-evri)."""
+        if response.status == 400 and any(said.startswith(_UNKNOWN) for said in _messages(response.body)):
+            raise NotFound("HTTP 400: no parcel of this number")
         raise_unless_json(response, errors=("error",))
 
     def _get(self, client: Client, path: str, params: dict[str, str | tuple[str, ...]]) -> bytes:
@@ -169,6 +180,15 @@ class Evri(contracts.Carrier):
         )[0]
 
 
+def _messages(body: bytes) -> list[str]:
+    """Return what the errors of an error body say; nothing where it is none of theirs."""
+    try:
+        errors = several(decode(body).get("errors"))
+    except BadPayload:
+        return []
+    return [text(one.get("message")) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
+
+
 def _urns(body: bytes) -> list[str]:
     """Return the parcels that a lookup found. Raises BadPayload for an answer that does not list them."""
     found = several(decode(body).get("parcelIdentifiers"))
@@ -178,11 +198,17 @@ def _urns(body: bytes) -> list[str]:
 
 
 def _parcel(
-    result: dict[str, Any], unread: list[Unread], mine: str | None, many: bool, returning: frozenset[str]
+    result: dict[str, Any],
+    unread: list[Unread],
+    payload: Payload,
+    mine: str | None,
+    many: bool,
+    returning: frozenset[str],
 ) -> Report:
     get = result.get
     own = next((value for name in _NAMES if (value := get(name))), None)
-    mine = mine or number(own, "$.barcode")
+    if own is None and mine is None:
+        own = _identified(get("parcelIdentifiers"))
     flipped = returning if str(get("returnParcel")).lower() == "true" else frozenset()
     events = several(get("trackingEvents"))
     if events is None:
@@ -191,10 +217,21 @@ def _parcel(
     if flipped:
         scans = _from_the_turn(scans)
     whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
+    if mine is None:
+        mine = number(own, "$.barcode") if own is not None else whose(payload, unread)
     piece = optional(number, own, "$.urn", unread) if many else None
     if unread:
         about(mine, unread)
     return Report("evri", mine, tuple(scans), complete=whole, piece=piece if piece != mine else None)
+
+
+def _identified(value: Any) -> Any:
+    """Return the number of a result that it tells among its identifiers, as ha-evri looks for it; None where none is."""
+    listed = several(value)
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict) and (found := next((said for name in _NAMES if (said := one.get(name))), None)):
+            return found
+    return None
 
 
 def _from_the_turn(scans: Sequence[Scan]) -> Sequence[Scan]:

@@ -229,6 +229,9 @@ def _where(zone: str | None, site: str | None, province: str | None) -> tuple[Pl
     """
     city, region = text(site), (province or "").strip().upper()[:100]
     country = "CA" if region in PROVINCES else named(zone or "") or named(region)
+    before, _, last = city.rpartition(",")
+    if before and region not in PROVINCES and (there := named(last)):  # `ILTLVA,Israel`
+        city, country = before.strip(), there
     place = Place(city, region, "", country) if city or region else NOWHERE
     return place, OFFSETS.get((zone or "").strip().upper()) or MOSTLY.get(region)
 

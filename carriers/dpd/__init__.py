@@ -3,7 +3,7 @@
 Contract: LoginServiceV21.xsd, ParcelLifecycleServiceV20.xsd, Authentication20.xsd; pages of DPD NL (integrations.dpd.nl), DPD BE
 (it-integration.dpd.be) and DPD CH (label-print-docs.dpd.ch); read 2026-11. A token lives a day, ten logins a day are allowed, its end
 is told in UTC. An answer tells the whole life of a parcel with stages that lie ahead; nothing in it says of which number it is, so
-the number that was asked about is put into its envelope.
+the number that was asked about is put into its envelope (a recorded one may have it in a second part).
 
 An account has its `delis_id` and `password`, or a `folder:` or `sftp:` for its files, or both. They tell of the same parcels and share
 one table, so they are one plugin: `polls` reads answers, `files` the lines. DPD UK, Germany's cloud service and the others of the group have
@@ -127,7 +127,7 @@ class Dpd(contracts.Carrier):
         """Read an answer of getTrackingData, or lines of a file: a line is a scan."""
         if payload.kind == "file":
             return files.read(payload)
-        return polls.read(payload.body, self._month_first(), self.settings.dates != "auto")
+        return polls.read(payload, self._month_first(), self.settings.dates != "auto")
 
     def raise_for_status(self, response: Response) -> None:
         """As SOAP says, but for what stands in the detail of a fault: a login, a number that is not known, or that is refused."""

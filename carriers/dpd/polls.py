@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from tracker.domain.errors import BadPayload
-from tracker.domain.facts import NOWHERE, Code, Place, Report, Scan, Unread
+from tracker.domain.facts import NOWHERE, Code, Payload, Place, Report, Scan, Unread
 from tracker.domain.vocabulary import Leg, Precision, TrackingState, Zone
+from tracker.plugin.asked import whose
 from tracker.plugin.payloads import (
     about,
     absent,
@@ -35,11 +36,12 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}  # xs:boolean
 _RETURN = re.compile(r"\bDPD (?:SHOP )?RETURN\b", re.IGNORECASE)  # DPD BE's names of the services 300 and 332
 
 
-def read(body: bytes, month_first: bool, sure: bool) -> list[Report | Unread]:
+def read(payload: Payload, month_first: bool, sure: bool) -> list[Report | Unread]:
     """Read an answer: the report of one number. `month_first`: in a date with slashes or dashes; `sure`: the account says so."""
-    answer = decode_xml(body, rows="statusInfo")
+    answer = decode_xml(payload.body, rows="statusInfo")
     result = result_of(answer)
-    mine = number(mapping(answer["Envelope"], "$.Envelope").get("asked"), "$.Envelope.asked")
+    printed = mapping(answer["Envelope"], "$.Envelope").get("asked")
+    mine = None if absent(printed) else number(printed, "$.Envelope.asked")
     where, unread = f"{ANSWER}.trackingresult", list[Unread]()
     info = section(result.get("shipmentInfo"), f"{where}.shipmentInfo", unread)
     leg = Leg.RETURN_TO_SENDER if _is_return(info.get("serviceDescription")) else None
@@ -53,6 +55,8 @@ def read(body: bytes, month_first: bool, sure: bool) -> list[Report | Unread]:
     state = TrackingState.ACTIVE
     if not stages and not unread:
         state = TrackingState.ERROR if errors else TrackingState.NOT_FOUND
+    if mine is None:  # a recorded answer
+        mine = whose(payload, unread)
     if unread:
         about(mine, unread)
     said = errors[0] if errors and not scans else ""

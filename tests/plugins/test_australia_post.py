@@ -110,6 +110,7 @@ def test_a_limit_of_which_nothing_is_left_is_waited_for(make, headers, rest) -> 
     [
         (200, {"tracking_results": [{"tracking_id": MINE, "errors": [{"code": "ESB-10001", "name": "Invalid tracking ID"}]}]}),
         (400, {"errors": [{"code": "ESB-10001", "name": "Invalid tracking ID"}]}),
+        (400, {"errors": [{"code": "51104", "name": "INVALID_TRACKING_ID"}]}),
     ],
 )  # fmt: skip
 def test_a_key_is_believed_by_an_answer_about_an_id_known_or_not(outside, make, status, body) -> None:
@@ -203,7 +204,9 @@ def test_what_beside_an_error_or_a_status_cannot_be_read_is_told(make) -> None:
         ("status", "Track items for detailed delivery information", (None, "information_only")),
         ("status", "arrived at facility", None),  # of an event
         ("event", "  Onboard   with driver for delivery. ", ("out_for_delivery", "on_vehicle")),
-        ("event", "With Australia Post for delivery today", None),
+        ("event", "With Australia Post for delivery today", ("out_for_delivery", "on_vehicle")),
+        ("event", "Processed through Australia Post facility", ("in_transit", "processed")),
+        ("event", "Departed facility", ("in_transit", "departed_facility")),
         ("event", "Return to sender - refused", ("returning", "return_initiated")),
         ("event", "Leave in a safe place requested by Receiver", (None, "delivery_instruction")),
         ("event", "Left in a safe place", ("delivered", "safe_place")),
@@ -252,6 +255,8 @@ def test_the_status_of_the_whole_counts_only_where_its_one_article_has_none(make
         ("", "", Zone.OFFSET),
         (7, "", Zone.OFFSET),
         ([], "", Zone.OFFSET),
+        ("SYDNEY (AU)", "SYDNEY, AU", Zone.OFFSET),
+        ("JOHN F. KENNEDY APT/NEW YORK (US)", "JOHN F. KENNEDY APT/NEW YORK, US", Zone.UTC),
         ("LOS ANGELES", "LOS ANGELES", Zone.UTC),  # or Australian without its state: the moment is right all the same
     ],
 )
@@ -281,6 +286,34 @@ def test_an_odd_event_costs_itself_only(make, event, code, where) -> None:
 
 
 # consignments
+
+
+def test_what_startrack_tells_of_a_consignment_itself_is_told_of_it(make) -> None:
+    itself = {
+        "status": "Delivered in Full",
+        "events": [_event("Item Delivered", LATE), _event("On Board for Delivery")],
+    }
+    article = _article("A01", _event("Arrived at facility"), status="In transit")
+
+    alone, of_article, without, beside, nothing = (
+        _read(make, {"tracking_id": "A", "status": "Delivered", **more})
+        for more in (
+            {"consignment": itself, "trackable_items": [article]},
+            {"consignment": {}, "trackable_items": [article]},
+            {"consignment": itself},
+            {"consignment": itself, "trackable_items": [_article("A", _event("Delivered", LATE), itself["events"][0])]},
+            {"consignment": 7, "trackable_items": [article]},
+        )
+    )
+
+    assert [(one.number, [scan.code.code for scan in one.scans]) for one in alone] == [
+        ("A", ["item delivered", "on board for delivery"]),
+        ("A01", ["arrived at facility"]),
+    ]
+    assert [scan.code.code for scan in of_article[0].scans] == ["arrived at facility"]
+    assert [len(one.scans) for one in without] == [2]
+    assert [scan.code.code for scan in beside[0].scans] == ["delivered", "item delivered", "on board for delivery"]
+    assert [one.where for one in nothing if hasattr(one, "where")] == ["$.tracking_results[0].consignment"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tracker.domain.errors import (
     Unavailable,
 )
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report
+from tracker.domain.timeline import place_in_time
 from tracker.plugin.conformance import AT, for_carrier
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "canada_post"
@@ -324,6 +325,19 @@ def test_a_time_is_placed_by_what_is_printed_and_nothing_is_invented(make, event
     assert (scan.occurred_at and f"{scan.occurred_at.astimezone(AT.tzinfo):%H:%M}", str(scan.zone)) == (at, zone)
     assert (str(scan.precision), [one.problem for one in unread]) == (precision, [problem][: bool(problem)])
     assert report.complete is not bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("site", "province", "place", "at"),
+    [("ILTLVA,Israel", "", "ILTLVA, IL", "08:53"), ("ILTLVA,Israel", "ON", "ILTLVA,Israel, ON, CA", "15:53"), ("A, B", "", "A, B", "15:53"), (", Israel", "", ", Israel", "15:53")],
+)  # fmt: skip
+def test_a_country_behind_the_site_is_where_an_event_was(make, site, province, place, at) -> None:
+    event = {"eventDate": "2026-05-02", "eventTime": "11:53:00", "eventTimeZone": "", "eventSite": site}
+    (report,) = read(make, details({"eventIdentifier": 4500, **event, "eventProvince": province}))
+    (scan,) = report.scans
+    instant, _ = place_in_time(scan, "America/Toronto", AT)
+
+    assert (scan.code.code, str(scan.place), f"{instant:%H:%M}") == ("4500", place, at)
 
 
 def test_a_number_is_the_one_that_was_asked_about(outside, token, make) -> None:

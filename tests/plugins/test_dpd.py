@@ -23,6 +23,7 @@ from tracker.domain.errors import (
 )
 from tracker.domain.facts import Parcel, Parcels, Payload
 from tracker.domain.timeline import place_in_time
+from tracker.plugin.asked import NOT_TOLD, beside
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
 from tracker.plugin.xml import decode_xml
@@ -141,9 +142,20 @@ def test_which_number_was_asked_stands_in_what_is_kept(outside, make, encoded) -
     assert (report.carrier, report.number, len(report.scans)) == ("dpd", NUMBER, 1)
 
 
-def test_an_answer_that_does_not_say_whose_it_is_is_not_read() -> None:
+def test_a_recorded_answer_is_read_and_that_nobody_says_whose_it_is_is_told() -> None:
+    for stages, state in (((stage(),), "active"), ((), "not_found")):
+        body = answer(*stages, asked="")
+        (report,), (unread,) = read(body)
+        (named,) = source().normalize(Payload("a", "poll", (body, beside([NUMBER])), AT, {}))
+
+        assert (report.number, len(report.scans), str(report.tracking)) == (NOT_TOLD, len(stages), state)
+        assert (unread.where, unread.lacks) == ("$", "all")
+        assert (named.number, named.scans, named.tracking) == (NUMBER, report.scans, report.tracking)
+
+
+def test_a_number_that_is_none_is_not_read() -> None:
     with pytest.raises(BadPayload, match=r"Envelope\.asked"):
-        read(answer(stage(), asked=""))
+        read(answer(stage(), asked="two words"))
 
 
 @pytest.mark.parametrize("code", ["ERR_DELICOM_TOKEN_EXPIRED", "ERR_DELICOM_TOKEN_INCORRECT", "LOGIN_5"])

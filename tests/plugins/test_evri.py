@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Transient
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import Code, Parcel, Parcels, Payload
+from tracker.plugin.asked import NOT_TOLD
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
 
@@ -220,6 +221,35 @@ def test_a_number_that_nobody_asked_for_is_that_of_the_parcel(make) -> None:
     for name in ("barcode", "trackingNumber", "uniqueId", "urn"):
         (report,) = _read(make, {"results": [{name: "H02", "trackingEvents": []}]}, asked=None)
         assert report.number == "H02"
+
+
+def test_a_recorded_answer_is_about_the_number_among_its_identifiers(make) -> None:
+    for one in ({"value": "H02", "urn": "u"}, {"barcode": "H02"}):
+        result = {"parcelIdentifiers": [7, {"type": "x"}, one], "trackingEvents": []}
+        (report,) = _read(make, {"results": [result]}, asked=None)
+        assert report.number == "H02"
+
+
+@pytest.mark.parametrize("identifiers", [None, 7, [], [{"type": "x"}]])
+def test_a_recorded_answer_that_names_no_number_is_read_and_that_is_told(make, identifiers) -> None:
+    result = {"parcelIdentifiers": identifiers, "trackingEvents": [{"trackingStage": "2"}]}
+    report, unread = _read(make, {"results": [result]}, asked=None)
+
+    assert (report.number, len(report.scans)) == (NOT_TOLD, 1)
+    assert (unread.where, unread.lacks) == ("$.results[0]", "all")
+
+
+def test_a_lookup_that_refuses_a_reference_knows_no_parcel_of_it(make) -> None:
+    source, _ = make("carriers.evri")
+
+    def judged(body: Any, status: int = 400) -> None:
+        source.raise_for_status(Response(status, {}, json.dumps(body).encode(), AT))
+
+    with pytest.raises(NotFound, match="no parcel of this number"):
+        judged({"errors": [7, {"message": "Invalid reference: H01"}]})
+    for other in ({"errors": [{"message": "Invalid postcode"}]}, {"errors": 7}, 7):
+        with pytest.raises(Refused):
+            judged(other)
 
 
 @pytest.mark.parametrize("body", [{}, {"results": None}, {"results": [{"urn": "u"}]}, {"results": 7}])

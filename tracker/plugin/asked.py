@@ -10,6 +10,7 @@ from tracker.domain.facts import Payload, Report, Unread
 from tracker.plugin.payloads import decode, listing, number
 
 ASKED = "asked"  # belongs to the `response_keys` of who keeps it
+NOT_TOLD = "NOT-TOLD"  # stands for the number of an answer that nobody says whom it is about
 
 
 def beside(numbers: Sequence[str]) -> bytes:
@@ -22,6 +23,18 @@ def asked(payload: Payload) -> list[str]:
     if len(payload.parts) < 2:
         return []
     return [number(one, f"$.{ASKED}[]") for one in listing(decode(payload.parts[1]).get(ASKED), f"$.{ASKED}")]
+
+
+def whose(payload: Payload, unread: list[Unread]) -> str:
+    """Return the number that an answer is about that names none: the one that was asked about.
+
+    Where nothing was kept, as beside an answer that somebody recorded and tries, it is NOT_TOLD, and told as not read: what was
+    asked for is not told then.
+    """
+    for one in asked(payload):
+        return one
+    unread.append(Unread("$", f'names no number: a second part may, {{"{ASKED}": ["..."]}}', lacks="all"))
+    return NOT_TOLD
 
 
 def left_out(payload: Payload, told: Iterable[Report], unread: Iterable[Unread]) -> list[str]:
