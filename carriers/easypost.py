@@ -256,7 +256,7 @@ def _tracker(tracker: dict[str, Any], unread: list[Unread], source: EasyPost) ->
     edd = None
     date = get("est_delivery_date")
     if date is not None and (day := optional(moment, date, "$.est_delivery_date", unread)) is not None:
-        edd = estimate(day, day + timedelta(days=1))  # a date dressed as midnight Z: the whole day
+        edd = estimate(day)  # a date dressed as midnight Z: the whole day; trackers of the test mode have a moment
     if unread:
         about(mine, unread)
     return Report(

@@ -181,6 +181,11 @@ def test_an_estimate_is_the_day_in_its_own_offset(make) -> None:
         ("2025-05-12T00:00:00Z", "2025-05-12T00:00:00+00:00", "2025-05-13T00:00:00+00:00"),
         ("2025-05-12", "2025-05-12T00:00:00+00:00", "2025-05-13T00:00:00+00:00"),
         ("2025-05-12T00:00:00-06:00", "2025-05-12T00:00:00-06:00", "2025-05-13T00:00:00-06:00"),
+        (
+            "2025-05-12T17:51:57Z",
+            "2025-05-12T17:51:57+00:00",
+            "2025-05-12T17:51:57+00:00",
+        ),  # as the test mode prints it
     ):
         edd = _tracker(make, est_delivery_date=given).edd
         assert (edd.begins.isoformat(), edd.ends.isoformat()) == (begins, ends)
