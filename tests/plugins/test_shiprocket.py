@@ -398,6 +398,7 @@ def test_names_of_couriers_are_remembered_and_strangers_fill_no_memory(source) -
         assert source.carrier_of(f"Acme {n}") is None
     assert len(source._couriers) <= 501
     assert source.carrier_of("Delhivery Surface") == "delhivery"
+    assert source.carrier_of("India Post - Speed Post") == source.carrier_of("217") == "indiapost"
 
 
 def test_a_push_that_was_saved_reads_as_it_came(source) -> None:
