@@ -151,6 +151,17 @@ def test_a_head_makes_a_scan_only_where_it_tells_more_than_the_scans(make, curre
     assert [scan.code.code for scan in report.scans] == codes
 
 
+def test_what_waits_at_an_access_point_is_told_from_what_waits_at_a_depot(make) -> None:
+    source, _ = make("carriers.ups")
+    (report,), _ = poll(make, {"trackingNumber": "1Z204W4R0308071865", "activity": [activity("040"), activity("017")]})
+
+    told = [source.meaning(scan.code) for scan in report.scans]
+    assert [(says.status, says.reason) for says in told] == [
+        ("available_for_pickup", "pickup_point"),
+        ("available_for_pickup", "carrier_depot"),
+    ]
+
+
 def only(make, package):
     """Read one package of which everything can be read."""
     (report,), unread = poll(make, {"trackingNumber": "1Z204W4R0308071865", **package})
