@@ -80,10 +80,25 @@ def test_a_shape_that_no_document_tells_counts_only_with_an_account_and_is_never
     number = {
         "postnl": "3SDEVC100000001", "gls": "12345678902", "evri": "H00ABCDEFGH12345", "hermes_germany": "12345678901234",
         "australiapost": "7XX1000634011427", "delhivery": "12345678902", "bluedart": "123456789", "royalmail": "123456789012345678901",
+        "dhl": "00340434161094042557", "dpd": "05222000000011",
     }[carrier]  # fmt: skip
     assert carrier in carriers(number, spoken={carrier})
     assert carrier not in carriers(number)
     assert believed(number, spoken={carrier}) != carrier
+
+
+@pytest.mark.parametrize(
+    ("number", "carrier"),
+    [
+        ("00340434161094042557", "dhl"), ("JD014600003889018475", "dhl"), ("05301000000031", "dpd"),
+        ("H9746130018743501086", "hermes_germany"),
+    ],
+)  # fmt: skip
+def test_numbers_as_documents_of_the_carriers_print_them_may_be_theirs(number: str, carrier: str) -> None:
+    assert carrier in carriers(number, spoken={*LIKELY})
+    assert carriers(number, spoken={carrier, "australiapost"})[-1] != carrier, (
+        "what nearly every number fits is asked last"
+    )
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "US", "GB", "XX"]), st.sets(st.sampled_from(sorted(LIKELY))))

@@ -26,11 +26,13 @@ LIKELY: Final = {
     "postnl": re.compile(r"3S[A-Z0-9]{11,13}"),
     "gls": re.compile(r"\d{11,14}|(?=\D*\d)[A-Z0-9]{8}"),
     "evri": re.compile(r"H[A-Z0-9]{15}|P\d{7}|\d{16}"),
-    "hermes_germany": re.compile(r"\d{14}|\d{20}"),
-    "australiapost": re.compile(r"[A-Z0-9]{3,5}\d{10,18}"),
+    "hermes_germany": re.compile(r"\d{14}|\d{20}|H\d{19}"),
     "delhivery": re.compile(r"\d{11,14}"),
     "bluedart": re.compile(r"\d{8,11}"),
+    "dhl": re.compile(r"003404\d{14}|JJ?D\d{18}"),  # Parcel DE, as its samples are; pieces
+    "dpd": re.compile(r"\d{14}"),  # PARCELNO of its files and of its web services
     "royalmail": re.compile(r"[A-Z]{2}\d{9}GB|\d{16}|\d{21}"),
+    "australiapost": re.compile(r"[A-Z0-9]{3,5}\d{10,18}"),  # many fit it: asked last
 }
 FEW_DIGITS = 15  # so many digits and nothing else are printed by carriers that no list tells
 Check = Literal["fits", "none", "shared", "likely", "wrong"]
