@@ -262,6 +262,7 @@ def test_the_xml_hands_out_a_certificate(outside, make) -> None:
         ("1496", "ITEM SUCCESSFULLY RETURNED TO SENDER", "returned/received_by_sender"), ("1496", "Item delivered", "delivered/delivered"), ("1498", "Article remis à l'expéditeur", "returned/received_by_sender"), ("1498", "ARTICLE REMIS A L'EXPEDITEUR", "returned/received_by_sender"),
         ("0174", "Item out for delivery", "out_for_delivery/on_vehicle"), ("0174", "Out for delivery: return to sender", "returning/return_out_for_delivery"),
         ("1421", "Delivered; returned to sender", "delivered/safe_place"), ("1405", "Item delivered to parcel locker", "available_for_pickup/locker"), ("1406", "Item collected", "delivered/collected_by_recipient"),
+        ("1497", "Item successfully delivered to recipient's safe drop location", "delivered/safe_place"), ("5300", "Item successfully delivered to recipient's parcel box", "delivered/delivered"),
         ("4700", "Held for recipient", "on_hold/held_by_carrier"), ("0020", "Signature available", "None/proof_of_delivery"), ("2001", "Returned to sender", "None/proof_of_delivery"),
     ],
 )  # fmt: skip
