@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tracker.clock import system_now
 from tracker.sandbox.find import Kind
 from tracker.sandbox.scenario import Fault, Scan
 
@@ -139,7 +140,7 @@ class Server:
 
     def __init__(self, account: str, clock: Clock, *, key: str = "right", hook: str = "") -> None:
         """Bind the account it stands behind; `key` proves our calls to it, `hook` its webhooks to us."""
-        self.account, self.clock = account, clock
+        self.account, self.clock, self._began_at = account, clock, clock()
         self.faults = Faults(clock)
         self.calls: dict[str, int] = defaultdict(int)
         self.asked: list[datetime] = []  # when each request came, of whatever kind and whatever it was answered
@@ -154,6 +155,10 @@ class Server:
     def elapsed(self) -> float:
         """Return the seconds that passed for who calls it: in the play, while it waited, and for real."""
         return time.monotonic() + self.clock().timestamp() + self.waited().total_seconds()
+
+    def shown(self, at: datetime) -> datetime:
+        """Return what the clock of who calls it shows at a moment of the play: the machine's, moved on with it."""
+        return system_now() + (at - self._began_at) + self.waited()
 
     def routes(self) -> list[Route]:
         """Return what it answers to."""

@@ -61,11 +61,12 @@ class DPDServer(OAuthCarrier):
         if len(self._logins) >= MOST_LOGINS:
             return _refused("DELICOM_ERR_AUTHENTICATION", "Too many logins, the limit of a day is reached.")
         self._logins.append(now)
+        self.calls["login"] += 1
         token = next((token for token in self._tokens if self._ends[token] > now), "") or self.new_token()
         ends = self._ends.setdefault(token, now + timedelta(days=1))
         return _envelope(
             f'<getAuthResponse xmlns="{LOGIN}"><return><delisId>{self._client}</delisId><customerUid>{self._client}</customerUid>'
-            f"<authToken>{token}</authToken><depot>0522</depot><authTokenExpires>{ends:%Y-%m-%dT%H:%M:%S}.0000000</authTokenExpires>"
+            f"<authToken>{token}</authToken><depot>0522</depot><authTokenExpires>{self.shown(ends):%Y-%m-%dT%H:%M:%S}.0000000</authTokenExpires>"
             "</return></getAuthResponse>"
         )
 
