@@ -113,6 +113,12 @@ def test_a_login_that_is_refused_rejects_the_credentials() -> None:
         list(source.fetch(Refusing(Refused("no such user")), Since(None)))
 
 
+def test_a_login_that_nothing_answers_says_nothing_of_a_number_nor_proves_a_key() -> None:
+    source = carrier(probe="N0", login=LOGIN, headers={"Authorization": "Bearer {token}"})
+    with pytest.raises(Unavailable, match="the login: HTTP 404: nothing answers at this address"):
+        source.ping(Refusing(NotFound("HTTP 404")))
+
+
 def test_a_page_left_by_link_on_another_host_is_the_first_and_one_that_is_no_address_is_a_failed_answer() -> None:
     source = shop(sweep={**Shop.example["sweep"], "pages": {"by": "link", "next": "next"}})
     left = json.dumps({"page": "https://evil.example/x", "began": AT.isoformat(), "mark": AT.isoformat()})

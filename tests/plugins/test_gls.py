@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Transient,
+    Unavailable,
+)
 from tracker.domain.facts import Code, Parcel, Parcels, Payload, Report, Unread
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
@@ -64,6 +72,14 @@ def test_the_version_of_the_token_call_is_a_setting(outside, make) -> None:
     source.ping(client)
 
     assert route.called
+
+
+def test_a_token_call_that_nothing_answers_makes_no_number_unknown(outside, make) -> None:
+    outside.post(f"{HOST}/wrong").respond(404)
+    source, client = make("carriers.gls", token_path="/wrong")
+
+    with pytest.raises(Unavailable, match="token endpoint: HTTP 404: nothing answers at this address"):
+        list(source.fetch(client, Parcels((Parcel("gls", "36301917596"),))))
 
 
 def test_a_language_is_two_capitals(make) -> None:

@@ -16,7 +16,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Transient, WebhookRejected
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    Refused,
+    Transient,
+    Unavailable,
+    WebhookRejected,
+)
 from tracker.domain.facts import Payload, Unread
 from tracker.domain.vocabulary import Trust
 from tracker.plugin.calls import Client, Request, Response, Token, segment
@@ -298,6 +306,8 @@ class Caller:
         request = replace_basic(self._request(login, known, {}, headers, True, {}), login.basic, known)
         try:
             response = client.send(request)
+        except NotFound as error:  # nothing was asked about a number
+            raise Unavailable(f"the login: {error}: nothing answers at this address") from None
         except Refused as error:
             raise CredentialsRejected(f"the login: {error}") from None
         value, lives = read_login(login, decode(response.body), Reading())

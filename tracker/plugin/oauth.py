@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, Refused
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Unavailable
 from tracker.plugin.answers import holding
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.payloads import decode
@@ -52,10 +52,12 @@ def ask_token(client: Client, request: Request, *, named: str = "access_token") 
     """Ask a token endpoint; returns the token, which the answer has by the name `named`, and the whole answer.
 
     `expires_in` may be a text (UPS sends all values as texts). A refusal (400, 401) is CredentialsRejected: the key
-    is wrong, whatever status says so.
+    is wrong, whatever status says so. 404 is Unavailable: nothing was asked about a number, so none is unknown.
     """
     try:
         response = client.send(request)
+    except NotFound as error:
+        raise Unavailable(f"token endpoint: {error}: nothing answers at this address") from None
     except Refused as error:
         raise CredentialsRejected(f"token endpoint: {error}") from None
     body = decode(holding(response.body, named))
