@@ -45,7 +45,7 @@ class Town:
         self.lab: Lab
 
     def clock(self) -> Any:
-        return self.lab.clock()
+        return self.lab.clock() if hasattr(self, "lab") else START
 
     def open(self, accounts: str, *, names: tuple[str, ...] = ("ups-a", "ups-b", "ups-c", "easy")) -> Lab:
         """Connect a store that names these accounts, of those that are configured."""

@@ -90,7 +90,18 @@ def holding(body: bytes, *names: str) -> bytes:
 def _has(body: bytes, names: Sequence[str]) -> bool:
     if _begins_as_xml(body):
         return any(tag[1].decode() in names for tag in _TAG.finditer(body))
-    return any(f'"{name}"'.encode() in body for name in names)
+    return any(_is_key(f'"{name}"'.encode(), body) for name in names)
+
+
+def _is_key(quoted: bytes, body: bytes) -> bool:
+    """Say whether a quoted name stands before a colon somewhere: as a value it is no field."""
+    at = body.find(quoted)
+    while at >= 0:
+        after = at + len(quoted)
+        if body[after : after + 100].lstrip()[:1] == b":":
+            return True
+        at = body.find(quoted, after)
+    return False
 
 
 def _begins_as_xml(body: bytes) -> bool:
