@@ -66,8 +66,9 @@ _TOO_MANY = b'"API_002"'
 _EXAMPLE = "7XX1000634011427"  # the id of the documentation's own example
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _LONGEST = timedelta(hours=1)
-_LOCATION = re.compile(r"(.*?)[\s,]+(NSW|VIC|QLD|SA|WA|TAS|NT|ACT)(?:[\s,]+(\d{4}))?", re.IGNORECASE)
-_COUNTRY = re.compile(r"(.*?)\s*\(([A-Z]{2})\)")
+# how a location ends, behind its town
+_STATE = re.compile(r"[\s,](NSW|VIC|QLD|SA|WA|TAS|NT|ACT)(?:[\s,]{1,3}(\d{4}))?\Z", re.IGNORECASE)
+_COUNTRY = re.compile(r"\(([A-Z]{2})\)\Z")
 
 
 class Settings(contracts.Settings):
@@ -379,9 +380,9 @@ def _told_by(description: Any, location: Any) -> tuple[Code | None, Place, bool]
     """
     words, name = _words(description)[:100] if isinstance(description, str) else "", text(location)
     said = Code("event", words, text(description)) if words else None
-    if (abroad := _COUNTRY.fullmatch(name)) is not None:
-        return said, Place(abroad[1], country=abroad[2]), abroad[2] != "AU"
-    found = _LOCATION.fullmatch(name)
+    if (abroad := _COUNTRY.search(name)) is not None:
+        return said, Place(name[: abroad.start()].strip(), country=abroad[1]), abroad[1] != "AU"
+    found = _STATE.search(name)
     if found is None:
         return said, Place(name) if name else NOWHERE, bool(name)
-    return said, Place(found[1].strip(), found[2].upper(), found[3] or "", "AU"), False
+    return said, Place(name[: found.start()].strip(" ,"), found[1].upper(), found[2] or "", "AU"), False

@@ -93,7 +93,7 @@ _NO_ESTIMATE = frozenset({S.DELIVERED, S.RETURNING, S.RETURNED, S.CANCELLED, S.L
 # where an entry of the history and the head have their type, status, place and time
 _SCAN = ("$.ScanDetail", "ScanType", "Scan", "ScannedLocation", "ScanDateTime")
 _HEAD = ("$.Shipment.Status", "StatusType", "Status", "StatusLocation", "StatusDateTime")
-_PLACE = re.compile(r"(.*?)\s*\(([^()]*)\)")
+_PLACE = re.compile(r"(.*)\(([^()]*)\)")
 
 
 class Settings(contracts.Settings):
@@ -351,7 +351,7 @@ def _place(said: Any, abroad: bool) -> Place:
         return NOWHERE
     found = _PLACE.fullmatch(said)
     country = "" if abroad else "IN"
-    return Place(found[1], found[2], country=country) if found else Place(said, country=country)
+    return Place(found[1].rstrip(), found[2], country=country) if found else Place(said, country=country)
 
 
 def _abroad(consignee: Any, unread: list[Unread]) -> bool:

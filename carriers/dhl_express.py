@@ -96,7 +96,7 @@ class DHLExpress(contracts.Carrier):
     batch = 200
     proves = True
     carriers = ("dhl",)
-    shapes = r"\d{10,11}|J[A-Z]{1,3}[A-Z0-9]{8,30}"
+    shapes = re.compile(r"\d{10,11}|J[A-Z]{1,3}[A-Z0-9]{8,30}", re.ASCII)
     response_keys = ("shipments", ASKED)
     codes = read_codes(__file__)
     default_zone = "UTC"

@@ -121,7 +121,7 @@ class DHLParcelDE(contracts.Carrier):
     batch = 20
     proves = True
     carriers = ("dhl",)
-    shapes = r"\d{12,20}|JJD[A-Z0-9]{8,30}|[A-Z]{2}\d{9}DE"
+    shapes = re.compile(r"\d{12,20}|JJD[A-Z0-9]{8,30}|[A-Z]{2}\d{9}DE", re.ASCII)
     response_keys = ("data", ASKED)
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"

@@ -233,6 +233,6 @@ def _label(number: str) -> str:
 def _about(number: str, answer: bytes) -> bytes:
     """Return an answer whose envelope says about which number was asked: nothing else in it does."""
     if answer[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        answer = re.sub(rb"<\?xml[^>]*\?>", b"", answer.decode("utf-16", "replace").encode(), count=1)
+        answer = re.sub(rb"<\?xml[^>]{0,200}\?>", b"", answer.decode("utf-16", "replace").encode(), count=1)
     asked = f"<asked>{escaped(number)}</asked>".encode()
     return _ENVELOPE.sub(lambda found: found[0] + asked, answer, count=1)

@@ -28,7 +28,7 @@ from tracker.plugin.payloads import (
 from tracker.plugin.xml import decode_xml, many
 
 ANSWER = "$.Envelope.Body.getTrackingDataResponse"
-_PLACE = re.compile(r"(.*?)\s*\(([A-Z]{2})\)")
+_PLACE = re.compile(r"(.*)\(([A-Z]{2})\)")
 _DATE = re.compile(
     r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:,?\s+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s*([AaPp])\.?[Mm]\.?)?)?", re.ASCII
 )
@@ -139,7 +139,7 @@ def _place(printed: str) -> Place:
     if not printed:
         return NOWHERE
     found = _PLACE.fullmatch(printed)
-    return Place(found[1], country=found[2]) if found else Place(printed)
+    return Place(found[1].rstrip(), country=found[2]) if found else Place(printed)
 
 
 @lru_cache(maxsize=2_000)

@@ -44,10 +44,18 @@ MOST_COURIERS = 500  # names of couriers that are remembered
 EMPTY = (b"{}", b"[]")  # an answer of nobody
 # what follows a courier's name in those of its services; a weight may follow too
 _SERVICE = re.compile(
-    r"(?:[ _-]+(?:surface|air|reverse|qc|stressed|essential|ros|flash|local|flat rate|international"
-    r"|(?:\d+(?:\.\d+)? ?)?(?:kgs?|gms?|g)))+#*$",
+    r"[ _-](?:surface|air|reverse|qc|stressed|essential|ros|flash|local|flat rate|international"
+    r"|(?:\d{1,4}(?:\.\d{1,3})? ?)?(?:kgs?|gms?|g))\Z",
     re.IGNORECASE,
 )
+
+
+def _alone(courier: str) -> str:
+    """Return a courier's name without what follows it in the names of its services: `Delhivery Surface 2 Kgs` is Delhivery."""
+    name = courier[:200].rstrip("#")
+    while (found := _SERVICE.search(name)) is not None:
+        name = name[: found.start()].rstrip(" _-")
+    return name
 
 
 class Settings(contracts.Settings):
@@ -120,7 +128,7 @@ class ShipRocket(contracts.Carrier):
         if word not in self._couriers:
             if len(self._couriers) > MOST_COURIERS:
                 self._couriers.clear()
-            self._couriers[word] = super().carrier_of(word) or super().carrier_of(_SERVICE.sub("", word))
+            self._couriers[word] = super().carrier_of(word) or super().carrier_of(_alone(word))
         return self._couriers[word]
 
     def normalize(self, payload: Payload) -> Iterable[Report | Unread]:

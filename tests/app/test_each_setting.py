@@ -35,7 +35,7 @@ from tracker.store import tables as t
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 AWAY = "127.0.0.1:1"  # nobody listens there
 ADDRESSES = {"alert_url", "callback_url"}
-NO_WORDS = {"delimiter", "quote", "zone"}  # texts of which most are refused
+NO_WORDS = {"delimiter", "quote", "zone", "language", "lookup_path", "parcels_path"}  # texts of which most are refused
 
 
 class Canaries:

@@ -36,7 +36,7 @@ accounts:
     webhook:
       scheme: hmac_hex
       header: X-Acme-Signature
-      sample: hook.json
+      sample: push.json
       facts: {number: no}
     codes:
       status/D: {status: delivered}
@@ -47,7 +47,7 @@ SAMPLES: dict[str, Any] = {
         {"no": "A2", "missing": True},
     ]}},
     "none.json": {"problem": {"title": "down"}},
-    "hook.json": {"no": "A1"},
+    "push.json": {"no": "A1"},
 }  # fmt: skip
 Check = Callable[..., list[str]]
 
@@ -86,7 +86,7 @@ def test_a_description_whose_paths_find_something_in_its_samples_is_fine(wrong: 
         ("not_found: missing", "not_found: 7", "t.yaml:15:9: accounts.acme.poll.facts.not_found: must be a JMESPath, which is a text"),
         ("path: /track", "path: track", "t.yaml:10:7: accounts.acme.poll.path: String should match pattern '^/'"),
         ("scheme: hmac_hex", "scheme: hmac", "t.yaml:19:7: accounts.acme.webhook.scheme: Input should be 'hmac_hex', 'hmac_base64', 'header' or 'standard'"),
-        ("      sample: hook.json\n", "", "t.yaml:18:5: accounts.acme.webhook.sample: Field required"),
+        ("      sample: push.json\n", "", "t.yaml:18:5: accounts.acme.webhook.sample: Field required"),
         ("status: delivered", "status: deliverd", "t.yaml:24:18: accounts.acme.codes.status/D.status: Input should be "),
         ("        scans: events\n", "", "t.yaml:12:7: accounts.acme.poll.facts: scans: and scan: stand together"),
         ("time: at", "time: at}\n        time_format: '%Q'\n        edd: {begins: at", "t.yaml:18:9: accounts.acme.poll.facts.time_format: '%Q' is no form of a time: iso"),
@@ -98,7 +98,7 @@ def test_a_description_whose_paths_find_something_in_its_samples_is_fine(wrong: 
         ("place.city", "place.town", "t.yaml:17:38: accounts.acme.poll.facts.scan.city: finds nothing in the sample acme.json, none.json"),
         ("data.parcels", "data.boxes", "t.yaml:11:7: accounts.acme.poll.sample: acme.json: $.data.boxes: is missing"),
         ("error: problem", "error: trouble", "t.yaml:8:5: accounts.acme.error: finds nothing in the sample acme.json, none.json"),
-        ("sample: hook.json\n      facts: {number: no", "sample: hook.json\n      id: event\n      facts: {number: no", "t.yaml:22:7: accounts.acme.webhook.id: finds nothing in the sample hook.json"),
+        ("sample: push.json\n      facts: {number: no", "sample: push.json\n      id: event\n      facts: {number: no", "t.yaml:22:7: accounts.acme.webhook.id: finds nothing in the sample push.json"),
         # placeholders
         ("{number}", "{nummer}", "t.yaml:10:7: accounts.acme.poll.path: nothing is called {nummer} here: number"),
         ("Bearer {key}", "Bearer {token}", "t.yaml:7:15: accounts.acme.headers.Authorization: nothing is called {token} here: key"),
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_told_with_its_line_and_column(wrong: Check, old: str, 
     ("samples", "said"),
     [
         ({"acme.json": "{"}, "acme.json: $: not JSON: "),
-        ({"hook.json": []}, "hook.json: $: must be an object, is a list"),
+        ({"push.json": []}, "push.json: $: must be an object, is a list"),
         ({"acme.json": {"data": {"parcels": [{"no": "A1", "missing": False, "events": [{"code": "D", "at": 7, "place": {"city": "x"}}]}]}}},
          "acme.json: $.data.parcels[0].events[0].at: must be a date and time, is a int"),
     ],
@@ -220,7 +220,7 @@ stores:
         done: ok
         sample: ok.json
       note: {path: "/orders/{ref}/notes", headers: {Idempotency-Key: "{once}"}, body: {text: "{text}"}, done: ok, sample: ok.json}
-    webhook: {scheme: hmac_base64, header: X-Sign, ref: data.id, when: kind == 'order', sample: shop.hook.json}
+    webhook: {scheme: hmac_base64, header: X-Sign, ref: data.id, when: kind == 'order', sample: shop.push.json}
 """
 AN_ORDER = {
     "id": "R1",
@@ -234,7 +234,7 @@ SAMPLES |= {
     "order.json": {"order": AN_ORDER},
     "orders.json": {"orders": [AN_ORDER]},
     "ok.json": {"ok": True},
-    "shop.hook.json": {"kind": "order", "data": {"id": "R1"}},
+    "shop.push.json": {"kind": "order", "data": {"id": "R1"}},
 }
 
 
@@ -279,8 +279,8 @@ def test_a_described_store_is_fine_and_words_without_a_meaning_are_told(wrong_st
         ("done: ok\n", "done: updated\n", "t.yaml:29:9: stores.shop.writes.status.done: finds nothing in the sample ok.json"),
         ("{word}", "{wort}", "t.yaml:27:9: stores.shop.writes.status.body: nothing is called {wort} here: before, happened_at, key, number, once, ref, word"),
         ("{since}", "{sinse}", "t.yaml:10:15: stores.shop.sweep.query.since: nothing is called {sinse} here: key, page, since"),
-        ("when: kind == 'order'", "when: kind == 'parcel'", "t.yaml:32:66: stores.shop.webhook.when: finds nothing in the sample shop.hook.json"),
-        ("ref: data.id", "ref: data.ref", "t.yaml:32:90: stores.shop.webhook.sample: shop.hook.json: $.data.ref: must be a text, is missing"),
+        ("when: kind == 'order'", "when: kind == 'parcel'", "t.yaml:32:66: stores.shop.webhook.when: finds nothing in the sample shop.push.json"),
+        ("ref: data.id", "ref: data.ref", "t.yaml:32:90: stores.shop.webhook.sample: shop.push.json: $.data.ref: must be a text, is missing"),
         ('headers: {Idempotency-Key: "{once}"}, ', "", "t.yaml:31:7: stores.shop.writes.note: a note could be written twice"),
         ('query: {since: "{since}", p: "{page}"}', 'query: {p: "{page}"}', "t.yaml:8:5: stores.shop.sweep: says nowhere which it is about: it needs {since}"),
         ('query: {since: "{since}", p: "{page}"}', 'query: {since: "{since}"}', "t.yaml:8:5: stores.shop.sweep: says nowhere which it is about: it needs {page}"),

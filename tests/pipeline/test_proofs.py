@@ -248,8 +248,10 @@ def test_what_the_pack_lacks_it_says_and_why(make_fed: Made, tmp_path: Path) -> 
     out = str(tmp_path / "2.zip")
     assert "postnl is suspended: HTTP 401" in shown(lab, tmp_path, "evidence", "1001", "-o", out)
     lab.change(t.watches.delete())
-    lab.change(t.shipments.update().values(carrier="dhl"))
+    lab.change(t.shipments.update().values(carrier="ontrac"))
     out = str(tmp_path / "3.zip")
-    assert f"no document of dhl {PARCEL}: no account fetches it" in shown(lab, tmp_path, "evidence", "1001", "-o", out)
+    assert f"no document of ontrac {PARCEL}: no account fetches it" in shown(
+        lab, tmp_path, "evidence", "1001", "-o", out
+    )
     with zipfile.ZipFile(out) as archive:
         assert "no account fetches it" in archive.read("index.html").decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from tracker.config.model import Config
@@ -39,7 +38,7 @@ def fitting(config: Config, found: Sequence[Candidate], number: str) -> tuple[Ca
 
     def odd(one: Candidate) -> bool:
         shapes = config.accounts[one.account].carrier.shapes
-        return bool(shapes) and re.fullmatch(shapes, number) is None
+        return shapes is not None and shapes.fullmatch(number) is None
 
     return tuple(sorted(found, key=odd))
 

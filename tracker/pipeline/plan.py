@@ -72,7 +72,7 @@ def ways(account: Account, judged: Verdict) -> list[str]:
         found.append("register for push, whose news wait for no look")
     for name, plugin in carriers():
         speaks = not account.speaks or set(plugin.carriers) & set(account.speaks)
-        if plugin.carriers and speaks and plugin.batch > account.carrier.batch:
+        if plugin.carriers and speaks and plugin.shapes is None and plugin.batch > account.carrier.batch:
             found.append(f"use {name}'s batch, {plugin.batch} parcels a call")
     return found
 

@@ -259,9 +259,7 @@ class Carrier(Source):
 
     carriers: tuple[str, ...] = ()  # who it speaks for, by our ids; () is any.
     batch: int = 1
-    shapes: ClassVar[str] = (
-        ""  # numbers that it tells of, as a regular expression, where others tell of its carrier too
-    )
+    shapes: ClassVar[re.Pattern[str] | None] = None  # numbers that it tells of, where others tell of its carrier too
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {}
     codes_from_yaml: ClassVar[bool] = False  # there is no table: each account's `codes:` says what its codes mean
     default_zone: str = "UTC"
