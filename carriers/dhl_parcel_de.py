@@ -70,7 +70,7 @@ _ATTRIBUTES = (
     "status-timestamp", "event-timestamp", "event-status", "event-text", "event-location", "event-country", "standard-event-code",
     "ice", "ric", "ruecksendung",
 )  # fmt: skip
-_ROOT = re.compile(rb"<data(?=\s)[^>]*?\scode\s*=\s*[\"']0*[\"']")
+_ROOT = re.compile(rb"<data(?=\s)[^>]{0,300}?\scode\s{0,9}=\s{0,9}[\"']0{0,9}[\"']")
 _ICE = re.compile(r"\(([A-Z0-9]{1,9}/[A-Z0-9]{1,9})\)$")
 _GERMAN = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
 _BERLIN = ZoneInfo("Europe/Berlin")
