@@ -228,7 +228,7 @@ class ShipRocket(contracts.Carrier):
         request = Request("POST", url, headers=headers, content=orjson.dumps(login), idempotent=False)
         try:
             token, _ = ask_token(client, request, named="token")
-        except (CredentialsRejected, NotFound, _Words) as error:
+        except (CredentialsRejected, _Words) as error:
             raise CredentialsRejected(f"ShipRocket refuses the login of {settings.email}: {error}") from None
         return Token(token.value, client.now() + timedelta(days=10))
 

@@ -64,7 +64,6 @@ def test_a_token_that_ended_is_asked_anew_once(outside, make) -> None:
         (400, {"message": "Invalid email and password combination.", "status_code": 400}),
         (401, {"message": "Unauthorized"}),
         (403, {"message": "Forbidden"}),
-        (404, {"message": "404 Not Found", "status_code": 404}),
         (422, {"message": "Oops! Invalid Data.", "errors": {"email": ["required"]}}),
         (200, {"message": "Invalid email and password combination.", "status_code": 400}),
         (200, {"message": "User blocked due to too many failed login attempts"}),
@@ -81,7 +80,9 @@ def test_a_login_that_is_refused_is_of_the_credentials_and_not_tried_again(outsi
     assert "canary" not in str(error.value)
 
 
-@pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (500, Transient), (503, Transient)])
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, Unavailable), (429, RateLimited), (500, Transient), (503, Transient)]
+)
 def test_a_login_that_nobody_answers_says_nothing_of_the_credentials(outside, make, status, error) -> None:
     login = outside.post(LOGIN).respond(status, json={"message": "no", "status_code": status})
     source, client = make("carriers.shiprocket")
