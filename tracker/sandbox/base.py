@@ -222,6 +222,12 @@ class Carrier(Server):
         """Return its account's own settings in our YAML: `key` and `hook` are references to secrets (`hook` None: polls only)."""
         raise NotImplementedError
 
+    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
+        """Prove nothing of who sends no webhooks, so that any body is somebody else's; who sends them says how it proves one."""
+        if self.pushes:
+            raise NotImplementedError
+        return Outgoing(self.account, body, {})
+
     def webhook(self, action: Scan, scan: dict[str, Any]) -> Outgoing | None:
         """Make the webhook that tells of a scan; None where nobody is subscribed."""
         raise NotImplementedError

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Carrier, Outgoing, as_json
+from tracker.sandbox.base import Carrier, as_json
 
 _ACCOUNT = "0001234567"
 _SYDNEY = timezone(timedelta(hours=11))  # printed of scans abroad too
@@ -29,10 +29,6 @@ class AustraliaPostServer(Carrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"base_url": base_url, "api_key": key, "password": key, "account_number": _ACCOUNT}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _track(self, request: Request) -> Response:
         basic = base64.b64encode(f"{self.key}:{self.key}".encode()).decode()

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import OAuthCarrier, Outgoing, as_json
+from tracker.sandbox.base import OAuthCarrier, as_json
 
 XML = "application/vnd.cpc.track-v2+xml"
 CERTIFICATE = b"%PDF-1.4 delivery confirmation certificate"
@@ -40,10 +40,6 @@ class CanadaPostServer(OAuthCarrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"base_url": base_url, "key": self._client, "secret": key}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _token(self, request: Request) -> Response:
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}

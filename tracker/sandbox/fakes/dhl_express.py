@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Carrier, Outgoing, as_json
+from tracker.sandbox.base import Carrier, as_json
 
 ROOT = "/mydhlapi"
 ALONE = {"trackingView", "levelOfDetail", "requestGMTOffsetPerEvent", "requestControlledAccessDataCodes"}
@@ -42,10 +42,6 @@ class DHLExpressServer(Carrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"base_url": f"{base_url}{ROOT}", "username": key, "password": key}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     def _refused(self, request: Request, allowed: set[str]) -> Response | None:
         proof = base64.b64encode(f"{self.key}:{self.key}".encode()).decode()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Carrier, Outgoing, as_json
+from tracker.sandbox.base import Carrier, as_json
 
 PATH = "/parcel/de/tracking/v0/shipments"
 WORDS = {"appname", "password", "request", "language-code", "piece-code"}
@@ -33,10 +33,6 @@ class DHLParcelDEServer(Carrier):
         """Return its account's own settings in our YAML."""
         base = f"{base_url}{PATH.removesuffix('/shipments')}"
         return {"base_url": base, "api_key": key, "api_secret": key, "appname": "zt12345", "password": key}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _ask(self, request: Request) -> Response:
         proof = base64.b64encode(f"{self.key}:{self.key}".encode()).decode()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import OAuthCarrier, Outgoing
+from tracker.sandbox.base import OAuthCarrier
 
 SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 LOGIN = "http://dpd.com/common/service/types/LoginService/2.1"
@@ -43,10 +43,6 @@ class DPDServer(OAuthCarrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"base_url": f"{base_url}/soap/services", "delis_id": self._client, "password": key}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _login(self, request: Request) -> Response:
         envelope = await _read(request, "LoginService/2.1/getAuth")

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import OAuthCarrier, Outgoing, as_json
+from tracker.sandbox.base import OAuthCarrier, as_json
 
 _API = "/client-tracking-api/v1"
 
@@ -33,10 +33,6 @@ class EvriServer(OAuthCarrier):
         return {
             "base_url": f"{base_url}{_API}", "token_url": f"{base_url}/oauth/token", "client_id": self._client, "client_secret": key,
         }  # fmt: skip
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode())

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import OAuthCarrier, Outgoing, as_json
+from tracker.sandbox.base import OAuthCarrier, as_json
 
 _TRACK = "/track-and-trace-v1/tracking"
 
@@ -32,10 +32,6 @@ class GLSServer(OAuthCarrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"base_url": base_url, "client_id": self._client, "client_secret": key}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode())

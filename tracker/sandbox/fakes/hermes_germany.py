@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import OAuthCarrier, Outgoing, as_json
+from tracker.sandbox.base import OAuthCarrier, as_json
 
 _ZONE = ZoneInfo("Europe/Berlin")
 _CUSTOMER = "customer"
@@ -39,10 +39,6 @@ class HermesGermanyServer(OAuthCarrier):
             "client_id": self._client, "client_secret": key, "username": _CUSTOMER, "password": key,
             "pod_reason": "REQUESTED_BY_RECEIVER",
         }  # fmt: skip
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _token(self, request: Request) -> Response:
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Carrier, Outgoing, as_json
+from tracker.sandbox.base import Carrier, as_json
 
 _ZONE = ZoneInfo("Europe/Amsterdam")
 _LONGEST, _FARTHEST = timedelta(hours=2), timedelta(hours=48)
@@ -35,10 +35,6 @@ class PostNLServer(Carrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"base_url": base_url, "api_key": key, "customer_number": _CUSTOMER}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     def _refused(self, request: Request) -> Response | None:
         if request.headers.get("apikey") != self.key:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Carrier, Outgoing
+from tracker.sandbox.base import Carrier
 
 PATH = "/PWS/V1/Tracking/TrackingService.asmx"
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -44,10 +44,6 @@ class PurolatorServer(Carrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"url": f"{base_url}{PATH}", "key": key, "password": key}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     async def _track(self, request: Request) -> Response:
         proof = base64.b64encode(f"{self.key}:{self.key}".encode()).decode()

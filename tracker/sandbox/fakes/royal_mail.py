@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tracker.sandbox.base import Carrier, Outgoing, as_json
+from tracker.sandbox.base import Carrier, as_json
 
 _CLIENT = "sandbox"
 SIGNATURE = '<svg height="530" width="660"><polyline style="fill:none; stroke:#000000" points=" 372.4,213.4 372.4,210.4"/></svg>'
@@ -31,10 +31,6 @@ class RoyalMailServer(Carrier):
     def settings(self, base_url: str, key: str, hook: str | None) -> dict[str, Any]:
         """Return its account's own settings in our YAML."""
         return {"base_url": base_url, "client_id": _CLIENT, "client_secret": key}
-
-    def signed(self, body: bytes, *, secret: str | None = None) -> Outgoing:
-        """Prove nothing: it sends no webhooks, so that any body is somebody else's."""
-        return Outgoing(self.account, body, {})
 
     def _refused(self, request: Request) -> Response | None:
         headers = request.headers
