@@ -44,6 +44,7 @@ from tracker.plugin.payloads import (
     about,
     absent,
     decode,
+    leniently,
     number,
     optional,
     pieces,
@@ -133,12 +134,12 @@ class AustraliaPost(contracts.Carrier):
             raise RateLimited(f"HTTP {status}: API_002", retry_after(response))
         if status in (401, 403):
             not_html(response)
-            said = "; ".join(_errors(_lenient(body).get("errors"))) or "no reason given"
+            said = "; ".join(_errors(leniently(body).get("errors"))) or "no reason given"
             look = "are api_key and password right?" if status == 401 else "is account_number one of this key?"
             raise CredentialsRejected(f"HTTP {status}: {said}: {look}")
         if b'"errors"' in body and b'"tracking_results"' not in body:
             not_html(response)
-            errors = _errors(_lenient(body).get("errors"))
+            errors = _errors(leniently(body).get("errors"))
             if errors and all(_is_unknown(one) for one in errors):
                 raise NotFound("; ".join(errors))
         raise_unless_json(response, errors=("errors",))
@@ -210,14 +211,6 @@ def _by_words(space: str, said: str) -> Meaning | None:
             if said.startswith(begins) and said.endswith(ends) and len(said) >= len(begins) + len(ends):
                 return meaning
     return None
-
-
-def _lenient(body: bytes) -> dict[str, Any]:
-    """Decode an error body; empty where it is none of theirs."""
-    try:
-        return decode(body)
-    except BadPayload:
-        return {}
 
 
 def _errors(value: Any) -> list[str]:

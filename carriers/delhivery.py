@@ -56,6 +56,7 @@ from tracker.plugin.payloads import (
     absent,
     decode,
     estimate,
+    leniently,
     listing,
     mapping,
     moment,
@@ -282,10 +283,7 @@ def _error(body: bytes) -> str | None:
     """Return what an answer without any shipment says instead, empty where its list is; None for any other answer."""
     if len(body) > _LONGEST_ERROR:
         return None
-    try:
-        answer = decode(body)
-    except BadPayload:
-        return None
+    answer = leniently(body)
     if answer.get("ShipmentData"):
         return None
     said = filter(None, (text(answer.get(name)) for name in ("Error", "error", "rmk")))

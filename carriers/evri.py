@@ -32,6 +32,7 @@ from tracker.plugin.payloads import (
     about,
     coded,
     decode,
+    leniently,
     number,
     optional,
     pieces,
@@ -182,10 +183,7 @@ class Evri(contracts.Carrier):
 
 def _messages(body: bytes) -> list[str]:
     """Return what the errors of an error body say; nothing where it is none of theirs."""
-    try:
-        errors = several(decode(body).get("errors"))
-    except BadPayload:
-        return []
+    errors = several(leniently(body).get("errors"))
     return [text(one.get("message")) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
+from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import NOWHERE, Code, Meaning, Page, Parcels, Payload, Query, Report, Scan, Unread
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState
@@ -32,7 +32,7 @@ from tracker.plugin.payloads import (
     about,
     coded,
     decode,
-    document,
+    leniently,
     listing,
     located,
     mapping,
@@ -195,11 +195,7 @@ def _listed(body: bytes, name: str) -> list[Any]:
 
 def _fault(body: bytes) -> str:
     """Return what the gateway says (`fault.faultstring`), or nothing."""
-    try:
-        said = document(body)
-    except BadPayload:
-        return ""
-    fault = said.get("fault") if isinstance(said, dict) else None
+    fault = leniently(body).get("fault")
     return text(fault.get("faultstring")) if isinstance(fault, dict) else ""
 
 

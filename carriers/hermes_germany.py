@@ -53,6 +53,7 @@ from tracker.plugin.payloads import (
     about,
     decode,
     estimate,
+    leniently,
     number,
     optional,
     pieces,
@@ -317,10 +318,7 @@ def _result(body: bytes) -> tuple[str, str]:
     """Return the first code of `listOfResultCodes`, and what it says; empty where an answer has none, or tells of shipments too."""
     if b'"listOfResultCodes"' not in body:
         return "", ""
-    try:
-        answer = decode(body)
-    except BadPayload:
-        return "", ""
+    answer = leniently(body)
     listed = several(answer.get("listOfResultCodes"))
     first = listed[0] if isinstance(listed, list) and listed else None
     if not isinstance(first, dict) or answer.get("shipmentinfo"):

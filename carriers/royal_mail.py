@@ -49,6 +49,7 @@ from tracker.plugin.payloads import (
     coded,
     decode,
     estimate,
+    leniently,
     located,
     moment,
     number,
@@ -128,7 +129,7 @@ class RoyalMail(contracts.Carrier):
         said = {}
         if b'"errorCode"' in body and (status >= 400 or b'"mailPieces"' not in body):
             not_html(response)
-            answer = _lenient(body)
+            answer = leniently(body)
             said = _errors(answer.get("errors"))
             if said and said.keys() <= _OF_A_NUMBER and (answer.get("mailPieces") or said.keys() <= _NEVER):
                 return
@@ -139,7 +140,8 @@ class RoyalMail(contracts.Carrier):
             raise NotFound(words)
         if status in (401, 403):
             not_html(response)
-            why = words or text(_lenient(body).get("moreInformation")) or text(_lenient(body).get("httpMessage"))
+            gateway = leniently(body)
+            why = words or text(gateway.get("moreInformation")) or text(gateway.get("httpMessage"))
             known = (
                 "is the application subscribed to Royal Mail Tracking v2?"
                 if status == 403
@@ -208,14 +210,6 @@ class RoyalMail(contracts.Carrier):
         return client.send(Request("GET", f"{settings.base_url}/mailpieces/v2/{path}", params, headers))
 
 
-def _lenient(body: bytes) -> dict[str, Any]:
-    """Decode an error body; empty where it is none of theirs."""
-    try:
-        return decode(body)
-    except BadPayload:
-        return {}
-
-
 def _errors(value: Any) -> dict[str, str]:
     """Return what errors say, by code: a list of them, or one."""
     value = several(value)
@@ -229,7 +223,7 @@ def _words(said: dict[str, str]) -> str:
 
 def _newest(body: bytes) -> dict[str, datetime | Literal[False] | None]:
     """Return when the newest event of each number was that a summary tells of: None where it does not say, False where nothing is known of it."""
-    found = several(_lenient(body).get("mailPieces"))
+    found = several(leniently(body).get("mailPieces"))
     newest: dict[str, datetime | Literal[False] | None] = {}
     for one in found if isinstance(found, list) else ():
         if isinstance(one, dict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -20,7 +19,7 @@ from tracker.domain.errors import (
     Unavailable,
 )
 from tracker.plugin.calls import Response
-from tracker.plugin.payloads import BOM, document, text
+from tracker.plugin.payloads import BOM, document, leniently, text
 
 AWAY = {402: "frozen or unpaid", 423: "locked", 430: "shut out for a while"}  # an account, as a whole
 
@@ -149,12 +148,10 @@ def raise_by_problem(response: Response, *holds: str) -> None:
     """
     title = ""
     if b'"title"' in response.body and not any(f'"{name}"'.encode() in response.body for name in holds):
-        with suppress(BadPayload):  # it is stored, and told by the parser
-            problem = document(response.body)
-            told = problem if isinstance(problem, dict) else {}
-            title = text(told.get("title")) or ("no title" if "title" in told else "")
-            if response.status < 300 and re.fullmatch(r"[1-5]\d\d", status := str(told.get("status")), re.ASCII):
-                response = replace(response, status=int(status))
+        problem = leniently(response.body)
+        title = text(problem.get("title")) or ("no title" if "title" in problem else "")
+        if response.status < 300 and re.fullmatch(r"[1-5]\d\d", status := str(problem.get("status")), re.ASCII):
+            response = replace(response, status=int(status))
     if response.status == 404 and title:
         raise NotFound(f"HTTP 404: {title}")
     raise_by_status(response)

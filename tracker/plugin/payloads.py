@@ -59,6 +59,14 @@ def document(body: bytes) -> Any:
     return _marked(value) if _NUL in body else value
 
 
+def leniently(body: bytes) -> dict[str, Any]:
+    """Decode a body that may be an error of anybody's: empty where it is no JSON object."""
+    try:
+        return decode(body)
+    except BadPayload:
+        return {}
+
+
 def _refused(error: orjson.JSONDecodeError) -> str:
     return f"not JSON: {error.msg} at character {error.pos}"
 
