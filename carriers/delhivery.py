@@ -23,7 +23,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import orjson
 from pydantic import SecretStr
 
 from tracker.domain.errors import BadPayload, NotFound, RateLimited, Refused, Transient
@@ -48,6 +47,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Leg, Reason, ShippingStatus, TrackingState, Trust
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, raise_unless_json, retry_after
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Secrets
@@ -130,7 +130,7 @@ class Delhivery(contracts.Carrier):
     webhooks = True
     pushes_scans = False
     carriers = ("delhivery",)
-    response_keys = ("ShipmentData", "asked")  # the second is our own part of a page: what was asked about
+    response_keys = ("ShipmentData", ASKED)
     batch = 50
     limits = Limits(750, timedelta(minutes=5))  # an IP (Track Shipment API, Q2)
     codes = read_codes(__file__)
@@ -163,10 +163,9 @@ class Delhivery(contracts.Carrier):
                 return ()
             raise BadPayload("$.ShipmentData", "is missing")  # it says nothing, which is not "no news"
         found = pieces(several(body["ShipmentData"]), "$.ShipmentData", self._shipment, unread, lacks="all")
-        if not unread and len(payload.parts) > 1:  # what is left out is not known
-            there = {report.number for report in found}
-            left = [one for one in decode(payload.parts[1])["asked"] if one not in there]
-            found += [Report("delhivery", one, tracking=TrackingState.NOT_FOUND) for one in left]
+        if not unread:  # what is left out is not known
+            rest = left_out(payload, found, unread)
+            found += [Report("delhivery", one, tracking=TrackingState.NOT_FOUND) for one in rest]
         return told(found, unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -191,8 +190,8 @@ class Delhivery(contracts.Carrier):
         assert isinstance(query, Parcels)
         numbers = [one for parcel in query.parcels if (one := clean(parcel.number)) and "," not in one]
         for start in range(0, len(numbers), self.batch):
-            asked = numbers[start : start + self.batch]
-            yield Page((self._track(client, asked).body, orjson.dumps({"asked": asked})))
+            some = numbers[start : start + self.batch]
+            yield Page((self._track(client, some).body, beside(some)))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """GET /api/rest/fetch/pkg/document/?doc_type=EPOD (Download Document API): a signed link to the image, which is fetched."""
