@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -40,6 +40,7 @@ from tracker.plugin.payloads import (
     optional,
     pieces,
     printed,
+    scanned_at,
     several,
     term,
     text,
@@ -260,24 +261,16 @@ def _tells_more(head: Scan, scans: Sequence[Scan], meaning: Reading) -> bool:
     stands = head.code.code.upper()
     if stands == "CANCELED" and any(scan.code.code.upper().startswith(_DELETED) for scan in scans):
         return False  # the data was deleted, which ends no journey
-    read = [(_at(scan), meaning(scan.code)) for scan in scans]
+    read = [(scanned_at(scan), meaning(scan.code)) for scan in scans]
     told_by = [(at, says is None) for at, says in read if says is None or says.status is not None]
     if not told_by:
         return True
     newest, unknown = max(told_by)
-    return unknown or (stands not in _COARSE and _at(head) > newest)
+    return unknown or (stands not in _COARSE and scanned_at(head) > newest)
 
 
 def _newest_tells(head: Scan, scans: Sequence[Scan], meaning: Reading) -> bool:
     """Say whether the first event alone, usually the newest, shows that the status tells nothing more."""
-    says, at = meaning(scans[0].code), _at(scans[0])
-    alone = len(scans) == 1 or _at(scans[1]) < at
-    return alone and says is not None and says.status is not None and _at(head) <= at
-
-
-_LONG_AGO = datetime(1, 1, 3, tzinfo=UTC)
-
-
-def _at(scan: Scan) -> datetime:
-    """Return when a scan was, for comparing; long ago where it has no time."""
-    return scan.occurred_at or (scan.local.replace(tzinfo=UTC) if scan.local else _LONG_AGO)
+    says, at = meaning(scans[0].code), scanned_at(scans[0])
+    alone = len(scans) == 1 or scanned_at(scans[1]) < at
+    return alone and says is not None and says.status is not None and scanned_at(head) <= at

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 from functools import lru_cache, partial
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -56,6 +56,7 @@ from tracker.plugin.payloads import (
     optional,
     pieces,
     printed,
+    scanned_at,
     section,
     several,
     text,
@@ -309,10 +310,10 @@ def _head(summary: dict[str, Any], unread: list[Unread]) -> Scan | None:
 
 def _with_head(scans: Sequence[Scan], head: Scan, source: RoyalMail) -> Sequence[Scan]:
     """Add what the summary tells beyond the events; where it stands at an end, movements after it are no movements."""
-    says, at = source.meaning(head.code), _at(head)
+    says, at = source.meaning(head.code), scanned_at(head)
     if says is not None and says.status is not None and says.status.terminal and head.local is not None:
-        if any(_at(scan) > at for scan in scans):
-            scans = [_after(scan, source) if _at(scan) > at else scan for scan in scans]
+        if any(scanned_at(scan) > at for scan in scans):
+            scans = [_after(scan, source) if scanned_at(scan) > at else scan for scan in scans]
     if any(scan.code.code == head.code.code and scan.local == head.local for scan in scans):
         return scans
     return with_head(scans, head, source.meaning)
@@ -323,13 +324,6 @@ def _after(scan: Scan, source: RoyalMail) -> Scan:
     if says is None or says.status not in _MOVEMENT:
         return scan
     return replace(scan, code=replace(scan.code, space="after"))
-
-
-_LONG_AGO = datetime(1, 1, 3, tzinfo=UTC)
-
-
-def _at(scan: Scan) -> datetime:
-    return scan.occurred_at or (scan.local.replace(tzinfo=UTC) if scan.local else _LONG_AGO)
 
 
 def _signed(signature: dict[str, Any]) -> bool:

@@ -29,6 +29,7 @@ _ODD = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL refuses NUL in texts, UTF
 _NUL = b"\\u0000"
 _OBJECT = {dict}
 _MIDNIGHT = time()
+_LONG_AGO = datetime(1, 1, 3, tzinfo=UTC)
 _iso, _combine = datetime.fromisoformat, datetime.combine
 _DATE, _SECOND, _OFFSET, _UNKNOWN = Precision.DATE, Precision.SECOND, Zone.OFFSET, Zone.UNKNOWN  # 0.08 us a look-up
 _NEVER = (None, None, _UNKNOWN, _SECOND)
@@ -361,6 +362,11 @@ def with_head(scans: Sequence[Scan], head: Scan, meaning: Callable[[Code], Meani
 def _clock(scan: Scan) -> datetime | None:
     """Return what a clock at the place of a scan showed, as far as it is told."""
     return scan.local or (scan.occurred_at.replace(tzinfo=None) if scan.occurred_at else None)
+
+
+def scanned_at(scan: Scan) -> datetime:
+    """Return when a scan was, to compare it with others: a time without an offset as if it were UTC, long ago where it has none."""
+    return scan.occurred_at or (scan.local.replace(tzinfo=UTC) if scan.local else _LONG_AGO)
 
 
 def kind(value: Any) -> str:
