@@ -44,14 +44,13 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.answers import holding, not_html, raise_by_status, said_by
+from tracker.plugin.answers import begins_as_xml, holding, not_html, raise_by_status, said_by
 from tracker.plugin.asked import ASKED, asked, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import meant, read_codes
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.oauth import Tokens, ask_token
 from tracker.plugin.payloads import (
-    BOM,
     about,
     absent,
     decode,
@@ -273,12 +272,8 @@ def _meaning(group: str, code: str, words: str) -> Meaning | None:
     return replace(says, status=S.EXCEPTION)
 
 
-def _is_xml(body: bytes) -> bool:
-    return body[:100].removeprefix(BOM).lstrip()[:1] == b"<"
-
-
 def _decoded(body: bytes) -> dict[str, Any]:
-    return decode_xml(body, "WaybillNo", "RefNo", rows="ScanDetail") if _is_xml(body) else decode(body)
+    return decode_xml(body, "WaybillNo", "RefNo", rows="ScanDetail") if begins_as_xml(body) else decode(body)
 
 
 def _error(body: bytes) -> str:

@@ -31,7 +31,7 @@ from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Re
 from tracker.domain.facts import Code, Meaning, Page, Parcel, Parcels, Payload, ProofDocument, Query, Report, Unread
 from tracker.domain.numbers import clean
 from tracker.plugin import contracts
-from tracker.plugin.answers import not_html, raise_by_status, retry_after
+from tracker.plugin.answers import begins_as_xml, not_html, raise_by_status, retry_after
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.oauth import Tokens, ask_token, bearer
@@ -168,10 +168,7 @@ class CanadaPost(contracts.Carrier):
             body = self._send(client, request).body
         if body.startswith(b"%PDF"):
             return bytes_document(body, "$")
-        if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
-            found: Any = decode_xml(body)
-        else:
-            found = document(body)
+        found: Any = decode_xml(body) if begins_as_xml(body) else document(body)
         holder: Any = found if isinstance(found, dict) else {}
         if "image" not in holder and len(holder) == 1:  # the portal may name what it hands out, as the XML does
             holder = section(next(iter(holder.values())), "$", [])

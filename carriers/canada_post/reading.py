@@ -13,10 +13,10 @@ from tracker.domain.errors import BadPayload
 from tracker.domain.facts import NOWHERE, Code, Edd, Link, Place, Proof, Report, Scan, Unread
 from tracker.domain.timeline import zone_of
 from tracker.domain.vocabulary import Precision, TrackingState, Zone
+from tracker.plugin.answers import begins_as_xml
 from tracker.plugin.canada import MOSTLY, PROVINCES
 from tracker.plugin.countries import named
 from tracker.plugin.payloads import (
-    BOM,
     about,
     absent,
     document,
@@ -125,7 +125,7 @@ _WORDS = ("description", "descEn", "message", "httpMessage", "moreInformation")
 
 def read(body: bytes) -> tuple[Any, str, Names]:
     """Return what an answer of either API holds, and where: a parcel, summaries of several, or messages."""
-    if body[:3].removeprefix(BOM).lstrip()[:1] != b"<" and body[3:4] != b"<":
+    if not begins_as_xml(body):
         return document(body), "$", _JSON
     tree = decode_xml(body, rows="occurrence")
     root = next(iter(tree))

@@ -87,7 +87,7 @@ def holding(body: bytes, *names: str) -> bytes:
 
 
 def _has(body: bytes, names: Sequence[str]) -> bool:
-    if _begins_as_xml(body):
+    if begins_as_xml(body):
         return any(tag[1].decode() in names for tag in _TAG.finditer(body))
     return any(_is_key(f'"{name}"'.encode(), body) for name in names)
 
@@ -103,12 +103,13 @@ def _is_key(quoted: bytes, body: bytes) -> bool:
     return False
 
 
-def _begins_as_xml(body: bytes) -> bool:
+def begins_as_xml(body: bytes) -> bool:
+    """Say whether a body begins as XML does, behind a mark of byte order and white space: no JSON begins so."""
     return body[:100].removeprefix(BOM).lstrip()[:1] == b"<"
 
 
 def _is_xml(body: bytes) -> bool:
-    if not _begins_as_xml(body):
+    if not begins_as_xml(body):
         return False
     from tracker.plugin.xml import decode_xml  # who speaks JSON never loads a parser of XML
 
