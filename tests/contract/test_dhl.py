@@ -161,9 +161,8 @@ def test_every_checkpoint_of_express_is_decided(record_property: Any) -> None:
     }
     table = plugin_of("carriers.dhl_express").codes  # type: ignore[attr-defined]
     for row in _codes("dhl_express"):
-        assert table["express", row["code"]].status == finer.get(row["code"]) or words.get(
-            row["status"], row["status"]
-        ), row
+        wanted = finer.get(row["code"]) or words.get(row["status"], row["status"])
+        assert table["express", row["code"]].status == wanted, row
 
 
 def test_the_calls_are_what_mydhl_describes() -> None:
