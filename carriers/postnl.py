@@ -19,7 +19,6 @@ from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-import orjson
 from pydantic import Field, SecretStr
 
 from tracker.domain.errors import BadPayload, NotFound, Refused, Transient
@@ -41,6 +40,7 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_unless_json
+from tracker.plugin.asked import ASKED, asked, beside
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.payloads import (
@@ -94,7 +94,7 @@ class PostNL(contracts.Carrier):
     unverified = ("the zone of its times: the Netherlands", "how long an update takes to come: `overlap_minutes`")
     asks = frozenset({Parcels, Since})
     carriers = ("postnl",)
-    response_keys = ("Shipment", "asked")  # the second is our own part of a page: the reference that was asked about
+    response_keys = ("Shipment", ASKED)  # the second is our own part of a page: the reference that was asked about
     codes = read_codes(__file__)
     default_zone = "Europe/Amsterdam"
     proves = True
@@ -120,12 +120,9 @@ class PostNL(contracts.Carrier):
             shipments = section(answer[name], f"$.{name}", unread).get("Shipment")
             where, whole = f"$.{name}.Shipment", name == "CompleteStatus" and not warnings
             reports += pieces(several(shipments), where, self._shipment, unread, whole, lacks="all")
-        if (
-            len(payload.parts) > 1
-        ):  # of a reference that was asked about: each shipment of it is a journey under that number
-            asked = number(decode(payload.parts[1]).get("asked"), "$parts[1].asked")
-            reports = [replace(report, number=asked, piece=report.number) for report in reports]
-            unread = [replace(one, subject=asked) if one.subject else one for one in unread]
+        for mine in asked(payload):  # a reference: each shipment of it is a journey under that number
+            reports = [replace(report, number=mine, piece=report.number) for report in reports]
+            unread = [replace(one, subject=mine) if one.subject else one for one in unread]
         if reports:
             unread += [Unread("$.Warnings", f"says {code}: {said}") for code, said in warnings]
         elif not unread and _NOT_FOUND not in dict(warnings):
@@ -154,16 +151,16 @@ class PostNL(contracts.Carrier):
             return
         assert isinstance(query, Parcels)
         for parcel in query.parcels:
-            asked = clean(parcel.number)
+            mine = clean(parcel.number)
             params = {"detail": "true", "language": self.settings.language}
             try:
-                yield Page((self._get(client, f"barcode/{segment(asked)}", params).body,))
+                yield Page((self._get(client, f"barcode/{segment(mine)}", params).body,))
             except NotFound:
                 if self.settings.customer_code is None:
                     raise
                 of = {"customerCode": self.settings.customer_code, "customerNumber": self.settings.customer_number}
-                answer = self._get(client, f"reference/{segment(asked)}", {**params, **of})
-                yield Page((answer.body, orjson.dumps({"asked": asked})))
+                answer = self._get(client, f"reference/{segment(mine)}", {**params, **of})
+                yield Page((answer.body, beside([mine])))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """GET /shipment/v2/status/signature/{barcode}: an image in base64 (openapi: a GIF; its own example is a PNG)."""
