@@ -17,13 +17,25 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
 from pydantic import SecretStr
 
-from carriers.usps.answers import NOT_YET, OF_A_NUMBER, REFUSED, as_asked, asked, body_of, codes_of, page, said
+from carriers.usps.answers import (
+    NOT_YET,
+    OF_A_NUMBER,
+    REFUSED,
+    as_asked,
+    asked,
+    body_of,
+    codes_of,
+    page,
+    said,
+    signed_of,
+)
 from carriers.usps.reading import inside, parcel
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, Refused, Transient, WebhookRejected
 from tracker.domain.facts import Code, Meaning, Page, Parcel, Parcels, Payload, Query, Refs, Registered, Report, Unread
@@ -116,15 +128,14 @@ class USPS(contracts.Carrier):
     def verify(self, payload: Payload) -> int:
         """Check the base64 HMAC-SHA256 over `timestamp` + `payload`, both as the envelope holds them; nothing covers the rest of it."""
         try:
-            envelope = decode(payload.body)
+            covered = signed_of(payload.body)
         except BadPayload as error:
             raise WebhookRejected(f"no envelope: {error}") from None
-        at, inner = envelope.get("timestamp"), envelope.get("payload")
-        if not isinstance(at, str) or not isinstance(inner, str):
+        if covered is None:
             raise WebhookRejected("an envelope without timestamp and payload")
         name = self.settings.webhook_header.lower()
         given = payload.headers.get(name) or payload.headers.get("hmac-header")
-        return hmac_base64(self.settings.webhook_secrets, f"{at}{inner}".encode("utf-8", "replace"), given, name=name)
+        return hmac_base64(self.settings.webhook_secrets, covered, given, name=name)
 
     def handshake(self, payload: Payload) -> Reply | None:
         """Echo the challenge of a listener that is being registered: a parameter of a GET, or a key of a POST without news."""
@@ -143,14 +154,10 @@ class USPS(contracts.Carrier):
 
     def dedupe_key(self, payload: Payload) -> str:
         """Identify a delivery by what is signed of it: an envelope that is written again is the same."""
-        try:
-            envelope = decode(payload.body)
-        except BadPayload:
-            return super().dedupe_key(payload)
-        at, inner = envelope.get("timestamp"), envelope.get("payload")
-        if not isinstance(at, str) or not isinstance(inner, str):
-            return super().dedupe_key(payload)
-        return hashlib.sha256(f"{at}{inner}".encode("utf-8", "replace")).hexdigest()
+        covered = None
+        with suppress(BadPayload):
+            covered = signed_of(payload.body)
+        return super().dedupe_key(payload) if covered is None else hashlib.sha256(covered).hexdigest()
 
     def meaning(self, code: Code) -> Meaning | None:
         """Say what a code means; of a delivery, where the parcel was left, and of a code that nobody knows, by its own words."""

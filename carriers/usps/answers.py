@@ -68,6 +68,13 @@ def _is_whole(mine: str, number: str) -> bool:
     return mine.startswith("420") and mine.endswith(number) and len(mine) - len(number) in (8, 12)
 
 
+def signed_of(body: bytes) -> bytes | None:
+    """Return what of the envelope of a callback is signed: timestamp and payload; None where it lacks one. Raises BadPayload."""
+    envelope = decode(body)
+    at, inner = envelope.get("timestamp"), envelope.get("payload")
+    return f"{at}{inner}".encode("utf-8", "replace") if isinstance(at, str) and isinstance(inner, str) else None
+
+
 def codes_of(body: bytes) -> frozenset[str]:
     """Return the codes of an error body; nothing where it is none."""
     try:
