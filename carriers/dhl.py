@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound, Refused, Transient
+from tracker.domain.errors import BadPayload, NotFound, Refused
 from tracker.domain.facts import (
     ChangeNotice,
     Code,
@@ -47,7 +47,7 @@ from tracker.domain.facts import (
 )
 from tracker.domain.vocabulary import Leg, Precision, ShippingStatus, Trust
 from tracker.plugin import contracts
-from tracker.plugin.answers import holding, not_html, raise_by_problem
+from tracker.plugin.answers import holding, in_own_words, not_html, raise_by_problem
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Secrets
@@ -226,8 +226,7 @@ class DHL(contracts.Carrier):
         try:
             holding(client.send(self._ask("00340434000000000000")).body, "shipments")
         except NotFound as error:
-            if str(error) == "HTTP 404":
-                raise Transient("HTTP 404 without a word of DHL's: base_url may lead elsewhere") from None
+            in_own_words(error, "DHL")
 
     def _ask(self, tracking: str) -> Request:
         params = {"trackingNumber": tracking, "language": self.settings.language}

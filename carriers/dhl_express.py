@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound, Transient
+from tracker.domain.errors import BadPayload, NotFound
 from tracker.domain.facts import (
     Code,
     Edd,
@@ -39,7 +39,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.timeline import zone_of
 from tracker.domain.vocabulary import Precision, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.answers import holding, not_html, raise_by_problem
+from tracker.plugin.answers import holding, in_own_words, not_html, raise_by_problem
 from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
@@ -158,8 +158,7 @@ class DHLExpress(contracts.Carrier):
         try:
             holding(client.send(self._alone("0000000000")).body, "shipments")
         except NotFound as error:
-            if str(error) == "HTTP 404":
-                raise Transient("HTTP 404 without a word of DHL's: base_url may lead elsewhere") from None
+            in_own_words(error, "DHL")
 
     def _several(self, numbers: Sequence[str]) -> Request:
         parts = tuple(one for one in numbers if _PIECE.fullmatch(one))

@@ -39,7 +39,7 @@ from tracker.domain.facts import (
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Leg, Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
-from tracker.plugin.answers import not_html, raise_by_status
+from tracker.plugin.answers import in_own_words, not_html, raise_by_status
 from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.codes import read_codes
@@ -191,8 +191,7 @@ class DHLParcelDE(contracts.Carrier):
         try:
             client.send(self._ask("d-get-piece-detail", ["00340434000000000000"]))
         except NotFound as error:
-            if str(error) == "HTTP 404":
-                raise Transient("HTTP 404 without a word of DHL's: base_url may lead elsewhere") from None
+            in_own_words(error, "DHL")
 
     def _ask(self, what: str, numbers: Sequence[str]) -> Request:
         settings = self.settings

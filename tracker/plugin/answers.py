@@ -160,6 +160,12 @@ def raise_by_problem(response: Response, *holds: str) -> None:
         raise Transient(f"HTTP {response.status} with an error: {title}")
 
 
+def in_own_words(error: NotFound, source: str) -> None:
+    """Raise Transient where a 404 has no word of the source itself, so that it proves no key: it may be somebody else's."""
+    if str(error) == "HTTP 404":  # as `raise_by_status` says
+        raise Transient(f"HTTP 404 without a word of {source}'s: base_url may lead elsewhere") from None
+
+
 def _is_json(body: bytes) -> bool:
     """Say whether a body is JSON, or nothing."""
     try:
