@@ -207,8 +207,8 @@ class DHL(contracts.Carrier):
         if not settings.callback_url or not settings.webhook_secrets:
             return [Registered(p.number) for p in query.parcels]  # polls only
         registered = []
-        for start in range(0, len(query.parcels), 10):
-            numbers = [p.number for p in query.parcels[start : start + 10]]
+        for start in range(0, len(query.parcels), self.register_batch):
+            numbers = [p.number for p in query.parcels[start : start + self.register_batch]]
             response = client.send(
                 Request(
                     "POST",

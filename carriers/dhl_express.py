@@ -128,8 +128,8 @@ class DHLExpress(contracts.Carrier):
         if len(numbers) == 1 and _SHIPMENT.fullmatch(numbers[0]):
             yield Page((client.send(self._alone(numbers[0])).body,))
             return
-        for start in range(0, len(numbers), 200):
-            some = numbers[start : start + 200]
+        for start in range(0, len(numbers), self.batch):
+            some = numbers[start : start + self.batch]
             known = [one for one in some if _NUMBER.fullmatch(one)]  # any other would have the others refused
             if not known:
                 raise NotFound("no number of DHL Express: these are letters and digits")

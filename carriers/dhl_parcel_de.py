@@ -170,8 +170,8 @@ class DHLParcelDE(contracts.Carrier):
         """GET /shipments?xml=...: the query is an XML document in the address, 20 numbers in it at most."""
         assert isinstance(query, Parcels)
         numbers = list(dict.fromkeys(filter(None, (clean(parcel.number) for parcel in query.parcels))))
-        for start in range(0, len(numbers), 20):
-            some = numbers[start : start + 20]
+        for start in range(0, len(numbers), self.batch):
+            some = numbers[start : start + self.batch]
             yield Page((client.send(self._ask("d-get-piece-detail", some)).body, beside(some)))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
