@@ -52,6 +52,7 @@ from tracker.plugin.payloads import (
     estimate,
     moment,
     number,
+    objects,
     optional,
     pieces,
     printed,
@@ -140,15 +141,13 @@ class DHLExpress(contracts.Carrier):
         mine = parcel.number
         if _PIECE.fullmatch(mine):
             answer = decode(holding(client.send(self._several([mine])).body, "shipments"))
-            first = next((one for one in several(answer.get("shipments")) or () if isinstance(one, dict)), {})
+            first = next(iter(objects(answer.get("shipments"))), {})
             mine = optional(number, first.get("shipmentTrackingNumber"), "$.shipmentTrackingNumber", []) or ""
             if not mine:
                 raise NotFound("DHL Express tells no shipment of this piece")
         params = {"shipperAccountNumber": self.settings.account_number} if self.settings.account_number else {}
         answer = decode(client.send(self._get(f"shipments/{segment(mine)}/proof-of-delivery", params)).body)
-        documents = [
-            one for one in several(answer.get("documents")) or () if isinstance(one, dict) and one.get("content")
-        ]
+        documents = [one for one in objects(answer.get("documents")) if one.get("content")]
         if not documents:
             raise NotFound("DHL Express has no document that proves this delivery, or none yet")
         return read_document(documents[0]["content"], "$.documents[0].content")

@@ -50,6 +50,7 @@ from tracker.plugin.payloads import (
     estimate,
     moment,
     number,
+    objects,
     optional,
     pieces,
     printed,
@@ -263,9 +264,9 @@ def _warnings(answer: dict[str, Any]) -> list[tuple[str, str]]:
     warnings = answer.get("Warnings")
     if isinstance(warnings, dict) and "Warning" in warnings:
         warnings = warnings["Warning"]
-    found = several(warnings)
-    listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    return [(optional(word, one.get("Code"), "$", []) or "no code", text(one.get("Message"))) for one in listed]
+    return [
+        (optional(word, one.get("Code"), "$", []) or "no code", text(one.get("Message"))) for one in objects(warnings)
+    ]
 
 
 def _fault(body: bytes) -> str:

@@ -63,6 +63,7 @@ from tracker.plugin.payloads import (
     located,
     mapping,
     number,
+    objects,
     piece,
     pieces,
     section,
@@ -177,8 +178,8 @@ class UPS(contracts.Carrier):
         """
         body = decode(self._details(client, parcel.number, {"returnPOD": "true", "returnSignature": "true"}).body)
         unread: list[Unread] = []
-        shipments = _objects(section(body.get("trackResponse"), "$.trackResponse", unread).get("shipment"))
-        packages = [package for shipment in shipments for package in _objects(shipment.get("package"))]
+        shipments = objects(section(body.get("trackResponse"), "$.trackResponse", unread).get("shipment"))
+        packages = [package for shipment in shipments for package in objects(shipment.get("package"))]
         mine = [one for one in packages if clean(text(one.get("trackingNumber"))) == clean(parcel.number)] or packages
         for package in mine[:1]:
             information = section(package.get("deliveryInformation"), "$.deliveryInformation", unread)
@@ -259,7 +260,7 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread], ups: UPS) -> list[
     inquiry, packages = shipment.get("inquiryNumber"), _listed(shipment.get("package"), "trackingNumber")
     if absent(packages) or packages == []:
         # TW0001 "Tracking Information Not Found" comes as 200 (issues 102, 198); it can be false, so keep asking
-        warnings = [f"{text(w.get('code'))} {text(w.get('message'))}" for w in _objects(shipment.get("warnings"))]
+        warnings = [f"{text(w.get('code'))} {text(w.get('message'))}" for w in objects(shipment.get("warnings"))]
         mine = number(inquiry, "$.inquiryNumber")
         return [Report("ups", mine, tracking=TrackingState.NOT_FOUND, said=", ".join(warnings))]
     alone = inquiry if isinstance(packages, list) and len(packages) == 1 else None
@@ -317,12 +318,6 @@ def _listed(value: Any, key: str) -> Any:
     return [value] if isinstance(value, dict) and key in value else value
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list, or the one that is printed instead; what is none is left out: nothing depends on it."""
-    listed = [value] if isinstance(value, dict) else value
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-
-
 def _proof(information: dict[str, Any]) -> Proof:
     """Say what proves a delivery. A photo that is no capture, not viewable or not stored (Tracking.yaml: N, U) is none."""
     signature, photo = information.get("signature"), information.get("deliveryPhoto")
@@ -344,7 +339,7 @@ def _estimate(day: datetime, time: Any, addresses: Any, unread: list[Unread]) ->
     windowed = kind in _WINDOWS and not absent(when("startTime"))
     if not (windowed or kind == "CMT") or absent(ends):
         return estimate(day)
-    to = next((one for one in _objects(addresses) if text(one.get("type")).upper() == "DESTINATION"), {})
+    to = next((one for one in objects(addresses) if text(one.get("type")).upper() == "DESTINATION"), {})
     zone = zone_of(_place(to.get("address"), "countryCode"))
     date = f"{day:%Y%m%d}"
     begins = _read(date, when("startTime"), "$.deliveryTime.startTime", unread) if windowed else day

@@ -324,7 +324,7 @@ def test_the_proof_of_a_piece_is_that_of_its_shipment(outside, make) -> None:
     source, client = make("carriers.dhl_express", account_number=None)
 
     assert source.proof(client, Parcel("dhl", PIECE), None).kind == "application/pdf"
-    for shipments in ([], [{}], [7], None):
+    for shipments in ([], [{}], [7], 7, None):
         track.respond(json={"shipments": shipments})
         with pytest.raises(NotFound):
             source.proof(client, Parcel("dhl", PIECE), None)
@@ -333,7 +333,7 @@ def test_the_proof_of_a_piece_is_that_of_its_shipment(outside, make) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (404, {"title": "Not Found", "status": "404"}, NotFound), (200, {"documents": []}, NotFound), (200, {"documents": [7, {"content": ""}]}, NotFound), (200, {}, NotFound),
+        (404, {"title": "Not Found", "status": "404"}, NotFound), (200, {"documents": []}, NotFound), (200, {"documents": 7}, NotFound), (200, {"documents": [7, {"content": ""}]}, NotFound), (200, {}, NotFound),
         (200, {"documents": [{"content": "no base64 !"}]}, BadPayload), (200, {"documents": [{"content": PDF[4:]}]}, BadPayload),
     ],
 )  # fmt: skip

@@ -221,6 +221,12 @@ def several(value: Any) -> Any:
     return None if value == "" else value
 
 
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list, or the one that is printed instead; what is none is left out: nothing depends on it."""
+    listed = several(value)
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
 def about(subject: str, unread: list[Unread]) -> None:
     """Say whose pieces these are: the order's ref, or the parcel's number."""
     unread[:] = [one if one.subject else replace(one, subject=subject) for one in unread]
