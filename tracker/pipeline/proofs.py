@@ -6,7 +6,8 @@ A row of `proofs` is one parcel's: `wanted` until its carrier gave it, or said o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,9 +38,7 @@ from tracker.store.engine import database_now
 from tracker.store.tables import fulfilment_shipments, fulfilments, orders, proofs, shipments, watches
 
 LATELY = timedelta(days=7)  # what was delivered before is history: the first sync of a store asks for none of it
-LOOKS = tuple(
-    timedelta(hours=hours) for hours in (1, 6, 24, 72)
-)  # after each "none yet": a signature may come a day later
+LOOKS = [timedelta(hours=hours) for hours in (1, 6, 24, 72)]  # after each "none yet": a signature may come a day later
 MOST_FAILURES = 8  # of other kinds, in a row
 MOST_BYTES = 4 << 20  # of a document
 AT_ONCE = 500
@@ -47,16 +46,28 @@ _P = proofs.c
 _COLUMNS: tuple[sa.Column[Any], ...] = (_P.id, _P.shipment_id, _P.attempts, _P.failures)
 
 
-def who_fetches(connection: Connection, config: Config, row: Any, name: str | None = None) -> Account | None:
-    """Return who can fetch a parcel's document (`name`: only that account): who is asked about it comes first, then who told of it, then who speaks for its carrier."""
+def who_fetch(
+    connection: Connection, config: Config, parcels: Sequence[Any], name: str | None = None
+) -> dict[int, Account]:
+    """Return who can fetch the documents of parcels, by their ids (`name`: only that account); who has nobody is left out.
+
+    Who is asked about a parcel comes first, then who told of it, then who speaks for its carrier.
+    """
     able = [one for one in config.carrier_accounts() if one.carrier.proves and name in (None, one.name)]
-    if not able or row.carrier.startswith(UNIDENTIFIED):
-        return None
-    t = watches.c
-    watching = sa.select(t.account).where(t.shipment_id == row.id).order_by(t.chosen.is_(None), t.id)
-    names = list(connection.execute(watching).scalars())
-    fit = [one for one in able if one.name in names or row.carrier in one.speaks]
-    return min(fit, key=lambda one: names.index(one.name) if one.name in names else len(names), default=None)
+    known = [row for row in parcels if not row.carrier.startswith(UNIDENTIFIED)] if able else []
+    t, watching = watches.c, defaultdict[int, list[str]](list)
+    if known:
+        here = queries.among(connection, t.shipment_id, [row.id for row in known])
+        told = sa.select(t.shipment_id, t.account).where(here).order_by(t.chosen.is_(None), t.id)
+        for shipment_id, account in connection.execute(told):
+            watching[shipment_id].append(account)
+    found = {}
+    for row in known:
+        names = watching[row.id]
+        fit = [one for one in able if one.name in names or row.carrier in one.speaks]
+        if fit:
+            found[row.id] = min(fit, key=lambda one: names.index(one.name) if one.name in names else len(names))
+    return found
 
 
 def want(
@@ -71,32 +82,22 @@ def want(
         sa.select(fs.shipment_id)
         .join(fulfilments, fulfilments.c.id == fs.fulfilment_id)
         .join(orders, o.id == fulfilments.c.order_id)
-        .where(
-            sa.or_(queries.among(connection, fs.shipment_id, delivered), queries.among(connection, o.id, changed)),
-            queries.among(connection, o.store, keepers),
-        )
+        .where(queries.among(connection, o.store, keepers))
     )
+    ways = [(fs.shipment_id, delivered), (o.id, changed)]  # one select each: over both at once there is no index
+    selects = [named.where(queries.among(connection, column, some)) for column, some in ways if some]
     rows = connection.execute(
         sa.select(s.id, s.carrier, s.summary)
         .outerjoin(proofs, _P.shipment_id == s.id)
-        .where(s.id.in_(named), s.status == ShippingStatus.DELIVERED, _P.id.is_(None))
+        .where(s.id.in_(sa.union(*selects)), s.status == ShippingStatus.DELIVERED, _P.id.is_(None))
         .order_by(s.id)
     ).all()
-    wanted = []
+    accounts, wanted = who_fetch(connection, ctx.config, rows), []
     for row in rows:
         at = SUMMARY.validate_python(row.summary).delivered_at
-        account = who_fetches(connection, ctx.config, row)
-        if account is not None and at is not None and at >= now - LATELY:
-            wanted.append(
-                {
-                    "shipment_id": row.id,
-                    "account": account.name,
-                    "state": "wanted",
-                    "next_at": now,
-                    "attempts": 0,
-                    "failures": 0,
-                }
-            )
+        if row.id in accounts and at is not None and at >= now - LATELY:
+            values = {"state": "wanted", "next_at": now, "attempts": 0, "failures": 0}
+            wanted.append({"shipment_id": row.id, "account": accounts[row.id].name, **values})
     queries.put(connection, proofs, wanted)
     if wanted:
         ctx.notify("poll")
@@ -171,12 +172,9 @@ def kept(document: ProofDocument, now: datetime) -> dict[str, Any]:
     """Return the values of a row that keeps a document; one that is too large is told, and not kept."""
     size = len(document.content)
     told = {
-        "next_at": None,
-        "fetched_at": now,
-        "kind": document.kind,
-        "size": size,
+        "next_at": None, "fetched_at": now, "kind": document.kind, "size": size,
         "sha256": hashlib.sha256(document.content).hexdigest(),
-    }
+    }  # fmt: skip
     if size > MOST_BYTES:
         return {**told, "state": "too_large", "error": f"has {size:,} bytes, more than {MOST_BYTES:,} are not kept"}
     return {**told, "state": "kept", "error": None, "document": document.content}
@@ -200,13 +198,9 @@ def _later(row: Row[Any], error: SourceError | None, business: datetime) -> dict
 def keep(connection: Connection, shipment_id: int, account: str, document: ProofDocument, now: datetime) -> None:
     """Keep a document that a person had fetched, as if it had been wanted."""
     values = {
-        "shipment_id": shipment_id,
-        "account": account,
-        "attempts": 0,
-        "failures": 0,
-        "claimed_until": None,
+        "shipment_id": shipment_id, "account": account, "attempts": 0, "failures": 0, "claimed_until": None,
         **kept(document, now),
-    }
+    }  # fmt: skip
     insert = queries.upsert(connection, proofs).values(**values)
     connection.execute(
         insert.on_conflict_do_update(index_elements=[_P.shipment_id], set_={**values, "attempts": _P.attempts + 1})

@@ -15,7 +15,7 @@ from tracker.domain.facts import Parcel, ProofDocument
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import ShippingStatus, StatementKind
 from tracker.pipeline.context import AppContext
-from tracker.pipeline.proofs import keep, who_fetches
+from tracker.pipeline.proofs import keep, who_fetch
 from tracker.store import queries
 from tracker.store.tables import accounts, orders, proofs, shipments
 from tracker.support.statements import record_statement
@@ -29,6 +29,12 @@ class Wanted:
     account: Account
     others: int
     kept: Row[Any] | None = None
+
+    @property
+    def document(self) -> ProofDocument | None:
+        """Return the document, where it is kept."""
+        kept = self.kept
+        return ProofDocument(kept.document, kept.kind) if kept is not None and kept.document is not None else None
 
     @property
     def name(self) -> str:
@@ -46,7 +52,8 @@ def find_parcel(ctx: AppContext, number: str, account: str | None) -> Wanted:
         known = connection.execute(sa.select(shipments).where(shipments.c.number == clean(number))).all()
         if not known:
             raise TrackerError(f"nothing is known of {number!r}")
-        mine = [(row, f) for row in known if (f := who_fetches(connection, ctx.config, row, account)) is not None]
+        able = who_fetch(connection, ctx.config, known, account)
+        mine = [(row, able[row.id]) for row in known if row.id in able]
         if not mine:
             who = f"{account} fetches" if account is not None else "no account fetches"
             carriers = ", ".join(sorted({row.carrier.partition(":")[0] for row in known}))
@@ -58,16 +65,17 @@ def find_parcel(ctx: AppContext, number: str, account: str | None) -> Wanted:
             raise TrackerError(f"several parcels have the number {number}: {told}; say --account")
         parcel, found = max(mine, key=lambda one: (one[0].linked, one[0].generation))
         kept = connection.execute(sa.select(proofs).where(proofs.c.shipment_id == parcel.id)).one_or_none()
-        if kept is None or kept.document is None:
+        wanted = Wanted(parcel, found, len(mine) - 1, kept)
+        if wanted.document is None:
             _may_be_asked(connection, ctx, found)
-    return Wanted(parcel, found, len(mine) - 1, kept)
+    return wanted
 
 
 def fetch(ctx: AppContext, wanted: Wanted) -> ProofDocument:
     """Return the document that is kept, else ask the carrier. Raises TrackerError, which says whether there is none yet, it was refused, or nobody answers."""
-    parcel, account, kept = wanted.parcel, wanted.account, wanted.kept
-    if kept is not None and kept.document is not None:
-        return ProofDocument(kept.document, kept.kind)
+    parcel, account = wanted.parcel, wanted.account
+    if wanted.document is not None:
+        return wanted.document
     try:
         return account.carrier.proof(ctx.client(account), Parcel(parcel.carrier, parcel.number), parcel.piece)
     except NotFound as error:
@@ -89,12 +97,9 @@ def note_fetch(ctx: AppContext, wanted: Wanted, document: ProofDocument, by: str
         linked = queries.linked_to(connection, [wanted.parcel.id], orders.c.id)
         ids = {order_id for _, order_id in connection.execute(linked)}
         rows = connection.execute(sa.select(orders).where(orders.c.id.in_(ids)).order_by(orders.c.id)).all()
-    kept = wanted.kept is not None and wanted.kept.document is not None
-    source = (
-        f"handed out as it was fetched from {wanted.kept.account}"
-        if wanted.kept and kept
-        else f"fetched from {wanted.account.name}"
-    )
+    source = f"fetched from {wanted.account.name}"
+    if wanted.kept is not None and wanted.document is not None:
+        source = f"handed out as it was fetched from {wanted.kept.account}"
     said = f"proof of delivery of {wanted.name} {source} ({document.kind}, {len(document.content):,} bytes)"
     for row in rows:
         record_statement(ctx, row, StatementKind.NOTE, said, by)
@@ -113,15 +118,11 @@ def document_of(
         row = connection.execute(sa.select(proofs).where(proofs.c.shipment_id == shipment_id)).one_or_none()
         if row is not None and row.fetched_at is not None and (at is None or row.fetched_at <= at):
             told = {
-                "kind": row.kind,
-                "size": row.size,
-                "sha256": row.sha256,
-                "fetched_at": row.fetched_at,
-                "from": row.account,
-            }
+                "kind": row.kind, "size": row.size, "sha256": row.sha256, "fetched_at": row.fetched_at, "from": row.account,
+            }  # fmt: skip
             lost = row.error or f"kept until its retention was over: {row.size:,} bytes, SHA-256 {row.sha256}"
             return (told if row.document is not None else {**told, "missing": lost}), row.document
-        account = who_fetches(connection, ctx.config, parcel)
+        account = who_fetch(connection, ctx.config, [parcel]).get(shipment_id)
         if account is None or at is not None:
             return {"missing": "no account fetches it" if account is None else "it was not fetched by then"}, None
         wanted = Wanted(parcel, account, 0)
