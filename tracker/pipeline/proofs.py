@@ -31,6 +31,7 @@ from tracker.pipeline import backoff
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import POLLS, GaveWay, Place, Room
+from tracker.pipeline.poll.calls import hold_oldest
 from tracker.pipeline.poll.due import Ready
 from tracker.store import queries
 from tracker.store.codec import SUMMARY, plain
@@ -43,7 +44,6 @@ MOST_FAILURES = 8  # of other kinds, in a row
 MOST_BYTES = 4 << 20  # of a document
 AT_ONCE = 500
 _P = proofs.c
-_COLUMNS: tuple[sa.Column[Any], ...] = (_P.id, _P.shipment_id, _P.attempts, _P.failures)
 
 
 def who_fetch(
@@ -111,21 +111,14 @@ def claim(
     for name, one in ready.items():
         if not one.row.proofs or min(one.left, one.others) <= 0 or not one.account.carrier.proves:
             continue
-        free = sa.or_(_P.claimed_until.is_(None), _P.claimed_until < now)
-        mine = sa.and_(_P.account == name, _P.next_at <= business, free)
-        row = connection.execute(sa.select(*_COLUMNS).where(mine).order_by(_P.next_at, _P.id).limit(1)).first()
-        if row is None or (place := room.take(POLLS, name)) is None:
-            continue
-        values = {"attempts": row.attempts + 1, "claimed_until": now + queries.LEASE}
-        if connection.execute(proofs.update().where(_ours(row, row.attempts)).values(**values)).rowcount:
-            claimed.append((one.account, row, place))
-        else:
-            room.back([place])
+        if held := hold_oldest(connection, proofs, name, room, POLLS, now, business):
+            claimed.append((one.account, *held))
     return claimed
 
 
-def _ours(row: Row[Any], attempts: int) -> sa.ColumnElement[bool]:
-    return sa.and_(_P.id == row.id, _P.attempts == attempts)
+def _ours(row: Row[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a claimed row is still ours."""
+    return sa.and_(_P.id == row.id, _P.attempts == row.attempts + 1)
 
 
 def work(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | None:
@@ -153,9 +146,7 @@ def _end(
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
         values = kept(document, business) if document is not None else _later(row, error, business)
-        ended = connection.execute(
-            proofs.update().where(_ours(row, row.attempts + 1)).values(claimed_until=None, **values)
-        ).rowcount
+        ended = connection.execute(proofs.update().where(_ours(row)).values(claimed_until=None, **values)).rowcount
         if ended and values.get("next_at") is None and values.get("document") is None and "state" in values:
             ctx.log.info(
                 "proof_not_had",

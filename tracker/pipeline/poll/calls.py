@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account
 from tracker.domain.errors import SourceError
-from tracker.pipeline.places import Place
+from tracker.pipeline.places import Place, Room
 from tracker.store import queries
 from tracker.store.tables import change_notices, watches
 
@@ -48,6 +48,28 @@ def hold(connection: Connection, table: sa.Table, rows: Sequence[Row[Any]], now:
             .where(table.c.id.in_([row.id for row in rows]))
             .values(attempts=table.c.attempts + 1, claimed_until=now + queries.LEASE)
         )
+
+
+def hold_oldest(
+    connection: Connection, table: sa.Table, account: str, room: Room, kind: str, now: datetime, business: datetime,
+    *more: sa.ColumnElement[bool],
+) -> tuple[Row[Any], Place] | None:  # fmt: skip
+    """Claim the row of an account that has been due for longest, with a place for its call; None where there is none of both.
+
+    The row is as it was before: who holds it is fenced by its `attempts` and one more.
+    """
+    t = table.c
+    free = sa.or_(t.claimed_until.is_(None), t.claimed_until < now)
+    due = sa.select(table).where(t.account == account, t.next_at <= business, free, *more)
+    row = connection.execute(due.order_by(t.next_at, t.id).limit(1)).first()
+    if row is None or (place := room.take(kind, account)) is None:
+        return None
+    as_it_was = sa.and_(t.id == row.id, t.attempts == row.attempts)
+    values = {"attempts": row.attempts + 1, "claimed_until": now + queries.LEASE}
+    if connection.execute(table.update().where(as_it_was).values(**values)).rowcount:
+        return row, place
+    room.back([place])
+    return None
 
 
 def chunks(rows: Sequence[Row[Any]], size: int) -> Iterable[Sequence[Row[Any]]]:

@@ -21,6 +21,7 @@ from tracker.pipeline import backoff
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.places import SWEEPS, GaveWay, Place, Room
+from tracker.pipeline.poll.calls import hold_oldest
 from tracker.pipeline.poll.due import Ready
 from tracker.store import queries
 from tracker.store.engine import database_now
@@ -58,21 +59,14 @@ def claim(
     for name, one in ready.items():
         if not one.row.resends or one.left <= 0 or one.account.carrier.resends is None:
             continue
-        free = sa.or_(_R.claimed_until.is_(None), _R.claimed_until < now)
-        mine = sa.and_(_R.account == name, _R.ended_at.is_(None), _R.next_at <= business, free)
-        row = connection.execute(sa.select(resends).where(mine).order_by(_R.next_at, _R.id).limit(1)).first()
-        if row is None or (place := room.take(SWEEPS, name)) is None:
-            continue
-        values = {"attempts": row.attempts + 1, "claimed_until": now + queries.LEASE}
-        if connection.execute(resends.update().where(_ours(row, row.attempts)).values(**values)).rowcount:
-            claimed.append((one.account, row, place))
-        else:
-            room.back([place])
+        if held := hold_oldest(connection, resends, name, room, SWEEPS, now, business, _R.ended_at.is_(None)):
+            claimed.append((one.account, *held))
     return claimed
 
 
-def _ours(row: Row[Any], attempts: int) -> sa.ColumnElement[bool]:
-    return sa.and_(_R.id == row.id, _R.attempts == attempts)
+def _ours(row: Row[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a claimed row is still ours."""
+    return sa.and_(_R.id == row.id, _R.attempts == row.attempts + 1)
 
 
 def work(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | None:
@@ -100,7 +94,7 @@ def _store(ctx: AppContext, account: Account, row: Row[Any], page: Page) -> bool
     """Store a page as the webhooks that it holds, with the cursor behind it. Returns whether the claim is still ours."""
     with ctx.store.write() as connection:
         now, business = database_now(connection), ctx.now()
-        held = connection.execute(queries.locked(connection, sa.select(_R.id).where(_ours(row, row.attempts + 1))))
+        held = connection.execute(queries.locked(connection, sa.select(_R.id).where(_ours(row))))
         if held.first() is None:
             return False
         payloads = {account.source.dedupe_key(one): one for one in _payloads(account, page.parts, business)}
@@ -162,7 +156,7 @@ def _end(
                 ctx.log.warning("resend_given_up", account=account.name, said=values["error"])
             else:
                 values["next_at"] = business + queries.backoff(min(failures, 10) + 2)
-        connection.execute(resends.update().where(_ours(row, row.attempts + 1)).values(**values))
+        connection.execute(resends.update().where(_ours(row)).values(**values))
         if error is not None and not isinstance(error, GaveWay):
             backoff.hear(ctx, connection, account, [error], now, business)
     if paused:
