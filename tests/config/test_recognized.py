@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tracker.config.load import load_text
-from tracker.config.recognized import fitting, guessed, named_in, spoken
+from tracker.config.recognized import may_be_asked, named_in, spoken
 
 ACCOUNTS = """
 accounts:
@@ -26,7 +26,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asked(number: str) -> list[str]:
     config = load_text(ACCOUNTS)
-    return [one.account for one in fitting(config, config.candidates("dhl", "shop"), number)]
+    return [one.account for one in may_be_asked(config, "dhl", number, "shop")]
 
 
 def test_each_division_of_a_carrier_may_be_asked_and_one_whose_numbers_look_otherwise_comes_last() -> None:
@@ -44,7 +44,7 @@ def test_a_store_speaks_by_the_accounts_that_it_names() -> None:
     config = load_text(ACCOUNTS)
     assert spoken(config, "few") == {"ups"}
     assert spoken(config, "shop") == {"ups", "dhl"}
-    assert [one.account for one in guessed(config, "1Z5R89390357567127", "few")] == ["ups", "any"]
+    assert [one.account for one in may_be_asked(config, None, "1Z5R89390357567127", "few")] == ["ups", "any"]
 
 
 def test_a_service_names_a_carrier_only_at_a_store_that_is_there() -> None:

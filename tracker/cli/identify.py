@@ -25,7 +25,7 @@ from tracker.cli.common import (
 )
 from tracker.config.model import Config
 from tracker.config.plugins import carriers, words
-from tracker.config.recognized import believed_for, guessed, named_in, spoken
+from tracker.config.recognized import believed_for, may_be_asked, named_in, spoken
 from tracker.domain.choice import Candidate
 from tracker.domain.numbers import numbers_in
 from tracker.domain.recognition import Guess, believed, recognize
@@ -150,10 +150,7 @@ class Asked:
         asked: Sequence[Candidate] = ()
         if self.config is not None and self.store is not None:
             sure = told or believed_for(self.config, number, self.store, self.country)
-            asked = (
-                self.config.candidates(sure, self.store) if sure is not None
-                else guessed(self.config, number, self.store, self.country, self.service, self.habit)
-            )  # fmt: skip
+            asked = may_be_asked(self.config, sure, number, self.store, self.country, self.service, self.habit)
         rows = [
             {"carrier": g.carrier, "format": g.shape, "check": g.check, "possible": g.possible, "why": list(g.why)}
             for g in guesses

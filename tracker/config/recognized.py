@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tracker.config.model import Config
 from tracker.domain.choice import Candidate
@@ -33,23 +33,13 @@ def named_in(config: Config, store: str, service: str) -> frozenset[str]:
     return frozenset(carrier for run in runs if (carrier := entry.source.carrier_of(run)) is not None)
 
 
-def fitting(config: Config, found: Sequence[Candidate], number: str) -> tuple[Candidate, ...]:
-    """Return who may be asked about a number of a known carrier: those first whose plugin tells of numbers of that shape (a carrier's divisions differ)."""
-
-    def odd(one: Candidate) -> bool:
-        shapes = config.accounts[one.account].carrier.shapes
-        return shapes is not None and shapes.fullmatch(number) is None
-
-    return tuple(sorted(found, key=odd))
-
-
-def guessed(
+def _guessed(
     config: Config,
     number: str,
     store: str,
-    country: str = "",
-    service: str = "",
-    habit: Mapping[str, int] | None = None,
+    country: str,
+    service: str,
+    habit: Mapping[str, int] | None,
 ) -> tuple[Candidate, ...]:
     """Return the accounts that may be asked about a number, direct ones first, then those that tell of any; one is asked at a time.
 
@@ -66,3 +56,27 @@ def guessed(
     for one in config.candidates(None, store):
         found.setdefault(one.account, one)
     return tuple(found.values())
+
+
+def may_be_asked(
+    config: Config,
+    carrier: str | None,
+    number: str,
+    store: str,
+    country: str = "",
+    service: str = "",
+    habit: Mapping[str, int] | None = None,
+) -> tuple[Candidate, ...]:
+    """Return the accounts that may be asked about a parcel of a store, who is asked first comes first.
+
+    Where nobody told its carrier (None) those of the carriers that it could be of, by where the order goes, its service and what the
+    store ships with: one at a time, until a scan decides. Of a known carrier those come first whose plugin tells of numbers of that shape: its divisions have interfaces of their own.
+    """
+    if carrier is None:
+        return _guessed(config, number, store, country, service, habit)
+
+    def odd(one: Candidate) -> bool:
+        shapes = config.accounts[one.account].carrier.shapes
+        return shapes is not None and shapes.fullmatch(number) is None
+
+    return tuple(sorted(config.candidates(carrier, store), key=odd))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Account, Config
-from tracker.config.recognized import fitting, guessed
+from tracker.config.recognized import may_be_asked
 from tracker.domain.choice import DOES_NOT_KNOW, Candidate, choose
 from tracker.domain.facts import UNIDENTIFIED
 from tracker.domain.policy import Policy
@@ -147,12 +147,11 @@ class _Loose:
             linked = connection.execute(queries.linked_to(connection, ids, *facts))
             self._orders = {shipment_id: (country or "", method or "") for shipment_id, country, method in linked}
 
-    def candidates(self, parcel: Row[Any], store: str) -> tuple[Candidate, ...]:
-        """Return who may be asked about such a parcel."""
+    def of(self, parcel: Row[Any], store: str) -> tuple[str, str, Mapping[str, int]]:
+        """Return where the order of such a parcel goes, its service, and the store's habit."""
         if store not in self._habits:
             self._habits[store] = habit_of(self._config, self._connection, store)
-        country, service = self._orders.get(parcel.id, ("", ""))
-        return guessed(self._config, parcel.number, store, country, service, self._habits[store])
+        return *self._orders.get(parcel.id, ("", "")), self._habits[store]
 
 
 def _candidates(
@@ -165,12 +164,8 @@ def _candidates(
     carrier = known_carrier(parcel.carrier)
     before = next((w.store for w in mine if w.store is not None), None)
     for store in stores or filter(None, [before]):  # an order that names it no more: as it was
-        found: Sequence[Candidate]
-        if carrier is None:
-            found = loose.candidates(parcel, store)
-        else:
-            found = fitting(config, config.candidates(carrier, store), parcel.number)
-        if found:
+        said = loose.of(parcel, store) if carrier is None else ()
+        if found := may_be_asked(config, carrier, parcel.number, store, *said):
             return found, store
     asked_first = sorted(mine, key=lambda w: (w.chosen is None, w.next_poll_at is None, w.id))
     still = [w for w in asked_first if w.account in config.accounts and not config.accounts[w.account].is_store]
@@ -224,9 +219,9 @@ class _Written:
         # its turn comes when the other's would have: nobody asks all of them at once
         at = min(before, default=now) if account.is_asked else None
         row = next((w for w in mine if w.account == choice.account), None)
+        first = account.carrier.registers_first
+        registers = account.carrier.registers and (registers or first)
         if row is None:
-            first = account.carrier.registers_first
-            registers = account.carrier.registers and (registers or first)
             self._fresh.append(
                 queries.polled_from(
                     shipment_id, account.name, None if first else at, now, store=store, why=choice.why,
@@ -239,10 +234,7 @@ class _Written:
         else:
             waits = registration.waits(account.carrier, row.registered_at)
             next_poll_at = None if waits or row.tracking_state in _ENDED else at
-            first = account.carrier.registers_first
-            register_at = (
-                now if account.carrier.registers and (registers or first) and not row.rejected_reason else None
-            )
+            register_at = now if registers and not row.rejected_reason else None
             self._change(
                 row, chosen=choice.why, store=store, next_poll_at=next_poll_at, register_at=register_at, urgent=urgent
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracker.config.recognized import guessed
+from tracker.config.recognized import may_be_asked
 from tracker.domain.cadence import is_urgent, next_poll
 from tracker.domain.choice import DOES_NOT_KNOW
 from tracker.domain.facts import EPOCH, Report
@@ -61,10 +61,8 @@ class Watches:
         self._choose.add(parcel.id)
         if store is None:
             return True
-        config, carrier = self._tx.ctx.config, whose.known_carrier(parcel.carrier)
-        return bool(
-            guessed(config, parcel.number, store, country) if carrier is None else config.candidates(carrier, store)
-        )
+        carrier = whose.known_carrier(parcel.carrier)
+        return bool(may_be_asked(self._tx.ctx.config, carrier, parcel.number, store, country))
 
     def end(self, parcel: LockedShipment) -> None:
         """Have nobody asked about this shipment any more; who can stop tracking it is told to."""
