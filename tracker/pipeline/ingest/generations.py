@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import sqlalchemy as sa
-
 from tracker.domain.facts import UNIDENTIFIED, Finding, Order
 from tracker.domain.timeline import ANEW_AFTER, first_of
 from tracker.domain.vocabulary import Act, FindingKind, Severity
@@ -13,7 +11,6 @@ from tracker.pipeline import tell
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Watches
-from tracker.store.tables import watches as watched
 
 
 def home(
@@ -68,10 +65,7 @@ def _adopt(
     parcel = nameless[0]
     newest = max((one.generation for one in shipments.generations(carrier, number)), default=0)
     shipments.change(parcel, carrier=carrier, generation=newest + 1)
-    tells = [a.name for a in tx.ctx.config.carrier_accounts() if a.carrier.registers and not a.carrier.registers_first]
-    w = watched.c  # who was asked is told of it only now: it could have been another's
-    asked = sa.and_(w.shipment_id == parcel.id, w.chosen.isnot(None), w.registered_at.is_(None), w.account.in_(tells))
-    tx.connection.execute(watched.update().where(asked, w.rejected_reason.is_(None)).values(register_at=tx.now))
+    watches.register(parcel)
     watches.begin(parcel)
     return parcel
 

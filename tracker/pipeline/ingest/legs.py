@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
@@ -68,6 +68,34 @@ def follow(
         for link in links[shipment_id]:
             _follow(tx, shipments, watches, told, whole, link, done)
     return done
+
+
+class Standing(NamedTuple):
+    """Where a shipment stands: at which fulfilment, of whose order, where that goes, and the shop's word for the carrier."""
+
+    fulfilment_id: int
+    store: str
+    country: str
+    parcel: LockedShipment
+    company: str
+
+
+def put_at(tx: Transaction, watches: Watches, places: Iterable[Standing]) -> set[str]:
+    """Put shipments at fulfilments; from now on somebody is asked about them. Returns the marks of carriers that nobody watches."""
+    rows, marks = [], set()
+    for one in places:
+        covered = watches.begin(one.parcel, one.store, one.country)
+        nobody = None if covered else unwatched.carrier_key(one.store, one.parcel.carrier, one.company)
+        if nobody is not None:
+            marks.add(nobody)
+        rows.append(
+            {"fulfilment_id": one.fulfilment_id, "shipment_id": one.parcel.id, "linked_at": tx.now, "unwatched": nobody}
+        )
+    if rows:
+        insert = queries.upsert(tx.connection, fulfilment_shipments).on_conflict_do_nothing()
+        tx.connection.execute(insert, rows)
+        tx.ctx.notify("poll")
+    return marks
 
 
 def stand_with(tx: Transaction, shipments: Shipments, watches: Watches, whole: LockedShipment) -> set[str]:
@@ -169,25 +197,9 @@ def _leg(
 
 def _stand(tx: Transaction, watches: Watches, leg: LockedShipment, at: Sequence[Row[Any]]) -> set[str]:
     """Put a last mile at the fulfilments of its parcel. Returns the marks of carriers that nobody watches."""
-    rows, marks = [], set()
-    for row in at:
-        covered = watches.begin(leg, row.store, row.facts.get("ships_to") or "")
-        nobody = None if covered else unwatched.carrier_key(row.store, leg.carrier, "")
-        if nobody is not None:
-            marks.add(nobody)
-        rows.append(
-            {
-                "fulfilment_id": row.fulfilment_id,
-                "shipment_id": leg.id,
-                "linked_at": tx.now,
-                "unwatched": nobody,
-            }
-        )
-    if rows:
-        insert = queries.upsert(tx.connection, fulfilment_shipments).on_conflict_do_nothing()
-        tx.connection.execute(insert, rows)
-        tx.ctx.notify("poll")
-    return marks
+    return put_at(
+        tx, watches, [Standing(row.fulfilment_id, row.store, row.facts.get("ships_to") or "", leg, "") for row in at]
+    )
 
 
 def _named_by(tx: Transaction, parcel: LockedShipment) -> list[Row[Any]]:

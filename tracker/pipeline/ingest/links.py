@@ -12,7 +12,7 @@ from tracker.config.recognized import believed_for
 from tracker.domain.facts import UNIDENTIFIED, Finding, Fulfilment, Order, Parcel
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import tell, unwatched
+from tracker.pipeline import tell
 from tracker.pipeline.ingest import legs
 from tracker.pipeline.ingest.generations import ordered
 from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
@@ -115,25 +115,15 @@ def _insert(
     tx: Transaction, shipments: Shipments, watches: Watches, fulfilment_id: int, order: Order, fresh: dict[int, str]
 ) -> set[str]:
     """Link shipments, with the shop's word for their carriers; from now on somebody is asked about them."""
-    rows, loose = [], set()
+    places = []
     for i, company in fresh.items():
         parcel = shipments[i]
         if not parcel.linked:
             shipments.change(parcel, linked=True, linked_at=tx.now)
-        nobody = (
-            None
-            if watches.begin(parcel, order.store, order.ships_to)
-            else unwatched.carrier_key(order.store, parcel.carrier, company)
-        )
-        if nobody is not None:
-            loose.add(nobody)
-        row = {"fulfilment_id": fulfilment_id, "shipment_id": i, "linked_at": tx.now, "unwatched": nobody}
-        rows.append(row)
-    insert = queries.upsert(tx.connection, fulfilment_shipments).on_conflict_do_nothing()
-    tx.connection.execute(insert, rows)
+        places.append(legs.Standing(fulfilment_id, order.store, order.ships_to, parcel, company))
+    loose = legs.put_at(tx, watches, places)
     for i in fresh:
         loose |= legs.stand_with(tx, shipments, watches, shipments[i])
-    tx.ctx.notify("poll")
     return loose
 
 

@@ -64,6 +64,15 @@ class Watches:
         carrier = whose.known_carrier(parcel.carrier)
         return bool(may_be_asked(self._tx.ctx.config, carrier, parcel.number, store, country))
 
+    def register(self, parcel: LockedShipment) -> None:
+        """Have who was asked about a shipment told of it, now that its carrier is known: it could have been another's."""
+        mine = self._tx.ctx.config.carrier_accounts()
+        tells = [one.name for one in mine if one.carrier.registers and not one.carrier.registers_first]
+        w = watches.c
+        asked = (w.shipment_id == parcel.id, w.chosen.isnot(None), w.account.in_(tells))
+        new = (w.registered_at.is_(None), w.rejected_reason.is_(None))
+        self._tx.connection.execute(watches.update().where(*asked, *new).values(register_at=self._tx.now))
+
     def end(self, parcel: LockedShipment) -> None:
         """Have nobody asked about this shipment any more; who can stop tracking it is told to."""
         self._over.add(parcel.id)
