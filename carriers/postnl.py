@@ -48,6 +48,7 @@ from tracker.plugin.payloads import (
     decode,
     document,
     estimate,
+    leniently,
     moment,
     number,
     objects,
@@ -273,11 +274,8 @@ def _fault(body: bytes) -> str:
     """Return what an error body says; empty where an answer is none."""
     if b'"fault"' not in body and b'"http_status_code"' not in body:
         return ""
-    try:
-        answer = document(body)
-    except BadPayload:
-        return ""
-    if not isinstance(answer, dict) or not (answer.get("fault") or answer.get("http_status_code")):
+    answer = leniently(body)
+    if not (answer.get("fault") or answer.get("http_status_code")):
         return ""
     fault = answer.get("fault")
     return text(fault.get("faultstring") if isinstance(fault, dict) else answer.get("message")) or "no reason given"

@@ -46,7 +46,7 @@ from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Remark, Reply, Secrets
 from tracker.plugin.oauth import Tokens, ask_token, bearer
-from tracker.plugin.payloads import absent, decode, document, mapping, pieces, text, told
+from tracker.plugin.payloads import absent, document, leniently, mapping, pieces, text, told
 from tracker.plugin.signatures import hmac_base64
 
 TAKEN = re.compile(r"[0-9A-Z]{4,34}")  # v3r2, TrackingRequestBody: anything else refuses the numbers beside it, too
@@ -142,10 +142,7 @@ class USPS(contracts.Carrier):
         key = self.settings.challenge_key
         challenge: Any = payload.query.get(key) if not payload.body else None
         if payload.body and b'"payload"' not in payload.body and f'"{key}"'.encode() in payload.body:
-            try:
-                challenge = decode(payload.body).get(key)
-            except BadPayload:
-                return None
+            challenge = leniently(payload.body).get(key)
         if not isinstance(challenge, str) or not 0 < len(challenge) <= LONGEST_CHALLENGE or not challenge.isascii():
             return None
         if self.settings.challenge_reply == "json":
@@ -295,10 +292,7 @@ class USPS(contracts.Carrier):
             response = self._tokens.send(client, request, bearer)
         except _NoScope as error:
             raise Refused(f"{error}: {ASK.format(SUBSCRIPTIONS)}") from None
-        try:
-            ref = text(decode(response.body).get("subscriptionId"))
-        except BadPayload:  # what it answers is not known for sure
-            ref = ""
+        ref = text(leniently(response.body).get("subscriptionId"))  # what it answers is not known for sure
         return Registered(mine, their_ref=ref or None, until=client.now() + SUBSCRIBED_FOR)
 
     def webhooks_need(self) -> str:

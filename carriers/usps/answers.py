@@ -14,7 +14,7 @@ from tracker.domain.facts import Page, Report, Unread
 from tracker.domain.vocabulary import TrackingState
 from tracker.plugin.answers import said_by
 from tracker.plugin.calls import Response
-from tracker.plugin.payloads import decode, document, text, told
+from tracker.plugin.payloads import decode, document, leniently, text, told
 
 # Error Inventory (USPS/api-examples, read 2026-11), all with HTTP 400: the number may come to be known
 NOT_YET = frozenset({"150001", "150002", "150003", "150004", "150009"})
@@ -77,10 +77,7 @@ def signed_of(body: bytes) -> bytes | None:
 
 def codes_of(body: bytes) -> frozenset[str]:
     """Return the codes of an error body; nothing where it is none."""
-    try:
-        return codes(decode(body))
-    except BadPayload:
-        return frozenset()
+    return codes(leniently(body))
 
 
 def codes(body: dict[str, Any]) -> frozenset[str]:
