@@ -58,6 +58,7 @@ from tracker.plugin.payloads import (
     mapping,
     number,
     optional,
+    piece,
     pieces,
     section,
     several,
@@ -174,13 +175,12 @@ class BlueDart(contracts.Carrier):
         unread: list[Unread] = []
         body, unknown = _decoded(payload.body), self.settings.unknown_words
         if "statustracking" in body:
-            found = pieces(several(body["statustracking"]), "$.statustracking", _wrapped, unread, unknown, lacks="all")
-            return told(found, unread)
+            return told(_wrapped(several(body["statustracking"]), "$.statustracking", unread, unknown), unread)
         data = body.get("ShipmentData")
         if data is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.ShipmentData", "is missing")
         if data.__class__ is list:
-            found = pieces(data, "$.ShipmentData", _wrapped, unread, unknown, lacks="all")
+            found = _wrapped(data, "$.ShipmentData", unread, unknown)
             error = ""
         else:
             data = {} if absent(data) else mapping(data, "$.ShipmentData")
@@ -292,14 +292,14 @@ def _linked(report: Report, more: Sequence[Link]) -> Report:
     return replace(report, links=report.links + tuple(link for link in more if link.number not in known))
 
 
-def _wrapped(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]) -> Report:
-    missed: list[Unread] = []
-    try:
-        return _shipment(mapping(item.get("Shipment"), "$"), missed, unknown)
-    except BadPayload as error:
-        raise BadPayload(f"$.Shipment{error.where[1:]}", error.problem) from None
-    finally:
-        unread += [replace(one, where=f"$.Shipment{one.where[1:]}") for one in missed]
+def _wrapped(listed: Any, where: str, unread: list[Unread], unknown: Sequence[str]) -> list[Report]:
+    """Read a list of objects of which each holds its shipment under that name."""
+    found = pieces(listed, where, _inner, unread, unknown, lacks="all")
+    return [report for report in found if report is not None]
+
+
+def _inner(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]) -> Report | None:
+    return piece(item.get("Shipment"), "$.Shipment", _shipment, unread, unknown, lacks="all")
 
 
 def _shipment(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]) -> Report:
