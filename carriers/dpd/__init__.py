@@ -28,7 +28,7 @@ from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
 from tracker.plugin.files import Cut
 from tracker.plugin.oauth import Tokens
-from tracker.plugin.payloads import mapping, moment, text
+from tracker.plugin.payloads import moment, text
 from tracker.plugin.soap import Fault, raise_unless_soap, soap_call, throttled
 from tracker.plugin.tables import cut
 from tracker.plugin.times import ZoneName
@@ -181,11 +181,7 @@ class Dpd(contracts.Carrier):
         }  # fmt: skip
         action = f"{_COMMON}/LoginService/2.1/getAuth"
         sent = client.send(soap_call(f"{settings.base_url}/{settings.login}", action, {"login:getAuth": asked}))
-        answer: Any = decode_xml(sent.body)
-        where = "$"
-        for name in ("Envelope", "Body", "getAuthResponse", "return"):
-            where = f"{where}.{name}"
-            answer = mapping(answer.get(name), where)
+        answer, where = polls.inside(decode_xml(sent.body), "Envelope", "Body", "getAuthResponse", "return")
         if not (token := text(answer.get("authToken"))):
             raise BadPayload(f"{where}.authToken", "is missing")
         try:

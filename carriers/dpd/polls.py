@@ -63,14 +63,19 @@ def read(payload: Payload, month_first: bool, sure: bool) -> list[Report | Unrea
     return told([Report("dpd", mine, tuple(scans), tracking=state, said=said)], unread)
 
 
+def inside(answer: dict[str, Any], *names: str) -> tuple[dict[str, Any], str]:
+    """Return the element that stands below these, and its path. Raises BadPayload where one of them holds no elements."""
+    where = "$"
+    for name in names:
+        where = f"{where}.{name}"
+        answer = mapping(answer.get(name), where)
+    return answer, where
+
+
 def result_of(answer: dict[str, Any]) -> dict[str, Any]:
     """Return the trackingresult of an answer; an empty one is empty. Raises BadPayload for anything but an answer."""
-    inside: Any = answer
-    where = "$"
-    for name in ("Envelope", "Body", "getTrackingDataResponse"):
-        where = f"{where}.{name}"
-        inside = mapping(inside.get(name), where)
-    result = inside.get("trackingresult", inside.get("trackingResult"))  # the XSD's spelling, and DPD NL's
+    response, _ = inside(answer, "Envelope", "Body", "getTrackingDataResponse")
+    result = response.get("trackingresult", response.get("trackingResult"))  # the XSD's spelling, and DPD NL's
     if result is None:  # it says nothing, which is not "no news"
         raise BadPayload(f"{ANSWER}.trackingresult", "is missing")
     if isinstance(result, str) and not result.strip():
