@@ -34,6 +34,7 @@ from tracker.plugin.payloads import (
     decode,
     leniently,
     number,
+    odd_code,
     optional,
     pieces,
     printed,
@@ -41,7 +42,6 @@ from tracker.plugin.payloads import (
     several,
     text,
     told,
-    word,
 )
 from tracker.plugin.times import Told, printed_as
 
@@ -252,10 +252,7 @@ def _event(event: dict[str, Any], unread: list[Unread], flipped: frozenset[str])
     words = text(point.get("description")) or text(point.get("trackingPointCode"))
     said = coded("stage", code.upper(), words) if isinstance(code, str) else None
     if said is None:
-        found = optional(word, code, at, unread)
-        if found is None and not unread:
-            unread.append(Unread(at, "is missing"))
-        said = Code("stage", found or "missing", words)
+        said = Code("stage", odd_code(code, at, unread), words)
     if said.code in flipped:
         said = Code("return", said.code, words)
     return Scan(said, *_when(get("dateTime"), unread))

@@ -55,6 +55,7 @@ from tracker.plugin.payloads import (
     estimate,
     leniently,
     number,
+    odd_code,
     optional,
     pieces,
     printed,
@@ -332,10 +333,8 @@ def _status(status: dict[str, Any], unread: list[Unread]) -> Scan:
     try:
         code, leg = _code(get("code"), get("description"))
     except TypeError:  # slowly, with what is no text
-        printed_code = optional(word, get("code"), "$.code", unread)
-        if printed_code is None and not unread:
-            unread.append(Unread("$.code", "is missing"))
-        code, leg = _code(printed_code or "missing", term(get("description"), "$.description", unread))
+        printed_code = odd_code(get("code"), "$.code", unread)
+        code, leg = _code(printed_code, term(get("description"), "$.description", unread))
     place = NOWHERE
     if (unit := get("scanningUnit")) is not None:
         at = section(unit, "$.scanningUnit", unread).get

@@ -53,6 +53,7 @@ from tracker.plugin.payloads import (
     located,
     moment,
     number,
+    odd_code,
     optional,
     pieces,
     printed,
@@ -283,17 +284,9 @@ def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
         said, place = coded("event", get("eventCode"), get("eventName")), located(get("locationName"))
     except TypeError:  # one of them is an object or a list
         said, place = None, NOWHERE
-    if said is None:
-        said = _odd_code(get("eventCode"), get("eventName"), "$.eventCode", unread)
+    if said is None:  # an event need not hold one (eventsEventsDef), but what it was is not known
+        said = Code("event", odd_code(get("eventCode"), "$.eventCode", unread), text(get("eventName")))
     return Scan(said, *printed(get("eventDateTime"), "$.eventDateTime", unread), place)
-
-
-def _odd_code(value: Any, words: Any, where: str, unread: list[Unread]) -> Code:
-    """Return a code that is none as UNKNOWN, and tell it: an event need not hold one (eventsEventsDef), but what it was is not known."""
-    code = optional(word, value, where, unread)
-    if code is None and not unread:
-        unread.append(Unread(where, "is missing"))
-    return Code("event", code or "missing", text(words))
 
 
 def _head(summary: dict[str, Any], unread: list[Unread]) -> Scan | None:

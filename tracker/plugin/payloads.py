@@ -264,6 +264,14 @@ def coded(space: str, code: Any, words: Any) -> Code | None:
     return Code(space, code.strip(), text(words)) if isinstance(code, str) and 0 < len(code.strip()) <= 100 else None
 
 
+def odd_code(value: Any, where: str, unread: list[Unread]) -> str:
+    """Return a code that `coded` does not take, `missing` where there is none: its scan is kept, as UNKNOWN, and what is wrong is told."""
+    code = optional(word, value, where, unread)
+    if code is None and not unread:
+        unread.append(Unread(where, "is missing"))
+    return code or "missing"
+
+
 @lru_cache(maxsize=4_000)
 def located(city: Any, region: Any = None, postcode: Any = None, country: Any = None) -> Place:
     """Return a place, kept likewise; a country that is no two letters is left out. Raises TypeError for an object or a list."""
