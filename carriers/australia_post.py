@@ -46,6 +46,7 @@ from tracker.plugin.payloads import (
     decode,
     leniently,
     number,
+    objects,
     optional,
     pieces,
     printed,
@@ -215,9 +216,7 @@ def _by_words(space: str, said: str) -> Meaning | None:
 
 def _errors(value: Any) -> list[str]:
     """Return what errors say, each as its code and its name."""
-    value = several(value)
-    found = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-    said = [(_code(one.get("code")), text(one.get("name")) or text(one.get("message"))) for one in found]
+    said = [(_code(one.get("code")), text(one.get("name")) or text(one.get("message"))) for one in objects(value)]
     return [": ".join(filter(None, parts)) for parts in said if any(parts)]
 
 

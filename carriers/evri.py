@@ -34,6 +34,7 @@ from tracker.plugin.payloads import (
     decode,
     leniently,
     number,
+    objects,
     odd_code,
     optional,
     pieces,
@@ -183,8 +184,7 @@ class Evri(contracts.Carrier):
 
 def _messages(body: bytes) -> list[str]:
     """Return what the errors of an error body say; nothing where it is none of theirs."""
-    errors = several(leniently(body).get("errors"))
-    return [text(one.get("message")) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
+    return [text(one.get("message")) for one in objects(leniently(body).get("errors"))]
 
 
 def _urns(body: bytes) -> list[str]:
@@ -192,7 +192,7 @@ def _urns(body: bytes) -> list[str]:
     found = several(decode(body).get("parcelIdentifiers"))
     if not isinstance(found, list):
         raise BadPayload("$.parcelIdentifiers", "is missing")
-    return [urn for one in found if isinstance(one, dict) and (urn := text(one.get("urn")))]
+    return [urn for one in objects(found) if (urn := text(one.get("urn")))]
 
 
 def _parcel(
@@ -225,11 +225,7 @@ def _parcel(
 
 def _identified(value: Any) -> Any:
     """Return the number of a result that it tells among its identifiers, as ha-evri looks for it; None where none is."""
-    listed = several(value)
-    for one in listed if isinstance(listed, list) else ():
-        if isinstance(one, dict) and (found := next((said for name in _NAMES if (said := one.get(name))), None)):
-            return found
-    return None
+    return next((said for one in objects(value) for name in _NAMES if (said := one.get(name))), None)
 
 
 def _from_the_turn(scans: Sequence[Scan]) -> Sequence[Scan]:

@@ -53,6 +53,7 @@ from tracker.plugin.payloads import (
     located,
     moment,
     number,
+    objects,
     odd_code,
     optional,
     pieces,
@@ -214,9 +215,7 @@ class RoyalMail(contracts.Carrier):
 
 def _errors(value: Any) -> dict[str, str]:
     """Return what errors say, by code: a list of them, or one."""
-    value = several(value)
-    found = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-    return {code: text(one.get("errorDescription")) for one in found if (code := text(one.get("errorCode")))}
+    return {code: text(one.get("errorDescription")) for one in objects(value) if (code := text(one.get("errorCode")))}
 
 
 def _words(said: dict[str, str]) -> str:
@@ -225,14 +224,12 @@ def _words(said: dict[str, str]) -> str:
 
 def _newest(body: bytes) -> dict[str, datetime | Literal[False] | None]:
     """Return when the newest event of each number was that a summary tells of: None where it does not say, False where nothing is known of it."""
-    found = several(leniently(body).get("mailPieces"))
     newest: dict[str, datetime | Literal[False] | None] = {}
-    for one in found if isinstance(found, list) else ():
-        if isinstance(one, dict):
-            summary, mine = one.get("summary"), text(one.get("mailPieceId")).upper()
-            newest[mine] = False
-            if isinstance(summary, dict) and summary:
-                newest[mine] = optional(moment, summary.get("lastEventDateTime"), "$", [])
+    for one in objects(leniently(body).get("mailPieces")):
+        summary, mine = one.get("summary"), text(one.get("mailPieceId")).upper()
+        newest[mine] = False
+        if isinstance(summary, dict) and summary:
+            newest[mine] = optional(moment, summary.get("lastEventDateTime"), "$", [])
     return newest
 
 
