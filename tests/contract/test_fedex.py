@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,11 @@ import pytest
 from tests.cases.test_parsers import status_of
 from tests.contract.code_lists import Listed, decided, nothing_stale
 from tests.contract.test_key_vectors import good, vector
-from tests.contract.test_shared import Recorder, _codes, _resolve, plugin
+from tests.contract.test_shared import SPECS, Recorder, _codes, _resolve, plugin
 from tracker.domain.errors import NotFound, WebhookRejected
 from tracker.domain.facts import Parcel, Parcels, Payload
 from tracker.plugin.conformance import AT
 
-SPECS = Path(__file__).resolve().parents[3] / "shared" / "carriers" / "specs"
 FEDEX = SPECS / "fedex"
 pytestmark = pytest.mark.skipif(
     not SPECS.exists(), reason="../shared is not here: the official contracts are not shipped"

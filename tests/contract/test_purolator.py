@@ -10,11 +10,12 @@ import pytest
 from lxml import etree
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
+from tests.contract.test_shared import SPECS, plugin
 from tracker.domain.errors import NotFound
 from tracker.domain.facts import Parcel, Parcels
-from tracker.plugin.conformance import Recorder, example_settings, plugin_of
+from tracker.plugin.conformance import Recorder
 
-SPEC = Path(__file__).resolve().parents[3] / "shared" / "carriers" / "specs" / "purolator" / "TrackingService.xsd"
+SPEC = SPECS / "purolator" / "TrackingService.xsd"
 pytestmark = pytest.mark.skipif(
     not SPEC.exists(), reason="../shared is not here: the official contracts are not shipped"
 )
@@ -41,10 +42,9 @@ def _valid(schema: Any, element: Any) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"user_token": "t", "group_id": "g", "language": "fr"}])
 def test_the_poll_is_what_the_schema_describes(schema: Any, settings: dict[str, Any]) -> None:
-    found: Any = plugin_of("carriers.purolator")
     client = Recorder(b"<a/>")
     parcels = Parcels(tuple(Parcel("purolator", number) for number in ("329014521622", "KYV009956937", "]]><&")))
-    list(found("account", example_settings(found, **settings)).fetch(client, parcels))
+    list(plugin("carriers.purolator", **settings).fetch(client, parcels))
     envelope = etree.fromstring(client.sent[0].content or b"")
 
     context, request = envelope.find(f"{SOAP}Header")[0], envelope.find(f"{SOAP}Body")[0]
@@ -55,10 +55,9 @@ def test_the_poll_is_what_the_schema_describes(schema: Any, settings: dict[str, 
 
 
 def test_the_call_for_a_signature_is_what_the_schema_describes(schema: Any) -> None:
-    found: Any = plugin_of("carriers.purolator")
     client = Recorder(b"<Envelope><Body><GetDeliveryDetailsResponse/></Body></Envelope>")
     with pytest.raises(NotFound):
-        found("account", example_settings(found)).proof(client, Parcel("purolator", "329014521622"), None)
+        plugin("carriers.purolator").proof(client, Parcel("purolator", "329014521622"), None)
     envelope = etree.fromstring(client.sent[0].content or b"")
 
     request = envelope.find(f"{SOAP}Body")[0]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.code_lists import Listed, decided, nothing_stale
+from tests.contract.test_shared import SPECS, plugin
 from tracker.domain.facts import Meaning, Payload
 from tracker.domain.timeline import place_in_time
 from tracker.domain.vocabulary import ShippingStatus, Zone
-from tracker.plugin.conformance import AT, example_settings, plugin_of
+from tracker.plugin.conformance import AT, plugin_of
 
-from .code_lists import Listed, decided, nothing_stale
-
-SPEC = Path(__file__).resolve().parents[3] / "shared" / "carriers" / "specs" / "ups"
+SPEC = SPECS / "ups"
 pytestmark = pytest.mark.skipif(
     not SPEC.exists(), reason="../shared is not here: the official contracts are not shipped"
 )
@@ -72,8 +71,7 @@ def test_no_code_of_type_d_that_a_careful_reader_took_for_no_delivery_is_read_as
 def test_the_sample_of_a_delivery_is_read_as_its_reader_sees_it() -> None:
     """Paramus stands in one zone: 16:30 there is 21:30Z, in January; the label tells no place, so its time stays local."""
     body = (SPEC / "sample_tracking_success.json").read_bytes()
-    found: Any = plugin_of("carriers.ups")
-    source = found("account", example_settings(found))
+    source = plugin("carriers.ups")
     (report,) = source.normalize(Payload("account", "poll", (body,), AT, {}))
 
     assert (report.number, report.complete, report.edd) == ("1Z1442YY7229014688", True, None)
