@@ -6,7 +6,7 @@ UPSTrackAlert.yaml), read 2026-11. Codes: developer-portal appendix, `ups.csv`.
 Two letters mean different things under different activity types, so the 3-digit status code leads; only without it the
 pair (type, code) speaks. Type D is *not* "delivered". Freight has another 3-digit list (011 is out for delivery there
 and delivered here) and other exceptions, Mail Innovations another list of letters: which product a package is of, its
-service says, an activity of the freight types DO, DD and W, or the number of a post (`_product`). A package's
+service says, an activity of the freight types DO, DD and W, or the number of a post (`product`). A package's
 currentStatus is the status at its head (Tracking.yaml, Package); its time is told for a delivery only (deliveryDate,
 deliveryTime: DEL). A number of type USPS_PIC is the post's own for the same parcel, which delivers it.
 
