@@ -103,7 +103,7 @@ class Dpd(contracts.Carrier):
     folded: ClassVar[Mapping[tuple[str, str], Meaning]] = {
         (space, code.casefold()): meaning for (space, code), meaning in codes.items()
     }
-    token_lasts = timedelta(days=1)
+    token_lasts: timedelta | None = timedelta(days=1)
     Settings = Settings
     example: ClassVar[Mapping[str, Any]] = {"delis_id": "canary-delis-id"}
 
@@ -113,7 +113,7 @@ class Dpd(contracts.Carrier):
         self.default_zone = settings.zone
         self._tokens = Tokens(self._grant)
         if not settings.delis_id:
-            self.asks = frozenset()
+            self.asks, self.token_lasts = frozenset(), None
 
     def meaning(self, code: Code) -> Meaning | None:
         """Look up a code; DPD's services spell one and the same status `Delivered` and `DELIVERED`."""

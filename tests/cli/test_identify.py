@@ -72,6 +72,16 @@ def test_of_a_store_its_accounts_its_habit_and_the_words_of_its_order_are_told(m
     assert "then: ups" in said(SHARED, "-c", str(file))
 
 
+def test_a_number_about_which_nobody_could_be_asked_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "0123456789012345678901")
+    file = tmp_path / "t.yaml"
+    store = 'shop: {uses: shopify, shop: a.myshopify.com, access_token: "${env:SECRET}"}'
+    ups = 'ups: {uses: ups, client_id: x, client_secret: "${env:SECRET}"}'
+    file.write_text(f"database: sqlite:///{tmp_path}/none.db\naccounts: {{{ups}}}\nstores: {{{store}}}\n")
+    assert "asked: nobody: no account of shop covers it" in said("3318810025", "-c", str(file))
+    assert "nobody" not in said("1Z5R89390357567127", "-c", str(file))
+
+
 @one_database
 def test_a_database_that_is_away_costs_only_the_habit(make_lab: Make, tmp_path: Path) -> None:
     lab: Lab = make_lab()

@@ -65,7 +65,7 @@ def identify(
         print_json(told)
     else:
         for one in told:
-            _print(one)
+            _print(one, name)
     if any(one["believed"] is None and not any(row["possible"] for row in one["carriers"]) for one in told):
         click.get_current_context().exit(1)
 
@@ -194,13 +194,15 @@ def _verdict(guesses: Sequence[Guess], told: str | None, sure: str | None) -> st
     return "of no carrier that is known by its numbers: the shop must say whose it is"
 
 
-def _print(one: Mapping[str, Any]) -> None:
-    """Print what a number can be, as a person reads it."""
+def _print(one: Mapping[str, Any], store: str | None) -> None:
+    """Print what a number can be, and who would be asked for a store, as a person reads it."""
     said = show(one["number"]) if one["number"] else show(one["typed"])
     out.print(f"[bold]{said}[/]: {show(one['verdict'])}")
     if one["carriers"]:
         rows = [(row["carrier"], row["format"], row["check"], "; ".join(row["why"])) for row in one["carriers"]]
         show_table("carriers, the likeliest first", ("carrier", "format", "check digit", "why"), rows, empty="")
+    if one["number"] and store is not None and not one["asked"]:
+        out.print(f"  [yellow]asked: nobody[/]: no account of {show(store)} covers it")
     for place, asked in enumerate(one["asked"]):
         out.print(f"  {'asked' if place == 0 else 'then'}: {show(asked['account'])} ({show(asked['why'])})")
 
