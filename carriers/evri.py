@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr
 
@@ -27,7 +26,7 @@ from tracker.plugin.answers import raise_unless_json
 from tracker.plugin.asked import ASKED, asked, beside, whose
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
-from tracker.plugin.oauth import Tokens, ask_token
+from tracker.plugin.oauth import Tokens, ask_token, token_call
 from tracker.plugin.payloads import (
     about,
     coded,
@@ -176,10 +175,7 @@ class Evri(contracts.Carrier):
         }
         if settings.audience:
             form["audience"] = settings.audience
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return ask_token(
-            client, Request("POST", settings.token_url, headers=headers, content=urlencode(form).encode())
-        )[0]
+        return ask_token(client, token_call(settings.token_url, form))[0]
 
 
 def _messages(body: bytes) -> list[str]:

@@ -16,7 +16,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 from pydantic import SecretStr
@@ -48,7 +47,7 @@ from tracker.plugin.answers import not_html, raise_unless_json, retry_after, sai
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Secrets
-from tracker.plugin.oauth import Tokens, ask_token, bearer
+from tracker.plugin.oauth import Tokens, ask_token, bearer, token_call
 from tracker.plugin.payloads import (
     about,
     decode,
@@ -295,9 +294,8 @@ class FedEx(contracts.Carrier):
         """POST /oauth/token, credentials in the form (authorization_v1.json): wrong ones are 401, an address that asks too often 403."""
         secret = self.settings.client_secret.get_secret_value()
         form = {"grant_type": "client_credentials", "client_id": self.settings.client_id, "client_secret": secret}
-        url, headers = f"{self.settings.base_url}/oauth/token", {"Content-Type": "application/x-www-form-urlencoded"}
         try:
-            return ask_token(client, Request("POST", url, headers=headers, content=urlencode(form).encode()))[0]
+            return ask_token(client, token_call(f"{self.settings.base_url}/oauth/token", form))[0]
         except _Forbidden as error:
             raise RateLimited(f"FedEx gives this address no tokens for a while: {error}", SHUT_OUT) from None
 

@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr
 
@@ -27,7 +26,7 @@ from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits
-from tracker.plugin.oauth import Tokens, ask_token, bearer
+from tracker.plugin.oauth import Tokens, ask_token, bearer, token_call
 from tracker.plugin.payloads import (
     about,
     coded,
@@ -178,14 +177,9 @@ class GLS(contracts.Carrier):
     def _grant(self, client: Client) -> Token:
         """POST the token call, with Basic (authentication-service-v2.yaml)."""
         settings = self.settings
-        request = Request(
-            "POST",
-            f"{settings.base_url}{settings.token_path}",
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            content=urlencode({"grant_type": "client_credentials"}).encode(),
-            basic=(settings.client_id, settings.client_secret.get_secret_value()),
-        )
-        return ask_token(client, request)[0]
+        url, form = f"{settings.base_url}{settings.token_path}", {"grant_type": "client_credentials"}
+        basic = (settings.client_id, settings.client_secret.get_secret_value())
+        return ask_token(client, token_call(url, form, basic=basic))[0]
 
 
 def _listed(body: bytes, name: str) -> list[Any]:

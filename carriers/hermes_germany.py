@@ -48,7 +48,7 @@ from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Remark
 from tracker.plugin.countries import alpha2
-from tracker.plugin.oauth import Tokens, ask_token, bearer
+from tracker.plugin.oauth import Tokens, ask_token, bearer, token_call
 from tracker.plugin.payloads import (
     about,
     decode,
@@ -244,11 +244,7 @@ class HermesGermany(contracts.Carrier):
     def _ask(self, client: Client, form: dict[str, str]) -> tuple[Token, dict[str, Any]]:
         settings = self.settings
         form = {**form, "client_id": settings.client_id, "client_secret": settings.client_secret.get_secret_value()}
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        request = Request(
-            "POST", settings.token_url, headers=headers, content=urlencode(form).encode(), idempotent=False
-        )
-        return ask_token(client, request)
+        return ask_token(client, token_call(settings.token_url, form, idempotent=False))
 
     def _consent(self) -> str:
         """Return where the customer agrees in a browser (openapi-auth, authorize)."""

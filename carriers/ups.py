@@ -53,7 +53,7 @@ from tracker.plugin.answers import holding, raise_unless_json
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Secrets
-from tracker.plugin.oauth import Tokens, ask_token, bearer
+from tracker.plugin.oauth import Tokens, ask_token, bearer, token_call
 from tracker.plugin.payloads import (
     about,
     absent,
@@ -230,20 +230,10 @@ class UPS(contracts.Carrier):
     def _grant(self, client: Client) -> Token:
         """POST /security/v1/oauth/token, Basic client_id:client_secret (OAuthClientCredentials.yaml)."""
         settings = self.settings
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        if settings.merchant_id:
-            headers["x-merchant-id"] = settings.merchant_id
-        token, _ = ask_token(
-            client,
-            Request(
-                "POST",
-                f"{settings.base_url}/security/v1/oauth/token",
-                headers=headers,
-                content=b"grant_type=client_credentials",
-                basic=(settings.client_id, settings.client_secret.get_secret_value()),
-            ),
-        )
-        return token
+        url, form = f"{settings.base_url}/security/v1/oauth/token", {"grant_type": "client_credentials"}
+        headers = {"x-merchant-id": settings.merchant_id} if settings.merchant_id else {}
+        basic = (settings.client_id, settings.client_secret.get_secret_value())
+        return ask_token(client, token_call(url, form, headers=headers, basic=basic))[0]
 
 
 def _answer(body: dict[str, Any], unread: list[Unread], ups: UPS) -> list[Report]:

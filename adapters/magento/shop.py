@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -21,7 +20,7 @@ from tracker.domain.vocabulary import OrderStatus
 from tracker.plugin import contracts
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.contracts import Beside, Limits, Reply
-from tracker.plugin.oauth import Tokens, ask_token, bearer, oauth1
+from tracker.plugin.oauth import Tokens, ask_token, bearer, oauth1, token_call
 from tracker.plugin.payloads import decode, mapping, text
 from tracker.plugin.sweeps import since
 from tracker.plugin.times import ZoneName
@@ -346,8 +345,4 @@ class Magento(contracts.Platform):
             "client_id": settings.client_id, "client_secret": settings.client_secret.get_secret_value(),
             "grant_type": "client_credentials", "scope": settings.ims_scope,
         }  # fmt: skip
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        token, _ = ask_token(
-            client, Request("POST", settings.ims_url, headers=headers, content=urlencode(form).encode())
-        )
-        return token
+        return ask_token(client, token_call(settings.ims_url, form, headers={"Accept": "application/json"}))[0]

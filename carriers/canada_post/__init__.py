@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
-from urllib.parse import urlencode
 
 import orjson
 from pydantic import SecretStr
@@ -34,7 +33,7 @@ from tracker.plugin import contracts
 from tracker.plugin.answers import begins_as_xml, not_html, raise_by_status, retry_after
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
-from tracker.plugin.oauth import Tokens, ask_token, bearer
+from tracker.plugin.oauth import Tokens, ask_token, bearer, token_call
 from tracker.plugin.payloads import document, mapping, piece, pieces, section, text, told
 from tracker.plugin.proofs import bytes_document, read_document
 from tracker.plugin.xml import decode_xml
@@ -195,14 +194,9 @@ class CanadaPost(contracts.Carrier):
             "grant_type": "client_credentials", "scope": settings.scope, "client_id": settings.key,
             "client_secret": settings.secret.get_secret_value(),
         }  # fmt: skip
-        request = Request(
-            "POST",
-            f"{self._base}/cpc-api-native-oauth-provider/oauth2/token",
-            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-            content=urlencode(form).encode(),
-        )
+        url = f"{self._base}/cpc-api-native-oauth-provider/oauth2/token"
         try:
-            return ask_token(client, request)[0]
+            return ask_token(client, token_call(url, form, headers={"Accept": "application/json"}))[0]
         except CredentialsRejected as error:
             raise CredentialsRejected(f"the portal gives no token for this `key` and `secret`: {error}") from None
 

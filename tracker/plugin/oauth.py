@@ -48,6 +48,15 @@ def bearer(value: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {value}"}
 
 
+def token_call(
+    url: str, form: Mapping[str, str], *, headers: Mapping[str, str] | None = None,
+    basic: tuple[str, str] | None = None, idempotent: bool = True,
+) -> Request:  # fmt: skip
+    """Return the POST to a token endpoint: what is asked for stands in a form (RFC 6749 4.4.2), with Basic where `basic` says so."""
+    said = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+    return Request("POST", url, headers=said, content=urlencode(form).encode(), basic=basic, idempotent=idempotent)
+
+
 def ask_token(client: Client, request: Request, *, named: str = "access_token") -> tuple[Token, dict[str, Any]]:
     """Ask a token endpoint; returns the token, which the answer has by the name `named`, and the whole answer.
 
