@@ -237,6 +237,7 @@ def test_an_answer_without_shipments_names_its_path(make) -> None:
     [
         (b'{"status": 404, "title": "No result found"}', NotFound),
         (b'{"status": 429, "title": "Too Many Requests"}', RateLimited),
+        (b'{"status": 429, "title": "Too Many Requests", "of": "shipments"}', RateLimited),
         (b'{"title": "Sorry", "status": "busy"}', Transient),
         (b"\xef\xbb\xbf <!DOCTYPE html><title>Sorry</title>", Transient),
     ],

@@ -148,7 +148,7 @@ def raise_by_problem(response: Response, *holds: str) -> None:
     `holds`: the names of what answers have and errors have not. A 404 that has a title says so, which one of somebody else's does not.
     """
     title = ""
-    if b'"title"' in response.body and not any(f'"{name}"'.encode() in response.body for name in holds):
+    if b'"title"' in response.body and not _has(response.body, holds):
         problem = leniently(response.body)
         title = text(problem.get("title")) or ("no title" if "title" in problem else "")
         if response.status < 300 and re.fullmatch(r"[1-5]\d\d", status := str(problem.get("status")), re.ASCII):
