@@ -249,6 +249,7 @@ def test_an_account_without_credentials_reads_files_and_asks_nobody() -> None:
     files = source(delis_id="", password=None)
 
     assert (source().asks != frozenset(), files.asks, files.files) == (True, frozenset(), True)
+    assert (source().token_lasts is not None, files.token_lasts) == (True, None), "nobody is told to keep tokens of it"
     with pytest.raises(Refused, match="files only"):
         files.ping(None)
     for half in ({"delis_id": ""}, {"password": None}, {"password": ""}):
