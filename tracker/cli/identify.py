@@ -146,9 +146,10 @@ class Asked:
             else frozenset[str]()
         )
         guesses = recognize(number, country=self.country, spoken=mine, named=named, habit=self.habit)
-        sure = told or believed(number, country=self.country, spoken=mine)
         asked: Sequence[Candidate] = ()
-        if self.config is not None and self.store is not None:
+        if self.config is None or self.store is None:
+            sure = told or believed(number, country=self.country, spoken=mine)
+        else:
             sure = told or believed_for(self.config, number, self.store, self.country)
             asked = may_be_asked(self.config, sure, number, self.store, self.country, self.service, self.habit)
         rows = [

@@ -1,4 +1,4 @@
-"""Who may be asked about a number whose carrier nobody told: the accounts of the carriers that it could be of, the likeliest first."""
+"""Who may be asked about a parcel of a store: the accounts of its carrier, or of those that its number could be of, the likeliest first."""
 
 from __future__ import annotations
 
