@@ -232,6 +232,10 @@ class Carrier(Server):
         """Make the webhook that tells of a scan; None where nobody is subscribed."""
         raise NotImplementedError
 
+    def newest_first(self, number: str) -> list[dict[str, Any]]:
+        """Return what was scanned of a number, the newest first: nothing of one that nobody scanned."""
+        return sorted(self.history.get(number, ()), key=lambda scan: scan["at"], reverse=True)
+
     def withdraw(self, number: str, code: str) -> int:
         """Forget the scans of a code (of a type or text, where they have no code). Returns how many there were."""
         known = self.history[number]

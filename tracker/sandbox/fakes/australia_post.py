@@ -55,7 +55,7 @@ class AustraliaPostServer(Carrier):
         return as_json({"tracking_results": [self._result(mine) for mine in ids]}, 200, **left)
 
     def _result(self, mine: str) -> dict[str, Any]:
-        scans = sorted(self.history.get(mine, ()), key=lambda scan: scan["at"], reverse=True)
+        scans = self.newest_first(mine)
         if not scans:
             return {"tracking_id": mine, "errors": [{"code": "ESB-10001", "name": "Invalid tracking ID"}]}
         articles: dict[str, list[dict[str, Any]]] = {}

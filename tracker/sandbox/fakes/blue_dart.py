@@ -67,7 +67,7 @@ class BlueDartServer(OAuthCarrier):
         return as_json({"ShipmentData": {"Error": said}})
 
     def _shipment(self, number: str) -> dict[str, Any]:
-        scans = sorted(self.history[number], key=lambda scan: scan["at"], reverse=True)
+        scans = self.newest_first(number)
         last, at = scans[0], scans[0]["at"].astimezone(_ZONE)
         expected = next((scan["edd"] for scan in scans if scan.get("edd")), None)
         return {

@@ -64,7 +64,7 @@ class CanadaPostServer(OAuthCarrier):
             return refused
         self.calls["track"] += 1
         number = request.path_params["number"]
-        scans = self._told(number)
+        scans = self.newest_first(number)
         if not scans:
             return as_json(
                 {"pin": number, "error": {"code": "004", "descEn": "No Pin History", "descFr": "Aucun historique"}}
@@ -81,7 +81,7 @@ class CanadaPostServer(OAuthCarrier):
             return refused
         self.calls["certificate"] += 1
         asked = orjson.loads(await request.body())
-        delivered = any("elivered" in scan["text"] for scan in self._told(str(asked["pin"])))
+        delivered = any("elivered" in scan["text"] for scan in self.newest_first(str(asked["pin"])))
         if asked.get("language") not in ("en", "fr") or not delivered:
             return as_json({"messages": [{"code": "007", "description": "No Delivery Information Available"}]}, 404)
         return Response(CERTIFICATE, media_type="application/pdf")
@@ -98,7 +98,7 @@ class CanadaPostServer(OAuthCarrier):
             return trouble
         self.calls["track"] += 1
         number = request.path_params["number"]
-        scans = self._told(number)
+        scans = self.newest_first(number)
         if not scans:
             return _messages("004", "No Pin History", 404)
         listed = "".join(f"<occurrence>{''.join(map(_element, NAMES, _event(scan)))}</occurrence>" for scan in scans)
@@ -107,10 +107,6 @@ class CanadaPostServer(OAuthCarrier):
             f'<tracking-detail xmlns="http://www.canadapost.ca/ws/track">{head}<significant-events>{listed}'
             "</significant-events></tracking-detail>"
         )
-
-    def _told(self, number: str) -> list[dict[str, Any]]:
-        """Return what was scanned of a number, newest first."""
-        return sorted(self.history.get(number, ()), key=lambda scan: scan["at"], reverse=True)
 
 
 def _event(scan: dict[str, Any]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class DHLServer(Carrier):
         return self.trouble()
 
     def _shipment(self, number: str) -> dict[str, Any]:
-        scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
+        scans = self.newest_first(number)
         told = [
             {
                 "timestamp": scan["at"].isoformat() if scan["zoned"] else scan["at"].replace(tzinfo=None).isoformat(),

@@ -93,7 +93,7 @@ class DPDServer(OAuthCarrier):
         ):
             return _refused("ERR_PLC_NUMBER", "The parcelLabelNumber must be one of 14 digits.", "faults")
         self.calls["track"] += 1
-        scans = sorted(self.history[numbers[0]], key=lambda scan: scan["at"], reverse=True)
+        scans = self.newest_first(numbers[0])
         if not scans:
             return _refused("ERR_PLC_DATA", "No data available for this parcel.", "faults")
         stages = [

@@ -59,7 +59,7 @@ class EvriServer(OAuthCarrier):
             return refused
         self.calls["track"] += 1
         number = request.query_params.get("uniqueIds", "").removeprefix("urn:evri:")
-        scans = sorted(self.history.get(number, ()), key=lambda scan: scan["at"], reverse=True)
+        scans = self.newest_first(number)
         if not scans:
             self.complaints.append(f"a parcel that no lookup found: {number}")
             return as_json({"message": "Not Found"}, 404)

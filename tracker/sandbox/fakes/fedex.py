@@ -89,7 +89,7 @@ class FedExServer(OAuthCarrier):
 
     def _result(self, number: str) -> dict[str, Any]:
         info = {"trackingNumber": number, "trackingNumberUniqueId": f"1~{number}~FDEG", "carrierCode": "FDXG"}
-        scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
+        scans = self.newest_first(number)
         if not scans:
             said = "Tracking number cannot be found. Please correct the tracking number and try again."
             return {"trackingNumberInfo": info, "error": {"code": "TRACKING.TRACKINGNUMBER.NOTFOUND", "message": said}}

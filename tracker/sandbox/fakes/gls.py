@@ -69,7 +69,7 @@ class GLSServer(OAuthCarrier):
         return as_json({"parcels": [self._parcel(number) for number in numbers]})
 
     def _parcel(self, number: str) -> dict[str, Any]:
-        scans = sorted(self.history.get(number, ()), key=lambda scan: scan["at"], reverse=True)
+        scans = self.newest_first(number)
         if not scans:
             return {"requested": number, "errorCode": "E_404_01", "errorMessage": "Resource Not Found"}
         events = [

@@ -46,7 +46,7 @@ class PostNLServer(Carrier):
         if (refused := self._refused(request)) is not None:
             return refused
         self.calls["track"] += 1
-        scans = self._told(request.path_params["number"])
+        scans = self.newest_first(request.path_params["number"])
         if not scans:
             return as_json({"CompleteStatus": {}, "Warnings": [{"Message": "No shipment found", "Code": "2"}]})
         events = [
@@ -69,7 +69,7 @@ class PostNLServer(Carrier):
             return refused
         self.calls["signature"] += 1
         number = request.path_params["number"]
-        delivered = next((scan for scan in self._told(number) if scan["type"] == "11"), None)
+        delivered = next((scan for scan in self.newest_first(number) if scan["type"] == "11"), None)
         if delivered is None:
             return as_json({"Warnings": {"Warning": {"Message": "No signature found", "Code": "2"}}})
         at = f"{_local(delivered):%Y-%m-%dT%H:%M:%S}"
@@ -99,7 +99,7 @@ class PostNLServer(Carrier):
             return _fault("the period lies too far back")
         changed = []
         for number in self.history:
-            mine = [scan for scan in self._told(number) if since <= scan["at"] <= until]
+            mine = [scan for scan in self.newest_first(number) if since <= scan["at"] <= until]
             if mine:
                 status = _status(mine[0], "Timestamp", "%Y-%m-%dT%H:%M:%S")
                 changed.append(
@@ -107,10 +107,6 @@ class PostNLServer(Carrier):
                      "CustomerCode": "DEVC", "Status": status}
                 )  # fmt: skip
         return as_json(changed)
-
-    def _told(self, number: str) -> list[dict[str, Any]]:
-        """Return what was scanned of a number, newest first."""
-        return sorted(self.history.get(number, ()), key=lambda scan: scan["at"], reverse=True)
 
 
 def _local(scan: dict[str, Any]) -> datetime:

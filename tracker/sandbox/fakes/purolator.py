@@ -82,7 +82,7 @@ class PurolatorServer(Carrier):
         return _answer("GetDeliveryDetails", f"<DeliveryDetails>{told}</DeliveryDetails>" if told else "")
 
     def _information(self, pin: str) -> str:
-        scans = sorted(self.history[pin], key=lambda scan: scan["at"], reverse=True)
+        scans = self.newest_first(pin)
         error = ("2300003", "No scanning details available") if not scans else None
         if self.faults.take("refuse_number"):
             scans, error = [], ("1000007", "The PIN cannot be shown")

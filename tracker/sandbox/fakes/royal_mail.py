@@ -54,7 +54,7 @@ class RoyalMailServer(Carrier):
         return as_json({"mailPieces": [self._piece(number) for number in numbers]})
 
     def _piece(self, number: str) -> dict[str, Any]:
-        if not self._told(number):
+        if not self.newest_first(number):
             error = {"errorCode": "E1142", "errorDescription": f"Barcode reference {number} isn't recognised"}
             return {"mailPieceId": number, "status": "404", "error": error}
         return {
@@ -68,7 +68,7 @@ class RoyalMailServer(Carrier):
         self.calls["track"] += 1
         self.calls["events"] += 1
         number = request.path_params["number"]
-        if not (scans := self._told(number)):
+        if not (scans := self.newest_first(number)):
             return _wrong(404, "E1142", f"Barcode reference {number} isn't recognised")
         piece: dict[str, Any] = {
             "mailPieceId": number, "carrierShortName": "RM", "carrierFullName": "Royal Mail Group Ltd", "summary": self._head(number),
@@ -86,18 +86,14 @@ class RoyalMailServer(Carrier):
             return refused
         self.calls["signature"] += 1
         number = request.path_params["number"]
-        delivered = next((scan for scan in self._told(number) if scan["code"] == "EVKSP"), None)
+        delivered = next((scan for scan in self.newest_first(number) if scan["code"] == "EVKSP"), None)
         if delivered is None:
             return _wrong(404, "E1145", f"Proof of delivery is not available for barcode reference {number}")
         signature = {"imageFormat": "image/svg+xml", "image": SIGNATURE, "signatureDateTime": _printed(delivered)}
         return as_json({"mailPieces": {"mailPieceId": number, "signature": signature}})
 
-    def _told(self, number: str) -> list[dict[str, Any]]:
-        """Return what was scanned of a number, newest first."""
-        return sorted(self.history.get(number, ()), key=lambda scan: scan["at"], reverse=True)
-
     def _head(self, number: str) -> dict[str, Any]:
-        scans = self._told(number)
+        scans = self.newest_first(number)
         newest = next((scan for scan in scans if scan["type"]), scans[0])
         head = {
             "lastEventCode": newest["code"], "lastEventName": newest["text"], "lastEventDateTime": _printed(newest),

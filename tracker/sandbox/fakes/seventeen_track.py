@@ -146,7 +146,7 @@ class SeventeenTrackServer(Carrier):
         return {"carrier": record.carrier}, 0, ""
 
     def _tracked(self, number: str, record: Record) -> dict[str, Any]:
-        scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
+        scans = self.newest_first(number)
         events = [_event(scan) for scan in scans if not scan.get("head")]
         latest = {"status": scans[0]["type"], "sub_status": scans[0]["code"] or None} if scans else None
         provider = {

@@ -105,7 +105,7 @@ class ShipRocketServer(OAuthCarrier):
         return Response(PICTURE, media_type="image/png")
 
     def _told(self, awb: str) -> dict[str, Any]:
-        scans = sorted(self.history.get(awb, []), key=lambda s: s["at"], reverse=True)
+        scans = self.newest_first(awb)
         if not scans:
             return {"tracking_data": {"track_status": 0, "error": NOTHING}}
         latest = scans[0]

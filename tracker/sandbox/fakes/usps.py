@@ -92,7 +92,7 @@ class USPSServer(OAuthCarrier):
         return {"statusCode": "200", **details}
 
     def _details(self, number: str) -> dict[str, Any]:
-        scans = sorted(self.history[number], key=lambda s: s["at"], reverse=True)
+        scans = self.newest_first(number)
         if not scans:
             return _error("400", "150001", "A status update is not yet available on your package.")
         return {
