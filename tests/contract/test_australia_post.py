@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SHARED, SPECS
+from tests.contract.test_shared import SHARED, _codes
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not here: the official lists are not shipped")
 
@@ -18,8 +17,7 @@ pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not he
 def test_each_word_of_its_lists_is_decided_and_has_its_fixture(record_property: Any) -> None:
     lists: dict[str, list[Listed]] = {}
     for file, wording in (("direct_carriers.csv", "carrier_label"), ("more_codes.csv", "wording")):
-        with (SPECS / "_status_maps" / file).open(encoding="utf-8") as opened:
-            rows = [row for row in csv.DictReader(opened) if row["carrier"] == "australiapost"]
+        rows = _codes("australiapost", file)
         lists[f"specs/_status_maps/{file}"] = [Listed("status", row["code"].lower(), row[wording]) for row in rows]
     assert [len(rows) for rows in lists.values()] == [14, 15]
     for source, listed in lists.items():

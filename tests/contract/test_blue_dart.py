@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
 import pytest
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SHARED, SPECS, plugin
+from tests.contract.test_shared import SHARED, _codes, plugin
 from tracker.domain.facts import Code
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not here: the lists are not shipped")
@@ -16,9 +15,7 @@ ENDS = {"delivered", "returned", "cancelled", "lost", "destroyed"}
 
 
 def listed() -> list[Listed]:
-    with (SPECS / "_status_maps" / "direct_carriers.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["carrier"] == "bluedart"]
-    return [Listed(row["code_space"].split()[1], row["code"], row["carrier_label"]) for row in rows]
+    return [Listed(row["code_space"].split()[1], row["code"], row["carrier_label"]) for row in _codes("bluedart")]
 
 
 def test_each_code_is_decided(record_property: Any) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
 import pytest
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SHARED, SPECS
+from tests.contract.test_shared import SHARED, _codes
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not here: the lists are not shipped")
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    with (SPECS / "_status_maps" / name).open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["carrier"] == "delhivery"]
-
-
 def pairs() -> list[Listed]:
     found = []
-    for row in _rows("direct_carriers.csv"):
+    for row in _codes("delhivery"):
         kind, _, status = row["code"].partition("|")
         found.append(Listed(kind, status, row["carrier_label"]))
     return found
@@ -29,7 +23,7 @@ def pairs() -> list[Listed]:
 def nsl() -> list[Listed]:
     """The NSL codes, by the type that they come with; and words beyond the pairs of type and status."""
     found = []
-    for row in _rows("more_codes.csv"):
+    for row in _codes("delhivery", "more_codes.csv"):
         code, _, kind = row["code"].partition(" (")
         space = f"NSL {kind.removesuffix(')') or row['space'].rpartition(' ')[2]}"
         found.append(Listed("word" if row["space"].startswith("status words") else space, code, row["wording"]))

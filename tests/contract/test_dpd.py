@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 from lxml import etree
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
+from tests.contract.test_shared import SPECS, _codes
 from tracker.domain.facts import Parcel, Parcels
 from tracker.plugin.conformance import Recorder, example_settings, plugin_of
 
-SPECS = Path(__file__).resolve().parents[3] / "shared" / "carriers" / "specs"
 pytestmark = pytest.mark.skipif(
     not SPECS.exists(), reason="../shared is not here: the official contracts are not shipped"
 )
@@ -63,9 +62,7 @@ def test_every_code_is_decided(record_property: Any) -> None:
     for file, space, wording in (
         ("direct_carriers.csv", "code_space", "carrier_label"), ("more_codes.csv", "space", "wording"),
     ):  # fmt: skip
-        with (SPECS / "_status_maps" / file).open(encoding="utf-8") as opened:
-            rows = [row for row in csv.DictReader(opened) if row["carrier"] == "dpd"]
-        lists[file] = [Listed(SPACES[row[space]], row["code"], row[wording]) for row in rows]
+        lists[file] = [Listed(SPACES[row[space]], row["code"], row[wording]) for row in _codes("dpd", file)]
     for file, listed in lists.items():
         decided("dpd", f"specs/_status_maps/{file}", listed, record_property)
     nothing_stale("dpd", [row for listed in lists.values() for row in listed])

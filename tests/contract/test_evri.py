@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
 import pytest
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SHARED, SPECS
+from tests.contract.test_shared import SHARED, _codes
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not here: the lists are not shipped")
 
@@ -19,8 +18,7 @@ def test_each_stage_of_its_lists_is_decided(record_property: Any) -> None:
         ("direct_carriers.csv", "carrier_label", "stage"),
         ("more_codes.csv", "wording", "return"),
     ):
-        with (SPECS / "_status_maps" / file).open(encoding="utf-8") as opened:
-            rows = [row for row in csv.DictReader(opened) if row["carrier"] == "evri"]
+        rows = _codes("evri", file)
         lists[f"specs/_status_maps/{file}"] = [Listed(space, row["code"], row[wording]) for row in rows]
     assert [len(rows) for rows in lists.values()] == [14, 2]
     for source, listed in lists.items():

@@ -49,8 +49,8 @@ def of_third_parties() -> list[Listed]:
     space = "exceptionCode / ancillaryDetails.reason"
     return [
         Listed("reason", r["code"], r["wording"])
-        for r in csv.DictReader((SPECS / "_status_maps" / "more_codes.csv").read_text(encoding="utf-8").splitlines())
-        if r["carrier"] == "fedex" and r["space"].startswith(space)
+        for r in _codes("fedex", "more_codes.csv")
+        if r["space"].startswith(space)
     ]
 
 

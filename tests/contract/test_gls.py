@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SHARED, SPECS, Recorder, _openapi, plugin
+from tests.contract.test_shared import SHARED, SPECS, Recorder, _codes, _openapi, plugin
 from tracker.domain.errors import CredentialsRejected, RateLimited, Refused
 from tracker.domain.facts import Parcel, Parcels, Payload
 from tracker.plugin.calls import Response
@@ -19,7 +18,6 @@ from tracker.plugin.conformance import AT
 pytestmark = pytest.mark.skipif(
     not SHARED.exists(), reason="../shared is not here: the official contracts are not shipped"
 )
-MAPS = SPECS / "_status_maps"
 SPACES = {
     "status": "status", "event code prefix (part before the dot)": "prefix", "event code exact (beats prefix)": "event",
     "numeric codeNo (events/codes and older Group API)": "codeNo", "state of apm.gls.nl details (numeric)": "nl_consumer",
@@ -32,9 +30,7 @@ def _contract(name: str) -> dict[str, Any]:
 
 
 def _rows(file: str, carrier: str, space: str, wording: str) -> list[Listed]:
-    with (MAPS / file).open(encoding="utf-8") as opened:
-        rows = [row for row in csv.DictReader(opened) if row["carrier"] == carrier]
-    return [Listed(SPACES[row[space]], row["code"], row[wording]) for row in rows]
+    return [Listed(SPACES[row[space]], row["code"], row[wording]) for row in _codes(carrier, file)]
 
 
 def test_the_calls_are_what_the_contracts_describe() -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SHARED, SPECS
+from tests.contract.test_shared import SHARED, SPECS, _codes
 from tracker.domain.facts import Parcel, Parcels, Payload
 from tracker.plugin.conformance import AT, Recorder, example_settings, plugin_of
 from tracker.plugin.conformance.given import TOKEN
@@ -41,9 +41,7 @@ def event_codes() -> list[Listed]:
 
 
 def short_codes() -> list[Listed]:
-    with (SPECS / "_status_maps" / "direct_carriers.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["carrier"] == "hermes_de"]
-    return [Listed("2x2", row["code"], row["carrier_label"]) for row in rows]
+    return [Listed("2x2", row["code"], row["carrier_label"]) for row in _codes("hermes_de")]
 
 
 def test_each_event_code_is_decided(record_property: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from lxml import etree
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SPECS, plugin
+from tests.contract.test_shared import SPECS, _codes, plugin
 from tracker.domain.errors import NotFound
 from tracker.domain.facts import Parcel, Parcels
 from tracker.plugin.conformance import Recorder
@@ -68,9 +67,7 @@ def test_the_call_for_a_signature_is_what_the_schema_describes(schema: Any) -> N
 
 def _rows(file: str, space: str, wording: str) -> list[Listed]:
     spaces = {"ScanType": "ScanType", "event code of the web tracking JSON": "web"}
-    with (SPEC.parents[1] / "_status_maps" / file).open(encoding="utf-8") as opened:
-        rows = [row for row in csv.DictReader(opened) if row["carrier"] == "purolator"]
-    return [Listed(spaces[row[space]], row["code"], row[wording]) for row in rows]
+    return [Listed(spaces[row[space]], row["code"], row[wording]) for row in _codes("purolator", file)]
 
 
 def test_every_code_is_decided(record_property: Any) -> None:

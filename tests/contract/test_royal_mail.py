@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SHARED, SPECS, Recorder, _openapi, _resolve, plugin
+from tests.contract.test_shared import SHARED, SPECS, Recorder, _codes, _openapi, _resolve, plugin
 from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import Parcel, Parcels, Payload
 from tracker.plugin.calls import Response
@@ -129,8 +128,7 @@ def test_the_fixtures_hold_only_what_the_contract_describes(document: dict[str, 
 def test_each_code_of_its_lists_is_decided(record_property: Any) -> None:
     lists: dict[str, list[Listed]] = {}
     for file, wording in (("direct_carriers.csv", "carrier_label"), ("more_codes.csv", "wording")):
-        with (SPECS / "_status_maps" / file).open(encoding="utf-8") as opened:
-            rows = [row for row in csv.DictReader(opened) if row["carrier"] == "royalmail"]
+        rows = _codes("royalmail", file)
         lists[f"specs/_status_maps/{file}"] = [Listed("event", row["code"], row[wording]) for row in rows]
     assert [len(rows) for rows in lists.values()] == [33, 12]
     for source, listed in lists.items():

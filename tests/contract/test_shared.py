@@ -140,9 +140,9 @@ def test_the_easypost_requests_are_those_of_the_official_cassettes() -> None:
 # code tables: every code of the carriers' own lists has a row
 
 
-def _codes(carrier: str) -> list[dict[str, str]]:
-    with (SPECS / "_status_maps" / "direct_carriers.csv").open(encoding="utf-8") as file:
-        found = [row for row in csv.DictReader(file) if row["carrier"] == carrier]
+def _codes(carrier: str, file: str = "direct_carriers.csv") -> list[dict[str, str]]:
+    with (SPECS / "_status_maps" / file).open(encoding="utf-8", newline="") as opened:
+        found = [row for row in csv.DictReader(opened) if row["carrier"] == carrier]
     assert found, carrier
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.contract.code_lists import Listed, decided, nothing_stale
-from tests.contract.test_shared import SPECS, plugin
+from tests.contract.test_shared import SPECS, _codes, plugin
 from tracker.domain.facts import Meaning, Payload
 from tracker.domain.timeline import place_in_time
 from tracker.domain.vocabulary import ShippingStatus, Zone
@@ -57,12 +57,7 @@ def test_of_type_d_forty_nine_codes_are_a_delivery_and_a_hundred_and_two_are_non
 
 
 def test_no_code_of_type_d_that_a_careful_reader_took_for_no_delivery_is_read_as_one() -> None:
-    with (SPEC.parent / "_status_maps" / "direct_carriers.csv").open(encoding="utf-8") as file:
-        read = {
-            row["code"].zfill(2)
-            for row in csv.DictReader(file)
-            if row["carrier"] == "ups" and row["code_space"].endswith("NOT delivered")
-        }
+    read = {row["code"].zfill(2) for row in _codes("ups") if row["code_space"].endswith("NOT delivered")}
 
     assert len(read) == 102
     assert [code for code in sorted(read) if table()["D", code].status is ShippingStatus.DELIVERED] == []

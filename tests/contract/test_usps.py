@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -59,8 +58,7 @@ def listed() -> list[Listed]:
     rows = [
         Listed(SPACES[row["code_space"]], row["code"], row["carrier_label"] or row["code"]) for row in _codes("usps")
     ]
-    with (SPECS / "_status_maps" / "more_codes.csv").open(encoding="utf-8") as file:
-        more = [row for row in csv.DictReader(file) if row["carrier"] == "usps"]
+    more = _codes("usps", "more_codes.csv")
     return [*rows, *(Listed(SPACES[row["space"]], row["code"], row["wording"]) for row in more)]
 
 
