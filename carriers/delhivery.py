@@ -72,7 +72,7 @@ from tracker.plugin.payloads import (
     with_head,
 )
 from tracker.plugin.payloads import kind as kind_of
-from tracker.plugin.proofs import MOST_DOCUMENT, bytes_document
+from tracker.plugin.proofs import kept_document
 from tracker.plugin.signatures import shared_secret
 
 S = ShippingStatus
@@ -212,8 +212,7 @@ class Delhivery(contracts.Carrier):
             raise BadPayload(where, f"must be an address, is {kind_of(links[0])}")
         if host not in self.stream_hosts:
             raise Refused(f"the document lies at {host:.100}: name it in document_hosts, if it is Delhivery's")
-        with client.stream(link) as file:
-            return bytes_document(file.read(MOST_DOCUMENT + 1), where)
+        return kept_document(client, link, where)
 
     def ping(self, client: Client) -> None:
         """Ask about a waybill that nobody has: that it is not known proves the token."""

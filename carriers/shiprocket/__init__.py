@@ -34,7 +34,7 @@ from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.contracts import Secrets
 from tracker.plugin.oauth import Tokens, ask_token, bearer
 from tracker.plugin.payloads import absent, decode, document, mapping, piece, pieces, section, told
-from tracker.plugin.proofs import MOST_DOCUMENT, bytes_document
+from tracker.plugin.proofs import kept_document
 from tracker.plugin.signatures import shared_secret
 from tracker.plugin.times import ZoneName
 
@@ -208,8 +208,7 @@ class ShipRocket(contracts.Carrier):
             raise Refused(
                 f"the proof lies at {ascii(urlsplit(url).netloc)[1:60]}, from where none is fetched: pod_urls"
             )
-        with client.stream(url) as file:
-            return bytes_document(file.read(MOST_DOCUMENT + 1), "$")
+        return kept_document(client, url, "$")
 
     def ping(self, client: Client) -> None:
         """Log in, and ask about an AWB that nobody has: the answer proves that the API user may ask."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import ProofDocument
+from tracker.plugin.calls import Client
 from tracker.plugin.payloads import kind as kind_of
 
 KINDS = {
@@ -45,6 +46,12 @@ def bytes_document(content: bytes, where: str) -> ProofDocument:
     if kind is None:
         raise BadPayload(where, "is neither an image nor a PDF")
     return ProofDocument(content, kind)
+
+
+def kept_document(client: Client, url: str, where: str) -> ProofDocument:
+    """Fetch a document from the address that stands at `where`. Raises as `bytes_document` does, and what `Client.stream` raises."""
+    with client.stream(url) as file:
+        return bytes_document(file.read(MOST_DOCUMENT + 1), where)
 
 
 _DRAWING = re.compile(r"<svg\b[^>]*>(?:\s*<(?:g|path|polyline|line|rect|circle)\b[^<>]*>|\s*</\w+>)*\s*")
