@@ -275,10 +275,10 @@ def test_one_odd_shipment_costs_itself_only_and_is_asked_about(fed) -> None:
     lab = fed.begin(PARCEL, OTHER)
     fed.hours(5)
     before = fed.polls()
-    real = fed.postnl._told
+    real = fed.postnl.newest_first
     fed.scan(PARCEL, "3", "B04", text="odd")
     fed.scan(OTHER, "12", "J02")
-    fed.postnl._told = lambda number: [
+    fed.postnl.newest_first = lambda number: [
         {**scan, "type": ["odd"]} if scan["text"] == "odd" else scan for scan in real(number)
     ]
     fed.hours(1)
