@@ -482,6 +482,8 @@ class Findings(SQLModel, table=True):
     closed_reason: str | None = None
     proposal: str | None = None
     alert_due_at: datetime | None = _at()
+    assigned_to: str | None = None  # who looks after it
+    assigned_at: datetime | None = _at()
 
 
 class Drifts(SQLModel, table=True):
