@@ -272,6 +272,9 @@ def _print_parcel(parcel: dict[str, Any]) -> None:
         f"  parcel {show(parcel['carrier'])} {show(parcel['number'])}{_typed(parcel)}{generation}: [cyan]{parcel['status']}[/]"
         f" ({show(parcel['reason'])}), last place {show(parcel['place'])}, estimate {show(parcel['edd'])}"
     )
+    if len(parcel["estimates"]) > 1:
+        promised = ", then ".join(f"{e['begins']:%Y-%m-%d} (told {show(e['told_at'])})" for e in parcel["estimates"])
+        out.print(f"    promised {promised}")
     if document := parcel["document"]:
         out.print(f"    document: {_documented(document)}")
     _print_watches(parcel)

@@ -27,6 +27,7 @@ from tracker.store import queries
 from tracker.store.codec import EXACT, ORDER, POLICY, SUMMARY
 from tracker.store.tables import (
     accounts,
+    estimates,
     findings,
     fulfilment_shipments,
     fulfilments,
@@ -216,8 +217,7 @@ def shipments_at(
 ) -> dict[int, list[Shipment]]:
     """Return the shipments of orders as of a moment, from the scans that were known by then.
 
-    `reading` gives a scan row another meaning (a new mapping); None where it has none. An estimate that was told later is
-    left out; the one before it is not kept.
+    `reading` gives a scan row another meaning (a new mapping); None where it has none. The estimate is the one of then.
     """
     slow = slow_at(connection, until)
     present: dict[int, list[tuple[int, Shipment]]] = defaultdict(list)
@@ -230,16 +230,16 @@ def shipments_at(
     ).all()
     ids = {row.id for row in rows}
     told = _told(connection, ids, until, reading)
+    promised = _promised(connection, rows, until)
     watched = sa.select(watches.c.shipment_id).where(watches.c.shipment_id.in_(list(ids)))
     asked = set(connection.execute(watched).scalars())
     here = {(row.order_id, row.id) for row in rows}
     for row in rows:
         if (row.order_id, row.leg_of) in here:
             continue
-        last = [one for leg in rows if (leg.order_id, leg.leg_of) == (row.order_id, row.id) for one in told[leg.id]]
-        summary = summarize(as_one(told[row.id], last))
-        known = row.edd_told_at is None or row.edd_told_at <= until
-        edd = Edd(row.edd_begins, row.edd_ends) if known and row.edd_begins and row.edd_ends else None
+        legs = [leg.id for leg in rows if (leg.order_id, leg.leg_of) == (row.order_id, row.id)]
+        summary = summarize(as_one(told[row.id], [one for leg in legs for one in told[leg]]))
+        edd = next((promised[id_] for id_ in (row.id, *legs) if id_ in promised), None)
         state = TrackingState.ACTIVE if summary.scans else TrackingState.PENDING
         until_ = ALWAYS if row.id in asked or summary.scans else None
         shipment = Shipment(
@@ -249,6 +249,19 @@ def shipments_at(
         if all(row.id != known for known, _ in present[row.order_id]):
             present[row.order_id].append((row.id, shipment))
     return {order_id: [shipment for _, shipment in present[order_id]] for order_id in order_ids}
+
+
+def _promised(connection: Connection, rows: Sequence[Row[Any]], until: datetime) -> dict[int, Edd]:
+    """Return the estimate of a moment of each shipment that had one."""
+    e = estimates.c
+    found = {}
+    known = sa.and_(queries.among(connection, e.shipment_id, sorted({row.id for row in rows})), e.told_at <= until)
+    for one in connection.execute(sa.select(e.shipment_id, e.begins, e.ends).where(known).order_by(e.id)):
+        found[one.shipment_id] = Edd(one.begins, one.ends)
+    for row in rows:  # the newest stands here too: an older version beside us keeps no other
+        if row.edd_begins and row.edd_ends and (row.edd_told_at is None or row.edd_told_at <= until):
+            found[row.id] = Edd(row.edd_begins, row.edd_ends)
+    return found
 
 
 def _told(

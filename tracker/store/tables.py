@@ -265,6 +265,22 @@ class Shipments(SQLModel, table=True):
     leg_of: int | None = Field(default=None, sa_type=Big)  # the parcel of whose journey this number is the last mile
 
 
+class Estimates(SQLModel, table=True):
+    """When a parcel was estimated to arrive, each time that changed: `shipments` holds the last."""
+
+    __tablename__ = "estimates"
+    __table_args__ = (sa.Index("estimates_shipment", "shipment_id", "id"),)
+    id: int | None = _id()
+    shipment_id: int = Field(
+        sa_type=Big, sa_column_args=[sa.ForeignKey("shipments.id", ondelete="CASCADE")]
+    )  # an older version drops parcels that no order names, and does not know this table
+    begins: datetime = _at(null=False)
+    ends: datetime = _at(null=False)
+    account: str | None = None  # who told it; None: that was not kept yet
+    told_at: datetime = _at(null=False)  # when we heard of it
+    inbox_id: int | None = Field(default=None, sa_type=Big)
+
+
 class ShipmentLinks(SQLModel, table=True):
     """Other numbers of the same journey."""
 
@@ -736,7 +752,7 @@ statements, findings, accounts = table(Statements), table(Findings), table(Accou
 change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats), table(Processes)
 fresh_reads = table(FreshReads)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
-endings = table(Endings)
+endings, estimates = table(Endings), table(Estimates)
 drifts, resends, proofs = table(Drifts), table(Resends), table(Proofs)
 tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)
 METADATA = SQLModel.metadata

@@ -52,7 +52,8 @@ def pack(ctx: AppContext, what: str, path: Path, *, at: datetime | None = None) 
             named = sa.select(shipment_links).where(shipment_links.c.shipment_id.in_(parcels))
             links = connection.execute(named if at is None else named.where(shipment_links.c.first_seen_at <= at))
             order["links"] = [{"number": r.number, "carrier": r.carrier, "relation": r.relation} for r in links]
-            ids = {scan["inbox"] for parcel in order["parcels"] for scan in parcel["scans"] if scan["inbox"]}
+            told_by = [one for parcel in order["parcels"] for one in (*parcel["scans"], *parcel["estimates"])]
+            ids = {one["inbox"] for one in told_by if one["inbox"]}
             v = order_versions.c
             seen = sa.select(v.inbox_id).where(v.order_id == order["id"], v.inbox_id.isnot(None))
             ids |= set(connection.execute(seen if at is None else seen.where(v.seen_at <= at)).scalars())
@@ -122,6 +123,9 @@ def _page(told: dict[str, Any]) -> str:
                 body.append(f"<p>Proof of delivery: {_e(orjson.dumps(parcel['proof']).decode())}</p>")
             if document := parcel.get("document"):
                 body.append(f"<p>Document: {_e(document.get('file') or document['missing'])}</p>")
+            promised = [(e["ends"], e["told_at"], e["account"], e["inbox"]) for e in parcel["estimates"]]
+            if promised:
+                body.append(_table(("estimated to arrive by", "heard", "told by", "payload"), promised))
             rows = [
                 (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["place"],
                  s["account"], s["inbox"])

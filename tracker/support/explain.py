@@ -20,6 +20,7 @@ from tracker.store.codec import ACTION, ORDER, dump
 from tracker.store.tables import (
     accounts,
     decisions,
+    estimates,
     findings,
     fulfilment_shipments,
     fulfilments,
@@ -181,6 +182,7 @@ def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipmen
             "status": summary.status, "reason": summary.reason, "since": summary.since, "place": str(summary.place),
             "last_scan_at": summary.last_scan_at, "disputed": summary.disputed,
             "edd": shipment.edd.ends if shipment.edd else None,
+            "estimates": [one for one in parcel["estimates"] if one["told_at"] <= at],
             "proof": parcel["proof"] if summary.delivered_at is not None else None,
             "document": document if (document := parcel["document"]) and document["fetched_at"] and document["fetched_at"] <= at else None,
             "scans": [_scan_of(s, at) for s in parcel["scans"] if s["first_seen_at"] <= at],
@@ -402,6 +404,7 @@ def _parcel(
         "last_scan_at": row.summary["last_scan_at"],
         "place": ", ".join(p for p in (row.summary["place"][k] for k in ("city", "region", "country")) if p),
         "edd": row.edd_ends,
+        "estimates": _estimates(connection, list(told_of)),
         "proof": row.proof,
         "document": _document(connection, row),
         "disputed": row.summary["disputed"],
@@ -425,6 +428,13 @@ def _parcel(
             for leg in legs
         ],
     }  # fmt: skip
+
+
+def _estimates(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return when a parcel was estimated to arrive, by whom, and since when we knew of each estimate, the first one first."""
+    e = estimates.c
+    told = sa.select(e.begins, e.ends, e.account, e.told_at, e.inbox_id.label("inbox"))
+    return [dict(row._mapping) for row in connection.execute(told.where(e.shipment_id.in_(ids)).order_by(e.id))]
 
 
 def _watched(connection: Connection, shipment_id: int) -> list[dict[str, Any]]:

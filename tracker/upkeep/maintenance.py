@@ -167,7 +167,7 @@ def prune(ctx: AppContext) -> dict[str, int]:
             ).scalars()
         )
         if unmatched:
-            for table in (scans, shipment_links, watches, fulfilment_shipments, tables.proofs):
+            for table in (scans, shipment_links, watches, fulfilment_shipments, tables.proofs, tables.estimates):
                 connection.execute(table.delete().where(table.c.shipment_id.in_(unmatched)))
             connection.execute(shipments.update().where(shipments.c.leg_of.in_(unmatched)).values(leg_of=None))
             connection.execute(shipments.delete().where(shipments.c.id.in_(unmatched)))

@@ -27,7 +27,7 @@ from tracker.pipeline.ingest.watches import Key, Watches
 from tracker.store import queries
 from tracker.store.codec import PROOF, dump
 from tracker.store.queries import TOLD_AGAIN
-from tracker.store.tables import scans, shipment_links
+from tracker.store.tables import estimates, scans, shipment_links
 from tracker.store.tables import shipments as table
 
 _Knowing = tuple[Parsed, Report, LockedShipment, set[str]]  # who reports what of which shipment, with which scans
@@ -157,6 +157,7 @@ def _know(
     watches.read(parcel.id for _, _, parcel, _ in told)
     parcels: dict[int, dict[str, Any]] = {}
     links: list[dict[str, Any]] = []
+    promised: list[dict[str, Any]] = []
     for p, report, parcel, prints in told:
         assert p.account is not None and p.payload is not None
         fed, again = p.row.kind == "sweep", TOLD_AGAIN in p.row.headers
@@ -173,7 +174,12 @@ def _know(
         values = parcels.setdefault(parcel.id, {})
         if current and report.edd is not None and report.edd != parcel.edd:
             parcel.edd = report.edd
-            values |= {"edd_begins": report.edd.begins, "edd_ends": report.edd.ends, "edd_told_at": tx.now}
+            begins, ends = report.edd.begins, report.edd.ends
+            values |= {"edd_begins": begins, "edd_ends": ends, "edd_told_at": tx.now}
+            promised.append(
+                {"shipment_id": parcel.id, "begins": begins, "ends": ends, "account": p.account.name, "told_at": tx.now,
+                 "inbox_id": p.row.id}
+            )  # fmt: skip
         if report.proof is not None and (report.proof.signed or report.proof.photo):
             values["proof"] = dump(PROOF, report.proof)
         if report.piece and not parcel.piece:
@@ -186,6 +192,7 @@ def _know(
     for shipment_id, values in parcels.items():
         if values:
             tx.connection.execute(table.update().where(table.c.id == shipment_id).values(**values))
+    queries.put(tx.connection, estimates, promised)
     if links:
         tx.connection.execute(queries.upsert(tx.connection, shipment_links).on_conflict_do_nothing(), links)
 
