@@ -7,7 +7,6 @@ not known, and why, is at `/knowledge`. `GET /openapi.json` describes it; the do
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ import orjson
 
 from tracker import __version__
 from tracker.app.private import Asked, Refusal, Reply, only_reads
+from tracker.app.tokens import holder
 from tracker.clock import moment
 from tracker.config.model import Api
 from tracker.domain.errors import TrackerError
@@ -217,17 +217,11 @@ def make_api(ctx: AppContext) -> Callable[[Asked], Reply]:
 
 
 def _seen(api: Api, given: str) -> frozenset[str] | None:
-    """Return the stores that a token sees, None: all. Raises Refusal for one that is none of ours; each is compared, whichever it is."""
-    tokens = [(api.token, None)] if api.token is not None else []
-    limited = [(one.token, frozenset(one.stores)) for one in api.tokens.values()]
-    found = [
-        stores
-        for token, stores in (*tokens, *limited)
-        if hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token.get_secret_value()}".encode())
-    ]
-    if not found:
+    """Return the stores that a token sees, None: all. Raises Refusal for one that is none of ours."""
+    found = holder(api, given.removeprefix("Bearer ")) if given.startswith("Bearer ") else None
+    if found is None:
         raise Refusal(401, "the token is missing or wrong", www_authenticate="Bearer")
-    return found[0]
+    return found.stores
 
 
 def _limit_to(stores: frozenset[str], key: str, query: Query, ref: str | None) -> None:

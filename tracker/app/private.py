@@ -114,17 +114,18 @@ class Private(Listener):
                 self.tell(
                     "request_refused", f"{refusal.status}", port=self.port, status=refusal.status, reason=refusal.said
                 )
-            return _error(refusal.status, refusal.said)._replace(headers=refusal.headers)
+            return error_reply(refusal.status, refusal.said)._replace(headers=refusal.headers)
         except DATABASE_AWAY as error:
             self.tell("request_failed", "away", port=self.port, error=type(error).__name__)
-            return _error(503, "database away")
+            return error_reply(503, "database away")
         except Exception as error:
             known_by = secrets.token_hex(6)
             log.error("request_failed", id=known_by, port=self.port, error=type(error).__name__, at=place(error))
-            return _error(500, f"a defect of ours: the log tells of it as {known_by}")
+            return error_reply(500, f"a defect of ours: the log tells of it as {known_by}")
 
 
-def _error(status: int, said: str) -> Reply:
+def error_reply(status: int, said: str) -> Reply:
+    """Say in JSON what is wrong, in words that are masked."""
     return Reply(status, mask_bytes(orjson.dumps({"error": said})))
 
 

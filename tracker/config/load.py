@@ -17,7 +17,7 @@ from tracker.config.cadences import plain
 from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries
 from tracker.config.files import changeable, loose
 from tracker.config.include import read_all, with_included
-from tracker.config.model import Account, Config, Root
+from tracker.config.model import Account, Api, Config, Root
 from tracker.config.plugins import installed, words
 from tracker.config.presets import policy_values, spell
 from tracker.config.validation import validate
@@ -116,8 +116,14 @@ def _check_secrets(root: Root, stores: Container[str], document: Document) -> No
             document.problem(
                 ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
             )
-    tokens: dict[Path_, SecretStr] = {("api", "token"): root.api.token} if root.api.token is not None else {}
-    tokens |= {("api", "tokens", name, "token"): one.token for name, one in root.api.tokens.items()}
+    for key, part in (("api", root.api), ("page", root.page)):
+        _check_tokens(key, part, stores, document)
+
+
+def _check_tokens(key: str, part: Api, stores: Container[str], document: Document) -> None:
+    """Refuse tokens that can be guessed or are the same, and stores that are none, of the part of the file at a key."""
+    tokens: dict[Path_, SecretStr] = {(key, "token"): part.token} if part.token is not None else {}
+    tokens |= {(key, "tokens", name, "token"): one.token for name, one in part.tokens.items()}
     said: dict[str, Path_] = {}
     for path, token in tokens.items():
         value = token.get_secret_value()
@@ -126,10 +132,10 @@ def _check_secrets(root: Root, stores: Container[str], document: Document) -> No
         elif value in said:
             document.problem(path, f"is the same as {'.'.join(map(str, said[value]))}: nobody could tell who asks")
         said.setdefault(value, path)
-    for name, one in root.api.tokens.items():
+    for name, one in part.tokens.items():
         for i, store in enumerate(one.stores):
             if store not in stores:
-                place: Path_ = ("api", "tokens", name, "stores", i)
+                place: Path_ = (key, "tokens", name, "stores", i)
                 document.problem(place, f"there is no store {quoted(store)}")
 
 

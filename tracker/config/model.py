@@ -159,6 +159,15 @@ class Api(_Part):
     tokens: Mapping[str, LimitedToken] = Field({}, description="More tokens by name, each limited to some stores.")
 
 
+class Page(Api):
+    """The page to look at; off unless it has a token."""
+
+    port: int = Field(8083, ge=0, le=65535)
+    token: SecretStr | None = Field(
+        None, description="Who gives it may look at all; 22 characters or more. Without any token there is no page."
+    )
+
+
 class Watch(_Part):
     """When silence and slowness become findings about an account or a carrier."""
 
@@ -220,6 +229,7 @@ class Root(_Part):
     retention: Retention = Retention()
     notices: Notices = Notices()
     api: Api = Api()
+    page: Page = Page()
     watch: Watch = Watch()
     accounts: Mapping[str, dict[str, Any]] = Field({}, description="Carrier accounts by name.")
     stores: Mapping[str, dict[str, Any]] = Field({}, description="Stores by name.")
