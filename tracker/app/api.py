@@ -18,7 +18,7 @@ from tracker import __version__
 from tracker.app.private import Asked, Refusal, Reply, only_reads
 from tracker.app.tokens import holder
 from tracker.clock import moment
-from tracker.config.model import Api
+from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline.context import AppContext

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 
-from tracker.config.model import Api
+from tracker.config.inside import Api
 
 
 @dataclass(frozen=True)

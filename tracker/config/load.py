@@ -17,7 +17,8 @@ from tracker.config.cadences import plain
 from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries
 from tracker.config.files import changeable, loose
 from tracker.config.include import read_all, with_included
-from tracker.config.model import Account, Api, Config, Root
+from tracker.config.inside import Api
+from tracker.config.model import Account, Config, Root
 from tracker.config.plugins import installed, words
 from tracker.config.presets import policy_values, spell
 from tracker.config.validation import validate

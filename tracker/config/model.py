@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from tracker.config.addresses import reached
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
+from tracker.config.inside import Api, Page
 from tracker.config.places import FilesPart, FolderPart, FolderSetting, SftpPart
 from tracker.config.presets import Duration, PolicyPart, Words, spell
 from tracker.config.yamlfile import Problem
@@ -138,33 +139,6 @@ class Notices(_Part):
     alert_url: str | None = Field(None, description="Each finding is posted here once, as JSON.")
     alert_from: Literal["info", "warning", "urgent"] = Field(
         "warning", description="The least severity that is posted."
-    )
-
-
-class LimitedToken(_Part):
-    """A token that sees some stores only."""
-
-    token: SecretStr = Field(description="Bearer token of 22 characters or more.")
-    stores: Words = Field(min_length=1, description="What it sees is of these stores; all else is not there.")
-
-
-class Api(_Part):
-    """The read API; off unless it has a token."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(8082, ge=0, le=65535)
-    token: SecretStr | None = Field(
-        None, description="Bearer token of 22 characters or more, which sees all; without any token there is no API."
-    )
-    tokens: Mapping[str, LimitedToken] = Field({}, description="More tokens by name, each limited to some stores.")
-
-
-class Page(Api):
-    """The page to look at; off unless it has a token."""
-
-    port: int = Field(8083, ge=0, le=65535)
-    token: SecretStr | None = Field(
-        None, description="Who gives it may look at all; 22 characters or more. Without any token there is no page."
     )
 
 
