@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tracker.config import files
 from tracker.config.files import Unfit, loose, read_bounded, write_private
 from tracker.config.load import load_config, load_text, loose_files
 from tracker.domain.errors import ConfigError
@@ -29,7 +30,7 @@ def problem(path: Path | str) -> str:
     """Say what is wrong with a secret in that file."""
     with pytest.raises(ConfigError) as error:
         load_text(f"accounts: {{a: {{uses: easypost, api_key: '${{file:{path}}}'}}}}")
-    (said,) = [one for one in error.value.problems if "secret file" in one]
+    (said,) = [one for one in error.value.problems if "secret file" in one or "not set" in one]
     assert "canary" not in said.replace(str(path), "")
     return said
 
@@ -103,6 +104,40 @@ def test_a_secret_that_kubernetes_mounts_is_read_and_a_link_that_anybody_can_tur
 
     mounted.chmod(0o777)
     assert "a folder that everybody can write to" in problem(mounted / "key")
+
+
+def test_a_secret_that_root_hands_to_our_group_is_read_and_no_other_of_that_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes (fsGroup) and systemd (LoadCredential, whose access list shows as the group's bits) give no other mode to who is not root."""
+    told = list(os.stat(secret(tmp_path, mode=0o440)))
+
+    def refused(mode: int, owner: int, us: int) -> bool:
+        told[stat.ST_MODE], told[stat.ST_UID] = stat.S_IFREG | mode, owner
+        monkeypatch.setattr(os, "geteuid", lambda: us)
+        try:
+            files._must_be_private(tmp_path / "key", os.stat_result(told))
+        except Unfit:
+            return True
+        return False
+
+    assert not refused(0o440, 0, 10001)
+    assert refused(0o440, 10001, 10001)  # ours, and open to a group
+    assert refused(0o440, 0, 0)
+    assert refused(0o460, 0, 10001) and refused(0o444, 0, 10001)
+
+
+def test_a_secret_of_a_unit_of_systemd_lies_where_it_was_handed_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret(tmp_path, "secrets_key")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert value("$CREDENTIALS_DIRECTORY/secrets_key") == KEY
+    assert f"{tmp_path}/none cannot be read" in problem("$CREDENTIALS_DIRECTORY/none")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert "CREDENTIALS_DIRECTORY is not set: the unit of systemd hands it to what it starts" in problem(
+        "$CREDENTIALS_DIRECTORY/secrets_key"
+    )
 
 
 @pytest.mark.parametrize("name", ["none", "loop", "a\0b", "x" * 5000, "key/more"])

@@ -25,7 +25,9 @@ def read_bounded(path: Path, most: int, *, secret: bool = False) -> bytes:
     """Read a regular file of at most `most` bytes; nothing is read of any other, and none makes us wait.
 
     `secret`: nobody but its owner may read it, and nobody else may put another in its place. Links are followed: a mounted secret
-    of Kubernetes is one, in a folder that is open to all and sticky. Raises Unfit.
+    of Kubernetes is one, in a folder that is open to all and sticky. What root owns and we read by our group (or by an access list,
+    which shows as the group's bits) is ours too: so Kubernetes (fsGroup) and systemd (LoadCredential) hand secrets to who is not root.
+    Raises Unfit.
     """
     try:
         _must_be_file(os.stat(path))
@@ -57,7 +59,8 @@ def _must_be_file(told: os.stat_result) -> None:
 
 
 def _must_be_private(path: Path, told: os.stat_result) -> None:
-    if told.st_mode & OTHERS:
+    handed = told.st_uid == 0 and os.geteuid() != 0  # by root: we could not read it otherwise
+    if told.st_mode & (OTHERS & ~stat.S_IRGRP if handed else OTHERS):
         raise Unfit(f"can be read by others: chmod 600 {path}")
     folder = Path(os.path.realpath(path)).parent
     named_in = path.absolute().parent

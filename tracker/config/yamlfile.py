@@ -32,7 +32,8 @@ MOST_SECRET = 64 << 10
 MOST_DEPTH = 20
 MOST_NUMBER = 1 << 63
 MOST_QUOTED = 60  # characters of a wrong value that a problem shows
-_REFERENCE = re.compile(r"\$\{(env|file):([^${}]+)\}")
+HANDED = "$CREDENTIALS_DIRECTORY/"
+_REFERENCE = re.compile(r"\$\{(env|file):((?:\$CREDENTIALS_DIRECTORY/)?[^${}]+)\}")
 _ODD = re.compile("[\x85\u2028\u2029\ufeff]")  # breaks of a line or nothing at all to YAML 1.1, letters to 1.2
 _STR = "tag:yaml.org,2002:str"
 _FALSE = frozenset({"false", "False", "FALSE"})
@@ -328,6 +329,13 @@ def _resolve(kind: str, name: str, path: Path_, document: Document, folder: Path
                 path, f"the environment variable {name} is {'empty' if value == '' else 'not set'}", away=True
             )
         return value or ""
+    if name.startswith(HANDED):  # what systemd hands to a unit lies in a folder of its own
+        if not (handed := os.environ.get(HANDED[1:-1])):
+            document.problem(
+                path, f"{HANDED[1:-1]} is not set: the unit of systemd hands it to what it starts", away=True
+            )
+            return ""
+        name = f"{handed}/{name.removeprefix(HANDED)}"
     file = folder / name
     try:
         value = read_bounded(file, MOST_SECRET, secret=True).decode("utf-8").strip()
