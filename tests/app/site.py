@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -66,9 +66,12 @@ stores:
         self._stop = threading.Event()
         stack.callback(self._stop.set)
         self.unsent: list[Outgoing] = []
+        self.scraped: Callable[[str], str] = lambda _role: self.http.get(f"http://127.0.0.1:{self.ops}/metrics").text
 
-    def start(self, role: str = "up", *, crash_at: str | None = None, wait: bool = True, patched: str = "") -> Process:
-        """Start a role. `patched`: Python that runs first in it (a clock that is off, a parser that kills)."""
+    def start(
+        self, role: str = "up", *, crash_at: str | None = None, wait: bool = True, patched: str = "", ops: int = 0
+    ) -> Process:
+        """Start a role; `ops`: with /metrics on that port. `patched`: Python that runs first in it (a clock that is off, a parser that kills)."""
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
         if patched:
             place = self.folder / f"patch-{len(self.processes)}"
@@ -78,7 +81,9 @@ stores:
         if crash_at:
             environment["CRASH_AT"] = crash_at
         process = self._process(
-            [role, "-c", str(self.file)], environment, alone=bool(patched) or "PYTHONPATH" in environment
+            [role, "-c", str(self.file), *(["--ops-port", str(ops)] if ops else [])],
+            environment,
+            alone=bool(patched) or "PYTHONPATH" in environment,
         )
         self.processes.append(process)
         if wait and role in ("up", "web"):

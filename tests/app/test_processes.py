@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.app.site import NUMBER, Site
-from tests.conftest import RedisServer, wait_for
+from tests.conftest import RedisServer, free_port, wait_for
 from tracker.clock import system_now
 from tracker.pipeline import failpoints
 from tracker.sandbox.fakes.bigcommerce import BigCommerceServer
@@ -218,7 +218,10 @@ def test_separate_roles_need_a_broker(tmp_path: Path, stack: ExitStack) -> None:
 
 
 def roles(site: Site) -> dict[str, Any]:
-    return {role: site.start(role) for role in ("web", "worker", "scheduler")}
+    """Start the roles apart, each with /metrics of its own."""
+    ports = {"web": site.ops, "worker": free_port(), "scheduler": free_port()}
+    site.scraped = lambda role: site.http.get(f"http://127.0.0.1:{ports[role]}/metrics").text
+    return {role: site.start(role, ops=port) for role, port in ports.items()}
 
 
 def test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing(
@@ -239,6 +242,12 @@ def test_F5_separate_roles_work_and_a_wiped_redis_loses_nothing(
     site.scan("delivered", "arrived_at_destination")
     wait_for(site.delivered, 40)
     wait_for(lambda: site.ready() == "ready")
+    worked, watched, received = map(site.scraped, ("worker", "scheduler", "web"))
+    assert 'tracker_writes_total{state="sent",store="shop"}' in worked and 'operation="push",result="ok"' in worked
+    assert (
+        "tracker_database_up 1.0" in worked and "tracker_processes{" not in worked
+    )  # a fleet does not ask for all of it
+    assert 'tracker_processes{role="worker"} 1.0' in watched and 'result="stored"' in received
 
     for process in started.values():
         process.send_signal(signal.SIGTERM)

@@ -312,6 +312,7 @@ def test_a_finding_is_stored_whole(ordered: Connection) -> None:
         "evidence": {"scan": "lost", "at": "Reno"}, "evidence_hash": digest({"scan": "lost", "at": "Reno"}),
         "opened_by": "reconcile", "opened_at": START + H, "since": START, "digest": False, "snoozed_until": None,
         "closed_at": None, "closed_by": None, "closed_reason": None, "proposal": "claim it", "alert_due_at": START + 2 * H,
+        "assigned_to": None, "assigned_at": None,
     }  # fmt: skip
     *_, other = opened(ordered, replace(LOST, subject="account/dhl"), order=None)
     assert (other["order_id"], other["store"], other["alert_due_at"]) == (None, None, None)
@@ -416,7 +417,7 @@ def test_an_outage_is_answered_by_what_was_told_within_a_day_after_it(connection
 
 
 def test_what_waits_and_what_died_is_counted(ordered: Connection) -> None:
-    assert queries.counts(ordered) == {"change_notices": 0, "findings_open": 0}
+    assert set(queries.counts(ordered).values()) == {0}
     now = put(ordered, "a", "b", "c", "d")
     queries.end(ordered, t.inbox, [1], "done", now)
     queries.end(ordered, t.inbox, [2], "dead", now, "bad")
@@ -430,7 +431,8 @@ def test_what_waits_and_what_died_is_counted(ordered: Connection) -> None:
     opened(ordered, LOST, replace(LOST, subject="shop/order/#2"))
     queries.close_findings(ordered, t.findings.c.subject == LOST.subject, START, "reconcile")
     assert queries.counts(ordered) == {
-        "inbox_pending": 2, "inbox_dead": 1, "outbox_pending": 1, "outbox_dead": 2, "change_notices": 1, "findings_open": 1,
+        "inbox_pending": 2, "inbox_dead": 1, "outbox_pending": 1, "outbox_held": 0, "outbox_dead": 2, "change_notices": 1,
+        "findings_open": 1,
     }  # fmt: skip
 
 

@@ -21,8 +21,19 @@ import tenacity
 from tracker.app.connections import DEADLINE, KEEP_IDLE, UNSENDABLE, Connections, of_our_tree
 from tracker.app.spool import spooled
 from tracker.config.model import Account, Root
-from tracker.domain.errors import BadPayload, Refused, Resting, SourceError, Transient
-from tracker.pipeline.places import here
+from tracker.domain.errors import (
+    BadPayload,
+    BudgetSpent,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    Resting,
+    SourceError,
+    Transient,
+    Unavailable,
+)
+from tracker.pipeline.places import GaveWay, here
 from tracker.pipeline.tokens import AccessTokens, DatabaseVault, TokenRows
 from tracker.plugin.answers import not_html, raise_by_status
 from tracker.plugin.calls import Request, Response, Token, Vault
@@ -71,17 +82,18 @@ class AccountClient:
         charge: Callable[[str], None] | None = None,
         tokens: AccessTokens | None = None,
         heard: Callable[[Account, Mapping[str, str]], None] | None = None,
+        called: Callable[[str, str, str, float], None] | None = None,
     ) -> None:
         """`timeout` is the total time of a call in seconds, tries included; rests are told by `elapsed`.
 
         `charge` takes each request from the account's budget before it is sent, or raises BudgetSpent. `tokens` are those of
-        the process. `heard` is told the headers of each answer.
+        the process. `heard` is told the headers of each answer, `called` of each call: account, operation, result and seconds.
         """
         self.vault = vault
         self._tokens = tokens or AccessTokens()
         self._account, self._connections, self._timeout = account, connections, timeout
         self._now, self._elapsed, self._charge = now, elapsed, charge
-        self._rest_until, self._heard = 0.0, heard
+        self._rest_until, self._heard, self._called = 0.0, heard, called
 
     def now(self) -> datetime:
         """Return the wall time."""
@@ -107,6 +119,22 @@ class AccountClient:
         that makes an odd URL or header must not end a round.
         """
         origin, host = self._may_call(request.url)
+        if self._called is None:
+            return self._answered(request, origin, host)
+        began, result = time.monotonic(), "defect"
+        try:
+            response = self._answered(request, origin, host)
+            result = "ok"
+            return response
+        except SourceError as error:
+            result = _result(error)
+            raise
+        finally:
+            if result != "budget_spent":  # nobody was called
+                self._called(self._account.name, _operation(), result, time.monotonic() - began)
+
+    def _answered(self, request: Request, origin: str, host: str) -> Response:
+        """Send a request and have its plugin look at the answer."""
         response = self._ask(request, origin, host)
         if 300 <= response.status < 400:
             raise Refused(f"{host} answers with a redirect (HTTP {response.status}); redirects are not followed")
@@ -208,6 +236,40 @@ class AccountClient:
         return response
 
 
+# What a call was for; a closed set, as it is a label.
+OPERATIONS = (
+    "poll",
+    "register",
+    "read",
+    "sweep",
+    "hooks",
+    "resend",
+    "proof",
+    "keys",
+    "push",
+    "alert",
+    "token",
+    "other",
+)
+# What came of it: the first kind of error that fits.
+RESULTS: dict[type[SourceError], str] = {
+    GaveWay: "gave_way", BudgetSpent: "budget_spent", RateLimited: "rate_limited", Unavailable: "unavailable", Transient: "transient",
+    CredentialsRejected: "credentials_rejected", NotFound: "not_found", BadPayload: "bad_payload", Refused: "refused",
+}  # fmt: skip
+
+
+def _operation() -> str:
+    """Say what this thread calls for."""
+    if _ASKING.until != float("inf"):
+        return "token"
+    place = here()
+    return place.what if place is not None else "other"
+
+
+def _result(error: SourceError) -> str:
+    return next((word for kind, word in RESULTS.items() if isinstance(error, kind)), "other")
+
+
 def _may_pass(error: BaseException) -> bool:
     """Tell what a second try may mend."""
     return isinstance(error, httpx.TransportError | _TryAgain) and not isinstance(error, UNSENDABLE)
@@ -247,12 +309,13 @@ class Clients:
         charge: Callable[[str], None] | None = None,
         tokens: AccessTokens | None = None,
         heard: Callable[[Account, Mapping[str, str]], None] | None = None,
+        called: Callable[[str, str, str, float], None] | None = None,
     ) -> None:
         """Keep how to make them; `tokens`: of all accounts. `charge` takes a request of an account from its budget. `elapsed`: seconds that only grow, where days pass in seconds (plays)."""
         self.connections = Connections(allow)
         self._timeout, self._now, self._vault = timeout, now, vault
         self._elapsed, self._charge, self._tokens = elapsed, charge, tokens or AccessTokens()
-        self._heard = heard
+        self._heard, self._called = heard, called
         self._all: dict[str, tuple[Account, AccountClient]] = {}
         self._lock = threading.Lock()
 
@@ -272,6 +335,7 @@ class Clients:
                 charge=self._charge if account is not _ALERTS else None,
                 tokens=self._tokens,
                 heard=self._heard if account is not _ALERTS else None,
+                called=self._called,
             )
             self._all[account.name] = account, client
             return client

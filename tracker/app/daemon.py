@@ -25,13 +25,14 @@ from tracker.app.client import Clients, kept_tokens
 from tracker.app.files import needed, settle_files
 from tracker.app.notifier import Notifier, make_notifier
 from tracker.app.presence import Presence
+from tracker.app.scrape import Names, Scrape
 from tracker.app.sftp import open_server
 from tracker.app.telemetry import Metrics, place
 from tracker.clock import SharedClock
 from tracker.config.changes import changes, told
 from tracker.config.coverage import coverage, together
 from tracker.config.load import loose_files, word_coverage
-from tracker.config.model import Config
+from tracker.config.model import Config, Root
 from tracker.config.plugins import packaged
 from tracker.domain.errors import ConfigError, TrackerError
 from tracker.domain.masking import mask
@@ -45,6 +46,7 @@ from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
 from tracker.store.tables import accounts
 from tracker.support.knowledge import find_gaps
+from tracker.support.measures import Sample
 from tracker.upkeep import maintenance
 from tracker.upkeep.settle import settle_accounts
 
@@ -90,31 +92,22 @@ class Daemon:
         now: Callable[[], datetime] | None = None,
         ahead: Callable[[], timedelta] | None = None,
         notifier: Notifier | None = None,
+        ops: tuple[str, int] | None = None,
     ) -> None:
         """Compose; nothing runs yet and nothing is connected.
 
         `now`: business time, where it is not the real one; `ahead`: how far the database's clock counts as ahead (plays).
+        `ops`: where /metrics listens, in any role; None: as the configuration says, in the role web only.
         """
         root = config.root
         self.clock = SharedClock()
         self.roles = roles
-        self.metrics = Metrics()
+        self._ops = ops
+        self.metrics = Metrics(Names(lambda: self.ctx))
         self.notifier = notifier or make_notifier(root.broker, threads=root.threads)
         self.store = Store(root.database, pool_size=max(10, root.threads + 4), ahead=ahead)
         self._played = ahead is not None
-        vault, tokens = kept_tokens(
-            self.store, root, unreadable=lambda account: log.warning("token_unreadable", account=account)
-        )
-        self.clients = Clients(
-            allow=root.network.allow,
-            timeout=root.network.timeout.total_seconds(),
-            now=self.clock if ahead is None else lambda: self.clock() + ahead(),
-            elapsed=time.monotonic if ahead is None else lambda: time.monotonic() + ahead().total_seconds(),
-            vault=vault,
-            charge=lambda account: budgets.charge(self.ctx, account),
-            tokens=tokens,
-            heard=lambda account, headers: oddities.heard(self.ctx, account, headers),
-        )
+        self.clients = self._way_out(root, ahead)
         self.ctx = AppContext(
             store=self.store,
             config=config,
@@ -124,11 +117,13 @@ class Daemon:
             log=log,
             places=Places(root.poll_threads),
             count=self.metrics.count,
+            observe=self.metrics.observe,
             poster=self.clients.post,
             sftp=partial(open_server, allow=root.network.allow, timeout=root.network.timeout.total_seconds()),
         )
         self.ctx.places.most_of = lambda name: getattr(self.ctx.account(name), "side_by_side", None)
         self.ctx.places.failed = lambda error: log.warning("call_not_kept", error=type(error).__name__, at=place(error))
+        self._scrape = Scrape(self.ctx, roles, self._own_gauges)
         self.servers: Servers | None = None
         self._few_files: str | None = None
         self._kept: str | None = None  # why the newest configuration was not taken
@@ -140,6 +135,22 @@ class Daemon:
         self._stopping = threading.Event()
         self.ctx.stopping = self._stopping.is_set
         self._looked, self._gaps = float("-inf"), list[str]()
+
+    def _way_out(self, root: Root, ahead: Callable[[], timedelta] | None) -> Clients:
+        vault, tokens = kept_tokens(
+            self.store, root, unreadable=lambda account: log.warning("token_unreadable", account=account)
+        )
+        return Clients(
+            allow=root.network.allow,
+            timeout=root.network.timeout.total_seconds(),
+            now=self.clock if ahead is None else lambda: self.clock() + ahead(),
+            elapsed=time.monotonic if ahead is None else lambda: time.monotonic() + ahead().total_seconds(),
+            vault=vault,
+            charge=lambda account: budgets.charge(self.ctx, account),
+            tokens=tokens,
+            heard=lambda account, headers: oddities.heard(self.ctx, account, headers),
+            called=self.metrics.called,
+        )
 
     def connect(self) -> None:
         """Wait for the database (as long as `database_wait`), bring its schema up to date, settle the accounts.
@@ -187,10 +198,11 @@ class Daemon:
         if said := settle_files(needed(self.ctx.config.root, self.roles)):
             log.warning("few_files", said=said)
         self._few_files = said
-        if "web" in self.roles:
-            from tracker.app.servers import Servers  # a worker has no HTTP to serve
+        if "web" in self.roles or self._ops is not None:
+            from tracker.app.servers import Servers  # a worker that nobody scrapes has no HTTP to serve
 
-            self.servers = Servers(self.ctx, self.not_ready, lambda: self.metrics.render(self.gauges()))
+            ready = self.not_ready if "web" in self.roles else None
+            self.servers = Servers(self.ctx, ready, lambda: self.metrics.render(self.gauges()), ops=self._ops)
             self._spawn("web", self.servers.run)
             if not self.servers.started():
                 raise ConfigError(self.servers.problem or "web: nothing listens after 10 s")
@@ -377,10 +389,16 @@ class Daemon:
             self._gaps = [str(gap) for gap in told]
         return self._gaps
 
-    def gauges(self) -> dict[str, int]:
-        """Read what /metrics shows of the tables."""
-        with self.store.read() as connection:
-            return queries.counts(connection)
+    def gauges(self) -> list[Sample]:
+        """Read what /metrics shows beside the counters."""
+        return self._scrape.samples()
+
+    def _own_gauges(self) -> dict[str, float]:
+        return {
+            "tracker_broker_up": float(self.notifier.problem() is None),
+            "tracker_config_kept": float(self._kept is not None),
+            "tracker_clock_off_seconds": self.clock.off.total_seconds(),
+        }
 
     def _spawn(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)

@@ -24,19 +24,22 @@ log = structlog.get_logger()
 class Servers:
     """All that listens, on one event loop, in a thread of its own."""
 
-    def __init__(self, ctx: AppContext, ready: Callable[[], list[str]], render: Callable[[], bytes]) -> None:
-        """Configure all; nothing listens yet."""
+    def __init__(
+        self,
+        ctx: AppContext,
+        ready: Callable[[], list[str]] | None,
+        render: Callable[[], bytes],
+        *,
+        ops: tuple[str, int] | None = None,
+    ) -> None:
+        """Configure all; nothing listens yet. `ready` None: /metrics alone, as of a role that receives nothing."""
         web, api = ctx.config.root.web, ctx.config.root.api
-        self._places: list[tuple[str, Listener, str, int]] = [
-            ("web: the receiver", Receiver(ctx, ready), web.host, web.port),
-            (
-                "web.ops_port: /metrics",
-                Private(lambda: ctx.config.root.web, metrics(render)),
-                web.ops_host,
-                web.ops_port,
-            ),
-        ]
-        if api.token is not None or api.tokens:
+        host, port = ops or (web.ops_host, web.ops_port)
+        measured = Private(lambda: ctx.config.root.web, metrics(render))
+        self._places: list[tuple[str, Listener, str, int]] = [("web.ops_port: /metrics", measured, host, port)]
+        if ready is not None:
+            self._places.insert(0, ("web: the receiver", Receiver(ctx, ready), web.host, web.port))
+        if ready is not None and (api.token is not None or api.tokens):
             from tracker.app.api import make_api
 
             self._places.append(

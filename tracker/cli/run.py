@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -17,8 +18,17 @@ from tracker.domain.errors import ConfigError
 from tracker.store.engine import Store
 from tracker.store.migrate import current, migrate
 
+_PORT = "Port of /metrics of this process; without it web and up take web.ops_port, and worker and scheduler have none."
 
-def _run(file: Path, roles: frozenset[str]) -> None:
+
+def _ops(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a role the options that say where its /metrics listens."""
+    port = click.option("--ops-port", type=click.IntRange(0, 65535), envvar="TRACKER_OPS_PORT", help=_PORT)
+    host = click.option("--ops-host", envvar="TRACKER_OPS_HOST", help="Address of it; web.ops_host by default.")
+    return config_option(port(host(command)))
+
+
+def _run(file: Path, roles: frozenset[str], ops_port: int | None, ops_host: str | None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the roles run: to end a process is not what it is sent for
     configure_logs(sys.stderr)
     tell_threads()
@@ -28,42 +38,44 @@ def _run(file: Path, roles: frozenset[str]) -> None:
             f"{file}: broker: separate roles need a broker (broker: redis://...) and PostgreSQL; "
             "with broker: none or SQLite run `tracker up`"
         )
-    daemon = Daemon(config, roles)
+    web = config.root.web
+    port = ops_port if ops_port is not None else web.ops_port if "web" in roles else None
+    daemon = Daemon(config, roles, ops=(ops_host or web.ops_host, port) if port is not None else None)
     daemon.connect()
     if code := daemon.run(reload=lambda: running_config(file)):
         click.get_current_context().exit(code)
 
 
 @click.command()
-@config_option
-def up(file: Path) -> None:
+@_ops
+def up(file: Path, ops_port: int | None, ops_host: str | None) -> None:
     """Run everything in one process: receiver, workers and scheduler.
 
     SIGTERM finishes what is at hand (25 s at most); SIGHUP reads the configuration again, as `tracker reload` does
     for all processes, and keeps the old one where the new one is refused. An entry that is wrong is suspended alone. Logs are JSON lines on standard error.
     """
-    _run(file, ROLES)
+    _run(file, ROLES, ops_port, ops_host)
 
 
 @click.command()
-@config_option
-def web(file: Path) -> None:
+@_ops
+def web(file: Path, ops_port: int | None, ops_host: str | None) -> None:
     """Run the receiver: webhooks, /livez, /readyz; /metrics on the ops port. As many as needed."""
-    _run(file, frozenset({"web"}))
+    _run(file, frozenset({"web"}), ops_port, ops_host)
 
 
 @click.command()
-@config_option
-def worker(file: Path) -> None:
+@_ops
+def worker(file: Path, ops_port: int | None, ops_host: str | None) -> None:
     """Run a worker: it drains all queues. As many as needed."""
-    _run(file, frozenset({"worker"}))
+    _run(file, frozenset({"worker"}), ops_port, ops_host)
 
 
 @click.command()
-@config_option
-def scheduler(file: Path) -> None:
+@_ops
+def scheduler(file: Path, ops_port: int | None, ops_host: str | None) -> None:
     """Run a scheduler: it wakes the workers while rows are due, and maintains. Two are fine: one more wake-up changes nothing."""
-    _run(file, frozenset({"scheduler"}))
+    _run(file, frozenset({"scheduler"}), ops_port, ops_host)
 
 
 @click.command("migrate")

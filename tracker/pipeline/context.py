@@ -41,6 +41,17 @@ def _uncounted(name: str, amount: float = 1, **labels: str) -> None:
     """Count nothing."""
 
 
+class Histogram(Protocol):
+    """Durations by how long they were."""
+
+    def __call__(self, name: str, seconds: float, account: str) -> None:
+        """Put a duration of an account or store into it."""
+
+
+def _unobserved(name: str, seconds: float, account: str) -> None:
+    """Put it nowhere."""
+
+
 @dataclass
 class AppContext:
     """The store, the configuration in force, the business clock, the wake-ups and the way out.
@@ -57,6 +68,7 @@ class AppContext:
     log: Log
     places: Places
     count: Counter = field(default=_uncounted)
+    observe: Histogram = field(default=_unobserved)
     leases: Leases = field(default_factory=Leases)
     poster: Callable[[Request], object] | None = None  # posts to the alert address
     sftp: Callable[[SftpPart], AbstractContextManager[Any]] | None = None  # opens the folder of a server (a `Place`)

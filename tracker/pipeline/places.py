@@ -26,6 +26,7 @@ from typing import Any
 from tracker.domain.errors import SourceError, Transient
 
 READS, POLLS, SWEEPS, WRITES = "reads", "polls", "sweeps", "writes"
+MOSTLY = {READS: "read", POLLS: "poll", SWEEPS: "sweep", WRITES: "read"}  # a write begins by reading its order
 PATIENCE = 2.0  # seconds that a call may last while somebody waits for its place
 HASTE, LEAST = 0.5, 0.1  # where most calls stand still: four times as long as answers take, within these bounds
 FEW = 4  # places for writes, where a quarter is less
@@ -59,6 +60,11 @@ class Place:
     since: float | None = None  # when the request at hand began
     longest: float = 0.0  # seconds that a request took
     firm: bool = False  # it does not give way
+    what: str = ""  # what its calls are for, as metrics tell it
+
+    def __post_init__(self) -> None:
+        """Take what calls of its kind are mostly for."""
+        self.what = self.what or MOSTLY[self.kind]
 
     def asks(self, host: str) -> None:
         """Note that a request begins."""
@@ -93,11 +99,13 @@ def staying() -> Iterator[None]:
     if (place := here()) is None:
         yield
         return
-    place.firm = True
+    place.firm, before = True, place.what
+    if place.kind == WRITES:
+        place.what = "push"
     try:
         yield
     finally:
-        place.firm = False
+        place.firm, place.what = False, before
 
 
 @dataclass

@@ -67,7 +67,7 @@ def begin(ctx: AppContext) -> int:
     taken = 0
     with ctx.places.reserving(writes=True) as room:
         if ctx.config.root.notices.alert_url and (place := room.take(WRITES, ALERTS)) is not None:
-            place.firm = True
+            place.firm, place.what = True, "alert"
             room.begin(place, partial(tell.alert_all, ctx))
         with ctx.store.read() as connection:
             waiting = connection.execute(queries.in_turn(), _times(ctx, connection)).all()
@@ -423,6 +423,8 @@ def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, rece
         already=receipt.already_there,
     )  # fmt: skip
     ctx.count("tracker_writes_total", store=row.store, state="sent")
+    if row.held_by is None:  # what a brake held was not slow
+        ctx.observe("tracker_write_delay_seconds", (now - row.created_at).total_seconds(), row.store)
     ctx.notify("decide")
     ctx.notify("poll")
 

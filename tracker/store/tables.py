@@ -478,6 +478,7 @@ class Findings(SQLModel, table=True):
         sa.Index("findings_newest", "id", **_where(OPEN)),
         sa.Index("findings_kind", "kind", "id", **_where(OPEN)),
         sa.Index("findings_store", "store", "id", **_where(OPEN)),
+        sa.Index("findings_severity", "severity", "kind", "digest", "snoozed_until", **_where(OPEN)),
     )
     id: int | None = _id()
     order_id: int | None = _ref("orders.id", null=True)

@@ -96,6 +96,16 @@ def _commit(ctx: AppContext, parsed: Sequence[Parsed]) -> None:
         _take(Transaction(ctx, connection, now, database), mine)
         crash_at("inbox_before_commit")
     crash_at("inbox_after_commit")
+    for p in mine:
+        if (
+            p.row.kind == "webhook" and p.row.ended_at is None and p.dead is None and not _of_a_shop(p)
+        ):  # and not a replay
+            ctx.observe("tracker_webhook_applied_seconds", (now - p.row.received_at).total_seconds(), p.row.account)
+
+
+def _of_a_shop(parsed: Parsed) -> bool:
+    """Say whether a payload is a shop's: it tells no status, the order is read again."""
+    return parsed.account is None or parsed.account.is_store
 
 
 def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from functools import partial
@@ -105,17 +105,26 @@ def _claim(ctx: AppContext) -> tuple[list[Call], list[tuple[Place, Work]]]:
         alone: list[tuple[Place, Work]] = [
             (place, partial(sweep.work, ctx, account, state)) for account, state, place in sweeps
         ]
-        alone += keys.claim(ctx, connection, ready.values(), room, now)
+        alone += _for("keys", keys.claim(ctx, connection, ready.values(), room, now))
         again = resends.claim(connection, ready, room, now, business)
-        alone += [(place, partial(resends.work, ctx, account, row)) for account, row, place in again]
+        alone += _for("resend", [(place, partial(resends.work, ctx, account, row)) for account, row, place in again])
         wanted = proofs.claim(connection, ready, room, now, business)
-        alone += [(place, partial(proofs.work, ctx, account, row)) for account, row, place in wanted]
-        alone += hooks.claim_audits(ctx, connection, ready, room, business)
+        alone += _for("proof", [(place, partial(proofs.work, ctx, account, row)) for account, row, place in wanted])
+        alone += _for("hooks", hooks.claim_audits(ctx, connection, ready, room, business))
     for call in calls:
         call.asked, call.failing = (now, business), call.account.name in room.failing
+        if call.kind == REGISTRATION:
+            _place(call).what = "register"
     if calls or alone:
         crash_at("poll_claimed")
     return calls, alone
+
+
+def _for(what: str, begun: Iterable[tuple[Place, Work]]) -> Iterator[tuple[Place, Work]]:
+    """Note what the calls of some works are for, as metrics tell it."""
+    for place, work in begun:
+        place.what = what
+        yield place, work
 
 
 def _holding(ctx: AppContext, call: Call) -> AbstractContextManager[None]:
@@ -309,6 +318,7 @@ def _store_poll(
             ],
         )
     updates, moved = [], set()
+    _observe(ctx, call, rows, business)
     spared = _spared(ctx, connection, call.account.name, rows, hashed if pages else None, business)
     for row in rows:
         summary = SUMMARY.validate_python(row.summary)
@@ -346,6 +356,13 @@ def _store_poll(
         )
     queries.change(connection, watches, updates)
     return moved
+
+
+def _observe(ctx: AppContext, call: Call, rows: Sequence[Row[Any]], business: datetime) -> None:
+    """Tell how late parcels were asked about that were told of."""
+    for row in rows if call.error is None else ():
+        if (since := row.overdue_since or row.next_poll_at) is not None:
+            ctx.observe("tracker_look_late_seconds", (business - since).total_seconds(), call.account.name)
 
 
 def _spared(

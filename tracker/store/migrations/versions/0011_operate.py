@@ -14,6 +14,7 @@ def upgrade() -> None:
     """Add what each part of it keeps."""
     _assigned()
     _estimates()
+    _measured()
 
 
 def _assigned() -> None:
@@ -38,3 +39,10 @@ def _estimates() -> None:
         "COALESCE(edd_told_at, starts_at) FROM shipments WHERE edd_begins IS NOT NULL AND edd_ends IS NOT NULL ORDER BY id"
     )
     op.create_index("estimates_shipment", "estimates", ["shipment_id", "id"])
+
+
+def _measured() -> None:
+    """Open findings by severity are counted at each scrape, from the index alone."""
+    still_open = sa.text("closed_at IS NULL")
+    columns = ["severity", "kind", "digest", "snoozed_until"]
+    op.create_index("findings_severity", "findings", columns, postgresql_where=still_open, sqlite_where=still_open)
