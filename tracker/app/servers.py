@@ -1,4 +1,4 @@
-"""What listens: the receiver, `/metrics` on a port of its own, and the read API on another."""
+"""What listens: the receiver, `/metrics` on a port of its own, and the read API and the page on others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from tracker.app.asgi import Asgi
 from tracker.app.private import Private, metrics
 from tracker.app.receiver import Receiver
 from tracker.app.telemetry import place
@@ -45,6 +46,12 @@ class Servers:
             self._places.append(
                 ("api: the read API", Private(lambda: ctx.config.root.web, make_api(ctx)), api.host, api.port)
             )
+        page = ctx.config.root.page
+        if page.token is not None or page.tokens:
+            from tracker.app.page.site import Site  # templates and their engine are for who has a page
+
+            site = Asgi(lambda: ctx.config.root.web, Site(ctx).app)
+            self._places.append(("page: the page", site, page.host, page.port))
         self.problem: str | None = None  # why it does not listen
         self.ended = False  # although nobody told it to
         self._up = threading.Event()  # it listens, or never will
@@ -86,7 +93,7 @@ class Servers:
         return self._up.wait(timeout) and self.problem is None
 
     def ports(self) -> tuple[int, ...]:
-        """Return the ports they listen on: the receiver, the ops endpoint, and the read API where it is on."""
+        """Return the ports they listen on: the receiver, the ops endpoint, and where they are on the read API and the page."""
         return tuple(listener.port for _, listener, _, _ in self._places)
 
     def stop(self) -> None:

@@ -120,6 +120,7 @@ COUNTERS = {
     "tracker_source_errors_total": ("Failed calls by what to do next", ("account", "error")),
     "tracker_alerts_total": ("Findings told to the alert address", ()),
     "tracker_registrations_refused_total": ("Numbers a carrier would not watch", ("account",)),
+    "tracker_page_logins_total": ("Tries to log in to the page by how they ended", ("result",)),
     "tracker_drains_failed_total": ("Drains that raised", ("queue",)),
     "tracker_calls_total": ("Calls to carriers and shops by what came of them", ("account", "operation", "result")),
 }

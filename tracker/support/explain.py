@@ -419,11 +419,11 @@ def _parcel(
             }
             for s in told
         ],
-        "watched_by": _watched(connection, row.id),
+        "watched_by": watched(connection, row.id),
         "last_mile": [
             {
                 "id": leg.id, "carrier": leg.carrier, "number": leg.number, "generation": leg.generation, "status": leg.status,
-                "since": leg.linked_at, "watched_by": _watched(connection, leg.id),
+                "since": leg.linked_at, "watched_by": watched(connection, leg.id),
             }
             for leg in legs
         ],
@@ -437,7 +437,7 @@ def _estimates(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any
     return [dict(row._mapping) for row in connection.execute(told.where(e.shipment_id.in_(ids)).order_by(e.id))]
 
 
-def _watched(connection: Connection, shipment_id: int) -> list[dict[str, Any]]:
+def watched(connection: Connection, shipment_id: int) -> list[dict[str, Any]]:
     """Return what each account knows of a shipment, who is asked about it first."""
     watched = connection.execute(
         sa.select(watches, accounts.c.suspended_reason, accounts.c.paused_at)

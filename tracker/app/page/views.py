@@ -1,0 +1,301 @@
+"""What each view of the page shows: read in one of its threads, given to a template. Who sees some stores only is shown nothing else.
+
+A view raises Missing for what is not there, or not for who asks: both in the same words; and Wrong for what cannot be meant.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from tracker.app.page.picture import draw
+from tracker.app.tokens import Holder
+from tracker.domain.errors import TrackerError
+from tracker.domain.masking import mask_bytes
+from tracker.domain.numbers import candidates
+from tracker.domain.vocabulary import FindingKind
+from tracker.pipeline.context import AppContext
+from tracker.pipeline.receive import KEPT_HEADERS
+from tracker.store.queries import Stores
+from tracker.store.tables import account_days, accounts, inbox
+from tracker.support import explain, lists, planned
+from tracker.support.knowledge import knowledge
+from tracker.support.story import Moment, Story, cut, orders_of_parcel, story, story_of_parcel
+
+ROWS = 50
+FEW = 10  # rows of each list of the first view
+MOST_STORES = 200  # that are offered to choose from
+MOST_SHOWN = 64 << 10  # bytes of a payload
+DAYS = timedelta(days=7)
+UNNAMED = "Nothing of this name is here."
+FIGURES = ("pushed_first", "polled_first")
+
+
+class Missing(TrackerError):
+    """What is not there, or not for who asks."""
+
+
+class Wrong(TrackerError):
+    """What cannot be meant: what it is, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Who looks, at what: the token's holder, the parameters of the address, and the number in its path."""
+
+    holder: Holder
+    query: Mapping[str, str]
+    id: int = 0
+
+    @property
+    def stores(self) -> Stores:
+        """Return the stores that are meant: the one that is chosen, or all that may be seen; None: all. Raises Missing."""
+        chosen, seen = self.query.get("store"), self.holder.stores
+        if not chosen:
+            return seen
+        if seen is not None and chosen not in seen:
+            raise Missing(UNNAMED)
+        return chosen if seen is None else frozenset({chosen})
+
+    def sees(self, store: str | None) -> bool:
+        """Say whether what is of a store may be seen."""
+        return self.holder.stores is None or store in self.holder.stores
+
+    def one_of(self, name: str, choices: list[str]) -> str | None:
+        """Return a parameter that is one of some words, None where it is not given. Raises Wrong."""
+        value = self.query.get(name) or None
+        if value is not None and value not in choices:
+            raise Wrong(f"{name}: must be one of {', '.join(choices)}")
+        return value
+
+    def number(self, name: str) -> int | None:
+        """Return a parameter that is a whole number, None where it is not given. Raises Wrong."""
+        value = self.query.get(name) or None
+        if value is not None and not (value.isascii() and value.isdigit() and len(value) < 19):
+            raise Wrong(f"{name}: must be a whole number")
+        return int(value) if value is not None else None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A template and what it is given; or where to look instead."""
+
+    template: str
+    values: Mapping[str, Any]
+    instead: str | None = None
+
+
+View = Callable[[AppContext, Look], Shown]
+
+
+def status(ctx: AppContext, look: Look) -> Shown:
+    """Say whether all is well, as far as is known, and what is wrong first."""
+    known = knowledge(ctx, store=look.stores)
+    urgent = _findings(lists.list_findings(ctx, store=look.stores, severity="urgent", limit=FEW))
+    drift = lists.drift(ctx, store=look.stores, limit=FEW)
+    wrong = " and ".join(
+        said for said in ("something urgent to look at" if urgent else "", "drift" if drift else "") if said
+    )
+    said = f"There is {wrong}" if wrong else known.sentence("nothing urgent, and no drift").capitalize()
+    return Shown(
+        "status.html", {"sentence": said, "gaps": [str(gap) for gap in known.gaps], "urgent": urgent, "drift": drift}
+    )
+
+
+def drift(ctx: AppContext, look: Look) -> Shown:
+    """List where shop and carrier disagree."""
+    kinds = [str(kind) for kind in lists.DRIFT]
+    kind, after = look.one_of("kind", kinds), look.number("after")
+    rows = lists.drift(ctx, store=look.stores, kind=kind, after=after, limit=ROWS)
+    sentence = knowledge(ctx, store=look.stores).sentence("no more drift" if rows or kind or after else "no drift")
+    return Shown("drift.html", {"rows": rows, "kinds": kinds, "sentence": sentence, **_listed(ctx, look)})
+
+
+def findings(ctx: AppContext, look: Look) -> Shown:
+    """List what a person must look at."""
+    kinds = [str(kind) for kind in FindingKind]
+    kind = look.one_of("kind", kinds)
+    rows = lists.list_findings(
+        ctx, kinds=[kind] if kind else (), store=look.stores, severity=look.one_of("severity", ["urgent", "warning", "info"]),
+        closed=look.query.get("closed") == "true", snoozed=look.query.get("snoozed") == "true", after=look.number("after"), limit=ROWS,
+    )  # fmt: skip
+    sentence = knowledge(ctx, store=look.stores).sentence("no more finding" if rows else "no finding")
+    return Shown("findings.html", {"rows": _findings(rows), "kinds": kinds, "sentence": sentence, **_listed(ctx, look)})
+
+
+def _findings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put beside findings what is said of them: the sentence of the kind, the evidence in words, how they are set aside."""
+    return [
+        row
+        | {
+            "sentence": FindingKind(row["kind"]).sentence,
+            "known": ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in row["evidence"].items()),
+            "aside": None if row["closed_at"] else f"`tracker dismiss {row['id']} --reason WHY` or `tracker snooze {row['id']} --for 1d`",
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def _listed(ctx: AppContext, look: Look) -> dict[str, Any]:
+    """Return what a list with a filter is shown with: the stores to choose from (not thousands), and how long a page is."""
+    names = sorted(ctx.config.store_names() if look.holder.stores is None else look.holder.stores)
+    return {"stores": names if len(names) <= MOST_STORES else [], "limit": ROWS}
+
+
+def find(ctx: AppContext, look: Look) -> Shown:
+    """Find orders and parcels by number; one alone is shown at once."""
+    what = look.query.get("q", "").strip()
+    if not what:
+        raise Wrong("q: name an order or a tracking number")
+    store = look.query.get("store")
+    with ctx.store.read() as connection:
+        found, parcels = explain.find(connection, what)
+    mine = [row for row in found if look.sees(row.store) and store in (None, "", row.store)]
+    parcels = [row for row in parcels if look.holder.stores is None or _linked(ctx, look, row.id)]
+    if len(mine) == 1 and not parcels:
+        return Shown("", {}, f"/orders/{mine[0].id}")
+    if len(parcels) == 1 and len(mine) <= 1:
+        return Shown("", {}, f"/parcels/{parcels[0].id}")
+    return Shown("found.html", {"orders": mine, "parcels": parcels, "could_be": list(candidates(what))})
+
+
+def _linked(ctx: AppContext, look: Look, shipment_id: int) -> list[Row[Any]]:
+    """Return the orders of a parcel that may be seen."""
+    return [row for row in orders_of_parcel(ctx, shipment_id) if look.sees(row.store)]
+
+
+def order(ctx: AppContext, look: Look) -> Shown:
+    """Show an order: its picture, and the same as a table."""
+    names = look.query.get("names") == "shown"
+    told = story(ctx, look.id, names=names)
+    if told is None or not look.sees(told.order.store):
+        raise Missing("No order of this number is here.")
+    row = told.order
+    values = {
+        "order": row, "story": told, "names": names, "answer": [],
+        "why": f"`{shlex.join(['tracker', 'explain', row.number])}` or `{shlex.join(['tracker', 'evidence', row.number, '-o', 'pack.zip'])}`",
+    }  # fmt: skip
+    return Shown("order.html", values | _drawn(told, look, f"Order {row.number} of {row.store}"))
+
+
+def parcel(ctx: AppContext, look: Look) -> Shown:
+    """Show a parcel: who is asked about it, its picture, and the same as a table."""
+    names = look.query.get("names") == "shown"
+    found = story_of_parcel(ctx, look.id, names=names)
+    linked = _linked(ctx, look, look.id)
+    if found is None or (look.holder.stores is not None and not linked):
+        raise Missing("No parcel of this number is here.")
+    row, told = found
+    with ctx.store.read() as connection:
+        watched = explain.watched(connection, row.id)
+    for one in (
+        watched if look.holder.stores is not None else ()
+    ):  # who may not read the configuration is not told where it is wrong
+        one["suspended"] = one["suspended"] and "its account is suspended"
+    values = {"parcel": row, "orders": linked, "story": told, "names": names, "watched": watched}
+    return Shown("parcel.html", values | _drawn(told, look, f"Parcel {row.carrier} {row.number}"))
+
+
+def _drawn(told: Story, look: Look, title: str) -> dict[str, Any]:
+    def payloads(one: Moment) -> bool:
+        return look.holder.stores is None or (one.kind == "version" and one.payload is not None)
+
+    many = len(told.moments)
+    desc = f"{many} moments in {len(told.lanes)} lanes: {', '.join(lane.title for lane in told.lanes)}. The table below says the same."
+    return {"picture": draw(told), "title": title, "desc": desc, "payloads": payloads}
+
+
+def payload(ctx: AppContext, look: Look) -> Shown:
+    """Show a payload as it came: to who sees all, or the store that it is of."""
+    with ctx.store.read() as connection:
+        row = connection.execute(sa.select(inbox).where(inbox.c.id == look.id)).one_or_none()
+    if row is None or not look.sees(row.account):
+        raise Missing("No payload of this number is here.")
+    body, sizes = row.body or b"", row.part_sizes or [len(row.body or b"")]
+    parts, at, indented = [], 0, False
+    for size in sizes if body else ():
+        if at >= MOST_SHOWN:
+            break
+        part, at = body[at : at + size], at + size
+        text = _indented(part) if size <= MOST_SHOWN else None
+        indented = indented or text is not None
+        parts.append(text if text is not None else _text(part[:MOST_SHOWN]))
+    headers = [(name, value) for name, value in sorted(row.headers.items()) if name in KEPT_HEADERS]
+    return Shown(
+        "payload.html",
+        {
+            "row": row, "headers": headers, "parts": parts, "indented": indented, "cut": len(body) > min(at, MOST_SHOWN), "most": MOST_SHOWN,
+            "why": "`tracker evidence ORDER -o pack.zip`",
+        },
+    )  # fmt: skip
+
+
+def _indented(part: bytes) -> str | None:
+    """Return JSON so that it can be read, None: it is none."""
+    try:
+        return _text(orjson.dumps(orjson.loads(mask_bytes(part)), option=orjson.OPT_INDENT_2))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _text(part: bytes) -> str:
+    text = mask_bytes(part).decode("utf-8", "replace")
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def codes(ctx: AppContext, _look: Look) -> Shown:
+    """List codes without a meaning, with what their words suggest."""
+    rows = lists.suggest(ctx, limit=4 * ROWS)
+    for row in rows:
+        row["meaning"] = row["suggested"]["status"] if row["suggested"] else None
+        to = row["meaning"] or "STATUS"
+        words = ["tracker", "codes", "--accept", f"{row['code_key']}={to}", "--account", row["account"]]
+        row["accept"] = f"`{shlex.join(words)}`"
+    return Shown("codes.html", {"rows": rows})
+
+
+def accounts_(ctx: AppContext, _look: Look) -> Shown:
+    """Show accounts: what is asked of them, how their webhooks are, how fresh what they tell is."""
+    since = f"{ctx.now() - DAYS:%Y-%m-%d}"
+    a, d = accounts.c, account_days.c
+    sums = [sa.func.coalesce(sa.func.sum(d[name]), 0).label(name) for name in FIGURES]
+    days = sa.select(d.account, *sums).where(d.day >= since).group_by(d.account).subquery()
+    told = (
+        sa.select(a.name, a.last_webhook_at, a.failing_since, a.failing_why, a.suspended_reason, a.paused_at, *(days.c[name] for name in FIGURES))
+        .outerjoin(days, days.c.account == a.name)
+        .order_by(a.name)
+        .limit(MOST_STORES * 5)
+    )  # fmt: skip
+    with ctx.store.read() as connection:
+        rows = connection.execute(told).all()
+    heard = []
+    for row in rows:
+        pushed, polled = row.pushed_first or 0, row.polled_first or 0
+        missed = round(100 * polled / (pushed + polled), 1) if pushed + polled else None
+        heard.append(
+            {**row._mapping, "account": row.name, "missed": missed, "pushed_first": pushed, "polled_first": polled}
+        )
+    wrong = [str(one) for one in ctx.config.suspended.values()][:FEW]
+    plan, fresh = planned.by_account(ctx), lists.freshness(ctx)
+    return Shown("accounts.html", {"plan": plan, "fresh": fresh, "heard": heard, "wrong": [cut(one) for one in wrong]})
+
+
+# address -> (its name in the bar, "": it is not there; what shows it; whether who sees some stores only may look)
+VIEWS: dict[str, tuple[str, View, bool]] = {
+    "/": ("Status", status, True),
+    "/drift": ("Drift", drift, True),
+    "/findings": ("Findings", findings, True),
+    "/accounts": ("Accounts", accounts_, False),
+    "/codes": ("Codes", codes, False),
+    "/find": ("", find, True),
+    "/orders/{id:int}": ("", order, True),
+    "/parcels/{id:int}": ("", parcel, True),
+    "/payloads/{id:int}": ("", payload, True),
+}
