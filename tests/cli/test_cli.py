@@ -212,7 +212,7 @@ def test_of_a_store_that_nobody_knows_nothing_is_fine(run: Run, lab: Lab) -> Non
 
 
 def test_migrate_says_what_it_did(run: Run, lab: Lab) -> None:
-    assert ok(run("migrate")).strip() == "already at 0010"
+    assert ok(run("migrate")).strip() == "already at 0011"
     assert ok(run("migrate", "--show")).strip() == "0011"
 
 

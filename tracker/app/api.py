@@ -26,6 +26,7 @@ from tracker.support import lists, planned, statements
 from tracker.support.explain import explanation
 from tracker.support.gaps import Knowledge
 from tracker.support.knowledge import knowledge
+from tracker.support.status import status
 
 MOST_ROWS = 1000
 NO_PATH = "there is no such path: /openapi.json lists them"
@@ -127,6 +128,10 @@ def _gate(ctx: AppContext, query: Query) -> Any:
 
 # path -> (what it answers, query parameters, how)
 PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
+    "/status": (
+        "Whether all is well: what is wrong, the most urgent first, who runs, what waits, and how each account and store stands",
+        {"store": ""}, lambda w, q: status(w, store=q.get("store")),
+    ),
     "/drift": (
         "Where shop and carrier disagree", {"store": "", "kind": "", "after": "id of the last row seen", "limit": ""},
         _beside(_drift),
@@ -175,7 +180,7 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
 
 # what a token that is limited to stores may ask, and by which key its stores are meant; any other path is not there for it
 LIMITED = {
-    "/drift": "store", "/knowledge": "store", "/findings": "store", "/stuck": "store", "/freshness": "store", "/outbox": "store",
+    "/status": "store", "/drift": "store", "/knowledge": "store", "/findings": "store", "/stuck": "store", "/freshness": "store", "/outbox": "store",
     "/inbox": "account", "/orders/{store}/{ref}": "store", "/orders/{store}/{ref}/gate": "store", "/openapi.json": "",
 }  # fmt: skip
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tracker import __version__
 from tracker.store import queries
 from tracker.store.engine import Store, database_now
 from tracker.store.tables import processes
+from tracker.support.roles import ALIVE
 
 SEEN_EVERY = timedelta(seconds=10)
-ALIVE = timedelta(seconds=30)  # who was not seen for so long runs no more, or hangs
 FORGOTTEN = timedelta(days=1)
 _P = processes.c
 
@@ -34,6 +35,7 @@ class Presence:
         self._store = store
         self._row: dict[str, Any] = {
             "role": ",".join(sorted(roles)), "host": socket.gethostname(), "pid": os.getpid(), "name": secrets.token_hex(8),
+            "version": __version__,
         }  # fmt: skip
         self._mine = _P.name == self._row["name"]
         self._seen: datetime | None = None

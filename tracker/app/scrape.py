@@ -14,10 +14,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from tracker import __version__
-from tracker.app.presence import ALIVE
 from tracker.pipeline.context import AppContext
 from tracker.store.migrate import current, head
 from tracker.support.measures import MOST_NAMED, Sample, disk, measure
+from tracker.support.roles import ALIVE
 
 log = structlog.get_logger()
 KEPT = 5.0

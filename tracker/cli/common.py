@@ -171,6 +171,14 @@ def close_context(ctx: AppContext) -> None:
     ctx.store.close()
 
 
+def why_away(error: Exception) -> str:
+    """Say in a line why the database cannot be used."""
+    origin = getattr(error, "orig", None)
+    said = str(origin).strip().splitlines()[0] if origin else type(error).__name__
+    hint = " (has `tracker migrate` or `tracker up` been run?)" if "no such table" in said or "exist" in said else ""
+    return f"{said}{hint}"
+
+
 def all_of(ids: Sequence[int], done: int) -> None:
     """End with exit code 1 where something was asked for by id and not all of it was done: the count was told."""
     if done < len(set(ids)):

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tracker import __version__
 from tracker.app.daemon import EXIT_DATABASE, DatabaseAway
-from tracker.cli.common import masked_output
+from tracker.cli.common import masked_output, why_away
 from tracker.config.plugins import guard_names
 from tracker.domain.errors import ConfigError, TrackerError
 
@@ -25,7 +25,7 @@ EXIT_DEFECT = 70
 EXIT_STOPPED = 130
 EXIT_PIPE = 141
 
-# What each command means by its exit codes, as its help tells and tests/cli/test_exit_codes.py proves, one by one.
+# What each command means by its exit codes, as its help tells and tests/cli/test_exit_codes.py proves by tests/cli/exit_cases.py, one by one.
 _READS = {2: "wrong configuration or usage", 3: "database away"}
 _RUNS = {0: "stopped by SIGTERM or Ctrl-C", **_READS, EXIT_DEFECT: "a payload was read for too long"}
 _ACTS = {**_READS, 1: "nothing of that id was there to do it to"}
@@ -48,6 +48,7 @@ CODES: dict[str, dict[int, str]] = {
     "check": {1: "problems, each listed; a database that is away is one", 2: _READS[2]},
     "init": {2: "wrong usage, or the file is there already"},
     "config schema": _USAGE, "config show": {2: _READS[2]},
+    "status": {**_READS, 0: "all is well", 1: "something is wrong: the first line says what is first, and what to do"},
     "drift": {**_READS, 0: "nothing differs, and all is known", 1: "shop and carrier disagree, or it is not known"},
     "findings": _READS, "checkouts": _READS,
     "outages": {**_READS, 1: "after the last one not everything was asked about or told again yet"}, "stuck": _READS, "freshness": _READS,
@@ -88,7 +89,8 @@ First steps:   tracker demo            see it work, on local servers
                tracker init            write a first tracker.yaml
                tracker check           check it, and ping every account
                tracker up              run everything in one process
-Look:          tracker show ORDER      where an order stands
+Look:          tracker status          whether all is well, and what first
+               tracker show ORDER      where an order stands
                tracker explain ORDER   and why
                tracker findings        what a person must look at
 Exit codes:    0 fine, 1 something differs, 2 wrong configuration or usage,
@@ -103,6 +105,7 @@ class _Modules(click.Group):
 
     modules = (
         "run",
+        "status",
         "look",
         "identify",
         "configure",
@@ -198,12 +201,7 @@ def _run() -> int:
         click.echo(str(error), err=True)
         return EXIT_DATABASE
     except (DatabaseError, InterfaceError, PoolTimeout) as error:
-        origin = getattr(error, "orig", None)
-        said = str(origin).strip().splitlines()[0] if origin else type(error).__name__
-        hint = (
-            " (has `tracker migrate` or `tracker up` been run?)" if "no such table" in said or "exist" in said else ""
-        )
-        click.echo(f"the database cannot be used: {said}{hint}", err=True)
+        click.echo(f"the database cannot be used: {why_away(error)}", err=True)
         return EXIT_DATABASE
     except TrackerError as error:
         click.echo(str(error), err=True)

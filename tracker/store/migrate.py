@@ -36,7 +36,7 @@ def migrate(store: Store) -> str:
     with store.write() as connection:
         if not store.sqlite:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7234001)")
-        found = _revision(connection)
+        found = revision(connection)
         if found is not None and found not in revisions():
             return found
         config.attributes["connection"] = connection
@@ -57,10 +57,11 @@ def head() -> str:
 def current(store: Store) -> str | None:
     """Return the revision a database is at, None for an empty one."""
     with store.read() as connection:
-        return _revision(connection)
+        return revision(connection)
 
 
-def _revision(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
+    """Return the revision of the database that a connection is to, None for an empty one."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()

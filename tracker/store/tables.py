@@ -607,6 +607,7 @@ class Processes(SQLModel, table=True):
     pid: int
     started_at: datetime = _at(null=False)
     seen_at: datetime = _at(null=False)
+    version: str | None = None  # of the program
     asked_at: datetime | None = _at()  # when somebody last wished that it takes the configuration again
     answered_at: datetime | None = _at()  # the wish that `told` answers
     told: dict[str, Any] | None = _json(null=True)

@@ -15,6 +15,7 @@ def upgrade() -> None:
     _assigned()
     _estimates()
     _measured()
+    _status()
 
 
 def _assigned() -> None:
@@ -46,3 +47,7 @@ def _measured() -> None:
     still_open = sa.text("closed_at IS NULL")
     columns = ["severity", "kind", "digest", "snoozed_until"]
     op.create_index("findings_severity", "findings", columns, postgresql_where=still_open, sqlite_where=still_open)
+
+
+def _status() -> None:
+    op.add_column("processes", sa.Column("version", sa.String(), nullable=True))
