@@ -187,6 +187,21 @@ def test_a_plain_signature_is_of_its_message_and_its_key() -> None:
             rsa_sha256(key, message, proof, name="sig")
 
 
+def test_a_signature_is_written_in_one_way_only() -> None:
+    """The last letter of base64 holds bits that say nothing: changed, the same signature would stand in another text."""
+    plain = base64.b64encode(pairs.signature(pair("a"), b"stamp." + BODY)).decode()
+    jws = detached(BODY, "a")
+    rsa_sha256(KEYS["a"], b"stamp." + BODY, plain, name="sig")
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    last = plain.rstrip("=")[-1]
+
+    with pytest.raises(WebhookRejected, match="no base64"):
+        rsa_sha256(
+            KEYS["a"], b"stamp." + BODY, plain.rstrip("=")[:-1] + digits[digits.index(last) + 1] + "==", name="sig"
+        )
+    assert "no signature" in refused(jws[:-1] + digits[digits.index(jws[-1]) + 1])
+
+
 def test_ebays_header_chooses_its_digest_of_two_and_nothing_else() -> None:
     keys = {"e": pem(pairs.curve("e")).replace("\n", "")}  # as it is delivered: without line breaks
     for digest in ("SHA1", "SHA256"):
