@@ -81,9 +81,10 @@ CASES = [
     Case("try", "--account ups unknown.json", 1, "UNKNOWN: "),
     Case("try", "--account ups unknown.json --json", 1, '"unknown": ['),
     # what is fine
-    Case("show", "7", 0, "order #7"),
+    Case("show", "7", 0, "The shop (kart) says that order #7 is delivered"),
     Case("show", "7 --json", 0, '"number": "#7"'),
-    Case("explain", "7", 0, "decisions, newest first"),
+    Case("explain", "7", 0, "The shop says more of order #7 than its carrier"),
+    Case("explain", "7 --all", 0, "decisions, newest first"),
     Case("evidence", "7 -o pack.zip", 0, "SHA256SUMS"),
     Case("plan", "", 0, "ups"),
     Case("plan", "7", 0, "quiet for days: every"),

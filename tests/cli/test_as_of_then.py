@@ -88,8 +88,9 @@ def test_the_policy_and_the_words_of_then_explain_what_was_decided_then(lab: Lab
     (parcel,) = then["parcels"]
     assert (parcel["status"], len(parcel["scans"]), parcel["watched_by"]) == ("picked_up", 1, [])
     assert then["writes"] == []
-    shown = CliRunner().invoke(main_.cli, ["explain", "7", "--at", at(lab)]).output
-    assert "then\n  policy mirror " in shown
+    shown = CliRunner().invoke(main_.cli, ["explain", "7", "--at", at(lab), "--all"]).output
+    assert "rules that fired for #7 in kart, then, policy mirror " in shown
+    assert "The shop (kart) said that order #7 was processing since" in shown
     assert "shop_behind: shop processing, carrier picked_up, since " in shown
 
 

@@ -106,7 +106,7 @@ def test_a_correction_is_asked_for_by_a_process_and_written_by_the_worker(lab: L
     (write,) = (one for one in shown["writes"] if one["kind"] == "number")
     assert (write["status"], write["state"], write["rules"]) == (f"{UPS} -> {NEW}", "sent", ["number:ada"])
     assert "number by ada, " in run("show", "7")[1]
-    assert f"{UPS} -> {NEW}" in run("explain", "7")[1]
+    assert f"{UPS} -> {NEW}" in run("explain", "7", "--all")[1]
 
 
 def test_the_watch_of_the_old_number_ends_and_that_of_the_new_begins(lab: Lab) -> None:

@@ -265,7 +265,7 @@ def test_parcels_that_a_carrier_wants_no_more_questions_about(lab: Lab) -> None:
     assert gap.why == "the carrier says invalid_number: nobody asks any more"
     assert knowledge(lab.ctx).unknown == 1
     told = explain.overview(lab.ctx, "#2")["orders"][0]["known"]["unknown"]
-    assert told == [f"ups {UPS}: nobody asks about it (ups: invalid_number)"]
+    assert told == [f"ups {UPS}: nobody asks about it (ups: invalid number)"]
     lab.change(t.fulfilment_shipments.delete())  # the number was replaced in the shop
     assert unknown(lab) == []
 

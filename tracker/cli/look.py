@@ -44,12 +44,18 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 
     ORDER is the shop's number (#1001 or 1001) or its id; NUMBER a tracking number.
     """
-    told = overview(open_context(glance_config(file)), what)
+    told = explanation(open_context(glance_config(file)), what)
+    told["answer"] = told.pop("where")
+    for order in told["orders"]:
+        order["answer"] = order.pop("where")
+        for why in ("now", "rules", "decisions", "versions"):  # `explain` tells why
+            order.pop(why, None)
     if as_json:
         print_json(told)
     _require(told, what)
     if as_json:
         return
+    _print_answer(told)
     for order in told["orders"]:
         _print_order(order)
     for parcel in told["parcels_without_order"]:
@@ -64,21 +70,27 @@ def show_(what: str, file: Path, as_json: bool) -> None:
 @click.option(
     "--at", "at", metavar="MOMENT", help="As of a moment, such as 2026-11-02T09:00Z: only what was known then."
 )
-def explain(what: str, file: Path, as_json: bool, at: str | None) -> None:
-    """Explain why: scans, their meanings, the rules that fired, writes with receipts, what would be written now."""
+@click.option("--all", "all_", is_flag=True, help="And all it rests on: scans, versions, decisions, writes.")
+def explain(what: str, file: Path, as_json: bool, at: str | None, all_: bool) -> None:
+    """Explain in sentences what the shop says, what the carrier says, what we did or did not do and why, and what would change it.
+
+    Then each rule that fired, with its name.
+    """
     told = explanation(open_context(glance_config(file)), what, at=as_of(at))
     if as_json:
         print_json(told)
     _require(told, what)
     if as_json:
         return
+    _print_answer(told)
     for order in told["orders"]:
+        _print_rules(order, told)
+        if not all_:
+            continue
         _print_order(order)
         now = order.get("now")
         if now:
             out.print(f"[bold]{'then' if told.get('at') else 'now'}[/]")
-            kept = "" if now["policy_kept"] else ", which is not kept whole: these are the rules of now"
-            out.print(f"  policy {now['policy']}{kept}")
             for drift in now["drift"]:
                 out.print(
                     f"  {drift['drift']}: shop {drift['shop']}, carrier {drift['carrier']}, since {show(drift['since'])}"
@@ -156,11 +168,34 @@ def proof(number: str, file: Path, account: str | None, output: Path | None, rep
         click.echo(f"{wanted.others + 1} parcels had this number; the document is of the newest", err=True)
 
 
+def _print_answer(told: dict[str, Any]) -> None:
+    """Print the answer, a sentence a line."""
+    for sentence in told["answer"]:
+        click.echo(_line(sentence))
+    click.echo()
+
+
+def _line(sentence: str) -> str:
+    return show(sentence).replace("\\[", "[")  # no markup is read here
+
+
+def _print_rules(order: dict[str, Any], told: dict[str, Any]) -> None:
+    """Print the rules that fired, each with its sentence, and under which policy."""
+    title = f"rules that fired for {show(order['number'])} in {show(order['store'])}"
+    if now := order.get("now"):
+        kept = "" if now["policy_kept"] else ", which is not kept whole: these are the rules of now"
+        title += f", {'then' if told.get('at') else 'now'}, policy {show(now['policy'])}{kept}"
+    rows = [(rule["rule"], rule["sentence"]) for rule in order["rules"]]
+    show_table(title, ("rule", "what it says"), rows, empty="no rule fired")
+
+
 def _require(told: dict[str, Any], what: str) -> None:
     if not told["orders"] and not told["parcels_without_order"]:
         could = told["could_be"]
         hint = f" (the number could be of {', '.join(could)})" if could else ""
-        raise TrackerError(f"nothing is known of {what!r}{hint}")
+        raise TrackerError(
+            f"nothing is known of {what!r}{hint}: no store that is read tells of such an order, and no carrier of such a number"
+        )
 
 
 def _print_order(order: dict[str, Any]) -> None:

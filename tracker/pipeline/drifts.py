@@ -128,6 +128,13 @@ def list_drifts(
         return [around.told(row) for row in found]
 
 
+def of_order(ctx: AppContext, connection: Connection, order_id: int) -> list[dict[str, Any]]:
+    """Return the rows of the ledger about one order, told as `list_drifts` tells them."""
+    found = connection.execute(sa.select(drifts).where(drifts.c.order_id == order_id).order_by(drifts.c.id)).all()
+    around = _Around(ctx, connection, found, "") if found else None
+    return [around.told(row) for row in found] if around is not None else []
+
+
 class _Around:
     """What stands around some rows of the ledger: their orders, parcels, writes and accounts."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from tracker.domain.answer import Standing, Subject
 from tracker.domain.drift import compare
 from tracker.domain.facts import UNIDENTIFIED, Action, Order, Shipment
 from tracker.domain.numbers import candidates, clean, doubtful
@@ -16,6 +18,7 @@ from tracker.domain.reconcile import US, reconcile
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.state import InForce
+from tracker.store import queries
 from tracker.store.codec import ACTION, ORDER, dump
 from tracker.store.tables import (
     accounts,
@@ -33,6 +36,7 @@ from tracker.store.tables import (
     statements,
     watches,
 )
+from tracker.support import answer as answers
 from tracker.support.one_order import of_order
 
 MOST_ENTRIES = 20
@@ -52,40 +56,49 @@ _SHOWN = (
 )
 
 
-def find(connection: Connection, what: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """Find orders by number, ref or tracking number, and the shipments of a tracking number."""
+def find(connection: Connection, what: str, stores: queries.Stores = None) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Find orders (of some stores) by number, ref or tracking number, and the shipments of a tracking number.
+
+    Who may see some stores only is told of no parcel but by their orders.
+    """
     names = {what, f"#{what.lstrip('#')}"}
-    found = list(connection.execute(sa.select(orders).where(sa.or_(orders.c.number.in_(names), orders.c.ref == what))))
+    mine = queries.of_stores(orders.c.store, stores)
+    named = sa.or_(orders.c.number.in_(names), orders.c.ref == what)
+    found = list(connection.execute(sa.select(orders).where(named, *mine).order_by(orders.c.id)))
     parcels = list(connection.execute(sa.select(shipments).where(shipments.c.number == clean(what))))
     if parcels and not found:
         linked = (
             sa.select(orders)
             .join(fulfilments, fulfilments.c.order_id == orders.c.id)
             .join(fulfilment_shipments, fulfilment_shipments.c.fulfilment_id == fulfilments.c.id)
-            .where(fulfilment_shipments.c.shipment_id.in_([p.id for p in parcels]))
-            .distinct()
+            .where(fulfilment_shipments.c.shipment_id.in_([p.id for p in parcels]), *mine)
+            .order_by(orders.c.id)
         )
-        found = list(connection.execute(linked))
-    return found, parcels
+        found = list({row.id: row for row in connection.execute(linked)}.values())
+    return found, parcels if stores is None else []
 
 
-def overview(ctx: AppContext, what: str) -> dict[str, Any]:
-    """Return everything an operator asks first about an order or number; empty lists where nothing is known."""
+def overview(ctx: AppContext, what: str, *, stores: queries.Stores = None) -> dict[str, Any]:
+    """Return everything an operator asks first about an order or number (of some stores); empty lists where nothing is known."""
     with ctx.store.read() as connection:
-        found, parcels = find(connection, what)
+        found, parcels = find(connection, what, stores)
         shown = [_order(ctx, connection, row) for row in found]
         linked = {one["id"] for order in shown for parcel in order["parcels"] for one in (parcel, *parcel["last_mile"])}
         loose = [_parcel(connection, row) for row in parcels if row.id not in linked]
     return {"asked": what, "orders": shown, "parcels_without_order": loose, "could_be": list(candidates(what))}
 
 
-def explanation(ctx: AppContext, what: str, *, at: datetime | None = None) -> dict[str, Any]:
-    """Return, for each order found, scans -> meanings -> summary -> rules -> writes with receipts, and its history.
+def explanation(
+    ctx: AppContext, what: str, *, at: datetime | None = None, stores: queries.Stores = None
+) -> dict[str, Any]:
+    """Return the answer in sentences, and for each order found scans -> meanings -> summary -> rules -> writes, and its history.
+
+    `answer` is a list of sentences, of all that was found; each order has its own, and `rules`: each that fired, with its sentence.
 
     `at`: as of an earlier moment, from what was known by then: what was told later, decided later or done later is left
     out, and the rules are those that fire on the state of then, under the policy and mode of then.
     """
-    told = overview(ctx, what)
+    told = overview(ctx, what, stores=stores)
     with ctx.store.read() as connection:
         states = state.account_rows(connection)
         past = state.Past(connection)
@@ -112,24 +125,44 @@ def explanation(ctx: AppContext, what: str, *, at: datetime | None = None) -> di
                 _findings_of(order["findings"], last.findings if last else ())
             if then is not None and known is not None:
                 quiet = state.quiet_until(states, row)
-                moment = at or ctx.now()
-                decision = reconcile(known, parcels, then.policy, moment, connected_at=quiet)
-                order["now"] = {
-                    "because": list(decision.because),
-                    "would_write": [_what(a) for a in decision.actions],
-                    "drift": [
-                        {"drift": d.kind, "shop": d.shop, "carrier": d.carrier, "since": d.since, "caused_by": d.caused_by}
-                        for d in compare(known, parcels, then.policy, moment).drifts
-                    ],
-                    "look_again_at": decision.look_again_at,
-                    "mode": then.mode,
-                    "policy": f"{then.policy.name} {then.hash[:8]}",
-                    "policy_kept": then.kept,
-                }  # fmt: skip
+                subject = _subject(known, parcels, then, at or ctx.now(), quiet)
+                order["now"] = _now(subject, then)
+                standing = answers.standing(ctx, connection, row, order, states.get(row.store), then.mode, quiet, at)
+                order |= answers.told(replace(subject, standing=standing))
+            else:
+                order |= answers.not_told(row, at, read=known is not None)
     if at is not None:
         told["at"] = at
         told["orders"] = [order for order in told["orders"] if order["placed_at"] <= at]
+    told["where"], told["answer"] = answers.of_all(told, "where"), answers.of_all(told)
     return told
+
+
+def _subject(
+    known: Order, parcels: Sequence[Shipment], then: InForce, moment: datetime, quiet: datetime | None
+) -> Subject:
+    """Decide about an order as it stood at a moment."""
+    decision = reconcile(known, parcels, then.policy, moment, connected_at=quiet)
+    return Subject(
+        known, parcels, then.policy, decision, compare(known, parcels, then.policy, moment), Standing(now=moment)
+    )
+
+
+def _now(subject: Subject, then: InForce) -> dict[str, Any]:
+    """Return what is decided about an order, and under what."""
+    decision = subject.decision
+    return {
+        "because": list(decision.because),
+        "would_write": [_what(a) for a in decision.actions],
+        "drift": [
+            {"drift": d.kind, "shop": d.shop, "carrier": d.carrier, "since": d.since, "caused_by": d.caused_by}
+            for d in subject.compared.drifts
+        ],
+        "look_again_at": decision.look_again_at,
+        "mode": then.mode,
+        "policy": f"{then.policy.name} {then.hash[:8]}",
+        "policy_kept": then.kept,
+    }
 
 
 def _decided(row: Row[Any], at: datetime | None) -> sa.Select[Any]:
@@ -323,7 +356,7 @@ def _order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, 
         "writes": [
             {
                 "status": _what(ACTION.validate_python(w.action)), "kind": w.kind, "id": w.id, "created_at": w.created_at, "state": w.state, "happened_at": w.action["happened_at"],
-                "attempts": w.attempts, "error": w.error, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules, "ended_at": w.ended_at,
+                "attempts": w.attempts, "error": w.error, "held_by": w.held_by, "receipt": (w.receipt or {}).get("ref"), "rules": w.rules, "ended_at": w.ended_at,
             }
             for w in connection.execute(
                 sa.select(outbox).where(outbox.c.order_id == row.id).order_by(outbox.c.id.desc()).limit(MOST_ENTRIES)

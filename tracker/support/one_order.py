@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from tracker.domain.sentences import spoken
 from tracker.domain.vocabulary import FindingKind, TrackingState
 from tracker.pipeline import feeds
 from tracker.pipeline.context import AppContext
@@ -78,7 +79,7 @@ def _not_told(told: Sequence[Row[Any]], late: datetime) -> Iterator[str]:
         return  # its files are looked for: nobody needs to ask
     asking = [one for one in told if one.next_poll_at is not None]
     if not asking:
-        states = ", ".join(f"{one.account}: {one.tracking_state}" for one in told if one.account is not None)
+        states = ", ".join(f"{one.account}: {spoken(one.tracking_state)}" for one in told if one.account is not None)
         yield f"nobody asks about it ({states or 'no account covers its carrier'})"
     elif not any((one.overdue_since or one.next_poll_at) >= late for one in asking):
         first = asking[0]

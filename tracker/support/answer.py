@@ -1,0 +1,147 @@
+"""The answer about an order in sentences, with all that stands around it: writes, who asks its carriers, what would change it.
+
+`explain.explanation` puts it together; what is said, and how, is `tracker.domain.answer` and `tracker.domain.sentences`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tracker.domain.answer import Look, Standing, Subject, Write, answer, plain, quoted, rules, where
+from tracker.domain.facts import UNIDENTIFIED, Edd
+from tracker.domain.sentences import minute, spoken
+from tracker.pipeline import drifts
+from tracker.pipeline.context import AppContext
+from tracker.store.codec import ACTION
+from tracker.store.tables import outbox
+
+
+def told(subject: Subject) -> dict[str, Any]:
+    """Return the answer about one order, and each rule that fired with its sentence."""
+    return {
+        "where": list(where(subject)),
+        "answer": list(answer(subject)),
+        "rules": [{"rule": rule, "sentence": sentence} for rule, sentence in rules(subject)],
+    }
+
+
+def not_told(row: Row[Any], at: datetime | None, *, read: bool) -> dict[str, Any]:
+    """Say of an order that nothing can be decided about it: it was not `read` by then, or its store is not configured any more."""
+    if not read:
+        none = [f"Nothing had been read of order {row.number} in {row.store} at {minute(at)}."]
+        return {"where": none, "answer": none, "rules": []}
+    said = f"The shop ({row.store}) said that order {row.number} was {spoken(row.status)} ({quoted(row.raw_status)}) when it was read at {minute(row.read_at)}."
+    why = f"The store {row.store} is not in the configuration, or its entry is wrong, so nothing is decided or written: `tracker check` tells."
+    return {"where": [said], "answer": [said, why], "rules": []}
+
+
+def of_all(found: Mapping[str, Any], part: str = "answer") -> list[str]:
+    """Return the answer to what was asked: whose number it is, where several orders have it, then each order's `part` of it."""
+    what, orders, loose = found["asked"], found["orders"], found["parcels_without_order"]
+    named = [order for order in orders if what.lstrip("#") in (order["number"].lstrip("#"), order["ref"])]
+    said = []
+    if not orders and not loose:
+        could = f"; as a tracking number it could be of {' or '.join(found['could_be'])}" if found["could_be"] else ""
+        known = f" of {minute(found['at'])}" if found.get("at") else ""
+        return [
+            f"Nothing is known of {quoted(what)}: no store that is read tells of such an order, and no carrier of such a number{could}{known and ', as' + known}."
+        ]
+    if orders and not named:
+        whose = " and ".join(f"order {order['number']} in {order['store']}" for order in orders)
+        said.append(f"The number {plain(what)} belongs to {whose}.")
+    if len(orders) > 1:
+        stores = ", ".join(f"{order['number']} in {order['store']} ({spoken(order['status'])})" for order in orders)
+        said.append(f"{len(orders)} orders fit {quoted(what)}: {stores}; each is told by itself.")
+    for order in orders:
+        said += order[part]
+    return said + [sentence for parcel in loose for sentence in _loose(parcel)]
+
+
+def _loose(parcel: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is known of a parcel that no order names."""
+    who = parcel["number"] if parcel["carrier"].startswith(UNIDENTIFIED) else f"{parcel['carrier']} {parcel['number']}"
+    yield f"No order that is read names the parcel {who}."
+    if parcel["since"] is None:
+        yield f"No carrier has told anything of {who} that says where it is."
+    else:
+        at = datetime.fromisoformat(parcel["since"])
+        last = datetime.fromisoformat(parcel["last_scan_at"])
+        place = f", last seen in {plain(parcel['place'])}" if parcel["place"] else ""
+        yield f"The carrier says that {who} is {spoken(parcel['status'])} since {minute(at)}{place}; its last scan was {minute(last)}."
+
+
+def standing(
+    ctx: AppContext,
+    connection: Connection,
+    row: Row[Any],
+    order: Mapping[str, Any],
+    store: Row[Any] | None,
+    mode: str,
+    quiet: datetime | None,
+    at: datetime | None,
+) -> Standing:
+    """Return what stands around an order now, or at a moment; `order` is what `explain` shows of it, as of then."""
+    known = order.get("known") or {}
+    paused = store.paused_at if store is not None else None
+    return Standing(
+        now=at or ctx.now(),
+        mode=mode,
+        past=at is not None,
+        read_at=known.get("as_of") or row.read_at,
+        gone_at=order["gone"]["since"] if order["gone"] else None,
+        connected_at=quiet,
+        paused_at=paused if at is None else None,
+        writes=_writes(connection, order["writes"]),
+        unknown=known.get("unknown", ()),
+        changes=tuple(_changes(ctx, connection, row, order, store)) if at is None else (),
+        looks={(p["carrier"], p["number"], p["generation"]): _look(p) for p in order["parcels"]},
+    )
+
+
+def _writes(connection: Connection, shown: Sequence[Mapping[str, Any]]) -> list[Write]:
+    """Return the writes of an order, newest first, each as it is shown: it may be as of an earlier moment."""
+    o = outbox.c
+    ids = [write["id"] for write in shown]
+    actions = {row.id: row.action for row in connection.execute(sa.select(o.id, o.action).where(o.id.in_(ids)))}
+    return [
+        Write(ACTION.validate_python(actions[w["id"]]), w["state"], w["ended_at"] or w["created_at"], w["error"] or "")
+        for w in shown
+    ]  # fmt: skip
+
+
+def _look(parcel: Mapping[str, Any]) -> Look:
+    """Say who is asked about a parcel, when last and when next: of those who may be asked, the soonest."""
+    asked = [w["checked_at"] for w in parcel["watched_by"] if w["checked_at"] is not None]
+    may = [w for w in parcel["watched_by"] if w["next_poll_at"] is not None and not w["suspended"] and not w["paused"]]
+    first = min(may, key=lambda w: w["next_poll_at"], default=None)
+    promised = parcel["estimates"][0] if parcel["estimates"] else None
+    return Look(
+        account=first["account"] if first is not None else "",
+        asked_at=max(asked, default=None),
+        next_at=first["next_poll_at"] if first is not None else None,
+        first_promise=Edd(promised["begins"], promised["ends"]) if promised is not None else None,
+    )
+
+
+def _changes(
+    ctx: AppContext, connection: Connection, row: Row[Any], order: Mapping[str, Any], store: Row[Any] | None
+) -> Iterator[str]:
+    """Say what would change how an order stands: a command, a person's decision, something in the shop."""
+    if store is not None and store.suspended_reason is not None:
+        yield f"Nothing is read from or written to {row.store}: its credentials or its entry are refused; `tracker check` says why."
+    for drift in drifts.of_order(ctx, connection, row.id) if row.drift else ():
+        yield f"What would heal it: {drift['would_heal']}."
+    for write in order["writes"]:
+        if write["state"] in ("refused", "dead"):
+            yield f"Once its cause is mended, `tracker outbox retry {write['id']}` tries that write again."
+        elif write["state"] == "held" and write["held_by"]:
+            account = write["held_by"].partition("/")[0]
+            yield f"What {account} tells was held: look at `tracker findings --kind ends_leapt`, then `tracker resume {account}` releases it."
+    for finding in order["findings"]:
+        if finding["closed_at"] is None and finding["proposal"]:
+            yield f"Against the finding {spoken(finding['kind'])}: {finding['proposal']}."
