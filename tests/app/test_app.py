@@ -271,6 +271,7 @@ def test_the_receiver_that_cannot_listen_says_so(tmp_path: Path) -> None:
 
 def test_readiness_says_why_not(make_lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = make_lab()
+    monkeypatch.setattr("tracker.app.readiness.KEPT", 0.0)
     assert lab.daemon.not_ready() == []
     monkeypatch.setattr(lab.notifier, "problem", lambda: "ConnectionError")
     assert lab.daemon.not_ready() == ["broker away (ConnectionError): working without wake-ups"]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,8 @@ def test_one_address_cannot_take_all_connections(receiver: Receiver) -> None:
     assert cut == 10
 
 
-def test_health_says_what_it_is(receiver: Receiver) -> None:
+def test_health_says_what_it_is(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.app.readiness.KEPT", 0.0)
     assert receiver.http.get("/livez").text == "ok"
     assert receiver.http.get("/readyz").text == "ready"
     assert receiver.http.get("/nothing").status_code == 404
@@ -232,16 +234,27 @@ def test_health_says_what_it_is(receiver: Receiver) -> None:
     assert (answer.status_code, answer.text) == (200, "account ups is suspended: its credentials are refused")
 
 
-def test_health_tells_what_nobody_knows_and_stays_ready_for_webhooks(receiver: Receiver) -> None:
+def test_health_tells_what_is_wrong_and_stays_ready_for_webhooks(receiver: Receiver) -> None:
     receiver.lab.work()
+    since = receiver.lab.clock() - timedelta(minutes=10)
     shop = t.accounts.update().where(t.accounts.c.name == "shop")
-    receiver.lab.change(shop.values(failing_since=receiver.lab.clock(), failing_why="timed out"))
+    receiver.lab.change(shop.values(failing_since=since, failing_why="canary"))
     answer = receiver.http.get("/readyz")
 
     assert answer.status_code == 200
-    assert answer.text.startswith("shop: 0 orders since 2026-11-02 08:00Z: the shop does not answer (timed out)")
+    assert answer.text == (
+        "shop does not answer since 2026-11-02 07:50Z; nothing, or `tracker heal` once shop answers: it is asked again by itself"
+    )
     receiver.lab.change(shop.values(failing_since=None))
     assert receiver.http.get("/readyz").text == answer.text  # as of some seconds ago
+
+
+def test_health_is_a_503_where_the_database_takes_no_writes(receiver: Receiver) -> None:
+    receiver.lab.daemon._readiness.written(False)
+    answer = receiver.http.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "the database takes no writes")
+    receiver.lab.daemon._readiness.written(True)
+    assert receiver.http.get("/readyz").status_code == 200
 
 
 def test_metrics_are_on_a_port_of_their_own(receiver: Receiver) -> None:

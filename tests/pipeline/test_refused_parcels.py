@@ -16,7 +16,7 @@ from tracker.cli import main as main_
 from tracker.sandbox.base import FaultyResponse
 from tracker.store import tables as t
 from tracker.support import explain
-from tracker.support.knowledge import find_gaps, knowledge
+from tracker.support.knowledge import knowledge
 
 EXPIRED = "PIN has expired"
 UNTIL = "the right number in the shop, or another account that may ask about them"
@@ -73,7 +73,7 @@ def test_a_parcel_of_which_a_poll_is_refused_is_not_known_and_the_words_are_told
     refuse(lab)
     lab.later(7)
 
-    (gap,) = find_gaps(lab.ctx)
+    (gap,) = knowledge(lab.ctx).gaps
     said = watch(lab, "ups").said
     assert EXPIRED in said
     assert (gap.what, gap.where, gap.count) == ("parcels_refused", "ups", 1)
@@ -88,13 +88,13 @@ def test_a_poll_that_is_refused_of_a_parcel_that_was_told_of_is_overdue_and_says
         lab.later(4)
 
     assert (watch(lab, "ups").tracking_state, EXPIRED in watch(lab, "ups").said) == ("active", True)
-    assert ("parcels_overdue", "ups") in [(gap.what, gap.where) for gap in find_gaps(lab.ctx)]
+    assert ("parcels_overdue", "ups") in [(gap.what, gap.where) for gap in knowledge(lab.ctx).gaps]
     (unknown,) = explain.overview(lab.ctx, "#2")["orders"][0]["known"]["unknown"]
     assert "it is overdue to be asked about" in unknown
     assert EXPIRED in unknown
     lab.ups.faults.told.clear()  # the same answer as before the refusals
     lab.later(7)
-    assert (find_gaps(lab.ctx), watch(lab, "ups").said) == ([], None)
+    assert (knowledge(lab.ctx).gaps, watch(lab, "ups").said) == ([], None)
 
 
 def test_once_it_tells_of_the_parcel_again_all_is_known_and_the_words_are_gone(lab: Lab) -> None:
@@ -104,7 +104,7 @@ def test_once_it_tells_of_the_parcel_again_all_is_known_and_the_words_are_gone(l
     lab.scan(lab.ups, UPS, "I", "005")
     lab.later(7)
 
-    assert find_gaps(lab.ctx) == []
+    assert knowledge(lab.ctx).gaps == []
     assert (watch(lab, "ups").tracking_state, watch(lab, "ups").said) == ("active", None)
 
 
@@ -114,14 +114,14 @@ def test_a_parcel_that_another_account_tells_of_is_known_whoever_refuses(lab: La
     mine = watch(lab, "ups")
     heard = {"shipment_id": mine.shipment_id, "account": "easypost", "tracking_state": "active"}
     lab.change(t.watches.insert().values(attempts=0, failures=0, urgent=False, **heard))
-    assert find_gaps(lab.ctx) == []
+    assert knowledge(lab.ctx).gaps == []
     assert explain.overview(lab.ctx, "#2")["orders"][0]["known"]["unknown"] == []
 
 
 def test_a_refused_number_that_was_replaced_in_the_shop_is_no_gap(lab: Lab) -> None:
     error(lab)
     lab.change(t.fulfilment_shipments.delete())
-    assert find_gaps(lab.ctx) == []
+    assert knowledge(lab.ctx).gaps == []
 
 
 def test_several_refused_parcels_are_one_line_with_one_of_them_as_an_example(lab: Lab) -> None:
@@ -130,7 +130,7 @@ def test_several_refused_parcels_are_one_line_with_one_of_them_as_an_example(lab
     error(lab)
     error(lab, "9400111206206406260794")
 
-    (gap,) = find_gaps(lab.ctx)
+    (gap,) = knowledge(lab.ctx).gaps
     assert (gap.count, gap.why) == (2, f"the carrier does not tell of them (such as usps {USPS}: {EXPIRED})")
 
 

@@ -16,7 +16,6 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
@@ -25,6 +24,7 @@ from tracker.app.client import Clients, kept_tokens
 from tracker.app.files import needed, settle_files
 from tracker.app.notifier import Notifier, make_notifier
 from tracker.app.presence import Presence
+from tracker.app.readiness import MOST_TOLD, Readiness
 from tracker.app.scrape import Names, Scrape
 from tracker.app.sftp import open_server
 from tracker.app.telemetry import Metrics, place
@@ -41,11 +41,8 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import AT_WORK, STEPS, drain
 from tracker.pipeline.leases import RENEW_EVERY
 from tracker.pipeline.places import Places
-from tracker.store import queries
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
-from tracker.store.tables import accounts
-from tracker.support.knowledge import find_gaps
 from tracker.support.measures import Sample
 from tracker.upkeep import maintenance
 from tracker.upkeep.settle import settle_accounts
@@ -57,24 +54,16 @@ log = structlog.get_logger()
 ROLES = frozenset({"web", "worker", "scheduler"})
 TICK = 1.0
 HEAL_EVERY = 60.0
-LOOK_EVERY = 10.0  # how old what /readyz says of unknown things may be
 EXIT_DATABASE = 3
 EXIT_STUCK = EXIT_DEFECT = 70
 WATCH_EVERY = 2.0
 POLITE = 0.0005  # seconds after which a thread that reloads lets another one go on
-AS_BEFORE = "goes on by its settings of before, until a process starts"
-MOST_TOLD = 20  # suspended accounts of which /readyz tells one by one
 
 
 def rest_memory() -> None:
     """Keep what start-up made out of garbage collection, and collect seldom: its pauses are the tail of the receiver's answers."""
     gc.freeze()  # without a collection before it: that holds up the first event for 55 ms, and frees little
     gc.set_threshold(*GARBAGE)
-
-
-def _suspension(name: str, reason: str) -> str:
-    by_entry = reason.startswith(queries.BY_ENTRY)
-    return f"account {name} is suspended: {reason if by_entry else 'its credentials are refused'}"
 
 
 class DatabaseAway(TrackerError):
@@ -129,12 +118,12 @@ class Daemon:
         self._kept: str | None = None  # why the newest configuration was not taken
         self._told: dict[str, object] = {}  # what came of the last reload
         self._presence = Presence(self.store, roles)
+        self._readiness = Readiness(self.ctx, roles)
         self._asked: datetime | None = None  # when somebody wished that we reload
         self._again = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self.ctx.stopping = self._stopping.is_set
-        self._looked, self._gaps = float("-inf"), list[str]()
 
     def _way_out(self, root: Root, ahead: Callable[[], timedelta] | None) -> Clients:
         vault, tokens = kept_tokens(
@@ -277,8 +266,8 @@ class Daemon:
                 self._again.clear()
                 asked = self._asked
                 self.reload(reload)
-                if asked is not None:
-                    self._do(("answer", partial(self._presence.answer, asked, self._told)))
+                answer = partial(self._presence.answer, asked) if asked is not None else self._presence.tell
+                self._do(("answer", partial(answer, self._told)))
             if self.servers is not None and self.servers.ended:
                 code = EXIT_DEFECT  # alive and deaf would be worse: whoever supervises starts another
                 done.set()
@@ -295,7 +284,12 @@ class Daemon:
             self._presence.end()
 
     def _look_for_wish(self) -> None:
-        asked = self._presence.look()
+        try:
+            asked = self._presence.look()
+        except SQLAlchemyError:
+            self._readiness.written(False)
+            raise
+        self._readiness.written(True)
         if asked is not None and asked != self._asked:
             self._asked = asked
             self._again.set()
@@ -344,6 +338,7 @@ class Daemon:
             self._told = {"taken": False, "said": problems[0]}
             return False
         self._kept = None
+        self._readiness.forget()
         for wrong in [*config.as_before.values()][:MOST_TOLD]:
             log.warning("config_kept", account=wrong.name, problems=len(wrong.problems), said=wrong.problems[0])
         found = changes(before, config).row()
@@ -352,23 +347,8 @@ class Daemon:
         return True
 
     def not_ready(self) -> list[str]:
-        """Say why this process is not ready, or degraded; an empty list is ready."""
-        why = []
-        try:
-            with self.store.read() as connection:
-                a, ours = accounts.c, self.ctx.config.suspended
-                suspended = connection.execute(
-                    sa.select(a.name, a.suspended_reason).where(a.suspended_reason.isnot(None)).order_by(a.name)
-                ).all()
-            reasons = {row.name: _suspension(row.name, row.suspended_reason) for row in suspended}
-            reasons |= {name: str(wrong) for name, wrong in ours.items()}
-            reasons |= {name: wrong.says(AS_BEFORE) for name, wrong in self.ctx.config.as_before.items()}
-            why += [*reasons.values()][:MOST_TOLD]
-            if len(reasons) > MOST_TOLD:
-                why.append(f"{len(reasons) - MOST_TOLD} more accounts are suspended: tracker findings")
-            why += self._unknown()
-        except SQLAlchemyError:
-            why.append("database away")
+        """Say why this process is not ready, or what else is wrong; an empty list: all is well."""
+        why = list(self._readiness.said())
         if self.clock.off:
             seconds = self.clock.off.total_seconds()
             why.append(
@@ -378,16 +358,6 @@ class Daemon:
             why.append(f"broker away ({problem}): working without wake-ups")
         why += [said for said in (self._few_files, self._kept) if said is not None]
         return why
-
-    def _unknown(self) -> list[str]:
-        """Say what nobody knows, as of some seconds ago: health checks are many, and this is no reason to take us away."""
-        if time.monotonic() - self._looked >= LOOK_EVERY:
-            self._looked = time.monotonic()
-            told = [
-                gap for gap in find_gaps(self.ctx) if not gap.told and gap.what not in ("first_sync", "store_parked")
-            ]
-            self._gaps = [str(gap) for gap in told]
-        return self._gaps
 
     def gauges(self) -> list[Sample]:
         """Read what /metrics shows beside the counters."""

@@ -66,6 +66,11 @@ class Presence:
         with self._store.write() as connection:
             connection.execute(processes.update().where(self._mine).values(answered_at=asked, told=told))
 
+    def tell(self, told: dict[str, Any]) -> None:
+        """Say what came of a reload that nobody wished for here (SIGHUP)."""
+        with self._store.write() as connection:
+            connection.execute(processes.update().where(self._mine).values(told=told))
+
     def end(self) -> None:
         """Say that we run no more."""
         with self._store.write() as connection:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tracker.app import wire
 from tracker.app.keys import Keys
+from tracker.app.readiness import AWAY, CANNOT_STORE
 from tracker.app.telemetry import place
 from tracker.app.wire import Listener, Request
 from tracker.config.model import Account
@@ -151,9 +152,9 @@ class Connection(wire.Connection):
         try:
             why = self._of.ready()
         except SQLAlchemyError:
-            why = ["database away"]
-        # without it we cannot store; a shop that hangs or is suspended takes nobody's webhooks away
-        fatal = "database away" in why
+            why = [AWAY]
+        # a shop that hangs or is suspended takes nobody's webhooks away
+        fatal = any(one in CANNOT_STORE for one in why)
         return 503 if fatal else 200, mask("\n".join(why) or "ready").encode()
 
     def _ready(self, told: asyncio.Future[tuple[int, bytes]]) -> None:

@@ -86,12 +86,6 @@ def knowledge(ctx: AppContext, *, store: queries.Stores = None) -> Knowledge:
         return Look(ctx, connection, store).all()
 
 
-def find_gaps(ctx: AppContext) -> list[Gap]:
-    """Return what nobody knows, without counting orders: for health checks."""
-    with ctx.store.read() as connection:
-        return list(Look(ctx, connection, None).find_gaps())
-
-
 class Look:
     """One look at what is known."""
 

@@ -189,13 +189,14 @@ class Moment:
     def _of_gaps(self) -> Iterator[Trouble]:
         """Find what waits for too long; not for an account of which it is told that it is suspended, paused or away."""
         told = {row[kind] for kind, row in self._rows() if row["state"] not in ("fine", "first_sync")}
-        known = {row["store"] for row in self.stores}
+        states = self.look.states
+        late = {row["store"] for row in self.stores if states[row["store"]].failing_since is None} - told
         for gap in self.gaps:
             if gap.what in GAPS and gap.where not in told:
                 many = f"{gap.count:,}{' or more' if gap.count >= COUNTED_TO else ''} {gap.of if gap.count != 1 else gap.of[:-1]}"
                 said = f"{gap.where}: {many} {'wait' if gap.count != 1 else 'waits'}{_since(gap.since)}"
                 yield Trouble(gap.what, gap.where, said, gap.since, gap.count, gap.why)
-            elif gap.what == "store_unknown" and gap.where in known - told:
+            elif gap.what == "store_unknown" and gap.where in late and not states[gap.where].sweep_failing_since:
                 yield Trouble("sweep_late", gap.where, f"{gap.where}: {gap.why}", gap.since)
             elif gap.what == "brake" and self.limited:
                 yield Trouble(
