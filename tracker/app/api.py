@@ -123,6 +123,7 @@ def _gate(ctx: AppContext, query: Query) -> Any:
     return {
         "order": row.number, "store": row.store, "to": to, "allowed": gate.allowed, "rule": gate.rule,
         "evidence": dict(gate.evidence), "needs": gate.needs or None,
+        "sentence": gate.sentence,
     }  # fmt: skip
 
 

@@ -106,6 +106,12 @@ def explain(what: str, file: Path, as_json: bool, at: str | None, all_: bool) ->
         ]  # fmt: skip
         columns = ("at", "order version", "rules", "writes", "findings", "policy")
         show_table("decisions, newest first", columns, rows, empty="no decision yet")
+        stood = [
+            (v["seen_at"], v["previous_read_at"], v["status"], v["raw_status"], v["payment"], v["actor"])
+            for v in order["versions"]
+        ]
+        columns = ("seen", "something else at", "status", "shop's word", "payment", "set by")
+        show_table("what the shop said, newest first", columns, stood, empty="it was not read yet")
 
 
 @click.command()

@@ -31,13 +31,18 @@ def drift(page: Listing, kind: str | None) -> None:
         ("id", "id"), ("store", "store"), ("order", "order"), ("difference", "drift"), ("shop says", "order_status"),
         ("carrier says", "shipping_status"), ("for", "age"), ("caused by", "caused_by"), ("would heal", "would_heal"),
     )  # fmt: skip
+    found: list[dict[str, Any]] = []
+
+    def ask(ctx: AppContext) -> list[dict[str, Any]]:
+        found[:] = lists.drift(
+            ctx, store=page.store, kind=kind, after=page.after, limit=page.limit, config=_flag(page.file)
+        )
+        return found
+
     none = "no more drift" if page.after else f"no drift of the kind {kind}" if kind else "no drift"
-    fine = page.show(
-        lambda w: lists.drift(
-            w, store=page.store, kind=kind, after=page.after, limit=page.limit, config=_flag(page.file)
-        ),
-        "drift", columns, none, knows=page.after is None,
-    )  # fmt: skip
+    fine = page.show(ask, "drift", columns, none, knows=page.after is None)
+    if found and not page.as_json:
+        click.echo(lists.drift_in_short(found))
     if not fine:
         click.get_current_context().exit(1)
 

@@ -154,12 +154,13 @@ def may(
     gate = statements.may(ctx, row, OrderStatus(status), reason=reason, by=by, at=as_of(at))
     answer: dict[str, Any] = {
         "order": order, "to": status, "allowed": gate.allowed, "rule": gate.rule, "evidence": dict(gate.evidence),
-        "needs": gate.needs or None,
+        "needs": gate.needs or None, "sentence": gate.sentence,
     }  # fmt: skip
     if as_json:
         print_json(answer)
     else:
         out.print(f"[bold]{'yes' if gate.allowed else 'no'}[/]: {order} to {status}, rule {gate.rule}")
+        click.echo(gate.sentence)
         for name, value in gate.evidence.items():
             out.print(f"  {name}: {cell(value)}")
         if gate.needs:

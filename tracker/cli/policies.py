@@ -27,7 +27,7 @@ from tracker.config.model import Account, Config
 from tracker.config.presets import KEYS, duration, policy_values, presets
 from tracker.domain.table import decision_table
 from tracker.domain.vocabulary import ShippingStatus
-from tracker.support.whatif import what_if
+from tracker.support.whatif import in_short, what_if
 
 AMBIGUOUS = 2
 
@@ -193,8 +193,17 @@ def whatif(
     answer = what_if(ctx, config, begin, store=store, mapping=mapping_file is not None, progress=progress)
     rows = answer.rows()
     if as_json:
-        print_json({"orders": answer.orders, "moments": answer.moments, "since": begin, "changes": rows})
+        print_json(
+            {
+                "orders": answer.orders,
+                "moments": answer.moments,
+                "since": begin,
+                "answer": in_short(answer, begin),
+                "changes": rows,
+            }
+        )
     else:
+        click.echo(in_short(answer, begin))
         out.print(
             f"{answer.orders} orders, {answer.moments} decisions since {begin:%Y-%m-%d %H:%M} replayed; nothing was written"
         )

@@ -88,34 +88,32 @@ class Subject:
     compared: Compared
     standing: Standing
 
-    def fields(self, detail: str = "", parcel: Shipment | None = None, to: str = "") -> Fields:
-        """Return what the sentence of a rule is filled with; `detail` may name a fulfilment, which speaks for itself then."""
-        order = self.order
-        part = next((f for f in order.fulfilments if f.ref == detail and detail), None)
-        mine = (
-            self.shipments
-            if part is None
-            else [s for s in self.shipments if s.number in {p.number for p in part.parcels}]
-        )
-        told = parcel or aggregate(mine)
-        shop = spoken(order.status)
-        if part is not None and part.published is not None:
-            shop = spoken(part.published.status) if part.published.status else "a word of its own"
-        since = began(order)
-        if told is not None and told.summary.since is not None:
-            since = max(since, told.summary.since)
-        carrier = spoken(told.summary.status) if told is not None and told.summary.since is not None else ""
-        return Fields(order.number, shop, carrier, since, to, "")
+    def fields(self, part: str = "", parcel: Shipment | None = None) -> Fields:
+        """Return what the sentence of a rule is filled with: of the order, of one fulfilment of it, or of a parcel."""
+        shipments = self.shipments if parcel is None else [parcel]
+        return fields_of(self.order, shipments, part=part, to=self.goal())
 
     def rule(self, rule: str) -> str:
         """Return the sentence of a rule that stands in the decision."""
-        return say(rule, self.fields(rule.partition(":")[2], to=self.goal()))
+        return say(rule, self.fields(rule.partition(":")[2]))
 
     def goal(self) -> str:
         """Return what the parcels make of the order, as people say it; empty where they make nothing of it."""
         case = Case.of(self.order, self.shipments, self.policy, self.standing.now, self.standing.connected_at)
         status = goal_of(case).status
         return spoken(status) if status is not None else ""
+
+
+def fields_of(order: Order, shipments: Sequence[Shipment], *, part: str = "", to: str = "") -> Fields:
+    """Return what a sentence about an order is filled with; `part`: the ref of a fulfilment that speaks for itself."""
+    of = next((f for f in order.fulfilments if part and f.ref == part), None)
+    mine = shipments if of is None else [s for s in shipments if s.number in {p.number for p in of.parcels}]
+    told, shop, since = aggregate(mine), spoken(order.status), began(order)
+    if of is not None and of.published is not None:
+        shop = spoken(of.published.status) if of.published.status else "a word of its own"
+    if told is None or told.summary.since is None:
+        return Fields(order.number, shop, "", since, to)
+    return Fields(order.number, shop, spoken(told.summary.status), max(since, told.summary.since), to)
 
 
 def where(subject: Subject) -> tuple[str, ...]:

@@ -20,12 +20,16 @@ PAID = frozenset({P.PAID, P.PARTIALLY_REFUNDED, P.REFUNDED, P.DISPUTED})
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The answer of a gate: allowed or not, the rule that says so, what it rests on, and what would open it."""
+    """The answer of a gate: allowed or not, the rule that says so, what it rests on, and what would open it.
+
+    `sentence`: the rule in words, filled in for people who ask.
+    """
 
     allowed: bool
     rule: str
     evidence: Mapping[str, str] = field(default_factory=dict)
     needs: str = ""
+    sentence: str = ""
 
 
 def may(

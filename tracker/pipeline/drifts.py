@@ -18,6 +18,7 @@ from tracker.config.model import Account
 from tracker.domain.drift import SETTLES, Compared, Drift
 from tracker.domain.facts import Order, Shipment
 from tracker.domain.gates import FINAL, into_processing, may
+from tracker.domain.sentences import Fields, say, spoken
 from tracker.domain.vocabulary import DriftKind, OrderStatus, Severity, ShippingStatus
 from tracker.hashing import digest
 from tracker.pipeline import brakes, state
@@ -172,6 +173,7 @@ class _Around:
             "severity": str(Severity.URGENT if row.kind == K.CANCELLED_BUT_MOVING else Severity.WARNING),
             "shop": row.shop, "carrier": row.status, "order_status": row.shop_said,
             "shipping_status": f"{row.status}{at}{place}", "parcel": f"{row.carrier} {row.number}", "since": row.since,
+            "sentence": say(f"drift:{row.kind}", Fields(order.number, spoken(row.shop), spoken(row.status), row.since)),
             "age": self.now - row.since, "caused_by": row.caused_by, "would_heal": self.remedy(row, parcel),
             "read_at": order.read_at, "asked_at": max((x.checked_at for x in looks if x.checked_at), default=None),
         }  # fmt: skip

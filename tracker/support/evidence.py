@@ -134,8 +134,12 @@ def _page(told: dict[str, Any]) -> str:
             columns = ("at (UTC)", "time known by", "code", "carrier's words", "meaning", "place", "told by", "payload")
             body.append(_table(columns, rows))
         body.append("<h2>Order status, as it was seen</h2>")
-        seen = [(v["seen_at"], v["raw_status"], v["payment"], v["actor"]) for v in order["versions"]]
-        body.append(_table(("seen", "status", "payment", "set by"), seen))
+        seen = [
+            (v["seen_at"], v["previous_read_at"], v["status"], v["raw_status"], v["payment"], v["actor"])
+            for v in order["versions"]
+        ]
+        stood = ("seen", "something else at", "status", "shop's word", "payment", "set by")
+        body.append(_table(stood, seen))
         body.append("<h2>Decisions</h2>")
         decided = [
             (d["at"], ", ".join(d["because"]), ", ".join(d["writes"]), ", ".join(d["findings"]))

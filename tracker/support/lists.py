@@ -6,7 +6,8 @@ for the read API. `tests/bench_data.py` measures them on a million orders.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from sqlalchemy.engine import Connection
 
 from tracker.domain.errors import TrackerError
 from tracker.domain.facts import Code
-from tracker.domain.vocabulary import DriftKind, FindingKind, ShippingStatus
+from tracker.domain.sentences import spoken
+from tracker.domain.vocabulary import DriftKind, FindingKind, Severity, ShippingStatus
 from tracker.pipeline import drifts, feeds
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.scans import look_up
@@ -90,6 +92,18 @@ def list_findings(
         }
         for row in rows
     ]  # fmt: skip
+
+
+def drift_in_short(found: Sequence[Mapping[str, Any]]) -> str:
+    """Say rows of the ledger in short: how many orders, in which way, and the worst of them with what heals it."""
+    kinds = Counter(spoken(row["drift"]) for row in found)
+    worst = max(found, key=lambda row: (Severity(row["severity"]).rank, row["age"]))
+    count = len({(row["store"], row["order"]) for row in found})
+    said = ", ".join(f"{many} {kind}" for kind, many in kinds.most_common())
+    who = "1 order disagrees" if count == 1 else f"{count} orders disagree"
+    return (
+        f"{who} with what its carrier says ({said}). First: {worst['sentence']} What heals it: {worst['would_heal']}."
+    )
 
 
 def stuck(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from tracker.domain.answer import fields_of
 from tracker.domain.errors import TrackerError
 from tracker.domain.facts import Action, Order
 from tracker.domain.gates import Gate
 from tracker.domain.gates import may as gate_of
+from tracker.domain.sentences import say, spoken
 from tracker.domain.vocabulary import OrderStatus, StatementKind
 from tracker.hashing import digest
 from tracker.pipeline import state
@@ -128,6 +131,7 @@ def may(
             parcels = state.shipments_at(connection, [order.id], at)[order.id]
             policy = state.Past(connection).in_force(account, at).policy
     answer = gate_of(known, parcels, policy, to, reason=reason)
+    answer = replace(answer, sentence=say(f"gate:{answer.rule}", fields_of(known, parcels, to=spoken(to))))
     if reason and by and at is None:
         said = f"{to}: {'yes' if answer.allowed else 'no'} ({answer.rule}): {reason}"
         record_statement(ctx, order, StatementKind.GATE_REASON, said, by, status=to)

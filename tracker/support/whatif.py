@@ -17,6 +17,7 @@ from sqlalchemy.engine import Row
 from tracker.config.model import Account, Config
 from tracker.domain.facts import Code, Decision, Meaning
 from tracker.domain.reconcile import reconcile
+from tracker.domain.sentences import minute, spoken
 from tracker.domain.vocabulary import Leg
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
@@ -53,6 +54,20 @@ class Outcome:
             {"store": c.store, "change": c.change, "rule": c.rule, "orders": len(c.orders), "samples": c.samples}
             for c in found
         ]
+
+
+def in_short(answer: Outcome, since: datetime) -> str:
+    """Say in a sentence what a change would do: in how many orders, and the largest part of it."""
+    looked = f"of {answer.orders:,} orders and {answer.moments:,} decisions since {minute(since)}"
+    rows = answer.rows()
+    if not rows:
+        return f"Nothing would change: {looked}, each would be decided as it was."
+    touched = {(change.store, number) for change in answer.changes.values() for number in change.orders}
+    first = rows[0]
+    return (
+        f"It would change {len(touched):,} {'order' if len(touched) == 1 else 'orders'} {looked}; "
+        f"most often ({first['orders']:,}): {spoken(first['change'])}, in {first['store']}, as in order {first['samples'][0]['order']}."
+    )
 
 
 def what_if(
