@@ -352,7 +352,7 @@ def _account(
     source.status_field = bound.policy.status_field
     return Account(
         **common_values, mode=base.mode, policy=bound.policy, policy_hash=bound.hash, policy_sources=bound.sources,
-        sweep_every=base.sweep_every, writes_per_hour=base.writes_per_hour, keeps_proofs=base.keep_proofs,
+        sweep_every=base.sweep_every, writes_per_hour=base.writes_per_hour, keeps_proofs=base.keep_proofs, mail=base.mail,
         ships_with=base.accounts,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tracker.config.entries import SECTIONS, SHORTEST_TOKEN, Entries
 from tracker.config.files import changeable, loose
 from tracker.config.include import read_all, with_included
 from tracker.config.inside import Api
+from tracker.config.mail import read_mail
 from tracker.config.model import Account, Config, Root
 from tracker.config.plugins import installed, words
 from tracker.config.presets import policy_values, spell
@@ -77,8 +78,10 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     root = validate(Root, entries.root, (), document)
     if each:
         accounts = entries.all()
+    wording = None
     if root is not None:
         _check_secrets(root, value.get("stores") or {}, document)
+        wording = read_mail(root.mail, root.network.allow, document)
     check_addresses([one for one in texts if one[0][0] not in SECTIONS and (each or one[0][0] != "defaults")], document)
     suspended = entries.suspended() if partly and each else {}
     accounts = {name: accounts[name] for name in accounts if name not in suspended} if suspended else accounts
@@ -98,6 +101,7 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
         (*_notes(texts, document), *dict.fromkeys(document.notes), *_carriers(root, accounts)) if each else (),
         tuple(document.files),
         suspended,
+        wording=wording,
     )
 
 
@@ -224,6 +228,8 @@ def _spelt(value: Any) -> Any:
     """Write durations as the YAML takes them, all through a tree."""
     if isinstance(value, timedelta):
         return spell(value)
+    if isinstance(value, time):
+        return f"{value:%H:%M}"
     if isinstance(value, dict):
         return {key: _spelt(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
@@ -247,6 +253,9 @@ def masked(config: Config, names: Iterable[str] | None = None) -> dict[str, Any]
             own = {key: values[key] for key, source in sources.items() if not source.startswith(("preset", "default"))}
             section[account.name] |= {"mode": account.mode, "policy": {"preset": account.policy.name, **own}}
             section[account.name] |= {"accounts": list(account.ships_with)} if account.ships_with else {}
+            section[account.name] |= (
+                {"mail": _spelt(account.mail.model_dump(exclude_defaults=True))} if account.mail.send else {}
+            )
     masked_: dict[str, Any] = _masked(shown, (), config.references)
     return masked_
 

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from tracker.config.addresses import reached
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
 from tracker.config.inside import Api, Page
+from tracker.config.mail import MailPart, StoreMail
 from tracker.config.places import FilesPart, FolderPart, FolderSetting, SftpPart
 from tracker.config.presets import Duration, PolicyPart, Words, spell
+from tracker.config.wording import Wording
 from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import DEFAULT, Cadence
 from tracker.domain.choice import Candidate, pick
@@ -59,9 +61,7 @@ class Network(_Part):
     """Where we may call."""
 
     allow: tuple[str, ...] = Field((), description="Hosts that may be private, loopback or plain http.")
-    timeout: Duration = Field(
-        timedelta(seconds=20), le=timedelta(seconds=25), description="Total time of one outgoing call, 25 s at most."
-    )
+    timeout: Duration = Field(timedelta(seconds=20), le=timedelta(seconds=25), description="Of a call; 25 s at most.")
 
 
 class Retention(_Part):
@@ -76,9 +76,7 @@ class Retention(_Part):
 class BudgetPart(_Part):
     """The limits of an account; each key that is left out is as its plugin states it."""
 
-    calls: int | None = Field(
-        None, ge=1, description="Requests in any span of the length `per`, of all stores and processes together."
-    )
+    calls: int | None = Field(None, ge=1, description="Requests in any span `per`, of all stores and processes.")
     per: Duration | None = Field(None, gt=timedelta(0))
     side_by_side: int | None = Field(None, ge=1, le=256, description="Requests at once, in one process.")
     tokens: Literal["counted", "free"] | None = Field(
@@ -124,9 +122,8 @@ class StorePart(_Part):
     sweep_every: Duration = timedelta(minutes=10)
     writes_per_hour: int = Field(1000, ge=0)
     budget: BudgetPart | None = None
-    keep_proofs: bool = Field(
-        False, description="Fetch the document of each delivery, such as a signature, and keep it."
-    )
+    mail: StoreMail = StoreMail()
+    keep_proofs: bool = Field(False, description="Fetch the document of each delivery, such as a signature; keep it.")
     accounts: Words = Field(
         (), description="Carrier accounts it ships with, in order: who is asked about its parcels. All by default."
     )
@@ -202,6 +199,7 @@ class Root(_Part):
     network: Network = Network()
     retention: Retention = Retention()
     notices: Notices = Notices()
+    mail: MailPart | None = Field(None, description="The server that takes mails to customers and operators.")
     api: Api = Api()
     page: Page = Page()
     watch: Watch = Watch()
@@ -232,6 +230,7 @@ class Account:
     policy_sources: Mapping[str, str] = field(default_factory=dict)
     sweep_every: timedelta = timedelta(minutes=10)
     writes_per_hour: int = 1000
+    mail: StoreMail = field(default_factory=StoreMail)
     keeps_proofs: bool = False  # of a store: documents that prove deliveries are fetched and kept
     ships_with: tuple[str, ...] = ()  # the carrier accounts that a store names, in order
     folder: FolderPart | None = None
@@ -306,9 +305,8 @@ class Suspended:
     is_store: bool
     problems: tuple[Problem, ...]  # file:line:column: key: what to do
     receiver: Account | None = None  # what its webhooks are verified by; None: nobody can
-    hidden: tuple[Hidden, ...] = field(
-        default=(), repr=False
-    )  # the secrets of a configuration before, if it is by those
+    # the secrets of a configuration before, if it is by those
+    hidden: tuple[Hidden, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -333,9 +331,11 @@ class Config:
     notes: tuple[str, ...] = ()  # what is allowed, and `tracker check` tells
     files: tuple[str, ...] = ()  # the files and folders that the main file includes
     suspended: Mapping[str, Suspended] = field(default_factory=dict)  # the entries that are wrong, where others may run
-    as_before: Mapping[str, Suspended] = field(
-        default_factory=dict
-    )  # wrong ones that go on by their settings of before
+    # wrong ones that go on by their settings of before
+    as_before: Mapping[str, Suspended] = field(default_factory=dict)
+    wording: Wording | None = field(
+        default=None, compare=False, repr=False
+    )  # the texts of mails; None: nobody is mailed
 
     def addressed(self, segment: str) -> str:
         """Return the account that a webhook's address means: by its name, or by the id that stands for it (`hook_id`)."""
@@ -450,8 +450,8 @@ class Config:
 
     def _picked(self, carrier: str | None, store: str) -> tuple[Candidate, ...]:
         direct, general = self.speakers(carrier)
-        parts: dict[str, list[str]] = {}  # a carrier's divisions have interfaces of their own: each may know the parcel
-        for name in direct:
+        parts: dict[str, list[str]] = {}
+        for name in direct:  # a carrier's divisions have interfaces of their own: each may know the parcel
             parts.setdefault(f"of {carrier} by {self.accounts[name].uses}", []).append(name)
         some = {f"of {carrier}": direct} if len(parts) == 1 else parts
         found = list[Candidate]()

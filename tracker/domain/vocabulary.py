@@ -411,14 +411,18 @@ class StatementKind(_Word):
 
 
 class NoticeClass(_Word):
-    """What the customer may be told, once each; `delayed` once a parcel."""
+    """What the customer may be told, once each; what is of a parcel once a parcel."""
 
     PLACED = "placed", "The order was placed."
     CONFIRMED = "confirmed", "The order was confirmed."
     SHIPPED = "shipped", "A parcel was handed to its carrier."
     OUT_FOR_DELIVERY = "out_for_delivery", "A parcel is on its last vehicle."
+    READY_FOR_PICKUP = "ready_for_pickup", "A parcel waits to be collected."
+    ATTEMPTED = "attempted", "Delivery of a parcel was tried."
     DELAYED = "delayed", "A parcel is later than estimated."
+    PROBLEM = "problem", "The carrier tells of a problem with a parcel whose outcome is open."
     DELIVERED = "delivered", "A parcel was delivered."
+    RETURNING = "returning", "A parcel comes back to its sender."
     REVIEW_REQUEST = "review_request", "The order was delivered: ask what the customer thinks."
 
 

@@ -42,7 +42,7 @@ TRUE_FOR = timedelta(hours=24)  # what a person called true is not asked about a
 HELD = "held"
 _O = OrderStatus
 _ORDER_ENDS = frozenset({_O.DELIVERED, _O.RETURNED, _O.DELIVERY_FAILED})
-_TOLD_ENDS = frozenset({NoticeClass.DELIVERED, NoticeClass.REVIEW_REQUEST})
+_TOLD_ENDS = frozenset({NoticeClass.DELIVERED, NoticeClass.RETURNING, NoticeClass.REVIEW_REQUEST})
 _BY_PERSON = "correction:"  # how the rule begins of a status that a person asked for
 
 

@@ -15,9 +15,13 @@ from tracker.domain.vocabulary import Leg, NoticeClass
 N = NoticeClass
 _NOTICE_OF = {
     S.OUT_FOR_DELIVERY: N.OUT_FOR_DELIVERY,
+    S.AVAILABLE_FOR_PICKUP: N.READY_FOR_PICKUP,
+    S.DELIVERY_ATTEMPTED: N.ATTEMPTED,
     S.DELAYED: N.DELAYED,
+    S.EXCEPTION: N.PROBLEM,
     S.DELIVERED: N.DELIVERED,
 }
+_COMES_BACK = frozenset({S.RETURNING, S.RETURNED})
 _UNHAPPY = frozenset({K.CORRECTION_AFTER_DELIVERED, K.SOURCES_DISAGREE, K.LOST_OR_DESTROYED, K.ORDER_AHEAD,
                       K.RETURNED_AWAITING_INSPECTION, K.REMEDY_IN_CUSTODY, K.REFUNDED_BUT_MOVING})  # fmt: skip
 
@@ -37,7 +41,11 @@ def notices(case: Case, found: Found) -> Iterator[Action]:
         yield from _notice(case, N.CONFIRMED, at)
     for parcel in case.shipments:
         summary = parcel.summary
-        if not summary.confirmed or summary.disputed or summary.leg is not Leg.OUTBOUND:
+        if not summary.confirmed or summary.disputed:
+            continue
+        if summary.leg is Leg.RETURN_TO_SENDER and summary.status in _COMES_BACK and N.RETURNING in wanted:
+            yield from _notice(case, N.RETURNING, summary.since, parcel)
+        if summary.leg is not Leg.OUTBOUND:
             continue
         if N.SHIPPED in wanted and summary.custody_at is not None and not summary.status.terminal:
             yield from _notice(case, N.SHIPPED, summary.custody_at, parcel)
