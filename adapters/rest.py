@@ -119,6 +119,8 @@ class Rest(contracts.Platform):
     webhooks = True
     statuses: ClassVar[Mapping[str, OrderStatus]] = {str(status): status for status in OrderStatus}
     takes_notes = True
+    tells_address = True
+    address_needs = "an order API that answers `include=contact` (deploy/order-api.openapi.yaml)"
     Settings = Settings
 
     def __init__(self, account: str, settings: contracts.Settings) -> None:
@@ -240,6 +242,17 @@ class Rest(contracts.Platform):
         if not isinstance(after, dict):
             raise Transient(f"PUT /orders/.../status answered without its order: {said_by(told.body)}")
         return Receipt(word(after.get("ref"), "$.order.ref"), proof=text(after.get("status")))
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Read the order with its contact, which is told only to who asks for it."""
+        told = self._call(client, "GET", f"/orders/{segment(ref)}", {"include": "contact"})
+        order = _answered(told).get("order")
+        if not isinstance(order, dict):
+            raise Transient("GET /orders/...?include=contact answered without its order")
+        contact = order.get("contact")
+        if not isinstance(contact, dict):
+            raise Refused("GET /orders/...?include=contact answered without a contact")
+        return text(contact.get("email"))
 
     def ping(self, client: Client) -> None:
         """Ask whether it is there and knows us."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SHOP = "query Shop { shop { name } currentAppInstallation { accessScopes { handle } } }"
+CONTACT = "query Contact($id: ID!) { order(id: $id) { id email } }"
 EVENTS = (
     "query Events($id: ID!) { fulfillment(id: $id) { id status"
     " events(first: 100, reverse: true, sortKey: HAPPENED_AT) { nodes { id status happenedAt } } } }"

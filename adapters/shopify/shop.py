@@ -17,11 +17,13 @@ from adapters.shopify.answers import Denied, raise_for
 from adapters.shopify.bulk import goes_on, pages
 from adapters.shopify.fetching import Fetching, read
 from adapters.shopify.pacing import Pace
+from adapters.shopify.queries import CONTACT
 from adapters.shopify.reads import BULK_FIELD, READ
 from adapters.shopify.words import WORDS
 from adapters.shopify.writing import field_of, write
 from tracker.domain.errors import (
     CredentialsRejected,
+    NotFound,
     Refused,
     WebhookRejected,
 )
@@ -41,9 +43,10 @@ from tracker.domain.vocabulary import OrderStatus, ShippingStatus
 from tracker.plugin import contracts
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.contracts import Secrets
+from tracker.plugin.graphql import data_of
 from tracker.plugin.hooks import Hook
 from tracker.plugin.oauth import Tokens, ask_token
-from tracker.plugin.payloads import word
+from tracker.plugin.payloads import text, word
 from tracker.plugin.signatures import hmac_base64
 from tracker.plugin.tracked import exactly
 
@@ -99,6 +102,11 @@ class Shopify(contracts.Platform):
     takes_fields = True
     takes_tags = True
     takes_numbers = True
+    tells_address = True
+    address_needs = (
+        "the approval to use protected customer data with the field Email (Partner Dashboard > App > API access; an app of"
+        " the shop's own: its admin)"
+    )
     statuses: ClassVar[Mapping[str, OrderStatus]] = {
         "UNFULFILLED": O.CONFIRMED,
         "OPEN": O.CONFIRMED,
@@ -182,6 +190,16 @@ class Shopify(contracts.Platform):
             return write(partial(self._call, client, follows=True), self.status_map(), action, before)
         except Denied as error:  # a scope that is missing costs this write, and not the store
             raise Refused(str(error)) from None
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Ask for the order's e-mail, which is protected customer data: an app that is not approved to use it is refused that field alone."""
+        try:
+            found = data_of(self._call(client, CONTACT, {"id": ref}), "order").get("order")
+        except Denied as error:
+            raise Refused(str(error)) from None
+        if not isinstance(found, dict):
+            raise NotFound("no such order")
+        return text(found.get("email"))
 
     def ping(self, client: Client) -> None:
         """Ask for the shop's name, and what the app was granted: without a scope to read orders its token is good for nothing."""

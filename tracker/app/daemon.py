@@ -27,6 +27,7 @@ from tracker.app.presence import Presence
 from tracker.app.readiness import MOST_TOLD, Readiness
 from tracker.app.scrape import Names, Scrape
 from tracker.app.sftp import open_server
+from tracker.app.smtp import open_mailer
 from tracker.app.telemetry import Metrics, place
 from tracker.clock import SharedClock
 from tracker.config.changes import changes, told
@@ -108,6 +109,9 @@ class Daemon:
             count=self.metrics.count,
             observe=self.metrics.observe,
             poster=self.clients.post,
+            mailer=lambda mail: open_mailer(
+                mail, allow=self.ctx.config.root.network.allow, timeout=root.network.timeout.total_seconds()
+            ),
             sftp=partial(open_server, allow=root.network.allow, timeout=root.network.timeout.total_seconds()),
         )
         self.ctx.places.most_of = lambda name: getattr(self.ctx.account(name), "side_by_side", None)

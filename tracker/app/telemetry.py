@@ -118,6 +118,7 @@ COUNTERS = {
     "tracker_writes_total": ("Writes by how they ended", ("store", "state")),
     "tracker_brakes_total": ("Brakes put on, as the ends that an account tells leapt", ("account",)),
     "tracker_source_errors_total": ("Failed calls by what to do next", ("account", "error")),
+    "tracker_mails_total": ("Mails to customers by how they ended", ("store", "state")),
     "tracker_alerts_total": ("Findings told to the alert address", ()),
     "tracker_registrations_refused_total": ("Numbers a carrier would not watch", ("account",)),
     "tracker_page_logins_total": ("Tries to log in to the page by how they ended", ("result",)),

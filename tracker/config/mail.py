@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import time, timedelta
-from email.utils import parseaddr
+from email.utils import getaddresses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -26,8 +26,14 @@ class _Part(BaseModel):
 
 
 def _mailbox(value: str) -> str:
-    name, address = parseaddr(value)
-    if not is_address(address) or not name.isprintable() or len(name) > _MOST_NAME or not value.isprintable():
+    (name, address), *more = getaddresses([value])
+    if (
+        more
+        or not (is_address(address) and address.isascii())
+        or not name.isprintable()
+        or len(name) > _MOST_NAME
+        or not value.isprintable()
+    ):
         raise ValueError("must be one address, such as orders@acme.example or Acme <orders@acme.example>")
     return value
 
@@ -44,7 +50,7 @@ def _moment(value: Any) -> Any:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise ValueError("no such zone: an IANA name, such as Europe/Berlin") from None
     return value
 

@@ -505,7 +505,14 @@ class FindingKind(_Word):
     PAYLOAD_DEAD = "payload_dead", "A payload of which nothing could be read, or that failed again and again."
     FILE_FAILED = "file_failed", "A file of a carrier cannot be read, or the place where its files come cannot be used."
     WRITE_DEAD = "write_dead", "A write of ours failed again and again and was given up."
+    MAIL_REFUSED = "mail_refused", "A mail to the customer of an order was not taken, and is not tried again."
     # accounts, and what stands apart
+    ADDRESS_UNREAD = "address_unread", "The shop does not tell us to whom its customers' mails go: none is sent."
+    MAIL_SUSPENDED = (
+        "mail_suspended",
+        "The mail server refuses our login or sender: no mail is sent until that is mended.",
+    )
+    MAIL_AWAY = "mail_away", "The mail server does not answer as it must: mails wait."
     SOURCE_UNAVAILABLE = (
         "source_unavailable",
         "A shop or carrier does not answer as it must; its account rests and tries again.",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from tracker.config.mail import MailPart
 from tracker.config.model import Account, Config
 from tracker.config.places import SftpPart
 from tracker.domain.turns import Turns
@@ -17,7 +18,7 @@ from tracker.pipeline.places import Places
 from tracker.plugin.calls import Client, Request
 from tracker.store.engine import Store
 
-QUEUES = ("ingest", "decide", "poll", "push", "files")
+QUEUES = ("ingest", "decide", "poll", "push", "files", "mail")
 
 
 class Log(Protocol):
@@ -28,6 +29,13 @@ class Log(Protocol):
 
     def warning(self, event: str, **values: object) -> object:
         """Warn."""
+
+
+class MailSession(Protocol):
+    """A connection to the server that takes mails, logged in."""
+
+    def send(self, message: bytes, sender: str, recipient: str, *, utf8: bool = False) -> str:
+        """Send one mail; returns what the server said that took it. Raises from the error tree (`app.smtp`)."""
 
 
 class Counter(Protocol):
@@ -71,6 +79,7 @@ class AppContext:
     observe: Histogram = field(default=_unobserved)
     leases: Leases = field(default_factory=Leases)
     poster: Callable[[Request], object] | None = None  # posts to the alert address
+    mailer: Callable[[MailPart], AbstractContextManager[MailSession]] | None = None  # connects to the mail server
     sftp: Callable[[SftpPart], AbstractContextManager[Any]] | None = None  # opens the folder of a server (a `Place`)
     stopping: Callable[[], bool] = lambda: False  # whether this process ends: what can be gone on with is left as it is
     turns: defaultdict[str, Turns] = field(default_factory=lambda: defaultdict(Turns))  # who had one, by queue

@@ -183,7 +183,7 @@ def _outbox(
     for one in decided:
         held = by_order[one.row.id]
         pending = {row.key for row in held if row.state in WAITS}
-        sink = ctx.config.root.notices.file is not None
+        sink = tell.has_sink(ctx, one.account)
         wanted: dict[str, tuple[Action, str]] = {}
         for action in one.decision.actions:
             notice = action.kind == "notice"

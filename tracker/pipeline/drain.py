@@ -9,6 +9,7 @@ from tracker.pipeline import decide, push
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.files import watch
 from tracker.pipeline.ingest import step as ingest
+from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.poll import step as poll
 
 STEPS: dict[str, Callable[[AppContext], int]] = {
@@ -17,6 +18,7 @@ STEPS: dict[str, Callable[[AppContext], int]] = {
     "poll": poll.run,
     "push": push.run,
     "files": watch.run,
+    "mail": mails.run,
 }
 AT_WORK = {
     **STEPS,

@@ -5,7 +5,7 @@ The push itself happens between two commits, so it may happen twice: platforms l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,6 +35,7 @@ from tracker.pipeline.dead_writes import tell_dead
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import as_taken, save
+from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.places import WRITES, GaveWay, staying
 from tracker.store import queries
 from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
@@ -305,7 +306,8 @@ def _notify(ctx: AppContext, account: Account, row: Row[Any], action: Action) ->
         said = tell.notify(ctx, account, action)
     except SourceError as error:
         return _later(ctx, account, row, error)
-    return _finish(ctx, row, "sent", receipt={"ref": action.key, "already_there": False, "proof": said})
+    receipt = {"ref": action.key, "already_there": False, "proof": said}
+    return _finish(ctx, row, "sent", receipt=receipt, mail=lambda c: mails.put(ctx, c, account, row.order_id, action))
 
 
 def _attempted(ctx: AppContext, row: Row[Any]) -> bool:
@@ -372,12 +374,20 @@ def _still_fits(ctx: AppContext, account: Account, row: Row[Any], before: Order,
 
 
 def _finish(
-    ctx: AppContext, row: Row[Any], state: str, *, error: str | None = None, receipt: dict[str, Any] | None = None
+    ctx: AppContext,
+    row: Row[Any],
+    state: str,
+    *,
+    error: str | None = None,
+    receipt: dict[str, Any] | None = None,
+    mail: Callable[[Connection], None] | None = None,
 ) -> None:
     with ctx.store.write() as connection:
         if row.id in queries.still_ours(connection, outbox, [row]):
             now = database_now(connection)
             queries.end(connection, outbox, [row.id], state, now, error)
+            if mail is not None:
+                mail(connection)
             connection.execute(outbox.update().where(outbox.c.id == row.id).values(receipt=receipt, attempted_at=now))
     ctx.count("tracker_writes_total", store=row.store, state=state)
 

@@ -47,13 +47,21 @@ def report_findings(
     )  # fmt: skip
 
 
+def has_sink(ctx: AppContext, account: Account) -> bool:
+    """Say whether anybody takes notices of a store: the file, or its customers by mail."""
+    root = ctx.config.root
+    return root.notices.file is not None or (root.mail is not None and account.mail.send)
+
+
 def notify(ctx: AppContext, account: Account, action: Action) -> str:
-    """Append a notice to the sink, with its text; one line, durable. Returns the text. Raises Transient."""
-    path = ctx.config.root.notices.file
-    if path is None:
-        raise Transient("no sink is configured: notices.file")
+    """Append a notice to the file, where there is one: with its text, one line, durable. Returns the text. Raises Transient."""
     policy = account.policy
     said = render(action, policy.language, policy.calendar.zone)
+    path = ctx.config.root.notices.file
+    if path is None:
+        if not has_sink(ctx, account):
+            raise Transient("no sink is configured: notices.file or mail")
+        return said
     line = {
         "key": action.key, "notice": action.notice, "store": action.store, "order": action.number,
         "parcels": [{"carrier": p.carrier or p.company, "number": p.number} for p in action.parcels],

@@ -346,6 +346,8 @@ class Platform(Source):
     looks_again: timedelta | None = (
         None  # so long after a status was written it is looked once more whether it stayed: it may be saved over there
     )
+    tells_address: bool = False  # whether `mail_address` can say to whom the mails of an order go
+    address_needs: ClassVar[str] = ""  # what our credentials must be allowed so that it can be read
     status_field: str = ""  # the field that is to be read into `Order.shown`, by the store's policy; given by the core
 
     def carrier_of(self, word: str) -> str | None:
@@ -376,6 +378,14 @@ class Platform(Source):
     def reads_back(self) -> timedelta | None:
         """Say how old an order may be and still be read; None is no such limit. One beyond it is out of sight, not gone."""
         return None
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Ask to whom the mails of an order go, when one is to be sent; empty: the order names nobody.
+
+        What is answered is used for that mail and kept nowhere: neither in the inbox nor in an error. Raises Refused, with what is
+        needed, where our credentials may not read it (the rest of the order they may); NotFound where there is no such order.
+        """
+        raise Refused("this plugin cannot tell to whom mails of an order go")
 
     @abstractmethod
     def push(self, client: Client, action: Action, before: Order) -> Receipt:

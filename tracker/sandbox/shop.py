@@ -21,6 +21,7 @@ from tracker.sandbox.used import StoreUsed
 Parcels = list[dict[str, str]]
 AS_USUAL = StoreUsed()
 MINUTE = 60.0
+BUYER = "buyer@example.net"
 
 
 def parcels(company: str, numbers: Iterable[str]) -> Parcels:
@@ -48,11 +49,17 @@ class Shop(Server):
         self.orders: dict[str, dict[str, Any]] = {}
         self.log: list[dict[str, Any]] = []
         self.grants = used.grants
+        self.addresses: dict[str, str | None] = {}  # to whom the mails of orders go, by their names; else BUYER
+        self.hides_addresses = False  # our credentials may not read them
         self._let_through: deque[float] = deque()  # when the hoster let the calls of the last minute through
 
     def settings(self, base_url: str, key: str, hook: str) -> dict[str, Any]:
         """Return the store's own settings in our YAML; `key` and `hook` are references to secrets."""
         raise NotImplementedError
+
+    def address(self, name: str) -> str | None:
+        """Return to whom the mails of an order go; None: it names nobody."""
+        return self.addresses.get(name, BUYER)
 
     def trouble(self) -> Response | None:
         """Return an injected failure, or the hoster's refusal, if one is due."""

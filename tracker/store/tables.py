@@ -731,6 +731,46 @@ class ChangeNotices(SQLModel, table=True):
     again_at: datetime | None = _at()  # business time: it is read once more then, whatever reads come before
 
 
+class Mails(SQLModel, table=True):
+    """A mail to a customer: what it tells of which parcel, and what became of it. Its address is never kept."""
+
+    __tablename__ = "mails"
+    __table_args__ = (
+        sa.UniqueConstraint("key"),
+        sa.Index("mails_due", "due_at", "id", **_where(PENDING)),
+        sa.Index("mails_order", "order_id", "id"),
+        sa.Index("mails_store", "store", "id"),
+    )
+    id: int | None = _id()
+    key: str  # of its notice: once a parcel and class
+    store: str
+    order_id: int = _ref("orders.id")
+    action: dict[str, Any] = _json()  # the notice as it was decided
+    state: str  # pending, sent, superseded, refused, dead
+    attempts: int = 0
+    crashes: int = 0
+    due_at: datetime = _at(null=False)
+    not_before: datetime | None = _at()  # business time: the end of quiet hours
+    claimed_until: datetime | None = _at()
+    reason: str | None = None  # why it was not sent, or what the server said that took it
+    created_at: datetime = _at(null=False)
+    ended_at: datetime | None = _at()
+
+
+class MailServers(SQLModel, table=True):
+    """How the server that takes mails answers: `server` as a whole, `store/NAME` where it refuses a store's own sender."""
+
+    __tablename__ = "mail_servers"
+    name: str = Field(primary_key=True)
+    credentials: str = ""  # a hash of the settings that were refused
+    suspended_reason: str | None = None
+    blocked_until: datetime | None = _at()  # database time: it was away
+    failures: int = 0  # in a row
+    failing_since: datetime | None = _at()
+    minute_at: datetime | None = _at()  # database time: when the minute began of which `minute_sent` are counted
+    minute_sent: int = 0
+
+
 class FreshReads(SQLModel, table=True):
     """When an order was read again that a webhook named: what follows at once waits until the storm is over."""
 
@@ -757,4 +797,5 @@ unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays)
 endings, estimates = table(Endings), table(Estimates)
 drifts, resends, proofs = table(Drifts), table(Resends), table(Proofs)
 tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)
+mails, mail_servers = table(Mails), table(MailServers)
 METADATA = SQLModel.metadata

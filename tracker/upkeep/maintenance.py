@@ -12,6 +12,7 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
 from tracker.pipeline import brakes, dead_writes, feeds, plan, proofs, tell, unread, unwatched, whose
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest import endings
+from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.poll import due as asked
 from tracker.pipeline.poll import resends
 from tracker.store import queries, tables
@@ -46,7 +47,17 @@ ALIVE = "scheduler"
 def release_claims(ctx: AppContext) -> None:
     """Give back what a process that died held: only where this process is the only one (SQLite)."""
     with ctx.store.write() as connection:
-        for table in (inbox, outbox, watches, change_notices, tables.resends, tables.proofs, accounts, tokens):
+        for table in (
+            inbox,
+            outbox,
+            watches,
+            change_notices,
+            tables.resends,
+            tables.proofs,
+            tables.mails,
+            accounts,
+            tokens,
+        ):
             connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
 
 
@@ -70,6 +81,8 @@ def due_queues(ctx: AppContext) -> set[str]:
         names = [account.name for account in ctx.config.file_accounts]
         if names and _any(connection, queries.files_due(names, now, business)):
             due.add("files")
+        if mails.due(ctx, connection, now, business):
+            due.add("mail")
         return due
 
 
@@ -94,6 +107,7 @@ def next_business_time(ctx: AppContext) -> datetime | None:
                 change_notices.c.not_before,
                 tables.resends.c.next_at,
                 tables.proofs.c.next_at,
+                tables.mails.c.not_before,
             )
         ]
         moments += [at for at in asked.held_back(ctx, connection, database_now(connection), now).values() if at > now]

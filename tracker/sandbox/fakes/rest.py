@@ -188,6 +188,8 @@ class RestServer(StatusShop):
             return refused
         self.calls["read"] += 1
         order = self._find(request)
+        if order and request.query_params.get("include") == "contact" and not self.hides_addresses:
+            order = {**order, "contact": {"email": self.address(order["number"])}}
         return as_json({"order": order}) if order else _error(404, "not_found", "no such order")
 
     async def _status(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Claims and fences: who works on a row of the inbox or the outbox, and until when.
+"""Claims and fences: who works on a row of the inbox, the outbox or the mails, and until when.
 
 A claim is a commit of its own (T1): rows that are pending and due and that nobody holds get `attempts + 1` and a lease.
 The work (T2) is fenced: it ends a row only while `(id, attempts)` is still the claim's.
@@ -40,7 +40,8 @@ def _claimable(table: sa.Table, now: sa.ColumnElement[datetime]) -> tuple[sa.Col
     """Return what a row must be to be claimed at `now`: pending, due, held by nobody, of a kind that we know."""
     t = table.c
     free = sa.or_(t.claimed_until.is_(None), t.claimed_until < now)
-    return t.state == "pending", t.due_at <= now, free, t.kind.in_(INBOX_KINDS if table is inbox else OUTBOX_KINDS)
+    kinds = {inbox.name: INBOX_KINDS, outbox.name: OUTBOX_KINDS}.get(table.name)
+    return t.state == "pending", t.due_at <= now, free, t.kind.in_(kinds) if kinds else sa.true()
 
 
 @cache

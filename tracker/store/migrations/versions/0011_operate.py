@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0011"
 down_revision = "0010"
@@ -16,6 +17,7 @@ def upgrade() -> None:
     _estimates()
     _measured()
     _status()
+    _mails()
 
 
 def _assigned() -> None:
@@ -51,3 +53,38 @@ def _measured() -> None:
 
 def _status() -> None:
     op.add_column("processes", sa.Column("version", sa.String(), nullable=True))
+def _mails() -> None:
+    json = sa.JSON().with_variant(JSONB(), "postgresql")
+    op.create_table(
+        "mails",
+        sa.Column("id", BIG, primary_key=True, autoincrement=True),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("store", sa.String(), nullable=False),
+        sa.Column("order_id", BIG, sa.ForeignKey("orders.id"), nullable=False),
+        sa.Column("action", json, nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+        sa.Column("not_before", MOMENT, nullable=True),
+        sa.Column("claimed_until", MOMENT, nullable=True),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.UniqueConstraint("key"),
+    )
+    pending = sa.text("state = 'pending'")
+    op.create_index("mails_due", "mails", ["due_at", "id"], postgresql_where=pending, sqlite_where=pending)
+    op.create_index("mails_order", "mails", ["order_id", "id"])
+    op.create_index("mails_store", "mails", ["store", "id"])
+    op.create_table(
+        "mail_servers",
+        sa.Column("name", sa.String(), primary_key=True),
+        sa.Column("credentials", sa.String(), nullable=False),
+        sa.Column("suspended_reason", sa.String(), nullable=True),
+        sa.Column("blocked_until", MOMENT, nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", MOMENT, nullable=True),
+        sa.Column("minute_at", MOMENT, nullable=True),
+        sa.Column("minute_sent", sa.Integer(), nullable=False),
+    )
