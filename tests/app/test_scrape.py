@@ -59,10 +59,22 @@ def test_each_queue_tells_for_how_long_its_oldest_row_is_due_and_nothing_of_what
         "state": "pending", "due_at": database - 8 * H, "rules": [], "created_at": now,
     }  # fmt: skip
     lab.change(t.outbox.insert().values(write))
+    mail = {name: value for name, value in write.items() if name not in ("kind", "rules")}
+    lab.change(t.mails.insert().values({**mail, "due_at": database - 9 * H}))
 
     seen = values(lab)
     ages = {queue: round((of(seen, "tracker_queue_age_seconds", queue=queue) or 0) / 3600) for queue in measures.QUEUES}
-    assert ages == {"ingest": 1, "decide": 2, "poll": 4, "register": 5, "read": 6, "sweep": 7, "push": 8, "files": 0}
+    assert ages == {
+        "ingest": 1,
+        "decide": 2,
+        "poll": 4,
+        "register": 5,
+        "read": 6,
+        "sweep": 7,
+        "push": 8,
+        "files": 0,
+        "mail": 9,
+    }
     assert of(seen, "tracker_look_lag_seconds", account="easypost") == 4 * 3600
     assert of(seen, "tracker_overdue_parcels", account="easypost") == 1
 

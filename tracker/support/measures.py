@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.vocabulary import FindingKind, Severity
 from tracker.pipeline import budgets
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.state import OVERDUE_AFTER
 from tracker.store import queries
 from tracker.store.engine import Store, database_now
@@ -183,6 +184,7 @@ QUEUES: dict[str, Callable[[Measured], datetime | None]] = {
     "sweep": _sweeps,
     "push": _writes,
     "files": _files,
+    "mail": lambda seen: _business(seen, mails.oldest(seen.connection, seen.database, seen.now)),
 }
 
 

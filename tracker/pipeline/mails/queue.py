@@ -23,6 +23,7 @@ from tracker.store.engine import database_now
 from tracker.store.tables import accounts, mails
 
 _M = mails.c
+MOST_COMPARED = 1_000  # mails of which the oldest is looked for
 
 
 def put(ctx: AppContext, connection: Connection, account: Account, order_id: int, action: Action) -> None:
@@ -46,6 +47,15 @@ def due(ctx: AppContext, connection: Connection, now: datetime, business: dateti
         return False
     waits = sa.select(_M.id).where(_M.state == "pending", _M.due_at <= now, *_ready(business))
     return connection.execute(waits.limit(1)).first() is not None
+
+
+def oldest(connection: Connection, now: datetime, business: datetime) -> datetime | None:
+    """Return since when the mail waits that waits longest, where its store may be mailed for."""
+    since = sa.case((_M.not_before > _M.due_at, _M.not_before), else_=_M.due_at).label("since")
+    waits = sa.select(since).where(_M.state == "pending", _M.due_at <= now, *_ready(business))
+    first = waits.order_by(_M.due_at, _M.id).limit(MOST_COMPARED).subquery()
+    found: datetime | None = connection.execute(sa.select(sa.func.min(first.c.since))).scalar_one_or_none()
+    return found
 
 
 def run(ctx: AppContext) -> int:

@@ -53,6 +53,8 @@ def _measured() -> None:
 
 def _status() -> None:
     op.add_column("processes", sa.Column("version", sa.String(), nullable=True))
+
+
 def _mails() -> None:
     json = sa.JSON().with_variant(JSONB(), "postgresql")
     op.create_table(
