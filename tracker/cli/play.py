@@ -130,7 +130,7 @@ def demo(seed: int | None, keep: bool, file: Path, log_file: str | None, as_json
             else None
         )
         watch = _Board(live, seed)
-        player = Player(scenario, seed=seed, watch=watch)
+        player = Player(scenario, seed=seed, watch=watch, page=keep)
         final: list[Group] = []
         if live is None and not as_json:
             click.echo(f"Trackwright demo, seed {seed}: {len(scenario.steps)} things happen in {scenario.scenario}")
@@ -161,7 +161,8 @@ def demo(seed: int | None, keep: bool, file: Path, log_file: str | None, as_json
 
 def _wait(player: Player) -> None:
     assert player.daemon.servers is not None
-    port, ops = player.daemon.servers.ports()
+    port, ops, *others = player.daemon.servers.ports()
+    click.echo(f"look at it: http://127.0.0.1:{others[-1]}/  with the token {player.stage.page_token}")
     click.echo(
         f"still running: http://127.0.0.1:{port}/readyz, http://127.0.0.1:{ops}/metrics, tracker show '#1001' -c {player.stage.path}"
     )

@@ -37,7 +37,8 @@ from tracker.store.tables import (
 MOST = 500  # of versions, decisions, writes, findings and statements each; of scans so many times four
 MOST_TEXT = 300  # characters of a text of others
 SHOP, OURS = "shop", "ours"
-BACK = frozenset({Leg.RETURN_TO_SENDER, Leg.CUSTOMER_RETURN})
+BACK_LEGS = frozenset({Leg.RETURN_TO_SENDER, Leg.CUSTOMER_RETURN})
+BACK_STATUSES = frozenset({ShippingStatus.RETURNING, ShippingStatus.RETURNED})
 STATES = {
     "pending": "it waits to be sent", "held": "a brake holds it", "sent": "sent", "refused": "the shop refused it", "dead": "given up",
     "superseded": "not sent, as it was not wanted any more", "observed": "only noted, as the store is in mode observe",
@@ -70,7 +71,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Who moments belong to, and how the status there went: each from when, and what it was."""
+    """Who moments belong to, and how the status there went: each from when, and what it was; "": it goes on in another lane."""
 
     key: str
     title: str
@@ -139,8 +140,9 @@ class _Read:
         self.connection, self.names = connection, names
         self.left_out: list[str] = []
 
-    def rows(self, table: sa.Table, which: sa.ColumnElement[bool], of: str, most: int = MOST) -> list[Row[Any]]:
+    def rows(self, table: sa.Table, which: sa.ColumnElement[bool], of: str, times: int = 1) -> list[Row[Any]]:
         """Return the newest rows, oldest first."""
+        most = MOST * times
         found = self.connection.execute(sa.select(table).where(which).order_by(table.c.id.desc()).limit(most + 1)).all()
         if len(found) > most:
             self.left_out.append(f"the newest {most:,} {of} are shown; `tracker evidence` has the older ones too")
@@ -161,15 +163,18 @@ class _Read:
     def parcel(self, row: Row[Any]) -> tuple[list[Moment], list[Lane]]:
         """Return what was told of a parcel, and its lanes: there, and where it went back, back."""
         title = f"{'last mile ' if row.leg_of is not None else ''}{row.carrier} {row.number}"
-        told = self.rows(scans, scans.c.shipment_id == row.id, f"scans of {title}", MOST * 4)
-        back = [one for one in told if one.leg in BACK]
+        told = self.rows(scans, scans.c.shipment_id == row.id, f"scans of {title}", 4)
+        back = [one for one in told if _is_back(one)]
         key = f"p{row.id}"
-        moments = [self._scan(one, f"{key}back" if one.leg in BACK else key, title) for one in told]
+        moments = [self._scan(one, f"{key}back" if _is_back(one) else key, title) for one in told]
         moments += [
             _estimate(one, key, title)
             for one in self.rows(estimates, estimates.c.shipment_id == row.id, f"estimates of {title}")
         ]
-        lanes = [Lane(key, title, _went([one for one in told if one.leg not in BACK]), row.id)]
+        there = _went([one for one in told if not _is_back(one)])
+        if back and there:
+            there = (*there, (max(there[-1][0], min(one.instant for one in back)), ""))
+        lanes = [Lane(key, title, there, row.id)]
         if back:
             lanes.append(Lane(f"{key}back", f"{title}, on its way back", _went(back), row.id))
         return moments, lanes
@@ -187,6 +192,10 @@ class _Read:
         said = f"{title}: “{text or row.code}”{f' at {cut(place)}' if place else ''}: {means}{more}"
         status = "unmapped" if row.reason == "unmapped" else row.status
         return Moment(row.instant, lane, "withdrawn" if gone else "scan", said, status, row.inbox_id)
+
+
+def _is_back(row: Row[Any]) -> bool:
+    return row.leg in BACK_LEGS or row.status in BACK_STATUSES
 
 
 def _versions(rows: Sequence[Row[Any]]) -> Iterator[Moment]:

@@ -108,6 +108,8 @@ def story_begins(story: Story) -> datetime:
 def _row(lane: Lane, mine: Sequence[tuple[int, Moment]], y: float, place: Place, end: float) -> Row:
     bands = []
     for i, (at, status) in enumerate(lane.spans):
+        if not status:
+            continue
         left = place(at)
         right = place(lane.spans[i + 1][0]) if i + 1 < len(lane.spans) else end
         name = status.replace("_", " ")

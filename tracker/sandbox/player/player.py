@@ -6,6 +6,7 @@ that is due has been worked. What the shop was told is read from the sandbox pla
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -35,9 +36,11 @@ class Player(Course):
         database: str | None = None,
         broker: str = "none",
         watch: Watch | None = None,
+        page: bool = False,
     ) -> None:
-        """Prepare; nothing runs yet."""
+        """Prepare; nothing runs yet. `page`: with the page to look at, by the token of `stage.page_token`."""
         super().__init__(scenario, seed=seed, database=database, broker=broker)
+        self.stage.page_token = secrets.token_urlsafe(24) if page else None
         self._watch = partial(watch, self) if watch is not None else None
 
     def play(self, *, keep: Callable[[], None] | None = None) -> Result:

@@ -55,6 +55,7 @@ class Stage:
         self.path = self.folder / "tracker.yaml"
         self._database = database or f"sqlite:///{self.folder}/play.db"
         self.tokens = {name: secrets.token_hex(24) for name in (*scenario.accounts, *scenario.stores)}
+        self.page_token: str | None = None  # of the page, where somebody will look at the play
         self._hooks = {name: secrets.token_urlsafe(24) for name in self.tokens}
         fakes = find.fakes()
         self.carriers: dict[str, Carrier] = {
@@ -107,6 +108,7 @@ class Stage:
             "stores": {name: self._store(name, f"{base}/{name}") for name in self.shops},
             "notices": {"file": str(self.notices_file)},
             **({"watch": self._scenario.watch} if self._scenario.watch else {}),
+            **({"page": {"port": 0, "token": self._secret("page", self.page_token)}} if self.page_token else {}),
         }
 
     def _account(self, name: str, base_url: str) -> dict[str, Any]:
