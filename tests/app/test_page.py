@@ -201,7 +201,9 @@ def test_a_drift_and_a_finding_say_what_heals_them_as_a_command(site: Site) -> N
     found = browser.get("/findings?severity=urgent").text
     assert "tracker dismiss" in found
     status = Reader(browser.get("/").text).text
-    assert "There is something urgent to look at and drift" in status
+    assert "WRONG, 2 things; first: no process runs" in status
+    assert "cancelled but moving" in status
+    assert "tracker outbox --store shop --today" in status
 
 
 @ONE

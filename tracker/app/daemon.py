@@ -258,7 +258,7 @@ class Daemon:
         self._watch()
         self.start()
         if reload is not None:
-            self._spawn("presence", self._look_for_wishes)
+            self.be_seen()
         rest_memory()
         watched = time.monotonic()
         code = 0
@@ -278,6 +278,10 @@ class Daemon:
         faulthandler.cancel_dump_traceback_later()
         self.stop()
         return code
+
+    def be_seen(self) -> None:
+        """Say once a second that this process runs, from now on."""
+        self._spawn("presence", self._look_for_wishes)
 
     def _look_for_wishes(self) -> None:
         """Look once a second whether somebody wishes that we reload (`tracker reload`)."""

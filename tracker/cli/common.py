@@ -75,6 +75,12 @@ def masked_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def plainly(text: str) -> None:
+    """Print a line that is not masked: for a secret that was made to be read, such as the token of a play's own page."""
+    stream: Any = sys.stdout
+    click.echo(text, file=stream._stream if isinstance(stream, _Masked) else stream)
+
+
 def read_config(file: Path) -> Config:
     """Read the configuration. Raises ConfigError; a missing file says how to make one."""
     return _read(file, load_config)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracker.app.telemetry import logs_to
-from tracker.cli.common import WIDE, cell, json_option, print_json
+from tracker.cli.common import WIDE, cell, json_option, plainly, print_json
 from tracker.sandbox.player.player import Player, Result, load_scenario
 from tracker.sandbox.scenario import Scenario
 from tracker.store.tables import findings, fulfilment_shipments, fulfilments, orders, outbox, shipments
@@ -161,8 +161,9 @@ def demo(seed: int | None, keep: bool, file: Path, log_file: str | None, as_json
 
 def _wait(player: Player) -> None:
     assert player.daemon.servers is not None
+    player.daemon.be_seen()
     port, ops, *others = player.daemon.servers.ports()
-    click.echo(f"look at it: http://127.0.0.1:{others[-1]}/  with the token {player.stage.page_token}")
+    plainly(f"look at it: http://127.0.0.1:{others[-1]}/  with the token {player.stage.page_token}")
     click.echo(
         f"still running: http://127.0.0.1:{port}/readyz, http://127.0.0.1:{ops}/metrics, tracker show '#1001' -c {player.stage.path}"
     )

@@ -43,7 +43,7 @@ def templates() -> Templates:
     )
     environment.filters |= {
         "when": _when, "span": _span, "words": words, "plain": _plain, "number": _number, "query": urlencode, "without": _without,
-        "commands": _commands,
+        "commands": _commands, "seconds": _seconds,
     }  # fmt: skip
     return Templates(environment)
 
@@ -54,6 +54,10 @@ def _when(value: datetime) -> str:
 
 def _span(value: timedelta) -> str:
     return span(value)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s" if value < 120 else span(timedelta(seconds=value))
 
 
 def _number(value: float) -> str:

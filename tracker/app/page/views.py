@@ -27,10 +27,13 @@ from tracker.store.queries import Stores
 from tracker.store.tables import account_days, accounts, inbox
 from tracker.support import explain, lists, planned
 from tracker.support.knowledge import knowledge
+from tracker.support.status import status as status_of
 from tracker.support.story import Moment, Story, cut, orders_of_parcel, story, story_of_parcel
 
 ROWS = 50
-FEW = 10  # rows of each list of the first view
+FEW = 10
+MOST_ROWS = 100  # stores and accounts of the first view
+MOST_TROUBLES = 50
 MOST_STORES = 200  # that are offered to choose from
 MOST_SHOWN = 64 << 10  # bytes of a payload
 DAYS = timedelta(days=7)
@@ -96,17 +99,25 @@ View = Callable[[AppContext, Look], Shown]
 
 
 def status(ctx: AppContext, look: Look) -> Shown:
-    """Say whether all is well, as far as is known, and what is wrong first."""
-    known = knowledge(ctx, store=look.stores)
-    urgent = _findings(lists.list_findings(ctx, store=look.stores, severity="urgent", limit=FEW))
-    drift = lists.drift(ctx, store=look.stores, limit=FEW)
-    wrong = " and ".join(
-        said for said in ("something urgent to look at" if urgent else "", "drift" if drift else "") if said
+    """Say whether all is well, what is wrong first, and how each part stands."""
+    told = status_of(ctx, store=look.stores)
+    told["troubles"] = told["troubles"][:MOST_TROUBLES]
+    lateness = (
+        [{**told["lateness"], "account": "all"}, *told["lateness"]["accounts"]] if told["lateness"]["open"] else []
     )
-    said = f"There is {wrong}" if wrong else known.sentence("nothing urgent, and no drift").capitalize()
-    return Shown(
-        "status.html", {"sentence": said, "gaps": [str(gap) for gap in known.gaps], "urgent": urgent, "drift": drift}
-    )
+    stores = sorted(told["stores"], key=lambda row: (row["state"] == "fine", row["store"]))
+    accounts = sorted(told.get("accounts", ()), key=lambda row: (row["state"] == "fine", row["account"]))
+    values = {
+        "told": told, "drift": [row for row in told["drift"] if row["open"]], "lateness": lateness,
+        "stores": [{**row, "writes": _share(row["writes_hour"], "done", "of")} for row in stores[:MOST_ROWS]],
+        "accounts": [{**row, "left": _share(row["budget"], "left", "calls")} for row in accounts[:MOST_ROWS]],
+        "left": max(0, len(stores) - MOST_ROWS), "whole": look.holder.stores is None,
+    }  # fmt: skip
+    return Shown("status.html", values)
+
+
+def _share(row: Mapping[str, Any] | None, part: str, of: str) -> str | None:
+    return f"{row[part]:,} of {row[of]:,}" if row and row[part] is not None and row[of] is not None else None
 
 
 def drift(ctx: AppContext, look: Look) -> Shown:
