@@ -72,6 +72,7 @@ CASES = [
     Case("correct-number", "7 A1 A2", 1, "kart: its platform takes no corrected numbers"),
     Case("dismiss", "99999 --reason x", 1, "0 of 1 findings dismissed"),
     Case("snooze", "99999", 1, "0 of 1 findings snoozed"),
+    Case("erase", "99", 1, "no order '99' is known"),
     Case("replay", "99999", 1, "0 payloads are due again"),
     Case("outbox", "retry 99999", 1, "0 writes are due again"),
     Case("reload", "", 1, "no process runs"),
@@ -150,6 +151,8 @@ CASES = [
     Case("try", "--account ups saved.json -c wrong.yaml --json", 2, "no account or store 'ups'"),
     Case("try", "--account ups saved.json", 0, "ups (ups), read as poll"),
     Case("try", f"--account ups saved.json -c {AWAY}", 0, "ups (ups), read as poll"),  # no database is asked
+    Case("erase", "7 --preview", 0, "Backups, notices.file, the shop and the carriers are not touched"),
+    Case("erase", "7", 2, "nothing is erased: nobody can be asked here (--yes)"),
     Case("heal", "", 0, "stores and feeds will be swept now"),
     Case("migrate", "", 0, "already at"),
     Case("demo", "--scenario fine.yaml --log demo.log", 0, "as it must be"),
@@ -218,7 +221,7 @@ CASES = [
 ]
 ARGUMENTS = {
     "show": "7", "explain": "7", "evidence": "7 -o x.zip", "proof": "7", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
-    "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
+    "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "erase": "7", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
     "whatif": "--policy tracker.yaml",
 }  # fmt: skip
 ROLES = {"web": "away-roles.yaml", "worker": "away-roles.yaml", "scheduler": "away-roles.yaml"}

@@ -45,7 +45,7 @@ from tracker.pipeline.places import Places
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
 from tracker.support.measures import Sample
-from tracker.upkeep import maintenance
+from tracker.upkeep import erase, maintenance
 from tracker.upkeep.settle import settle_accounts
 
 if TYPE_CHECKING:
@@ -427,6 +427,7 @@ class Daemon:
                 self._do(
                     ("heartbeat", lambda: maintenance.heartbeat(self.ctx, self.clock())), ("expire", lambda: maintenance.expire(self.ctx)),
                     ("run_monitors", lambda: maintenance.run_monitors(self.ctx)), ("prune", lambda: maintenance.prune(self.ctx)),
+                    ("erase", lambda: erase.by_age(self.ctx)),
                 )  # fmt: skip
 
     def _notify_due(self) -> None:

@@ -71,6 +71,10 @@ CODES: dict[str, dict[int, str]] = {
         2: "wrong configuration or usage, no such account or file, or nothing of the sample can be read",
     },
     "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,
+    "erase": {
+        **_READS, 0: "it is erased; with --preview: shown, and all of it has ended", 1: "no such order, it was not confirmed, or a part of it is being worked: again later",
+        2: "wrong configuration or usage, or nobody can be asked (--yes)",
+    },
     "demo": {0: "as it must be", 1: "something differs", 2: "wrong usage, or a scenario that cannot be read"},
     "sandbox play": {
         0: "as it must be (without --check: played)", 1: "with --check: something differs", 2: "wrong usage, or a file that cannot be read",
@@ -115,6 +119,7 @@ class _Modules(click.Group):
         "people",
         "policies",
         "act",
+        "keep",
         "files",
         "sample",
         "play",

@@ -71,6 +71,7 @@ class Retention(_Part):
     proof_bodies: Duration = timedelta(days=180)
     rows: Duration = timedelta(days=90)
     unmatched: Duration = timedelta(days=45)
+    personal: Duration | None = None
 
 
 class BudgetPart(_Part):

@@ -10,10 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+ERASED = "(erased)"  # stands where a text was that `tracker erase` took away
+
 # the keys under which such texts stand, wherever we hand facts on: what is not named here is a code, a number, a time or a word of ours
 FREE_TEXTS = frozenset({
-    "text", "note", "said", "by", "closed_by", "closed_reason", "assigned_to", "signed_by", "received_by", "left_with",
+    "text", "note", "said", "by", "closed_by", "closed_reason", "assigned_to", "signed_by", "received_by", "left_with", "typed",
 })  # fmt: skip
+
+
+def erased(told: Any) -> Any:
+    """Return facts with ERASED in the place of each free text that is not empty; what else there is stays as it is."""
+    if isinstance(told, Mapping):
+        return {key: ERASED if key in FREE_TEXTS and value else erased(value) for key, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [erased(value) for value in told]
+    return told
 
 
 def impersonal(told: Any) -> Any:

@@ -53,6 +53,19 @@ def dump_order(order: Order) -> Any:
     return stored
 
 
+def without_persons(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return an order's stored facts without what may name a person: what was bought, and what people typed into tracking fields."""
+
+    def but(told: dict[str, Any], key: str) -> dict[str, Any]:
+        return {name: value for name, value in told.items() if name != key}
+
+    parts = [
+        but(part, "unreadable") | {"parcels": [but(one, "typed") for one in part["parcels"]]}
+        for part in facts["fulfilments"]
+    ]
+    return {**facts, "items": [{**item, "name": ""} for item in facts["items"]], "fulfilments": parts}
+
+
 def _leave_out(stored: dict[str, Any], key: str) -> None:
     if not stored[key]:
         del stored[key]

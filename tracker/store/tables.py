@@ -180,6 +180,7 @@ class Orders(SQLModel, table=True):
         sa.Index("orders_due", "reconcile_at", "id", **_where("reconcile_at IS NOT NULL")),
         sa.Index("orders_turn", "store", "reconcile_at", "id", **_where("reconcile_at IS NOT NULL")),
         sa.Index("orders_not_compared", "id", **_where("drift IS NULL")),
+        sa.Index("orders_to_erase", "placed_at", **_where("erased_at IS NULL")),
     )
     id: int | None = _id()
     store: str
@@ -202,6 +203,8 @@ class Orders(SQLModel, table=True):
     gone_why: str | None = None  # deleted | not_found | out_of_sight
     drift: str | None = None  # how shop and carriers disagree, in short; "": they agree; None: nobody compared them yet
     drift_at: datetime | None = _at()  # since when we know that
+    erased_at: datetime | None = _at()  # when its personal texts were erased; what comes later is not kept either
+    erased: dict[str, Any] | None = _json(null=True)  # who did it, and how much of what
 
 
 class OrderVersions(SQLModel, table=True):
@@ -263,6 +266,7 @@ class Shipments(SQLModel, table=True):
     last_scan_at: datetime | None = _at()
     closed_at: datetime | None = _at()
     leg_of: int | None = Field(default=None, sa_type=Big)  # the parcel of whose journey this number is the last mile
+    erased_at: datetime | None = _at()  # when what carriers wrote of it was erased; of later scans it is not kept
 
 
 class Estimates(SQLModel, table=True):

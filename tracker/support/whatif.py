@@ -16,12 +16,13 @@ from sqlalchemy.engine import Row
 
 from tracker.config.model import Account, Config
 from tracker.domain.facts import Code, Decision, Meaning
+from tracker.domain.personal import ERASED
 from tracker.domain.reconcile import reconcile
 from tracker.domain.sentences import minute, spoken
 from tracker.domain.vocabulary import Leg
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
-from tracker.pipeline.ingest.scans import look_up
+from tracker.pipeline.ingest.scans import look_up, stored_scan_whole
 from tracker.store.tables import decisions, orders
 
 BATCH = 100
@@ -127,6 +128,8 @@ def _reading(ctx: AppContext, config: Config) -> Callable[[Row[Any]], Meaning | 
         account: Account | None = config.accounts.get(row.account) or ctx.account(row.account)
         if account is None or account.is_store:
             return None
+        if row.text == ERASED:  # its meaning may rest on its words: it keeps the one it has
+            return stored_scan_whole(row).meaning
         found = look_up(account, Code(row.space, row.code, row.text))
         if found is not None and row.leg == Leg.CUSTOMER_RETURN:
             return Meaning(found.status, found.reason, Leg.CUSTOMER_RETURN, found.correction)

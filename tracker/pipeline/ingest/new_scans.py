@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from tracker.domain.facts import UNMAPPED, Report, Scan, StoredScan
+from tracker.domain.personal import ERASED
 from tracker.domain.timeline import ANEW_AFTER, MOST_SCANS, begins_anew, summarize
 from tracker.domain.vocabulary import Reason, ShippingStatus, Trust, Zone
 from tracker.pipeline.ingest.generations import home
@@ -112,7 +113,7 @@ class NewScans:
             "account": account.name,
             "space": code.space,
             "code": code.code,
-            "text": code.text,
+            "text": ERASED if parcel.erased and code.text else code.text,
             "status": meaning.status,
             "reason": meaning.reason,
             "leg": meaning.leg,

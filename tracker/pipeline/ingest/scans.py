@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tracker.config.model import Account
 from tracker.domain.facts import UNMAPPED, Code, Meaning, Place, StoredScan
+from tracker.domain.personal import ERASED
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
@@ -80,7 +81,7 @@ def remap(tx: Transaction, shipments: Shipments, shipment_ids: Sequence[int]) ->
     updates, touched = [], set()
     for row in rows:
         account = tx.ctx.account(row.account)
-        if account is None or account.is_store:
+        if account is None or account.is_store or row.text == ERASED:  # its meaning may rest on its words: it stays
             continue
         meaning = look_up(account, Code(row.space, row.code, row.text)) or UNMAPPED
         values = {"status": meaning.status, "reason": meaning.reason, "correction": meaning.correction}

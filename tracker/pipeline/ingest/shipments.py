@@ -37,6 +37,7 @@ class LockedShipment:
     closed_at: datetime | None
     linked_at: datetime | None = None  # when an order first named it
     leg_of: int | None = None  # the parcel whose last mile this number is
+    erased: bool = False  # what carriers write of it is not kept any more
 
 
 class Shipments:
@@ -132,7 +133,7 @@ class Shipments:
         summary = SUMMARY.validate_python(row.summary)
         parcel = LockedShipment(
             row.id, row.carrier, row.number, row.generation, row.starts_at, row.piece, row.linked, summary, edd,
-            row.closed_at, row.linked_at, row.leg_of,
+            row.closed_at, row.linked_at, row.leg_of, row.erased_at is not None,
         )  # fmt: skip
         self._parcels[row.id] = parcel
         self._by_number[row.number].append(parcel)

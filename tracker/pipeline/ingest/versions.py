@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.facts import Order
 from tracker.domain.reconcile.case import US
 from tracker.store import queries
-from tracker.store.codec import dump_order
+from tracker.store.codec import dump_order, without_persons
 from tracker.store.tables import order_versions, orders
 
 NO_SHOPS_YET = datetime(2000, 1, 1, tzinfo=UTC)  # a date before that is a missing one: 1970, year 1
@@ -62,6 +62,8 @@ def save(
     the order's first version meanwhile.
     """
     facts = dump_order(order)
+    if known is not None and known.erased_at is not None:
+        facts = without_persons(facts)
     values = {**_columns(order, known, now), "facts": facts}
     if read_at is not None:
         values["read_at"] = read_at

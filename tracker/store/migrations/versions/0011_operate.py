@@ -8,16 +8,26 @@ revision = "0011"
 down_revision = "0010"
 
 MOMENT = sa.DateTime(timezone=True)
+JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
     """Add what each part of it keeps."""
     _assigned()
+    _erased()
     _estimates()
     _measured()
     _status()
     _mails()
+
+
+def _erased() -> None:
+    for name in ("orders", "shipments"):
+        op.add_column(name, sa.Column("erased_at", MOMENT, nullable=True))
+    op.add_column("orders", sa.Column("erased", JSON, nullable=True))
+    here = sa.text("erased_at IS NULL")
+    op.create_index("orders_to_erase", "orders", ["placed_at"], postgresql_where=here, sqlite_where=here)
 
 
 def _assigned() -> None:

@@ -1,0 +1,260 @@
+"""Erase what may name a person of orders: free texts, bodies as they came, documents, what was bought. Facts stay.
+
+What reconcile needs is left as it is (statuses, codes, times, places, numbers, keys of what was written), so nothing is written again for it.
+What is told later of such an order is not kept either: an order's facts and new scans are stored without those texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tracker.domain.personal import ERASED, erased
+from tracker.pipeline.context import AppContext
+from tracker.store import queries
+from tracker.store.codec import without_persons
+from tracker.store.engine import database_now
+from tracker.store.tables import (
+    decisions,
+    estimates,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    inbox,
+    order_versions,
+    orders,
+    outbox,
+    proofs,
+    scans,
+    shipments,
+    statements,
+    watches,
+)
+
+AT_ONCE = 50  # orders of a batch that age erases
+WINDOW = 5_000  # payloads whose bodies are searched by one statement
+SHORT = (
+    6  # letters: a ref or a number of fewer stands in many a body by chance, and is looked for as a value of its own
+)
+ENDED = ("done", "ignored", "dead")
+KINDS = ("payloads", "scans", "notes", "documents", "versions", "findings", "decisions", "writes", "answers")
+
+
+@dataclass
+class Erasure:
+    """What was erased, or would be: how many of each of KINDS; `waits`: what is not ended yet, and is erased another time."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    waits: int = 0
+
+    @property
+    def said(self) -> str:
+        """Say how much of what in one line."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count) or "nothing"
+
+
+class _OnlyLooked(Exception):
+    """Rolls a transaction back."""
+
+
+def preview(ctx: AppContext, order: sa.Row[Any]) -> Erasure:
+    """Return what `erase` would do to an order, which is done and rolled back."""
+    made = Erasure()
+    try:
+        with _erasing(ctx, order, made, by=""):
+            raise _OnlyLooked
+    except _OnlyLooked:
+        return made
+
+
+def erase(ctx: AppContext, order: sa.Row[Any], by: str) -> Erasure:
+    """Erase what may name a person of an order; that it was done, when, by whom and how much is kept with it."""
+    made = Erasure()
+    with _erasing(ctx, order, made, by=by):
+        pass
+    return made
+
+
+@contextmanager
+def _erasing(ctx: AppContext, order: sa.Row[Any], made: Erasure, by: str) -> Iterator[None]:
+    with ctx.store.read() as connection:
+        names = [order.ref, order.ref.rpartition("/")[2], order.number.lstrip("#")]
+        names += connection.execute(
+            sa.select(shipments.c.number).where(shipments.c.id.in_(_parcels(connection, [order.id])))
+        ).scalars()
+    mentioned = _mentioned(ctx, dict.fromkeys(names))
+    with ctx.store.write() as connection:
+        _erase(connection, [order.id], mentioned, made, by, ctx.now())
+        yield
+
+
+def by_age(ctx: AppContext) -> int:
+    """Erase what may name a person of orders that were placed longer ago than `retention.personal`, some at a time. Returns how many."""
+    keep = ctx.config.root.retention.personal
+    if keep is None:
+        return 0
+    with ctx.store.write() as connection:
+        o, now = orders.c, ctx.now()
+        old = (
+            sa.select(o.id).where(o.erased_at.is_(None), o.placed_at < now - keep).order_by(o.placed_at).limit(AT_ONCE)
+        )
+        ids = connection.execute(old).scalars().all()
+        for order_id in ids:
+            _erase(connection, [order_id], (), Erasure(), "retention", now)
+    if ids:
+        ctx.log.info("personal_erased", count=len(ids))
+    return len(ids)
+
+
+def _parcels(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Return the shipments of orders, with their last miles."""
+    f, fs, s = fulfilments.c, fulfilment_shipments.c, shipments.c
+    named = sa.select(fs.shipment_id).join(fulfilments, f.id == fs.fulfilment_id).where(f.order_id.in_(ids))
+    found = connection.execute(named).scalars().all()
+    legs = connection.execute(sa.select(s.id).where(s.leg_of.is_not(None), s.leg_of.in_(found))).scalars().all()
+    return sorted({*found, *legs})
+
+
+def _mentioned(ctx: AppContext, names: Iterable[str]) -> list[int]:
+    """Return the payloads in whose bodies one of these names stands: what told nothing new is linked to nothing."""
+    needles = [needle for name in names if name for needle in _needles(name)]
+    b, found, last = inbox.c.body, list[int](), 0
+    while True:
+        with ctx.store.read() as connection:
+            window = sa.select(inbox.c.id).where(inbox.c.id > last, b.is_not(None)).order_by(inbox.c.id).limit(WINDOW)
+            top = connection.execute(sa.select(sa.func.max(window.subquery().c.id))).scalar()
+            if top is None:
+                return found
+            holds = sa.or_(*(_holds(ctx.store.sqlite, needle) for needle in needles))
+            here = sa.select(inbox.c.id).where(inbox.c.id > last, inbox.c.id <= top, b.is_not(None), holds)
+            found += connection.execute(here).scalars()
+            last = top
+
+
+def _needles(name: str) -> list[bytes]:
+    if len(name) >= SHORT:
+        return [name.encode()]
+    return [form.encode() for form in (f'"{name}"', f'#{name}"', f'/{name}"', f":{name},", f":{name}}}", f": {name},")]
+
+
+def _holds(sqlite: bool, needle: bytes) -> sa.ColumnElement[bool]:
+    told = sa.literal(needle, sa.LargeBinary())
+    return sa.func.instr(inbox.c.body, told) > 0 if sqlite else sa.func.position(told.op("IN")(inbox.c.body)) > 0
+
+
+def _erase(
+    connection: Connection, ids: list[int], mentioned: Sequence[int], made: Erasure, by: str, now: datetime
+) -> None:
+    """Erase of orders, in the order in which rows are locked: watches, shipments, orders, the rest."""
+    parcels, done = _parcels(connection, ids), made.counts
+    w, s, p = watches.c, scans.c, proofs.c
+    here = queries.in_order(
+        connection, w.id, sa.and_(w.shipment_id.in_(parcels), w.said.is_not(None), w.said != ERASED)
+    )
+    done["answers"] += connection.execute(watches.update().where(here).values(said=ERASED)).rowcount
+    here = queries.in_order(
+        connection, shipments.c.id, sa.and_(shipments.c.id.in_(parcels), shipments.c.erased_at.is_(None))
+    )
+    connection.execute(shipments.update().where(here).values(erased_at=now))
+    locked = connection.execute(queries.locked(connection, sa.select(orders).where(orders.c.id.in_(ids)))).all()
+    _payloads(connection, ids, parcels, mentioned, made)
+    texts = sa.and_(s.shipment_id.in_(parcels), s.text.not_in(["", ERASED]))
+    done["scans"] += connection.execute(scans.update().where(texts).values(text=ERASED)).rowcount
+    kept = sa.and_(
+        p.shipment_id.in_(parcels), sa.or_(p.document.is_not(None), p.next_at.is_not(None), p.error != ERASED)
+    )
+    done["documents"] += connection.execute(
+        sa.select(sa.func.count()).where(kept, p.document.is_not(None))
+    ).scalar_one()
+    values = {
+        "document": None,
+        "next_at": None,
+        "state": sa.case((p.state.in_(["wanted", "kept"]), "dropped"), else_=p.state),
+    }
+    values["error"] = sa.case((p.error.is_not(None), ERASED), else_=None)
+    connection.execute(proofs.update().where(kept).values(**values))
+    told = sa.and_(statements.c.order_id.in_(ids), statements.c.text.not_in(["", ERASED]))
+    done["notes"] += connection.execute(statements.update().where(told).values(text=ERASED)).rowcount
+    for row in locked:
+        _rows_of(connection, row, made)
+        before = row.erased["counts"] if row.erased else {}
+        counts = {kind: count + before.get(kind, 0) for kind, count in done.items() if count or kind in before}
+        record = {"erased_at": now, "erased": {"by": by, "counts": counts}, "facts": without_persons(row.facts)}
+        connection.execute(orders.update().where(orders.c.id == row.id).values(**record))
+
+
+def _payloads(
+    connection: Connection, ids: list[int], parcels: list[int], mentioned: Sequence[int], made: Erasure
+) -> None:
+    """Drop the bodies of payloads that told of orders; those of others that they told too stay facts."""
+    i, s = inbox.c, scans.c
+    told = set(mentioned)
+    for column, where in (
+        (s.inbox_id, s.shipment_id.in_(parcels)),
+        (estimates.c.inbox_id, estimates.c.shipment_id.in_(parcels)),
+        (order_versions.c.inbox_id, order_versions.c.order_id.in_(ids)),
+    ):
+        told |= set(connection.execute(sa.select(column).where(where, column.is_not(None))).scalars())
+    here = sa.and_(queries.among(connection, i.id, sorted(told)), i.body.is_not(None))
+    made.waits += connection.execute(sa.select(sa.func.count()).where(here, i.state.not_in(ENDED))).scalar_one()
+    here = sa.and_(here, i.state.in_(ENDED))
+    bodies = connection.execute(sa.select(i.id).where(here)).scalars().all()
+    gone = queries.among(connection, i.id, bodies)
+    connection.execute(inbox.update().where(gone).values(body=None, part_sizes=None))
+    made.counts["payloads"] += len(bodies)
+
+
+def _rows_of(connection: Connection, order: sa.Row[Any], made: Erasure) -> None:
+    """Erase inside the rows of one order that hold facts and texts together; each is read and written back where it changed."""
+    done = made.counts
+    for kind, table, columns in (
+        ("versions", order_versions, ("facts",)),
+        ("findings", findings, ("evidence", "closed_reason")),
+        ("decisions", decisions, ("findings",)),
+        ("writes", outbox, ("action", "error", "receipt")),
+    ):
+        names = [table.c.id, *(table.c[name] for name in columns)]
+        names += [table.c.state, table.c.kind, table.c.claimed_until] if table is outbox else []
+        names += [table.c.closed_by] if table is findings else []
+        for row in connection.execute(sa.select(*names).where(table.c.order_id == order.id).order_by(table.c.id)).all():
+            values = _CHANGES[kind](row, connection)
+            if values is None:
+                made.waits += 1
+            elif values := {name: value for name, value in values.items() if value != row._mapping.get(name)}:
+                connection.execute(table.update().where(table.c.id == row.id).values(**values))
+                done[kind] += 1
+
+
+def _of_write(row: sa.Row[Any], connection: Connection) -> dict[str, Any] | None:
+    """Return what becomes of a write; None: it is on its way. A note that waits is not sent any more."""
+    note, values = row.kind == "order_note", dict[str, Any]()
+    if row.state in ("pending", "held"):
+        if not note:
+            return {}
+        if row.claimed_until is not None and row.claimed_until > database_now(connection):
+            return None
+        values = {"state": "superseded", "claimed_until": None}
+    if note:
+        values |= {"action": {**row.action, "text": ERASED}}
+        values |= {"receipt": {**row.receipt, "proof": ERASED}} if row.receipt and row.receipt.get("proof") else {}
+    return values | ({"error": ERASED} if row.error else {})
+
+
+def _of_finding(row: sa.Row[Any], _connection: Connection) -> dict[str, Any]:
+    values: dict[str, Any] = {"evidence": erased(row.evidence)}
+    by_people = (row.closed_by or "").startswith("person")
+    return values | ({"closed_reason": ERASED} if row.closed_reason and by_people else {})
+
+
+_CHANGES: dict[str, Any] = {
+    "versions": lambda row, _: {"facts": without_persons(row.facts)},
+    "findings": _of_finding,
+    "decisions": lambda row, _: {"findings": erased(row.findings)},
+    "writes": _of_write,
+}
