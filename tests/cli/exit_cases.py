@@ -65,6 +65,7 @@ CASES = [
     differs("demo", "--scenario differs.yaml --json --log demo.log", '"differences": ['),
     Case("status", "", 1, "no process runs"),
     Case("status", "--store shop --json", 1, '"what": "sweep_late"'),
+    Case("report", "carriers", 1, "nothing is counted yet"),
     Case("note", "99 x", 1, "no order '99'"),
     Case("note", "sh x --to-shop", 1, "no order 'sh'"),
     Case("record", "99 proof", 1, "no order '99'"),
@@ -107,6 +108,15 @@ CASES = [
     Case("drift", "-c empty.yaml", 0, "no drift: no order is known yet"),
     Case("findings", "", 0, "order_ahead"),
     Case("checkouts", "", 0, "C1"),
+    Case(
+        "report",
+        "carriers --since 2026-11-01 --until 2026-11-30 -c counted.yaml",
+        0,
+        "no parcel of 2026-11-01",
+        own=True,
+    ),
+    Case("report", "carriers --since 2999-01-01", 2, "lies ahead"),
+    Case("report", "carriers --store nobody", 2, "no store 'nobody'"),
     Case("outages", "", 0, "no outage"),
     Case("stuck", "", 0),
     Case("freshness", "", 0, "open parcels"),
@@ -222,7 +232,7 @@ CASES = [
 ARGUMENTS = {
     "show": "7", "explain": "7", "evidence": "7 -o x.zip", "proof": "7", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
     "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "erase": "7", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
-    "whatif": "--policy tracker.yaml",
+    "whatif": "--policy tracker.yaml", "report": "carriers",
 }  # fmt: skip
 ROLES = {"web": "away-roles.yaml", "worker": "away-roles.yaml", "scheduler": "away-roles.yaml"}
 # each command that reads a configuration or a database says so, whatever else it does

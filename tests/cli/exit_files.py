@@ -25,6 +25,7 @@ def files_of(made: Lab, folder: Path, port: int) -> dict[str, str]:
         "hooked.yaml": made.yaml + '  big: {uses: bigcommerce, store_hash: x, access_token: "${file:s}", webhook_secrets: "${file:s}"}\n'
         "web: {public_url: 'https://t.example'}\n",
         "empty.yaml": f"database: sqlite:///{folder}/db/empty.db\n",
+        "counted.yaml": f"database: sqlite:///{folder}/db/counted.db\n",
         "gap.yaml": f"database: sqlite:///{folder}/db/gap.db\n",
         "fresh.yaml": f"database: sqlite:///{folder}/fresh.db\n",
         "broken.yaml": f"database: sqlite:///{folder}/db/broken.db\n",

@@ -90,6 +90,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         migrate(gap)
         _away(gap)
         gap.close()
+        counted = Store(f"sqlite:///{folder}/db/counted.db")
+        migrate(counted)
+        with counted.write() as connection:
+            done = {"name": "parcels", "walked_to": 0, "walk_ends": 0, "rules": {}}
+            connection.execute(t.report_state.insert(), done | {"whole_at": made.clock()})
+        counted.close()
         found = made.one(t.findings, t.findings.c.kind == "order_ahead")
         (folder / "finding").write_text(str(found.id))
         yield folder

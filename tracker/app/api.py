@@ -22,7 +22,7 @@ from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline.context import AppContext
-from tracker.support import lists, planned, statements
+from tracker.support import lists, planned, report_parcels, reports, statements
 from tracker.support.explain import explanation
 from tracker.support.gaps import Knowledge
 from tracker.support.knowledge import knowledge
@@ -127,6 +127,34 @@ def _gate(ctx: AppContext, query: Query) -> Any:
     }  # fmt: skip
 
 
+_ASKED = {
+    "since": "a day such as 2026-11-01, or how far back: 30d", "until": "the last day, which is in it", "store": "", "carrier": "",
+    "account": "", "service": "", "lane": "DE-FR; ? where a country is not known",
+}  # fmt: skip
+
+
+def _asked(ctx: AppContext, query: Query) -> reports.Asked:
+    """Read what a report is about."""
+    if query["what"] not in reports.REPORTS:
+        raise Wrong(f"there is no such report: {', '.join(reports.REPORTS)}")
+    by = _one_of(query, "by", list(reports.BY))
+    try:
+        return reports.asked(ctx, by=by, **{name: query.get(name) for name in _ASKED})
+    except reports.WrongQuestion as error:
+        raise Wrong(str(error)) from None
+
+
+def _report(ctx: AppContext, query: Query) -> Any:
+    return reports.report(ctx, query["what"], _asked(ctx, query)) | {"meanings": reports.MEANINGS}
+
+
+def _report_parcels(ctx: AppContext, query: Query) -> Any:
+    try:
+        return report_parcels.parcels_of(ctx, query.get("show", "parcels"), _asked(ctx, query), **_page(query))
+    except reports.WrongQuestion as error:
+        raise Wrong(str(error)) from None
+
+
 # path -> (what it answers, query parameters, how)
 PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
     "/status": (
@@ -170,6 +198,15 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
             w, state=q.get("state"), account=q.get("account"), partly=q.get("partly") == "true", **_page(q)
         ),
     ),
+    "/reports/{what}": (
+        f"How {', '.join(reports.REPORTS)} did in a span of days",
+        {**_ASKED, "by": f"told apart too: {', '.join(reports.BY)}"}, _report,
+    ),
+    "/reports/{what}/parcels": (
+        "The parcels that a number of a report counts",
+        {"show": f"the number: {', '.join(report_parcels.SHOWS)}; or a problem such as exception/weather", **_ASKED, "after": "", "limit": ""},
+        _report_parcels,
+    ),
     "/codes": ("Codes without a meaning", {"limit": ""}, lambda w, q: lists.suggest(w, limit=_limit(q))),
     "/orders/{store}/{ref}": ("An order and why it stands so", {"at": "as of a moment"}, _order),
     "/orders/{store}/{ref}/gate": (
@@ -182,7 +219,8 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
 # what a token that is limited to stores may ask, and by which key its stores are meant; any other path is not there for it
 LIMITED = {
     "/status": "store", "/drift": "store", "/knowledge": "store", "/findings": "store", "/stuck": "store", "/freshness": "store", "/outbox": "store",
-    "/inbox": "account", "/orders/{store}/{ref}": "store", "/orders/{store}/{ref}/gate": "store", "/openapi.json": "",
+    "/inbox": "account", "/reports/{what}": "store", "/reports/{what}/parcels": "store", "/orders/{store}/{ref}": "store",
+    "/orders/{store}/{ref}/gate": "store", "/openapi.json": "",
 }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ from tracker.pipeline.places import Places
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
 from tracker.support.measures import Sample
-from tracker.upkeep import erase, maintenance
+from tracker.upkeep import counting, erase, maintenance
 from tracker.upkeep.settle import settle_accounts
 
 if TYPE_CHECKING:
@@ -420,14 +420,24 @@ class Daemon:
     def _schedule(self) -> None:
         """Notify while rows are due; maintain once a minute."""
         healed = float("-inf")
+        behind = False
+
+        def count() -> None:
+            nonlocal behind
+            behind = counting.count(self.ctx)
+
         while not self._stopping.wait(TICK):
             self._do(("notify", self._notify_due))
+            if behind:
+                behind = False  # where it fails, in a minute again
+                self._do(("count", count))
             if time.monotonic() - healed >= HEAL_EVERY:
                 healed = time.monotonic()
                 self._do(
                     ("heartbeat", lambda: maintenance.heartbeat(self.ctx, self.clock())), ("expire", lambda: maintenance.expire(self.ctx)),
                     ("run_monitors", lambda: maintenance.run_monitors(self.ctx)), ("prune", lambda: maintenance.prune(self.ctx)),
                     ("erase", lambda: erase.by_age(self.ctx)),
+                    ("count", count),
                 )  # fmt: skip
 
     def _notify_due(self) -> None:

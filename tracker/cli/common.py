@@ -191,10 +191,15 @@ def all_of(ids: Sequence[int], done: int) -> None:
         click.get_current_context().exit(1)
 
 
+def json_text(value: Any) -> str:
+    """Return a value as JSON that ends its last line; moments as ISO 8601."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(value, option=option, default=str).decode()
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON; moments as ISO 8601."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
-    click.echo(text.decode())
+    click.echo(json_text(value), nl=False)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:

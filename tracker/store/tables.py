@@ -78,6 +78,8 @@ POLLED, REGISTERED = "next_poll_at IS NOT NULL", "register_at IS NOT NULL"
 OVERDUE = "overdue_since IS NOT NULL AND next_poll_at IS NOT NULL"
 GIVEN_UP = "tracking_state IN ('invalid_number', 'unsupported', 'stopped')"
 REFUSED = "tracking_state = 'error'"
+RECOUNT = "recount IS TRUE"
+COUNTS = "counts IS TRUE"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -144,6 +146,66 @@ class AccountDays(SQLModel, table=True):
     payloads: int = 0
     polled_first: int = 0  # scans that a poll told first although the account pushes
     pushed_first: int = 0  # scans that a webhook told first
+
+
+class ParcelFacts(SQLModel, table=True):
+    """How each parcel fared, as reports counted it: one row a store that ships it, `counts` the one that the total counts."""
+
+    __tablename__ = "parcel_facts"
+    __table_args__ = (
+        sa.Index("parcel_facts_day", "day", "shipment_id", **_where(COUNTS)),
+        sa.Index("parcel_facts_carrier", "carrier", "day", "shipment_id", **_where(COUNTS)),
+        sa.Index("parcel_facts_store", "store", "day", "shipment_id"),
+        sa.Index("parcel_facts_again", "again_at", **_where("again_at IS NOT NULL")),
+    )
+    shipment_id: int = Field(sa_type=Big, primary_key=True)
+    store: str = Field(primary_key=True)
+    counts: bool
+    day: str  # 2026-11-26, of the store's zone: when its carrier took it over, before that when it began
+    carrier: str
+    account: str  # that told most of it; empty: nobody did yet
+    service: str
+    origin: str  # countries; empty: not known
+    destination: str
+    handed_over: bool
+    end: str
+    days: int | None = None  # business days from the hand-over to the delivery
+    on_first: str  # against the first estimate: domain/performance.py
+    on_last: str
+    attempt: str
+    problems: list[str] = _json()
+    returned: bool
+    silent: bool
+    delays: dict[str, dict[str, int]] = _json()
+    again_at: datetime | None = _at()  # business time: when time alone may change it
+
+
+class ReportDays(SQLModel, table=True):
+    """What reports count, by day, store (`*`: all of them) and what else they tell apart; kept as parcels change."""
+
+    __tablename__ = "report_days"
+    __table_args__ = (sa.Index("report_days_store", "store", "day"),)
+    key: str = Field(primary_key=True)  # hash of the seven that follow
+    store: str
+    day: str
+    carrier: str
+    account: str
+    service: str
+    origin: str
+    destination: str
+    counts: dict[str, int] = _json()
+
+
+class ReportState(SQLModel, table=True):
+    """How far reports have counted."""
+
+    __tablename__ = "report_state"
+    name: str = Field(primary_key=True)
+    walked_to: int = Field(default=0, sa_type=Big)  # the shipment up to which all were looked at in this round
+    walk_ends: int = Field(default=0, sa_type=Big)  # the newest when this round began
+    whole_at: datetime | None = _at()  # since when every parcel is counted by the rules below
+    counted_at: datetime | None = _at()  # when nothing was left to count last
+    rules: dict[str, str] = _json()  # what stores count by, hashed: calendar and silence
 
 
 class Endings(SQLModel, table=True):
@@ -248,6 +310,7 @@ class Shipments(SQLModel, table=True):
         sa.Index("shipments_silent", "carrier", "last_scan_at", **_where(OPEN)),
         sa.Index("shipments_unmatched", "starts_at", **_where("linked IS FALSE")),
         sa.Index("shipments_leg", "leg_of", **_where("leg_of IS NOT NULL")),
+        sa.Index("shipments_recount", "id", **_where(RECOUNT)),
     )
     id: int | None = _id()
     carrier: str
@@ -267,6 +330,7 @@ class Shipments(SQLModel, table=True):
     closed_at: datetime | None = _at()
     leg_of: int | None = Field(default=None, sa_type=Big)  # the parcel of whose journey this number is the last mile
     erased_at: datetime | None = _at()  # when what carriers wrote of it was erased; of later scans it is not kept
+    recount: bool | None = None  # reports have not counted it since it changed
 
 
 class Estimates(SQLModel, table=True):
@@ -799,6 +863,7 @@ change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats),
 fresh_reads = table(FreshReads)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 endings, estimates = table(Endings), table(Estimates)
+parcel_facts, report_days, report_state = table(ParcelFacts), table(ReportDays), table(ReportState)
 drifts, resends, proofs = table(Drifts), table(Resends), table(Proofs)
 tokens, public_keys, files = table(Tokens), table(PublicKeys), table(Files)
 mails, mail_servers = table(Mails), table(MailServers)

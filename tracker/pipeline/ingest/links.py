@@ -105,6 +105,7 @@ def _link(
         here = (fs.fulfilment_id == fulfilment_id, fs.shipment_id.in_(gone))
         tx.connection.execute(fulfilment_shipments.delete().where(*here))
         for i in gone:  # who asked for it first may be another store now
+            shipments.change(shipments.find(i))
             watches.begin(shipments.find(i))
     fresh = {i: company for i, company in wanted.items() if i not in linked}
     loose = _insert(tx, shipments, watches, fulfilment_id, order, fresh) if fresh else set()
@@ -118,8 +119,7 @@ def _insert(
     places = []
     for i, company in fresh.items():
         parcel = shipments[i]
-        if not parcel.linked:
-            shipments.change(parcel, linked=True, linked_at=tx.now)
+        shipments.change(parcel, **({} if parcel.linked else {"linked": True, "linked_at": tx.now}))
         places.append(legs.Standing(fulfilment_id, order.store, order.ships_to, parcel, company))
     loose = legs.put_at(tx, watches, places)
     for i in fresh:

@@ -175,7 +175,7 @@ def _know(
         if current and report.edd is not None and report.edd != parcel.edd:
             parcel.edd = report.edd
             begins, ends = report.edd.begins, report.edd.ends
-            values |= {"edd_begins": begins, "edd_ends": ends, "edd_told_at": tx.now}
+            values |= {"edd_begins": begins, "edd_ends": ends, "edd_told_at": tx.now, "recount": True}
             promised.append(
                 {"shipment_id": parcel.id, "begins": begins, "ends": ends, "account": p.account.name, "told_at": tx.now,
                  "inbox_id": p.row.id}

@@ -116,7 +116,7 @@ class Shipments:
         return self._know(connection.execute(queries.locked(connection, sa.select(shipments).where(*key))).one())
 
     def change(self, parcel: LockedShipment, **values: Any) -> None:
-        """Give a shipment another value in columns that are fields of its too."""
+        """Give a shipment another value in columns that are fields of its too; reports count it anew."""
         if "leg_of" in values and parcel.leg_of is not None:
             self._legs[parcel.leg_of].remove(parcel)
         for name, value in values.items():
@@ -124,7 +124,7 @@ class Shipments:
         if "leg_of" in values and parcel.leg_of is not None:
             self._legs.setdefault(parcel.leg_of, []).append(parcel)
         here = shipments.c.id == parcel.id
-        self._tx.connection.execute(shipments.update().where(here).values(**values))
+        self._tx.connection.execute(shipments.update().where(here).values(**values, recount=True))
 
     def _know(self, row: Row[Any]) -> LockedShipment:
         if row.id in self._parcels:

@@ -42,12 +42,16 @@ def update_summaries(
         closed_at = (parcel.closed_at or tx.now) if is_over(shipments, parcel) else None
         if summary != was:
             moved.add(shipment_id)
-        elif summary.checkpoint == was.checkpoint and (parcel.leg_of is None or closed_at == parcel.closed_at):
+        elif (
+            summary.checkpoint == was.checkpoint
+            and (parcel.leg_of is None or closed_at == parcel.closed_at)
+            and shipment_id not in anew  # of these a scan changed that the summary does not show: reports may
+        ):
             continue
         parcel.closed_at = closed_at
         changed.append(
             {"b_id": shipment_id, "summary": dump(SUMMARY, summary), "status": summary.status,
-             "last_scan_at": summary.last_scan_at, "closed_at": closed_at}
+             "last_scan_at": summary.last_scan_at, "closed_at": closed_at, "recount": True}
         )  # fmt: skip
     queries.change(tx.connection, table, changed)
     return moved

@@ -17,6 +17,7 @@ def upgrade() -> None:
     _assigned()
     _erased()
     _estimates()
+    _reports()
     _measured()
     _status()
     _mails()
@@ -33,6 +34,58 @@ def _erased() -> None:
 def _assigned() -> None:
     op.add_column("findings", sa.Column("assigned_to", sa.String(), nullable=True))
     op.add_column("findings", sa.Column("assigned_at", MOMENT, nullable=True))
+
+
+def _reports() -> None:
+    op.add_column("shipments", sa.Column("recount", sa.Boolean(), nullable=True))
+    here = sa.text("recount IS TRUE")
+    op.create_index("shipments_recount", "shipments", ["id"], postgresql_where=here, sqlite_where=here)
+    op.create_table(
+        "parcel_facts",
+        sa.Column("shipment_id", BIG, primary_key=True, autoincrement=False),
+        sa.Column("store", sa.String(), primary_key=True),
+        sa.Column("counts", sa.Boolean(), nullable=False),
+        *(
+            sa.Column(name, sa.String(), nullable=False)
+            for name in ("day", "carrier", "account", "service", "origin", "destination")
+        ),
+        sa.Column("handed_over", sa.Boolean(), nullable=False),
+        sa.Column("end", sa.String(), nullable=False),
+        sa.Column("days", sa.Integer(), nullable=True),
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("on_first", "on_last", "attempt")),
+        sa.Column("problems", JSON, nullable=False),
+        sa.Column("returned", sa.Boolean(), nullable=False),
+        sa.Column("silent", sa.Boolean(), nullable=False),
+        sa.Column("delays", JSON, nullable=False),
+        sa.Column("again_at", MOMENT, nullable=True),
+    )
+    counts, again = sa.text("counts IS TRUE"), sa.text("again_at IS NOT NULL")
+    for name, columns, where in (
+        ("parcel_facts_day", ["day", "shipment_id"], counts),
+        ("parcel_facts_carrier", ["carrier", "day", "shipment_id"], counts),
+        ("parcel_facts_again", ["again_at"], again),
+    ):
+        op.create_index(name, "parcel_facts", columns, postgresql_where=where, sqlite_where=where)
+    op.create_index("parcel_facts_store", "parcel_facts", ["store", "day", "shipment_id"])
+    op.create_table(
+        "report_days",
+        sa.Column("key", sa.String(), primary_key=True),
+        *(
+            sa.Column(name, sa.String(), nullable=False)
+            for name in ("store", "day", "carrier", "account", "service", "origin", "destination")
+        ),
+        sa.Column("counts", JSON, nullable=False),
+    )
+    op.create_index("report_days_store", "report_days", ["store", "day"])
+    op.create_table(
+        "report_state",
+        sa.Column("name", sa.String(), primary_key=True),
+        sa.Column("walked_to", BIG, nullable=False),
+        sa.Column("walk_ends", BIG, nullable=False),
+        sa.Column("whole_at", MOMENT, nullable=True),
+        sa.Column("counted_at", MOMENT, nullable=True),
+        sa.Column("rules", JSON, nullable=False),
+    )
 
 
 def _estimates() -> None:
