@@ -1,4 +1,4 @@
-"""Commands about what is kept: `erase`."""
+"""Commands about what is kept: `erase`, `backup`, `restore`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import click
 
 from tracker.cli.common import config_option, glance_config, json_option, open_context, print_json
 from tracker.cli.people import by_option, store_option
+from tracker.domain.masking import mask
+from tracker.support import backup as backups
 from tracker.support import statements
 from tracker.upkeep import erase as erasing
+from tracker.upkeep import maintenance
 
 STAYS = (
     "Statuses, codes, times, places, numbers, and what was written and why stay. Bodies go whole, with what they tell of other orders. "
@@ -61,4 +64,57 @@ def _confirm(number: str) -> None:
         raise click.ClickException("nothing is erased")
 
 
-COMMANDS = (erase,)
+@click.command()
+@click.argument("out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@config_option
+def backup(out: Path, file: Path) -> None:
+    """Write a copy of the whole database into FILE, which only you can read, while everything runs.
+
+    SQLite is copied as it is at one moment, and the copy is checked; of PostgreSQL `pg_dump` makes an archive. An older FILE is left.
+    Not in it: the configuration, secrets (`vault_key`!) and the file of notices.
+    """
+    if out.exists():
+        raise click.UsageError(f"{out} is there already")
+    ctx = open_context(glance_config(file, partly=True))
+    size = backups.backup(ctx.store, out)
+    click.echo(f"wrote {out}: {size:,} bytes; `tracker restore {out}` puts it back")
+
+
+@click.command()
+@click.argument(
+    "source", metavar="[FILE]", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True)
+)
+@config_option
+@click.option("--done", is_flag=True, help="The database was put back by other means: only settle it.")
+@click.option("--yes", is_flag=True, help="Do not ask once more.")
+def restore(source: Path | None, file: Path, done: bool, yes: bool) -> None:
+    """Put a backup back, and settle it: stop every process first. What SQLite file is there is kept beside it; a PostgreSQL database must be empty.
+
+    What was written since the backup is looked at in the shops before anything is written again. Customers are told nothing of what
+    happened before now: they may have been told. Carriers are asked about every open parcel once a process runs, stores are swept.
+    """
+    if (source is None) != done:
+        raise click.UsageError("say FILE, or --done where the database was put back by other means")
+    ctx = open_context(glance_config(file))
+    if not done and not yes:
+        _agree(f"put {source} in the place of {mask(ctx.config.root.database)}?")
+    if source is not None:
+        aside = backups.restore(ctx.store, source, f"{ctx.now():%Y%m%d-%H%M%S}")
+        if aside is not None:
+            click.echo(f"what was there is {aside}")
+    told = backups.put_back(ctx)
+    maintenance.release_claims(ctx)
+    click.echo(
+        f"put back and settled; {told} notices are not told, as they may have been: start the processes, then `tracker status`"
+    )
+
+
+def _agree(question: str) -> None:
+    """Have a person agree. Raises UsageError without a terminal, ClickException where they do not."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise click.UsageError("nothing is done: nobody can be asked here (--yes)")
+    if not click.confirm(question):
+        raise click.ClickException("nothing is done")
+
+
+COMMANDS = (erase, backup, restore)

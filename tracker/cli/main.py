@@ -72,6 +72,11 @@ CODES: dict[str, dict[int, str]] = {
         2: "wrong configuration or usage, no such account or file, or nothing of the sample can be read",
     },
     "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,
+    "backup": {**_READS, 0: "the file is written", 1: "no copy could be made of it; no file is written", 2: "wrong configuration or usage, or a file that is there already"},
+    "restore": {
+        **_READS, 0: "it is put back and settled", 1: "a process runs, it is no whole backup, the database is not empty, or it was not confirmed; nothing is changed",
+        2: "wrong configuration or usage, no such file, or nobody can be asked (--yes)",
+    },
     "erase": {
         **_READS, 0: "it is erased; with --preview: shown, and all of it has ended", 1: "no such order, it was not confirmed, or a part of it is being worked: again later",
         2: "wrong configuration or usage, or nobody can be asked (--yes)",

@@ -184,12 +184,14 @@ def _outbox(
         held = by_order[one.row.id]
         pending = {row.key for row in held if row.state in WAITS}
         sink = tell.has_sink(ctx, one.account)
+        restored = getattr(states.get(one.order.store), "restored_at", None)
         wanted: dict[str, tuple[Action, str]] = {}
         for action in one.decision.actions:
             notice = action.kind == "notice"
             writes = one.account.mode == "write" and (sink or not notice)
-            if notice and now - action.happened_at > STALE_NEWS and action.key not in pending:
-                continue  # old news is no news: a replay, a long outage
+            old = now - action.happened_at > STALE_NEWS or (restored is not None and action.happened_at <= restored)
+            if notice and old and action.key not in pending:
+                continue  # old news is no news: a replay, a long outage, a backup that was put back
             wanted[action.key] = (action, "pending" if writes else "observed")
         superseded += [
             row.id

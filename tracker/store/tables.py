@@ -652,6 +652,9 @@ class Accounts(SQLModel, table=True):
     hooks_checked_at: datetime | None = _at()  # when they last were
     hooks: dict[str, Any] | None = _json(null=True)  # what came of that (pipeline/poll/hooks.py)
     well_since: datetime | None = _at()  # when it told again after it, or we, had been away for long
+    restored_at: datetime | None = (
+        _at()
+    )  # when a backup was put back: what happened before may have been told to customers
     brakes: dict[str, Any] | None = Field(
         default=None, sa_type=Pieces
     )  # by carrier: since when its ends are not written, and why (pipeline/brakes.py)

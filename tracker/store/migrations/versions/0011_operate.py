@@ -15,7 +15,7 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Add what each part of it keeps."""
     _assigned()
-    _erased()
+    _kept()
     _estimates()
     _reports()
     _measured()
@@ -23,11 +23,12 @@ def upgrade() -> None:
     _mails()
 
 
-def _erased() -> None:
+def _kept() -> None:
     for name in ("orders", "shipments"):
         op.add_column(name, sa.Column("erased_at", MOMENT, nullable=True))
     op.add_column("orders", sa.Column("erased", JSON, nullable=True))
     here = sa.text("erased_at IS NULL")
+    op.add_column("accounts", sa.Column("restored_at", MOMENT, nullable=True))
     op.create_index("orders_to_erase", "orders", ["placed_at"], postgresql_where=here, sqlite_where=here)
 
 
