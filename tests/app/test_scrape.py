@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from tests.lab import DHL, START, UPS, USPS, H, Lab, shipped
 from tracker.app.client import OPERATIONS, RESULTS, AccountClient
-from tracker.app.presence import ALIVE, Presence
+from tracker.app.presence import Presence
 from tracker.app.scrape import Names
 from tracker.app.telemetry import COUNTERS, GAUGES, HISTOGRAMS, Metrics
 from tracker.domain.errors import BudgetSpent, NotFound, Refused, SourceError
@@ -27,12 +27,13 @@ from tracker.support import measures
 from tracker.support.measures import MOST_NAMED, measure
 
 Make = Callable[..., Lab]
+AGED = ("inbox", "decide", "poll", "register", "notices", "sweeps", "push", "mail")
 BODY = b'{"id":"evt","object":"Event","description":"tracker.updated","result":{"id":"trk"}}'
 
 
 def values(lab: Lab) -> dict[str, float]:
     """Return the gauges of the installation, by name and sorted labels."""
-    found = measure(lab.ctx, alive=ALIVE)
+    found = measure(lab.ctx)
     return {f"{one.name}{sorted(one.labels.items())}": one.value for one in found}
 
 
@@ -45,7 +46,7 @@ def test_each_queue_tells_for_how_long_its_oldest_row_is_due_and_nothing_of_what
     now = lab.ctx.now()
     with lab.daemon.store.read() as connection:
         database = database_now(connection)
-    assert {of(values(lab), "tracker_queue_age_seconds", queue=queue) for queue in measures.QUEUES} == {0}
+    assert {of(values(lab), "tracker_queue_age_seconds", queue=queue) for queue in AGED} == {0}
 
     lab.post_raw("easypost", BODY)
     lab.change(t.inbox.update().where(t.inbox.c.state == "pending").values(due_at=database - H))
@@ -63,18 +64,8 @@ def test_each_queue_tells_for_how_long_its_oldest_row_is_due_and_nothing_of_what
     lab.change(t.mails.insert().values({**mail, "due_at": database - 9 * H}))
 
     seen = values(lab)
-    ages = {queue: round((of(seen, "tracker_queue_age_seconds", queue=queue) or 0) / 3600) for queue in measures.QUEUES}
-    assert ages == {
-        "ingest": 1,
-        "decide": 2,
-        "poll": 4,
-        "register": 5,
-        "read": 6,
-        "sweep": 7,
-        "push": 8,
-        "files": 0,
-        "mail": 9,
-    }
+    ages = {queue: round((of(seen, "tracker_queue_age_seconds", queue=queue) or 0) / 3600) for queue in AGED}
+    assert ages == {"inbox": 1, "decide": 2, "poll": 3, "register": 5, "notices": 6, "sweeps": 7, "push": 8, "mail": 9}
     assert of(seen, "tracker_look_lag_seconds", account="easypost") == 4 * 3600
     assert of(seen, "tracker_overdue_parcels", account="easypost") == 1
 
@@ -82,8 +73,8 @@ def test_each_queue_tells_for_how_long_its_oldest_row_is_due_and_nothing_of_what
     lab.change(t.accounts.update().where(t.accounts.c.name == "shop").values(paused_at=now - H))
     lab.change(t.accounts.update().where(t.accounts.c.name == "easypost").values(suspended_reason="HTTP 401"))
     seen = values(lab)
-    late = {queue for queue in measures.QUEUES if of(seen, "tracker_queue_age_seconds", queue=queue)}
-    assert late == {"ingest", "decide"}
+    late = {queue for queue in AGED if of(seen, "tracker_queue_age_seconds", queue=queue)}
+    assert late == {"inbox", "decide"}
     assert of(seen, "tracker_accounts", kind="store", state="paused") == 1
     assert of(seen, "tracker_accounts", kind="carrier", state="suspended") == 1
     assert of(seen, "tracker_account_away_seconds", account="shop", kind="store", state="paused") == 3600
@@ -127,10 +118,10 @@ def test_accounts_findings_roles_brakes_tokens_and_budgets_are_told_as_their_row
 
     seen = values(lab)
     states = {state: of(seen, "tracker_accounts", kind="carrier", state=state) for state in measures.STATES}
-    assert states == {"suspended": 1, "paused": 0, "resting": 1, "failing": 1, "working": 1}
+    assert states == {"fine": 1, "first_sync": 0, "away": 2, "paused": 0, "suspended": 1}
     assert of(seen, "tracker_account_away_seconds", account="easypost", kind="carrier", state="suspended") == 3 * 3600
-    assert of(seen, "tracker_account_away_seconds", account="ups", kind="carrier", state="resting") == 3600
-    assert of(seen, "tracker_account_away_seconds", account="dhl", kind="carrier", state="failing") == 2 * 3600
+    assert of(seen, "tracker_account_away_seconds", account="ups", kind="carrier", state="away") == 3600
+    assert of(seen, "tracker_account_away_seconds", account="dhl", kind="carrier", state="away") == 2 * 3600
     assert of(seen, "tracker_quota_left", account="dhl") == 3
     assert of(seen, "tracker_brake_on", account="dhl", carrier="dhl") == 1
     assert of(seen, "tracker_budget_limit", account="budgeted") == 10
@@ -276,7 +267,7 @@ def test_what_a_scrape_reads_is_found_by_an_index_however_much_there_is(make_lab
 
     engine = lab.daemon.store.engine
     sa.event.listen(engine, "before_cursor_execute", note)
-    measure(lab.ctx, alive=ALIVE)
+    measure(lab.ctx)
     sa.event.remove(engine, "before_cursor_execute", note)
     large = {"inbox", "orders", "watches", "outbox", "findings", "change_notices", "scans", "shipments"}
     with engine.connect() as connection:
@@ -292,3 +283,14 @@ def test_what_a_scrape_reads_is_found_by_an_index_however_much_there_is(make_lab
                 plan = [row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
                 whole = [line for line in plan if re.search(rf"Seq Scan on ({'|'.join(large)})", line)]
             assert whole == [], (statement, plan)
+
+
+def test_a_drain_that_raises_is_counted_and_raises_on(make_lab: Make) -> None:
+    lab = make_lab()
+
+    def raising(_ctx: Any) -> int:
+        raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
+        lab.daemon._drain("decide", lambda: False, {"decide": raising})
+    assert 'tracker_drains_failed_total{queue="decide"} 1.0' in lab.daemon.metrics.render().decode()

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -203,7 +203,7 @@ class Daemon:
             self._do(("heartbeat", lambda: maintenance.heartbeat(self.ctx, self.clock())))
         if "worker" in self.roles:
             steps = STEPS if self._played else AT_WORK  # a play goes on when all that is due was worked, in its order
-            self.notifier.start(lambda queue, stop: drain(self.ctx, queue, stop, steps))
+            self.notifier.start(lambda queue, stop: self._drain(queue, stop, steps))
         self._spawn("keeper", self._keep)
         if "scheduler" in self.roles:
             self._spawn("scheduler", self._schedule)
@@ -225,6 +225,13 @@ class Daemon:
             for statuses, stores in alike.items():
                 log.info("statuses_without_a_word", store=stores[0], count=len(stores), statuses=statuses)
         log.info("started", role=",".join(sorted(self.roles)), version=__version__)
+
+    def _drain(self, queue: str, stop: Callable[[], bool], steps: Mapping[str, Callable[[AppContext], int]]) -> int:
+        try:
+            return drain(self.ctx, queue, stop, steps)
+        except Exception:  # who drains says so, and tries again
+            self.metrics.count("tracker_drains_failed_total", queue=queue)
+            raise
 
     def stop(self) -> None:
         """Finish or hand back what is held, within 25 s."""

@@ -17,7 +17,6 @@ from tracker import __version__
 from tracker.pipeline.context import AppContext
 from tracker.store.migrate import current, head
 from tracker.support.measures import MOST_NAMED, Sample, disk, measure
-from tracker.support.roles import ALIVE
 
 log = structlog.get_logger()
 KEPT = 5.0
@@ -76,5 +75,5 @@ class Scrape:
         if not self._asks:
             return
         yield Sample("tracker_schema_info", {"revision": revision or ""}, 1)
-        yield from measure(self._ctx, alive=ALIVE)
+        yield from measure(self._ctx)
         yield from disk(self._ctx.store)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.mails import queue as mails
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, change_notices, inbox, orders, outbox, proofs, resends, watches
@@ -41,6 +42,7 @@ QUEUES: dict[str, tuple[str, str]] = {
     "push": ("writes that are due", "tracker outbox --state pending"),
     "push held": ("writes that a brake holds", "tracker outbox --state held"),
     "push refused": ("writes that the shop refused", "tracker outbox --state refused"),
+    "mail": ("mails to customers that are due", "tracker status"),
     "push dead": ("writes that were given up", "tracker outbox --state dead"),
 }
 OF_STORES = (
@@ -76,12 +78,13 @@ class Waiting:
         return [
             {
                 "queue": name, "what": QUEUES[name][0], "count": waits.count, "more": waits.count >= COUNTED_TO,
-                "oldest": waits.since, "oldest_seconds": self._age(name, waits.since), "see": QUEUES[name][1],
+                "oldest": waits.since, "oldest_seconds": self.age(name, waits.since), "see": QUEUES[name][1],
             }
             for name, waits in self.of.items()
         ]  # fmt: skip
 
-    def _age(self, name: str, since: datetime | None) -> float | None:
+    def age(self, name: str, since: datetime | None) -> float | None:
+        """Return for how many seconds a queue's row is due since a moment, by the clock that is its; None: none is."""
         if since is None:
             return None
         now = self._now if name in _BY_DATABASE else self._business
@@ -100,6 +103,7 @@ class Waiting:
             "inbox partly": sa.select(_I.received_at.label("at")).where(_I.unread.is_not(sa.null())).order_by(_I.id),
             "sweeps": sa.select(_A.next_sweep_at.label("at")).where(_A.next_sweep_at <= self._business, *swept),
             "decide": sa.select(_O.reconcile_at.label("at")).where(_O.reconcile_at <= self._business, *mine).order_by(_O.reconcile_at),
+            "mail": mails.waiting(self._now, self._business),
             "push held": sa.select(_W.created_at.label("at")).where(_W.state == "held", *writes),
             "push refused": sa.select(_W.created_at.label("at")).where(_W.state == "refused", *writes).order_by(_W.id),
             "push dead": sa.select(_W.created_at.label("at")).where(_W.state == "dead", *writes).order_by(_W.id),
@@ -154,4 +158,4 @@ class Waiting:
                     self.by_account[name, account] = Waits(before.count + int(count), oldest)
 
 
-_BY_DATABASE = ("inbox", "notices", "push")  # their rows fall due by the database's clock
+_BY_DATABASE = ("inbox", "notices", "push", "mail")  # their rows fall due by the database's clock

@@ -23,7 +23,6 @@ from tracker.store.engine import database_now
 from tracker.store.tables import accounts, mails
 
 _M = mails.c
-MOST_COMPARED = 1_000  # mails of which the oldest is looked for
 
 
 def put(ctx: AppContext, connection: Connection, account: Account, order_id: int, action: Action) -> None:
@@ -49,13 +48,11 @@ def due(ctx: AppContext, connection: Connection, now: datetime, business: dateti
     return connection.execute(waits.limit(1)).first() is not None
 
 
-def oldest(connection: Connection, now: datetime, business: datetime) -> datetime | None:
-    """Return since when the mail waits that waits longest, where its store may be mailed for."""
-    since = sa.case((_M.not_before > _M.due_at, _M.not_before), else_=_M.due_at).label("since")
+def waiting(now: datetime, business: datetime) -> sa.Select[tuple[datetime]]:
+    """Select since when each mail waits, as `at`, where its store may be mailed for; those first that are due for longest."""
+    since = sa.case((_M.not_before > _M.due_at, _M.not_before), else_=_M.due_at).label("at")
     waits = sa.select(since).where(_M.state == "pending", _M.due_at <= now, *_ready(business))
-    first = waits.order_by(_M.due_at, _M.id).limit(MOST_COMPARED).subquery()
-    found: datetime | None = connection.execute(sa.select(sa.func.min(first.c.since))).scalar_one_or_none()
-    return found
+    return waits.order_by(_M.due_at, _M.id)
 
 
 def run(ctx: AppContext) -> int:
