@@ -6,7 +6,7 @@ SEED ?=
 export PYTHONDONTWRITEBYTECODE =  # empty: a suite that starts hundreds of processes compiles what they import once
 
 .DEFAULT_GOAL := help
-.PHONY: help run test watch mutants chaos load soak fuzz mutation audit lint matrix bench bench-data schema clean
+.PHONY: help run test watch browser tools mutants chaos load soak fuzz mutation audit lint matrix bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -23,12 +23,18 @@ run: $(VENV)/.installed ## play the demo: fourteen orders through six days, in a
 	@$(BIN)/tracker demo $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis (all brought along)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not mutants and not matrix' --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not mutants and not matrix and not browser' --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report --skip-covered --fail-under=95
 	@$(BIN)/coverage report --skip-covered --fail-under=100 --include='tracker/domain/*,tracker/plugin/*,carriers/*,adapters/*' --omit='tracker/plugin/conformance/*'
 
 watch: $(VENV)/.installed ## when a file is saved, run the tests that belong to it
 	@$(BIN)/python -m tests.watch
+
+browser: $(VENV)/.installed ## the page in a real browser: Chromium, by apt where it works (else it says so, and passes)
+	@$(BIN)/python -m tests.browser $(ARGS)
+
+tools: $(VENV)/.installed ## bring what tests use where it is there: Chromium, promtool (by apt)
+	@$(BIN)/python -m tests.tools
 
 mutants: $(VENV)/.installed ## prove that each requirement, and each mended rule, has a test that fails without it
 	@$(BIN)/python -m pytest -m mutants -q -p no:cacheprovider tests/requirements tests/cases $(ARGS)

@@ -62,7 +62,6 @@ def play(lab: Lab) -> int:
         lab.scan(lab.easypost, USPS, status, why, text=why.replace("_", " "), city=city, hours=-0.2)
     lab.later(8)
     lab.scan(lab.easypost, USPS, "delivered", "arrived_at_destination", text="Delivered, in or at mailbox", city="RENO")
-    lab.scan(lab.ups, "1ZR589400357568494", "I", "038", text="of another order")
     lab.later(20)
     lab.scan(
         lab.dhl,

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.reconcile import US
+from tracker.domain.sentences import BOTH, Fields, key_of, say
 from tracker.domain.vocabulary import FindingKind, Leg, ShippingStatus
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
@@ -43,6 +44,9 @@ STATES = {
     "pending": "it waits to be sent", "held": "a brake holds it", "sent": "sent", "refused": "the shop refused it", "dead": "given up",
     "superseded": "not sent, as it was not wanted any more", "observed": "only noted, as the store is in mode observe",
 }  # fmt: skip
+_BOTH = (
+    f"; {BOTH.partition('{')[0]}"  # what each sentence of a rule ends with: the statuses, which stand beside it here
+)
 # where carriers' words name a person, and what follows the same words and is none
 _PERSON = re.compile(
     r"(?i)\b((?:signed|received|accepted|collected|taken in)(?: for)? by|unterschrieben von|empfangen von|(?:signatory|signature|recipient|signee"
@@ -109,7 +113,7 @@ def story(ctx: AppContext, order_id: int, *, names: bool = False) -> Story | Non
         read = _Read(connection, names)
         parcels = _parcels(connection, order_id)
         seen = [*read.rows(order_versions, order_versions.c.order_id == order_id, "readings of the shop")]
-        moments = [*_versions(seen), *read.ours(order_id)]
+        moments = [*_versions(seen), *read.ours(order_id, order.number)]
         lanes = [Lane(SHOP, f"shop: {order.store}", tuple(_spans(order, seen))), Lane(OURS, "what we did")]
         for parcel in parcels:
             told, mine = read.parcel(parcel)
@@ -148,9 +152,9 @@ class _Read:
             self.left_out.append(f"the newest {most:,} {of} are shown; `tracker evidence` has the older ones too")
         return list(reversed(found[:most]))
 
-    def ours(self, order_id: int) -> Iterator[Moment]:
+    def ours(self, order_id: int, number: str) -> Iterator[Moment]:
         for row in self.rows(decisions, decisions.c.order_id == order_id, "decisions"):
-            yield Moment(row.at, OURS, "decision", _decided(row))
+            yield Moment(row.at, OURS, "decision", _decided(row, number))
         for row in self.rows(outbox, outbox.c.order_id == order_id, "writes"):
             yield _write(row)
         for row in self.rows(findings, findings.c.order_id == order_id, "findings"):
@@ -243,13 +247,15 @@ def _went(told: Sequence[Row[Any]]) -> tuple[tuple[datetime, str], ...]:
     return tuple(spans)
 
 
-def _decided(row: Row[Any]) -> str:
+def _decided(row: Row[Any], number: str) -> str:
+    """Say what was decided: what was wanted, what is to be looked at, and the sentence of each rule."""
     wanted = [_what(action) for action in row.actions]
     found = [words(one["kind"]) for one in row.findings]
-    parts = [f"because: {', '.join(words(one) for one in row.because)}"] if row.because else []
-    parts += [f"wanted: {', '.join(wanted)}"] if wanted else ["nothing to write"]
+    parts = [f"We wanted to {', and to '.join(wanted)}"] if wanted else ["There was nothing to write"]
     parts += [f"to look at: {', '.join(found)}"] if found else []
-    return f"We decided; {'; '.join(parts)}"
+    rules = [rule for rule in row.because if key_of(rule)[0] != "owner"] or row.because
+    said = [say(rule, Fields(number)).partition(_BOTH)[0].rstrip(".") for rule in rules]
+    return cut(f"{'; '.join(parts)}. {'. '.join(dict.fromkeys(said))}", 3 * MOST_TEXT)
 
 
 def _what(stored: Mapping[str, Any]) -> str:
@@ -296,11 +302,11 @@ def _at(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M}Z"
 
 
-def cut(text: str) -> str:
+def cut(text: str, most: int = MOST_TEXT) -> str:
     """Return a text of others so that it can be shown: one line, nothing that moves or hides letters, not too long."""
-    plain = "".join(sign if sign.isprintable() else " " for sign in text[: MOST_TEXT * 2])
+    plain = "".join(sign if sign.isprintable() else " " for sign in text[: most * 2])
     plain = " ".join(plain.split())
-    return plain if len(plain) <= MOST_TEXT else f"{plain[:MOST_TEXT]}…"
+    return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
 def story_of_parcel(ctx: AppContext, shipment_id: int, *, names: bool = False) -> tuple[Row[Any], Story] | None:

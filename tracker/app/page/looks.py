@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from tracker.app.page.picture import Picture
 from tracker.domain.plan import span
-from tracker.support.story import cut, words
+from tracker.support.story import MOST_TEXT, cut, words
 
 
 class Templates:
@@ -75,7 +75,7 @@ def _without(query: Mapping[str, str], name: str) -> dict[str, str]:
 
 def _commands(text: str) -> Markup:
     """Show what stands between backticks as a command that is copied whole."""
-    parts = cut(text).split("`")
+    parts = cut(text, 4 * MOST_TEXT).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )

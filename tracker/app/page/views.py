@@ -189,8 +189,10 @@ def order(ctx: AppContext, look: Look) -> Shown:
     if told is None or not look.sees(told.order.store):
         raise Missing("No order of this number is here.")
     row = told.order
+    found = explain.explanation(ctx, row.number, stores=row.store)["orders"]
+    answer: list[str] = next((one["answer"] for one in found if one["id"] == row.id), [])
     values = {
-        "order": row, "story": told, "names": names, "answer": [],
+        "order": row, "story": told, "names": names, "answer": answer,
         "why": f"`{shlex.join(['tracker', 'explain', row.number])}` or `{shlex.join(['tracker', 'evidence', row.number, '-o', 'pack.zip'])}`",
     }  # fmt: skip
     return Shown("order.html", values | _drawn(told, look, f"Order {row.number} of {row.store}"))
