@@ -251,6 +251,8 @@ for name, codes in CODES.items():
 # those that need a broker and PostgreSQL, or minutes, are proved where these are
 ELSEWHERE = {
     **{("proof", code): "cli/test_proof.py::test_a_person_gets_the_document_in_a_file_only_they_can_read_and_nothing_of_it_is_kept" for code in (0, 1)},
+    ("mcp", 0): "app/test_assistants.py::test_the_command_answers_all_that_it_is_asked_and_changes_nothing",
+    ("mcp", 2): "app/test_assistants.py::test_without_the_package_the_command_and_the_port_say_how_to_have_it",
     ("status", 0): "cli/test_status.py::test_a_healthy_installation_is_well_and_each_thing_that_is_wrong_is_said_first",
     ("correct-number", 0): "cli/test_correct_number.py::test_a_correction_is_asked_for_by_a_process_and_written_by_the_worker",
     ("reload", 0): "app/test_reload.py::test_all_roles_take_a_new_configuration_that_somebody_asks_for",

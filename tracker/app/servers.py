@@ -1,4 +1,4 @@
-"""What listens: the receiver, `/metrics` on a port of its own, and the read API and the page on others."""
+"""What listens: the receiver, `/metrics` on a port of its own, and the read API, the page and what assistants ask on others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from tracker.app.private import Private, metrics
 from tracker.app.receiver import Receiver
 from tracker.app.telemetry import place
 from tracker.app.wire import Listener
+from tracker.domain.errors import ConfigError
 from tracker.pipeline.context import AppContext
 
 log = structlog.get_logger()
+NO_PROTOCOL = "needs a package that is not installed: pip install 'trackwright[mcp]'"
+MOST_ASKED = 64 << 10  # bytes of what an assistant asks
 
 
 class Servers:
@@ -52,6 +55,9 @@ class Servers:
 
             site = Asgi(lambda: ctx.config.root.web, Site(ctx).app)
             self._places.append(("page: the page", site, page.host, page.port))
+        mcp = ctx.config.root.mcp
+        if mcp.token is not None or mcp.tokens:
+            self._places.append(("mcp: what assistants ask", _assistants(ctx), mcp.host, mcp.port))
         self.problem: str | None = None  # why it does not listen
         self.ended = False  # although nobody told it to
         self._up = threading.Event()  # it listens, or never will
@@ -102,6 +108,15 @@ class Servers:
         if self._stop is not None:
             with contextlib.suppress(RuntimeError):  # their loop is closed
                 self._stop()
+
+
+def _assistants(ctx: AppContext) -> Asgi:
+    """Return what answers assistants. Raises ConfigError where the package that speaks their protocol is not there."""
+    try:
+        from tracker.app.assistants import Site
+    except ImportError:
+        raise ConfigError(f"mcp: {NO_PROTOCOL}") from None
+    return Asgi(lambda: ctx.config.root.web, Site(ctx).app, most_body=MOST_ASKED)
 
 
 def _tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ CODES: dict[str, dict[int, str]] = {
         0: "all of it was read, and each code has a meaning", 1: "nothing is said, a piece was not read, a code has no meaning, or the headers prove nothing",
         2: "wrong configuration or usage, no such account or file, or nothing of the sample can be read",
     },
+    "mcp": {0: "the input ended", 2: "wrong configuration or usage, or the extra `mcp` is not installed"},
     "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,
     "backup": {**_READS, 0: "the file is written", 1: "no copy could be made of it; no file is written", 2: "wrong configuration or usage, or a file that is there already"},
     "restore": {
@@ -131,6 +132,7 @@ class _Modules(click.Group):
         "sample",
         "play",
         "new",
+        "assistants",
     )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What of the YAML is for those inside: the read API, and the page."""
+"""What of the YAML is for those inside: the read API, the page, and what assistants ask."""
 
 from __future__ import annotations
 
@@ -37,4 +37,13 @@ class Page(Api):
     port: int = Field(8083, ge=0, le=65535)
     token: SecretStr | None = Field(
         None, description="Who gives it may look at all; 22 characters or more. Without any token there is no page."
+    )
+
+
+class Mcp(Api):
+    """What assistants ask, by the Model Context Protocol; off unless it has a token. `tracker mcp` needs none."""
+
+    port: int = Field(8084, ge=0, le=65535)
+    token: SecretStr | None = Field(
+        None, description="Bearer token of 22 characters or more, which sees all; without any token nothing listens."
     )

@@ -121,7 +121,7 @@ def _check_secrets(root: Root, stores: Container[str], document: Document) -> No
             document.problem(
                 ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
             )
-    for key, part in (("api", root.api), ("page", root.page)):
+    for key, part in (("api", root.api), ("page", root.page), ("mcp", root.mcp)):
         _check_tokens(key, part, stores, document)
 
 

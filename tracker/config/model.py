@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from tracker.config.addresses import reached
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
-from tracker.config.inside import Api, Page
+from tracker.config.inside import Api, Mcp, Page
 from tracker.config.mail import MailPart, StoreMail
 from tracker.config.places import FilesPart, FolderPart, FolderSetting, SftpPart
 from tracker.config.presets import Duration, PolicyPart, Words, spell
@@ -203,6 +203,7 @@ class Root(_Part):
     mail: MailPart | None = Field(None, description="The server that takes mails to customers and operators.")
     api: Api = Api()
     page: Page = Page()
+    mcp: Mcp = Mcp()
     watch: Watch = Watch()
     accounts: Mapping[str, dict[str, Any]] = Field({}, description="Carrier accounts by name.")
     stores: Mapping[str, dict[str, Any]] = Field({}, description="Stores by name.")
