@@ -122,7 +122,7 @@ def _be(pipe: Connection, database: str, port: int, clock_file: Path, key: str) 
 
     clock = Clock(clock_file)
     store = Store(database, ahead=clock.ahead)
-    root = Root(vault_key=SecretStr(key))
+    root = Root(vault_key=(SecretStr(key),))
     vault, tokens = kept_tokens(store, root, unreadable=print)
     clients = Clients(allow=("127.0.0.1",), timeout=20, now=clock.now, vault=vault, tokens=tokens)
     settings = Settings(base_url=f"http://127.0.0.1:{port}", client_id="id", client_secret=SecretStr("s"))

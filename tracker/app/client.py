@@ -361,10 +361,9 @@ def kept_tokens(
     `unreadable` is told, once an account, that another key wrote its tokens. `alone`: this is a command, for which the database need
     not be there.
     """
-    key = root.vault_key.get_secret_value() if root.vault_key else ""
-    if not key:
+    if not root.vault_key:
         return (lambda _account: NoVault()), AccessTokens()
-    seal, told = Seal(key), set[str]()
+    seal, told = Seal(*(key.get_secret_value() for key in root.vault_key)), set[str]()
 
     def tell(account: str) -> None:
         if account not in told:

@@ -42,8 +42,10 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.drain import AT_WORK, STEPS, drain
 from tracker.pipeline.leases import RENEW_EVERY
 from tracker.pipeline.places import Places
+from tracker.pipeline.tokens import close_anew
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
+from tracker.store.seal import Seal
 from tracker.support.measures import Sample
 from tracker.upkeep import counting, erase, maintenance
 from tracker.upkeep.settle import settle_accounts
@@ -184,6 +186,9 @@ class Daemon:
         if self.store.sqlite and self.roles == ROLES:
             maintenance.release_claims(self.ctx)
         self._set_clock()
+        keys = [key.get_secret_value() for key in self.ctx.config.root.vault_key]
+        if len(keys) > 1 and (count := close_anew(self.store, Seal(*keys))):
+            log.info("tokens_closed_anew", count=count)
         settle_accounts(self.ctx)
 
     def start(self) -> None:

@@ -142,7 +142,7 @@ def open_context(config: Config) -> AppContext:
             except Transient:
                 """What is wrong with the database is told by itself."""
 
-    root = config.root if there else config.root.model_copy(update={"vault_key": None})
+    root = config.root if there else config.root.model_copy(update={"vault_key": ()})
     vault, tokens = kept_tokens(store, root, unreadable=_unreadable, alone=True)
     clients = Clients(
         allow=config.root.network.allow,

@@ -175,10 +175,15 @@ def _database(ctx: AppContext, report: dict[str, Any]) -> None:
                 connection.execute(sa.select(accounts.c.name, accounts.c.mode).where(accounts.c.kind == "store")).all()
             )
             if revision == head():
-                if key := ctx.config.root.vault_key:
+                if keys := [key.get_secret_value() for key in ctx.config.root.vault_key]:
                     report["notes"] += [
                         f"{name}: the token that is kept was written with another vault_key: it is asked anew"
-                        for name in written_by_another(connection, Seal(key.get_secret_value()))
+                        for name in written_by_another(connection, Seal(*keys))
+                    ]
+                    old = written_by_another(connection, Seal(keys[0])) if len(keys) > 1 else []
+                    report["notes"] += [
+                        f"{name}: the token that is kept was written with an older vault_key: that one is still needed; each start writes anew"
+                        for name in old
                     ]
                 report["notes"] += [*unwatched.left(ctx, connection), *plan.told(ctx, connection)]
     except SQLAlchemyError as error:

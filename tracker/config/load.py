@@ -114,13 +114,12 @@ def _sections(document: Document) -> dict[str, Any]:
 
 def _check_secrets(root: Root, stores: Container[str], document: Document) -> None:
     """Refuse a key that is none, and a token that can be guessed."""
-    if root.vault_key and root.vault_key.get_secret_value():
+    for i, sealing in enumerate(root.vault_key):
         try:
-            Fernet(root.vault_key.get_secret_value().encode())
+            Fernet(sealing.get_secret_value().encode())
         except ValueError:
-            document.problem(
-                ("vault_key",), "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)"
-            )
+            place: Path_ = ("vault_key", i) if len(root.vault_key) > 1 else ("vault_key",)
+            document.problem(place, "is no Fernet key: 32 random bytes in base64url (`tracker init` prints one)")
     for key, part in (("api", root.api), ("page", root.page), ("mcp", root.mcp)):
         _check_tokens(key, part, stores, document)
 

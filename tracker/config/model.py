@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from tracker.config.addresses import reached
 from tracker.config.cadences import CadencePart, RootCadence, cadence_of
@@ -177,6 +177,14 @@ class Defaults(_Part):
     stores: Mapping[str, Any] = Field({}, description="Of every store whose plugin knows the key.")
 
 
+VaultKeys = Annotated[
+    Secrets,
+    BeforeValidator(
+        lambda given: (given,) if isinstance(given, str) else given, json_schema_input_type=str | list[str]
+    ),
+]
+
+
 class Root(_Part):
     """The whole file."""
 
@@ -195,7 +203,9 @@ class Root(_Part):
     poll_threads: int = Field(
         64, ge=1, le=256, description="Calls to carriers and shops side by side in one process, writes apart."
     )
-    vault_key: SecretStr | None = Field(None, description="Key for tokens at rest (tracker init makes one).")
+    vault_key: VaultKeys = Field(
+        (), description="Key for tokens at rest (tracker init makes one); several while it is rotated."
+    )
     web: Web = Web()
     network: Network = Network()
     retention: Retention = Retention()

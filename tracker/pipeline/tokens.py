@@ -356,6 +356,24 @@ def written_by_another(connection: Connection, seal: Seal) -> list[str]:
     return sorted({name for name, value in rows if seal.open(value) is None})
 
 
+def close_anew(store: Store, seal: Seal) -> int:
+    """Close by the newest key what an older one closed, so that the older one may go. Returns how many tokens that were.
+
+    Locked as everywhere: tokens by their accounts, `accounts` last.
+    """
+    done = 0
+    with store.write() as connection:
+        for column, name in ((tokens.c.value, tokens.c.account), (accounts.c.token, accounts.c.name)):
+            kept = sa.select(name, column).where(column.is_not(None)).order_by(name)
+            for owner, value in connection.execute(queries.locked(connection, kept)).all():
+                if (renewed := seal.renew(value)) is not None:
+                    table = column.table
+                    assert isinstance(table, sa.Table)
+                    connection.execute(table.update().where(name == owner).values({column: renewed}))
+                    done += 1
+    return done
+
+
 class DatabaseVault:
     """Keeps an account's rotating token in its row, encrypted."""
 
