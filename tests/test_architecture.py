@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
 NAME = re.compile(r"`((?:app|cli|clock|config|domain|pipeline|plugin|sandbox|store|support|upkeep)(?:\.\w+)+)`")
 TABLE = re.compile(r"`(\w+)(?:\.(\w+))?`")
-WALKS = ("The walk of a webhook", "The walk of a write")
+WALKS = ("The walk of a webhook", "The walk of a write", "The walk of what is told")
 
 
 def section(title: str) -> str:
@@ -79,7 +79,7 @@ def test_each_file_that_is_named_is_there() -> None:
 def test_each_step_of_a_walk_names_tables_that_its_modules_speak_of(walk: str) -> None:
     steps = rows(walk)
 
-    assert len(steps) >= 10
+    assert len(steps) >= 7
     for number, what, reads, writes, _ in steps:
         sources = [
             Path(importlib.import_module(resolve(name)[1]).__file__ or "").read_text() for name in NAME.findall(what)

@@ -1,12 +1,9 @@
-"""The read API: its token, its answers, its document; alerts; notices; what the watch finds."""
+"""The read API: its token, its answers, its document; notices; what the watch finds."""
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -16,7 +13,7 @@ from tests.lab import START, UPS, USPS, H, detail, tracker_body
 from tracker.app.api import PATHS, openapi
 from tracker.app.daemon import Daemon
 from tracker.config.load import load_text
-from tracker.pipeline import push, tell
+from tracker.pipeline import push
 from tracker.store import tables as t
 from tracker.upkeep import maintenance
 
@@ -90,87 +87,6 @@ def test_a_wrong_question_is_told_what_would_be_right(api: httpx.Client, path: s
 
     assert answer.status_code == status
     assert said in answer.json()["error"]
-
-
-# alerts
-
-
-class Sink:
-    """A real server that keeps what it is posted, and fails as often as it is told to."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.fail = 0
-        sink = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if sink.fail:
-                    sink.fail -= 1
-                    self.send_response(500)
-                else:
-                    sink.bodies.append(json.loads(body))
-                    self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/alerts"
-
-
-@pytest.fixture
-def sink() -> Any:
-    made = Sink()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-def test_each_finding_is_told_once_to_the_alert_address_and_again_where_it_failed(make_lab, sink: Sink) -> None:
-    lab = make_lab(yaml=f"notices: {{alert_url: '{sink.url}'}}\n")
-    lab.work()
-    lab.order("#1", USPS)
-    lab.work()
-    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility")
-    lab.post(lab.easypost.event(USPS))
-    lab.work()
-    sink.fail = 1
-    lab.shop.set("#1", cancelledAt="2026-11-02T08:00:00Z")
-    lab.work()
-    assert sink.bodies == []
-    lab.change(t.findings.update().where(t.findings.c.alert_due_at.isnot(None)).values(alert_due_at=START - H))
-    assert "push" in maintenance.due_queues(lab.ctx)
-    lab.work()
-    lab.work()
-
-    (told,) = sink.bodies
-    assert (told["kind"], told["severity"], told["order"], told["store"]) == (
-        "cancelled_but_moving",
-        "urgent",
-        "#1",
-        "shop",
-    )
-    assert told["key"] == f"finding/{lab.one(t.findings).id}"
-
-
-def test_a_finding_that_no_decision_opened_is_told_too(make_lab, sink: Sink) -> None:
-    lab = make_lab(yaml=f"notices: {{alert_url: '{sink.url}', alert_from: urgent}}\n")
-    lab.work()
-    lab.easypost.key = "changed there"  # our credentials are refused from now on
-    lab.order("#1", USPS)
-    lab.work()
-
-    assert [(told["kind"], told["severity"]) for told in sink.bodies] == [("account_parked", "urgent")]
-
-
-def test_without_an_address_nobody_is_told(make_lab) -> None:
-    lab = make_lab()
-
-    assert tell.alert(lab.ctx) == 0
 
 
 # notices

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from tests.cli.exit_cases import CASES, ELSEWHERE, Case
-from tests.cli.exit_files import files_of
+from tests.cli.exit_files import files_of, messages
 from tests.conftest import once
 from tests.lab import UPS, Lab
+from tests.told import receiver
 from tracker.cli.main import CODES, main
 from tracker.store import tables as t
 from tracker.store.engine import Store
@@ -81,7 +82,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         taken.listen()
         port = taken.getsockname()[1]
         (folder / "db" / "broken.db").write_text("this is no database, and it is longer than a header of one " * 20)
-        for name, text in files_of(made, folder, port).items():
+        messages(made, folder)
+        for name, text in files_of(made, folder, port, stack.enter_context(receiver()).url).items():
             (folder / name).write_text(text)
         empty = Store(f"sqlite:///{folder}/db/empty.db")
         migrate(empty)
@@ -251,7 +253,7 @@ def test_an_output_that_is_closed_or_full_is_told_in_one_sentence(folder: Path) 
 def test_a_defect_of_ours_is_no_answer_and_shows_no_value(folder: Path) -> None:
     (folder / "bad").mkdir(exist_ok=True)
     (folder / "bad" / "sitecustomize.py").write_text(
-        "import tracker.support.explain as e\n\ndef overview(world, what):\n    raise ValueError(what * 2)\n\ne.overview = overview\n"
+        "import tracker.support.explain as e\n\ndef overview(world, what, *more, **others):\n    raise ValueError(what * 2)\n\ne.overview = overview\n"
     )
     done = subprocess.run(
         [str(TRACKER), "show", "secret"], cwd=folder, env={**environment(), "PYTHONPATH": str(folder / "bad")},

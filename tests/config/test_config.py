@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.config.good import GOOD, problems
+from tests.told import NEW
 from tracker.config.load import load_config, load_text, masked, schema
 from tracker.config.plugins import load, names
 from tracker.config.presets import duration, policy_values, spell
@@ -221,6 +222,8 @@ def test_the_example_is_complete_and_valid(monkeypatch: pytest.MonkeyPatch) -> N
 
     for name in re.findall(r"\$\{env:(\w+)\}", text):
         monkeypatch.setenv(name, "0123456789012345678901234567890123456789012=")
+    monkeypatch.setenv("ERP_HOOK_SECRET", NEW)
+    monkeypatch.setenv("SLACK_WEBHOOK", "https://hooks.example.com/services/x")
     config = load_text(text)
     for key in type(config.root).model_fields:
         assert f"{key}:" in text, f"{key} is not explained in the example"

@@ -311,7 +311,7 @@ def test_a_finding_is_stored_whole(ordered: Connection) -> None:
         "order_id": 1, "store": "shop", "subject": "shop/order/#1", "kind": "order_behind", "severity": "urgent", "act": LOST.act,
         "evidence": {"scan": "lost", "at": "Reno"}, "evidence_hash": digest({"scan": "lost", "at": "Reno"}),
         "opened_by": "reconcile", "opened_at": START + H, "since": START, "digest": False, "snoozed_until": None,
-        "closed_at": None, "closed_by": None, "closed_reason": None, "proposal": "claim it", "alert_due_at": START + 2 * H,
+        "closed_at": None, "closed_by": None, "closed_reason": None, "proposal": "claim it", "alert_due_at": START + 2 * H, "told_at": None,
         "assigned_to": None, "assigned_at": None,
     }  # fmt: skip
     *_, other = opened(ordered, replace(LOST, subject="account/dhl"), order=None)
@@ -363,7 +363,11 @@ def test_what_closed_by_itself_opens_again(ordered: Connection) -> None:
     opened(ordered, LOST, alert_at=START)
     queries.close_findings(ordered, t.findings.c.kind == "order_behind", START + H, "reconcile")
     first, second = opened(ordered, LOST)
-    assert (first["alert_due_at"], first["closed_reason"], second["closed_at"]) == (None, None, None)
+    assert (first["alert_due_at"], first["closed_reason"], second["closed_at"]) == (
+        START,
+        None,
+        None,
+    )  # nobody was told yet
 
 
 def test_the_first_sync_makes_a_digest_that_alerts_nobody(ordered: Connection) -> None:

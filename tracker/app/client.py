@@ -35,13 +35,13 @@ from tracker.domain.errors import (
 )
 from tracker.pipeline.places import GaveWay, here
 from tracker.pipeline.tokens import AccessTokens, DatabaseVault, TokenRows
-from tracker.plugin.answers import not_html, raise_by_status
 from tracker.plugin.calls import Request, Response, Token, Vault
 from tracker.plugin.contracts import Platform
 from tracker.store.engine import Store
 from tracker.store.seal import Seal
 
 MOST_BYTES = 5 << 20
+GLANCE = 2 << 10  # bytes of an answer to something told that are read
 TRIES = 3
 RETRIED_STATUSES = (502, 503, 504)
 
@@ -219,6 +219,8 @@ class AccountClient:
         if self._charge is not None and (self._account.tokens == "counted" or _ASKING.until == float("inf")):
             self._charge(self._account.name)
         raw = http.send(built, stream=True, auth=auth)
+        if self._account is _TOLD:
+            return _glanced(raw, self._now())
         try:
             if raw.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
                 raise BadPayload("$", "came compressed although nobody asked for that")
@@ -247,7 +249,7 @@ OPERATIONS = (
     "proof",
     "keys",
     "push",
-    "alert",
+    "tell",
     "token",
     "other",
 )
@@ -281,18 +283,34 @@ class _TryAgain(SourceError):
         self.response = response
 
 
-class _Plain:
-    """Raises by the status of a response, and lets nobody rest."""
+def _glanced(raw: httpx.Response, now: datetime) -> Response:
+    """Return what answers to something told: its status counts, and of its body, whatever it is, only how it begins is read."""
+    body = bytearray()
+    try:
+        for chunk in raw.iter_raw(GLANCE):
+            body += chunk
+            if len(body) >= GLANCE:
+                break
+    except httpx.TransportError:
+        """It said its status, and that is what was asked."""
+    finally:
+        raw.close()
+    return Response(
+        raw.status_code, {name.lower(): value for name, value in raw.headers.items()}, bytes(body[:GLANCE]), now
+    )
 
-    def raise_for_status(self, response: Response) -> None:
-        not_html(response)
-        raise_by_status(response)
+
+class _Plain:
+    """Leaves it to the caller what an answer means, and lets nobody rest."""
+
+    def raise_for_status(self, _response: Response) -> None:
+        return None
 
     def throttle_delay(self, _response: Response) -> None:
         return None
 
 
-_ALERTS = Account("alerts", "alerts", cast(Platform, _Plain()))
+_TOLD = Account("told", "told", cast(Platform, _Plain()))
 
 
 class Clients:
@@ -332,17 +350,20 @@ class Clients:
                 timeout=self._timeout,
                 now=self._now,
                 elapsed=self._elapsed,
-                charge=self._charge if account is not _ALERTS else None,
+                charge=self._charge if account is not _TOLD else None,
                 tokens=self._tokens,
-                heard=self._heard if account is not _ALERTS else None,
+                heard=self._heard if account is not _TOLD else None,
                 called=self._called,
             )
             self._all[account.name] = account, client
             return client
 
     def post(self, request: Request) -> Response:
-        """Send a request that belongs to no account: an alert. Raises from the error tree by HTTP status."""
-        return self(_ALERTS).send(request)
+        """Send a request that belongs to no account: something told. Returns the answer, whatever its status.
+
+        Raises Transient where none comes, Refused for a redirect and for an address that must not be called.
+        """
+        return self(_TOLD).send(request)
 
     def tidy(self) -> None:
         """Close the connections that nobody used for KEEP_IDLE seconds."""

@@ -117,8 +117,9 @@ class Daemon:
             sftp=partial(open_server, allow=root.network.allow, timeout=root.network.timeout.total_seconds()),
         )
         self.ctx.places.most_of = lambda name: getattr(self.ctx.account(name), "side_by_side", None)
-        self.ctx.places.failed = lambda error: log.warning("call_not_kept", error=type(error).__name__, at=place(error))
         self._scrape = Scrape(self.ctx, roles, self._own_gauges)
+        for places in (self.ctx.places, self.ctx.tells):
+            places.failed = lambda error: log.warning("call_not_kept", error=type(error).__name__, at=place(error))
         self.servers: Servers | None = None
         self._few_files: str | None = None
         self._kept: str | None = None  # why the newest configuration was not taken
@@ -247,6 +248,7 @@ class Daemon:
         for thread in self._threads:
             thread.join(5)
         self.ctx.places.close()
+        self.ctx.tells.close()
         self.clients.close()
         self.store.close()
         log.info("stopped", role=",".join(sorted(self.roles)))

@@ -160,6 +160,7 @@ def open_context(config: Config) -> AppContext:
         client=clients,
         log=structlog.get_logger(),
         places=Places(1),
+        poster=clients.post,
         sftp=partial(open_server, allow=config.root.network.allow, timeout=config.root.network.timeout.total_seconds()),
     )
     return ctx
@@ -174,6 +175,7 @@ def close_context(ctx: AppContext) -> None:
     if isinstance(ctx.client, Clients):
         ctx.client.close()
     ctx.places.close()
+    ctx.tells.close()
     ctx.store.close()
 
 

@@ -1,4 +1,4 @@
-"""What waits, and what became of it: `outbox`, `inbox`; and what is to come: `hooks`."""
+"""What waits, and what became of it: `outbox`, `inbox`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
 from tracker.pipeline.context import AppContext
 from tracker.store.tables import inbox as inbox_table
-from tracker.support import hooks as made
 from tracker.support import lists
 
-HOOKS = (
-    ("account", "account"), ("hook", "topic"), ("posts to", "address"), ("is", "state"), ("because", "said"), ("since", "since"),
-    ("looked at", "checked_at"),
-)  # fmt: skip
 STATES = ["pending", "held", "sent", "refused", "dead", "superseded", "observed"]
 
 
@@ -57,28 +52,6 @@ def outbox(
         lambda w: lists.list_outbox(w, state=state, store=page.store, after=page.after, limit=page.limit), "outbox", columns,
         "no such write",
     )  # fmt: skip
-
-
-@click.command()
-@click.argument("name", metavar="[ACCOUNT]", required=False)
-@listing("watch")
-@click.option("--mend", is_flag=True, help="Compare them now, and mend also what somebody undid after us.")
-def hooks(page: Listing, name: str | None, mend: bool) -> None:
-    """List the hooks that stores and carrier accounts want, and how they are there: of ACCOUNT only, or of all.
-
-    Made and compared once a day where web.public_url says where we are reached; what we mended and somebody undid is told.
-    """
-    ctx = page.context
-    if name is not None and name not in ctx.config.accounts:
-        raise click.UsageError(
-            f"no store or account {name!r}: {', '.join(ctx.config.accounts) or 'none is configured'}"
-        )
-    if mend and (name is None or not made.mend(ctx, name)):
-        raise click.UsageError(f"--mend: {made.why_none(ctx, name)}" if name else "--mend needs a name")
-    none = made.why_none(ctx, name) if name is not None else "no account has hooks that we made (web.public_url)"
-    page.show(lambda w: made.list_hooks(w, name), "hooks", HOOKS, none)
-    if any(row["state"] not in made.FINE for row in made.list_hooks(ctx, name)):
-        click.get_current_context().exit(1)
 
 
 @click.command()
@@ -130,4 +103,4 @@ def inbox(
     page.show(ask, "inbox", columns, empty)
 
 
-COMMANDS = (outbox, inbox, hooks)
+COMMANDS = (outbox, inbox)

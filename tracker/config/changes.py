@@ -14,7 +14,7 @@ from tracker.config.presets import policy_values
 MOST_TOLD = 20
 # what of the root is looked at while we run; anything else is when a process starts
 LIVE = (
-    "cadence", "stuck_after", "retention", "notices", "mail", "watch", "api.token", "api.tokens", "page.token", "page.tokens", "web.public_url", "web.max_body", "web.header_timeout",
+    "cadence", "stuck_after", "retention", "notices", "telling", "mail", "watch", "api.token", "api.tokens", "page.token", "page.tokens", "web.public_url", "web.max_body", "web.header_timeout",
     "web.request_timeout", "web.connections_per_address",
 )  # fmt: skip
 _OF_FILE = {"accounts", "stores", "include", "defaults"}

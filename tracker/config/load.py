@@ -22,6 +22,7 @@ from tracker.config.mail import read_mail
 from tracker.config.model import Account, Config, Root
 from tracker.config.plugins import installed, words
 from tracker.config.presets import policy_values, spell
+from tracker.config.telling import unfit
 from tracker.config.validation import validate
 from tracker.config.yamlfile import Document, Path_, parse, quoted
 from tracker.domain.errors import ConfigError
@@ -82,6 +83,8 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     if root is not None:
         _check_secrets(root, value.get("stores") or {}, document)
         wording = read_mail(root.mail, root.network.allow, document)
+        for path, said in unfit(root.telling, root.network.allow, value.get("stores") or {}):
+            document.problem(path, said)
     check_addresses([one for one in texts if one[0][0] not in SECTIONS and (each or one[0][0] != "defaults")], document)
     suspended = entries.suspended() if partly and each else {}
     accounts = {name: accounts[name] for name in accounts if name not in suspended} if suspended else accounts

@@ -17,6 +17,7 @@ from tracker.config.inside import Api, Mcp, Page
 from tracker.config.mail import MailPart, StoreMail
 from tracker.config.places import FilesPart, FolderPart, FolderSetting, SftpPart
 from tracker.config.presets import Duration, PolicyPart, Words, spell
+from tracker.config.telling import Notices, TargetPart, Telling, told_of_findings
 from tracker.config.wording import Wording
 from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import DEFAULT, Cadence
@@ -130,16 +131,6 @@ class StorePart(_Part):
     )
 
 
-class Notices(_Part):
-    """Where we tell people."""
-
-    file: str | None = Field(None, description="JSON lines: each notice to a customer, with its text, is one line.")
-    alert_url: str | None = Field(None, description="Each finding is posted here once, as JSON.")
-    alert_from: Literal["info", "warning", "urgent"] = Field(
-        "warning", description="The least severity that is posted."
-    )
-
-
 class Watch(_Part):
     """When silence and slowness become findings about an account or a carrier."""
 
@@ -211,6 +202,7 @@ class Root(_Part):
     retention: Retention = Retention()
     notices: Notices = Notices()
     mail: MailPart | None = Field(None, description="The server that takes mails to customers and operators.")
+    telling: Telling = Telling()
     api: Api = Api()
     page: Page = Page()
     mcp: Mcp = Mcp()
@@ -425,6 +417,11 @@ class Config:
         parts = [root, *root.carriers.values(), *(account.cadence for account in self.carrier_accounts())]
         looks = DEFAULT.aftercare[-1] if root.aftercare is None else timedelta(0)
         return max([looks, *(part.aftercare for part in parts if part.aftercare is not None)])
+
+    @cached_property
+    def targets(self) -> Mapping[str, TargetPart]:
+        """Return who is told of findings, by name."""
+        return told_of_findings(self.root.telling, self.root.notices)
 
     @cached_property
     def file_accounts(self) -> tuple[Account, ...]:

@@ -542,6 +542,7 @@ class FindingKind(_Word):
         "A source answers otherwise than it was asked, as in another version: what it says may be read wrongly.",
     )
     HOOK_WRONG = "hook_wrong", "A hook that an account wants is missing or wrong in the shop, and we cannot mend it."
+    ENDPOINT_AWAY = "endpoint_away", "An address that we tell what happens does not take it; what is told there waits."
     OUTAGE = "outage", "We were away; carriers may have given up telling, and polls close the gap."
     ACCOUNT_PARKED = "account_parked", "Our credentials are refused; the account waits for a person."
     ENTRY_WRONG = "entry_wrong", "The entry of an account or store cannot be used; it alone stands still."

@@ -15,10 +15,11 @@ from tracker.config.places import SftpPart
 from tracker.domain.turns import Turns
 from tracker.pipeline.leases import Leases
 from tracker.pipeline.places import Places
-from tracker.plugin.calls import Client, Request
+from tracker.plugin.calls import Client, Request, Response
 from tracker.store.engine import Store
 
-QUEUES = ("ingest", "decide", "poll", "push", "files", "mail")
+QUEUES = ("ingest", "decide", "poll", "push", "files", "mail", "tell")
+TOLD_AT_ONCE = 32  # posts side by side to endpoints and targets
 
 
 class Log(Protocol):
@@ -78,8 +79,9 @@ class AppContext:
     count: Counter = field(default=_uncounted)
     observe: Histogram = field(default=_unobserved)
     leases: Leases = field(default_factory=Leases)
-    poster: Callable[[Request], object] | None = None  # posts to the alert address
     mailer: Callable[[MailPart], AbstractContextManager[MailSession]] | None = None  # connects to the mail server
+    poster: Callable[[Request], Response] | None = None  # posts what is told; answers whatever the status is
+    tells: Places = field(default_factory=lambda: Places(TOLD_AT_ONCE))  # a slow endpoint takes no place of a shop
     sftp: Callable[[SftpPart], AbstractContextManager[Any]] | None = None  # opens the folder of a server (a `Place`)
     stopping: Callable[[], bool] = lambda: False  # whether this process ends: what can be gone on with is left as it is
     turns: defaultdict[str, Turns] = field(default_factory=lambda: defaultdict(Turns))  # who had one, by queue

@@ -156,7 +156,7 @@ def store_decisions(
             }
         )
     queries.put(connection, decisions, fresh)
-    drifts.store_drifts(connection, entries)
+    drifts.store_drifts(ctx, connection, entries, now)
     queries.change(connection, orders, updates)
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]

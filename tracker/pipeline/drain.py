@@ -11,6 +11,7 @@ from tracker.pipeline.files import watch
 from tracker.pipeline.ingest import step as ingest
 from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.poll import step as poll
+from tracker.pipeline.telling import send
 
 STEPS: dict[str, Callable[[AppContext], int]] = {
     "ingest": ingest.run,
@@ -19,11 +20,13 @@ STEPS: dict[str, Callable[[AppContext], int]] = {
     "push": push.run,
     "files": watch.run,
     "mail": mails.run,
+    "tell": send.run,
 }
 AT_WORK = {
     **STEPS,
     "poll": poll.begin,
     "push": push.begin,
+    "tell": send.begin,
 }  # of a process that nobody waits for: its calls go on while it claims more
 MOST_BATCHES = 20
 MOST_SECONDS = 10.0

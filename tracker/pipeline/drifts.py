@@ -6,7 +6,7 @@ Stage B keeps the rows, with each decision; everybody else reads them.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from tracker.domain.vocabulary import DriftKind, OrderStatus, Severity, Shipping
 from tracker.hashing import digest
 from tracker.pipeline import brakes, state
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.telling import events
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import drifts, orders, outbox, shipments, watches
@@ -67,12 +68,18 @@ def drift_row(row: Row[Any], compared: Compared, now: datetime) -> Entry:
     return Entry(told, at, None if told == before else differences, min(wake, default=None), fresh)
 
 
-def store_drifts(connection: Connection, entries: Sequence[tuple[Row[Any], Entry]]) -> None:
-    """Replace the rows of the orders whose differences changed."""
+def store_drifts(
+    ctx: AppContext, connection: Connection, entries: Sequence[tuple[Row[Any], Entry]], now: datetime
+) -> None:
+    """Replace the rows of the orders whose differences changed, and tell those who want to know of what began and ended."""
     changed = [(row, one) for row, one in entries if one.rows is not None]
     old = [row.id for row, _ in changed if row.drift]
+    gone: Sequence[Row[Any]] = ()
     if old:
-        connection.execute(drifts.delete().where(queries.among(connection, drifts.c.order_id, old)))
+        here = queries.among(connection, drifts.c.order_id, old)
+        gone = connection.execute(drifts.delete().where(here).returning(drifts)).all()
+    if changed and events.wanted(ctx.config, "order.drift_opened", "order.drift_closed"):
+        events.put(ctx, connection, _told(changed, gone, now))
     fresh = [
         {
             "order_id": row.id, "store": row.store, "kind": d.kind, "shop": d.shop, "shop_said": d.shop_said,
@@ -83,6 +90,17 @@ def store_drifts(connection: Connection, entries: Sequence[tuple[Row[Any], Entry
         for d in one.rows or ()
     ]  # fmt: skip
     queries.put(connection, drifts, fresh)
+
+
+def _told(changed: Sequence[tuple[Row[Any], Entry]], gone: Sequence[Row[Any]], now: datetime) -> Iterator[events.Told]:
+    """Yield which differences ended and which began: a difference is of a kind, about a parcel."""
+    before: dict[int, dict[tuple[str, ...], Row[Any]]] = {row.id: {} for row, _ in changed}
+    for one in gone:
+        before[one.order_id][one.kind, one.carrier, one.number, one.fulfilment] = one
+    for row, entry in changed:
+        after = {(d.kind, d.parcel.carrier, d.parcel.number, d.fulfilment): d for d in entry.rows or ()}
+        yield from (events.drift_closed(row, was, now) for key, was in before[row.id].items() if key not in after)
+        yield from (events.drift_opened(row, is_, now) for key, is_ in after.items() if key not in before[row.id])
 
 
 def poll_now(ctx: AppContext, numbers: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ OF_RESENDS = ("resend_after_page",)  # of a process that asks a sender to tell a
 OF_HOOKS = ("hooks_claimed", "hooks_after_call", "hooks_after_commit")  # of one that audits them
 OF_PROOFS = ("proof_after_call",)  # of one that asks for a document
 OF_MAILS = ("mail_claimed", "mail_after_send")  # of one that mails
+OF_TELLING = ("tell_before_commit", "tell_claimed", "tell_after_call", "tell_after_commit")  # of one that tells
 OF_FILES = ("file_before_commit", "file_after_commit")  # of a process that reads one
 _ARMED = os.environ.get("CRASH_AT")
 

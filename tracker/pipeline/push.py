@@ -37,13 +37,13 @@ from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import as_taken, save
 from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.places import WRITES, GaveWay, staying
+from tracker.pipeline.telling import events
 from tracker.store import queries
 from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, findings, orders, outbox
 
 WRITES_AT_ONCE = 10
-ALERTS = "the alert address"  # has a place of its own, as a store has; no account has such a name
 NOTICE, HOUR = "notice", timedelta(hours=1)
 _ALONE = (*BY_HAND, "field", "tag")  # whether the shop takes one of these says nothing of its other writes
 _FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
@@ -51,25 +51,20 @@ _FAILED = (FindingKind.WRITE_REFUSED, FindingKind.WRITE_DEAD)
 
 def run(ctx: AppContext) -> int:
     """Push one batch and wait for it, for who works queues by hand. Returns how many writes were taken up."""
-    told = tell.alert(ctx)
     rows = _claim(ctx)
-    if not rows:
-        return told
-    crash_at("push_claimed")
-    _work(ctx, rows)
-    return len(rows) + told
+    if rows:
+        crash_at("push_claimed")
+        _work(ctx, rows)
+    return len(rows)
 
 
 def begin(ctx: AppContext) -> int:
     """Begin the writes of as many stores as there are places for, those of a store one after the other; nobody waits for them.
 
-    Returns how many writes were taken up. Findings are told to the alert address in a place of their own.
+    Returns how many writes were taken up.
     """
     taken = 0
     with ctx.places.reserving(writes=True) as room:
-        if ctx.config.root.notices.alert_url and (place := room.take(WRITES, ALERTS)) is not None:
-            place.firm, place.what = True, "alert"
-            room.begin(place, partial(tell.alert_all, ctx))
         with ctx.store.read() as connection:
             waiting = connection.execute(queries.in_turn(), _times(ctx, connection)).all()
         room.failing = frozenset(store.name for store in waiting if store.failures is not None)
@@ -307,7 +302,15 @@ def _notify(ctx: AppContext, account: Account, row: Row[Any], action: Action) ->
     except SourceError as error:
         return _later(ctx, account, row, error)
     receipt = {"ref": action.key, "already_there": False, "proof": said}
-    return _finish(ctx, row, "sent", receipt=receipt, mail=lambda c: mails.put(ctx, c, account, row.order_id, action))
+    return _finish(ctx, row, "sent", receipt=receipt, told=lambda c: _pass_on(ctx, c, account, row, action))
+
+
+def _pass_on(ctx: AppContext, connection: Connection, account: Account, row: Row[Any], action: Action) -> None:
+    """Give a notice to those who take it beside the file: the customer's mail, and endpoints."""
+    mails.put(ctx, connection, account, row.order_id, action)
+    if events.wanted(ctx.config, "notice"):
+        order = connection.execute(sa.select(orders).where(orders.c.id == row.order_id)).one()
+        events.put(ctx, connection, [events.noticed(order, action, ctx.now())])
 
 
 def _attempted(ctx: AppContext, row: Row[Any]) -> bool:
@@ -380,14 +383,14 @@ def _finish(
     *,
     error: str | None = None,
     receipt: dict[str, Any] | None = None,
-    mail: Callable[[Connection], None] | None = None,
+    told: Callable[[Connection], None] | None = None,
 ) -> None:
     with ctx.store.write() as connection:
         if row.id in queries.still_ours(connection, outbox, [row]):
             now = database_now(connection)
             queries.end(connection, outbox, [row.id], state, now, error)
-            if mail is not None:
-                mail(connection)
+            if told is not None:
+                told(connection)
             connection.execute(outbox.update().where(outbox.c.id == row.id).values(receipt=receipt, attempted_at=now))
     ctx.count("tracker_writes_total", store=row.store, state=state)
 
@@ -426,6 +429,12 @@ def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, rece
         # have changed it since, and what else differed in `before` is not known yet: that read was asked for before this write, so
         # stage A drops it as too old. The read-back is the first that tells both, and the one in which our own write is recognised.
         # Where an old copy of the order may be saved over the status, it is read once more a while later.
+        if events.wanted(ctx.config, "order.written"):
+            events.put(
+                ctx,
+                connection,
+                [events.written(order, action, events.parcels_of(after, action), receipt.already_there, now)],
+            )
         wait = account.platform.looks_again if action.kind == "order_status" else None
         queries.note_changes(connection, account.name, [action.order], database, now + wait if wait else None)
     ctx.log.info(

@@ -566,7 +566,8 @@ class Findings(SQLModel, table=True):
     closed_by: str | None = None
     closed_reason: str | None = None
     proposal: str | None = None
-    alert_due_at: datetime | None = _at()
+    alert_due_at: datetime | None = _at()  # something new of it is to be given to those who are told of findings
+    told_at: datetime | None = _at()  # when it was first given to them (the database's clock)
     assigned_to: str | None = None  # who looks after it
     assigned_at: datetime | None = _at()
 
@@ -842,6 +843,70 @@ class MailServers(SQLModel, table=True):
     minute_sent: int = 0
 
 
+class Destinations(SQLModel, table=True):
+    """How an endpoint or a target that we tell takes it; moments are the database's."""
+
+    __tablename__ = "destinations"
+    name: str = Field(primary_key=True)
+    address: str | None = None  # a hash of where it is: another address begins anew
+    failures: int = 0  # in a row
+    failing_since: datetime | None = _at()
+    failing_why: str | None = None
+    blocked_until: datetime | None = _at()  # it failed, or asked for a rest: nothing is tried before
+    disabled_at: datetime | None = _at()  # it said that it is gone (410): nothing is sent until a person says so
+    answered_at: datetime | None = _at()  # when it last took something
+    turn_at: datetime | None = _at()  # when messages of it were last claimed
+    tells_at: datetime | None = _at()  # of a target: no message about findings is made before
+
+
+class Messages(SQLModel, table=True):
+    """What is to be told to an endpoint or a target, in its own words; one subject's are told in their order."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        sa.UniqueConstraint("destination", "key"),
+        sa.Index("messages_due", "destination", "due_at", "id", **_where(PENDING)),
+        sa.Index("messages_subject", "destination", "subject", "id", **_where(PENDING)),
+        sa.Index("messages_dead", "destination", "id", **_where(DEAD)),
+        sa.Index("messages_order", "order_id", **_where("order_id IS NOT NULL")),
+        sa.Index("messages_ended", "ended_at", **_where("ended_at IS NOT NULL")),
+        sa.Index("messages_listed", "destination", "id"),
+    )
+    id: int | None = _id()
+    destination: str
+    key: str  # the id that it has there: the same at each try
+    event: str
+    subject: str  # parcel/7, order/7, finding/7: a later one waits for an earlier one
+    order_id: int | None = Field(default=None, sa_type=Big)
+    body: str
+    state: str = "pending"  # pending | sent | dead
+    attempts: int = 0
+    due_at: datetime = _at(null=False)
+    claimed_until: datetime | None = _at()
+    created_at: datetime = _at(null=False)  # the database's clock, as all of them
+    tried_at: datetime | None = _at()
+    ended_at: datetime | None = _at()
+    answer: int | None = None  # the status of the last answer
+    error: str | None = None
+
+
+class Tellings(SQLModel, table=True):
+    """Of which finding a target is told, or is to be; moments are the database's."""
+
+    __tablename__ = "tellings"
+    __table_args__ = (
+        sa.Index("tellings_due", "destination", "due_at", **_where("due_at IS NOT NULL")),
+        sa.Index("tellings_told", "destination", "told_at"),
+        sa.Index("tellings_finding", "finding_id"),
+        sa.Index("tellings_incident", "destination", "told_as", **_where("told_as IS NOT NULL")),
+    )
+    destination: str = Field(primary_key=True)
+    finding_id: int = Field(sa_column=sa.Column(Big, primary_key=True, autoincrement=False))
+    due_at: datetime | None = _at()  # when what is new of it is to be told; None: nothing is
+    told_at: datetime | None = _at()  # when its opening was told
+    told_as: str | None = None  # the incident under which that was: its own, or that of a storm
+
+
 class FreshReads(SQLModel, table=True):
     """When an order was read again that a webhook named: what follows at once waits until the storm is over."""
 
@@ -864,6 +929,7 @@ decisions, policies, outbox = table(Decisions), table(Policies), table(Outbox)
 statements, findings, accounts = table(Statements), table(Findings), table(Accounts)
 change_notices, heartbeats, processes = table(ChangeNotices), table(Heartbeats), table(Processes)
 fresh_reads = table(FreshReads)
+destinations, messages, tellings = table(Destinations), table(Messages), table(Tellings)
 unread_paths, account_days, policy_uses = table(UnreadPaths), table(AccountDays), table(PolicyUses)
 endings, estimates = table(Endings), table(Estimates)
 parcel_facts, report_days, report_state = table(ParcelFacts), table(ReportDays), table(ReportState)

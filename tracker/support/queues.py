@@ -13,10 +13,22 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.mails import queue as mails
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import accounts, change_notices, inbox, orders, outbox, proofs, resends, watches
+from tracker.store.tables import (
+    accounts,
+    change_notices,
+    destinations,
+    inbox,
+    messages,
+    orders,
+    outbox,
+    proofs,
+    resends,
+    watches,
+)
 from tracker.support.gaps import COUNTED_TO
 
 _A, _I, _O, _W, _T, _R = accounts.c, inbox.c, orders.c, outbox.c, watches.c, change_notices.c
+_M, _D = messages.c, destinations.c
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,8 @@ QUEUES: dict[str, tuple[str, str]] = {
     "push refused": ("writes that the shop refused", "tracker outbox --state refused"),
     "mail": ("mails to customers that are due", "tracker status"),
     "push dead": ("writes that were given up", "tracker outbox --state dead"),
+    "tell": ("messages that are due to be told", "tracker hooks sent --state pending"),
+    "tell dead": ("messages that were given up", "tracker hooks sent --state dead"),
 }
 OF_STORES = (
     "notices",
@@ -106,6 +120,8 @@ class Waiting:
             "mail": mails.waiting(self._now, self._business),
             "push held": sa.select(_W.created_at.label("at")).where(_W.state == "held", *writes),
             "push refused": sa.select(_W.created_at.label("at")).where(_W.state == "refused", *writes).order_by(_W.id),
+            "tell": sa.select(_M.due_at.label("at")).where(_M.state == "pending", _M.due_at <= self._now, _M.destination.in_(sa.select(_D.name).where(_D.disabled_at.is_(None)))),
+            "tell dead": sa.select(_M.created_at.label("at")).where(_M.state == "dead", _M.destination.in_(sa.select(_D.name))),
             "push dead": sa.select(_W.created_at.label("at")).where(_W.state == "dead", *writes).order_by(_W.id),
         }  # fmt: skip
         names, asked = [name for name in parts if name in self.names], []

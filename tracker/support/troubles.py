@@ -47,6 +47,7 @@ URGENCY: dict[str, tuple[str, str, str]] = {
     str(K.BUDGET_TOO_SMALL): ("budgets are too small", "a larger `budget:`, a slower `cadence:`, or push", "tracker plan"),
     str(K.QUOTA_LOW): ("quotas are used up, or nearly", "buy more of it, or untrack what is over", "tracker plan"),
     str(K.HOOK_WRONG): ("hooks are missing or wrong", "mend it in the shop, or `tracker hooks {where} --mend`", "tracker hooks {where}"),
+    str(K.ENDPOINT_AWAY): ("endpoints do not take what they are told", "look at the endpoint, then `tracker hooks enable`", "tracker hooks endpoints"),
     str(K.WEBHOOKS_SILENT): ("accounts' webhooks are silent", "look at the webhooks in the carrier's portal: polls bring the news meanwhile", "tracker hooks"),
     str(K.WEBHOOKS_MISSING): ("accounts lose webhooks", "look for refused deliveries at the carrier, at the proxy and in the log", "tracker hooks"),
     str(K.ANSWERS_ODDLY): ("sources answer oddly", "look at what it answers", "tracker findings --kind answers_oddly"),

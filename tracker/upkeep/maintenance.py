@@ -15,6 +15,7 @@ from tracker.pipeline.ingest import endings
 from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.poll import due as asked
 from tracker.pipeline.poll import resends
+from tracker.pipeline.telling import send, standing
 from tracker.store import queries, tables
 from tracker.store.engine import database_now
 from tracker.store.tables import (
@@ -57,6 +58,7 @@ def release_claims(ctx: AppContext) -> None:
             tables.mails,
             accounts,
             tokens,
+            tables.messages,
         ):
             connection.execute(table.update().where(table.c.claimed_until.isnot(None)).values(claimed_until=None))
 
@@ -70,10 +72,8 @@ def due_queues(ctx: AppContext) -> set[str]:
             due.add("ingest")
         if connection.execute(queries.in_turn().limit(1), {"now": now, "business": business}).first():
             due.add("push")
-        if ctx.config.root.notices.alert_url and _any(
-            connection, sa.select(findings.c.id).where(findings.c.alert_due_at <= now)
-        ):
-            due.add("push")  # it tells the alert address too
+        if send.is_due(ctx, connection, now):
+            due.add("tell")
         if _any(connection, sa.select(orders.c.id).where(orders.c.reconcile_at <= business)):
             due.add("decide")
         if asked.look(ctx, connection, now, business)[0]:
@@ -189,6 +189,7 @@ def prune(ctx: AppContext) -> dict[str, int]:
         unread.prune(connection, now)
         endings.prune(connection, now)
         done["proofs"] = proofs.prune(connection, now - keep.proof_bodies)
+        standing.prune(connection, database_now(connection), keep)
         gone = files.c.listed_at < now - keep.rows  # it lies nowhere any more
         done["files"] = connection.execute(files.delete().where(gone)).rowcount
     return done

@@ -23,6 +23,7 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell, whose
 from tracker.pipeline.context import QUEUES, AppContext
 from tracker.pipeline.poll import hooks
+from tracker.pipeline.telling import standing
 from tracker.store import queries
 from tracker.store.codec import EXACT, dump_policy
 from tracker.store.tables import accounts, findings, orders, policies, policy_uses, tokens
@@ -64,6 +65,7 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     take_up(ctx)
     whose.settle(ctx)
     hooks.settle(ctx)
+    standing.settle(ctx)
     for queue in QUEUES:
         ctx.notify(queue)
 

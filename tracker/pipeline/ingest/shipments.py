@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from tracker.domain.facts import Edd, Summary
+from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.store import queries
 from tracker.store.codec import SUMMARY, dump
@@ -38,6 +39,7 @@ class LockedShipment:
     linked_at: datetime | None = None  # when an order first named it
     leg_of: int | None = None  # the parcel whose last mile this number is
     erased: bool = False  # what carriers write of it is not kept any more
+    told: ShippingStatus = ShippingStatus.UNKNOWN  # its status before this batch, where an order named it then
 
 
 class Shipments:
@@ -69,6 +71,10 @@ class Shipments:
 
     def __getitem__(self, shipment_id: int) -> LockedShipment:
         return self._parcels[shipment_id]
+
+    def known(self) -> Collection[LockedShipment]:
+        """Return all that this batch has read."""
+        return self._parcels.values()
 
     def under(self, number: str) -> list[LockedShipment]:
         """Return the shipments of a number, of all carriers, as they came to be known."""
@@ -134,6 +140,7 @@ class Shipments:
         parcel = LockedShipment(
             row.id, row.carrier, row.number, row.generation, row.starts_at, row.piece, row.linked, summary, edd,
             row.closed_at, row.linked_at, row.leg_of, row.erased_at is not None,
+            summary.status if row.linked else ShippingStatus.UNKNOWN,
         )  # fmt: skip
         self._parcels[row.id] = parcel
         self._by_number[row.number].append(parcel)

@@ -24,6 +24,7 @@ from tracker.pipeline.ingest.parse import Parsed, fault, parse
 from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Watches
+from tracker.pipeline.telling import events
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, inbox
@@ -145,6 +146,7 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
         feeds.ask_about(tx.connection, name, untold, tx.now)
     delivered = [i for i in moved if shipments[i].summary.status is ShippingStatus.DELIVERED]
     proofs.want(tx.ctx, tx.connection, delivered, taken.changed, tx.now)
+    events.moved(tx, shipments)
     orders.schedule_decisions(tx, taken.changed, touched, moved - shipments.families(heard.loud | loud))
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)

@@ -37,8 +37,8 @@ def open_findings(
     """Open findings that are not open; refresh the evidence of those that are.
 
     One that a person closed stays closed while its evidence is the same. `digest_before`: per order, findings whose
-    cause is older than this belong to the first sync's digest. `alert_at` (database time): tell the alert address of
-    those that are at least `alert_from`; what a digest holds is told by nobody. `stores`: of orders whose finding's
+    cause is older than this belong to the first sync's digest. `alert_at` (database time): mark
+    those that are at least `alert_from`, so that they are told of; what a digest holds is told by nobody. `stores`: of orders whose finding's
     subject does not begin with their store.
     """
     if not wanted:
@@ -98,10 +98,14 @@ def _store_of(order_id: int | None, finding: Finding, stores: Mapping[int, str] 
 def close_findings(
     connection: Connection, condition: sa.ColumnElement[bool], now: datetime, by: str, reason: str | None = None
 ) -> int:
-    """Close the open findings that fit. Returns how many."""
+    """Close the open findings that fit. Returns how many. Whoever was told of one, or is to be, is told of that too."""
+    f = findings.c
     closed = connection.execute(
         findings.update()
-        .where(findings.c.closed_at.is_(None), condition)
-        .values(closed_at=now, closed_by=by, closed_reason=reason, alert_due_at=None)
-    )
+        .where(f.closed_at.is_(None), condition)
+        .values(
+            closed_at=now, closed_by=by, closed_reason=reason,
+            alert_due_at=sa.case((f.told_at.isnot(None), sa.func.coalesce(f.alert_due_at, f.told_at)), else_=f.alert_due_at),
+        )
+    )  # fmt: skip
     return int(closed.rowcount)

@@ -21,6 +21,7 @@ def upgrade() -> None:
     _measured()
     _status()
     _mails()
+    _told()
 
 
 def _kept() -> None:
@@ -153,4 +154,67 @@ def _mails() -> None:
         sa.Column("failing_since", MOMENT, nullable=True),
         sa.Column("minute_at", MOMENT, nullable=True),
         sa.Column("minute_sent", sa.Integer(), nullable=False),
+    )
+
+
+def _told() -> None:
+    op.add_column("findings", sa.Column("told_at", MOMENT, nullable=True))
+    op.create_table(
+        "destinations",
+        sa.Column("name", sa.String(), primary_key=True),
+        sa.Column("address", sa.String(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", MOMENT, nullable=True),
+        sa.Column("failing_why", sa.String(), nullable=True),
+        sa.Column("blocked_until", MOMENT, nullable=True),
+        sa.Column("disabled_at", MOMENT, nullable=True),
+        sa.Column("answered_at", MOMENT, nullable=True),
+        sa.Column("turn_at", MOMENT, nullable=True),
+        sa.Column("tells_at", MOMENT, nullable=True),
+    )
+    op.create_table(
+        "messages",
+        sa.Column("id", BIG, primary_key=True, autoincrement=True),
+        sa.Column("destination", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("order_id", BIG, nullable=True),
+        sa.Column("body", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+        sa.Column("claimed_until", MOMENT, nullable=True),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("tried_at", MOMENT, nullable=True),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.Column("answer", sa.Integer(), nullable=True),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.UniqueConstraint("destination", "key"),
+    )
+    waits, dead = "state = 'pending'", "state = 'dead'"
+    for name, columns, where in (
+        ("messages_due", ["destination", "due_at", "id"], waits),
+        ("messages_subject", ["destination", "subject", "id"], waits),
+        ("messages_dead", ["destination", "id"], dead),
+        ("messages_order", ["order_id"], "order_id IS NOT NULL"),
+        ("messages_ended", ["ended_at"], "ended_at IS NOT NULL"),
+    ):
+        op.create_index(name, "messages", columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+    op.create_index("messages_listed", "messages", ["destination", "id"])
+    op.create_table(
+        "tellings",
+        sa.Column("destination", sa.String(), primary_key=True),
+        sa.Column("finding_id", BIG, primary_key=True, autoincrement=False),
+        sa.Column("due_at", MOMENT, nullable=True),
+        sa.Column("told_at", MOMENT, nullable=True),
+        sa.Column("told_as", sa.String(), nullable=True),
+    )
+    due = sa.text("due_at IS NOT NULL")
+    op.create_index("tellings_due", "tellings", ["destination", "due_at"], postgresql_where=due, sqlite_where=due)
+    op.create_index("tellings_told", "tellings", ["destination", "told_at"])
+    op.create_index("tellings_finding", "tellings", ["finding_id"])
+    named = sa.text("told_as IS NOT NULL")
+    op.create_index(
+        "tellings_incident", "tellings", ["destination", "told_as"], postgresql_where=named, sqlite_where=named
     )

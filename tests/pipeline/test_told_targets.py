@@ -1,0 +1,307 @@
+"""Findings to people: Slack, PagerDuty and JSON, urgent at once, the others with a digest, many as one, closed ones told."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.lab import START, Lab
+from tests.told import NEW, Answer, Receiver, Taken, due_now, standing
+from tracker.config.load import load_text
+from tracker.config.telling import DigestPart
+from tracker.domain.errors import ConfigError
+from tracker.domain.facts import Finding
+from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.pipeline import tell
+from tracker.pipeline.telling import findings as giving
+from tracker.pipeline.telling import forms
+from tracker.store import queries
+from tracker.store import tables as t
+from tracker.upkeep import maintenance
+
+KEY = "0123456789abcdef0123456789abcdef"
+HOSTILE = "<!channel> & <https://evil.example|click> " + "long " * 200
+
+
+def slack(post: Taken) -> Answer | None:
+    """Answer as Slack's incoming webhooks do (docs.slack.dev, "Sending messages using incoming webhooks", "Blocks", read 2026-11-27)."""
+    body = post.told
+    if not isinstance(body.get("text"), str) or not body["text"] or len(body["text"]) > 40_000:
+        return 400, {}, b"no_text"
+    blocks = body.get("blocks", [])
+    texts = [block["text"]["text"] for block in blocks]
+    if len(blocks) > 50 or any(not 1 <= len(text) <= 3_000 for text in texts):
+        return 400, {}, b"invalid_blocks"
+    if any(block["type"] != "section" or block["text"]["type"] != "mrkdwn" for block in blocks):
+        return 400, {}, b"invalid_blocks"
+    if {*body} - {"text", "blocks", "unfurl_links", "unfurl_media"}:
+        return 400, {}, b"invalid_payload"
+    mentions = any(re.search(r"<[!@#]|<https?:", text) for text in [body["text"], *texts])
+    return (400, {}, b"somebody is called") if mentions else (200, {}, b"ok")
+
+
+def pagerduty(post: Taken) -> Answer | None:
+    """Answer as PagerDuty's Events API v2 does (developer.pagerduty.com, "Send an alert event", read 2026-11-27)."""
+    body = post.told
+    right = body.get("routing_key") == KEY and body.get("event_action") in ("trigger", "resolve", "acknowledge")
+    right &= 0 < len(body.get("dedup_key", "")) <= 255 and len(post.body) <= 512_000
+    if body.get("event_action") == "trigger":
+        told = body["payload"]
+        right &= 0 < len(told["summary"]) <= 1_024 and bool(told["source"])
+        right &= told["severity"] in ("critical", "error", "warning", "info")
+        datetime.fromisoformat(told["timestamp"])
+    if not right:
+        return 400, {}, b'{"status":"invalid event","message":"Event object is invalid"}'
+    return (
+        202,
+        {"Content-Type": "application/json"},
+        json.dumps({"status": "success", "dedup_key": body["dedup_key"]}).encode(),
+    )
+
+
+def target(erp: Receiver, folder: Path, more: str, name: str = "ops") -> str:
+    for file, value in ((f"{name}-url", erp.url), (f"{name}-key", KEY)):
+        (folder / file).touch(mode=0o600)
+        (folder / file).write_text(value)
+    said = more.replace("URL", f'"${{file:{folder}/{name}-url}}"').replace("KEY", f'"${{file:{folder}/{name}-key}}"')
+    return f"telling: {{targets: {{{name}: {{{said}}}}}}}\n"
+
+
+def opened(lab: Lab, count: int = 1, *, severity: Severity = Severity.URGENT, kind: FindingKind = FindingKind.STUCK, start: int = 0, **evidence: str) -> None:  # fmt: skip
+    """Open findings of a store, as a decision does."""
+    wanted = [
+        (
+            None,
+            Finding(
+                kind, f"store/shop/{i}", severity, Act.ACT, {"order": f"#{i}", **evidence}, proposal=f"look at {i}"
+            ),
+        )
+        for i in range(start, start + count)
+    ]
+    with lab.ctx.store.write() as connection:
+        tell.report_findings(lab.ctx, connection, wanted, lab.clock(), by="decision")
+    lab.work("tell")
+
+
+def closed(lab: Lab, *subjects: int) -> None:
+    with lab.ctx.store.write() as connection:
+        here = t.findings.c.subject.in_([f"store/shop/{i}" for i in subjects])
+        queries.close_findings(connection, here, lab.clock(), "decision", "Mr Smith has it")
+    lab.work("tell")
+
+
+def later(lab: Lab) -> None:
+    due_now(lab)
+    lab.work("tell")
+
+
+def test_urgent_findings_go_to_slack_at_once_the_others_with_the_digest_and_closings_where_the_opening_was_told(
+    make_lab, erp: Receiver, tmp_path: Path
+) -> None:
+    erp.judge = slack
+    lab = make_lab(yaml=target(erp, tmp_path, "form: slack, url: URL, digest: {every: 4h}"))
+    lab.work()
+    opened(lab, said=HOSTILE, status="<!here> & moved")
+    opened(lab, severity=Severity.WARNING, start=1)
+    opened(lab, severity=Severity.INFO, start=2)  # below what it is told
+    assert erp.posts == []  # it gathers what comes together
+    rows = lab.rows(t.tellings)
+    assert [row.finding_id for row in rows] == [row.id for row in lab.rows(t.findings)[:2]]
+    assert (
+        rows[1].due_at - rows[0].due_at > timedelta(seconds=30) and rows[1].due_at.minute == rows[1].due_at.second == 0
+    )
+    lab.change(t.tellings.update().where(t.tellings.c.finding_id == rows[0].finding_id).values(due_at=START))
+    assert "tell" in maintenance.due_queues(lab.ctx)
+    lab.work("tell")
+    (urgent,) = erp.told_all()
+    assert urgent["text"].startswith("Trackwright: 1 urgent finding\n[urgent] stuck: store/shop/0")
+    body = urgent["blocks"][1]["text"]["text"]
+    assert "&lt;!here&gt; &amp; moved" in body and "look at 0" in body and "evil" not in body
+    closed(lab, 0, 1)
+    later(lab)
+    assert [one["text"].splitlines()[0] for one in erp.told_all()] == [
+        "Trackwright: 1 urgent finding",
+        "Trackwright: 1 closed",
+    ]
+    assert "Smith" not in erp.taken[-1].body.decode()
+    later(lab)
+    assert len(erp.posts) == 2  # of the warning, that closed before its digest, and of what is told nothing more
+
+
+def test_a_storm_is_one_message_with_counts_and_the_command_and_what_is_away_is_told_once_when_it_is_back(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
+    lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL"))
+    lab.work()
+    erp.judge = lambda _post: (500, {}, b"rollup_error")
+    opened(lab, 1_000, kind=FindingKind.DELIVERY_OVERDUE, severity=Severity.WARNING)
+    later(lab)
+    opened(lab, 300, start=1_000)  # while it is away
+    later(lab)
+    later(lab)
+    assert len(lab.rows(t.messages)) == 1
+    erp.judge = slack
+    later(lab)
+    later(lab)
+    first, second = erp.told_all()
+    assert first["text"].splitlines() == [
+        "Trackwright: 1000 warning findings",
+        "1000 x delivery_overdue [warning] (shop 1000)",
+    ]
+    assert "tracker findings --kind delivery_overdue" in first["blocks"][1]["text"]["text"]
+    assert second["text"].startswith("Trackwright: 300 urgent findings")
+
+
+def test_pagerduty_has_an_incident_a_finding_or_one_of_many_and_each_is_resolved_when_all_of_it_has_closed(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
+    erp.judge = pagerduty
+    lab = one_lab(yaml=target(erp, tmp_path, "form: pagerduty, routing_key: KEY, url: URL"))
+    lab.work()
+    opened(lab, 2, said=HOSTILE, place="x" * 5_000)
+    later(lab)
+    later(lab)
+    first, second = erp.told_all()
+    assert (first["event_action"], first["payload"]["severity"], first["payload"]["class"]) == (
+        "trigger",
+        "critical",
+        "stuck",
+    )
+    assert first["dedup_key"] != second["dedup_key"] and first["payload"]["group"] == "shop"
+    opened(lab, 12, severity=Severity.WARNING, start=2)
+    later(lab)
+    many = erp.told_all()[-1]
+    assert many["payload"]["summary"] == "Trackwright: 12 warning findings" and len(erp.posts) == 3
+    closed(lab, 0, *range(2, 13))
+    later(lab)
+    assert [one["dedup_key"] for one in erp.told_all()[3:]] == [first["dedup_key"]]  # one of the many still stands
+    closed(lab, 13)
+    later(lab)
+    assert [(one["event_action"], one["dedup_key"]) for one in erp.told_all()[4:]] == [("resolve", many["dedup_key"])]
+    assert all(KEY not in row.body for row in lab.rows(t.messages))  # the key stands in the configuration only
+
+    erp.judge = lambda _post: (400, {}, b"invalid")  # it would be refused again
+    opened(lab, 1, start=50)
+    later(lab)
+    assert [row.state for row in lab.rows(t.messages)[-1:]] == ["dead"] and standing(lab, "ops").failures == 1
+
+
+def test_what_opens_and_closes_again_and_again_is_told_once_in_a_while_and_what_rests_is_not_told(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
+    erp.judge = slack
+    lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL, closed: false"))
+    lab.work()
+    opened(lab)
+    later(lab)
+    for _ in range(3):
+        closed(lab, 0)
+        opened(lab)
+        lab.change(
+            t.tellings.update()
+            .where(t.tellings.c.told_at.is_(None), t.tellings.c.due_at.isnot(None))
+            .values(due_at=START)
+        )
+        lab.change(t.destinations.update().values(tells_at=None))
+        lab.work("tell")
+    assert len(erp.posts) == 1
+    lab.change(
+        t.tellings.update().where(t.tellings.c.told_at.isnot(None)).values(told_at=START)
+    )  # a quarter of an hour later
+    later(lab)
+    assert len(erp.posts) == 2
+
+    opened(lab, start=7)
+    lab.change(
+        t.findings.update()
+        .where(t.findings.c.closed_at.is_(None))
+        .values(snoozed_until=lab.clock() + timedelta(hours=9))
+    )
+    later(lab)
+    assert len(erp.posts) == 2
+
+
+def test_the_alert_address_is_posted_each_finding_as_ever_and_again_where_that_failed(one_lab, erp: Receiver) -> None:
+    lab = one_lab(yaml=f"notices: {{alert_url: '{erp.url}', alert_from: warning}}\n")
+    lab.work()
+    erp.judge = lambda post: None if len(erp.posts) > 1 else (503, {}, b"")
+    opened(lab, 12, said="their words")
+    assert erp.told_all() == []
+    later(lab)
+    later(lab)
+    told = erp.told_all()
+    assert len(told) == 12 and {*told[0]} == {"key", "kind", "severity", "act", "store", "subject", "order", "evidence", "proposal", "opened_at"}  # fmt: skip
+    assert told[0]["evidence"] == {"order": "#0", "said": "their words"}
+    closed(lab, 0)
+    later(lab)
+    assert len(erp.told_all()) == 12
+
+
+def test_json_of_our_own_tells_each_its_closing_and_many_as_counts_and_filters_hold(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
+    lab = one_lab(yaml=target(erp, tmp_path, "form: json, url: URL, kinds: [stuck], stores: [shop], carriers: [ups]"))
+    lab.work()
+    opened(lab, parcel="ups 1Z", said="left with Mr Smith")
+    opened(lab, parcel="dhl 1", start=1)
+    opened(lab, kind=FindingKind.LOST_OR_DESTROYED, parcel="ups 1Z", start=2)
+    closed(lab, 0)  # before it was told: nobody hears of either
+    opened(lab, parcel="ups 1Z", start=3)
+    later(lab)
+    (one,) = erp.told_all()
+    assert (one["subject"], one["evidence"]) == ("store/shop/3", {"order": "#3", "parcel": "ups 1Z"})
+    closed(lab, 3)
+    later(lab)
+    over = erp.told_all()[1]
+    assert (over["key"], over["closed_reason"], bool(over["closed_at"])) == (one["key"], None, True)
+    opened(lab, 11, parcel="ups 1Z", start=20)
+    later(lab)
+    assert erp.told_all()[2]["counts"] == [
+        {"kind": "stuck", "severity": "urgent", "store": "shop", "closed": False, "count": 11}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("digest", "now", "then"),
+    [
+        (DigestPart(at="08:00", zone="Europe/Berlin"), "2026-11-02T06:59:00", "2026-11-02T07:00:00"),
+        (DigestPart(at="08:00", zone="Europe/Berlin"), "2026-11-02T07:00:00", "2026-11-03T07:00:00"),
+        (DigestPart(at="08:00", zone="Europe/Berlin"), "2026-03-28T12:00:00", "2026-03-29T06:00:00"),  # clocks change
+        (DigestPart(every="4h"), "2026-11-02T06:59:00.5", "2026-11-02T08:00:00"),
+    ],
+)
+def test_a_digest_comes_at_its_time_in_its_zone(digest: DigestPart, now: str, then: str) -> None:
+    at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    assert giving.next_digest(digest, at) == datetime.fromisoformat(then).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("form: slack", "url: is required to form: slack"), ("form: pagerduty, url: URL", "routing_key: is required to form: pagerduty"),
+        ("form: slack, url: URL, to: [a@b.example]", "to: does not belong to form: slack"),
+        ("form: slack, url: 'https://hooks.example/x'", "a secret must not stand in the file"),
+        ("form: slack, url: URL, digest: {}", "needs at or every, one of the two"),
+        ("form: slack, url: URL, digest: {at: '25:00'}", "String should match pattern"),
+        ("form: slack, url: URL, digest: {at: '08:00', zone: Moon/Base}", "zone: 'Moon/Base' is none, such as Europe/Berlin"),
+    ],
+)  # fmt: skip
+def test_a_target_that_leads_nowhere_is_refused(erp: Receiver, tmp_path: Path, entry: str, said: str) -> None:
+    yaml = "network: {allow: [127.0.0.1]}\n" + target(erp, tmp_path, entry)
+    with pytest.raises(ConfigError) as refused:
+        load_text(yaml, "t.yaml")
+
+    assert any(said in problem and problem.startswith("t.yaml:2:") for problem in refused.value.problems)
+
+
+def test_a_name_is_that_of_one_destination(erp: Receiver, tmp_path: Path) -> None:
+    odd = target(erp, tmp_path, "form: slack, url: URL", name="Ops!")
+    (tmp_path / "signing").touch(mode=0o600)
+    (tmp_path / "signing").write_text(NEW)
+    endpoint = f"endpoints: {{a: {{url: 'https://e.example', secrets: ['${{file:{tmp_path}/signing}}']}}}}"
+    both = f"telling: {{{endpoint}, targets: {{a: {{form: mail, to: x@y.example}}}}}}"
+    for yaml, said in ((odd, "must be a name of lower-case letters"), (both, "an endpoint has that name too")):
+        with pytest.raises(ConfigError) as refused:
+            load_text(f"network: {{allow: [127.0.0.1]}}\n{yaml}")
+        assert said in str(refused.value.problems)
+
+
+def test_a_text_for_slack_calls_nobody() -> None:
+    assert forms.escaped(HOSTILE).startswith("&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;")
