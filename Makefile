@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEED ?=
+# processes of the suite, on two cores too: half of what a test does is to wait for a disk, a server or another process
+WORKERS ?= 4
 export PYTHONDONTWRITEBYTECODE =  # empty: a suite that starts hundreds of processes compiles what they import once
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ run: $(VENV)/.installed ## play the demo: fourteen orders through six days, in a
 	@$(BIN)/tracker demo $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed ## run the whole suite on SQLite, PostgreSQL and Redis (all brought along)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not mutants and not matrix and not browser' --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not mutants and not matrix and not browser' --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report --skip-covered --fail-under=95
 	@$(BIN)/coverage report --skip-covered --fail-under=100 --include='tracker/domain/*,tracker/plugin/*,carriers/*,adapters/*' --omit='tracker/plugin/conformance/*'
 
