@@ -256,6 +256,7 @@ ARGUMENTS = {
     "show": "7", "explain": "7", "evidence": "7 -o x.zip", "proof": "7", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
     "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "erase": "7", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
     "whatif": "--policy tracker.yaml", "report": "carriers", "hooks enable": "erp",
+    "notify preview": "7", "notify retry": "1",
 }  # fmt: skip
 ROLES = {"web": "away-roles.yaml", "worker": "away-roles.yaml", "scheduler": "away-roles.yaml"}
 # each command that reads a configuration or a database says so, whatever else it does
@@ -267,6 +268,9 @@ for name, codes in CODES.items():
         )
 # those that need a broker and PostgreSQL, or minutes, are proved where these are
 ELSEWHERE = {
+    **{("notify preview", code): "cli/test_notify.py::test_the_very_mail_is_shown_before_it_is_sent_and_told_afterwards" for code in (0, 1)},
+    **{(f"notify {verb}", code): "cli/test_notify.py::test_mails_are_listed_and_what_was_refused_is_tried_again_by_a_person"
+       for verb, codes in {"list": (0,), "retry": (0, 1), "resume": (0, 1)}.items() for code in codes},
     **{("proof", code): "cli/test_proof.py::test_a_person_gets_the_document_in_a_file_only_they_can_read_and_nothing_of_it_is_kept" for code in (0, 1)},
     ("mcp", 0): "app/test_assistants.py::test_the_command_answers_all_that_it_is_asked_and_changes_nothing",
     ("mcp", 2): "app/test_assistants.py::test_without_the_package_the_command_and_the_port_say_how_to_have_it",

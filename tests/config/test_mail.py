@@ -13,9 +13,9 @@ from tests.requirements.test_requirements import FORBIDDEN
 from tracker.config.load import load_text, masked
 from tracker.config.mail import quiet_of
 from tracker.config.model import Config
-from tracker.config.wording import OURS, PAGE, Wording, capital
+from tracker.config.wording import OURS, PAGE, Wording
 from tracker.domain.errors import ConfigError
-from tracker.domain.mails import LANGUAGES, MAILED
+from tracker.domain.mails import LANGUAGES, MAILED, capital
 from tracker.domain.notices import estimate
 from tracker.domain.vocabulary import NoticeClass
 

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 
 from tests.lab import START, USPS, H, Lab, shipped
 from tests.mail_server import MailServer, mail_server
-from tracker.domain.errors import CredentialsRejected, RateLimited, Refused, Transient
+from tracker.domain.errors import RateLimited, Refused
 from tracker.domain.vocabulary import FindingKind
-from tracker.pipeline.mails import queue, server
+from tracker.pipeline.mails import deliver, queue, server
 from tracker.pipeline.mails.send import to_operators
 from tracker.store import tables as t
+from tracker.support.queues import Waiting
 from tracker.upkeep import maintenance
 
 ANNA = "anna.canary@example.net"
@@ -124,6 +125,8 @@ def test_in_quiet_hours_nothing_is_sent_and_then_only_what_is_newest_and_still_t
     assert (one.subjects, {state for _, state in one.rows()}) == ([], {"pending"})
     assert one.lab.rows(t.mails)[0].not_before == START + 23 * H
     assert maintenance.next_business_time(one.lab.ctx) <= START + 23 * H
+    with one.lab.ctx.store.read() as connection:
+        assert Waiting(one.lab.ctx, connection).of["mail"].count == 0
 
     one.lab.later(6)  # 22:00
     one.scan("delivered", "delivered", later=7)  # 05:00
@@ -327,6 +330,8 @@ def test_a_paused_store_mails_nothing_and_what_grew_old_meanwhile_is_never_told(
     one.lab.clock.move_to(START + 60 * H)
     one.lab.change(t.accounts.update().where(t.accounts.c.name == "shop").values(paused_at=None))
     assert "mail" in maintenance.due_queues(one.lab.ctx)
+    with one.lab.ctx.store.read() as connection:
+        assert Waiting(one.lab.ctx, connection).of["mail"].count == 1
     one.lab.change(t.mail_servers.update().values(blocked_until=None))
     one.lab.work("mail")
 
@@ -414,35 +419,27 @@ def test_a_mail_that_somebody_else_claimed_meanwhile_is_left_to_him(post: Make) 
     assert (one.subjects, one.rows()) == ([], [("shipped", "pending")])
 
 
-def test_operators_are_mailed_at_once_each_and_told_who_refuses(post: Make) -> None:
-    one = post('  quiet: {begins: "00:00", ends: "23:59", zone: UTC}\n')
-    ctx, to = one.lab.ctx, ["ops@acme.example", "boss@acme.example", "ops@acme.example"]
-    to_operators(ctx, to, "Urgent: ends leapt", "text\n", key="finding/1", html="<p>text</p>")
-    to_operators(ctx, to[:1], "Urgent: ends leapt", "text\n", key="finding/1")
-    assert [mail.rcpt_tos for mail in one.server.taken] == [
-        ["ops@acme.example"],
-        ["boss@acme.example"],
-        ["ops@acme.example"],
-    ]
-    ids = [mail["Message-ID"] for mail in one.server.mails]
-    assert ids[0] == ids[2] != ids[1]  # the same told again is the same mail
+def test_a_crash_after_the_server_took_a_mail_sends_it_twice_with_one_message_id(
+    post: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = post()
 
-    one.server.answers["RCPT"] = lambda who: "550 no such user" if who.startswith("boss") else None
-    with pytest.raises(Refused, match=r"b\*\*\*@acme\.example: 127\.0\.0\.1: recipient: 550"):
-        to_operators(ctx, to, "s", "t", key="k")
-    one.server.answers["RCPT"] = "450 later"
-    with pytest.raises(RateLimited, match="recipient: 450"):
-        to_operators(ctx, to, "s", "t", key="k")
-    one.server.answers["RCPT"] = "421 later"
-    with pytest.raises(Transient, match="421"):
-        to_operators(ctx, to, "s", "t", key="k")
-    with pytest.raises(RateLimited, match="rests"):
-        to_operators(ctx, to, "s", "t", key="k")
-    one.lab.change(t.mail_servers.update().values(blocked_until=None))
-    one.server.answers = {"MAIL": "550 not yours"}
-    with pytest.raises(CredentialsRejected):
-        to_operators(ctx, to, "s", "t", key="k")
-    assert len(one.findings(FindingKind.MAIL_SUSPENDED)) == 1
+    def dies(name: str) -> None:
+        if name == "mail_after_send":
+            raise SystemExit
+
+    monkeypatch.setattr(deliver, "crash_at", dies)
+    with pytest.raises(SystemExit):
+        one.scan("in_transit", "departed_facility")
+    monkeypatch.undo()
+    assert one.rows() == [("shipped", "pending")]
+    maintenance.release_claims(one.lab.ctx)
+    one.again()
+    one.again()
+
+    assert one.rows() == [("shipped", "sent")]
+    assert len(one.server.mails) == 2
+    assert len({mail["Message-ID"] for mail in one.server.mails}) == 1
 
 
 def test_a_store_whose_entry_is_gone_keeps_its_mails_and_a_parcel_that_left_its_order_is_told_of_no_more(
@@ -466,7 +463,7 @@ def test_a_store_whose_entry_is_gone_keeps_its_mails_and_a_parcel_that_left_its_
 
 def test_each_statement_of_the_queue_has_its_index(post: Make) -> None:
     one = post()
-    ready = sa.select(t.mails.c.id).where(t.mails.c.state == "pending", t.mails.c.due_at <= START, *queue._ready(START))
+    ready = sa.select(t.mails.c.id).where(t.mails.c.state == "pending", t.mails.c.due_at <= START, *queue.ready(START))
     newer = sa.select(t.mails.c.key).where(t.mails.c.order_id == 1, t.mails.c.state == "pending")
     with one.lab.ctx.store.read() as connection:
         for statement, index in ((ready.limit(1), "mails_due"), (newer, "mails_order")):

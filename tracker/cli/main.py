@@ -63,6 +63,8 @@ CODES: dict[str, dict[int, str]] = {
     "hooks schema": _USAGE, "hooks secret": _USAGE,
     "inbox": {**_READS, 1: "with --body: there is no such body"},
     "codes": _READS,
+    "notify preview": {**_READS, 0: "a mail would be sent now, or was", 1: "none would be, each with the reason; or no such order"},
+    "notify list": _READS, "notify retry": _ACTS, "notify resume": {**_READS, 1: "nothing was suspended"},
     "note": _SPEAKS, "record": _SPEAKS, "correct": _SPEAKS, "correct-number": _SPEAKS,
     "may": {**_READS, 0: "yes", 1: "no, or no such order"},
     "dismiss": _ACTS, "snooze": _ACTS,
@@ -123,6 +125,7 @@ class _Modules(click.Group):
     modules = (
         "run",
         "status",
+        "notify",
         "look",
         "identify",
         "reports",

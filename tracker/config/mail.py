@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from datetime import time, timedelta
 from email.utils import getaddresses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from tracker.config.presets import Duration
-from tracker.config.wording import Wording
 from tracker.config.yamlfile import Document
 from tracker.domain.mails import Quiet, is_address
 from tracker.hashing import digest
+
+if TYPE_CHECKING:
+    from tracker.config.wording import Wording
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _MOST_NAME = 100  # signs of the name before an address
@@ -132,6 +134,8 @@ def read_mail(mail: MailPart | None, allow: Iterable[str], document: Document) -
     """Read the texts of mails, and note what is wrong with `mail:` that its types cannot see. None: nobody is mailed."""
     if mail is None:
         return None
+    from tracker.config.wording import Wording  # who mails nobody needs no templates: a command starts sooner
+
     if mail.tls == "none" and mail.host not in allow:
         document.problem(
             ("mail", "tls"), "none: only where the host is named under network.allow, as all is sent in clear"

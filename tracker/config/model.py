@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -18,7 +18,6 @@ from tracker.config.mail import MailPart, StoreMail
 from tracker.config.places import FilesPart, FolderPart, FolderSetting, SftpPart
 from tracker.config.presets import Duration, PolicyPart, Words, spell
 from tracker.config.telling import Notices, TargetPart, Telling, told_of_findings
-from tracker.config.wording import Wording
 from tracker.config.yamlfile import Problem
 from tracker.domain.cadence import DEFAULT, Cadence
 from tracker.domain.choice import Candidate, pick
@@ -29,6 +28,9 @@ from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Reason, ShippingStatus
 from tracker.hashing import digest
 from tracker.plugin.contracts import Carrier, Platform, Secrets
+
+if TYPE_CHECKING:
+    from tracker.config.wording import Wording
 
 
 class _Part(BaseModel):

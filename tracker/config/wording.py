@@ -19,7 +19,7 @@ from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tracker.config.files import Unfit, read_bounded
-from tracker.domain.mails import LANGUAGES, MAILED, forbidden
+from tracker.domain.mails import LANGUAGES, MAILED, capital, forbidden, plain
 from tracker.domain.notices import estimate
 from tracker.domain.vocabulary import NoticeClass
 
@@ -169,16 +169,6 @@ class Wording:
     def _tell(self, said: str) -> None:
         if said not in self.problems:
             self.problems.append(said)
-
-
-def plain(text: str) -> str:
-    """Return a text of others as one line: no control sign, no break, no sign that turns the direction of writing, 200 signs at most."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:200]
-
-
-def capital(text: str) -> str:
-    """Return a text with a capital first letter."""
-    return text[:1].upper() + text[1:]
 
 
 def _wrong(text: str, name: str) -> Iterator[tuple[int, str]]:

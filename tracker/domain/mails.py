@@ -87,3 +87,13 @@ def forbidden(text: str, language: str) -> Iterator[tuple[int, str]]:
     for i, line in enumerate(text.splitlines(), 1):
         for found in FORBIDDEN[language].finditer(line):
             yield i, found[0]
+
+
+def plain(text: str) -> str:
+    """Return a text of others as one line: no control sign, no break, no sign that turns the direction of writing, 200 signs at most."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:200]
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital first letter."""
+    return text[:1].upper() + text[1:]

@@ -54,7 +54,7 @@ QUEUES: dict[str, tuple[str, str]] = {
     "push": ("writes that are due", "tracker outbox --state pending"),
     "push held": ("writes that a brake holds", "tracker outbox --state held"),
     "push refused": ("writes that the shop refused", "tracker outbox --state refused"),
-    "mail": ("mails to customers that are due", "tracker status"),
+    "mail": ("mails to customers that are due", "tracker notify list --state pending"),
     "push dead": ("writes that were given up", "tracker outbox --state dead"),
     "tell": ("messages that are due to be told", "tracker hooks sent --state pending"),
     "tell dead": ("messages that were given up", "tracker hooks sent --state dead"),

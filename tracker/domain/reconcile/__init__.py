@@ -5,6 +5,7 @@
 """
 
 from tracker.domain.reconcile.case import US
+from tracker.domain.reconcile.customer import notice
 from tracker.domain.reconcile.entry import apply, reconcile
 from tracker.domain.reconcile.findings import TOLD_BY
 from tracker.domain.reconcile.orders import aggregate, began, by_number, covers, shipped_quantities, still_moves
@@ -17,6 +18,7 @@ __all__ = [
     "began",
     "by_number",
     "covers",
+    "notice",
     "reconcile",
     "shipped_quantities",
     "still_moves",

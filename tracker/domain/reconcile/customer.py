@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from tracker.domain.facts import NOWHERE, Action, Shipment
+from tracker.domain.facts import NOWHERE, Action, Order, Shipment
 from tracker.domain.reconcile.case import Case, K, O, S, estimate
 from tracker.domain.reconcile.findings import Found
 from tracker.domain.reconcile.orders import began
@@ -59,9 +59,12 @@ def notices(case: Case, found: Found) -> Iterator[Action]:
 
 def _notice(case: Case, kind: NoticeClass, at: datetime | None, parcel: Shipment | None = None) -> Iterator[Action]:
     """Tell it, unless nobody knows when it happened, or it was before the store was connected."""
-    order = case.order
-    if at is None or case.too_old(at):
-        return
+    if at is not None and not case.too_old(at):
+        yield notice(case.order, kind, at, parcel, case.policy.name)
+
+
+def notice(order: Order, kind: NoticeClass, at: datetime, parcel: Shipment | None, policy: str) -> Action:
+    """Return what a customer is told: `at` it happened, of this parcel, by the policy of this name."""
     tail = f"/{parcel.carrier}/{parcel.number}/{parcel.generation}" if parcel else ""
     named = [
         replace(p, carrier=p.carrier or parcel.carrier)
@@ -70,7 +73,7 @@ def _notice(case: Case, kind: NoticeClass, at: datetime | None, parcel: Shipment
         if parcel is not None and p.number == parcel.number
     ]
     summary = parcel.summary if parcel else None
-    yield Action(
+    return Action(
         kind="notice",
         key=f"{order.store}/{order.ref}/notice/{kind}{tail}",
         store=order.store,
@@ -80,7 +83,7 @@ def _notice(case: Case, kind: NoticeClass, at: datetime | None, parcel: Shipment
         happened_at=at,
         place=summary.run_place if summary else NOWHERE,
         edd=estimate(parcel),
-        rules=(f"notice:{kind}", f"policy:{case.policy.name}"),
+        rules=(f"notice:{kind}", f"policy:{policy}"),
         notice=kind,
         parcels=tuple(named[:1]),
         number=order.number,

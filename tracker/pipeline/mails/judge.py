@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.mail import MailPart, quiet_of
 from tracker.config.model import Account
-from tracker.config.wording import Mail, Wording, capital
 from tracker.domain import gates
 from tracker.domain.facts import Action, Order, Shipment
-from tracker.domain.mails import LANGUAGES, MAILED
+from tracker.domain.mails import LANGUAGES, MAILED, capital
 from tracker.domain.notices import estimate
 from tracker.domain.reconcile import reconcile
 from tracker.pipeline import brakes, state
 from tracker.pipeline.brakes import On
 from tracker.pipeline.decide import STALE_NEWS
 from tracker.store.tables import mails, orders
+
+if TYPE_CHECKING:
+    from tracker.config.wording import Mail, Wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def judge(
         return Verdict(f"store {account.name} only observes (mode: write)", ends=True)
     if now - action.happened_at > STALE_NEWS:
         return Verdict(f"it happened at {action.happened_at:%Y-%m-%d %H:%M}Z, more than 48 hours ago", ends=True)
+    if action.notice not in account.policy.notices:
+        return Verdict(f"policy.notices of store {account.name} does not name {action.notice}", ends=True)
     there = wanted(account, about, now)
     if action.key not in there:
         return Verdict(_no_more(about, action), ends=True)
@@ -136,4 +140,4 @@ def _no_more(about: Known, action: Action) -> str:
         return "the order holds no such parcel any more"
     if one.summary.disputed:
         return "the carrier's own scans contradict each other about this parcel"
-    return f"the parcel is {str(one.summary.status).replace('_', ' ')} now, or the store's `notices` changed"
+    return f"the parcel is {str(one.summary.status).replace('_', ' ')} now"

@@ -9,9 +9,8 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
 
-from tracker.config.wording import plain
 from tracker.domain.errors import Refused
-from tracker.domain.mails import is_address
+from tracker.domain.mails import is_address, plain
 from tracker.hashing import digest
 
 

@@ -44,14 +44,14 @@ def due(ctx: AppContext, connection: Connection, now: datetime, business: dateti
     """Say whether a mail is due at `now` (the database's time) and `business` time; whether the server takes it is seen then."""
     if ctx.config.root.mail is None:
         return False
-    waits = sa.select(_M.id).where(_M.state == "pending", _M.due_at <= now, *_ready(business))
+    waits = sa.select(_M.id).where(_M.state == "pending", _M.due_at <= now, *ready(business))
     return connection.execute(waits.limit(1)).first() is not None
 
 
 def waiting(now: datetime, business: datetime) -> sa.Select[tuple[datetime]]:
     """Select since when each mail waits, as `at`, where its store may be mailed for; those first that are due for longest."""
     since = sa.case((_M.not_before > _M.due_at, _M.not_before), else_=_M.due_at).label("at")
-    waits = sa.select(since).where(_M.state == "pending", _M.due_at <= now, *_ready(business))
+    waits = sa.select(since).where(_M.state == "pending", _M.due_at <= now, *ready(business))
     return waits.order_by(_M.due_at, _M.id)
 
 
@@ -97,7 +97,7 @@ def retry(ctx: AppContext, ids: Sequence[int], store: str | None) -> int:
     return int(count)
 
 
-def _ready(business: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+def ready(business: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     """Return what a mail must be to be sent now: not in quiet hours, of a store that is neither paused, suspended nor resting."""
     a = accounts.c
     rested = sa.or_(a.rests_until.is_(None), a.rests_until <= business)
@@ -113,7 +113,7 @@ def _claim(ctx: AppContext, mail: MailPart) -> Sequence[Row[Any]]:
         if given:
             refused = server.refused_stores(ctx, connection, mail)
             rows = queries.claim(
-                connection, mails, given, *_ready(ctx.now()), _M.store.not_in(refused), died=dead.extend
+                connection, mails, given, *ready(ctx.now()), _M.store.not_in(refused), died=dead.extend
             )
             server.give_back(connection, given - len(rows))
     for row in dead:
