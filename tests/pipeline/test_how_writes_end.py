@@ -17,7 +17,7 @@ from tracker.pipeline import push
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.store.codec import ACTION, dump
-from tracker.support import lists
+from tracker.support import many
 from tracker.upkeep import maintenance, settle
 
 
@@ -136,7 +136,7 @@ def test_a_write_that_was_given_up_is_a_finding_until_the_shop_takes_it(dead_wri
     maintenance.run_monitors(lab.ctx)
     assert len(lab.rows(t.findings, t.findings.c.kind == "write_dead", t.findings.c.closed_at.is_(None))) == 1
 
-    assert lists.retry(lab.ctx, ids=[row.id]) == 1
+    assert many.retry(lab.ctx, [row.id]) == 1
     lab.work()
     assert lab.writes() == [("#1001", "IN_TRANSIT")]
     assert lab.one(t.findings, t.findings.c.kind == "write_dead").closed_by == "push"
@@ -148,7 +148,7 @@ def test_a_dead_write_that_is_tried_again_is_no_finding_and_one_of_before_is_tol
     maintenance.run_monitors(lab.ctx)
     (finding,) = lab.rows(t.findings, t.findings.c.kind == "write_dead")
 
-    lists.retry(lab.ctx, state="dead")
+    many.retry(lab.ctx, many.find(lab.ctx, many.WRITES, many.Filter(state="dead")).ids)
     maintenance.run_monitors(lab.ctx)
     assert lab.one(t.findings, t.findings.c.id == finding.id).closed_reason == "tried again"
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import sqlalchemy as sa
 
 from tracker.cli.common import ROW, all_of, config_option, glance_config, open_context
+from tracker.cli.listing import refuse_unknown_account
+from tracker.cli.many import act, asked_for, many_options
 from tracker.pipeline import brakes
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.poll import registering
 from tracker.store import queries
 from tracker.store.tables import accounts, orders
+from tracker.support import lists, many
 from tracker.upkeep import maintenance
 from tracker.upkeep import replay as replays
 
@@ -109,18 +113,28 @@ def _release(ctx: AppContext, name: str) -> bool:
 @click.option("--state", type=click.Choice(["dead", "ignored", "done"]), help="All payloads in this state.")
 @click.option("--partly", is_flag=True, help="All payloads of which something could not be read.")
 @click.option("--account", help="Only from this account.")
+@many_options("words", "store", "since")
 @write_option
-def replay(ids: tuple[int, ...], file: Path, state: str | None, partly: bool, account: str | None, write: bool) -> None:
-    """Read payloads again (IDS from `tracker inbox`, or by --state or --partly): after a parser was mended.
+def replay(
+    ids: tuple[int, ...], file: Path, state: str | None, partly: bool, account: str | None, write: bool, **given: Any
+) -> None:
+    """Read payloads again (IDS from `tracker inbox`, or by --state, --partly or another filter, or --from a file): after a parser was mended.
 
     Scans are never doubled. Without --write nothing that changes is written to the shop.
     """
-    if not ids and not state and not partly:
-        raise click.UsageError("name payloads by id, or all of a --state, or --partly")
     ctx = open_context(glance_config(file))
-    count = replays.replay(ctx, ids=ids, state=state, account=account, partly=partly, write=write)
-    click.echo(f"{count} payloads are due again{'' if write else '; nothing they change is written (--write)'}")
-    all_of(ids, count)
+    asked = asked_for(ctx, {**given, "state": state, "partly": partly, "account": account})
+    asked.or_ids(ids, "payloads by id, or all of a --state, or --partly")
+    refuse_unknown_account(ctx, account, lambda: lists.list_inbox(ctx, account=account, limit=1))
+    after = "" if write else "; nothing they change is written (--write)"
+    if ids:
+        count = replays.replay(ctx, ids=ids, write=write)
+        click.echo(f"{count} payloads are due again{after}")
+        all_of(ids, count)
+        return
+    done = act(ctx, asked, many.PAYLOADS, "read again", lambda some: replays.replay(ctx, ids=some, write=write))
+    if done is not None:
+        click.echo(f"{done:,} payloads are due again{after}")
 
 
 @click.command()

@@ -29,6 +29,11 @@ EXIT_PIPE = 141
 _READS = {2: "wrong configuration or usage", 3: "database away"}
 _RUNS = {0: "stopped by SIGTERM or Ctrl-C", **_READS, EXIT_DEFECT: "a payload was read for too long"}
 _ACTS = {**_READS, 1: "nothing of that id was there to do it to"}
+_MANY = {
+    1: "not all that was named was there (the rest is done), or another number was typed",
+    2: "wrong configuration or usage, or nobody was there to confirm: nothing is done",
+    3: _READS[3],
+}
 _SPEAKS = {**_READS, 1: "no such order, or it was refused; nothing was kept"}
 _USAGE = {2: "wrong usage"}
 _WRITES = {2: "wrong usage, a name that cannot be or is taken, or a file that is there already; nothing is written"}
@@ -53,7 +58,7 @@ CODES: dict[str, dict[int, str]] = {
     "report": {**_READS, 0: "it is told", 1: "not every parcel is counted yet, and how far is told"},
     "findings": _READS, "checkouts": _READS,
     "outages": {**_READS, 1: "after the last one not everything was asked about or told again yet"}, "stuck": _READS, "freshness": _READS,
-    "outbox": _ACTS,
+    "outbox": _MANY,
     "hooks list": {**_READS, 0: "each is there", 1: "one is missing, wrong or not known"},
     "hooks endpoints": {**_READS, 0: "each takes what it is told", 1: "one fails, is gone, or has messages that were given up"},
     "hooks sent": _READS,
@@ -65,9 +70,9 @@ CODES: dict[str, dict[int, str]] = {
     "codes": _READS,
     "notify preview": {**_READS, 0: "a mail would be sent now, or was", 1: "none would be, each with the reason; or no such order"},
     "notify list": _READS, "notify retry": _ACTS, "notify resume": {**_READS, 1: "nothing was suspended"},
-    "note": _SPEAKS, "record": _SPEAKS, "correct": _SPEAKS, "correct-number": _SPEAKS,
+    "note": _SPEAKS, "record": {**_MANY, 1: "no such order, or not all that a file names (the rest is done), or another number was typed"}, "correct": _SPEAKS, "correct-number": _SPEAKS,
     "may": {**_READS, 0: "yes", 1: "no, or no such order"},
-    "dismiss": _ACTS, "snooze": _ACTS,
+    "dismiss": _MANY, "snooze": _MANY, "assign": _MANY,
     "policy show": {2: _READS[2]}, "policy table": {2: _READS[2]}, "policy presets": _USAGE, "policy coverage": {2: _READS[2]},
     "whatif": {**_READS, 0: "nothing would change", 1: "something would change"},
     "ingest": {
@@ -80,7 +85,7 @@ CODES: dict[str, dict[int, str]] = {
         2: "wrong configuration or usage, no such account or file, or nothing of the sample can be read",
     },
     "mcp": {0: "the input ended", 2: "wrong configuration or usage, or the extra `mcp` is not installed"},
-    "pause": _READS, "resume": _READS, "replay": _ACTS, "remap": _READS, "heal": _READS,
+    "pause": _READS, "resume": _READS, "replay": _MANY, "remap": _READS, "heal": _READS,
     "backup": {**_READS, 0: "the file is written", 1: "no copy could be made of it; no file is written", 2: "wrong configuration or usage, or a file that is there already"},
     "restore": {
         **_READS, 0: "it is put back and settled", 1: "a process runs, it is no whole backup, the database is not empty, or it was not confirmed; nothing is changed",

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 from tracker.cli.common import DEFAULT_FILE
 from tracker.cli.listing import Listing, listing
+from tracker.cli.many import FILTERS
+from tracker.cli.many import since as since_of
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline.context import AppContext
 from tracker.store.tables import findings as findings_table
@@ -55,7 +57,7 @@ def _flag(file: Path) -> str:
 
 FINDINGS = (
     ("id", "id"), ("finding", "kind"), ("severity", "severity"), ("action", "act"), ("subject", "subject"),
-    ("opened", "opened_at"), ("closed", "closed_at"), ("evidence", "evidence"), ("would heal", "proposal"),
+    ("opened", "opened_at"), ("closed", "closed_at"), ("assigned to", "assigned_to"), ("evidence", "evidence"), ("would heal", "proposal"),
 )  # fmt: skip
 
 
@@ -65,6 +67,9 @@ FINDINGS = (
     "--kind", "kinds", multiple=True, type=click.Choice([str(kind) for kind in FindingKind]), help="Only this kind."
 )
 @click.option("--severity", type=click.Choice(["urgent", "warning", "info"]), help="Only this severity.")
+@FILTERS["assigned"]
+@FILTERS["carrier"]
+@FILTERS["since"]
 @click.option("--closed", is_flag=True, help="Closed ones too.")
 @click.option("--snoozed", is_flag=True, help="Snoozed ones too.")
 @click.option("--digest", is_flag=True, help="Those of what happened before their store was connected.")
@@ -72,17 +77,21 @@ def findings_(
     page: Listing,
     kinds: tuple[str, ...],
     severity: str | None,
+    assigned: str | None,
+    carrier: str | None,
+    since: str | None,
     closed: bool,
     snoozed: bool,
     digest: bool,
 ) -> None:
-    """List what a person must look at, newest first. `tracker dismiss` and `tracker snooze` take the ids.
+    """List what a person must look at, newest first. `tracker dismiss`, `snooze` and `assign` take the ids, or the same filters.
 
     What a store's first sync found in its past is one line at the end (--digest lists it).
     """
+    begin = since_of(page.context, since)
     page.show(
         lambda w: lists.list_findings(
-            w, kinds=kinds, store=page.store, severity=severity, closed=closed, snoozed=snoozed, digest=digest,
+            w, kinds=kinds, store=page.store, severity=severity, assigned=assigned, carrier=carrier, since=begin, closed=closed, snoozed=snoozed, digest=digest,
             after=page.after, limit=page.limit,
         ),
         "findings", FINDINGS, "no findings", knows=page.after is None,

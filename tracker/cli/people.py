@@ -1,8 +1,9 @@
-"""Commands by which people speak, and ask: `note`, `record`, `correct`, `correct-number`, `may`, `dismiss`, `snooze`."""
+"""Commands by which people speak, and ask: `note`, `record`, `correct`, `correct-number`, `may`, `dismiss`, `snooze`, `assign`."""
 
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from tracker.cli.common import (
     out,
     print_json,
 )
+from tracker.cli.many import act, asked_for, many_options
 from tracker.config.model import Account
 from tracker.config.presets import duration
 from tracker.domain.gates import FINAL, into_processing
 from tracker.domain.vocabulary import OrderStatus, StatementKind
-from tracker.support import lists, numbers, statements
+from tracker.pipeline.context import AppContext
+from tracker.support import lists, many, numbers, statements
 
 store_option = click.option("--store", help="The store, where several have an order of this number.")
 by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says it; it is kept.")
+MOST_NAME = 80
 STATUSES = [str(status) for status in OrderStatus if status is not OrderStatus.UNKNOWN]
 
 
@@ -49,17 +53,36 @@ def note(order: str, text: str, file: Path, store: str | None, by: str, to_shop:
 
 
 @click.command()
-@click.argument("order")
-@click.argument("what", type=click.Choice([str(kind) for kind in statements.RECORDS]))
+@click.argument("words", nargs=-1, required=True, metavar="[ORDER...] WHAT")
 @config_option
-@store_option
+@many_options("differs", "store", "carrier", "since", "severity", "assigned")
 @by_option
 @click.option("--text", default="", help="What there is to say of it: who was called, where the proof lies.")
-def record(order: str, what: str, file: Path, store: str | None, by: str, text: str) -> None:
-    """Record what was done about ORDER: verified, inspected, handed_over, proof; accepted: a difference stays as it is."""
+def record(words: tuple[str, ...], file: Path, by: str, text: str, **given: Any) -> None:
+    """Record what was done about ORDER: verified, inspected, handed_over, proof; accepted: a difference stays as it is.
+
+    Without an ORDER: about all orders with such findings, or that differ so (--kind ...), after you typed how many; or about those
+    that a file names (--from, a column `order`, and `store` where several have such a number).
+    """
+    *named, what = words
+    kinds = [str(kind) for kind in statements.RECORDS]
+    if what not in kinds:
+        raise click.UsageError(f"{what!r} cannot be recorded; what can is: {', '.join(kinds)}")
     ctx = open_context(glance_config(file))
-    statements.record_statement(ctx, statements.find_order(ctx, order, store), StatementKind(what), text, by)
-    click.echo(f"recorded at {order}: {what} by {by}")
+    if named:
+        store = given.pop("store")
+        asked_for(ctx, {**given}).or_ids(named, "orders")
+        for row in [statements.find_order(ctx, order, store) for order in named]:
+            statements.record_statement(ctx, row, StatementKind(what), text, by)
+        click.echo(f"recorded at {', '.join(named)}: {what} by {by}")
+        return
+    asked = asked_for(ctx, given)
+    asked.or_ids((), "orders")
+    done = act(
+        ctx, asked, many.ORDERS, f"recorded as {what}", lambda ids: many.record(ctx, ids, StatementKind(what), text, by)
+    )
+    if done is not None:
+        click.echo(f"recorded at {done:,} orders: {what} by {by}")
 
 
 @click.command()
@@ -169,31 +192,64 @@ def may(
         click.get_current_context().exit(1)
 
 
+_findings = many_options("kind", "store", "carrier", "since", "severity", "assigned", "snoozed")
+
+
 @click.command()
-@click.argument("ids", nargs=-1, type=ROW, required=True)
+@click.argument("ids", nargs=-1, type=ROW)
 @config_option
+@_findings
 @by_option
 @click.option("--reason", required=True, help="Why it needs no more attention.")
-def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str) -> None:
-    """Close findings by id; each stays closed until its evidence changes."""
-    closed = lists.close(open_context(glance_config(file)), ids, by=by, reason=reason)
-    click.echo(f"{closed} of {len(set(ids))} findings dismissed")
-    all_of(ids, closed)
+def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str, **given: Any) -> None:
+    """Close findings by id, or all that a filter finds or a file names; each stays closed until its evidence changes."""
+    ctx = open_context(glance_config(file))
+    _of_findings(ctx, ids, given, "dismissed", lambda some: lists.close(ctx, some, by=by, reason=reason))
 
 
 @click.command()
-@click.argument("ids", nargs=-1, type=ROW, required=True)
+@click.argument("ids", nargs=-1, type=ROW)
 @config_option
+@_findings
 @click.option("--for", "span", default="1d", show_default=True, help="How long: 4h, 3d.")
-def snooze(ids: tuple[int, ...], file: Path, span: str) -> None:
-    """Hide findings by id for a while; they stay open and come back."""
+def snooze(ids: tuple[int, ...], file: Path, span: str, **given: Any) -> None:
+    """Hide findings by id, or all that a filter finds or a file names, for a while; they stay open and come back."""
     try:
         length = duration(span)
     except ValueError as error:
         raise click.UsageError(f"--for {span!r}: {error}") from None
-    hidden = lists.snooze(open_context(glance_config(file)), ids, length)
-    click.echo(f"{hidden} of {len(set(ids))} findings snoozed for {span}")
-    all_of(ids, hidden)
+    ctx = open_context(glance_config(file))
+    _of_findings(ctx, ids, given, f"snoozed for {span}", lambda some: lists.snooze(ctx, some, length))
 
 
-COMMANDS = (note, record, correct, correct_number, may, dismiss, snooze)
+@click.command()
+@click.argument("ids", nargs=-1, type=ROW)
+@config_option
+@_findings
+@click.option("--to", required=True, metavar="NAME", help="Who looks after them; `nobody` takes them back.")
+def assign(ids: tuple[int, ...], file: Path, to: str, **given: Any) -> None:
+    """Give findings by id, or all that a filter finds or a file names, to a person. `tracker findings --assigned NAME` lists his."""
+    name = "".join(c for c in to if c.isprintable()).strip()
+    if not name or len(name) > MOST_NAME:
+        raise click.UsageError(f"--to: must be a name of 1 to {MOST_NAME} characters")
+    ctx = open_context(glance_config(file))
+    who = None if name == many.NOBODY else name
+    verb = f"assigned to {name}" if who is not None else "taken back"
+    _of_findings(ctx, ids, given, verb, lambda some: many.assign(ctx, some, who))
+
+
+def _of_findings(
+    ctx: AppContext, ids: tuple[int, ...], given: dict[str, Any], verb: str, do: Callable[[Sequence[int]], int]
+) -> None:
+    """Do something to findings: to those of these ids, or to all that are meant. Ends with exit code 1 where not all of the ids are there."""
+    asked = asked_for(ctx, given)
+    asked.or_ids(ids, "findings by id")
+    if ids:
+        done = do(ids)
+        click.echo(f"{done} of {len(set(ids))} findings {verb}")
+        all_of(ids, done)
+    elif (count := act(ctx, asked, many.FINDINGS, verb, do)) is not None:
+        click.echo(f"{count:,} findings {verb}")
+
+
+COMMANDS = (note, record, correct, correct_number, may, dismiss, snooze, assign)

@@ -8,12 +8,13 @@ import click
 import sqlalchemy as sa
 
 from tracker.cli.common import ROW, all_of
-from tracker.cli.listing import Listing, listing, refuse_unknown, refuse_unknown_account
+from tracker.cli.listing import Listing, listing, refuse_unknown_account
+from tracker.cli.many import act, asked_for, many_options
 from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
 from tracker.pipeline.context import AppContext
 from tracker.store.tables import inbox as inbox_table
-from tracker.support import lists
+from tracker.support import lists, many
 
 STATES = ["pending", "held", "sent", "refused", "dead", "superseded", "observed"]
 
@@ -23,27 +24,22 @@ STATES = ["pending", "held", "sent", "refused", "dead", "superseded", "observed"
 @click.argument("ids", nargs=-1, type=ROW)
 @listing("limit", "after", "watch", "store")
 @click.option("--state", type=click.Choice(STATES), help="Only these.")
-@click.option("--all", "all_", is_flag=True, help="With retry: every refused or dead write (of --state, of --store).")
-def outbox(
-    page: Listing,
-    verb: str | None,
-    ids: tuple[int, ...],
-    state: str | None,
-    all_: bool,
-) -> None:
-    """List writes and notices, newest first; `tracker outbox retry ID...` (or --all) makes refused or dead ones due again.
+@click.option(
+    "--all", "all_", is_flag=True, help="With retry: every refused or dead write (of --state, of --store ...)."
+)
+@many_options("words", "carrier", "since")
+def outbox(page: Listing, verb: str | None, ids: tuple[int, ...], state: str | None, all_: bool, **given: Any) -> None:
+    """List writes and notices, newest first; `tracker outbox retry ID...` (or a filter, --all, --from) makes refused or dead ones due again.
 
     `observed` would have been sent, were the store in mode write; `held` waits for a brake to be released (`tracker resume`).
     """
     if verb == "retry":
-        if not ids and not all_:
-            raise click.UsageError("name writes by id, or say --all")
-        ctx = page.context
-        refuse_unknown(ctx, page.store)
-        count = lists.retry(ctx, ids=ids, state=state, store=page.store)
-        click.echo(f"{count} writes are due again")
-        all_of(ids, count)
+        _retry(page.context, ids, {**given, "state": state, "store": page.store}, all_)
         return
+    if used := [name for name, value in given.items() if value]:
+        raise click.UsageError(
+            f"--{used[0].replace('kinds', 'kind').replace('lines', 'from')} goes with `tracker outbox retry`"
+        )
     columns = (
         ("id", "id"), ("store", "store"), ("key", "key"), ("state", "state"), ("tries", "attempts"), ("error", "error"),
         ("created", "created_at"), ("due", "due_at"), ("tried", "attempted_at"),
@@ -52,6 +48,21 @@ def outbox(
         lambda w: lists.list_outbox(w, state=state, store=page.store, after=page.after, limit=page.limit), "outbox", columns,
         "no such write",
     )  # fmt: skip
+
+
+def _retry(ctx: AppContext, ids: tuple[int, ...], given: dict[str, Any], all_: bool) -> None:
+    """Make writes due again: by id, or all that are meant."""
+    if given["state"] not in (None, "refused", "dead"):
+        raise click.UsageError(f"--state {given['state']}: only refused or dead writes are tried again")
+    asked = asked_for(ctx, given)
+    if ids or not all_:
+        asked.or_ids(ids, "writes by id, or say --all")
+    if ids:
+        count = many.retry(ctx, ids)
+        click.echo(f"{count} writes are due again")
+        all_of(ids, count)
+    elif (done := act(ctx, asked, many.WRITES, "tried again", lambda some: many.retry(ctx, some))) is not None:
+        click.echo(f"{done:,} writes are due again")
 
 
 @click.command()

@@ -546,6 +546,7 @@ class Findings(SQLModel, table=True):
         sa.Index("findings_newest", "id", **_where(OPEN)),
         sa.Index("findings_kind", "kind", "id", **_where(OPEN)),
         sa.Index("findings_store", "store", "id", **_where(OPEN)),
+        sa.Index("findings_assigned", "assigned_to", "id", **_where(f"{OPEN} AND assigned_to IS NOT NULL")),
         sa.Index("findings_severity", "severity", "kind", "digest", "snoozed_until", **_where(OPEN)),
     )
     id: int | None = _id()

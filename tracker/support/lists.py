@@ -23,7 +23,6 @@ from tracker.pipeline import drifts, feeds
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.scans import look_up
 from tracker.store import queries
-from tracker.store.engine import database_now
 from tracker.store.tables import (
     UNMAPPED_SCANS,
     files,
@@ -37,6 +36,7 @@ from tracker.store.tables import (
     watches,
 )
 from tracker.support.knowledge import unwatched_of
+from tracker.support.many import Filter, about_findings
 
 K = FindingKind
 DRIFT = tuple(DriftKind)
@@ -53,6 +53,8 @@ def list_findings(
     store: queries.Stores = None,
     severity: str | None = None,
     carrier: str | None = None,
+    assigned: str | None = None,
+    since: datetime | None = None,
     closed: bool = False,
     snoozed: bool = False,
     digest: bool | None = None,
@@ -61,19 +63,14 @@ def list_findings(
 ) -> list[dict[str, Any]]:
     """Return findings, newest first. Checkouts stand apart: only by their own kind. Snoozed ones only when asked for."""
     f = findings.c
-    conditions = queries.of_stores(f.store, store)
+    wanted = Filter((), store, carrier, since, severity, assigned, snoozed)
+    conditions = about_findings(wanted, ctx.now())
     if not closed:
         conditions.append(f.closed_at.is_(None))
-    if severity is not None:
-        conditions.append(f.severity == severity)
-    if carrier is not None:  # a finding about a parcel is named store/order/carrier/number
-        conditions.append(f.subject.contains(f"/{carrier}/", autoescape=True))
     if after is not None:
         conditions.append(f.id < after)
     if digest is not None:
         conditions.append(f.digest.is_(digest))
-    if not snoozed:
-        conditions.append(sa.or_(f.snoozed_until.is_(None), f.snoozed_until <= ctx.now()))
     with ctx.store.read() as connection:
         rows: list[Any] = []
         for kind in kinds or ("",):  # a few short index scans beat one long one
@@ -89,6 +86,7 @@ def list_findings(
             "since": row.since, "opened_at": row.opened_at, "snoozed_until": row.snoozed_until,
             "closed_at": row.closed_at, "closed_by": row.closed_by, "closed_reason": row.closed_reason,
             "evidence": row.evidence, "proposal": row.proposal or None, "digest": row.digest,
+            "assigned_to": row.assigned_to, "assigned_at": row.assigned_at,
         }
         for row in rows
     ]  # fmt: skip
@@ -180,27 +178,6 @@ def list_outbox(
             select = select.where(condition)
     with ctx.store.read() as connection:
         return [dict(row._mapping) for row in connection.execute(select.order_by(o.id.desc()).limit(limit))]
-
-
-def retry(ctx: AppContext, *, ids: Sequence[int] = (), state: str | None = None, store: str | None = None) -> int:
-    """Make refused or dead writes due again: some, or all in a state. Returns how many."""
-    o = outbox.c
-    conditions: list[sa.ColumnElement[bool]] = [o.state.in_(["refused", "dead"])]
-    if ids:
-        conditions.append(o.id.in_(list(ids)))
-    if state:
-        conditions.append(o.state == state)
-    if store:
-        conditions.append(o.store == store)
-    with ctx.store.write() as connection:
-        now = database_now(connection)
-        done = connection.execute(
-            outbox.update()
-            .where(*conditions)
-            .values(state="pending", crashes=0, due_at=now, ended_at=None, claimed_until=None)
-        ).rowcount
-    ctx.notify("push")
-    return int(done)
 
 
 def list_inbox(

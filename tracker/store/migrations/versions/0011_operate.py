@@ -36,6 +36,8 @@ def _kept() -> None:
 def _assigned() -> None:
     op.add_column("findings", sa.Column("assigned_to", sa.String(), nullable=True))
     op.add_column("findings", sa.Column("assigned_at", MOMENT, nullable=True))
+    given = sa.text("closed_at IS NULL AND assigned_to IS NOT NULL")
+    op.create_index("findings_assigned", "findings", ["assigned_to", "id"], postgresql_where=given, sqlite_where=given)
 
 
 def _reports() -> None:
