@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.lab import DHL, UPS, USPS, Lab
-from tracker.app.page.looks import templates
 from tracker.app.page.picture import draw
+from tracker.app.page.rendering import templates
 from tracker.app.page.site import STATIC
 from tracker.domain.vocabulary import StatementKind
 from tracker.pipeline.context import AppContext

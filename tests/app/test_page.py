@@ -27,6 +27,7 @@ from tracker.app.telemetry import logs_to
 from tracker.app.tokens import Holder
 from tracker.config.load import load_text
 from tracker.store import tables as t
+from tracker.upkeep import counting
 
 HOSTILE = "<script>alert(1)</script>\"'{{7*7}}<img src=//evil.example onerror=x>\x1b[31m\u202egnp"
 KART = "kart-token-of-24-characters"
@@ -97,6 +98,7 @@ def _play(lab: Lab) -> Lab:
     lab.shop.set("#7", cancelledAt="2026-11-02T08:00:00Z")
     lab.work()
     lab.later(26)
+    counting.count(lab.ctx)
     return lab
 
 
@@ -124,7 +126,7 @@ def addresses(site: Site) -> list[str]:
     parcel = site.lab.parcel(UPS).id
     return [
         "/", "/drift", "/findings?closed=true", "/accounts", "/codes", "/find?q=7", f"/orders/{site.order('#7').id}", f"/parcels/{parcel}",
-        f"/payloads/{payload}",
+        f"/payloads/{payload}", "/carriers", "/carriers/parcels?show=handed_over",
     ]  # fmt: skip
 
 
@@ -207,6 +209,47 @@ def test_a_drift_and_a_finding_say_what_heals_them_as_a_command(site: Site) -> N
 
 
 @ONE
+def test_each_number_of_a_report_leads_to_its_parcels(site: Site) -> None:
+    browser = site.looker()
+    page = Reader(browser.get("/carriers").text)
+    assert "How carriers did" in page.text
+    assert "counted as of" in page.text
+    links = [link for link in page.links() if link.startswith("/carriers/parcels?")]
+    assert any("carrier=ups" in link and "show=parcels" in link for link in links)
+    for link in links:
+        answer = browser.get(link)
+        assert answer.status_code == 200, link
+    parcels = browser.get("/carriers/parcels?carrier=ups&show=parcels").text
+    assert UPS in parcels
+    assert (
+        "tracker evidence &#39;#7&#39; -o pack.zip" in parcels
+        or "tracker evidence '#7' -o pack.zip" in Reader(parcels).text
+    )
+    for query in (
+        "report=lanes",
+        "report=exceptions",
+        "report=accounts",
+        "by=store",
+        "by=week",
+        "since=2026-11-01",
+        "store=kart",
+    ):
+        assert browser.get(f"/carriers?{query}").status_code == 200, query
+    for query, said in (
+        ("since=x", "since 'x'"),
+        ("report=x", "report: must be one of"),
+        ("since=2999-01-01", "lies ahead"),
+    ):
+        answer = browser.get(f"/carriers?{query}")
+        assert (answer.status_code, said in Reader(answer.text).text) == (400, True), query
+    for query in ("show=x", "after=999999", "lane=x"):
+        assert browser.get(f"/carriers/parcels?{query}").status_code == 400, query
+    mine = site.looker(KART).get("/carriers/parcels?show=parcels").text
+    assert UPS in mine
+    assert USPS not in mine
+
+
+@ONE
 def test_an_order_is_found_by_its_number_and_by_that_of_its_parcel(site: Site) -> None:
     browser = site.looker()
     kart, eight = site.lab.one(t.orders, t.orders.c.store == "kart").id, site.order("#8").id
@@ -232,7 +275,7 @@ def test_a_token_that_is_limited_sees_its_store_and_of_others_not_whether_they_a
     assert browser.get(f"/parcels/{site.lab.parcel(UPS).id}").status_code == 200
     hidden = [
         f"/orders/{others}", f"/parcels/{site.lab.parcel(USPS).id}", f"/payloads/{kinds['ups']}", f"/payloads/{kinds['shop']}", "/accounts", "/codes",
-        "/drift?store=shop", "/findings?store=nowhere",
+        "/drift?store=shop", "/findings?store=nowhere", "/carriers?store=shop",
     ]  # fmt: skip
     for path in hidden:
         there, absent = browser.get(path), browser.get(re.sub(r"\d+", "987654", path).replace("=shop", "=elsewhere"))

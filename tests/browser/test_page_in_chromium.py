@@ -19,6 +19,7 @@ from tests.app.test_page import HOSTILE, KART, PAGE, Site
 from tests.app.test_web import WEB
 from tests.lab import TOKEN, Lab
 from tracker.store import tables as t
+from tracker.upkeep import counting
 
 pytestmark = pytest.mark.browser
 QUIET = (
@@ -59,6 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         lab.shop.set("#1002", cancelledAt="2026-11-06T08:00:00Z")
         lab.work()
         lab.later(8)
+        counting.count(lab.ctx)
         yield Site(lab, stack)
 
 
@@ -116,7 +118,7 @@ def addresses(site: Site) -> list[str]:
     )
     return [
         "/", "/drift", "/findings?closed=true", "/accounts", "/codes", "/find?q=nothing", f"/orders/{order}", f"/parcels/{lab.parcel(OTHER).id}",
-        f"/payloads/{payload}", "/orders/987654",
+        f"/payloads/{payload}", "/orders/987654", "/carriers", "/carriers/parcels?show=parcels",
     ]  # fmt: skip
 
 

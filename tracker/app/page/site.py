@@ -21,8 +21,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from tracker.app.page.login import LASTS, Sessions, Tries
-from tracker.app.page.looks import templates
-from tracker.app.page.views import VIEWS, Look, Missing, Shown, View, Wrong
+from tracker.app.page.look import Look, Missing, Shown, View, Wrong
+from tracker.app.page.rendering import templates
+from tracker.app.page.views import VIEWS
 from tracker.app.private import DATABASE_AWAY, MOST_PAIRS, MOST_TEXT, THREADS
 from tracker.app.telemetry import place
 from tracker.app.tokens import Holder, holder

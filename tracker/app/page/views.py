@@ -1,101 +1,36 @@
-"""What each view of the page shows: read in one of its threads, given to a template. Who sees some stores only is shown nothing else.
-
-A view raises Missing for what is not there, or not for who asks: both in the same words; and Wrong for what cannot be meant.
-"""
+"""What each view of the page shows: read in one of its threads, given to a template."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
+from tracker.app.page import numbers
+from tracker.app.page.look import ROWS, Look, Missing, Shown, View, Wrong, listed
 from tracker.app.page.picture import draw
-from tracker.app.tokens import Holder
-from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
 from tracker.domain.numbers import candidates
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.receive import KEPT_HEADERS
-from tracker.store.queries import Stores
-from tracker.store.tables import account_days, accounts, inbox
-from tracker.support import explain, lists, planned
+from tracker.store.tables import accounts, inbox
+from tracker.support import explain, lists, planned, report_forms, reports
 from tracker.support.knowledge import knowledge
 from tracker.support.status import status as status_of
 from tracker.support.story import Moment, Story, cut, orders_of_parcel, story, story_of_parcel
 
-ROWS = 50
 FEW = 10
 MOST_ROWS = 100  # stores and accounts of the first view
 MOST_TROUBLES = 50
-MOST_STORES = 200  # that are offered to choose from
 MOST_SHOWN = 64 << 10  # bytes of a payload
-DAYS = timedelta(days=7)
-UNNAMED = "Nothing of this name is here."
-FIGURES = ("pushed_first", "polled_first")
-
-
-class Missing(TrackerError):
-    """What is not there, or not for who asks."""
-
-
-class Wrong(TrackerError):
-    """What cannot be meant: what it is, and what would be right."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """Who looks, at what: the token's holder, the parameters of the address, and the number in its path."""
-
-    holder: Holder
-    query: Mapping[str, str]
-    id: int = 0
-
-    @property
-    def stores(self) -> Stores:
-        """Return the stores that are meant: the one that is chosen, or all that may be seen; None: all. Raises Missing."""
-        chosen, seen = self.query.get("store"), self.holder.stores
-        if not chosen:
-            return seen
-        if seen is not None and chosen not in seen:
-            raise Missing(UNNAMED)
-        return chosen if seen is None else frozenset({chosen})
-
-    def sees(self, store: str | None) -> bool:
-        """Say whether what is of a store may be seen."""
-        return self.holder.stores is None or store in self.holder.stores
-
-    def one_of(self, name: str, choices: list[str]) -> str | None:
-        """Return a parameter that is one of some words, None where it is not given. Raises Wrong."""
-        value = self.query.get(name) or None
-        if value is not None and value not in choices:
-            raise Wrong(f"{name}: must be one of {', '.join(choices)}")
-        return value
-
-    def number(self, name: str) -> int | None:
-        """Return a parameter that is a whole number, None where it is not given. Raises Wrong."""
-        value = self.query.get(name) or None
-        if value is not None and not (value.isascii() and value.isdigit() and len(value) < 19):
-            raise Wrong(f"{name}: must be a whole number")
-        return int(value) if value is not None else None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A template and what it is given; or where to look instead."""
-
-    template: str
-    values: Mapping[str, Any]
-    instead: str | None = None
-
-
-View = Callable[[AppContext, Look], Shown]
+DAYS = "7d"
+MOST_ACCOUNTS = 1000
+FIGURES = ("told_first", "polled_first", "miss_rate", "webhook_delay_p50", "webhook_delay_p95")
 
 
 def status(ctx: AppContext, look: Look) -> Shown:
@@ -126,7 +61,7 @@ def drift(ctx: AppContext, look: Look) -> Shown:
     kind, after = look.one_of("kind", kinds), look.number("after")
     rows = lists.drift(ctx, store=look.stores, kind=kind, after=after, limit=ROWS)
     sentence = knowledge(ctx, store=look.stores).sentence("no more drift" if rows or kind or after else "no drift")
-    return Shown("drift.html", {"rows": rows, "kinds": kinds, "sentence": sentence, **_listed(ctx, look)})
+    return Shown("drift.html", {"rows": rows, "kinds": kinds, "sentence": sentence, **listed(ctx, look)})
 
 
 def findings(ctx: AppContext, look: Look) -> Shown:
@@ -138,7 +73,7 @@ def findings(ctx: AppContext, look: Look) -> Shown:
         closed=look.query.get("closed") == "true", snoozed=look.query.get("snoozed") == "true", after=look.number("after"), limit=ROWS,
     )  # fmt: skip
     sentence = knowledge(ctx, store=look.stores).sentence("no more finding" if rows else "no finding")
-    return Shown("findings.html", {"rows": _findings(rows), "kinds": kinds, "sentence": sentence, **_listed(ctx, look)})
+    return Shown("findings.html", {"rows": _findings(rows), "kinds": kinds, "sentence": sentence, **listed(ctx, look)})
 
 
 def _findings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -152,12 +87,6 @@ def _findings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]  # fmt: skip
-
-
-def _listed(ctx: AppContext, look: Look) -> dict[str, Any]:
-    """Return what a list with a filter is shown with: the stores to choose from (not thousands), and how long a page is."""
-    names = sorted(ctx.config.store_names() if look.holder.stores is None else look.holder.stores)
-    return {"stores": names if len(names) <= MOST_STORES else [], "limit": ROWS}
 
 
 def find(ctx: AppContext, look: Look) -> Shown:
@@ -276,28 +205,24 @@ def codes(ctx: AppContext, _look: Look) -> Shown:
 
 def accounts_(ctx: AppContext, _look: Look) -> Shown:
     """Show accounts: what is asked of them, how their webhooks are, how fresh what they tell is."""
-    since = f"{ctx.now() - DAYS:%Y-%m-%d}"
-    a, d = accounts.c, account_days.c
-    sums = [sa.func.coalesce(sa.func.sum(d[name]), 0).label(name) for name in FIGURES]
-    days = sa.select(d.account, *sums).where(d.day >= since).group_by(d.account).subquery()
+    a = accounts.c
     told = (
-        sa.select(a.name, a.last_webhook_at, a.failing_since, a.failing_why, a.suspended_reason, a.paused_at, *(days.c[name] for name in FIGURES))
-        .outerjoin(days, days.c.account == a.name)
+        sa.select(a.name, a.last_webhook_at, a.failing_since, a.failing_why, a.suspended_reason, a.paused_at)
         .order_by(a.name)
-        .limit(MOST_STORES * 5)
-    )  # fmt: skip
+        .limit(MOST_ACCOUNTS)
+    )
     with ctx.store.read() as connection:
         rows = connection.execute(told).all()
-    heard = []
-    for row in rows:
-        pushed, polled = row.pushed_first or 0, row.polled_first or 0
-        missed = round(100 * polled / (pushed + polled), 1) if pushed + polled else None
-        heard.append(
-            {**row._mapping, "account": row.name, "missed": missed, "pushed_first": pushed, "polled_first": polled}
-        )
-    wrong = [str(one) for one in ctx.config.suspended.values()][:FEW]
+    did = reports.report(ctx, "accounts", reports.asked(ctx, since=DAYS))
+    by_account = {row["account"]: {key: report_forms.shown(key, row) for key in FIGURES} for row in did["rows"]}
+    none = dict.fromkeys(FIGURES)
+    heard = [{**row._mapping, "account": row.name, **by_account.get(row.name, none)} for row in rows]
+    wrong = [cut(str(one)) for one in ctx.config.suspended.values()][:FEW]
     plan, fresh = planned.by_account(ctx), lists.freshness(ctx)
-    return Shown("accounts.html", {"plan": plan, "fresh": fresh, "heard": heard, "wrong": [cut(one) for one in wrong]})
+    return Shown(
+        "accounts.html",
+        {"plan": plan, "fresh": fresh, "heard": heard, "wrong": wrong, "counted": did["counted"]["said"]},
+    )
 
 
 # address -> (its name in the bar, "": it is not there; what shows it; whether who sees some stores only may look)
@@ -306,6 +231,8 @@ VIEWS: dict[str, tuple[str, View, bool]] = {
     "/drift": ("Drift", drift, True),
     "/findings": ("Findings", findings, True),
     "/accounts": ("Accounts", accounts_, False),
+    "/carriers": ("Carriers", numbers.carriers, True),
+    "/carriers/parcels": ("", numbers.parcels, True),
     "/codes": ("Codes", codes, False),
     "/find": ("", find, True),
     "/orders/{id:int}": ("", order, True),
