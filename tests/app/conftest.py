@@ -1,13 +1,20 @@
-"""What the tests of the way out share."""
+"""What the tests of the way out, and those of the page, share."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.app.looking import KART, PAGE, Site, play
 from tests.app.peer import Peer
+from tests.app.test_web import WEB
+from tests.conftest import _database
+from tests.lab import Lab
 from tracker.app.client import AccountClient, NoVault
 from tracker.app.connections import Connections
 from tracker.clock import system_now
@@ -36,3 +43,20 @@ def client(connections: Connections) -> AccountClient:
     return AccountClient(
         Account("account", "dhl", source), NoVault(), connections=connections, timeout=1.5, now=system_now
     )
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_file: Path
+) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "kart").touch(mode=0o600)
+    (folder / "kart").write_text(KART)
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            shutil.copy(migrated_file, folder / "x.db")
+            url = f"sqlite:///{folder}/x.db"
+        else:
+            server, template = request.getfixturevalue("postgres"), request.getfixturevalue("template")
+            url = stack.enter_context(_database(server, template=template))
+        yield Site(play(Lab(url, folder, stack, rest="{preset: kingston-courier}", yaml=WEB + PAGE)), stack)

@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import picture
-from tests.app.test_page import HOSTILE, KART, PAGE, Site
+from tests.app.looking import HOSTILE, KART, PAGE, Site
 from tests.app.test_web import WEB
 from tests.lab import TOKEN, Lab
 from tracker.store import tables as t
