@@ -123,6 +123,9 @@ CASES = [
         own=True,
     ),
     Case("report", "carriers --since 2999-01-01", 2, "lies ahead"),
+    Case("export", "scans", 0, '"number":"1ZR589390357567121"', own=True),
+    Case("export", "scans --after x", 2, "must be an id"),
+    Case("export", "events -o none/x", 2, "none/x: No such file or directory"),
     Case("report", "carriers --store nobody", 2, "no store 'nobody'"),
     Case("outages", "", 0, "no outage"),
     Case("stuck", "", 0),
@@ -267,7 +270,7 @@ CASES = [
 ARGUMENTS = {
     "show": "7", "explain": "7", "evidence": "7 -o x.zip", "proof": "7", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
     "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "assign": "1 --to ana", "erase": "7", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
-    "whatif": "--policy tracker.yaml", "report": "carriers", "hooks enable": "erp",
+    "whatif": "--policy tracker.yaml", "report": "carriers", "export": "scans", "hooks enable": "erp",
     "notify preview": "7", "notify retry": "1",
 }  # fmt: skip
 ROLES = {"web": "away-roles.yaml", "worker": "away-roles.yaml", "scheduler": "away-roles.yaml"}

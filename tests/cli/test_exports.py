@@ -1,0 +1,314 @@
+"""`tracker export`: what was heard, decided and found, row by row, whole and gone on with."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.lab import UPS, USPS, H, Lab, shipped
+from tracker.cli import exports as command
+from tracker.cli.main import cli
+from tracker.store import tables as t
+from tracker.store.engine import Store
+from tracker.store.migrate import migrate
+from tracker.support import export_files, exports
+
+NAME = "Left with Mrs Smith"
+
+
+def play(lab: Lab) -> Lab:
+    lab.scan(lab.easypost, USPS, "in_transit", "departed_facility", text="=cmd()")
+    lab.scan(lab.ups, UPS, "I", "038", edd=lab.clock() + 20 * H)
+    lab.later(7)
+    lab.scan(lab.ups, UPS, "D", "011", text=NAME)
+    lab.later(30)
+    lab.clock.move_to(lab.clock() + 1 * H)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("exports")
+    with ExitStack() as stack:
+        store = Store(f"sqlite:///{folder}/x.db")
+        migrate(store)
+        store.close()
+        made = Lab(f"sqlite:///{folder}/x.db", folder, stack)
+        (folder / "tracker.yaml").write_text(made.yaml)
+        made.work()
+        made.order("#1001", USPS)
+        made.order("#1002", UPS, company="UPS")
+        made.work()
+        yield play(made)
+
+
+def config(lab: Lab) -> str:
+    folder = re.search(r"sqlite:///(.*)/x.db", lab.yaml)
+    assert folder is not None
+    return f"{folder[1]}/tracker.yaml"
+
+
+def run(lab: Lab, *words: str, ends: int = 0) -> Result:
+    done = CliRunner().invoke(cli, ["export", *words, "-c", config(lab)])
+    assert done.exit_code == ends, done.output
+    return done
+
+
+def told(lab: Lab, *words: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run(lab, *words).stdout.splitlines()]
+
+
+def wanted(kind: str, **more: Any) -> exports.Wanted:
+    return exports.Wanted(kind, **more)
+
+
+def test_each_kind_gives_all_its_rows_in_the_order_of_their_ids_on_both_databases(make_lab, monkeypatch) -> None:
+    lab = shipped(make_lab, UPS, company="UPS")
+    lab.order("#1002", USPS)
+    lab.work()
+    play(lab)
+    monkeypatch.setattr(exports, "WINDOW", 2)
+    tables = {"scans": [t.scans], "findings": [t.findings], "events": [t.order_versions, t.decisions, t.outbox]}
+    moved: list[Any] = []
+    for kind in exports.KINDS:
+        cursor = exports.Cursor()
+        rows = [row for window in exports.rows(lab.ctx, wanted(kind), cursor) for row in window]
+        assert cursor.rows == len(rows)
+        assert all([*row] == [column.name for column in wanted(kind).columns] for row in rows)
+        kept = sum(len(lab.rows(table)) for table in tables[kind])
+        moves = [row for row in rows if row.get("event") == "parcel_status"]
+        assert len(rows) - len(moves) == kept
+        again = [row for window in exports.rows(lab.ctx, wanted(kind), cursor) for row in window]
+        assert again == []  # nothing twice
+        moved += [(row["previous"], row["status"]) for row in moves if row["number"] == UPS]
+    assert moved == [(None, "picked_up"), ("picked_up", "delivered")]
+    mine = wanted("scans", store="shop")
+    assert sum(len(window) for window in exports.rows(lab.ctx, mine, exports.Cursor())) == len(lab.rows(t.scans))
+    for kind in exports.KINDS:
+        none = [
+            row for window in exports.rows(lab.ctx, wanted(kind, store="other"), exports.Cursor()) for row in window
+        ]
+        assert none == []
+
+
+def test_a_span_begins_and_ends_where_it_is_asked_to_and_the_youngest_wait_for_the_next_one(lab: Lab) -> None:
+    kept = lab.rows(t.scans)
+    between = kept[-1].first_seen_at
+    late = told(lab, "scans", "--since", f"{between:%Y-%m-%dT%H:%M:%SZ}")
+    assert [row["id"] for row in late] == [row.id for row in kept if row.first_seen_at >= between]
+    early = told(lab, "scans", "--until", f"{between:%Y-%m-%dT%H:%M:%SZ}")
+    assert [row["id"] for row in early] == [row.id for row in kept if row.first_seen_at < between]
+    assert told(lab, "scans", "--since", "2w") == []  # by the clock of now
+    assert len(told(lab, "scans", "--since", "2000-01-01")) == len(kept)
+
+    cursor = exports.Cursor()
+    now = lab.ctx.now
+    lab.ctx.now = lambda: between + timedelta(seconds=30)
+    try:
+        rows = [row for window in exports.rows(lab.ctx, wanted("scans"), cursor) for row in window]
+    finally:
+        lab.ctx.now = now
+    assert [row["id"] for row in rows] == [
+        row.id for row in kept if row.first_seen_at < between - timedelta(seconds=90)
+    ]
+    rest = [row["id"] for window in exports.rows(lab.ctx, wanted("scans"), cursor) for row in window]
+    assert [*[row["id"] for row in rows], *rest] == [row.id for row in kept]
+
+
+def test_what_may_name_a_person_is_left_out_unless_it_is_asked_for_and_that_is_said(lab: Lab) -> None:
+    done = run(lab, "scans")
+    assert NAME not in done.stdout
+    assert "postcode" not in done.stdout
+    assert "left out, as they may name a person: text, postcode (--with-personal-data)" in done.stderr
+    whole = run(lab, "scans", "--with-personal-data")
+    assert NAME in whole.stdout
+    assert "with columns that may name a person" in whole.stderr
+    findings = told(lab, "findings", "--with-personal-data")
+    assert not findings or {"closed_by", "closed_reason", "assigned_to"} <= findings[0].keys()
+
+
+def test_csv_is_read_by_a_spreadsheet_and_ndjson_line_by_line(lab: Lab) -> None:
+    scans = list(csv.DictReader(io.StringIO(run(lab, "scans", "--format", "csv", "--with-personal-data").stdout)))
+    assert [row["id"] for row in scans] == [str(row["id"]) for row in told(lab, "scans")]
+    assert {row["correction"] for row in scans} == {"false"}
+    assert "'=cmd()" in {row["text"] for row in scans}
+    events = list(csv.DictReader(io.StringIO(run(lab, "events", "--format", "csv").stdout)))
+    assert {row["event"] for row in events} == {"parcel_status", "order_status", "decision", "write"}
+    findings = list(csv.DictReader(io.StringIO(run(lab, "findings", "--format", "csv").stdout)))
+    assert all(json.loads(row["evidence"]) is not None for row in findings)
+    assert export_files.lines_of("csv", [exports.Column("x", "json", "")])([{"x": None}]) == '""\n'
+
+
+def test_an_export_is_gone_on_with_by_id_and_says_from_where(lab: Lab) -> None:
+    every = [row["id"] for row in told(lab, "scans")]
+    done = run(lab, "scans", "--json")
+    end = json.loads(done.stderr)
+    assert (end["rows"], end["after"], end["left_out"]) == (len(every), str(every[-1]), ["text", "postcode"])
+    assert [row["id"] for row in told(lab, "scans", "--after", str(every[0]))] == every[1:]
+    events = run(lab, "events")
+    after = re.search(r"--after (\S+) goes on", events.stderr)
+    assert after is not None
+    assert run(lab, "events", "--after", after[1]).stdout == ""
+    assert run(lab, "events", "--after", "decision=0").stdout == events.stdout
+
+
+def test_a_file_is_gone_on_with_where_it_was_cut_off_and_no_other_is_touched(
+    lab: Lab, tmp_path: Path, monkeypatch
+) -> None:
+    whole = run(lab, "scans").stdout
+    path = tmp_path / "scans.ndjson"
+    monkeypatch.setattr(exports, "WINDOW", 1)
+    put = export_files.LinesFile.put
+    calls: list[int] = []
+
+    def full(self: Any, rows: Any, cursor: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            os.write(self._file.fileno(), b'{"id": 77, "ha')  # the disk took half a line
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        put(self, rows, cursor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export_files.LinesFile, "put", full)
+        cut = CliRunner().invoke(cli, ["export", "scans", "-o", str(path), "-c", config(lab)])
+    assert isinstance(cut.exception, OSError)
+    assert "1 scans exported, up to 1: --resume goes on from there" in cut.stdout
+    assert path.read_text().endswith("ha")
+    monkeypatch.setattr(command, "TELL_EVERY", 1)
+    done = run(lab, "scans", "-o", str(path), "--resume", "--json")
+    assert path.read_text() == whole
+    assert json.loads(done.stdout)["rows"] == whole.count("\n") - 1
+    assert "2 rows, up to 2" in done.stderr
+    assert "0 scans exported" in run(lab, "scans", "-o", str(path), "--resume").stdout  # nothing is new
+    assert path.stat().st_mode & 0o077 == 0
+
+    for words, says in (
+        (("scans", "-o", str(path)), "is there already: --resume goes on"),
+        (("findings", "-o", str(path), "--resume"), "that export was made with kind scans, not findings"),
+        (("scans", "-o", str(path), "--resume", "--with-personal-data"), "made with personal_data False, not True"),
+    ):
+        assert says in run(lab, *words, ends=2).output
+    path.write_text("")
+    assert "is shorter than when it was left" in run(lab, "scans", "-o", str(path), "--resume", ends=2).output
+    Path(f"{path}.cursor").write_text("[]")
+    assert "is no cursor of an export" in run(lab, "scans", "-o", str(path), "--resume", ends=2).output
+    with pytest.raises(OSError, match="No such file"):
+        export_files.LinesFile(tmp_path / "none" / "x", "ndjson", wanted("scans"), resume=False)
+    fresh = tmp_path / "fresh.csv"
+    run(lab, "scans", "-o", str(fresh), "--resume", "--format", "csv")  # nothing to go on with: it begins
+    assert fresh.read_text() == run(lab, "scans", "--format", "csv").stdout
+
+
+def test_a_disk_that_is_full_is_told_with_the_name_of_the_file(tmp_path: Path) -> None:
+    target = export_files.LinesFile(tmp_path / "x", "ndjson", wanted("scans"), resume=False)
+    target.close()
+    target._file = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
+
+    with pytest.raises(OSError, match="No space left") as error:
+        target.put([{"id": 1}], exports.Cursor({"": 1}))
+    assert error.value.filename == str(tmp_path / "x")
+    target.close()
+
+
+def test_parquet_comes_in_whole_parts_that_any_reader_takes(lab: Lab, tmp_path: Path, monkeypatch) -> None:
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "out"
+    monkeypatch.setattr(export_files, "PART_ROWS", 1)
+    monkeypatch.setattr(export_files, "GROUP_ROWS", 1)
+    monkeypatch.setattr(exports, "WINDOW", 2)
+    run(lab, "scans", "--format", "parquet", "-o", str(folder))
+    parts = sorted(folder.glob("*.parquet"))
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+    every = told(lab, "scans")
+    assert ([row["id"] for row in rows], len(parts) > 1) == ([row["id"] for row in every], True)
+    assert rows[0]["instant"].isoformat() == every[0]["instant"].replace("Z", "+00:00")
+    assert pq.read_schema(parts[0]).metadata[b"trackwright.schema"] == b"1"
+    run(lab, "scans", "--format", "parquet", "-o", str(folder), "--resume")
+    assert sorted(folder.glob("*")) == [*parts, folder / "cursor.json"] or len([*folder.glob("*.parquet")]) == len(
+        parts
+    )
+    assert "is not empty" in run(lab, "scans", "--format", "parquet", "-o", str(folder), ends=2).output
+    for kind in ("events", "findings"):
+        run(lab, kind, "--format", "parquet", "-o", str(tmp_path / kind))
+        found = [row for part in sorted((tmp_path / kind).glob("*.parquet")) for row in pq.read_table(part).to_pylist()]
+        assert len(found) == len(told(lab, kind))
+
+    target = export_files.ParquetFolder(tmp_path / "broken", wanted("scans"), resume=False)
+    monkeypatch.setattr(export_files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    (row,) = next(iter(exports.rows(lab.ctx, wanted("scans"), exports.Cursor())))[:1]
+    target._held = [row]
+    with pytest.raises(OSError, match="full"):
+        target.close()
+    assert [*(tmp_path / "broken").iterdir()] == []  # no half part is left
+
+
+def test_without_pyarrow_it_says_how_to_install_it(lab: Lab, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    said = run(lab, "scans", "--format", "parquet", "-o", str(tmp_path / "x"), ends=2).output
+    assert "pip install 'trackwright[parquet]'" in said
+
+
+def test_what_cannot_be_asked_says_why_and_columns_are_described(lab: Lab) -> None:
+    for words, says in (
+        (("scans", "--resume"), "--resume needs -o and no --after"),
+        (("scans", "--format", "parquet"), "--format parquet needs -o FOLDER"),
+        (("scans", "--store", "nobody"), "no store 'nobody'"),
+        (("scans", "--since", "soon"), "--since 'soon': must be a moment"),
+        (
+            ("scans", "--since", "2026-11-02", "--until", "2026-11-01"),
+            "until 2026-11-01 is not later than since 2026-11-02",
+        ),
+        (("scans", "--after", "x"), "after 'x': must be an id"),
+        (("events", "--after", "7"), "after '7': must be parcel_status=ID,order_status=ID,decision=ID,write=ID"),
+    ):
+        assert says in run(lab, *words, ends=2).output
+    assert "may name a person" in run(lab, "scans", "--describe").output
+    described = json.loads(run(lab, "events", "--describe", "--json").output)
+    assert [one["column"] for one in described["columns"]] == [column.name for column in exports.COLUMNS["events"]]
+
+
+@pytest.mark.process
+def test_a_process_that_is_stopped_or_whose_reader_leaves_gives_whole_lines(lab: Lab, tmp_path: Path) -> None:
+    tracker = Path(sys.executable).with_name("tracker")
+    line = f"{tracker} export scans -c {config(lab)} | head -c 0"
+    done = subprocess.run(
+        ["bash", "-c", f"{line}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() in ("141", "0")  # it may have been read before the reader left
+
+
+def test_the_first_Ctrl_C_ends_it_between_two_windows_and_the_second_at_once(
+    lab: Lab, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(exports, "WINDOW", 1)
+    put = export_files.LinesFile.put
+
+    def stopped(self: Any, rows: Any, cursor: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        put(self, rows, cursor)
+
+    path = tmp_path / "x.ndjson"
+    with monkeypatch.context() as patch:
+        patch.setattr(export_files.LinesFile, "put", stopped)
+        done = CliRunner().invoke(cli, ["export", "scans", "-o", str(path), "-c", config(lab)])
+    assert (done.exit_code, path.read_text().count("\n")) == (1, 1)  # click's runner: main() makes it 130
+    assert "1 scans exported, up to 1" in done.output
+    with pytest.raises(KeyboardInterrupt), command._between():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
