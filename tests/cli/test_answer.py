@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -139,7 +140,10 @@ def test_the_installed_command_answers_first_and_shows_all_only_when_asked(
     assert "no_tracked_parcel" not in shown
     js = json.loads(run("explain", "8", "--json"))
     assert js["answer"] == js["orders"][0]["answer"]
-    assert js["orders"][0]["rules"][0]["rule"].startswith("owner:")
+    assert js["rules"] == js["orders"][0]["rules"]
+    assert js["rules"][0]["rule"].startswith("owner:")
+    run("evidence", "8", "-o", "eight.zip")
+    assert b"The shop (kart) says that order #8 is processing" in zipfile.ZipFile("eight.zip").read("index.html")
     assert json.loads(run("show", "8", "--json"))["answer"] == js["where"]
     drift = run("drift", code=1)
     assert "1 order disagrees with what its carrier says (1 shop ahead). First: The shop says more of order #7" in drift

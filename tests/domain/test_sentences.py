@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from tests.domain.whole import T0, D, H, O, P, S, cases, order, parcel, policy
 from tracker.cli.queues import STATES
-from tracker.domain import gates
+from tracker.domain import errors, gates
 from tracker.domain.answer import Look, Standing, Subject, Write, answer, quoted, rules, where
 from tracker.domain.drift import compare
+from tracker.domain.errors import SourceError
 from tracker.domain.facts import Edd, Fulfilment, Order, Parcel, Published, Shipment, Statement
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import reconcile
-from tracker.domain.sentences import SENTENCES, Fields, key_of, say
+from tracker.domain.sentences import SENTENCES, WAITS, Fields, key_of, say, waits
 from tracker.domain.vocabulary import (
     DriftKind,
     FindingKind,
@@ -307,6 +308,17 @@ def test_what_became_of_writes_is_told_with_what_holds_them() -> None:
             one=replace(order(), status=O.ON_HOLD), writes=[Write(replace(action, key=action.kind), "pending", T0)]
         )
         assert f"We will write {word} to order #1" in told
+
+
+def test_why_a_write_waits_is_told_without_the_name_of_an_error() -> None:
+    def under(error: type[Exception]) -> set[str]:
+        return {error.__name__}.union(*(under(one) for one in error.__subclasses__()))
+
+    ours = {name for name in under(SourceError) if hasattr(errors, name)}
+    assert ours == set(WAITS)
+    assert not any(SNAKE.search(said) for said in WAITS.values())
+    assert waits("Unavailable: HTTP 503") == "the shop is away"
+    assert (waits("KeyError"), waits("write budget")) == ("an error of ours", "write budget")
 
 
 def test_why_nothing_is_written_is_told_by_the_rule_that_kept_it() -> None:

@@ -12,7 +12,7 @@ from tracker.domain.facts import (
     Action,
     Finding,
 )
-from tracker.domain.vocabulary import Act, FindingKind, Severity
+from tracker.domain.vocabulary import Act, FindingKind, Severity, StatementKind
 from tracker.pipeline import push
 from tracker.store import queries
 from tracker.store import tables as t
@@ -172,3 +172,24 @@ def test_a_note_that_comes_through_ends_its_own_refusal_and_no_status_of_the_ord
     lab.work()
     assert lab.one(t.outbox, t.outbox.c.key == "kart/n1").state == "sent"
     assert [row.subject for row in payloads.findings("write_refused")] == ["kart/#1/shipped"]
+
+
+def test_many_writes_findings_and_orders_are_acted_on_in_the_order_of_their_locks(make_lab) -> None:
+    lab = wanting(make_lab)
+    o, order = t.outbox.c, lab.one(t.orders)
+    lab.change(t.outbox.update().values(state="dead", error="no"))
+    (write,) = many.find(lab.ctx, many.WRITES, many.Filter(carrier="usps", store="shop")).ids
+    assert many.retry(lab.ctx, [write, write + 1]) == 1
+    assert many.retry(lab.ctx, [write]) == 0
+    assert lab.one(t.outbox, o.id == write).state == "pending"
+    finding = {"subject": "shop/#1001/usps/N", "kind": "stuck", "severity": "warning", "act": "act", "evidence": {}}
+    made = {"evidence_hash": "x", "opened_by": "x", "opened_at": lab.clock(), "digest": False, "store": "shop"}
+    lab.change(t.findings.insert().values(order_id=order.id, **finding, **made))
+    (found,) = many.find(lab.ctx, many.FINDINGS, many.Filter(kinds=("stuck",), carrier="usps")).first
+    assert (found["order"], many.assign(lab.ctx, [found["id"]], "ana")) == ("#1001", 1)
+    assert many.find(lab.ctx, many.FINDINGS, many.Filter(assigned="ana")).counts == [("stuck", "shop", 1)]
+    (mine,) = many.find(lab.ctx, many.ORDERS, many.Filter(kinds=("stuck", "shop_behind"))).ids
+    assert many.record(lab.ctx, [mine], StatementKind.ACCEPTED, "", "ana") == 1
+    assert many.record(lab.ctx, [mine], StatementKind.ACCEPTED, "", "ana") == 0
+    payloads = many.find(lab.ctx, many.PAYLOADS, many.Filter(account="easypost", state="done", partly=False))
+    assert many.still(lab.ctx, many.PAYLOADS, payloads.ids) == set(payloads.ids) != set()

@@ -90,7 +90,8 @@ def _findings(ctx: AppContext, query: Query) -> Any:
     kind = _one_of(query, "kind", [str(k) for k in FindingKind])
     return lists.list_findings(
         ctx, kinds=[kind] if kind else (), store=query.get("store"), closed=query.get("closed") == "true",
-        severity=_one_of(query, "severity", ["urgent", "warning", "info"]), snoozed=query.get("snoozed") == "true",
+        severity=_one_of(query, "severity", ["urgent", "warning", "info"]), assigned=query.get("assigned"),
+        carrier=query.get("carrier"), snoozed=query.get("snoozed") == "true",
         **_page(query),
     )  # fmt: skip
 
@@ -171,7 +172,7 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
     ),
     "/findings": (
         "What a person must look at",
-        {"store": "", "kind": "", "severity": "", "closed": "true: closed ones too", "snoozed": "", "after": "", "limit": ""},
+        {"store": "", "kind": "", "severity": "", "carrier": "", "assigned": "who looks after it; nobody", "closed": "true: closed ones too", "snoozed": "", "after": "", "limit": ""},
         _beside(_findings),
     ),
     "/stuck": (

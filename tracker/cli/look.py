@@ -46,6 +46,7 @@ def show_(what: str, file: Path, as_json: bool) -> None:
     """
     told = explanation(open_context(glance_config(file)), what)
     told["answer"] = told.pop("where")
+    del told["rules"]
     for order in told["orders"]:
         order["answer"] = order.pop("where")
         for why in ("now", "rules", "decisions", "versions"):  # `explain` tells why

@@ -15,7 +15,7 @@ from tracker.domain.policy import Policy
 from tracker.domain.reconcile import US, aggregate, began
 from tracker.domain.reconcile.case import Case
 from tracker.domain.reconcile.goal import goal_of
-from tracker.domain.sentences import Fields, key_of, minute, say, spoken
+from tracker.domain.sentences import Fields, key_of, minute, say, spoken, waits
 from tracker.domain.vocabulary import OrderStatus, Reason, ShippingStatus, StatementKind, TrackingState
 
 S = ShippingStatus
@@ -315,7 +315,7 @@ def _write(subject: Subject, write: Write) -> str:
     action, order = write.action, subject.order
     shop = spoken(action.before) if action.before is not None else "something else"
     carrier = spoken(action.status) if action.status is not S.UNKNOWN else ""
-    why = plain(write.why)
+    why = plain(waits(write.why))
     if write.state == "pending" and subject.standing.paused_at is not None:
         why = f"its store is paused since {minute(subject.standing.paused_at)}"
     if write.state == "refused":

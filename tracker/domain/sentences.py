@@ -115,6 +115,20 @@ SENTENCES: Mapping[str, str] = MappingProxyType({
     "the carrier {carrier}.",
 })  # fmt: skip
 
+# why a write that is tried again was not taken, by the error that its shop's answer was
+WAITS: Mapping[str, str] = MappingProxyType({
+    "SourceError": "the shop did not do what we asked for",
+    "Transient": "the shop did not take it just now",
+    "RateLimited": "the shop asked us to slow down",
+    "BudgetSpent": "our budget of calls to the shop is used up",
+    "Resting": "the shop asked us to rest",
+    "Unavailable": "the shop is away",
+    "CredentialsRejected": "the shop refuses our credentials",
+    "NotFound": "the shop does not find it",
+    "BadPayload": "what the shop answered cannot be read",
+    "Refused": "the shop refused it just now",
+})  # fmt: skip
+
 _NAMED_BY_MERCHANTS = frozenset({"owner", "field", "tag"})
 _NAMELESS = "of another version"
 
@@ -152,6 +166,14 @@ def key_of(rule: str) -> tuple[str, str]:
     if head.startswith("cancel_closed_at_"):
         head, rest = "cancel_closed_at", head.removeprefix("cancel_closed_at_")
     return head, rest
+
+
+def waits(said: str) -> str:
+    """Return why a write waits, in plain words: errors stand there by their names, before what was said."""
+    name = said.partition(":")[0]
+    if name in WAITS:
+        return WAITS[name]
+    return "an error of ours" if name.isidentifier() and name.endswith("Error") else said
 
 
 def say(rule: str, fields: Fields) -> str:

@@ -112,6 +112,7 @@ def _page(told: dict[str, Any]) -> str:
     body = []
     for order in told["orders"]:
         body.append(f"<h1>Order {_e(order['number'])} at {_e(order['store'])}</h1>")
+        body += [f"<p>{_e(sentence)}</p>" for sentence in order["where"]]
         facts = {
             "status": f"{order['status']} (shop: {order['raw_status']})", "payment": order["payment"],
             "dispatched by": order["owner"], "delivery method": order["method"], "placed": order["placed_at"],

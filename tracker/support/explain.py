@@ -135,6 +135,7 @@ def explanation(
         told["at"] = at
         told["orders"] = [order for order in told["orders"] if order["placed_at"] <= at]
     told["where"], told["answer"] = answers.of_all(told, "where"), answers.of_all(told)
+    told["rules"] = [rule for order in told["orders"] for rule in order["rules"]]
     return told
 
 
