@@ -118,7 +118,7 @@ def make(store: Any, orders: int) -> None:
 def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     """Return each operator's query, with arguments drawn anew each time."""
     from tracker.pipeline import dead_writes, unread
-    from tracker.support import explain, knowledge, lists
+    from tracker.support import explain, knowledge, lists, silent
     from tracker.upkeep import maintenance
 
     draw = random.Random(seed)
@@ -145,8 +145,8 @@ def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
         "findings --store": lambda: lists.list_findings(ctx, store=store()),
         "findings --kind": lambda: lists.list_findings(ctx, kinds=["stuck"]),
         "findings, a later page": lambda: lists.list_findings(ctx, after=draw.randrange(1, max(2, orders // 3))),
-        "stuck": lambda: lists.stuck(ctx),
-        "stuck --carrier": lambda: lists.stuck(ctx, carrier="ups"),
+        "stuck": lambda: silent.stuck(ctx),
+        "stuck --carrier": lambda: silent.stuck(ctx, carrier="ups"),
         "freshness": lambda: lists.freshness(ctx),
         "outbox": lambda: lists.list_outbox(ctx),
         "outbox --store": lambda: lists.list_outbox(ctx, store=store(), after=last),

@@ -132,9 +132,9 @@ def test_what_is_meant_is_said_once(lab: Lab, run: Run) -> None:
     assert "not both" in run("dismiss", "1", "--store", "kart", "--reason", "x", code=2)
     assert "not both" in run("snooze", "1", "--export", "x.csv", code=2)
     assert "no store 'nobody'" in run("assign", "--store", "nobody", "--to", "ana", code=2)
-    assert "must be a span such as 3d, or a moment" in run("assign", "--since", "soon", "--to", "ana", code=2)
+    assert "must be today, a span such as 3d, or a moment" in run("assign", "--since", "soon", "--to", "ana", code=2)
     assert "'prof' cannot be recorded" in run("record", "7", "prof", code=2)
-    assert "--since goes with `tracker outbox retry`" in run("outbox", "--since", "3d", code=2)
+    assert "--carrier goes with `tracker outbox retry`" in run("outbox", "--carrier", "ups", code=2)
 
 
 def test_findings_are_given_to_a_person_listed_by_him_and_taken_back(lab: Lab, run: Run) -> None:

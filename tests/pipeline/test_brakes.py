@@ -19,7 +19,7 @@ from tracker.pipeline import brakes, push
 from tracker.pipeline.drain import STEPS
 from tracker.store import tables as t
 from tracker.store.codec import ACTION
-from tracker.support.knowledge import find_gaps
+from tracker.support.knowledge import knowledge
 from tracker.upkeep import maintenance, replay
 
 NUMBERS = [f"94001112062064062{i:05d}" for i in range(30)]
@@ -311,7 +311,7 @@ def test_what_nobody_can_write_is_told_where_one_asks_what_is_known(make_lab) ->
     lab = sold(make_lab)
     delivers(lab, *range(6))
     lab.work()
-    (gap,) = [gap for gap in find_gaps(lab.ctx) if gap.what == "brake"]
+    (gap,) = [gap for gap in knowledge(lab.ctx).gaps if gap.what == "brake"]
     assert str(gap) == (
         "easypost: 6 writes since 2026-11-02 12:00Z: the ends that it tells of usps leapt: what rests on them is held; "
         "it takes `tracker resume easypost`"

@@ -21,7 +21,7 @@ from tracker.config.load import load_text
 from tracker.domain.errors import ConfigError
 from tracker.pipeline.files import folder, watch
 from tracker.store import tables as t
-from tracker.support.knowledge import find_gaps
+from tracker.support.knowledge import knowledge
 from tracker.support.one_order import of_order
 from tracker.upkeep import maintenance
 from tracker.upkeep.settle import settle_accounts
@@ -155,7 +155,7 @@ def test_a_file_of_which_nothing_can_be_read_goes_to_failed_with_a_finding_that_
 
     assert (names(place), names(place, "failed"), states(dpd)) == ([], ["a.csv"], [("a.csv", "failed")])
     told = problem(dpd)
-    assert [str(gap) for gap in find_gaps(dpd.ctx) if gap.what == "file_failed"] != []
+    assert [str(gap) for gap in knowledge(dpd.ctx).gaps if gap.what == "file_failed"] != []
     assert (told["file"], told["problem"]) == ("a.csv", "$.head: has no column N (number); it has X, Y")
     (place / "a.csv").write_text(HEAD + lines(3))
     look(dpd)
@@ -312,13 +312,13 @@ def test_an_order_whose_parcel_is_told_by_a_folder_that_is_looked_at_is_known_an
     with lab.ctx.store.read() as connection:
         assert "nobody asks" not in str(of_order(lab.ctx, connection, row)["unknown"])
     lab.clock.move_to(lab.clock() + timedelta(days=1))  # and nobody looks
-    assert [gap.where for gap in find_gaps(lab.ctx) if gap.what == "files_wait"] == ["dpd"]
+    assert [gap.where for gap in knowledge(lab.ctx).gaps if gap.what == "files_wait"] == ["dpd"]
     with lab.ctx.store.read() as connection:
         assert "nobody asks about it (dpd: active)" in str(of_order(lab.ctx, connection, row)["unknown"])
     others = {name: account for name, account in lab.ctx.config.accounts.items() if name != "dpd"}
     lab.ctx.config = replace(lab.ctx.config, accounts=others)
     settle_accounts(lab.ctx)  # the account has no folder any more
-    assert [gap.where for gap in find_gaps(lab.ctx) if gap.what == "files_wait"] == []
+    assert [gap.where for gap in knowledge(lab.ctx).gaps if gap.what == "files_wait"] == []
 
 
 @sqlite_only

@@ -17,7 +17,7 @@ from tracker.store import tables as t
 from tracker.store.engine import database_now
 from tracker.support import explain
 from tracker.support.gaps import Gap, Knowledge
-from tracker.support.knowledge import find_gaps, knowledge
+from tracker.support.knowledge import knowledge
 from tracker.upkeep import maintenance
 
 MINUTES = timedelta(minutes=1)
@@ -340,7 +340,7 @@ def test_many_are_said_as_many() -> None:
 
 
 def test_health_checks_ask_without_counting(lab: Lab) -> None:
-    assert find_gaps(lab.ctx) == []
+    assert knowledge(lab.ctx).gaps == []
 
 
 def test_it_is_looked_for_in_as_few_statements_however_many_accounts_there_are(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from tests.pipeline.test_journeys import FEDEX
 from tracker.cli.ops import _told_again
 from tracker.pipeline.poll import resends
 from tracker.store import tables as t
-from tracker.support import lists
+from tracker.support.away import ours
 from tracker.upkeep import maintenance
 
 STEPS = [("in_transit", "arrived_at_facility"), ("in_transit", "departed_facility"), ("out_for_delivery", "out_for_delivery"),
@@ -37,14 +37,14 @@ def away(make_lab: Make, *, events: int = 4, hours: float = 8, back: bool = True
 
 
 def told(lab: Lab) -> Any:
-    (outage,) = lists.outages(lab.ctx)
+    (outage,) = ours(lab.ctx)
     (row,) = outage["told_again"]
     return row
 
 
 def state(lab: Lab) -> str:
     maintenance.run_monitors(lab.ctx)
-    return str(lists.outages(lab.ctx)[0]["state"])
+    return str(ours(lab.ctx)[0]["state"])
 
 
 def webhooks(lab: Lab) -> list[Any]:
@@ -78,7 +78,7 @@ def test_an_account_whose_sender_tells_nothing_again_is_left_to_polls(make_lab, 
     maintenance.heartbeat(lab.ctx, lab.clock())
     lab.work()
 
-    assert lists.outages(lab.ctx)[0]["told_again"] == []
+    assert ours(lab.ctx)[0]["told_again"] == []
     assert state(lab) == "caught up"
 
 
@@ -215,7 +215,7 @@ def test_where_a_person_must_have_a_sender_tell_again_the_outage_says_how(make_l
     for _ in range(resends.MOST_FAILURES):
         lab.change(t.resends.update().values(next_at=lab.clock()))
         lab.work("poll")
-    easypost, of_fedex = lists.outages(lab.ctx)[0]["told_again"]
+    easypost, of_fedex = ours(lab.ctx)[0]["told_again"]
 
     assert (easypost["short"], of_fedex["account"], of_fedex["short"]) == (False, "fedex", True)
     assert "starts the retry on the webhook project in its Developer Portal" in _told_again(of_fedex)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tests.lab import UPS, USPS, H, shipped
 from tracker.store import tables as t
-from tracker.support import lists
+from tracker.support import away
 from tracker.upkeep import maintenance
 
 
@@ -78,9 +78,9 @@ def test_F30_an_outage_is_found_every_open_parcel_is_asked_and_the_gap_is_told(m
     assert {lab.parcel(UPS).status, lab.parcel(USPS).status} == {"in_transit"}
     maintenance.run_monitors(lab.ctx)
     assert "outage" not in lab.open_findings()
-    (told,) = lists.outages(lab.ctx)
+    (told,) = away.ours(lab.ctx)
     assert (told["state"], told["recovered"], told["asked"]) == ("caught up", 3, "2")
-    assert {row["parcel"].split()[1] for row in lists.outages(lab.ctx, scans=True)} == {UPS, USPS}
+    assert {row["parcel"].split()[1] for row in away.recovered_scans(lab.ctx)} == {UPS, USPS}
 
 
 def test_a_restart_of_a_minute_is_no_outage(make_lab) -> None:

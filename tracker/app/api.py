@@ -22,7 +22,7 @@ from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline.context import AppContext
-from tracker.support import lists, planned, report_parcels, reports, statements
+from tracker.support import lists, planned, report_parcels, reports, silent, statements
 from tracker.support.explain import explanation
 from tracker.support.gaps import Knowledge
 from tracker.support.knowledge import knowledge
@@ -177,7 +177,7 @@ PATHS: dict[str, tuple[str, dict[str, str], Handler]] = {
     ),
     "/stuck": (
         "What does not move", {"store": "", "carrier": "", "after": "", "limit": ""},
-        _beside(lambda w, q: lists.stuck(w, store=q.get("store"), carrier=q.get("carrier"), **_page(q))),
+        _beside(lambda w, q: silent.stuck(w, store=q.get("store"), carrier=q.get("carrier"), **_page(q))),
     ),
     "/freshness": (
         "What share of open parcels was checked lately", {"store": ""}, _beside(lambda w, q: lists.freshness(w, store=q.get("store"))),

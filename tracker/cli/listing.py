@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,12 @@ class Listing:
         empty: str,
         *,
         knows: bool = False,
+        short: Callable[[list[dict[str, Any]], datetime], str] | None = None,
     ) -> bool:
         """Ask and show, once or again and again. `columns`: what a column is called, and its key.
 
         `knows`: say too what is not known, so that an empty list is not read as "all is well": of JSON on standard error,
-        where the list is empty.
+        where the list is empty. `short`: what says rows at a moment in a sentence, above a table.
         Returns whether nothing is listed and all is known.
         """
         ctx = self.context
@@ -78,6 +79,8 @@ class Listing:
             if self.as_json:
                 print_json([{k: _age(v) if isinstance(v, timedelta) else v for k, v in row.items()} for row in rows])
             else:
+                if short is not None and rows:
+                    click.echo(short(rows, ctx.now()))
                 shown = [[_plain(row.get(key)) for _, key in columns] for row in rows]
                 show_table(title, [name for name, _ in columns], shown, empty=known.sentence(empty) if known else empty)
             if known is not None and not (self.as_json and (rows or known.whole)):
@@ -88,8 +91,9 @@ class Listing:
                 for gap in known.gaps:
                     click.echo(f"  {gap}", err=self.as_json)
             if not self.watch:
-                if rows and not self.as_json and "id" in rows[-1] and len(rows) >= 50:
-                    out.print(f"[dim]more: --after {rows[-1]['id']}[/]")
+                last = next((row["id"] for row in reversed(rows) if row.get("id") is not None), None)
+                if last is not None and not self.as_json and len(rows) >= 50:
+                    out.print(f"[dim]more: --after {last}[/]")
                 return not rows and (known is None or known.whole)
             time.sleep(WATCH_EVERY)
 

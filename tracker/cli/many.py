@@ -20,6 +20,7 @@ from tracker.domain.vocabulary import DriftKind, FindingKind
 from tracker.pipeline.context import AppContext
 from tracker.support import many, statements, worklist
 from tracker.support.many import Filter, Found, Things
+from tracker.support.written import midnight
 
 MOST_TOLD = 20  # lines of a file that named nothing, one by one
 
@@ -37,7 +38,7 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
     "snoozed": click.option("--snoozed", is_flag=True, help="Snoozed ones too."),
     "store": click.option("--store", help="Only of this store."),
     "carrier": click.option("--carrier", help="Only about parcels of this carrier."),
-    "since": click.option("--since", metavar="SPAN", help="Only what came since: 3d, 4h, or a moment."),
+    "since": click.option("--since", metavar="SPAN", help="Only what came since: today, 3d, 4h, or a moment."),
 }  # fmt: skip
 
 
@@ -87,14 +88,16 @@ def asked_for(ctx: AppContext, given: dict[str, Any]) -> Asked:
     """Return which rows are meant, by the options of `many_options`. Raises UsageError for a store or a time that cannot be."""
     yes, export, lines = (given.pop(name) for name in ("yes", "export", "lines"))
     refuse_unknown(ctx, given.get("store"))
-    given["since"] = since(ctx, given.get("since"))
+    given["since"] = since(ctx, given.get("since"), given.get("store"))
     return Asked(Filter(**given), yes, export, lines)
 
 
-def since(ctx: AppContext, text: str | None) -> datetime | None:
-    """Read a `--since`: a span back from now, or a moment. Raises UsageError."""
+def since(ctx: AppContext, text: str | None, store: str | None = None) -> datetime | None:
+    """Read a `--since`: today (by the calendar of `store`), a span back from now, or a moment. Raises UsageError."""
     if text is None:
         return None
+    if text == "today":
+        return midnight(ctx, store)
     try:
         begin: datetime = ctx.now() - duration(text)
         return begin
@@ -102,7 +105,7 @@ def since(ctx: AppContext, text: str | None) -> datetime | None:
         try:
             return moment(text)
         except ValueError:
-            raise click.UsageError(f"--since {text!r}: must be a span such as 3d, or a moment") from None
+            raise click.UsageError(f"--since {text!r}: must be today, a span such as 3d, or a moment") from None
 
 
 def act(ctx: AppContext, asked: Asked, things: Things, verb: str, do: Callable[[Sequence[int]], int]) -> int | None:

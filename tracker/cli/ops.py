@@ -14,10 +14,11 @@ from tracker.cli.common import DEFAULT_FILE
 from tracker.cli.listing import Listing, listing
 from tracker.cli.many import FILTERS
 from tracker.cli.many import since as since_of
+from tracker.cli.status import span
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline.context import AppContext
 from tracker.store.tables import findings as findings_table
-from tracker.support import lists
+from tracker.support import away, lists, silent
 
 
 @click.command()
@@ -124,27 +125,44 @@ def checkouts(page: Listing) -> None:
 
 @click.command()
 @listing("limit")
-@click.option("--scans", is_flag=True, help="List the scans that were recovered, one a line.")
+@click.option("--scans", is_flag=True, help="List the scans that were recovered after outages of ours, one a line.")
 def outages(page: Listing, scans: bool) -> None:
-    """List our own outages, newest first, and what was caught up after each: scans that happened while we were away."""
-    columns: tuple[tuple[str, str], ...]
+    """List who is away and who was, newest first: we, carriers, shops, their feeds, webhooks and hooks.
+
+    Since when, why, what waits for it, and what was caught up after it: scans of that time, webhooks that were told again, writes.
+    """
     if scans:
-        columns = (("outage", "outage"), ("scan", "id"), ("account", "account"), ("parcel", "parcel"), ("code", "code"),
-                   ("text", "text"), ("happened", "instant"), ("recovered", "seen"))  # fmt: skip
-    else:
-        columns = (("id", "id"), ("from", "from"), ("until", "until"), ("state", "state"), ("parcels asked", "asked"),
-                   ("told again", "again"), ("scans recovered", "recovered"))  # fmt: skip
+        columns: tuple[tuple[str, str], ...] = (
+            ("outage", "outage"), ("scan", "id"), ("account", "account"), ("parcel", "parcel"), ("code", "code"),
+            ("text", "text"), ("happened", "instant"), ("recovered", "seen"),
+        )  # fmt: skip
+        page.show(lambda w: away.recovered_scans(w, limit=page.limit), "outages", columns, "no outage of ours")
+        return
+    columns = (
+        ("id", "id"), ("whose", "whose"), ("part", "part"), ("from", "from"), ("until", "until"), ("state", "state"), ("why", "why"),
+        ("waits now", "wait"), ("parcels asked", "asked"), ("told again", "again"), ("scans recovered", "recovered"), ("writes sent", "written"),
+    )  # fmt: skip
     rows: list[dict[str, Any]] = []
 
     def ask(ctx: AppContext) -> list[dict[str, Any]]:
-        rows[:] = lists.outages(ctx, limit=page.limit, scans=scans)
-        if scans or page.as_json:
+        rows[:] = away.outages(ctx, limit=page.limit)
+        if page.as_json:
             return rows
-        return [{**row, "again": "; ".join(map(_told_again, row["told_again"])) or None} for row in rows]
+        return [
+            {**row, "again": "; ".join(map(_told_again, row["told_again"])) or None, "wait": _waits(row["waits"])}
+            for row in rows
+        ]
 
-    page.show(ask, "outages", columns, "no outage of ours")
-    if rows and rows[0].get("state") == "asking":
+    page.show(ask, "outages", columns, "no outage: nobody is away, and nobody was", short=away.in_short)
+    own = [row for row in rows if row["whose"] == away.US][:1]
+    if any(
+        row["until"] is None or row["state"] == "asking" for row in [*own, *(r for r in rows if r["until"] is None)]
+    ):
         click.get_current_context().exit(1)
+
+
+def _waits(counts: dict[str, int]) -> str | None:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or None
 
 
 def _told_again(row: dict[str, Any]) -> str:
@@ -162,26 +180,37 @@ def _told_again(row: dict[str, Any]) -> str:
 @listing("limit", "after", "watch", "store")
 @click.option("--carrier", help="Only parcels of this carrier.")
 def stuck(page: Listing, carrier: str | None) -> None:
-    """List what does not move: silent parcels, labels never scanned, overdue, waiting too long, expired."""
+    """List what does not move, who watches it and when it is looked at next: silent parcels, labels never scanned, overdue, expired.
+
+    And the parcels of the last month that nobody watches.
+    """
     columns = (
         ("id", "id"), ("store", "store"), ("order", "order"), ("parcel", "parcel"), ("why", "why"), ("status", "status"),
-        ("last place", "last_place"), ("since", "since"), ("for", "for"), ("action", "act"),
+        ("last place", "last_place"), ("for", "for"), ("watched by", "watched_by"), ("next look", "next_look"), ("because", "look_why"),
+        ("held", "held"),
     )  # fmt: skip
     page.show(
-        lambda w: lists.stuck(w, store=page.store, carrier=carrier, after=page.after, limit=page.limit), "stuck", columns,
-        "nothing is stuck", knows=page.after is None,
+        lambda w: silent.stuck(w, store=page.store, carrier=carrier, after=page.after, limit=page.limit), "stuck", columns,
+        "nothing is stuck", knows=page.after is None, short=silent.in_short,
     )  # fmt: skip
 
 
 @click.command()
 @listing("watch")
 def freshness(page: Listing) -> None:
-    """Show, by account, what share of its open parcels was checked within 1, 3, 6, 12 and 24 hours."""
+    """Show, by account, what share of its open parcels was checked within 1, 3, 6, 12 and 24 hours, and how late looks are."""
     columns = (
         ("account", "account"), ("open parcels", "open"), ("1h %", "within_1h"), ("3h %", "within_3h"), ("6h %", "within_6h"),
-        ("12h %", "within_12h"), ("24h %", "within_24h"), ("oldest check", "oldest_check"),
+        ("12h %", "within_12h"), ("24h %", "within_24h"), ("oldest check", "oldest_check"), ("late", "late"), ("p50", "p50"), ("p95", "p95"),
+        ("p99", "p99"),
     )  # fmt: skip
-    page.show(lists.freshness, "freshness of open parcels", columns, "no parcel is asked about", knows=True)
+
+    def ask(ctx: AppContext) -> list[dict[str, Any]]:
+        rows = lists.freshness(ctx)
+        names = () if page.as_json else ("p50", "p95", "p99")
+        return [{**row, **{name: span(row.get(f"{name}_seconds")) for name in names}} for row in rows]
+
+    page.show(ask, "freshness of open parcels", columns, "no parcel is asked about", knows=True)
 
 
 COMMANDS = (drift, findings_, checkouts, outages, stuck, freshness)

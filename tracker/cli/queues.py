@@ -7,14 +7,16 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import ROW, all_of
-from tracker.cli.listing import Listing, listing, refuse_unknown_account
+from tracker.cli.common import ROW, all_of, print_json
+from tracker.cli.listing import Listing, listing, refuse_unknown, refuse_unknown_account
 from tracker.cli.many import act, asked_for, many_options
+from tracker.cli.many import since as since_of
 from tracker.domain.errors import TrackerError
 from tracker.domain.masking import mask_bytes
 from tracker.pipeline.context import AppContext
 from tracker.store.tables import inbox as inbox_table
 from tracker.support import lists, many
+from tracker.support.written import written
 
 STATES = ["pending", "held", "sent", "refused", "dead", "superseded", "observed"]
 
@@ -27,27 +29,45 @@ STATES = ["pending", "held", "sent", "refused", "dead", "superseded", "observed"
 @click.option(
     "--all", "all_", is_flag=True, help="With retry: every refused or dead write (of --state, of --store ...)."
 )
+@click.option("--today", is_flag=True, help="What was written today, in a sentence, and how to stop it now.")
 @many_options("words", "carrier", "since")
-def outbox(page: Listing, verb: str | None, ids: tuple[int, ...], state: str | None, all_: bool, **given: Any) -> None:
+def outbox(
+    page: Listing, verb: str | None, ids: tuple[int, ...], state: str | None, all_: bool, today: bool, **given: Any
+) -> None:
     """List writes and notices, newest first; `tracker outbox retry ID...` (or a filter, --all, --from) makes refused or dead ones due again.
 
     `observed` would have been sent, were the store in mode write; `held` waits for a brake to be released (`tracker resume`).
+    With --store and --today (or --since): what was written to that store, and how to stop it; a day is one of the store's calendar.
     """
     if verb == "retry":
+        if today:
+            raise click.UsageError("--today goes with the list; retry takes --since")
         _retry(page.context, ids, {**given, "state": state, "store": page.store}, all_)
         return
+    refuse_unknown(page.context, page.store)
+    begin = since_of(page.context, given.pop("since") or ("today" if today else None), page.store)
     if used := [name for name, value in given.items() if value]:
         raise click.UsageError(
             f"--{used[0].replace('kinds', 'kind').replace('lines', 'from')} goes with `tracker outbox retry`"
         )
     columns = (
-        ("id", "id"), ("store", "store"), ("key", "key"), ("state", "state"), ("tries", "attempts"), ("error", "error"),
-        ("created", "created_at"), ("due", "due_at"), ("tried", "attempted_at"),
+        ("id", "id"), ("store", "store"), ("order", "order"), ("write", "kind"), ("says", "says"), ("state", "state"), ("tries", "attempts"),
+        ("error", "error"), ("created", "created_at"), ("due", "due_at"), ("tried", "attempted_at"),
     )  # fmt: skip
-    page.show(
-        lambda w: lists.list_outbox(w, state=state, store=page.store, after=page.after, limit=page.limit), "outbox", columns,
-        "no such write",
-    )  # fmt: skip
+
+    def ask(ctx: AppContext) -> list[dict[str, Any]]:
+        return lists.list_outbox(ctx, state=state, store=page.store, since=begin, after=page.after, limit=page.limit)
+
+    if begin is None:
+        page.show(ask, "outbox", columns, "no such write")
+        return
+    told = written(page.context, page.store, begin)
+    if page.as_json:
+        print_json({**told, "writes": ask(page.context)})
+        return
+    click.echo(told["said"])
+    page.show(ask, "outbox", columns, "no such write")
+    click.echo(told["stop"])
 
 
 def _retry(ctx: AppContext, ids: tuple[int, ...], given: dict[str, Any], all_: bool) -> None:

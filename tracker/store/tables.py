@@ -494,6 +494,7 @@ class Outbox(SQLModel, table=True):
         sa.Index("outbox_dead", "id", **_where(DEAD)),
         sa.Index("outbox_order", "order_id", "id"),
         sa.Index("outbox_store", "store", "id"),
+        sa.Index("outbox_ended", "ended_at", "store", **_where("ended_at IS NOT NULL")),
         sa.Index("outbox_refused", "id", **_where("state = 'refused'")),
         sa.Index("outbox_held", "held_by", "id", **_where("state = 'held'")),
     )

@@ -30,18 +30,18 @@ from tracker.store.tables import (
     inbox,
     orders,
     outbox,
-    resends,
     scans,
     shipments,
     watches,
 )
+from tracker.support import written
+from tracker.support.delays import lateness
 from tracker.support.knowledge import unwatched_of
 from tracker.support.many import Filter, about_findings
 
 K = FindingKind
 DRIFT = tuple(DriftKind)
 drift = drifts.list_drifts
-STUCK = (K.STUCK, K.LABEL_NEVER_SCANNED, K.DELIVERY_OVERDUE, K.PICKUP_EXPIRING, K.TRACKING_EXPIRED)
 AGES = (timedelta(hours=1), timedelta(hours=3), timedelta(hours=6), timedelta(hours=12), timedelta(days=1))
 NEWEST = 10_000  # payloads among which an account's are looked for
 
@@ -104,33 +104,11 @@ def drift_in_short(found: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def stuck(
-    ctx: AppContext,
-    *,
-    store: queries.Stores = None,
-    carrier: str | None = None,
-    after: int | None = None,
-    limit: int = 50,
-) -> list[dict[str, Any]]:
-    """Return what does not move: silent parcels, labels never scanned, overdue, expiring, expired."""
-    shown = []
-    for row in list_findings(ctx, kinds=STUCK, store=store, carrier=carrier, after=after, limit=limit):
-        since = row["since"] or row["opened_at"]
-        shown.append(
-            {
-                "id": row["id"], "store": row["store"], "order": row["order"], "why": row["kind"],
-                "parcel": row["evidence"].get("parcel", ""), "status": row["evidence"].get("status"),
-                "last_place": row["evidence"].get("last_place"), "since": since, "for": ctx.now() - since,
-                "act": row["act"],
-            }
-        )  # fmt: skip
-    return shown
-
-
 def freshness(ctx: AppContext, *, store: queries.Stores = None) -> list[dict[str, Any]]:
     """Return, by account, how many open parcels (of some stores) it watches and how many of them it checked within 1, 3, 6, 12, 24 h.
 
-    Those that nobody watches come last, by store and carrier. What a feed tells of counts as checked when it was whole last.
+    Those that nobody watches come last, by store and carrier. What a feed tells of counts as checked when it was whole last. How
+    late looks are (`late`: how many, p50, p95, p99 in seconds) counts a parcel whose look is still to come with 0.
     """
     t = watches.c
     now = ctx.now()
@@ -143,14 +121,16 @@ def freshness(ctx: AppContext, *, store: queries.Stores = None) -> list[dict[str
             .group_by(t.account)
             .order_by(t.account)
         ).all()
-        nobody = unwatched_of(ctx, connection, store)
+        nobody, late = unwatched_of(ctx, connection, store), lateness(ctx, connection, store)
     shown = []
     for row in rows:
         shares = {
             f"within_{int(age.total_seconds() // 3600)}h": round(100 * row[i + 2] / row.open, 1)
             for i, age in enumerate(AGES)
         }
-        shown.append({"account": row.account, "open": row.open, **shares, "oldest_check": row.oldest})
+        shown.append(
+            {**late[row.account], "account": row.account, "open": row.open, **shares, "oldest_check": row.oldest}
+        )
     for one in nobody:
         shares = {f"within_{int(age.total_seconds() // 3600)}h": 0.0 for age in AGES}
         who = f"nobody ({one.store}: {one.carrier})"
@@ -163,21 +143,28 @@ def list_outbox(
     *,
     state: str | None = None,
     store: queries.Stores = None,
+    since: datetime | None = None,
     after: int | None = None,
     limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Return writes and notices, newest first."""
+    """Return writes and notices, newest first; `since`: that ended since then, or wait still."""
     o = outbox.c
     select = sa.select(
-        o.id, o.store, o.kind, o.key, o.state, o.attempts, o.error, o.created_at, o.due_at, o.attempted_at, o.rules
+        o.id, o.store, o.kind, o.key, o.state, o.attempts, o.error, o.created_at, o.due_at, o.attempted_at, o.ended_at, o.rules, o.action
     )  # fmt: skip
     for condition in (
         o.state == state if state else None, *queries.of_stores(o.store, None if store == "" else store), o.id < after if after else None,
+        *(written.since(since) if since is not None else ()),
     ):  # fmt: skip
         if condition is not None:
             select = select.where(condition)
     with ctx.store.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(select.order_by(o.id.desc()).limit(limit))]
+        rows = [dict(row._mapping) for row in connection.execute(select.order_by(o.id.desc()).limit(limit))]
+    for row in rows:  # of the action what it says, and of which order; the rest is in `tracker show`
+        action = row.pop("action")
+        row["order"] = action.get("number") or action.get("order")
+        row["says"] = action.get("target") or action.get("notice") or action.get("status")
+    return rows
 
 
 def list_inbox(
@@ -326,45 +313,6 @@ def suggest(ctx: AppContext, *, limit: int = 50) -> list[dict[str, Any]]:
         meaning = {"status": str(status), **({"reason": reason} if reason else {})} if status else None
         shown.append({**row, "suggested": meaning, "why": why or "nothing to go by"})
     return shown
-
-
-def outages(ctx: AppContext, *, limit: int = 50, scans: bool = False) -> list[dict[str, Any]]:
-    """Return our own outages, newest first, with how many scans were recovered after each; `scans`: those, one a row."""
-    shown: list[dict[str, Any]] = []
-    with ctx.store.read() as connection:
-        rows = connection.execute(
-            sa.select(findings).where(findings.c.kind == K.OUTAGE).order_by(findings.c.id.desc()).limit(limit)
-        ).all()
-        for row in rows:
-            since, until = (datetime.fromisoformat(row.evidence[name]) for name in ("from", "until"))
-            found = queries.recovered(connection, since, until)
-            if scans:
-                shown += [
-                    {"outage": row.id, "id": scan.id, "account": scan.account, "parcel": f"{scan.carrier} {scan.number}",
-                     "code": scan.code, "text": scan.text, "instant": scan.instant, "seen": scan.first_seen_at}
-                    for scan in found
-                ]  # fmt: skip
-            else:
-                again = _told_again(connection, until)
-                state = "asking"
-                if row.closed_at:
-                    state = "caught up, in part by polls alone" if any(one["short"] for one in again) else "caught up"
-                shown.append({"id": row.id, "from": since, "until": until, "state": state, "asked": row.evidence["asked"],
-                              "recovered": len(found), "told_again": again})  # fmt: skip
-    return shown[:limit] if scans else shown
-
-
-def _told_again(connection: Connection, until: datetime) -> list[dict[str, Any]]:
-    """Return what senders were asked to tell again after the outage that ended then: how many webhooks, and how far it came."""
-    r = resends.c
-    rows = connection.execute(sa.select(resends).where(r.until == until).order_by(r.account)).all()
-    return [
-        {
-            "account": row.account, "since": row.since, "told": row.told, "new": row.new, "short": row.short,
-            "ended": row.ended_at, "next": None if row.ended_at else row.next_at, "error": row.error,
-        }
-        for row in rows
-    ]  # fmt: skip
 
 
 def _by_text(text: str) -> tuple[ShippingStatus | None, str | None, str]:

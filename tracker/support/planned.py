@@ -105,7 +105,7 @@ def _waits(connection: Connection, now: datetime) -> Mapping[str, list[dict[str,
 def of_account(ctx: AppContext, name: str, limit: int) -> list[dict[str, Any]]:
     """Return when an account is asked about its parcels next, and why, the first ones."""
     with ctx.store.read() as connection:
-        return _parcels(ctx, connection, _T.account == name, limit)
+        return [row for _, row in looks(ctx, connection, _T.account == name, limit)]
 
 
 def of_order(ctx: AppContext, what: str, limit: int) -> list[dict[str, Any]]:
@@ -119,12 +119,13 @@ def of_order(ctx: AppContext, what: str, limit: int) -> list[dict[str, Any]]:
             .where(fulfilments.c.order_id.in_([row.id for row in found]))
         )
         mine = sa.or_(_T.shipment_id.in_(linked), _T.shipment_id.in_([row.id for row in parcels]))
-        return _parcels(ctx, connection, mine, limit)
+        return [row for _, row in looks(ctx, connection, mine, limit)]
 
 
-def _parcels(
+def looks(
     ctx: AppContext, connection: Connection, which: sa.ColumnElement[bool], limit: int
-) -> list[dict[str, Any]]:
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return when accounts are asked about parcels (of `watches`) next, and why, the first ones, each behind its shipment's id."""
     s, now = shipments.c, ctx.now()
     asked = (
         sa.select(watches, s.carrier, s.number, s.status, s.summary, s.starts_at, s.edd_begins, s.edd_ends)
@@ -138,12 +139,12 @@ def _parcels(
     whole = feeds.whole(ctx, connection, now)
     numbers = _orders(connection, [row.shipment_id for row in rows])
     return [
-        {
+        (row.shipment_id, {
             "account": row.account, "store": row.store, "order": ", ".join(numbers[row.shipment_id]) or None,
             "parcel": f"{row.carrier} {row.number}", "status": row.status, "asked": row.checked_at, "next": row.next_poll_at,
             "urgent": row.urgent, "why": _why(row, ctx.config.cadence(row.account, row.carrier), now, fed=_is_fed(row, whole)),
             "held": _held(ctx, accounts.get(row.account), now, database), "chosen": row.chosen,
-        }
+        })
         for row in rows
     ]  # fmt: skip
 

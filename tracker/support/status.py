@@ -59,6 +59,8 @@ def status(ctx: AppContext, *, store: queries.Stores = None) -> dict[str, Any]:
         one = Moment(ctx, connection, store)
         told = one.troubles()
         rows = [trouble.row() for trouble in told]
+        if isinstance(store, frozenset):  # others' words and places are not for them
+            rows = [{**row, "detail": None} for row in rows]
         found: dict[str, Any] = {
             "well": not told, "said": said(rows, one), "as_of": one.look.now, "troubles": rows,
             "notes": [gap.row() for gap in one.gaps if not one.is_told(gap)],
@@ -140,8 +142,8 @@ class Moment:
 
     def is_told(self, gap: Gap) -> bool:
         """Say whether a gap is told as a trouble, or by one."""
-        known = gap.what == "store_unknown" and gap.where in {row["store"] for row in self.stores}
-        return known or gap.what in GAPS or gap.what in TOLD
+        here = gap.what == "store_unknown" and (not gap.count or gap.where in {row["store"] for row in self.stores})
+        return here or gap.what in GAPS or gap.what in TOLD
 
     def _of_processes(self) -> Iterator[Trouble]:
         schema = self.build["schema"]
@@ -198,7 +200,7 @@ class Moment:
                 yield Trouble(gap.what, gap.where, said, gap.since, gap.count, gap.why)
             elif gap.what == "store_unknown" and gap.where in late and not states[gap.where].sweep_failing_since:
                 yield Trouble("sweep_late", gap.where, f"{gap.where}: {gap.why}", gap.since)
-            elif gap.what == "brake" and self.limited:
+            elif gap.what == "brake" and self.limited and gap.count:
                 yield Trouble(
                     "brake",
                     gap.where,
@@ -212,6 +214,7 @@ class Moment:
         kinds = [str(kind) for kind in OF_MACHINES]
         select = sa.select(findings).where(*self._open(), _F.kind.in_(kinds)).order_by(_F.kind, _F.id.desc())
         rows = self.connection.execute(select.limit(MOST_FINDINGS)).all()
+        suspended = {row[kind] for kind, row in self._rows() if row["state"] == "suspended"}
         for kind in OF_MACHINES:
             alike = [row for row in rows if row.kind == kind]
             if kind in COUNTED and alike:
@@ -221,6 +224,8 @@ class Moment:
                 yield Trouble(str(kind), _whose(alike[0]), said, since, len(alike), _evidence(alike[0]))
                 continue
             for row in alike:
+                if kind is K.ENTRY_WRONG and _whose(row) in suspended:  # told by its row
+                    continue
                 said = f"{_whose(row)}: {kind.sentence}"
                 yield Trouble(str(kind), _whose(row), said, row.since or row.opened_at, detail=_evidence(row))
         for told in self.findings():

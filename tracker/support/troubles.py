@@ -49,10 +49,10 @@ URGENCY: dict[str, tuple[str, str, str]] = {
     "budget_spent": ("budgets are spent", "nothing, or a larger `budget:` and `tracker reload`", "tracker plan {where}"),
     str(K.BUDGET_TOO_SMALL): ("budgets are too small", "a larger `budget:`, a slower `cadence:`, or push", "tracker plan"),
     str(K.QUOTA_LOW): ("quotas are used up, or nearly", "buy more of it, or untrack what is over", "tracker plan"),
-    str(K.HOOK_WRONG): ("hooks are missing or wrong", "mend it in the shop, or `tracker hooks {where} --mend`", "tracker hooks {where}"),
+    str(K.HOOK_WRONG): ("hooks are missing or wrong", "mend it in the shop, or `tracker hooks list {where} --mend`", "tracker hooks list {where}"),
     str(K.ENDPOINT_AWAY): ("endpoints do not take what they are told", "look at the endpoint, then `tracker hooks enable`", "tracker hooks endpoints"),
-    str(K.WEBHOOKS_SILENT): ("accounts' webhooks are silent", "look at the webhooks in the carrier's portal: polls bring the news meanwhile", "tracker hooks"),
-    str(K.WEBHOOKS_MISSING): ("accounts lose webhooks", "look for refused deliveries at the carrier, at the proxy and in the log", "tracker hooks"),
+    str(K.WEBHOOKS_SILENT): ("accounts' webhooks are silent", "look at the webhooks in the carrier's portal: polls bring the news meanwhile", "tracker hooks list"),
+    str(K.WEBHOOKS_MISSING): ("accounts lose webhooks", "look for refused deliveries at the carrier, at the proxy and in the log", "tracker hooks list"),
     str(K.ANSWERS_ODDLY): ("sources answer oddly", "look at what it answers", "tracker findings --kind answers_oddly"),
 }  # fmt: skip
 OF_MACHINES = [

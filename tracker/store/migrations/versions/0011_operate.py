@@ -220,3 +220,5 @@ def _told() -> None:
     op.create_index(
         "tellings_incident", "tellings", ["destination", "told_as"], postgresql_where=named, sqlite_where=named
     )
+    ended = sa.text("ended_at IS NOT NULL")
+    op.create_index("outbox_ended", "outbox", ["ended_at", "store"], postgresql_where=ended, sqlite_where=ended)
