@@ -30,6 +30,7 @@ from pydantic import SecretStr
 from tracker.domain.errors import (
     BadPayload,
     CredentialsRejected,
+    NotFound,
     Refused,
     Transient,
     Unavailable,
@@ -95,6 +96,7 @@ ORDERS = (
     " pageInfo { hasNextPage endCursor } edges { node {" + FIELDS + "} } } }"
 )
 READ = "query Read($id: ID!, $company: String!, $field: String!) { order(id: $id) {" + FIELDS + "} }"
+CONTACT = "query Contact($id: ID!) { order(id: $id) { id userEmail } }"
 PING = "query Ping { orders(first: 1) { edges { node { id } } } }"
 NOTES = "query Notes($id: ID!) { order(id: $id) { events { id type message } } }"
 ADD_NOTE = (
@@ -162,6 +164,7 @@ class Saleor(contracts.Platform):
     takes_notes = True
     takes_fields = True
     takes_numbers = True
+    tells_address = True
     Settings = Settings
     example: ClassVar[Mapping[str, Any]] = {"base_url": "https://acme.saleor.cloud", "company_key": "carrier"}
 
@@ -357,6 +360,13 @@ class Saleor(contracts.Platform):
         if mapping(made.get("fulfillment") or {}, "$.fulfillment").get("trackingNumber") != wanted[0]:
             raise Transient("the number was written, and the answer does not show it")
         return Receipt(action.fulfilment, proof=new)
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Ask for the order's e-mail; MANAGE_ORDERS is enough for it."""
+        found = data_of(self._call(client, CONTACT, {"id": ref}), "order")["order"]
+        if not isinstance(found, dict):
+            raise NotFound("no such order")
+        return text(found.get("userEmail"))
 
     def ping(self, client: Client) -> None:
         """Ask for one order: that needs the permission that all else needs."""

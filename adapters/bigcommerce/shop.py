@@ -95,6 +95,7 @@ class BigCommerce(contracts.Platform):
     takes_notes = True
     takes_fields = True
     takes_numbers = True
+    tells_address = True
     vocabulary = ("bigcommerce", "aftership")  # shipping_provider, and tracking_carrier
     hooks_need = "the default scope of an API account of this store, which is what hooks take"
     statuses: ClassVar[Mapping[str, OrderStatus]] = {LABELS[id_]: status for id_, status in STATUSES.items()}
@@ -224,6 +225,13 @@ class BigCommerce(contracts.Platform):
     def hooks_there(self, client: Client) -> Sequence[Hook]:
         """GET /v3/hooks: those of our client id; after a change of the token's account the list is empty."""
         return [_hook(mapping(row, "$.data[]")) for row in fetching.hooks(partial(self._call, client))]
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Read the e-mail of the order's billing address (GET /v2/orders/{id})."""
+        told = decode(self._call(client, f"/orders/{segment(ref)}").body)
+        if "billing_address" not in told:
+            raise Transient("GET /orders/... answered without its billing address")
+        return text(mapping(told["billing_address"] or {}, "$.billing_address").get("email"))
 
     def make_hook(self, client: Client, hook: Hook) -> str:
         """POST /v3/hooks."""

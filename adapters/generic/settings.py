@@ -70,6 +70,7 @@ class Facts(Part):
     pays_by: Path | None = None
     country: Path | None = Field(None, description="Where it goes, ISO 3166 alpha-2.")
     locale: Path | None = None
+    email: Path | None = Field(None, description="To whom mails about it go: read as one is sent, and kept nowhere.")
     items: ItemFacts | None = None
     fulfilments: FulfilmentFacts | None = None
     time_format: TimeFormat = Field("iso", description="Of all times; they must say their offset.")

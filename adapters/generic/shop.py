@@ -32,7 +32,7 @@ from tracker.plugin.calls import Client, Response
 from tracker.plugin.contracts import Remark
 from tracker.plugin.described import DescribedSource, judge, once
 from tracker.plugin.paths import Path, Reading
-from tracker.plugin.payloads import decode, word
+from tracker.plugin.payloads import decode, text, word
 from tracker.plugin.samples import Asked, calls_are_filled, login_of_samples, never_told, sampled, unmatched
 from tracker.plugin.tracked import each_alone, exactly, order, orders, told
 
@@ -90,6 +90,7 @@ class Generic(DescribedSource, contracts.Platform):
         """Bind a description."""
         super().__init__(account, settings)
         self.takes_notes = settings.writes.note is not None
+        self.tells_address = settings.facts.email is not None
 
     def status_map(self) -> Mapping[ShippingStatus, str]:
         """Return what the description shows of shipping statuses."""
@@ -181,6 +182,17 @@ class Generic(DescribedSource, contracts.Platform):
         if not isinstance(found, dict) or Reading().one(self.settings.facts.ref, found, []) is None:
             raise Transient(f"the answer holds no order: {said_by(response.body)}")
         return Page((response.body,))
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Read the order, and of it what the description says is the address."""
+        path: Path | None = self.settings.facts.email
+        if path is None:
+            raise Refused("the description does not say where the mail address stands: facts.email")
+        response = self._caller.send(client, self.settings.read, {"ref": ref})
+        found = Reading().one(self.settings.read.order, _decoded(response), [])
+        if not isinstance(found, dict) or Reading().one(self.settings.facts.ref, found, []) is None:
+            raise Transient("the answer holds no order")
+        return text(Reading().one(path, found, []))
 
     def push(self, client: Client, action: Action, before: Order) -> Receipt:
         """Look, then write as the description says. An answer that does not show that it is done is Transient."""
@@ -277,6 +289,8 @@ class Generic(DescribedSource, contracts.Platform):
                 return ()  # such an answer is not read
         answer = decode(body)
         items = list(self._read(kind, answer, reading))
+        if kind == "read" and isinstance(row := reading.one(self.settings.read.order, answer, []), dict):
+            reading.one(self.settings.facts.email, row, [])  # no order holds it, and its path must lead somewhere too
         if kind == "sweep":
             reading.one(self.settings.sweep.pages.next, answer, [])
         for item in items:

@@ -104,6 +104,7 @@ class Magento(contracts.Platform):
     statuses: ClassVar[Mapping[str, OrderStatus]] = reading.STATUSES
     takes_notes = True
     takes_numbers = True
+    tells_address = True
     answer = Reply(
         b'{"op":"success"}', "application/json"
     )  # a webhook that is answered otherwise stops the merchant's action
@@ -231,6 +232,13 @@ class Magento(contracts.Platform):
         if b'"entity_id"' not in response.body:
             raise Transient("GET /orders/... answered without its order")
         return Page((response.body, *self._all(client, "shipments", ("order_id", "eq", ref))))
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Read the customer's e-mail of an order, and nothing else of it."""
+        told = decode(self._read(client, f"/orders/{segment(ref)}", {"fields": "entity_id,customer_email"}).body)
+        if "entity_id" not in told:
+            raise Transient("GET /orders/... answered without its order")
+        return text(told.get("customer_email"))
 
     def _all(self, client: Client, what: str, *filters: asking.Filter) -> list[bytes]:
         """Read a list to its end; one of very many pages is cut, which its last page tells."""

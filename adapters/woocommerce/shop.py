@@ -125,6 +125,7 @@ class WooCommerce(contracts.Platform):
     takes_notes = True
     takes_fields = True
     takes_numbers = True
+    tells_address = True
     looks_again = timedelta(minutes=1)  # an order that was read before our write may be saved after it (issue 35951)
     Settings = Settings
     example: ClassVar[Mapping[str, Any]] = {"base_url": "https://acme.example"}
@@ -298,6 +299,13 @@ class WooCommerce(contracts.Platform):
         total, pages = (header_number(response, name) for name in ("x-wp-total", "x-wp-totalpages"))
         ends = not found or (page >= pages if pages is not None else len(found) < PAGE)
         return Listed(response.body, changed, ends, total)
+
+    def mail_address(self, client: Client, ref: str) -> str:
+        """Read the e-mail of the order's billing address."""
+        told = decode(self._api.get(client, f"wc/v3/orders/{segment(ref)}").body)
+        if "billing" not in told:
+            raise Transient("GET /orders/... answered without its billing address")
+        return text(mapping(told["billing"] or {}, "$.billing").get("email"))
 
     def _one(self, client: Client, ref: str) -> Page | None:
         """Read an order: its own part, its tracking from each place that holds some, and its refunds."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.app.press import Pressed
 from tests.lab import USPS, Lab
@@ -27,11 +29,11 @@ class Desk:
         self.post, self.lab, self._folder = post, post.lab, folder
         (folder / "tracker.yaml").write_text(post.lab.yaml)
 
-    def run(self, *words: str) -> tuple[int, str]:
+    def run(self, *more: str, verb: str = "notify", words: tuple[str, ...] = ()) -> tuple[int, str]:
         """Run the installed command, at the play's moment."""
         log = self._folder / "log"
         log.unlink(missing_ok=True)
-        line = ["notify", *words, "--config", str(self._folder / "tracker.yaml")]
+        line = [verb, *more, *words, "--config", str(self._folder / "tracker.yaml")]
         at = {"PATH": "", "HOME": "/", "TRACKER_PLAYED": self.lab.clock().isoformat()}
         code = Pressed(line, at, log).wait(60)
         return code, log.read_text().split("Z\n", 1)[-1]
@@ -126,3 +128,35 @@ def test_why_nothing_is_mailed_is_said(desk: Desk) -> None:
     silent = desk.lab.yaml.replace(MAIL.format(port=port), "")
     (Path(desk._folder) / "tracker.yaml").write_text(silent)
     assert desk.run("preview", "1001") == (1, "no mail: is configured, so nobody is mailed\n")
+
+
+def test_check_logs_in_at_the_mail_server_and_says_whether_the_shop_tells_addresses(desk: Desk) -> None:
+    def checked() -> dict[str, list[str]]:
+        code, said = desk.run(verb="check", words=("--json",))
+        told = json.loads(said[said.index("{") :])
+        return {"code": [str(code)], "problems": told["problems"], "notes": told["notes"]}
+
+    told = checked()
+    assert "mail: 127.0.0.1 takes mails of Acme <orders@acme.example>" in told["notes"]
+    assert "shop (shopify): it tells mail addresses" in told["notes"]
+    assert desk.post.subjects == []
+    desk.lab.shop.hides_addresses = True
+    desk.post.server.stop()
+    told = checked()
+    assert told["code"] == ["1"]
+    assert "mail: 127.0.0.1: ConnectionRefusedError" in told["problems"]
+    assert any(
+        "it tells no mail addresses, so nobody is mailed: ACCESS_DENIED" in said and "protected customer data" in said
+        for said in told["problems"]
+    )
+
+    whole = desk.lab.yaml
+    (desk._folder / "tracker.yaml").write_text(whole.replace(MAIL.format(port=desk.post.server.port), ""))
+    assert "shop: no mail: is configured, so nobody is mailed" in checked()["notes"]
+    ctx, account = desk.lab.ctx, desk.lab.ctx.config.accounts["shop"]
+    desk.lab.shop.hides_addresses = False
+    desk.lab.shop.orders.clear()
+    assert mails.proved(ctx, account) == "its newest order is gone: whether it tells mail addresses is not known"
+    assert mails.proved(ctx, replace(account, name="kart")).startswith("no order is known yet")
+    desk.lab.change(sa.text("ALTER TABLE orders RENAME TO elsewhere"))
+    assert mails.proved(ctx, account).startswith("no order is known yet")

@@ -86,6 +86,17 @@ def test_what_is_wrong_is_refused_with_its_place(mail: str, store: str, said: st
     assert said in refusal(mail, store)
 
 
+def test_a_store_that_mails_needs_a_platform_that_tells_addresses_and_something_to_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert any(
+        "stores.shop.mail: policy.notices names nothing that is mailed: attempted" in note
+        for note in load(RIGHT, "send: true").notes
+    )
+    monkeypatch.setattr("adapters.rest.Rest.tells_address", False)
+    assert "stores.shop.mail.send: this plugin tells no mail addresses" in refusal(RIGHT, "send: true")
+
+
 def test_a_password_is_never_sent_in_clear() -> None:
     said = refusal(f"{RIGHT}, tls: none, user: u, password: '${{env:TOKEN}}'", allow="mail.example")
     assert "mail.user: a password is never sent in clear" in said

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from tracker.app.files import needed, settle_files
+from tracker.app.smtp import open_mailer
 from tracker.cli.common import (
     DEFAULT_FILE,
     close_context,
@@ -49,6 +50,7 @@ from tracker.plugin.contracts import Platform, Secrets
 from tracker.store.migrate import current, head
 from tracker.store.seal import Seal
 from tracker.store.tables import accounts
+from tracker.support import mails
 from tracker.support.explain import first_writes
 
 PINGS_AT_ONCE = 16
@@ -95,6 +97,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
         ctx = open_context(config)
         _database(ctx, report)
         _broker(config.root.broker, report)
+        _mail_server(ctx, report)
         _ping_all(ctx, report)
         close_context(ctx)
     report["config"] = masked(config)
@@ -213,6 +216,21 @@ def _broker(broker: str, report: dict[str, Any]) -> None:
         report["problems"].append(f"broker {host}: {type(error).__name__}: work goes on without wake-ups, more slowly")
 
 
+def _mail_server(ctx: AppContext, report: dict[str, Any]) -> None:
+    """Log in at the mail server, and send nothing."""
+    mail = ctx.config.root.mail
+    if mail is None:
+        mailing = [account.name for account in ctx.config.store_accounts() if account.mail.send]
+        report["notes"] += [f"{', '.join(mailing)}: no mail: is configured, so nobody is mailed"] if mailing else []
+        return
+    network = ctx.config.root.network
+    try:
+        with open_mailer(mail, allow=network.allow, timeout=network.timeout.total_seconds()):
+            report["notes"].append(f"mail: {mail.host} takes mails of {mail.sender}")
+    except TrackerError as error:
+        report["problems"].append(f"mail: {error}")
+
+
 def _ping_all(ctx: AppContext, report: dict[str, Any]) -> None:
     """Ask every account by its cheapest call, some side by side; what comes of it is told in the order of the file."""
     accounts = list(ctx.config.accounts.values())
@@ -242,6 +260,7 @@ def _ping(ctx: AppContext, account: Account) -> tuple[str, list[str]]:
         account.source.ping(client)
         quota = None if account.is_store else account.carrier.quota(client)
         found = told + [f"{name}: {said}" for said in account.source.look_around(client)]
+        found += [f"{name}: {mails.proved(ctx, account)}"] if account.is_store and account.mail.send else []
     except BudgetSpent as error:
         return "notes", [f"{name}: not asked: {error}"]
     except (Transient, NotFound) as error:

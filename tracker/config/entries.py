@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from tracker.config.addresses import check_addresses, texts_of
 from tracker.config.cadences import written
 from tracker.config.files import Unfit, read_bounded
+from tracker.config.mail import check_store
 from tracker.config.model import Account, Budget, BudgetPart, CarrierPart, StorePart, Suspended, held
 from tracker.config.plugins import load, names, used, words
 from tracker.config.presets import bind, examine, spell
@@ -349,7 +350,7 @@ def _account(
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
     if len(document.problems) > before:
         return None
-    source.status_field = bound.policy.status_field
+    source.status_field = check_store(base.mail, source, bound.policy, path, document).status_field
     return Account(
         **common_values, mode=base.mode, policy=bound.policy, policy_hash=bound.hash, policy_sources=bound.sources,
         sweep_every=base.sweep_every, writes_per_hour=base.writes_per_hour, keeps_proofs=base.keep_proofs, mail=base.mail,

@@ -12,9 +12,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from tracker.config.presets import Duration
-from tracker.config.yamlfile import Document
-from tracker.domain.mails import Quiet, is_address
+from tracker.config.yamlfile import Document, Path_
+from tracker.domain.mails import MAILED, Quiet, is_address
+from tracker.domain.policy import Policy
 from tracker.hashing import digest
+from tracker.plugin.contracts import Platform
 
 if TYPE_CHECKING:
     from tracker.config.wording import Wording
@@ -128,6 +130,19 @@ def quiet_of(part: QuietPart | None, store: QuietPart | None, zone: str) -> Quie
     """Return when a store is quiet: by itself, else as all are; `zone` is its own."""
     told = store or part
     return Quiet(told.begins, told.ends, told.zone or zone) if told is not None else None
+
+
+def check_store(mail: StoreMail, platform: Platform, policy: Policy, path: Path_, document: Document) -> Policy:
+    """Refuse a store that mails and whose platform tells no addresses; note one that has nothing to mail. Returns its policy."""
+    if not mail.send:
+        return policy
+    if not platform.tells_address:
+        more = ": say where they stand in facts.email" if hasattr(platform.settings, "facts") else ""
+        document.problem((*path, "mail", "send"), f"this plugin tells no mail addresses{more}")
+    if not policy.notices & MAILED:
+        known = ", ".join(sorted(MAILED))
+        document.notes.append(f"{'.'.join(map(str, path))}.mail: policy.notices names nothing that is mailed: {known}")
+    return policy
 
 
 def read_mail(mail: MailPart | None, allow: Iterable[str], document: Document) -> Wording | None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import SQLAlchemyError
 
 from tracker.config.mail import MailPart
 from tracker.config.model import Account
-from tracker.domain.errors import SourceError, TrackerError
+from tracker.domain.errors import NotFound, Refused, SourceError, TrackerError
 from tracker.domain.facts import Action
 from tracker.domain.mails import MAILED, masked_address
 from tracker.domain.reconcile import notice
@@ -91,6 +92,28 @@ def preview(
             }
         )  # fmt: skip
     return rows
+
+
+def proved(ctx: AppContext, account: Account) -> str:
+    """Say whether the newest known order of a store tells its address. Raises from the error tree, where the shop says no."""
+    newest = sa.select(orders.c.ref).where(orders.c.store == account.name).order_by(orders.c.id.desc()).limit(1)
+    try:
+        with ctx.store.read() as connection:
+            ref = connection.execute(newest).scalar_one_or_none()
+    except SQLAlchemyError:
+        ref = None
+    if ref is None:
+        return "no order is known yet: whether it tells mail addresses is not"
+    try:
+        account.platform.mail_address(ctx.client(account), ref)
+    except NotFound:
+        return "its newest order is gone: whether it tells mail addresses is not known"
+    except Refused as error:
+        needs = account.platform.address_needs
+        raise Refused(
+            f"it tells no mail addresses, so nobody is mailed: {error}{f'; needs {needs}' if needs else ''}"
+        ) from None
+    return "it tells mail addresses"
 
 
 def resume(ctx: AppContext) -> list[str]:

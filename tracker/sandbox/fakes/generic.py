@@ -138,7 +138,9 @@ class EcwidServer(StatusShop):
             return refused
         self.calls["read"] += 1
         order = self._find(request)
-        return as_json(order) if order is not None else _error(404, "Order not found")
+        if order is None:
+            return _error(404, "Order not found")
+        return as_json({**order, "email": self.address(order["vendorOrderNumber"]) or ""})
 
     async def _update(self, request: Request) -> Response:
         if (refused := self._refused(request)) is not None:

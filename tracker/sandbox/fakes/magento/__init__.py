@@ -330,7 +330,10 @@ class MagentoServer(TokenServer, Shop):
     async def _one(self, request: Request) -> Response:
         self.calls["read"] += 1
         order = self._by_id(request)
-        return _gone() if order is None else as_json(only(self._show(order), request.query_params.get("fields")))
+        if order is None:
+            return _gone()
+        told = {**self._show(order), "customer_email": self.address(order["increment_id"]) or ""}
+        return as_json(only(told, request.query_params.get("fields")))
 
     async def _comments(self, request: Request) -> Response:
         order = self._by_id(request)

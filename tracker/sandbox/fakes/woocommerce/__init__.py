@@ -96,7 +96,8 @@ class WooCommerceServer(Places):
             return error("woocommerce_rest_shop_order_invalid_id", "Invalid ID.", 404)
         if request.method == "GET":
             self.calls["read"] += 1
-            return as_json(self._show(order))
+            shown = self._show(order)
+            return as_json({**shown, "billing": {**shown["billing"], "email": self.address(name) or ""}})
         body = orjson.loads(await request.body())
         if more := set(body) - {"status", "meta_data"}:
             self.complaints.append(f"a write of {', '.join(sorted(more))}: the order is calculated anew")
