@@ -8,7 +8,7 @@ WORKERS ?= 4
 export PYTHONDONTWRITEBYTECODE =  # empty: a suite that starts hundreds of processes compiles what they import once
 
 .DEFAULT_GOAL := help
-.PHONY: help run test watch browser tools mutants chaos load soak fuzz mutation audit lint matrix bench bench-data schema clean
+.PHONY: help image-steps pythons run test watch browser tools mutants chaos load soak fuzz mutation audit lint matrix bench bench-data schema clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +34,12 @@ watch: $(VENV)/.installed ## when a file is saved, run the tests that belong to 
 
 browser: $(VENV)/.installed ## the page in a real browser: Chromium, by apt where it works (else it says so, and passes)
 	@$(BIN)/python -m tests.browser $(ARGS)
+
+image-steps: $(VENV)/.installed ## the image's steps without an engine, in an empty root of Debian packages (root and apt; else it says so, and passes)
+	@$(BIN)/python -m tests.image_steps $(ARGS)
+
+pythons: $(VENV)/.installed ## does each later release of Python find every wheel of the image? (needs a registry, else it says so)
+	@$(BIN)/python -m tests.pythons
 
 tools: $(VENV)/.installed ## bring what tests use where it is there: Chromium, promtool (by apt)
 	@$(BIN)/python -m tests.tools

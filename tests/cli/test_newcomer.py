@@ -111,6 +111,33 @@ def test_each_plugin_is_found_beside_the_wheel_of_trackwright_and_not_in_its_che
     assert [page for page in read if not (site.packages / page).is_file()] == []
 
 
+def test_the_wheel_holds_every_file_of_the_packages_that_is_no_test(site: Site) -> None:
+    """Tables, policies, scenarios, templates, pages, contracts, migrations: whoever reads them finds them by their own place."""
+    missing = []
+    for room in ("tracker", "carriers", "adapters"):
+        for file in sorted((ROOT / room).rglob("*")):
+            if (
+                file.is_file()
+                and "__pycache__" not in file.parts
+                and not (site.packages / file.relative_to(ROOT)).is_file()
+            ):
+                missing.append(str(file.relative_to(ROOT)))
+    assert missing == []
+
+
+def test_from_an_empty_folder_the_wheel_makes_a_configuration_and_checks_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = site.folder / "empty"
+    empty.mkdir(mode=0o700)
+    assert "wrote" in site.tracker("init", "-k", "easypost", "-s", "shopify", "-o", str(empty / "tracker.yaml"))
+    for name in re.findall(r"\$\{env:(\w+)\}", (empty / "tracker.yaml").read_text()):
+        monkeypatch.setenv(name, "0123456789012345678901234567890123456789012=")
+    assert "tracker.yaml: fine" in site.tracker("check", str(empty / "tracker.yaml"), "--offline")
+    assert "royal_mail" in site.tracker("plugins")
+    assert "kingston-courier" in site.tracker("policy", "presets")
+
+
 def test_each_plugin_conforms_once_the_failing_test_was_followed_and_deleted(site: Site) -> None:
     tests = [
         site.folder / name / "tests" for _, name in PAIR

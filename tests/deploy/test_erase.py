@@ -65,6 +65,15 @@ def personal(lab: Lab) -> None:
     lab.change(t.findings.insert().values(**finding))
     lists.close(lab.ctx, [lab.rows(t.findings)[-1].id], by="ana", reason="Mrs Canary called")
     lab.change(t.decisions.update().where(t.decisions.c.order_id == order.id).values(findings=[finding["evidence"]]))
+    message = {
+        "destination": "crm",
+        "key": "1",
+        "event": "order.written",
+        "subject": f"order/{order.id}",
+        "order_id": order.id,
+    }
+    sent = {"body": "of Canary", "state": "sent", "due_at": lab.clock(), "created_at": lab.clock(), "attempts": 1}
+    lab.change(t.messages.insert().values(**message, **sent))
     statements.record_statement(lab.ctx, order, StatementKind.NOTE, "Canary was here", "ana", to_shop=True)
 
 
@@ -74,6 +83,7 @@ def test_what_may_name_a_person_of_an_order_is_erased_and_facts_stay(make_lab: A
     before, order = holding(lab), statements.find_order(lab.ctx, "1003")
     assert before.keys() == {
         "inbox", "scans", "statements", "proofs", "watches", "orders", "order_versions", "findings", "decisions", "outbox",
+        "messages",
     }  # fmt: skip
     writes, facts = lab.writes(), _facts(lab)
 

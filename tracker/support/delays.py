@@ -95,7 +95,7 @@ def lateness(ctx: AppContext, connection: Connection, store: queries.Stores = No
     opened = sa.select(_T.account, sa.func.count().label("open")).where(_T.next_poll_at.isnot(None), *mine)
     by_account = opened.group_by(_T.account)
     open_: dict[str, int] = dict(connection.execute(by_account).all())
-    held = sa.text(f"({OVERDUE})")  # as its index says it
+    held = sa.text(OVERDUE)  # as its index says it
     late = sa.union_all(
         sa.select(_T.account, _T.next_poll_at.label("since")).where(_T.next_poll_at < now, _T.overdue_since.is_(None), *mine),
         sa.select(_T.account, _T.overdue_since.label("since")).where(held, _T.overdue_since < now, *mine),

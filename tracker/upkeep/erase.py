@@ -27,6 +27,7 @@ from tracker.store.tables import (
     fulfilment_shipments,
     fulfilments,
     inbox,
+    messages,
     order_versions,
     orders,
     outbox,
@@ -43,7 +44,18 @@ SHORT = (
     6  # letters: a ref or a number of fewer stands in many a body by chance, and is looked for as a value of its own
 )
 ENDED = ("done", "ignored", "dead")
-KINDS = ("payloads", "scans", "notes", "documents", "versions", "findings", "decisions", "writes", "answers")
+KINDS = (
+    "payloads",
+    "scans",
+    "notes",
+    "documents",
+    "versions",
+    "findings",
+    "decisions",
+    "writes",
+    "answers",
+    "messages",
+)
 
 
 @dataclass
@@ -181,6 +193,8 @@ def _erase(
     connection.execute(proofs.update().where(kept).values(**values))
     told = sa.and_(statements.c.order_id.in_(ids), statements.c.text.not_in(["", ERASED]))
     done["notes"] += connection.execute(statements.update().where(told).values(text=ERASED)).rowcount
+    gone = sa.and_(messages.c.order_id.in_(ids), messages.c.state != "pending")
+    done["messages"] += connection.execute(messages.delete().where(gone)).rowcount
     for row in locked:
         _rows_of(connection, row, made)
         before = row.erased["counts"] if row.erased else {}
