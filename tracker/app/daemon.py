@@ -52,6 +52,7 @@ from tracker.upkeep.settle import settle_accounts
 
 if TYPE_CHECKING:
     from tracker.app.servers import Servers
+    from tracker.app.tracing import Exporting
 
 log = structlog.get_logger()
 ROLES = frozenset({"web", "worker", "scheduler"})
@@ -85,16 +86,18 @@ class Daemon:
         ahead: Callable[[], timedelta] | None = None,
         notifier: Notifier | None = None,
         ops: tuple[str, int] | None = None,
+        traces: Exporting | None = None,
     ) -> None:
         """Compose; nothing runs yet and nothing is connected.
 
         `now`: business time, where it is not the real one; `ahead`: how far the database's clock counts as ahead (plays).
         `ops`: where /metrics listens, in any role; None: as the configuration says, in the role web only.
+        `traces`: who sends spans to a collector; ended with the daemon.
         """
         root = config.root
         self.clock = SharedClock()
         self.roles = roles
-        self._ops = ops
+        self._ops, self._traces = ops, traces
         self.metrics = Metrics(Names(lambda: self.ctx))
         self.notifier = notifier or make_notifier(root.broker, threads=root.threads)
         self.store = Store(root.database, pool_size=max(10, root.threads + 4), ahead=ahead)
@@ -110,6 +113,7 @@ class Daemon:
             places=Places(root.poll_threads),
             count=self.metrics.count,
             observe=self.metrics.observe,
+            traces=traces,
             poster=self.clients.post,
             mailer=lambda mail: open_mailer(
                 mail, allow=self.ctx.config.root.network.allow, timeout=root.network.timeout.total_seconds()
@@ -145,7 +149,7 @@ class Daemon:
             charge=lambda account: budgets.charge(self.ctx, account),
             tokens=tokens,
             heard=lambda account, headers: oddities.heard(self.ctx, account, headers),
-            called=self.metrics.called,
+            called=self._called,
         )
 
     def connect(self) -> None:
@@ -252,6 +256,8 @@ class Daemon:
         self.clients.close()
         self.store.close()
         log.info("stopped", role=",".join(sorted(self.roles)))
+        if self._traces is not None:
+            self._traces.close()
 
     def run(self, *, reload: Callable[[], Config] | None = None) -> int:
         """Run until SIGTERM or SIGINT; SIGHUP reloads, and keeps the old configuration where the new one is wrong.
@@ -384,6 +390,11 @@ class Daemon:
     def gauges(self) -> list[Sample]:
         """Read what /metrics shows beside the counters."""
         return self._scrape.samples()
+
+    def _called(self, account: str, operation: str, result: str, seconds: float) -> None:
+        self.metrics.called(account, operation, result, seconds)
+        if self._traces is not None:
+            self._traces.called(account, operation, result, seconds)
 
     def _own_gauges(self) -> dict[str, float]:
         return {

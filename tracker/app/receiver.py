@@ -27,6 +27,7 @@ from tracker.domain.facts import Payload
 from tracker.domain.masking import mask
 from tracker.pipeline import receive
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.traces import Span
 from tracker.plugin.contracts import Reply
 
 log = structlog.get_logger()
@@ -44,7 +45,7 @@ class Receiver(Listener):
         """`ready` says why not; an empty list is ready."""
         super().__init__(lambda: ctx.config.root.web, lambda loop: Connection(self, loop))
         self.ctx, self.ready, self.keys = ctx, ready, Keys(ctx)
-        self._waiting: list[tuple[Account, Payload, Connection]] = []
+        self._waiting: list[tuple[Account, Payload, Connection, Span | None]] = []
         self._committing = False
         self._writer = ThreadPoolExecutor(1, "receiver")
 
@@ -55,7 +56,9 @@ class Receiver(Listener):
 
     def store(self, account: Account, payload: Payload, connection: Connection) -> None:
         """Commit a payload with others, and then tell its connection."""
-        self._waiting.append((account, payload, connection))
+        traces = self.ctx.traces
+        span = traces.begin("receive", None, account=account.name) if traces is not None else None
+        self._waiting.append((account, payload, connection, span))
         if not self._committing:
             self._commit(asyncio.get_running_loop())
 
@@ -64,11 +67,13 @@ class Receiver(Listener):
         self._committing = bool(group)
         if not group:
             return
-        payloads = [(account, payload) for account, payload, _ in group]
+        payloads = [(account, payload) for account, payload, _, _ in group]
+        spans = [span for *_, span in group if span is not None]
+        came = [span.parent if span is not None else None for *_, span in group] if spans else ()
 
         def work() -> None:
             try:
-                receive.commit(self.ctx, payloads)
+                receive.commit(self.ctx, payloads, came)
             except Exception as error:
                 loop.call_soon_threadsafe(done, error)
             else:
@@ -76,12 +81,14 @@ class Receiver(Listener):
 
         def done(error: Exception | None) -> None:
             self._commit(loop)
+            for span in spans:
+                span.end(type(error).__name__ if error is not None else None)
             if error is None:
                 self.ctx.notify("ingest")
                 ended = Counter((account.name, _RESULTS.get(payload.kind, "stored")) for account, payload in payloads)
                 for (name, result), count in ended.items():
                     self.count(name, result, count)
-            for account, payload, connection in group:
+            for account, payload, connection, _ in group:
                 try:
                     connection.stored(account, payload, error)
                 except Exception as problem:  # one that cannot be answered holds back no other answer

@@ -60,6 +60,20 @@ def _clean(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mappin
     return {key: scrub(value) for key, value in line.items() if key in ALLOWED}
 
 
+_SEND_TO: list[Callable[[Mapping[str, Any]], None]] = []  # who sends log lines elsewhere too, if anybody
+
+
+def send_logs(to: Callable[[Mapping[str, Any]], None] | None) -> None:
+    """Have log lines, clean as they are printed, sent elsewhere too; None: no more."""
+    _SEND_TO[:] = [] if to is None else [to]
+
+
+def _send(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    for send in _SEND_TO:
+        send(line)
+    return line
+
+
 def configure_logs(stream: TextIO | None = None, *, level: str = "info") -> None:
     """Write JSON lines to a stream (standard error by default); the JSON escapes line breaks and terminal codes."""
     structlog.configure(
@@ -67,6 +81,7 @@ def configure_logs(stream: TextIO | None = None, *, level: str = "info") -> None
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _clean,
+            _send,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
+from tracker.app import tracing
 from tracker.app.files import needed, settle_files
 from tracker.app.smtp import open_mailer
 from tracker.cli.common import (
@@ -93,6 +94,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
     for said, shunned in _shunned(config):
         report["problems" if shunned else "notes"].append(said)
     report["notes"] += [f"{said} (nothing uses it)" for kind in GROUPS for said in installed(kind).broken]
+    report["notes"] += filter(None, [tracing.problem()])
     if not offline:
         ctx = open_context(config)
         _database(ctx, report)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tracker.app import tracing
 from tracker.app.daemon import ROLES, Daemon
 from tracker.app.presence import ask
 from tracker.app.telemetry import configure_logs, tell_threads
@@ -40,7 +41,8 @@ def _run(file: Path, roles: frozenset[str], ops_port: int | None, ops_host: str 
         )
     web = config.root.web
     port = ops_port if ops_port is not None else web.ops_port if "web" in roles else None
-    daemon = Daemon(config, roles, ops=(ops_host or web.ops_host, port) if port is not None else None)
+    ops = (ops_host or web.ops_host, port) if port is not None else None
+    daemon = Daemon(config, roles, ops=ops, traces=tracing.start(roles))
     daemon.connect()
     if code := daemon.run(reload=lambda: running_config(file)):
         click.get_current_context().exit(code)

@@ -15,6 +15,7 @@ from tracker.config.places import SftpPart
 from tracker.domain.turns import Turns
 from tracker.pipeline.leases import Leases
 from tracker.pipeline.places import Places
+from tracker.pipeline.traces import Traces
 from tracker.plugin.calls import Client, Request, Response
 from tracker.store.engine import Store
 
@@ -78,6 +79,7 @@ class AppContext:
     places: Places
     count: Counter = field(default=_uncounted)
     observe: Histogram = field(default=_unobserved)
+    traces: Traces | None = None  # None: nobody collects them
     leases: Leases = field(default_factory=Leases)
     mailer: Callable[[MailPart], AbstractContextManager[MailSession]] | None = None  # connects to the mail server
     poster: Callable[[Request], Response] | None = None  # posts what is told; answers whatever the status is

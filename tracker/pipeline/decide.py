@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -25,6 +26,7 @@ from tracker.hashing import digest
 from tracker.pipeline import brakes, drifts, state, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.traces import Span, spans_of
 from tracker.store import queries
 from tracker.store.codec import ACTION, FINDING, dump
 from tracker.store.engine import database_now
@@ -48,6 +50,7 @@ class Decided:
     account: Account
     decision: Decision
     compared: Compared
+    span: Span | None = None
 
 
 def run(ctx: AppContext) -> int:
@@ -77,7 +80,7 @@ def _apart(ctx: AppContext, order_id: int) -> None:
 
 def _decide(ctx: AppContext, ids: list[int], *only: sa.ColumnElement[bool]) -> int:
     """Decide for the orders whose turn it is, or for one of them; `ids` gets which these are, whatever happens."""
-    with ctx.store.write() as connection:
+    with ExitStack() as over, ctx.store.write() as connection:
         now = ctx.now()
         given = {"now": now}
         found = (
@@ -89,6 +92,7 @@ def _decide(ctx: AppContext, ids: list[int], *only: sa.ColumnElement[bool]) -> i
         ids += [row.id for row in rows]
         if not rows:
             return 0
+        spans = over.enter_context(spans_of(ctx.traces, "decide", rows, {"store": "store", "order": "number"}))
         parcels = state.read_shipments(connection, [row.id for row in rows])
         known = state.read_orders(connection, rows)
         states = state.account_rows(connection)
@@ -105,7 +109,7 @@ def _decide(ctx: AppContext, ids: list[int], *only: sa.ColumnElement[bool]) -> i
                 quiet = state.quiet_until(states, row)
                 decision = reconcile(order, parcels[row.id], account.policy, now, connected_at=quiet)
                 compared = compare(order, parcels[row.id], account.policy, now)
-                decided.append(Decided(row, order, account, decision, compared))
+                decided.append(Decided(row, order, account, decision, compared, spans.get(row.id)))
             except Exception as error:  # ours, whatever it is: it must not stop the others
                 broken.append((row, type(error).__name__))
         for row, said in broken:
@@ -155,6 +159,8 @@ def store_decisions(
                 "drift_at": entry.drift_at,
             }
         )
+    if any(one.row.trace is not None for one in decided):  # what it came of is told
+        updates = [update | {"trace": None} for update in updates]
     queries.put(connection, decisions, fresh)
     drifts.store_drifts(ctx, connection, entries, now)
     queries.change(connection, orders, updates)
@@ -219,6 +225,7 @@ def _outbox(
                 "created_at": now,
                 "held_by": braked[key].key if key in braked else None,
                 "error": braked[key].said if key in braked else None,
+                "trace": one.span.parent if one.span is not None else None,
             }
             for key, (action, state_) in wanted.items()
             if key not in there

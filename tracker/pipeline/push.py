@@ -38,6 +38,7 @@ from tracker.pipeline.ingest.versions import as_taken, save
 from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.places import WRITES, GaveWay, staying
 from tracker.pipeline.telling import events
+from tracker.pipeline.traces import inside, spans_of
 from tracker.store import queries
 from tracker.store.codec import ACTION, ORDER, RECEIPT, dump
 from tracker.store.engine import database_now
@@ -108,7 +109,9 @@ def _try(ctx: AppContext, row: Row[Any]) -> SourceError | None:
     if brakes.hold(ctx, row, braked):
         return None
     try:
-        return _push(ctx, account, row)
+        about = {"store": "store", "kind": "kind"}
+        with spans_of(ctx.traces, "push", [row], about, roots=True) as spans, inside(spans.get(row.id)):
+            return _push(ctx, account, row)
     except Exception as error:  # a bug of ours or of a plugin: crashes stays counted, so poison ends
         ctx.log.warning("push_failed", outbox=row.id, store=row.store, error=type(error).__name__)
         with ctx.store.write() as connection:

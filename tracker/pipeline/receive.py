@@ -104,19 +104,22 @@ def _note(ctx: AppContext, connection: sa.Connection, heard: Mapping[tuple[bool,
         connection.execute(accounts.update().where(accounts.c.name == name).values(last_webhook_at=at, poll_news=0))
 
 
-def commit(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None:
-    """Store a group of verified payloads in one transaction; those that were stored before change nothing."""
+def commit(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]], came: Sequence[str | None] = ()) -> None:
+    """Store a group of verified payloads in one transaction; those that were stored before change nothing.
+
+    `came`: the trace of each, where traces are sent.
+    """
     try:
-        _store(ctx, payloads)
+        _store(ctx, payloads, came)
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
         _store(
-            ctx, payloads
+            ctx, payloads, came
         )  # the server was restarted since: on a new connection; what was stored is known by its key
 
 
-def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None:
+def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]], came: Sequence[str | None]) -> None:
     news = [(account, payload) for account, payload in payloads if payload.kind != HANDSHAKE]
     with ctx.store.write(first=True) as connection:
         rows: list[dict[str, Any]] = [
@@ -131,6 +134,9 @@ def _store(ctx: AppContext, payloads: Sequence[tuple[Account, Payload]]) -> None
             )
             for account, payload in news
         ]
+        if came:
+            traced = (trace for trace, (_, payload) in zip(came, payloads, strict=True) if payload.kind != HANDSHAKE)
+            rows = [row | {"trace": trace} for row, trace in zip(rows, traced, strict=True)]
         queries.store_payloads(connection, rows)
         _count_handshakes(connection, [payload for _, payload in payloads if payload.kind == HANDSHAKE])
         _note(ctx, connection, {(a.is_store, a.name): payload.received_at for a, payload in news})

@@ -122,6 +122,7 @@ class Inbox(SQLModel, table=True):
     unread: list[list[str]] | None = Field(
         default=None, sa_type=Pieces
     )  # [where, problem, subject] of what was not read
+    trace: str | None = None  # the traceparent of what it came of, where traces are sent
 
 
 class UnreadPaths(SQLModel, table=True):
@@ -265,6 +266,7 @@ class Orders(SQLModel, table=True):
     gone_why: str | None = None  # deleted | not_found | out_of_sight
     drift: str | None = None  # how shop and carriers disagree, in short; "": they agree; None: nobody compared them yet
     drift_at: datetime | None = _at()  # since when we know that
+    trace: str | None = None  # of what its next decision came of, one space between two
     erased_at: datetime | None = _at()  # when its personal texts were erased; what comes later is not kept either
     erased: dict[str, Any] | None = _json(null=True)  # who did it, and how much of what
 
@@ -517,6 +519,7 @@ class Outbox(SQLModel, table=True):
     created_at: datetime = _at(null=False)
     ended_at: datetime | None = _at()
     held_by: str | None = None  # account/carrier, whose brake holds it
+    trace: str | None = None  # the traceparent of what it came of, where traces are sent
 
 
 class Statements(SQLModel, table=True):

@@ -35,6 +35,9 @@ class Taken:
 
     changed: set[int] = field(default_factory=set)
     unwatched: set[str] = field(default_factory=set)
+    by: dict[int, list[int]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # which payloads told of them, by their rows' ids
 
 
 def take_orders(tx: Transaction, shipments: Shipments, watches: Watches, read: Sequence[tuple[Parsed, Order]]) -> Taken:
@@ -45,6 +48,8 @@ def take_orders(tx: Transaction, shipments: Shipments, watches: Watches, read: S
         order_id = _take(tx, shipments, watches, taken, p, order)
         if order_id is not None:
             clocks.look(p, order, order_id)
+            if order_id in taken.changed:
+                taken.by[order_id].append(p.row.id)
     return taken
 
 

@@ -47,6 +47,7 @@ class Heard:
     tells: Mapping[int, News]  # who tells news of it
     news: Mapping[str, int]  # of how many parcels a poll told first, by account with webhooks
     named: Mapping[int, Sequence[Link]]  # the last miles that a full answer of who is asked names, by shipment
+    by: Mapping[int, Sequence[int]]  # which payloads told of it, by their rows' ids
 
 
 def take_reports(
@@ -88,10 +89,13 @@ def take_reports(
     written = new.store()
     _pushed(tx, pushed, written.pushed)
     doubted = {shipment_id for shipment_id, _ in believed.doubted}
+    by: dict[int, list[int]] = defaultdict(list)
+    for p, _, parcel, _ in knowing:
+        by[parcel.id].append(p.row.id)
     return Heard(
         believed.robbed | doubted | new.touched | {parcel.id for _, _, parcel, _ in knowing}, loud,
         believed.robbed | new.anew, written.fresh, new.poll_now, dict.fromkeys(believed.doubted), histories,
-        tells, news, named,
+        tells, news, named, by,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from tracker.pipeline.ingest.shipments import Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.pipeline.ingest.watches import Watches
 from tracker.pipeline.telling import events
+from tracker.pipeline.traces import Span, hand_on, spans_of
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import accounts, inbox
@@ -44,7 +45,7 @@ def run(ctx: AppContext) -> int:
         return 0
     crash_at("inbox_claimed")
     with ctx.leases.reading():
-        parsed = [parse(ctx, row) for row in rows]
+        parsed = [_parse(ctx, row) for row in rows]
     for one in parsed:
         if one.failed is not None:
             _failed(ctx, one, one.failed)
@@ -54,6 +55,13 @@ def run(ctx: AppContext) -> int:
     _work(ctx, [one for one in parsed if one.failed is None and not one.waits])
     ctx.notify("decide")
     return len(rows)
+
+
+def _parse(ctx: AppContext, row: Row[Any]) -> Parsed:
+    if ctx.traces is None:
+        return parse(ctx, row)
+    with ctx.traces.within(row.trace):
+        return parse(ctx, row)
 
 
 def _work(ctx: AppContext, parsed: Sequence[Parsed]) -> None:
@@ -89,12 +97,13 @@ def _failed(ctx: AppContext, parsed: Parsed, error: Exception) -> None:
 
 
 def _commit(ctx: AppContext, parsed: Sequence[Parsed]) -> None:
-    with ctx.store.write() as connection:
+    about, rows = {"account": "account", "kind": "kind"}, [p.row for p in parsed]
+    with spans_of(ctx.traces, "ingest", rows, about, roots=True) as spans, ctx.store.write() as connection:
         now = ctx.now()
         database = database_now(connection)
         ours = queries.still_ours(connection, inbox, [p.row for p in parsed])
         mine = [p for p in parsed if p.row.id in ours]
-        _take(Transaction(ctx, connection, now, database), mine)
+        _take(Transaction(ctx, connection, now, database), mine, spans)
         crash_at("inbox_before_commit")
     crash_at("inbox_after_commit")
     for p in mine:
@@ -109,7 +118,7 @@ def _of_a_shop(parsed: Parsed) -> bool:
     return parsed.account is None or parsed.account.is_store
 
 
-def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
+def _take(tx: Transaction, parsed: Sequence[Parsed], spans: Mapping[int, Span]) -> None:
     """Write what the payloads say and end their rows."""
     reported = [(p, item) for p in parsed for item in p.items if isinstance(item, Report)]
     read = [(p, item) for p in parsed for item in p.items if isinstance(item, Order)]
@@ -148,6 +157,8 @@ def _take(tx: Transaction, parsed: Sequence[Parsed]) -> None:
     proofs.want(tx.ctx, tx.connection, delivered, taken.changed, tx.now)
     events.moved(tx, shipments)
     orders.schedule_decisions(tx, taken.changed, touched, moved - shipments.families(heard.loud | loud))
+    if spans and (heard.by or taken.by):
+        hand_on(tx.connection, spans, heard.by, taken.by)
     if taken.unwatched:
         unwatched.tell_at_once(tx.ctx, tx.connection, taken.unwatched, tx.now)
     hints: dict[str, list[str]] = defaultdict(list)

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _estimates()
     _reports()
     _measured()
+    _traced()
     _status()
     _mails()
     _told()
@@ -222,3 +223,9 @@ def _told() -> None:
     )
     ended = sa.text("ended_at IS NOT NULL")
     op.create_index("outbox_ended", "outbox", ["ended_at", "store"], postgresql_where=ended, sqlite_where=ended)
+
+
+def _traced() -> None:
+    """What came of what, for who sends traces to a collector."""
+    for table in ("inbox", "orders", "outbox"):
+        op.add_column(table, sa.Column("trace", sa.String(), nullable=True))
