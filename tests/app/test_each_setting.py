@@ -279,7 +279,7 @@ def test_no_defect_says_a_canary(canaries: Canaries, tmp_path: Path, monkeypatch
     def fails(*_: Any, **__: Any) -> Any:
         raise ValueError(f"{canaries.all[5]} at {made['notices']['alert_url']}")
 
-    monkeypatch.setattr("tracker.cli.look.overview", fails)
+    monkeypatch.setattr("tracker.cli.look.explanation", fails)
     monkeypatch.setattr(sys, "argv", ["tracker", "show", "1", "-c", str(path)])
     out, err = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)

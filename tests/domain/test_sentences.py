@@ -322,7 +322,10 @@ def test_why_a_write_waits_is_told_without_the_name_of_an_error() -> None:
 
 
 def test_why_nothing_is_written_is_told_by_the_rule_that_kept_it() -> None:
-    assert "A person holds or cancelled order #1" in said(parcel(S.DELIVERED), one=order(O.ON_HOLD))
+    assert "Order #1 is on hold, which people decide, so we write nothing" in said(
+        parcel(S.DELIVERED), one=order(O.ON_HOLD)
+    )
+    assert "Order #1 is disputed, which people decide" in said(parcel(S.DELIVERED), one=order(payment=P.DISPUTED))
     plain_ = replace(RULES, means={}, words={}, checks=frozenset())
     assert "writes nothing to order #1 and shows nothing of it" in said(parcel(S.DELIVERED), rules_=plain_)
     shows = replace(policy("mirror"), words={S.DELIVERED: "DELIVERED", S.IN_TRANSIT: "MOVING"})

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from tracker.domain.drift import Compared
 from tracker.domain.facts import UNIDENTIFIED, Action, Decision, Edd, Order, Shipment
+from tracker.domain.gates import HELD, MONEY_BACK
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import US, aggregate, began
 from tracker.domain.reconcile.case import Case
@@ -111,9 +112,17 @@ def fields_of(order: Order, shipments: Sequence[Shipment], *, part: str = "", to
     told, shop, since = aggregate(mine), spoken(order.status), began(order)
     if of is not None and of.published is not None:
         shop = spoken(of.published.status) if of.published.status else "a word of its own"
+    decided = _decided(order)
     if told is None or told.summary.since is None:
-        return Fields(order.number, shop, "", since, to)
-    return Fields(order.number, shop, spoken(told.summary.status), max(since, told.summary.since), to)
+        return Fields(order.number, shop, "", since, to, decided=decided)
+    return Fields(order.number, shop, spoken(told.summary.status), max(since, told.summary.since), to, decided=decided)
+
+
+def _decided(order: Order) -> str:
+    """Return what people decided about an order: it is on hold or cancelled, or its money goes back."""
+    if order.status in HELD:
+        return spoken(order.status)
+    return spoken(order.payment) if order.payment in MONEY_BACK else ""
 
 
 def where(subject: Subject) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType({
     "unsure_scan_moves_nothing": "Parcel {detail} of order {order} has a scan that is not sure enough, and it moves nothing; "
     + BOTH + ".",
     # people
-    "human_wins": f"A person holds or cancelled order {{order}}, or its money goes back or is disputed, so we write nothing; {BOTH}.",
+    "human_wins": f"Order {{order}} is {{decided}}, which people decide, so we write nothing; {BOTH}.",
     "corrected_by_person": f"A person set order {{order}} to what it is, after the carrier's news, so it stays so; {BOTH}.",
     "stated_by_person": f"A person stated what the carrier has not told of order {{order}}, so nobody is asked to look; {BOTH}.",
     "never_into_processing": f"Order {{order}} is never written into Processing, where the shop takes pieces off its stock; {BOTH}.",
@@ -143,6 +143,7 @@ class Fields:
     time: datetime | None = None
     to: str = ""
     detail: str = ""
+    decided: str = ""  # what people decided about it: on hold, cancelled, refunded or disputed
 
 
 def spoken(word: str) -> str:
@@ -187,6 +188,7 @@ def say(rule: str, fields: Fields) -> str:
         "order": fields.order or "that is not known", "shop": fields.shop or "nothing that is known",
         "carrier": fields.carrier or "nothing yet", "time": minute(fields.time),
         "to": fields.to or _status_in(detail) or "the next status", "detail": given or "no more is known",
+        "decided": fields.decided or "held, cancelled, refunded or disputed",
     })  # fmt: skip
 
 

@@ -231,7 +231,7 @@ def _outbox(
             if key not in there
         ]
     if superseded:
-        queries.end(connection, outbox, superseded, "superseded", database, "no longer wanted")
+        queries.end(connection, outbox, superseded, "superseded", now, "no longer wanted")
     queries.put(connection, outbox, fresh)
 
 

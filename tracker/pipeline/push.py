@@ -198,6 +198,8 @@ def _died(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
         ctx.count("tracker_writes_total", store=row.store, state="dead")
     with ctx.store.write() as connection:
         tell_dead(ctx, connection, rows)
+        ids = queries.among(connection, outbox.c.id, [row.id for row in rows])  # lock order: orders before outbox
+        connection.execute(outbox.update().where(ids).values(ended_at=ctx.now()))  # the claim told it by the database
 
 
 def _writes_left(ctx: AppContext, connection: Connection, account: Account, now: datetime, business: datetime) -> int:
@@ -293,7 +295,7 @@ def _missed(ctx: AppContext, account: Account, row: Row[Any], action: Action) ->
     with ctx.store.write() as connection:
         if row.id in queries.still_ours(connection, outbox, [row]) and action.kind not in BY_HAND:
             why = "the order was not there: it is read again"
-            queries.end(connection, outbox, [row.id], "superseded", database_now(connection), why)
+            queries.end(connection, outbox, [row.id], "superseded", ctx.now(), why)
         gone.miss(connection, account.name, action.order, database_now(connection), ctx.now())
     ctx.count("tracker_writes_total", store=row.store, state="superseded")
 
@@ -390,11 +392,11 @@ def _finish(
 ) -> None:
     with ctx.store.write() as connection:
         if row.id in queries.still_ours(connection, outbox, [row]):
-            now = database_now(connection)
-            queries.end(connection, outbox, [row.id], state, now, error)
+            queries.end(connection, outbox, [row.id], state, ctx.now(), error)
             if told is not None:
                 told(connection)
-            connection.execute(outbox.update().where(outbox.c.id == row.id).values(receipt=receipt, attempted_at=now))
+            tried = database_now(connection)
+            connection.execute(outbox.update().where(outbox.c.id == row.id).values(receipt=receipt, attempted_at=tried))
     ctx.count("tracker_writes_total", store=row.store, state=state)
 
 
@@ -418,7 +420,7 @@ def _sent(ctx: AppContext, account: Account, row: Row[Any], action: Action, rece
         if action.kind == "order_status":
             after = replace(after, status_at=max(now, known.status_at or now))
         save(connection, order, after, now, by=US, read_at=database, decide=True)
-        queries.end(connection, outbox, [row.id], "sent", database)
+        queries.end(connection, outbox, [row.id], "sent", now)
         connection.execute(
             outbox.update().where(outbox.c.id == row.id).values(receipt=dump(RECEIPT, receipt), attempted_at=database)
         )
@@ -463,8 +465,7 @@ def _refused(ctx: AppContext, account: Account, row: Row[Any], action: Action, s
         number = connection.execute(queries.locked(connection, order)).scalar_one()
         if row.id not in queries.still_ours(connection, outbox, [row]):
             return
-        now = database_now(connection)
-        queries.end(connection, outbox, [row.id], "refused", now, said)
+        queries.end(connection, outbox, [row.id], "refused", ctx.now(), said)
         finding = Finding(
             FindingKind.WRITE_REFUSED, _subject(account.name, number, action), Severity.WARNING, Act.ACT,
             {"order": number, "status": str(action.target or action.status), "said": said[:200]},

@@ -157,8 +157,8 @@ def _count_handshakes(connection: sa.Connection, payloads: Sequence[Payload]) ->
         kept = plain("&".join(sorted(first.query)), MOST_KEPT).encode() if not first.body else first.body[:MOST_KEPT]
         row = queries.payload_row(
             account, HANDSHAKE, [kept], first.received_at, now, dedupe_key=f"{HANDSHAKE} {day}"
-        ) | {"state": "done", "reason": "a handshake, answered", "ended_at": now, "times": len(mine)}
-        again = {"times": inbox.c.times + len(mine), "ended_at": now}
+        ) | {"state": "done", "reason": "a handshake, answered", "ended_at": first.received_at, "times": len(mine)}
+        again = {"times": inbox.c.times + len(mine), "ended_at": mine[-1].received_at}
         connection.execute(
             queries.upsert(connection, inbox)
             .values(row)

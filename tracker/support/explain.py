@@ -14,7 +14,7 @@ from tracker.domain.answer import Standing, Subject
 from tracker.domain.drift import compare
 from tracker.domain.facts import UNIDENTIFIED, Action, Order, Shipment
 from tracker.domain.numbers import candidates, clean, doubtful
-from tracker.domain.reconcile import US, reconcile
+from tracker.domain.reconcile import reconcile
 from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.state import InForce
@@ -232,8 +232,7 @@ def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipmen
         finding["snoozed_until"] = None
         if finding["closed_at"] is not None and finding["closed_at"] > at:
             finding |= {"closed_at": None, "closed_by": None, "closed_reason": None}
-    ours = [version["seen_at"] for version in seen if version["actor"] == US]
-    order["writes"] = [_write_of(w, at, ours) for w in order["writes"] if w["created_at"] <= at]
+    order["writes"] = [_write_of(w, at) for w in order["writes"] if w["created_at"] <= at]
     order["statements"] = [s for s in order["statements"] if s["at"] <= at]
 
 
@@ -248,13 +247,9 @@ def _scan_of(scan: dict[str, Any], at: datetime) -> dict[str, Any]:
     }
 
 
-def _write_of(write: dict[str, Any], at: datetime, ours: Sequence[datetime]) -> dict[str, Any]:
-    """Return a write as it stood at a moment: what was done later had not been done.
-
-    `ours`: when an order was seen as we wrote it; a write ends by the database's clock, and that need not be this one.
-    """
-    done = any(write["created_at"] <= seen for seen in ours)
-    if write["ended_at"] is None or write["ended_at"] <= at or done:
+def _write_of(write: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """Return a write as it stood at a moment: what was done later had not been done."""
+    if write["ended_at"] is None or write["ended_at"] <= at:
         return write
     waited = write["state"] not in ("observed", "superseded")
     return write | {"state": "pending" if waited else write["state"], "receipt": None, "error": None, "ended_at": None}

@@ -98,10 +98,8 @@ def drift_in_short(found: Sequence[Mapping[str, Any]]) -> str:
     worst = max(found, key=lambda row: (Severity(row["severity"]).rank, row["age"]))
     count = len({(row["store"], row["order"]) for row in found})
     said = ", ".join(f"{many} {kind}" for kind, many in kinds.most_common())
-    who = "1 order disagrees" if count == 1 else f"{count} orders disagree"
-    return (
-        f"{who} with what its carrier says ({said}). First: {worst['sentence']} What heals it: {worst['would_heal']}."
-    )
+    who = "order disagrees with what its carrier says" if count == 1 else "orders disagree with what their carriers say"
+    return f"{count} {who} ({said}). First: {worst['sentence']} What heals it: {worst['would_heal']}."
 
 
 def freshness(ctx: AppContext, *, store: queries.Stores = None) -> list[dict[str, Any]]:

@@ -210,6 +210,6 @@ def _end(tx: Transaction, parsed: Sequence[Parsed]) -> None:
             count = len(p.unread)
             groups["done", f"partly: {count} could not be read" if count else None].append(p.row.id)
     for (state, reason), ids in groups.items():
-        queries.end(tx.connection, inbox, ids, state, tx.database, reason)
+        queries.end(tx.connection, inbox, ids, state, tx.now, reason)
     unread.store_unread(tx.connection, parsed)
     unread.died(tx.ctx, tx.connection, dead, tx.now)
