@@ -106,7 +106,7 @@ def whole(canaries: Canaries, folder: Path, **root: Any) -> dict[str, Any]:
     """Return a whole configuration: each plugin once, each of its settings with a canary."""
     made: dict[str, Any] = {
         "database": f"sqlite:///{folder}/db/x.db", "vault_key": canaries.reference(Fernet.generate_key().decode()),
-        "network": {"allow": ["127.0.0.1"], "timeout": "2s"}, "api": {"token": canaries.reference()},
+        "network": {"allow": ["127.0.0.1"], "timeout": "2s"}, "api": {"token": canaries.reference()}, "page": {"token": canaries.reference()},
         "notices": {"alert_url": f"http://{AWAY}/{canaries.word()}", "alert_from": "info"}, **root,
     }  # fmt: skip
     canaries.all.append(canaries.environment["CANARY_0"])
@@ -217,7 +217,7 @@ def test_no_log_and_no_answer_of_a_daemon_says_a_canary(
     """One process: started, asked, told to read a wrong file and a right one again, stopped."""
     ports = {"port": free_port(), "ops_port": free_port()}
     made = whole(canaries, tmp_path, web=ports)
-    made["api"]["port"] = free_port()
+    made["api"]["port"], made["page"]["port"] = free_port(), free_port()
     path = written(canaries, made, tmp_path / "tracker.yaml", monkeypatch)
     log = tmp_path / "log"
     with ExitStack() as stack:
@@ -260,6 +260,12 @@ def test_no_log_and_no_answer_of_a_daemon_says_a_canary(
                             headers={"Authorization": f"Bearer {given}"},
                         ).text
                     )
+            page = f"http://127.0.0.1:{made['page']['port']}"
+            for given in ("wrong", canaries.environment["CANARY_2"]):
+                said.append(client.post(f"{page}/login", data={"token": given}).text)
+            for view in ("", "drift", "findings", "accounts", "carriers", "codes", "find?q=x", "orders/1"):
+                said.append((shown := client.get(f"{page}/{view}")).text)
+                assert "Log out" in shown.text
         path.write_text(json.dumps(made))
         process.send_signal(signal.SIGHUP)
         wait_for(lambda: log.read_text().count("config_reloaded") == 2)

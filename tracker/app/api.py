@@ -16,7 +16,7 @@ import orjson
 
 from tracker import __version__
 from tracker.app.private import Asked, Refusal, Reply, only_reads
-from tracker.app.tokens import holder
+from tracker.app.tokens import holder, leave_out
 from tracker.clock import moment
 from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
@@ -108,10 +108,7 @@ def _order(ctx: AppContext, query: Query) -> Any:
     told = explanation(ctx, row.number, at=_at(query))
     found = next((order for order in told["orders"] if order["id"] == row.id), None)
     for parcel in found["parcels"] if found and "limited" in query else ():
-        for watch in parcel["watched_by"]:  # whoever may not read the configuration is not told where it is wrong
-            watch["suspended"] = watch["suspended"] and "its account is suspended"
-            if watch["asked_for"] not in (None, row.store):  # which it need not know of
-                watch |= {"asked_for": None, "asked_because": "another store linked it first"}
+        leave_out(parcel["watched_by"], {row.store})
     return found
 
 

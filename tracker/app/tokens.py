@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tracker.config.inside import Api
 
@@ -30,3 +32,11 @@ def holder(part: Api, given: str) -> Holder | None:
     said = given.encode("utf-8", "replace")
     found = [one for one in holders(part) if hmac.compare_digest(said, one.secret.encode())]
     return found[0] if found else None
+
+
+def leave_out(watched: Iterable[dict[str, Any]], stores: Container[str]) -> None:
+    """Take out of what is told of who is asked about a parcel what a holder of some stores need not know: others' stores, and our configuration."""
+    for watch in watched:
+        watch["suspended"] = watch["suspended"] and "its account is suspended"
+        if watch["asked_for"] is not None and watch["asked_for"] not in stores:
+            watch |= {"asked_for": None, "asked_because": "another store linked it first"}

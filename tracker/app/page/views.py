@@ -13,6 +13,7 @@ from sqlalchemy.engine import Row
 from tracker.app.page import numbers
 from tracker.app.page.look import ROWS, Look, Missing, Shown, View, Wrong, listed
 from tracker.app.page.picture import draw
+from tracker.app.tokens import leave_out
 from tracker.domain.masking import mask_bytes
 from tracker.domain.numbers import candidates
 from tracker.domain.vocabulary import FindingKind
@@ -118,7 +119,7 @@ def order(ctx: AppContext, look: Look) -> Shown:
     if told is None or not look.sees(told.order.store):
         raise Missing("No order of this number is here.")
     row = told.order
-    found = explain.explanation(ctx, row.number, stores=row.store)["orders"]
+    found = explain.explanation(ctx, row.number, stores=frozenset({row.store}))["orders"]
     answer: list[str] = next((one["answer"] for one in found if one["id"] == row.id), [])
     values = {
         "order": row, "story": told, "names": names, "answer": answer,
@@ -137,10 +138,8 @@ def parcel(ctx: AppContext, look: Look) -> Shown:
     row, told = found
     with ctx.store.read() as connection:
         watched = explain.watched(connection, row.id)
-    for one in (
-        watched if look.holder.stores is not None else ()
-    ):  # who may not read the configuration is not told where it is wrong
-        one["suspended"] = one["suspended"] and "its account is suspended"
+    if look.holder.stores is not None:
+        leave_out(watched, look.holder.stores)
     values = {"parcel": row, "orders": linked, "story": told, "names": names, "watched": watched}
     return Shown("parcel.html", values | _drawn(told, look, f"Parcel {row.carrier} {row.number}"))
 
