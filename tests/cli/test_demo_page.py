@@ -52,10 +52,20 @@ def test_the_demo_that_is_kept_prints_its_page_and_the_token_to_look_at_it_until
             assert "The token is wrong" in browser.post("/login", data={"token": "wrong"}).text
             status = browser.post("/login", data={"token": said[2]})
             assert status.url.path == "/"
-            assert "up" in status.text
             picture = browser.get("/orders/1").text
             assert picture.count('class="mark scan') >= 3
             assert said[2] not in status.text + picture
+            environ = next(
+                found
+                for one in process.stdout
+                if (found := re.search(r"export TRACKER_CONFIG=(\S+) TRACKER_PLAYED='(.+)'", one))
+            )
+            asked = {**environment(), "TRACKER_CONFIG": environ[1], "TRACKER_PLAYED": environ[2]}
+            told = subprocess.run(
+                [str(TRACKER), "status"], env=asked, capture_output=True, text=True, check=False, timeout=60
+            )
+            assert told.stdout.splitlines()[0].startswith("all is well"), told
+            assert "all is well" in status.text, re.findall("<h1.*", status.text)
         assert said[2] not in (tmp_path / "demo.log").read_text()
     finally:
         process.send_signal(signal.SIGINT)

@@ -300,7 +300,8 @@ class Daemon:
         return code
 
     def be_seen(self) -> None:
-        """Say once a second that this process runs, from now on."""
+        """Say that this process runs, now and once a second."""
+        self._do(("presence", self._look_for_wish))
         self._spawn("presence", self._look_for_wishes)
 
     def _look_for_wishes(self) -> None:

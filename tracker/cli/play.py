@@ -18,6 +18,7 @@ from rich.text import Text
 
 from tracker.app.telemetry import logs_to
 from tracker.cli.common import WIDE, cell, json_option, plainly, print_json
+from tracker.clock import PLAYED
 from tracker.sandbox.player.player import Player, Result, load_scenario
 from tracker.sandbox.scenario import Scenario
 from tracker.store.tables import findings, fulfilment_shipments, fulfilments, orders, outbox, shipments
@@ -164,9 +165,10 @@ def _wait(player: Player) -> None:
     player.daemon.be_seen()
     port, ops, *others = player.daemon.servers.ports()
     plainly(f"look at it: http://127.0.0.1:{others[-1]}/  with the token {player.stage.page_token}")
-    click.echo(
-        f"still running: http://127.0.0.1:{port}/readyz, http://127.0.0.1:{ops}/metrics, tracker show '#1001' -c {player.stage.path}"
-    )
+    click.echo(f"still running: http://127.0.0.1:{port}/readyz, http://127.0.0.1:{ops}/metrics; in another terminal:")
+    clock = f"{player.clock().isoformat()} {player.ahead().total_seconds()}"  # commands are to read by the clock of the play
+    click.echo(f"  export TRACKER_CONFIG={player.stage.path} {PLAYED}='{clock}'")
+    click.echo("  tracker status; tracker explain '#1001'; tracker show '#1001'")
     click.echo("Ctrl-C ends it")
     try:
         while True:

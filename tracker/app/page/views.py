@@ -44,7 +44,7 @@ def status(ctx: AppContext, look: Look) -> Shown:
     stores = sorted(told["stores"], key=lambda row: (row["state"] == "fine", row["store"]))
     accounts = sorted(told.get("accounts", ()), key=lambda row: (row["state"] == "fine", row["account"]))
     values = {
-        "told": told, "drift": [row for row in told["drift"] if row["open"]], "lateness": lateness,
+        "told": told, "queues": [row for row in told["queues"] if row["count"]], "drift": [row for row in told["drift"] if row["open"]], "lateness": lateness,
         "stores": [{**row, "writes": _share(row["writes_hour"], "done", "of")} for row in stores[:MOST_ROWS]],
         "accounts": [{**row, "left": _share(row["budget"], "left", "calls")} for row in accounts[:MOST_ROWS]],
         "left": max(0, len(stores) - MOST_ROWS), "whole": look.holder.stores is None,
