@@ -210,6 +210,15 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+def looked(client: httpx.Client, page: str, token: str) -> list[str]:
+    """Return what the page says to who guesses, and then in each view to who knows the token."""
+    said = [client.post(f"{page}/login", data={"token": given}).text for given in ("wrong", token)]
+    for view in ("", "drift", "findings", "accounts", "carriers", "codes", "find?q=x", "orders/1"):
+        said.append(client.get(f"{page}/{view}").text)
+        assert "Log out" in said[-1]
+    return said
+
+
 @pytest.mark.process
 def test_no_log_and_no_answer_of_a_daemon_says_a_canary(
     canaries: Canaries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -260,12 +269,7 @@ def test_no_log_and_no_answer_of_a_daemon_says_a_canary(
                             headers={"Authorization": f"Bearer {given}"},
                         ).text
                     )
-            page = f"http://127.0.0.1:{made['page']['port']}"
-            for given in ("wrong", canaries.environment["CANARY_2"]):
-                said.append(client.post(f"{page}/login", data={"token": given}).text)
-            for view in ("", "drift", "findings", "accounts", "carriers", "codes", "find?q=x", "orders/1"):
-                said.append((shown := client.get(f"{page}/{view}")).text)
-                assert "Log out" in shown.text
+            said += looked(client, f"http://127.0.0.1:{made['page']['port']}", canaries.environment["CANARY_2"])
         path.write_text(json.dumps(made))
         process.send_signal(signal.SIGHUP)
         wait_for(lambda: log.read_text().count("config_reloaded") == 2)

@@ -177,6 +177,28 @@ def test_a_token_that_is_limited_sees_its_store_and_of_others_not_whether_they_a
 
 
 @ONE
+def test_a_payload_is_shown_part_by_part_as_text_and_only_as_much_as_can_be_read(site: Site) -> None:
+    row = site.lab.rows(t.inbox, t.inbox.c.account == "ups")[0]
+    body = b"<b>\x00\xff</b>" + b"[1," + b" " * 70_000 + b"2]"
+    with site.lab.daemon.store.write() as connection:
+        made = dict(row._mapping) | {
+            "body": body,
+            "part_sizes": [11, len(body) - 11, 0],
+            "dedupe_key": "x",
+            "size": len(body),
+        }
+        del made["id"]
+        id_ = connection.execute(t.inbox.insert().values(made)).inserted_primary_key[0]
+    try:
+        page = site.looker().get(f"/payloads/{id_}").text
+    finally:
+        site.lab.change(t.inbox.delete().where(t.inbox.c.id == id_))
+
+    assert "&lt;b&gt;\ufffd\ufffd&lt;/b&gt;" in page
+    assert "Only the first 65,536 bytes are shown" in page
+
+
+@ONE
 def test_nothing_is_changed_by_the_page(site: Site) -> None:
     before = {name: site.lab.rows(table) for name, table in t.METADATA.tables.items()}
     browser = site.looker()
