@@ -1,0 +1,162 @@
+"""Rarer ends of a mail: a refused login, hours that became quiet, a store that hides all addresses, an order that is gone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.lab import START, USPS, H, Lab
+from tests.mail_server import PASSWORD, mail_server
+from tests.pipeline.test_mails import ANNA, MAIL, Post, make_post
+from tracker.app.telemetry import configure_logs
+from tracker.config.load import load_text
+from tracker.domain.vocabulary import FindingKind, NoticeClass
+from tracker.pipeline.mails import queue, server
+from tracker.store import tables as t
+from tracker.support import mails, statements
+
+SECOND = "9400111206206406263009"
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Iterator[Post]:
+    with ExitStack() as stack:
+        yield make_post(lambda **more: Lab(f"sqlite:///{tmp_path}/post.db", tmp_path, stack, **more), tmp_path, stack)
+
+
+def waits(one: Post) -> None:
+    """Let the parcel be on its way, and the mail of it wait."""
+    one.server.answers["MAIL"] = "421 later"
+    one.scan("in_transit", "departed_facility")
+    one.server.answers.clear()
+    assert one.rows() == [("shipped", "pending")]
+
+
+def configured(one: Post, *changes: tuple[str, str]) -> None:
+    """Have the configuration read again, with these in the place of those."""
+    for before, after in changes:
+        assert before in one.lab.yaml
+        one.lab.yaml = one.lab.yaml.replace(before, after)
+    one.lab.ctx.config = load_text(one.lab.yaml)
+
+
+def test_a_login_that_is_refused_suspends_all_mails_and_neither_password_nor_address_is_in_a_log(
+    post: Post, tmp_path: Path
+) -> None:
+    waits(post)
+    log = io.StringIO()
+    configure_logs(log)
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "wrong").touch(mode=0o600)
+    (tmp_path / "wrong").write_text("wrong-" + PASSWORD)
+    with mail_server(tmp_path / "tls") as strict:
+        login = (
+            f"  host: localhost\n  user: acme\n  password: ${{file:{tmp_path}/wrong}}\n  ca_file: {strict.ca_file}\n"
+        )
+        configured(
+            post, ("allow: [127.0.0.1]", "allow: [127.0.0.1, localhost]"), ("  host: 127.0.0.1\n", login),
+            (f"  port: {post.server.port}\n  tls: none\n", f"  port: {strict.port}\n"),
+        )  # fmt: skip
+        post.again()
+        (found,) = post.findings(FindingKind.MAIL_SUSPENDED)
+        assert found.evidence["said"].startswith("localhost: login: 535")
+        assert (post.rows(), post.lab.one(t.mails).attempts) == ([("shipped", "pending")], 2)
+        post.again()
+        assert strict.connections == 1  # it is not tried again before something changes
+
+        (tmp_path / "wrong").write_text(PASSWORD)
+        post.lab.ctx.config = load_text(post.lab.yaml)
+        post.again()
+        assert (post.rows(), post.findings(FindingKind.MAIL_SUSPENDED)) == ([("shipped", "sent")], [])
+    configure_logs(io.StringIO())
+    assert '"mail_suspended"' in log.getvalue()
+    assert "canary" not in log.getvalue()
+
+
+def test_a_retry_that_falls_into_quiet_hours_waits_for_their_end(post: Post) -> None:
+    waits(post)
+    configured(post, ("tls: none\n", 'tls: none\n  quiet: {begins: "14:00", ends: "20:00", zone: UTC}\n'))
+    post.again()
+    assert "quiet hours in UTC" in post.lab.one(t.mails).reason
+    assert post.lab.one(t.mails).not_before == START + 12 * H
+    row = statements.find_order(post.lab.ctx, "#1001")
+    assert "nobody is mailed before 2026-11-02 20:00Z" in mails.preview(post.lab.ctx, row)[0]["why"]
+    post.lab.later(6)
+    post.again()
+    assert post.rows() == [("shipped", "sent")]
+
+
+def test_a_shop_that_hides_addresses_is_asked_once_a_batch(post: Post) -> None:
+    post.lab.shop.hides_addresses = True
+    post.lab.order("#1002", SECOND)
+    for number in (USPS, SECOND):
+        post.lab.scan(post.lab.easypost, number, "in_transit", "departed_facility")
+    post.server.answers["MAIL"] = "421 later"
+    post.lab.later(7)
+    asked = post.lab.shop.calls["Contact"]
+    post.again()
+    assert post.rows() == [("shipped", "pending")] * 2
+    calls = post.lab.rows(t.findings, t.findings.c.kind == FindingKind.ADDRESS_UNREAD)
+    assert (asked, len(calls)) == (0, 1)
+
+
+def test_what_is_said_of_a_mail_that_is_no_more_wanted_names_the_reason(post: Post) -> None:
+    waits(post)
+    ctx, row = post.lab.ctx, statements.find_order(post.lab.ctx, "#1001")
+    (one,) = mails.preview(ctx, row, kind=NoticeClass.RETURNING)
+    assert (one["sends"], one["why"]) == (False, "the parcel is in transit now")
+    configured(post, ("returning, placed]", "placed]"))
+    (one,) = mails.preview(post.lab.ctx, row, kind=NoticeClass.RETURNING)
+    assert one["why"] == "policy.notices of store shop does not name returning"
+    disputed = {**post.lab.parcel(USPS).summary, "disputed": True}
+    before = post.lab.parcel(USPS).summary
+    post.lab.change(t.shipments.update().values(summary=disputed))
+    assert "contradict each other" in mails.preview(post.lab.ctx, row, kind=NoticeClass.SHIPPED)[0]["why"]
+    post.lab.change(t.shipments.update().values(summary=before))
+    facts = {**post.lab.one(t.orders).facts, "gone": "not_found"}
+    post.lab.change(t.orders.update().values(facts=facts))
+    post.again()
+    assert post.rows() == [("shipped", "superseded")]
+    (told,) = mails.list_mails(post.lab.ctx, state="superseded", order="1001", store="shop")
+    assert told["reason"] == "the shop shows the order no more (not found)"
+    assert mails.list_mails(post.lab.ctx, after=told["id"]) == []
+    assert mails.resume(post.lab.ctx) == []
+
+
+def test_a_stores_own_sender_that_changed_is_tried_again(post: Post) -> None:
+    waits(post)
+    configured(post, ("brand: Acme", "brand: Acme, sender: a@else.example"))
+    post.server.answers["MAIL"] = "553 no"
+    post.again()
+    assert [found.subject for found in post.findings(FindingKind.MAIL_SUSPENDED)] == ["store/shop/mail"]
+    post.server.answers.clear()
+    post.again()
+    assert post.rows() == [("shipped", "pending")]
+    configured(post, ("a@else.example", "b@else.example"))
+    post.again()
+    assert post.rows() == [("shipped", "sent")]
+    assert post.findings(FindingKind.MAIL_SUSPENDED) == []
+    assert post.server.mails[-1]["From"] == "b@else.example"
+    with post.lab.ctx.store.write() as connection:
+        server.give_back(connection, 99)
+    assert post.lab.rows(t.mail_servers, t.mail_servers.c.name == "server")[0].minute_sent == 0
+
+
+def test_a_mail_that_ended_elsewhere_meanwhile_is_left_as_it_is(post: Post) -> None:
+    waits(post)
+
+    def taken(_recipient: str) -> None:
+        post.lab.change(t.mails.update().values(attempts=99, state="superseded", reason="by another"))
+
+    post.server.answers["RCPT"] = taken
+    post.again()
+    assert post.lab.one(t.mails).reason == "by another"
+    assert ANNA not in str(post.lab.rows(t.mails))
+    with post.lab.ctx.store.read() as connection:
+        silent = replace(post.lab.ctx, config=load_text(post.lab.yaml.replace(MAIL.format(port=post.server.port), "")))
+        assert not queue.due(silent, connection, START + 999 * H, START + 999 * H)
