@@ -210,7 +210,7 @@ def _print_order(order: dict[str, Any]) -> None:
     out.print(
         f"[bold]order {show(order['number'])}[/] at {show(order['store'])}: "
         f"[cyan]{order['status']}[/] (shop says {show(order['raw_status'])}{label}), {order['payment']}, "
-        f"placed {show(order['placed_at'])}, read {show(order['read_at'])}"
+        f"placed {show(order['placed_at'])}, read {show((order.get('known') or {}).get('shop_at'))}"
     )
     out.print(
         f"  dispatched by: {order['owner']} (method {show(order['method'])}), address {show(order['address'])},"

@@ -303,7 +303,7 @@ def _agreement(subject: Subject) -> Iterator[str]:
 def _done(subject: Subject) -> Iterator[str]:
     decision, standing = subject.decision, subject.standing
     writes = {write.action.key: write for write in reversed(standing.writes)}  # the newest of a key
-    last = next((w for w in standing.writes if w.state == "sent"), None)
+    last = next((w for w in standing.writes if w.state == "sent" and w.action.kind != "notice"), None)
     if last is not None:
         yield _write(subject, last)
     wanted = [action.key for action in decision.actions]

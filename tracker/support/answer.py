@@ -92,7 +92,7 @@ def standing(
         now=at or ctx.now(),
         mode=mode,
         past=at is not None,
-        read_at=known.get("as_of") or row.read_at,
+        read_at=known.get("as_of"),
         gone_at=order["gone"]["since"] if order["gone"] else None,
         connected_at=quiet,
         paused_at=paused if at is None else None,

@@ -14,21 +14,31 @@ from tracker.domain.vocabulary import FindingKind, TrackingState
 from tracker.pipeline import feeds
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.state import OVERDUE_AFTER
-from tracker.store.tables import accounts, findings, fulfilment_shipments, fulfilments, shipments, watches
+from tracker.store.tables import (
+    accounts,
+    findings,
+    fulfilment_shipments,
+    fulfilments,
+    order_versions,
+    shipments,
+    watches,
+)
 from tracker.support.knowledge import NO_REASON, UNKNOWN, Look
 
 
 def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    """Say of one order as of when it is known, by shop and carriers, and what is not known of it."""
+    """Say of one order as of when it is known, by its shop (`shop_at`) and its carriers too, and what is not known of it."""
     look = Look(ctx, connection, frozenset({row.store}))  # its shop may ask: it need not know our configuration
     unknown: list[str] = []
-    shop_at = row.read_at
+    v = order_versions.c
+    seen = sa.select(v.seen_at).where(v.order_id == row.id).order_by(v.version.desc()).limit(1)
+    shop_at = connection.execute(seen).scalar()  # `read_at` is the database's clock
     for store in look.stores:
         _, why, since, _ = look.dark_for(store)
         if why:
             unknown.append(f"the shop's side{_since(since)}: {why}")
         elif store.swept_at is not None:
-            shop_at = max(shop_at, store.swept_at)
+            shop_at = max(shop_at or store.swept_at, store.swept_at)
     if row.drift is None:
         unknown.append("whether shop and carriers agree: nobody compared them yet")
     elif row.reconcile_at is not None and row.reconcile_at < look.now - OVERDUE_AFTER:
@@ -66,7 +76,7 @@ def of_order(ctx: AppContext, connection: Connection, row: Row[Any]) -> dict[str
         unknown += [f"{parcel}: {one}" for one in _not_told(told, look.now - OVERDUE_AFTER)]
         moments += [max((one.known_at for one in told if one.known_at is not None), default=None)]
     known = [moment for moment in moments if moment is not None]
-    return {"as_of": min(known, default=None), "unknown": unknown}
+    return {"as_of": min(known, default=None), "shop_at": shop_at, "unknown": unknown}
 
 
 def _not_told(told: Sequence[Row[Any]], late: datetime) -> Iterator[str]:
