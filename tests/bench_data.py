@@ -23,6 +23,7 @@ from tests.bench.page import GOAL as OF_PAGES
 from tests.bench.page import pages
 
 GOAL = 0.050
+YEAR = 0.300  # of a report over a whole one
 LARGE = (
     "scans",
     "shipments",
@@ -36,6 +37,7 @@ LARGE = (
     "decisions",
     "fulfilments",
     "fulfilment_shipments",
+    "parcel_facts",
 )
 STATUSES = "ARRAY['delivered','in_transit','out_for_delivery','pre_transit']"
 
@@ -69,7 +71,7 @@ def steps(orders: int) -> list[tuple[str, str]]:
         ("scans: constraint off", "ALTER TABLE scans DROP CONSTRAINT scans_shipment_id_fingerprint_key, DROP CONSTRAINT scans_shipment_id_fkey"),
         ("scans", f"""INSERT INTO scans (id, shipment_id, fingerprint, account, space, code, text, status, reason, leg, correction, instant, zone, precision, city, region, postcode, country, inbox_id, first_seen_at, confirmed_at)
             SELECT i, 1 + (i - 1) / 10, md5(i::text), 'acc', 'status', (i / 200 % 40)::text, 'Departed from facility', 'in_transit', CASE WHEN i % 200 = 0 THEN 'unmapped' ELSE 'moving' END, 'outbound', false,
-             now() - i % 8000 * interval '1 hour', 'offset', 'second', 'RENO', 'NV', '', 'US', i % 1000, now(), now() FROM generate_series(1, {scans}) i"""),
+             now() - i % 8000 * interval '1 hour', 'offset', 'second', 'RENO', 'NV', '', 'US', i % 1000, now() - interval '5 minutes', now() FROM generate_series(1, {scans}) i"""),
         ("scans: constraint on", "ALTER TABLE scans ADD CONSTRAINT scans_shipment_id_fingerprint_key UNIQUE (shipment_id, fingerprint)"),
         ("findings", f"""INSERT INTO findings (order_id, store, subject, kind, severity, act, evidence, evidence_hash, opened_by, opened_at, since, digest, closed_at, closed_by, proposal)
             SELECT 1 + i % {orders}, 'shop' || (1 + i % {orders}) % 4, 'shop/#' || i || '/ups/N' || i,
@@ -96,8 +98,29 @@ def steps(orders: int) -> list[tuple[str, str]]:
             FROM generate_series(1, 8) a, generate_series(1, 10) p, generate_series(0, 29) d"""),
         ("account days", """INSERT INTO account_days (account, day, payloads, polled_first, pushed_first)
             SELECT 'acc-' || a, to_char(now() - d * interval '1 day', 'YYYY-MM-DD'), 1000, 0, 0 FROM generate_series(1, 8) a, generate_series(0, 29) d"""),
+        *counted(),
         ("sequences", "SELECT " + ", ".join(f"setval(pg_get_serial_sequence('{t}', 'id'), (SELECT max(id) FROM {t}))" for t in ("orders", "fulfilments", "shipments", "scans"))),
         ("statistics", "ANALYZE"),
+    ]  # fmt: skip
+
+
+def counted() -> list[tuple[str, str]]:
+    """Return the steps that make what reports count."""
+    return [
+        ("facts of parcels", """INSERT INTO parcel_facts (shipment_id, store, counts, day, carrier, account, service, origin, destination, handed_over, "end", days,
+             on_first, on_last, attempt, problems, returned, silent, delays)
+            SELECT id, 'shop' || (1 + (id - 1) / 3) % 4, true, to_char(starts_at, 'YYYY-MM-DD'), carrier, 'acc-' || carrier, (ARRAY['standard','express','pickup'])[1 + id % 3],
+             'US', (ARRAY['US','CA','MX','DE',''])[1 + id % 5], true, CASE WHEN closed_at IS NULL THEN '' ELSE 'delivered' END, CASE WHEN closed_at IS NULL THEN NULL ELSE id % 9 END,
+             (ARRAY['on_time','on_time','on_time','late','no_estimate'])[1 + id % 5], 'on_time', 'yes', CASE WHEN id % 31 = 0 THEN '["exception/weather"]'::jsonb ELSE '[]'::jsonb END,
+             id % 97 = 0, id % 211 = 0, CASE WHEN id % 2 = 0 THEN '{}'::jsonb ELSE jsonb_build_object('acc-' || carrier, jsonb_build_object('300', 3)) END FROM shipments"""),
+        ("counts of days", """INSERT INTO report_days (key, store, day, carrier, account, service, origin, destination, counts)
+            SELECT md5(concat_ws('|', store, day, carrier, account, service, origin, destination)), store, day, carrier, account, service, origin, destination, jsonb_object_agg(name, n) FROM
+            (SELECT s.store, f.day, f.carrier, f.account, f.service, f.origin, f.destination, x.name, count(*) AS n FROM parcel_facts f
+              CROSS JOIN LATERAL (VALUES (f.store), ('*')) s(store)
+              CROSS JOIN LATERAL unnest(ARRAY['parcels', 'handed_over', 'end/' || CASE f."end" WHEN '' THEN 'open' ELSE f."end" END, 'first/' || f.on_first, 'last/' || f.on_last,
+               'attempt/' || f.attempt, 'days/' || f.days, CASE WHEN f.silent THEN 'silent' END, CASE WHEN f.problems <> '[]' THEN 'problem/exception/weather' END, CASE WHEN f.delays <> '{}' THEN 'delay/300' END]) x(name)
+              WHERE x.name IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8) c GROUP BY 2, 3, 4, 5, 6, 7, 8"""),
+        ("report state", "INSERT INTO report_state (name, walked_to, walk_ends, whole_at, counted_at, rules) VALUES ('parcels', 0, 0, now(), now(), '{\"\": \"1\"}')"),
     ]  # fmt: skip
 
 
@@ -116,6 +139,27 @@ def make(store: Any, orders: int) -> None:
         connection.exec_driver_sql("SET statement_timeout = 0")
         connection.exec_driver_sql("VACUUM (ANALYZE) watches, shipments, findings, scans")
         print(f"  {'vacuum':<24}{time.monotonic() - began:8.1f} s", flush=True)
+
+
+def reported(ctx: Any, store: Callable[[], str]) -> dict[str, Callable[[], Any]]:
+    """Return each report, and the lists behind its numbers."""
+    from tracker.support import report_parcels, reports
+
+    def made(what: str, since: str = "30d", **more: Any) -> Any:
+        return reports.report(ctx, what, reports.asked(ctx, since=since, **more))
+
+    def behind(show: str, **more: Any) -> Any:
+        return report_parcels.parcels_of(ctx, show, reports.asked(ctx, since="30d", **more))
+
+    return {
+        **{f"report {what}": lambda what=what: made(what) for what in reports.REPORTS},
+        "report carriers, a year": lambda: made("carriers", since="365d", by="month"),
+        "report lanes --store": lambda: made("lanes", store=store()),
+        "report carriers --by store": lambda: made("carriers", by="store"),
+        "report --show late": lambda: behind("late", carrier="ups"),
+        "report --show silent": lambda: behind("silent"),
+        "report --show late --store": lambda: behind("late", store=store()),
+    }
 
 
 def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
@@ -162,6 +206,7 @@ def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
         "watch: unread, dead": watch,
         "inbox --account": lambda: lists.list_inbox(ctx, account="acc-ups"),
         "codes": lambda: lists.list_codes(ctx),
+        **reported(ctx, store),
         "show ORDER": lambda: explain.overview(ctx, number()),
         "show NUMBER": lambda: explain.overview(ctx, f"N{draw.randrange(1, orders * 3)}"),
         "explain ORDER": lambda: explain.explanation(ctx, number()),
@@ -225,10 +270,11 @@ def main() -> None:
         print(f"\n{'query':<28}{'p50 ms':>9}{'p95 ms':>9}  plan")
         with pages(ctx, orders, given.seed) as looks:
             for name, ask in {**queries(ctx, orders, given.seed), **looks}.items():
-                goal = OF_PAGES if name in looks else GOAL
+                goal = OF_PAGES if name in looks else YEAR if name.endswith("a year") else GOAL
                 told, wrong = measured(name, ask, given.runs, ctx.store, seen, goal)
                 results.append(told)
                 bad += wrong
+        results += exported(ctx, Path(folder))
         ratio = growth(server, folder)
         print(
             f"\ntime of an event on this data / on an empty database: {ratio:.2f} (goal 1.3){'  MISSED' if ratio > 1.3 else ''}"
@@ -239,6 +285,29 @@ def main() -> None:
         ctx.store.close()
         server.cleanup()
     sys.exit(1 if bad else 0)
+
+
+def exported(ctx: Any, folder: Path, seconds: float = 20) -> list[dict[str, Any]]:
+    """Export scans and events for some seconds: rows a second, and how much memory this process took at most."""
+    import resource
+
+    from tracker.support import export_files, exports
+
+    results = []
+    for kind in ("scans", "events"):
+        wanted, cursor = exports.Wanted(kind), exports.Cursor()
+        target = export_files.LinesFile(folder / f"{kind}.ndjson", "ndjson", wanted, resume=False)
+        began = time.monotonic()
+        for rows in exports.rows(ctx, wanted, cursor):
+            target.put(rows, cursor)
+            if time.monotonic() - began > seconds:
+                break
+        target.close()
+        a_second = cursor.rows / (time.monotonic() - began)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"export {kind:<21}{cursor.rows:>12,} rows{a_second:>12,.0f} a second, at most {peak:.0f} MB in all")
+        results.append({"export": kind, "rows": cursor.rows, "a_second": a_second, "peak_mb": peak})
+    return results
 
 
 def growth(server: Any, folder: str, parcels: int = 200, scans: int = 10, runs: int = 3) -> float:

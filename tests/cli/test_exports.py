@@ -210,8 +210,23 @@ def test_a_file_is_gone_on_with_where_it_was_cut_off_and_no_other_is_touched(
     with pytest.raises(OSError, match="No such file"):
         export_files.LinesFile(tmp_path / "none" / "x", "ndjson", wanted("scans"), resume=False)
     fresh = tmp_path / "fresh.csv"
+    fresh.touch()  # the disk was full at once
     run(lab, "scans", "-o", str(fresh), "--resume", "--format", "csv")  # nothing to go on with: it begins
     assert fresh.read_text() == run(lab, "scans", "--format", "csv").stdout
+    fresh.write_text("id,par")  # it was killed before the first scan
+    Path(f"{fresh}.cursor").unlink()
+    export_files.LinesFile(tmp_path / "other.csv", "csv", wanted("scans"), resume=False).close()
+    os.replace(tmp_path / "other.csv.cursor", f"{fresh}.cursor")
+    run(lab, "scans", "-o", str(fresh), "--resume", "--format", "csv")
+    assert fresh.read_text() == run(lab, "scans", "--format", "csv").stdout
+
+    def left(_: Any, *__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(export_files.Lines, "put", left)
+    gone = CliRunner().invoke(cli, ["export", "scans", "-c", config(lab)])
+    assert isinstance(gone.exception, BrokenPipeError) or gone.exit_code == 1
+    assert "goes on from there" not in gone.output
 
 
 def test_a_disk_that_is_full_is_told_with_the_name_of_the_file(tmp_path: Path) -> None:

@@ -456,6 +456,11 @@ def test_the_evidence_pack_holds_what_proves_the_story(run: Run, lab: Lab, tmp_p
     page = files["index.html"].decode()
     assert "raw payloads" in said
     assert UPS in page
+    parcel = order["parcels"][0]
+    assert (
+        parcel["taken_over_at"][:10] in page.partition("taken over by its carrier</td><td>")[2][:20]
+    )  # what a claim rests on
+    assert (parcel["attempts"], parcel["delivered_at"]) == (0, None)
     assert "<script>" not in page
     stored = [p for p in order["payloads"] if p["file"]]
     assert stored

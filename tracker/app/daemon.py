@@ -58,6 +58,7 @@ log = structlog.get_logger()
 ROLES = frozenset({"web", "worker", "scheduler"})
 TICK = 1.0
 HEAL_EVERY = 60.0
+BATCHES = 3  # that reports count a second, while they are behind
 EXIT_DATABASE = 3
 EXIT_STUCK = EXIT_DEFECT = 70
 WATCH_EVERY = 2.0
@@ -450,7 +451,7 @@ class Daemon:
 
         def count() -> None:
             nonlocal behind
-            behind = counting.count(self.ctx)
+            behind = all(counting.count(self.ctx) for _ in range(BATCHES))
 
         while not self._stopping.wait(TICK):
             self._do(("notify", self._notify_due))

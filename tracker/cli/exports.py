@@ -75,14 +75,19 @@ def export(
     if target.cursor is not None:
         cursor = Cursor(dict(target.cursor.after), target.cursor.rows)
     done = Cursor(dict(cursor.after), cursor.rows)
+    left = False
     try:
         _run(ctx, wanted, target, cursor, done)
+    except BrokenPipeError:
+        left = True  # nobody knows how much was read
+        raise
     finally:
         try:
             target.close()
         finally:
-            before = target.cursor.rows if target.cursor is not None else 0
-            _tell(wanted, form, done, done.rows - before, output, as_json)
+            if not left:
+                before = target.cursor.rows if target.cursor is not None else 0
+                _tell(wanted, form, done, done.rows - before, output, as_json)
 
 
 def _target(form: str, wanted: Wanted, output: Path | None, resume: bool) -> Target:

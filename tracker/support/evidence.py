@@ -119,21 +119,7 @@ def _page(told: dict[str, Any]) -> str:
         }  # fmt: skip
         body.append(_table(("", ""), list(facts.items())))
         for parcel in order["parcels"]:
-            body.append(f"<h2>Parcel {_e(parcel['carrier'])} {_e(parcel['number'])}: {_e(parcel['status'])}</h2>")
-            if parcel.get("proof"):
-                body.append(f"<p>Proof of delivery: {_e(orjson.dumps(parcel['proof']).decode())}</p>")
-            if document := parcel.get("document"):
-                body.append(f"<p>Document: {_e(document.get('file') or document['missing'])}</p>")
-            promised = [(e["ends"], e["told_at"], e["account"], e["inbox"]) for e in parcel["estimates"]]
-            if promised:
-                body.append(_table(("estimated to arrive by", "heard", "told by", "payload"), promised))
-            rows = [
-                (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["place"],
-                 s["account"], s["inbox"])
-                for s in parcel["scans"]
-            ]  # fmt: skip
-            columns = ("at (UTC)", "time known by", "code", "carrier's words", "meaning", "place", "told by", "payload")
-            body.append(_table(columns, rows))
+            body += _parcel(parcel)
         body.append("<h2>Order status, as it was seen</h2>")
         seen = [
             (v["seen_at"], v["previous_read_at"], v["status"], v["raw_status"], v["payment"], v["actor"])
@@ -164,6 +150,33 @@ def _page(told: dict[str, Any]) -> str:
         body.append(_table(("id", "account", "kind", "received", "SHA-256"), raw))
     style = "body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:3px 8px;text-align:left}"
     return f"<!doctype html><html><head><meta charset=utf-8><title>Evidence</title><style>{style}</style></head><body>{''.join(body)}</body></html>"
+
+
+def _parcel(parcel: dict[str, Any]) -> list[str]:
+    """Return what is told of a parcel: what a claim rests on first, then its estimates and scans."""
+    body = []
+    body.append(f"<h2>Parcel {_e(parcel['carrier'])} {_e(parcel['number'])}: {_e(parcel['status'])}</h2>")
+    if parcel.get("proof"):
+        body.append(f"<p>Proof of delivery: {_e(orjson.dumps(parcel['proof']).decode())}</p>")
+    if document := parcel.get("document"):
+        body.append(f"<p>Document: {_e(document.get('file') or document['missing'])}</p>")
+    claim = {
+        "taken over by its carrier": parcel["taken_over_at"],
+        "attempts to deliver": parcel["attempts"],
+        "delivered": parcel["delivered_at"],
+    }
+    body.append(_table(("", ""), list(claim.items())))
+    promised = [(e["ends"], e["told_at"], e["account"], e["inbox"]) for e in parcel["estimates"]]
+    if promised:
+        body.append(_table(("estimated to arrive by", "heard", "told by", "payload"), promised))
+    rows = [
+        (s["at"], s["zone"], f"{s['space']}/{s['code']}", s["text"], s["status"] or "(unchanged)", s["place"],
+         s["account"], s["inbox"])
+        for s in parcel["scans"]
+    ]  # fmt: skip
+    columns = ("at (UTC)", "time known by", "code", "carrier's words", "meaning", "place", "told by", "payload")
+    body.append(_table(columns, rows))
+    return body
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

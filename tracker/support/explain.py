@@ -215,6 +215,7 @@ def _as_of(order: dict[str, Any], known: Order | None, parcels: Sequence[Shipmen
         parcel |= {
             "status": summary.status, "reason": summary.reason, "since": summary.since, "place": str(summary.place),
             "last_scan_at": summary.last_scan_at, "disputed": summary.disputed,
+            "taken_over_at": summary.custody_at, "attempts": summary.attempts, "delivered_at": summary.delivered_at,
             "edd": shipment.edd.ends if shipment.edd else None,
             "estimates": [one for one in parcel["estimates"] if one["told_at"] <= at],
             "proof": parcel["proof"] if summary.delivered_at is not None else None,
@@ -432,6 +433,7 @@ def _parcel(
         "since": row.summary["since"],
         "last_scan_at": row.summary["last_scan_at"],
         "place": ", ".join(p for p in (row.summary["place"][k] for k in ("city", "region", "country")) if p),
+        "taken_over_at": row.summary["custody_at"], "attempts": row.summary["attempts"], "delivered_at": row.summary["delivered_at"],
         "edd": row.edd_ends,
         "estimates": _estimates(connection, list(told_of)),
         "proof": row.proof,

@@ -137,7 +137,7 @@ class LinesFile:
         self._path, self._lines = path, lines_of(form, wanted.columns)
         self._noted = _Noted(path.with_name(f"{path.name}.cursor"), form, wanted)
         known = self._noted.read() if resume else None
-        if known is None and os.path.lexists(path):
+        if known is None and os.path.lexists(path) and not (resume and path.is_file() and not path.stat().st_size):
             raise Unwritable(f"{path} is there already: --resume goes on with an export, any other file stays as it is")
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -147,7 +147,7 @@ class LinesFile:
         self.cursor: Cursor | None = None
         self._whole = 0  # bytes, up to the last whole line
         if known is None:
-            self._write(head_of(form, wanted.columns))
+            self._noted.write(Cursor(), bytes=0)  # before there is anything in it: what is cut off can be gone on with
         else:
             self.cursor = known["cursor"]
             if os.fstat(handle).st_size < known["bytes"]:
@@ -156,6 +156,9 @@ class LinesFile:
             self._whole = known["bytes"]
             self._file.truncate(self._whole)
             self._file.seek(self._whole)
+        if not self._whole:
+            self._file.truncate(0)
+            self._write(head_of(form, wanted.columns))
 
     def put(self, rows: Sequence[Row], cursor: Cursor) -> None:
         """Write rows, and note how far that is."""

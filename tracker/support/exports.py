@@ -7,7 +7,7 @@ transaction that began before it may still bring an older one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from tracker.store.tables import (
 )
 
 SCHEMA = 1  # of the columns: a change that is more than a new column at the end adds one
-WINDOW = 10_000  # ids that are read at once
+WINDOW = 5_000  # ids that are read at once
 SETTLED = timedelta(minutes=2)  # no transaction lasts so long
 _DRIFT = timedelta(hours=1)  # so far ids and times may lie apart, where a span begins
 
@@ -161,7 +161,7 @@ class _Stream(NamedTuple):
     known: sa.Column[Any]
     select: sa.Select[Any]
     of_store: Callable[[str], sa.ColumnElement[bool]]
-    row: Callable[[Mapping[str, Any]], dict[str, Any]]
+    row: Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def read_cursor(kind: str, text: str) -> Cursor:
@@ -210,8 +210,14 @@ def _window(
             select = select.where(stream.known >= wanted.since)
         if wanted.store is not None:
             select = select.where(stream.of_store(wanted.store))
-        told = [stream.row(dict(row._mapping)) for row in connection.execute(select)]
-    return [row if wanted.personal else impersonal(row) for row in told], done
+        found = connection.execute(select)
+        names = [*found.keys()]
+        told = [stream.row(dict(zip(names, row, strict=True))) for row in found]
+    free = [column.name for column in wanted.columns if column.kind == "json" and not wanted.personal]
+    for row in told:
+        for name in free:
+            row[name] = impersonal(row[name])
+    return told, done
 
 
 def _before(ctx: AppContext, stream: _Stream, moment: datetime) -> int:
@@ -229,8 +235,8 @@ def _before(ctx: AppContext, stream: _Stream, moment: datetime) -> int:
     return low
 
 
-def _plainly(row: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(row)
+def _plainly(row: dict[str, Any]) -> dict[str, Any]:
+    return row
 
 
 def _scans() -> _Stream:
@@ -294,7 +300,7 @@ def _decisions() -> _Stream:
         d.because, d.actions, d.findings,
     ).join(orders, o.id == d.order_id)  # fmt: skip
 
-    def row(told: Mapping[str, Any]) -> dict[str, Any]:
+    def row(told: dict[str, Any]) -> dict[str, Any]:
         wanted = [f"{one['kind']}:{one.get('target') or one.get('status')}" for one in told["actions"]]
         rules = [rule.partition(":")[0] for rule in told["because"]]  # what follows may be the shop's words
         return {**told, "rules": rules, "writes": wanted, "findings": [one["kind"] for one in told["findings"]]}
@@ -309,7 +315,7 @@ def _writes() -> _Stream:
         w.rules, w.ended_at,
     ).join(orders, o.id == w.order_id)  # fmt: skip
 
-    def row(told: Mapping[str, Any]) -> dict[str, Any]:
+    def row(told: dict[str, Any]) -> dict[str, Any]:
         action, rules = told["action"], [rule.partition(":")[0] for rule in told["rules"]]
         happened = datetime.fromisoformat(action["happened_at"]) if action.get("happened_at") else None
         return {**told, "status": action.get("target") or action.get("status"), "happened_at": happened, "rules": rules}

@@ -6,8 +6,8 @@ What each number means is said once, in MEANINGS; `parcels_of` lists the parcels
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -142,16 +142,12 @@ def report(ctx: AppContext, what: str, ask: Asked) -> dict[str, Any]:
     `waiting`, `whole`, `said`. `known`: the first and last day of which anything is known.
     """
     keys = _keys(what, ask)
-    groups: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    total: Counter[str] = Counter()
     with ctx.store.read() as connection:
-        for row in connection.execute(_days(ask, by_store=ask.by == "store")):
-            groups[tuple(one(row) for one in keys.values())].update(row.counts)
-            total.update(row.counts)
-        if ask.by == "store":
-            total = Counter()
-            for row in connection.execute(_days(ask, by_store=False)):
-                total.update(row.counts)
+        groups = _added(connection.execute(_days(ask, by_store=ask.by == "store")), list(keys.values()))
+        if ask.by == "store":  # a parcel that two of them ship counts once
+            total = _added(connection.execute(_days(ask, by_store=False)), []).get((), {})
+        else:
+            total = _sum(groups.values())
         told_first = _told_first(connection, ask) if what == "accounts" and not ask.by and ask.store is None else None
         known = connection.execute(_known(ask)).one()
         counted = _counted(connection)
@@ -176,6 +172,23 @@ def report(ctx: AppContext, what: str, ask: Asked) -> dict[str, Any]:
         "service": ask.service, "lane": "-".join(end or "?" for end in ask.lane) if ask.lane else None, "rows": rows,
         "total": measures(total), "known": {"since": known[0], "until": known[1]}, "counted": counted,
     }  # fmt: skip
+
+
+def _added(rows: Iterable[Any], keys: Sequence[Callable[[Any], str]]) -> dict[tuple[str, ...], dict[str, int]]:
+    """Add up the counts of days by what is told apart: a Counter's own `update` takes three times as long, and a year has many rows."""
+    groups: dict[tuple[str, ...], dict[str, int]] = {}
+    for row in rows:
+        group = groups.setdefault(tuple([one(row) for one in keys]), {})
+        for name, many in row.counts.items():
+            group[name] = group.get(name, 0) + many
+    return groups
+
+
+def _sum(groups: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for counts in groups:
+        total.update(counts)
+    return total
 
 
 def _keys(what: str, ask: Asked) -> dict[str, Callable[[Any], str]]:
