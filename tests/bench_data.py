@@ -165,7 +165,7 @@ def reported(ctx: Any, store: Callable[[], str]) -> dict[str, Callable[[], Any]]
 def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
     """Return each operator's query, with arguments drawn anew each time."""
     from tracker.pipeline import dead_writes, unread
-    from tracker.support import explain, knowledge, lists, silent
+    from tracker.support import explain, knowledge, lists, measures, silent
     from tracker.upkeep import maintenance
 
     draw = random.Random(seed)
@@ -210,6 +210,7 @@ def queries(ctx: Any, orders: int, seed: int) -> dict[str, Callable[[], Any]]:
         "show ORDER": lambda: explain.overview(ctx, number()),
         "show NUMBER": lambda: explain.overview(ctx, f"N{draw.randrange(1, orders * 3)}"),
         "explain ORDER": lambda: explain.explanation(ctx, number()),
+        "a scrape of /metrics": lambda: measures.measure(ctx),
         "due queues (each second)": lambda: maintenance.due_queues(ctx),
     }
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from tests.lab import DHL, START, UPS, USPS, H, Lab, shipped
 from tracker.app.client import OPERATIONS, RESULTS, AccountClient
 from tracker.app.presence import Presence
-from tracker.app.scrape import Names
+from tracker.app.scrape import Names, Scrape
 from tracker.app.telemetry import COUNTERS, GAUGES, HISTOGRAMS, Metrics
 from tracker.domain.errors import BudgetSpent, NotFound, Refused, SourceError
 from tracker.pipeline.places import GaveWay
@@ -294,3 +295,19 @@ def test_a_drain_that_raises_is_counted_and_raises_on(make_lab: Make) -> None:
     with pytest.raises(ValueError, match="a defect"):
         lab.daemon._drain("decide", lambda: False, {"decide": raising})
     assert 'tracker_drains_failed_total{queue="decide"} 1.0' in lab.daemon.metrics.render().decode()
+
+
+def test_a_worker_asks_no_more_than_whether_the_database_is_there_and_says_when_it_is_away(
+    make_lab: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = make_lab()
+    scrape = Scrape(lab.ctx, frozenset({"worker"}), dict)
+    assert [one.name for one in scrape.samples()] == ["tracker_build_info", "tracker_database_up"]
+
+    def away() -> None:
+        raise OperationalError("", {}, Exception())
+
+    monkeypatch.setattr(lab.daemon.store, "read", away)
+    assert scrape.samples()[1].value == 1  # as of some seconds ago
+    fresh = Scrape(lab.ctx, frozenset({"worker"}), dict)
+    assert [(one.name, one.value) for one in fresh.samples()][1:] == [("tracker_database_up", 0.0)]

@@ -26,6 +26,7 @@ from tests.lab import USPS, Lab, shipped
 from tracker.app import tracing
 from tracker.app.telemetry import logs_to
 from tracker.domain.errors import ConfigError
+from tracker.pipeline.traces import spans_of
 from tracker.store import tables as t
 
 Make = Callable[..., Lab]
@@ -212,3 +213,20 @@ def test_a_process_sends_what_it_did_when_it_stops(endpoint: Collected, tmp_path
     pushed = {span.trace_id for span in endpoint.of("push")}
     assert endpoint.of("receive") and pushed & {span.trace_id for span in endpoint.of("ingest")}
     assert "stopped" in {line.body.string_value for line in endpoint.lines}
+
+
+def test_a_step_that_raises_ends_with_the_name_of_the_error_and_no_more(endpoint: Collected) -> None:
+    exporting = tracing.start({"worker"})
+    row = type("Row", (), {"id": 1, "trace": None, "account": "ups"})
+    with (
+        pytest.raises(ValueError, match="canary"),
+        spans_of(exporting, "ingest", [row], {"account": "account"}, roots=True),
+    ):
+        raise ValueError("canary")
+    with spans_of(exporting, "decide", [row], {"account": "account"}) as spans:
+        assert spans == {}  # nothing led to it
+    assert exporting is not None
+    exporting.close()
+    (span,) = endpoint.spans
+    assert (span.status.code, span.status.message) == (2, "ValueError")
+    assert "canary" not in str(span)
