@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -107,7 +108,8 @@ def whole(canaries: Canaries, folder: Path, **root: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "database": f"sqlite:///{folder}/db/x.db", "vault_key": canaries.reference(Fernet.generate_key().decode()),
         "network": {"allow": ["127.0.0.1"], "timeout": "2s"}, "api": {"token": canaries.reference()}, "page": {"token": canaries.reference()},
-        "notices": {"alert_url": f"http://{AWAY}/{canaries.word()}", "alert_from": "info"}, **root,
+        "notices": {"alert_url": f"http://{AWAY}/{canaries.word()}", "alert_from": "info"},
+        "telling": told(canaries), **root,
     }  # fmt: skip
     canaries.all.append(canaries.environment["CANARY_0"])
     for section, (package, part) in SECTIONS.items():
@@ -130,6 +132,20 @@ def whole(canaries: Canaries, folder: Path, **root: Any) -> dict[str, Any]:
     for own in ("access_token_secret", "consumer_secret", "access_token", "consumer_key"):
         made["stores"]["magento"][own] = canaries.reference()
     return made
+
+
+def told(canaries: Canaries) -> dict[str, Any]:
+    """Return an endpoint and targets with a canary in each secret."""
+    secrets = [f"whsec_{base64.b64encode(bytes([n]) * 32).decode()}" for n in (101, 103)]
+    address, key = f"http://{AWAY}/{canaries.word()}", canaries.value()
+    canaries.all += secrets
+    return {
+        "endpoints": {"erp": {"url": f"http://{AWAY}/x", "secrets": [canaries.reference(one) for one in secrets]}},
+        "targets": {
+            "ops": {"form": "slack", "url": canaries.reference(address), "least": "info"},
+            "night": {"form": "pagerduty", "routing_key": canaries.reference(key), "url": canaries.reference(address), "least": "info"},
+        },
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ CASES = [
     differs("hooks enable", "erp -c told.yaml", "there is nothing to enable"),
     Case("hooks test", "again -c told.yaml", 0, "again took it: HTTP 204"),
     differs("hooks test", "erp order.written -c told.yaml", "erp was not reached: 127.0.0.1: ConnectError"),
-    Case("hooks test", "nobody -c told.yaml", 2, "no endpoint 'nobody': erp, again"),
+    Case("hooks test", "nobody -c told.yaml", 2, "no endpoint or target 'nobody': erp, again"),
     Case("hooks schema", "", 0, "shipment.status_changed"),
     Case("hooks schema", "--nonsense", 2, "No such option"),
     Case("hooks secret", "", 0, "whsec_"),

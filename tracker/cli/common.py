@@ -20,6 +20,7 @@ from rich.table import Table
 
 from tracker.app.client import Clients, kept_tokens
 from tracker.app.sftp import open_server
+from tracker.app.smtp import open_mailer
 from tracker.clock import PLAYED, moment, played, system_now
 from tracker.config.load import glance, load_config, load_entries
 from tracker.config.model import Account, Config
@@ -161,6 +162,9 @@ def open_context(config: Config) -> AppContext:
         log=structlog.get_logger(),
         places=Places(1),
         poster=clients.post,
+        mailer=partial(
+            open_mailer, allow=config.root.network.allow, timeout=config.root.network.timeout.total_seconds()
+        ),
         sftp=partial(open_server, allow=config.root.network.allow, timeout=config.root.network.timeout.total_seconds()),
     )
     return ctx

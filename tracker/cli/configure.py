@@ -51,7 +51,7 @@ from tracker.plugin.contracts import Platform, Secrets
 from tracker.store.migrate import current, head
 from tracker.store.seal import Seal
 from tracker.store.tables import accounts
-from tracker.support import mails
+from tracker.support import mails, told
 from tracker.support.explain import first_writes
 
 PINGS_AT_ONCE = 16
@@ -101,6 +101,7 @@ def check(config_file: Path | None, file: Path, as_json: bool, offline: bool, ev
         _broker(config.root.broker, report)
         _mail_server(ctx, report)
         _ping_all(ctx, report)
+        _told(ctx, report)
         close_context(ctx)
     report["config"] = masked(config)
     report["coverage"] = coverage(config)
@@ -147,6 +148,17 @@ def _own_tokens(config: Config) -> Iterator[str]:
             f"no vault_key: each process, and each start of one, asks for its own access token of {', '.join(said[:MOST_NAMED])}{more} "
             f"({cost}); with one it is asked for once for all"
         )
+
+
+def _told(ctx: AppContext, report: dict[str, Any]) -> None:
+    """Say whom we tell, and how each takes it; nobody is called for it (`tracker hooks test` does)."""
+    if ctx.store.sqlite and not Path(ctx.store.url.database or "").exists():
+        return
+    try:
+        for said, wrong in told.notes(ctx):
+            report["problems" if wrong else "notes"].append(said)
+    except SQLAlchemyError:
+        """What is wrong with the database is told by itself."""
 
 
 def _strict(file: Path) -> Config:

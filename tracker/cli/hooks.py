@@ -10,7 +10,16 @@ from typing import Any
 
 import click
 
-from tracker.cli.common import ROW, as_of, config_option, glance_config, json_option, open_context, print_json
+from tracker.cli.common import (
+    ROW,
+    as_of,
+    close_context,
+    config_option,
+    glance_config,
+    json_option,
+    open_context,
+    print_json,
+)
 from tracker.cli.listing import Listing, listing
 from tracker.config.presets import duration
 from tracker.config.telling import EVENTS, PREFIX, EndpointPart
@@ -147,10 +156,15 @@ def enable(name: str, file: Any) -> None:
 @json_option
 @config_option
 def test(name: str, event: str | None, as_json: bool, file: Any) -> None:
-    """Send a signed sample to ENDPOINT (of EVENT, or of the first that it wants), and say what comes back. Nothing is kept."""
+    """Send a signed sample to ENDPOINT (of EVENT, or of the first that it wants), and say what comes back. Nothing is kept.
+
+    A target is told of a finding that is none: at once, whatever it is told otherwise.
+    """
     ctx = open_context(glance_config(file))
-    if not isinstance(destinations_of(ctx).get(name), EndpointPart):
-        raise click.UsageError(_nobody(ctx, name, "endpoint"))
+    if (whom := destinations_of(ctx).get(name)) is None:
+        raise click.UsageError(_nobody(ctx, name))
+    if event is not None and not isinstance(whom, EndpointPart):
+        raise click.UsageError(f"{name} is told of findings: it has no events")
     try_it(ctx, name, event, as_json)
 
 
@@ -160,6 +174,8 @@ def try_it(ctx: AppContext, name: str, event: str | None, as_json: bool) -> None
         tried = told.try_sample(ctx, name, event)
     except SourceError as error:
         raise TrackerError(f"{name} was not reached: {error}") from None
+    finally:
+        close_context(ctx)
     if as_json:
         print_json(
             {
@@ -189,10 +205,8 @@ def secret() -> None:
     click.echo(PREFIX + base64.b64encode(secrets.token_bytes(32)).decode())
 
 
-def _nobody(ctx: AppContext, name: str, what: str = "endpoint or target") -> str:
-    known = destinations_of(ctx)
-    names = [one for one in known if what != "endpoint" or isinstance(known[one], EndpointPart)]
-    return f"no {what} {name!r}: {', '.join(names) or 'none is configured'}"
+def _nobody(ctx: AppContext, name: str) -> str:
+    return f"no endpoint or target {name!r}: {', '.join(destinations_of(ctx)) or 'none is configured'}"
 
 
 def _since(text: str | None, now: datetime) -> datetime | None:

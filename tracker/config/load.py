@@ -83,7 +83,9 @@ def build(document: Document, *, each: bool = True, partly: bool = False) -> Con
     if root is not None:
         _check_secrets(root, value.get("stores") or {}, document)
         wording = read_mail(root.mail, root.network.allow, document)
-        for path, said in unfit(root.telling, root.network.allow, value.get("stores") or {}):
+        for path, said in unfit(
+            root.telling, root.network.allow, value.get("stores") or {}, mailed=root.mail is not None
+        ):
             document.problem(path, said)
     check_addresses([one for one in texts if one[0][0] not in SECTIONS and (each or one[0][0] != "defaults")], document)
     suspended = entries.suspended() if partly and each else {}

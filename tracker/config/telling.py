@@ -170,8 +170,13 @@ def key(secret: SecretStr) -> bytes:
     return found
 
 
-def unfit(telling: Telling, allow: Iterable[str], stores: Iterable[str]) -> Iterator[tuple[Path_, str]]:
-    """Say what is wrong with whom we tell, each with its place: names, addresses that must not be called, stores that are none."""
+def unfit(
+    telling: Telling, allow: Iterable[str], stores: Iterable[str], *, mailed: bool
+) -> Iterator[tuple[Path_, str]]:
+    """Say what is wrong with whom we tell, each with its place: names, addresses that must not be called, stores that are none.
+
+    `mailed`: there is a server for mails.
+    """
     allowed, known = frozenset(allow), frozenset(stores)
     for section, parts in (("endpoints", telling.endpoints), ("targets", telling.targets)):
         for name, part in parts.items():
@@ -183,6 +188,8 @@ def unfit(telling: Telling, allow: Iterable[str], stores: Iterable[str]) -> Iter
             url = part.url if isinstance(part, EndpointPart) else part.address
             if url and (said := _not_called(str(url), allowed)):
                 yield (*at, "url"), said
+            if isinstance(part, TargetPart) and part.form == "mail" and not mailed:
+                yield (*at, "form"), "mail needs a server: `mail:`"
             for i, store in enumerate(part.stores):
                 if store not in known:
                     yield (*at, "stores", i), f"there is no store {store[:60]!r}"

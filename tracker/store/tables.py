@@ -862,6 +862,8 @@ class Destinations(SQLModel, table=True):
     answered_at: datetime | None = _at()  # when it last took something
     turn_at: datetime | None = _at()  # when messages of it were last claimed
     tells_at: datetime | None = _at()  # of a target: no message about findings is made before
+    signs: str | None = None  # a hash of the secrets of an endpoint
+    signs_since: datetime | None = _at()  # when these secrets were first seen: an old one beside a new one is told
 
 
 class Messages(SQLModel, table=True):

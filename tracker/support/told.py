@@ -33,6 +33,8 @@ def list_destinations(ctx: AppContext) -> list[dict[str, Any]]:
 
     `state`: fine, new (nothing was sent yet), failing, or gone (it said so, and nothing is sent any more).
     """
+    if not send.destinations_of(ctx):
+        return []
     with ctx.store.read() as connection:
         known = {row.name: row for row in connection.execute(sa.select(destinations))}
         now = database_now(connection)
@@ -52,6 +54,29 @@ def list_destinations(ctx: AppContext) -> list[dict[str, Any]]:
     return rows
 
 
+def notes(ctx: AppContext) -> list[tuple[str, bool]]:
+    """Say of each whom we tell what it is told and how it takes it, each with whether that is a problem (`tracker check`)."""
+    told = []
+    for row in list_destinations(ctx):
+        wrong = row["state"] not in FINE
+        said = f"telling: {row['name']} ({row['form']}) is told {row['told']}"
+        said += (
+            f": {row['state']} since {row['since']:%Y-%m-%d %H:%M}Z ({row['why']}), {row['waiting']} wait"
+            if wrong
+            else ""
+        )
+        told.append((said, wrong))
+        if (row["secrets"] or 1) > 1 and row["signs_since"] is not None:
+            age = row["signs_since"]
+            told.append(
+                (
+                    f"telling: {row['name']}: {row['secrets']} secrets sign, as they are since {age:%Y-%m-%d}: take the old one out once "
+                    "they check by the new one", False,
+                )
+            )  # fmt: skip
+    return told
+
+
 def _row(
     name: str, whom: EndpointPart | TargetPart, row: Any, waits: int, dead: int, first: datetime | None, now: datetime
 ) -> dict[str, Any]:
@@ -68,6 +93,7 @@ def _row(
         "since": (row.disabled_at or row.failing_since) if row is not None else None, "waiting": waits,
         "oldest": now - first if first is not None else None, "dead": dead,
         "answered_at": row.answered_at if row is not None else None,
+        "signs_since": row.signs_since if row is not None else None,
         "next_at": row.blocked_until if row is not None and row.failures else None, "told": told, "secrets": secrets,
     }  # fmt: skip
 

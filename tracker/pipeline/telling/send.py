@@ -17,10 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.telling import EndpointPart, TargetPart
-from tracker.domain.errors import SourceError, Transient
+from tracker.domain.errors import Refused, SourceError, Transient
 from tracker.domain.masking import mask
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.mails.send import to_operators
 from tracker.pipeline.places import READS
 from tracker.pipeline.telling import findings, standing
 from tracker.pipeline.telling.signing import headers
@@ -170,6 +171,8 @@ def send(ctx: AppContext, whom: EndpointPart | TargetPart, row: Any) -> Response
 
     `row`: its `key` and `body`. The routing key of PagerDuty stands in the configuration only, and is put in here.
     """
+    if isinstance(whom, TargetPart) and whom.form == "mail":
+        return _mailed(ctx, whom, row)
     content = row.body.encode()
     kept = {"Content-Type": "application/json"}
     if isinstance(whom, EndpointPart):
@@ -185,6 +188,13 @@ def send(ctx: AppContext, whom: EndpointPart | TargetPart, row: Any) -> Response
     return ctx.poster(Request("POST", url, headers=kept, content=content, idempotent=False))
 
 
+def _mailed(ctx: AppContext, whom: TargetPart, row: Any) -> Response:
+    """Mail one message; sent again, it has the same Message-ID. Raises what the mail server makes of it."""
+    told = orjson.loads(row.body)
+    to_operators(ctx, whom.to, told["subject"], told["text"], key=row.key)
+    return Response(200, {}, b"the mail server took it", ctx.now())
+
+
 def _hand_back(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
     """Give back what was claimed and not tried: that was no try."""
     m = messages.c
@@ -192,6 +202,12 @@ def _hand_back(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
         for row in rows:
             mine = (m.id == row.id, m.attempts == row.attempts, m.state == "pending")
             connection.execute(messages.update().where(*mine).values(claimed_until=None, attempts=m.attempts - 1))
+
+
+def whom_mails(ctx: AppContext, name: str) -> bool:
+    """Say whether a destination is told by mail."""
+    target = ctx.config.targets.get(name)
+    return target is not None and target.form == "mail"
 
 
 def _end(connection: Connection, row: Row[Any], **values: Any) -> bool:
@@ -218,7 +234,8 @@ def _failed(ctx: AppContext, name: str, row: Row[Any], answer: Response | None, 
     target = name in ctx.config.targets
     with ctx.store.write() as connection:
         now = database_now(connection)
-        hopeless = answer is not None and answer.status == BAD and target  # it would be refused again
+        refused = isinstance(error, Refused) and whom_mails(ctx, name)  # of several addresses the others have it
+        hopeless = refused or (answer is not None and answer.status == BAD and target)  # it would be refused again
         last = hopeless or row.attempts > len(SCHEDULE)
         wait = SCHEDULE[min(row.attempts, len(SCHEDULE)) - 1] * random.uniform(0.9, 1.1)
         values = {"tried_at": now, "error": said, "answer": answer.status if answer is not None else None}

@@ -23,16 +23,19 @@ LONGEST_REST = timedelta(minutes=5)
 WAITS_AT_MOST = timedelta(days=14)  # where a destination is away, or gone
 AT_ONCE = 500
 TOLD_AFTER = timedelta(minutes=30)  # of failing: shorter, it is a restart of theirs
+FAILS = ("failing_since", "failing_why", "blocked_until", "disabled_at")
 NOT_CONFIGURED = "it is not configured any more"
 _D = destinations.c
 
 
 def settle(ctx: AppContext) -> None:
     """Bring the rows in line with the configuration: a new address begins anew, and what waits for one that is gone ends."""
-    known: dict[str, str] = {name: digest(one.url) for name, one in ctx.config.root.telling.endpoints.items()}
-    known |= {name: digest([one.address, *one.to]) for name, one in ctx.config.targets.items()}
+    endpoints = ctx.config.root.telling.endpoints
+    known: dict[str, tuple[str, str | None]] = {n: (digest(one.url), _signs(one)) for n, one in endpoints.items()}
+    known |= {name: (digest([one.address, *one.to]), None) for name, one in ctx.config.targets.items()}
     with ctx.store.read() as connection:
-        rows = {row.name: row.address for row in connection.execute(sa.select(_D.name, _D.address))}
+        select = sa.select(_D.name, _D.address, _D.signs)
+        rows = {row.name: (row.address, row.signs) for row in connection.execute(select)}
     if rows == known:
         return
     with ctx.store.write() as connection:
@@ -43,19 +46,29 @@ def settle(ctx: AppContext) -> None:
             connection.execute(waits.values(state="dead", ended_at=now, error=NOT_CONFIGURED, claimed_until=None))
             connection.execute(destinations.delete().where(_D.name == name))
             _close(ctx, connection, name, NOT_CONFIGURED)
-        for name, address in sorted(known.items()):
-            if rows.get(name) != address:
-                values: dict[str, Any] = {"name": name, "address": address, "failures": 0}
-                anew = {**dict.fromkeys(("failing_since", "failing_why", "blocked_until", "disabled_at")), **values}
-                insert = queries.upsert(connection, destinations).values(**anew)
-                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=anew))
+        for name, (address, signs) in sorted(known.items()):
+            was_at, signed = rows.get(name, (None, None))
+            if was_at != address:
+                _begin(connection, name, address)
                 _close(ctx, connection, name, "it has another address")
+            if signed != signs:
+                connection.execute(destinations.update().where(_D.name == name).values(signs=signs, signs_since=now))
+
+
+def _begin(connection: Connection, name: str, address: str) -> None:
+    anew = {**dict.fromkeys(FAILS), "name": name, "address": address, "failures": 0}
+    insert = queries.upsert(connection, destinations).values(**anew)
+    connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=anew))
+
+
+def _signs(endpoint: EndpointPart) -> str:
+    return digest([secret.get_secret_value() for secret in endpoint.secrets])
 
 
 def enable(ctx: AppContext, name: str) -> bool:
     """Send to a destination again that said it was gone, or that rests. Says whether it did not take what it was told."""
     with ctx.store.write() as connection:
-        anew = {**dict.fromkeys(("failing_since", "failing_why", "blocked_until", "disabled_at")), "failures": 0}
+        anew = {**dict.fromkeys(FAILS), "failures": 0}
         here = (_D.name == name, sa.or_(_D.disabled_at.isnot(None), _D.failures > 0))
         done = bool(connection.execute(destinations.update().where(*here).values(**anew)).rowcount)
         if done:

@@ -174,6 +174,8 @@ def _told() -> None:
         sa.Column("answered_at", MOMENT, nullable=True),
         sa.Column("turn_at", MOMENT, nullable=True),
         sa.Column("tells_at", MOMENT, nullable=True),
+        sa.Column("signs", sa.String(), nullable=True),
+        sa.Column("signs_since", MOMENT, nullable=True),
     )
     op.create_table(
         "messages",
