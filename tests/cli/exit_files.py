@@ -26,7 +26,8 @@ def files_of(made: Lab, folder: Path, port: int, heard: str) -> dict[str, str]:
         "poor.yaml": made.yaml.replace("ups: {uses: ups,", "ups: {uses: ups, budget: {calls: 1, per: 30d},"),
         "hooked.yaml": made.yaml + '  big: {uses: bigcommerce, store_hash: x, access_token: "${file:s}", webhook_secrets: "${file:s}"}\n'
         "web: {public_url: 'https://t.example'}\n",
-        "told.yaml": made.yaml + f"telling: {{endpoints: {{{told('erp', 'http://127.0.0.1:1/x')}, {told('again', heard)}}}}}\n",
+        "told.yaml": made.yaml + f"telling: {{endpoints: {{{told('erp', 'http://127.0.0.1:1/x')}, {told('again', heard)}}}, "
+        "targets: {ops: {form: slack, url: '${file:heard}'}, night: {form: json, url: '${file:deaf}'}}}\n",
         "empty.yaml": f"database: sqlite:///{folder}/db/empty.db\n",
         "counted.yaml": f"database: sqlite:///{folder}/db/counted.db\n",
         "gap.yaml": f"database: sqlite:///{folder}/db/gap.db\n",
@@ -50,10 +51,11 @@ def told(name: str, url: str) -> str:
     return f'{name}: {{url: "{url}", secrets: "${{file:signing}}"}}'
 
 
-def messages(made: Lab, folder: Path) -> None:
+def messages(made: Lab, folder: Path, heard: str) -> None:
     """Have messages that nobody took: one to an endpoint that is away, one to an endpoint that had said it was gone."""
-    (folder / "signing").touch(mode=0o600)
-    (folder / "signing").write_text(NEW)
+    for name, text in (("signing", NEW), ("heard", heard), ("deaf", "http://127.0.0.1:1/x")):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text)
     row = {"event": "shipment.status_changed", "subject": "parcel/1", "body": "{}", "state": "dead", "attempts": 10,
            "due_at": START, "created_at": START, "ended_at": START, "error": "HTTP 500"}  # fmt: skip
     for name, gone in (("erp", None), ("again", START)):

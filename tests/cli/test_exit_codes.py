@@ -82,8 +82,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         taken.listen()
         port = taken.getsockname()[1]
         (folder / "db" / "broken.db").write_text("this is no database, and it is longer than a header of one " * 20)
-        messages(made, folder)
-        for name, text in files_of(made, folder, port, stack.enter_context(receiver()).url).items():
+        heard = stack.enter_context(receiver()).url
+        messages(made, folder, heard)
+        for name, text in files_of(made, folder, port, heard).items():
             (folder / name).write_text(text)
         empty = Store(f"sqlite:///{folder}/db/empty.db")
         migrate(empty)

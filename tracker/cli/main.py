@@ -70,7 +70,7 @@ CODES: dict[str, dict[int, str]] = {
     "inbox": {**_READS, 1: "with --body: there is no such body"},
     "codes": _READS,
     "notify preview": {**_READS, 0: "a mail would be sent now, or was", 1: "none would be, each with the reason; or no such order"},
-    "notify list": _READS, "notify retry": _ACTS, "notify resume": {**_READS, 1: "nothing was suspended"},
+    "notify list": _READS, "notify test": {0: "it was taken", 1: "it was not, or nobody was reached", 2: _READS[2]}, "notify retry": _ACTS, "notify resume": {**_READS, 1: "nothing was suspended"},
     "note": _SPEAKS, "record": {**_MANY, 1: "no such order, or not all that a file names (the rest is done), or another number was typed"}, "correct": _SPEAKS, "correct-number": _SPEAKS,
     "may": {**_READS, 0: "yes", 1: "no, or no such order"},
     "dismiss": _MANY, "snooze": _MANY, "assign": _MANY,

@@ -1,4 +1,4 @@
-"""What customers are mailed: `notify preview`, `list`, `retry`, `resume`."""
+"""What customers are mailed: `notify preview`, `list`, `retry`, `resume`; and whether those who are told of findings are reached: `test`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tracker.cli.common import (
     out,
     print_json,
 )
+from tracker.cli.hooks import try_it
 from tracker.cli.listing import Listing, listing, refuse_unknown
 from tracker.domain.mails import LANGUAGES, MAILED
 from tracker.domain.vocabulary import NoticeClass
@@ -112,6 +113,18 @@ def resume(file: Path) -> None:
     click.echo(f"resumed: {', '.join(names)}" if names else "no mails are suspended")
     if not names:
         click.get_current_context().exit(1)
+
+
+@notify.command()
+@click.argument("name", metavar="TARGET")
+@json_option
+@config_option
+def test(name: str, as_json: bool, file: Path) -> None:
+    """Send a finding that is none to TARGET, a target of `telling:`, at once, and say what comes back. Nothing is kept."""
+    ctx = open_context(glance_config(file))
+    if name not in ctx.config.targets:
+        raise click.UsageError(f"no target {name!r}: {', '.join(ctx.config.targets) or 'none is configured'}")
+    try_it(ctx, name, None, as_json)
 
 
 COMMANDS = [notify]
