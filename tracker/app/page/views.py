@@ -23,7 +23,7 @@ from tracker.store.tables import accounts, inbox
 from tracker.support import explain, lists, planned, report_forms, reports
 from tracker.support.knowledge import knowledge
 from tracker.support.status import status as status_of
-from tracker.support.story import Moment, Story, cut, orders_of_parcel, story, story_of_parcel
+from tracker.support.story import Moment, Story, cut, orders_of_parcel, story, story_of_parcel, words
 
 FEW = 10
 MOST_ROWS = 100  # stores and accounts of the first view
@@ -73,21 +73,29 @@ def findings(ctx: AppContext, look: Look) -> Shown:
         ctx, kinds=[kind] if kind else (), store=look.stores, severity=look.one_of("severity", ["urgent", "warning", "info"]),
         closed=look.query.get("closed") == "true", snoozed=look.query.get("snoozed") == "true", after=look.number("after"), limit=ROWS,
     )  # fmt: skip
-    sentence = knowledge(ctx, store=look.stores).sentence("no more finding" if rows else "no finding")
+    sentence = knowledge(ctx, store=look.stores).sentence("no more findings" if rows else "no finding")
     return Shown("findings.html", {"rows": _findings(rows), "kinds": kinds, "sentence": sentence, **listed(ctx, look)})
 
 
 def _findings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put beside findings what is said of them: the sentence of the kind, the evidence in words, how they are set aside."""
+    """Put beside findings what is said of them: the sentence of the kind, the evidence in words, what heals them, how they are set aside."""
     return [
         row
         | {
             "sentence": FindingKind(row["kind"]).sentence,
-            "known": ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in row["evidence"].items()),
+            "known": ", ".join(f"{words(name)}: {value}" for name, value in row["evidence"].items()) or row["subject"],
+            "heals": row["proposal"] or _next_step(row),
             "aside": None if row["closed_at"] else f"`tracker dismiss {row['id']} --reason WHY` or `tracker snooze {row['id']} --for 1d`",
         }
         for row in rows
     ]  # fmt: skip
+
+
+def _next_step(row: Mapping[str, Any]) -> str:
+    """Say where to look for what heals a finding that proposes nothing."""
+    if row["order"]:
+        return f"what would is told by `{shlex.join(['tracker', 'explain', row['order']])}`"
+    return f"deploy/RUNBOOK.md tells what to do: {row['kind']}"
 
 
 def find(ctx: AppContext, look: Look) -> Shown:
