@@ -13,7 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy.exc import OperationalError
 
-from tests.lab import USPS, lab
+from tests.lab import UPS, USPS, lab, shipped
 from tracker.app.daemon import Daemon
 from tracker.app.telemetry import logs_to, tell_threads
 from tracker.config.load import load_config, load_text
@@ -143,6 +143,20 @@ def test_a_step_that_fails_ends_neither_its_thread_nor_the_other_steps(
     assert [line["event"] for line in lines] == ["step_failed"] * 14
     assert {line["error"] for line in lines} == {type(error).__name__}
     assert "canary" not in stream.getvalue()
+
+
+def test_what_reports_have_not_counted_yet_is_counted_each_second_until_it_is(
+    make_lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = shipped(make_lab, UPS, USPS, company="UPS")
+    lab.ctx.store.batch = 1
+    monkeypatch.setattr("tracker.app.daemon.BATCHES", 1)
+    monkeypatch.setattr(lab.daemon, "_stopping", Rounds(9))
+    lab.daemon._schedule()
+    monkeypatch.setattr(lab.daemon, "_stopping", threading.Event())
+
+    assert lab.one(t.report_state).whole_at == lab.clock()
+    assert len(lab.rows(t.parcel_facts)) == 2
 
 
 def test_a_thread_that_ends_by_an_error_is_one_line_without_values() -> None:
