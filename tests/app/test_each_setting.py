@@ -109,6 +109,7 @@ def whole(canaries: Canaries, folder: Path, **root: Any) -> dict[str, Any]:
         "database": f"sqlite:///{folder}/db/x.db", "vault_key": canaries.reference(Fernet.generate_key().decode()),
         "network": {"allow": ["127.0.0.1"], "timeout": "2s"}, "api": {"token": canaries.reference()}, "page": {"token": canaries.reference()},
         "notices": {"alert_url": f"http://{AWAY}/{canaries.word()}", "alert_from": "info"},
+        "mail": {"host": "127.0.0.1", "port": 1, "sender": "a@acme.example", "user": "acme", "password": canaries.reference()},
         "telling": told(canaries), **root,
     }  # fmt: skip
     canaries.all.append(canaries.environment["CANARY_0"])
