@@ -161,7 +161,7 @@ def test_an_order_is_shown_as_it_is_to_all_and_without_where_our_configuration_i
 
 FOREIGN = {
     "/drift": {"store": ""}, "/findings": {"store": ""}, "/stuck": {"store": ""}, "/outbox": {"store": ""}, "/knowledge": {"store": ""},
-    "/freshness": {"store": ""},
+    "/freshness": {"store": ""}, "/status": {"store": ""},
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import timedelta
 from pathlib import Path
@@ -346,6 +347,10 @@ def test_a_carrier_that_was_away_is_told_with_what_waited_and_what_was_caught_up
     many = [{**row, "until": None, "from": lab.clock() - i * 24 * H} for i in range(7)]
     assert away.in_short(many, lab.clock()).endswith("(account, 4 d) and 2 more")
     assert "(account, 0 min)" in away.in_short(many, lab.clock())
+
+
+def test_the_index_of_who_was_away_holds_all_kinds_that_say_so() -> None:
+    assert set(re.findall(r"'(\w+)'", t.AWAY)) == {str(kind) for kind in (FindingKind.OUTAGE, *away.KINDS)}
 
 
 # who is silent, and whom nobody watches

@@ -78,6 +78,8 @@ POLLED, REGISTERED = "next_poll_at IS NOT NULL", "register_at IS NOT NULL"
 OVERDUE = "overdue_since IS NOT NULL AND next_poll_at IS NOT NULL"
 GIVEN_UP = "tracking_state IN ('invalid_number', 'unsupported', 'stopped')"
 REFUSED = "tracking_state = 'error'"
+# findings that say that we, an account or a part of it was away (support/away.py)
+AWAY = "kind IN ('outage', 'source_unavailable', 'account_parked', 'feed_gap', 'webhooks_silent', 'webhooks_missing', 'keys_missing', 'hook_wrong')"
 RECOUNT = "recount IS TRUE"
 COUNTS = "counts IS TRUE"
 
@@ -550,6 +552,7 @@ class Findings(SQLModel, table=True):
         sa.Index("findings_newest", "id", **_where(OPEN)),
         sa.Index("findings_kind", "kind", "id", **_where(OPEN)),
         sa.Index("findings_store", "store", "id", **_where(OPEN)),
+        sa.Index("findings_away", "id", **_where(AWAY)),
         sa.Index("findings_assigned", "assigned_to", "id", **_where(f"{OPEN} AND assigned_to IS NOT NULL")),
         sa.Index("findings_severity", "severity", "kind", "digest", "snoozed_until", **_where(OPEN)),
     )

@@ -14,7 +14,7 @@ from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import findings, outbox, resends, scans
+from tracker.store.tables import AWAY, findings, outbox, resends, scans
 from tracker.support.queues import Waiting, Waits
 from tracker.support.standing import Standing
 
@@ -33,6 +33,7 @@ KINDS: dict[FindingKind, tuple[str, str, str]] = {
 NEXT_DAY = timedelta(days=1)  # so long after it what is told of that time counts as caught up
 COUNTED_FOR = timedelta(days=7)  # what ended before is not counted again
 _F, _S, _W = findings.c, scans.c, outbox.c
+_AWAY = f"findings.{AWAY}"  # as its index says it
 
 
 def outages(ctx: AppContext, *, limit: int = 50) -> list[dict[str, Any]]:
@@ -58,11 +59,15 @@ def in_short(rows: Sequence[dict[str, Any]], now: datetime) -> str:
 
 
 def _theirs(ctx: AppContext, limit: int) -> list[dict[str, Any]]:
-    kinds = [str(kind) for kind in KINDS]
     with ctx.store.read() as connection:
         found: list[Row[Any]] = []
         for open_ in (_F.closed_at.is_(None), _F.closed_at.isnot(None)):
-            select = sa.select(findings).where(_F.kind.in_(kinds), open_).order_by(_F.id.desc()).limit(limit)
+            select = (
+                sa.select(findings)
+                .where(sa.text(_AWAY), _F.kind != K.OUTAGE, open_)
+                .order_by(_F.id.desc())
+                .limit(limit)
+            )
             found += connection.execute(select).all()
         waiting, states = Waiting(ctx, connection), state.account_rows(connection)
         standing = Standing(ctx, connection, states, waiting, database_now(connection))
@@ -175,7 +180,7 @@ def recovered_scans(ctx: AppContext, *, limit: int = 50) -> list[dict[str, Any]]
 
 
 def _own(connection: Connection, limit: int) -> list[tuple[Row[Any], datetime, datetime]]:
-    select = sa.select(findings).where(_F.kind == K.OUTAGE).order_by(_F.id.desc()).limit(limit)
+    select = sa.select(findings).where(sa.text(_AWAY), _F.kind == K.OUTAGE).order_by(_F.id.desc()).limit(limit)
     found = connection.execute(select).all()
     at = datetime.fromisoformat
     return [(row, at(row.evidence["from"]), at(row.evidence["until"])) for row in found]

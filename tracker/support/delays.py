@@ -91,7 +91,7 @@ def lateness(ctx: AppContext, connection: Connection, store: queries.Stores = No
 
     A parcel whose next look is still to come is not late: it counts with 0.
     """
-    now, mine = ctx.now(), queries.parcels_of(_T.shipment_id, store)
+    now, mine = ctx.now(), queries.of_stores(_T.store, store)  # for which they are asked about: found by an index
     opened = sa.select(_T.account, sa.func.count().label("open")).where(_T.next_poll_at.isnot(None), *mine)
     by_account = opened.group_by(_T.account)
     open_: dict[str, int] = dict(connection.execute(by_account).all())

@@ -127,7 +127,13 @@ def freshness(ctx: AppContext, *, store: queries.Stores = None) -> list[dict[str
             for i, age in enumerate(AGES)
         }
         shown.append(
-            {**late[row.account], "account": row.account, "open": row.open, **shares, "oldest_check": row.oldest}
+            {
+                **late.get(row.account, {}),
+                "account": row.account,
+                "open": row.open,
+                **shares,
+                "oldest_check": row.oldest,
+            }
         )
     for one in nobody:
         shares = {f"within_{int(age.total_seconds() // 3600)}h": 0.0 for age in AGES}

@@ -260,10 +260,11 @@ class Moment:
         """Count where shop and carrier disagree, by kind."""
         d, asked = drifts.c, []
         for kind in map(str, DriftKind):
-            some = sa.select(d.since).where(d.kind == kind, *queries.of_stores(d.store, self.store))
-            asked.append(
-                sa.select(sa.literal(kind).label("name"), *_counted(some.limit(COUNTED_TO).subquery().c.since))
-            )
+            mine = d.kind == kind, *queries.of_stores(d.store, self.store)
+            first = sa.select(d.since).where(*mine).order_by(d.id).limit(1).scalar_subquery().label("oldest")
+            some = sa.select(d.id).where(*mine).order_by(d.id).limit(COUNTED_TO).subquery()
+            counted = sa.func.count().label("many")
+            asked.append(sa.select(sa.literal(kind).label("name"), counted, first).select_from(some))
         return [
             {
                 "kind": row.name, "open": row.many, "more": row.many >= COUNTED_TO, "oldest": row.oldest,

@@ -224,6 +224,10 @@ def _told() -> None:
         "tellings_incident", "tellings", ["destination", "told_as"], postgresql_where=named, sqlite_where=named
     )
     ended = sa.text("ended_at IS NOT NULL")
+    away = sa.text(
+        "kind IN ('outage', 'source_unavailable', 'account_parked', 'feed_gap', 'webhooks_silent', 'webhooks_missing', 'keys_missing', 'hook_wrong')"
+    )
+    op.create_index("findings_away", "findings", ["id"], postgresql_where=away, sqlite_where=away)
     op.create_index("outbox_ended", "outbox", ["ended_at", "store"], postgresql_where=ended, sqlite_where=ended)
 
 
