@@ -15,6 +15,7 @@ from tracker.app.page import views
 from tracker.app.page.views import VIEWS
 from tracker.app.telemetry import logs_to
 from tracker.store import tables as t
+from tracker.upkeep.erase import erase
 
 
 def test_each_view_is_a_page_without_script_or_style_of_its_own_and_leads_to_pages_that_are_there(site: Site) -> None:
@@ -201,6 +202,15 @@ def test_a_payload_is_shown_part_by_part_as_text_and_only_as_much_as_can_be_read
 
     assert "&lt;b&gt;\ufffd\ufffd&lt;/b&gt;" in page
     assert "Only the first 65,536 bytes are shown" in page
+
+
+@ONE
+def test_an_order_whose_personal_texts_were_erased_says_so_and_keeps_its_picture(site: Site) -> None:
+    erase(site.lab.ctx, site.order("#8"), "ana")
+    page = site.looker().get(f"/orders/{site.order('#8').id}")
+
+    assert "what may name a person" in page.text
+    assert 'class="mark version' in page.text
 
 
 @ONE
