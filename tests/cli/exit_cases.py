@@ -138,9 +138,11 @@ CASES = [
     Case("hooks sent", "", 0, "shipment.status_changed"),
     Case("hooks sent", "nobody", 2, "no endpoint or target 'nobody': none is configured"),
     Case("hooks replay", "--yes --endpoint again -c told.yaml", 0, "1 messages are sent again"),
-    Case("hooks replay", "--endpoint erp -c told.yaml", 2, "1 messages would be sent again: say --yes"),
+    Case(
+        "hooks replay", "--endpoint erp -c told.yaml", 2, "1 messages would be sent again; without a terminal say --yes"
+    ),
     Case("hooks replay", "99 --yes -c told.yaml", 1, "1 of those ids are not there"),
-    Case("hooks replay", "--since never -c told.yaml", 2, "or a span such as 2h or 7d"),
+    Case("hooks replay", "--since never -c told.yaml", 2, "must be today, a span such as 3d, or a moment"),
     Case("hooks enable", "again -c told.yaml", 0, "again is sent to again"),
     differs("hooks enable", "erp -c told.yaml", "there is nothing to enable"),
     Case("hooks test", "again -c told.yaml", 0, "again took it: HTTP 204"),

@@ -67,7 +67,7 @@ def test_an_operator_sees_who_takes_what_it_is_told_sends_again_and_tries_one(ma
     asked = run(lab, tmp_path, "hooks", "replay", str(listed[0]["id"]))
     assert (asked.exit_code, "1  order.written to erp" in asked.output) == (2, True)
     for words in (["--since", "9999h"], ["--since", "2020-01-01"], []):
-        assert "2 messages would be sent again: say --yes" in run(lab, tmp_path, "hooks", "replay", *words).output
+        assert "2 messages would be sent again; without" in run(lab, tmp_path, "hooks", "replay", *words).output
     assert run(lab, tmp_path, "hooks", "replay", "--since", "2099-01-01", "--yes").exit_code == 1
     erp.judge = lambda _post: (200, {}, b"thanks\x1b[31m and more")
     assert "2 messages are sent again" in run(lab, tmp_path, "hooks", "replay", "--yes").output

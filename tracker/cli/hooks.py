@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import secrets
-import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from tracker.cli.common import (
     ROW,
-    as_of,
     close_context,
     config_option,
     glance_config,
@@ -21,7 +19,8 @@ from tracker.cli.common import (
     print_json,
 )
 from tracker.cli.listing import Listing, listing
-from tracker.config.presets import duration
+from tracker.cli.many import confirm
+from tracker.cli.many import since as moment_since
 from tracker.config.telling import EVENTS, PREFIX, EndpointPart
 from tracker.domain.errors import SourceError, TrackerError
 from tracker.pipeline.context import AppContext
@@ -110,7 +109,7 @@ def sent(page: Listing, name: str | None, state: str | None) -> None:
 @hooks.command()
 @click.argument("ids", nargs=-1, type=ROW)
 @click.option("--endpoint", "name", help="Only to this endpoint or target.")
-@click.option("--since", help="All that was made since, sent or dead: a moment, or a span such as 2h or 7d.")
+@click.option("--since", help="All that was made since, sent or dead: today, a span such as 2h or 7d, or a moment.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def replay(ids: tuple[int, ...], name: str | None, since: str | None, yes: bool, file: Any) -> None:
@@ -121,7 +120,7 @@ def replay(ids: tuple[int, ...], name: str | None, since: str | None, yes: bool,
     ctx = open_context(glance_config(file))
     if name is not None and name not in destinations_of(ctx):
         raise click.UsageError(_nobody(ctx, name))
-    found = told.find_again(ctx, destination=name, ids=ids, since=_since(since, ctx.now()))
+    found = told.find_again(ctx, destination=name, ids=ids, since=moment_since(ctx, since))
     for (whom, event), count in sorted(found.counts.items()):
         click.echo(f"  {count:>6}  {event} to {whom}")
     if found.missing:
@@ -131,7 +130,7 @@ def replay(ids: tuple[int, ...], name: str | None, since: str | None, yes: bool,
     if not found.ids:
         click.echo("there is nothing to send again")
     else:
-        _confirm(len(found.ids), yes)
+        confirm(len(found.ids), "messages", "sent again", yes)
         click.echo(f"{told.send_again(ctx, found.ids)} messages are sent again")
     if found.missing or not found.ids:
         click.get_current_context().exit(1)
@@ -207,28 +206,6 @@ def secret() -> None:
 
 def _nobody(ctx: AppContext, name: str) -> str:
     return f"no endpoint or target {name!r}: {', '.join(destinations_of(ctx)) or 'none is configured'}"
-
-
-def _since(text: str | None, now: datetime) -> datetime | None:
-    """Read a moment, or a span back from now. Raises UsageError."""
-    try:
-        return now - duration(text) if text is not None else None
-    except ValueError:
-        pass
-    try:
-        return as_of(text)
-    except click.UsageError as error:
-        raise click.UsageError(f"--since {error.message.partition(' ')[2]}, or a span such as 2h or 7d") from None
-
-
-def _confirm(count: int, yes: bool) -> None:
-    """Have the count typed before many things are done. Raises UsageError where nobody can be asked, Abort for another answer."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{count} messages would be sent again: say --yes")
-    if click.prompt(f"type {count} to send them again", default="", show_default=False) != str(count):
-        raise click.Abort
 
 
 COMMANDS = (hooks,)

@@ -122,7 +122,7 @@ def act(ctx: AppContext, asked: Asked, things: Things, verb: str, do: Callable[[
         return None
     if found.ids:
         _preview(found, things)
-        _confirm(len(found.ids), things, verb, asked.yes)
+        confirm(len(found.ids), things.name, verb, asked.yes)
     done = _work(found.ids, things, do)
     for said in missing[:MOST_TOLD]:
         click.echo(said, err=True)
@@ -164,14 +164,12 @@ def _preview(found: Found, things: Things) -> None:
     show_table(title, columns, [[row[name] for name in columns] for row in found.first], empty="")
 
 
-def _confirm(count: int, things: Things, verb: str, yes: bool) -> None:
+def confirm(count: int, name: str, verb: str, yes: bool) -> None:
     """Have a person type the number. Raises UsageError without a terminal; another number ends the command with exit code 1."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{count:,} {things.name} would be {verb}; without a terminal say --yes. Nothing is done"
-        )
+        raise click.UsageError(f"{count:,} {name} would be {verb}; without a terminal say --yes. Nothing is done")
     click.echo(f"type {count} to have them {verb}: ", nl=False, err=True)
     if sys.stdin.readline().strip().replace(",", "") != str(count):
         click.echo("that is not the number: nothing is done")

@@ -74,11 +74,15 @@ def store_drifts(
     """Replace the rows of the orders whose differences changed, and tell those who want to know of what began and ended."""
     changed = [(row, one) for row, one in entries if one.rows is not None]
     old = [row.id for row, _ in changed if row.drift]
+    told = bool(changed) and bool(events.wanted(ctx.config, "order.drift_opened", "order.drift_closed"))
     gone: Sequence[Row[Any]] = ()
     if old:
-        here = queries.among(connection, drifts.c.order_id, old)
-        gone = connection.execute(drifts.delete().where(here).returning(drifts)).all()
-    if changed and events.wanted(ctx.config, "order.drift_opened", "order.drift_closed"):
+        delete = drifts.delete().where(queries.among(connection, drifts.c.order_id, old))
+        if told:
+            gone = connection.execute(delete.returning(drifts)).all()
+        else:
+            connection.execute(delete)
+    if told:
         events.put(ctx, connection, _told(changed, gone, now))
     fresh = [
         {
