@@ -276,7 +276,7 @@ CASES = [
 ]
 ARGUMENTS = {
     "show": "7", "explain": "7", "evidence": "7 -o x.zip", "proof": "7", "note": "7 x", "record": "7 proof", "may": "7 cancelled",
-    "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "assign": "1 --to ana", "erase": "7", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
+    "correct": "7 shipped --reason x", "correct-number": "7 A1 A2", "dismiss": "1 --reason x", "snooze": "1", "assign": "1 --to ana", "erase": "7", "backup": "x.db", "restore": "saved.json --yes", "replay": "1", "remap": "ups", "ingest": "--account ups saved.json",
     "whatif": "--policy tracker.yaml", "report": "carriers", "export": "scans", "hooks enable": "erp",
     "notify preview": "7", "notify retry": "1",
 }  # fmt: skip

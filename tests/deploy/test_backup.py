@@ -8,12 +8,14 @@ import stat
 import subprocess
 import sys
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.conftest import _database
 from tests.deploy import story
@@ -48,12 +50,13 @@ def test_a_restore_equals_the_backup_row_by_row(
     story.play(lab)
     before = content(lab.daemon.store)
     copy = tmp_path / "copy"
-    with lab.daemon.store.write() as connection:  # others write meanwhile: what is not committed is not in it
+    other = Store(lab.daemon.store.url.render_as_string(hide_password=False))
+    with (
+        closing(other),
+        lab.daemon.store.write() as connection,
+    ):  # others write meanwhile: what is not committed is not in it
         connection.execute(t.statements.update().values(text="not yet"))
-        assert (
-            backups.backup(Store(str(lab.daemon.store.url.render_as_string(hide_password=False))), copy)
-            == copy.stat().st_size
-        )
+        assert backups.backup(other, copy) == copy.stat().st_size
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".copy")] == []
 
@@ -162,24 +165,28 @@ def test_without_the_tools_or_where_they_fail_it_says_so_without_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = Store("postgresql://u:canary-password@127.0.0.1:1/x")
+    with pytest.raises(OperationalError):
+        backups.backup(away, tmp_path / "copy")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TrackerError, match="pg_dump is not installed here"):
-        backups.backup(away, tmp_path / "copy")
+        backups._run(away, "pg_dump")
     (tmp_path / "pg_dump").write_text('#!/bin/sh\necho "said $PGPASSWORD for $1" >&2; exit 1\n')
     (tmp_path / "pg_dump").chmod(0o755)
     with pytest.raises(TrackerError) as error:
-        backups.backup(away, tmp_path / "copy")
+        backups._run(away, "pg_dump")
     assert "pg_dump failed" in str(error.value) and "host=127.0.0.1" in str(error.value)
     assert "canary-password" not in str(error.value).partition(" for ")[2]  # not among its arguments
     assert [path.name for path in tmp_path.iterdir()] == ["pg_dump"]
 
 
 @pytest.mark.process
-def test_the_lines_of_the_page_are_what_an_operator_types(postgres: str, tools: None, tmp_path: Path) -> None:
-    """On PostgreSQL, by the installed command: a backup, a new database, a restore."""
-    (tmp_path / "old.yaml").write_text(f"database: {postgres}\n")
-    with _database(postgres) as old, _database(postgres) as new:
-        for name, url in (("old", old), ("new", new)):
+def test_a_backup_of_postgresql_is_put_back_into_a_new_database_by_the_installed_command(
+    postgres: str, new_postgres: str, tools: None, tmp_path: Path
+) -> None:
+    with psycopg.connect(new_postgres) as connection:
+        connection.execute("INSERT INTO heartbeats (name, at) VALUES ('x', '2026-11-02T08:00Z')")
+    with _database(postgres) as new:
+        for name, url in (("old", new_postgres), ("new", new)):
             (tmp_path / f"{name}.yaml").write_text(f"database: '{url}'\n")
 
         def run(*words: str) -> str:
@@ -187,9 +194,6 @@ def test_the_lines_of_the_page_are_what_an_operator_types(postgres: str, tools: 
             assert done.returncode == 0, done.stderr
             return done.stdout
 
-        run("migrate", "-c", "old.yaml")
-        with psycopg.connect(old) as connection:
-            connection.execute("INSERT INTO heartbeats (name, at) VALUES ('x', '2026-11-02T08:00Z')")
         assert "puts it back" in run("backup", "copy.pg", "-c", "old.yaml")
         assert "put back and settled; 0 notices" in run("restore", "copy.pg", "--yes", "-c", "new.yaml")
         with psycopg.connect(new) as connection:

@@ -33,6 +33,9 @@ NOT_TOLD = "a backup was put back: it may have been told before"
 
 def backup(store: Store, path: Path) -> int:
     """Write a copy of the database. Returns its bytes. Raises TrackerError where it cannot be made, OSError where it cannot be written."""
+    if not store.sqlite:
+        with store.read() as connection:  # one that is away is told as everywhere
+            connection.execute(sa.select(1))
     handle, draft = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name[:100]}.")  # 0600, new, no link
     os.close(handle)
     try:
