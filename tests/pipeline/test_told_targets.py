@@ -28,7 +28,7 @@ HOSTILE = "<!channel> & <https://evil.example|click> " + "long " * 200
 
 
 def slack(post: Taken) -> Answer | None:
-    """Answer as Slack's incoming webhooks do (docs.slack.dev, "Sending messages using incoming webhooks", "Blocks", read 2026-11-27)."""
+    """Answer as Slack's incoming webhooks do (docs.slack.dev, "Sending messages using incoming webhooks", "Blocks", as others quote them)."""
     body = post.told
     if not isinstance(body.get("text"), str) or not body["text"] or len(body["text"]) > 40_000:
         return 400, {}, b"no_text"
@@ -45,7 +45,7 @@ def slack(post: Taken) -> Answer | None:
 
 
 def pagerduty(post: Taken) -> Answer | None:
-    """Answer as PagerDuty's Events API v2 does (developer.pagerduty.com, "Send an alert event", read 2026-11-27)."""
+    """Answer as PagerDuty's Events API v2 does (developer.pagerduty.com, "Send an alert event", as others quote it)."""
     body = post.told
     right = body.get("routing_key") == KEY and body.get("event_action") in ("trigger", "resolve", "acknowledge")
     right &= 0 < len(body.get("dedup_key", "")) <= 255 and len(post.body) <= 512_000

@@ -1,4 +1,4 @@
-"""Standard Webhooks: the headers by which who is told knows that it was us (https://www.standardwebhooks.com, read 2026-11-27)."""
+"""Standard Webhooks: the headers by which who is told knows that it was us (https://www.standardwebhooks.com; its own library verifies them in the tests)."""
 
 from __future__ import annotations
 
