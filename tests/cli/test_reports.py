@@ -113,10 +113,17 @@ def test_problems_have_their_words_and_accounts_their_misses(lab: Lab) -> None:
         row = {"account": "ups", "day": day, "payloads": 4, "polled_first": polled, "pushed_first": pushed}
         lab.change(t.account_days.insert().values(row))
     (ups,) = told(lab, "accounts", "--account", "ups")["rows"]
-    assert (ups["told_first"], ups["polled_first"], ups["miss_rate"]) == (3, 1, 0.25)
+    assert (ups["webhook_told"], ups["only_polled"], ups["miss_rate"]) == (3, 1, 0.25)
     assert "25.0 %" in run(lab, "report", "accounts", *SINCE).output
     assert "miss_rate" not in told(lab, "accounts", "--by", "carrier")["rows"][0]
-    assert "missed" not in run(lab, "report", "accounts", *SINCE, "--store", "shop").output
+    assert "--show silent" in " ".join(run(lab, "report", "accounts", *SINCE).output.split())
+    for one in ("--store shop", "--carrier ups", "--lane us-us"):  # of them only accounts as a whole are counted
+        assert "missed" not in run(lab, "report", "accounts", *SINCE, *one.split()).output
+    lab.change(t.account_days.update().where(t.account_days.c.day == "2026-11-02").values(account="seventeen"))
+    lab.change(t.accounts.update().where(t.accounts.c.name == "shop").values(kind="carrier", name="seventeen"))
+    rows = told(lab, "accounts")["rows"]
+    assert [(row["account"], row["parcels"], row["miss_rate"]) for row in rows][-1] == ("seventeen", 0, 0.25)
+    lab.change(t.accounts.update().where(t.accounts.c.name == "seventeen").values(kind="store", name="shop"))
 
 
 def test_each_number_lists_its_parcels_with_the_dates_that_prove_it(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,40 @@ def test_what_is_said_of_a_mail_that_is_no_more_wanted_names_the_reason(post: Po
     assert told["reason"] == "the shop shows the order no more (not found)"
     assert mails.list_mails(post.lab.ctx, after=told["id"]) == []
     assert mails.resume(post.lab.ctx) == []
+
+
+def test_an_order_is_read_again_before_its_customer_is_mailed_so_that_nobody_hears_of_one_that_was_just_cancelled(
+    post: Post,
+) -> None:
+    waits(post)
+    shop, order = post.lab.shop, post.lab.shop.orders["#1001"]
+
+    def only_mails() -> Any:
+        post.lab.change(t.mails.update().values(due_at=START, state="pending", ended_at=None))
+        post.lab.change(t.mail_servers.update().values(blocked_until=None))
+        post.lab.rested()
+        queue.run(post.lab.ctx)
+        row = post.lab.one(t.mails)
+        return row.state, row.reason
+
+    asked = shop.calls["Contact"]
+    order["cancelledAt"] = "2026-11-02T15:00:00Z"  # no webhook of it came yet
+    assert only_mails() == ("superseded", "the order is cancelled, its payment paid: nobody is told")
+    order["cancelledAt"] = None
+    order["displayFinancialStatus"], paid = 5, order["displayFinancialStatus"]
+    state, said = only_mails()
+    assert (state, said.partition(":")[0]) == ("pending", "the order cannot be read")
+    order["displayFinancialStatus"] = paid
+    shop.faults.left["error"] = 9
+    state, said = only_mails()
+    assert (state, said.partition(":")[0]) == ("pending", "Transient")
+    shop.faults.left.clear()
+    kept = shop.orders.pop("#1001")
+    assert only_mails() == ("superseded", "the order is not there any more")
+    shop.orders["#1001"] = kept
+    assert shop.calls["Contact"] == asked
+    assert only_mails()[0] == "sent"
+    assert [str(one["To"]) for one in post.server.mails] == [ANNA]
 
 
 def test_a_stores_own_sender_that_changed_is_tried_again(post: Post) -> None:

@@ -22,7 +22,7 @@ from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline.context import AppContext
-from tracker.support import lists, planned, report_parcels, reports, silent, statements
+from tracker.support import lists, planned, report_forms, report_parcels, reports, silent, statements
 from tracker.support.explain import explanation
 from tracker.support.gaps import Knowledge
 from tracker.support.knowledge import knowledge
@@ -143,7 +143,8 @@ def _asked(ctx: AppContext, query: Query) -> reports.Asked:
 
 
 def _report(ctx: AppContext, query: Query) -> Any:
-    return reports.report(ctx, query["what"], _asked(ctx, query)) | {"meanings": reports.MEANINGS}
+    told = reports.report(ctx, query["what"], _asked(ctx, query))
+    return told | {"meanings": report_forms.meanings(told)}
 
 
 def _report_parcels(ctx: AppContext, query: Query) -> Any:

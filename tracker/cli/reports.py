@@ -86,7 +86,7 @@ def report(
     elif form == "html":
         _give(forms.as_html(told, ctx.now()), output)
     elif form == "json":
-        _give(json_text({**told, "meanings": reports.MEANINGS}), output)
+        _give(json_text({**told, "meanings": forms.meanings(told)}), output)
     else:
         _print(told, what, file)
     if not told["counted"]["whole"]:
@@ -122,8 +122,14 @@ def _print(told: dict[str, Any], what: str, file: Path) -> None:
     click.echo(said[-1])
     if lines:
         out.print(
-            f"[dim]the parcels of a number: {_command(what, told, file)} --show {'late' if what != 'exceptions' else 'exceptions'}[/]"
+            f"[dim]the parcels of a number: {_command(what, told, file)} --show {_number(what, told['total'])}[/]"
         )
+
+
+def _number(what: str, total: dict[str, Any]) -> str:
+    """Return the number of a report whose parcels are looked at first: one of which there are some."""
+    first = {"exceptions": ("exceptions",), "accounts": ("slow_webhooks", "silent")}.get(what, ("late", "exceptions"))
+    return next((one for one in first if total[one]), "parcels")
 
 
 def _command(what: str, told: dict[str, Any], file: Path) -> str:

@@ -24,7 +24,7 @@ from tracker.domain.errors import (
     Transient,
     Unavailable,
 )
-from tracker.domain.facts import Action, Finding, Order, Payload, Receipt, Refs, Unread
+from tracker.domain.facts import Action, Finding, Order, Receipt
 from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.reconcile.case import US
 from tracker.domain.renumber import why_not_now
@@ -37,6 +37,7 @@ from tracker.pipeline.failpoints import crash_at
 from tracker.pipeline.ingest.versions import as_taken, save
 from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.places import WRITES, GaveWay, staying
+from tracker.pipeline.read_again import read_again
 from tracker.pipeline.telling import events
 from tracker.pipeline.traces import inside, spans_of
 from tracker.store import queries
@@ -252,7 +253,7 @@ def _push(ctx: AppContext, account: Account, row: Row[Any]) -> SourceError | Non
     client = ctx.client(account)
     try:
         try:
-            before = _read(ctx, account, action)
+            before = read_again(ctx, account, action.order)
         except NotFound:
             _missed(ctx, account, row, action)
             return None
@@ -337,33 +338,6 @@ def _attempted(ctx: AppContext, row: Row[Any]) -> bool:
             outbox.update().where(outbox.c.id == row.id).values(attempted_at=database_now(connection), echoed_at=None)
         )
     return True
-
-
-def _read(ctx: AppContext, account: Account, action: Action) -> Order:
-    """Read the order again; the answer is stored like any other.
-
-    Raises NotFound where it is not there, Refused where it is there and cannot be read: then the write waits.
-    """
-    with ctx.store.read() as connection:
-        asked_at = database_now(connection)
-    pages = list(account.platform.fetch(ctx.client(account), Refs((action.order,))))
-    now = ctx.now()
-    with ctx.store.write() as connection:
-        rows = [
-            queries.payload_row(account.name, "read", page.parts, now, asked_at, asked_at=asked_at) for page in pages
-        ]
-        queries.store_payloads(connection, rows)
-    ctx.notify("ingest")
-    unread = ""
-    for page in pages:
-        for item in account.platform.normalize(Payload(account.name, "read", page.parts, now)):
-            if isinstance(item, Order) and item.ref == action.order:
-                return item
-            if isinstance(item, Unread) and item.subject == action.order:
-                unread = f"the order cannot be read: {item.where}: {item.problem}"
-    if unread:
-        raise Refused(unread)
-    raise NotFound(action.order)
 
 
 def _still_fits(ctx: AppContext, account: Account, row: Row[Any], before: Order, action: Action) -> bool:

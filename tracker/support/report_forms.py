@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tracker.domain.performance import LONGER
 from tracker.domain.vocabulary import Reason, ShippingStatus
-from tracker.support.reports import FEW, MEANINGS
+from tracker.support.reports import FEW, MEANINGS, MISSES
 
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 Row = Mapping[str, Any]
@@ -27,7 +27,7 @@ _DID = (
 )  # fmt: skip
 _HEARD = (
     ("parcels", "parcels"), ("webhook delay p50", "webhook_delay_p50"), ("p95", "webhook_delay_p95"), ("over 1 h", "slow_webhooks"),
-    ("webhook first", "told_first"), ("poll first", "polled_first"), ("missed", "miss_rate"), ("silent parcels", "silent"),
+    ("webhook told", "webhook_told"), ("only a poll", "only_polled"), ("missed", "miss_rate"), ("silent parcels", "silent"),
 )  # fmt: skip
 _WENT_WRONG = (("problem", "problem"), ("which means", "meaning"), ("parcels", "parcels"), ("of all", "share"))
 COLUMNS = {"carriers": _DID, "lanes": _DID, "exceptions": _WENT_WRONG, "accounts": _HEARD}
@@ -46,7 +46,7 @@ def table(told: Row) -> tuple[list[str], list[list[str]]]:
     apart = list(dict.fromkeys(apart))
     columns = [(key, key) for key in apart] + list(COLUMNS[told["report"]])
     if told["rows"] and "miss_rate" not in told["rows"][0]:
-        columns = [one for one in columns if one[1] not in ("told_first", "polled_first", "miss_rate")]
+        columns = [one for one in columns if one[1] not in MISSES]
     lines = [[shown(key, row) for _, key in columns] for row in told["rows"]]
     if len(lines) > 1 and told["report"] != "exceptions":
         lines.append(
@@ -140,8 +140,15 @@ def keys_of(told: Row) -> list[str]:
     first = list(dict.fromkeys(key for key in (apart, told["by"]) if key))
     if told["report"] == "exceptions":
         return [*first, "status", "reason", "parcels", "of", "share"]
-    more = [key for key in ("told_first", "polled_first", "miss_rate") if told["rows"] and key in told["rows"][0]]
+    more = [key for key in MISSES if told["rows"] and key in told["rows"][0]]
     return [*first, *MEANINGS, *more]
+
+
+def meanings(told: Row) -> dict[str, str]:
+    """Return what each number of a report means."""
+    if told["report"] == "exceptions":
+        return {}
+    return MEANINGS | (MISSES if told["rows"] and "miss_rate" in told["rows"][0] else {})
 
 
 @cache
@@ -163,7 +170,7 @@ def as_html(told: Row, made_at: datetime) -> str:
     bars = [_bar(row, most) for row in told["rows"]]
     return _pages().get_template("report.html").render(
         told=told, heads=heads, lines=lines, bars=bars, sentences=sentences(told), made_at=f"{made_at:%Y-%m-%d %H:%M}Z",
-        meanings=MEANINGS if told["report"] != "exceptions" else {},
+        meanings=meanings(told),
     )  # fmt: skip
 
 

@@ -59,6 +59,11 @@ MEANINGS = {
     "webhook_delay_of": "of how many webhooks",
     "slow_webhooks": f"of them, those that took more than {SLOW_HOOK // 60} minutes",
 }  # fmt: skip
+MISSES = {
+    "webhook_told": "scans that a webhook told, an hour after a poll did at the latest; of the day (UTC) on which we heard of them",
+    "only_polled": "scans that no webhook told by then, although it was to",
+    "miss_rate": "only_polled / (webhook_told + only_polled)",
+}
 
 
 class WrongQuestion(TrackerError):
@@ -138,7 +143,7 @@ def report(ctx: AppContext, what: str, ask: Asked) -> dict[str, Any]:
     """Make a report (of REPORTS): plain data, with what its numbers rest on and how far was counted.
 
     `rows`: what is told apart and the numbers of MEANINGS; of `exceptions` `status`, `reason`, `parcels`, `of` and `share`;
-    of `accounts`, of all stores and not told apart further, also `told_first`, `polled_first` and `miss_rate`. `total`: the same of all of them. `counted`: `as_of`,
+    of `accounts`, where no store, carrier, service or lane is asked for and nothing told apart further, those of MISSES. `total`: the same of all of them. `counted`: `as_of`,
     `waiting`, `whole`, `said`. `known`: the first and last day of which anything is known.
     """
     keys = _keys(what, ask)
@@ -148,7 +153,7 @@ def report(ctx: AppContext, what: str, ask: Asked) -> dict[str, Any]:
             total = _added(connection.execute(_days(ask, by_store=False)), []).get((), {})
         else:
             total = _sum(groups.values())
-        told_first = _told_first(connection, ask) if what == "accounts" and not ask.by and ask.store is None else None
+        misses = _misses(connection, ask) if what == "accounts" and _of_all(ask) else None
         known = connection.execute(_known(ask)).one()
         counted = _counted(connection)
     named = [dict(zip(keys, group, strict=True)) for group in groups]
@@ -164,8 +169,8 @@ def report(ctx: AppContext, what: str, ask: Asked) -> dict[str, Any]:
                 *(str(row[key]) for key in keys),
             )
         )
-    if told_first is not None:
-        rows = _with_misses(rows, told_first)
+    if misses is not None:
+        rows = _with_misses(rows, misses)
     return {
         "report": what, "by": ask.by, "since": ask.since, "until": ask.until, "zone": zone(ctx, ask.store),
         "store": sorted(ask.store) if isinstance(ask.store, frozenset) else ask.store, "carrier": ask.carrier, "account": ask.account,
@@ -291,8 +296,13 @@ def _problems(name: Mapping[str, str], counts: Mapping[str, int]) -> list[dict[s
     return found
 
 
-def _told_first(connection: sa.Connection, ask: Asked) -> dict[str, tuple[int, int]]:
-    """Return how many scans of accounts a webhook told first and how many a poll did although they push; of days of UTC."""
+def _of_all(ask: Asked) -> bool:
+    """Say whether all that accounts tell is asked for: which webhooks were missed is counted by account and day only."""
+    return ask.store is None and not (ask.by or ask.carrier or ask.service or ask.lane)
+
+
+def _misses(connection: sa.Connection, ask: Asked) -> dict[str, tuple[int, int]]:
+    """Return how many scans of accounts a webhook told and how many only a poll did although they push; of days of UTC."""
     a = account_days.c
     here = [a.day >= str(ask.since), a.day <= str(ask.until)]
     here += [a.account == ask.account] if ask.account is not None else []
@@ -303,9 +313,11 @@ def _told_first(connection: sa.Connection, ask: Asked) -> dict[str, tuple[int, i
 
 
 def _with_misses(rows: list[dict[str, Any]], told: Mapping[str, tuple[int, int]]) -> list[dict[str, Any]]:
-    """Put beside each account how many scans a webhook told first, how many a poll did, and the share of these."""
+    """Put beside each account the numbers of MISSES; one that told of scans and of no parcel first has a row too."""
     found = []
+    others = sorted(told.keys() - {row["account"] for row in rows})
+    rows = [*rows, *({"account": name, **measures({})} for name in others if any(told[name]))]
     for row in rows:
         pushed, polled = told.get(row["account"], (0, 0))
-        found.append({**row, "told_first": pushed, "polled_first": polled, "miss_rate": share(polled, pushed)})
+        found.append({**row, "webhook_told": pushed, "only_polled": polled, "miss_rate": share(polled, pushed)})
     return found

@@ -32,7 +32,7 @@ def carriers(ctx: AppContext, look: Look) -> Shown:
         {
             "what": what, "reports": reports.REPORTS, "by": reports.BY, "heads": heads, "lines": linked, "sentences": report_forms.sentences(told),
             "bars": [_bar(row, most) for row in told["rows"]] if what in ("carriers", "lanes") else [],
-            "meanings": reports.MEANINGS if what != "exceptions" else {}, **listed(ctx, look),
+            "meanings": report_forms.meanings(told), **listed(ctx, look),
         },
     )  # fmt: skip
 

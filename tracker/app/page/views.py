@@ -31,7 +31,7 @@ MOST_TROUBLES = 50
 MOST_SHOWN = 64 << 10  # bytes of a payload
 DAYS = "7d"
 MOST_ACCOUNTS = 1000
-FIGURES = ("told_first", "polled_first", "miss_rate", "webhook_delay_p50", "webhook_delay_p95")
+FIGURES = ("webhook_told", "only_polled", "miss_rate", "webhook_delay_p50", "webhook_delay_p95")
 
 
 def status(ctx: AppContext, look: Look) -> Shown:

@@ -1,4 +1,4 @@
-"""One mail after the other, on one connection: look whether it is still true, ask the shop for the address, write it, send it.
+"""One mail after the other, on one connection: read its order again, is it still true, to whom does it go, write it, send it.
 
 The address is asked for when the mail is written, and forgotten with it. A mail that is not true any more ends `superseded`; one that
 the recipient's server refuses ends `refused`, with a finding about the order; one that may be taken later is tried for `mail.retry_for`.
@@ -7,6 +7,7 @@ the recipient's server refuses ends `refused`, with a finding about the order; o
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -16,21 +17,32 @@ from sqlalchemy.engine import Row
 
 from tracker.config.mail import MailPart
 from tracker.config.model import Account
-from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, SourceError, Transient
-from tracker.domain.facts import Action, Finding
+from tracker.domain.errors import (
+    BadPayload,
+    CredentialsRejected,
+    NotFound,
+    RateLimited,
+    Refused,
+    SourceError,
+    Transient,
+)
+from tracker.domain.facts import Action, Finding, Order
 from tracker.domain.mails import masked_address
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import backoff, brakes, tell
 from tracker.pipeline.context import AppContext, MailSession
 from tracker.pipeline.failpoints import crash_at
+from tracker.pipeline.ingest.versions import as_taken
 from tracker.pipeline.mails import letter as letters
 from tracker.pipeline.mails import server
-from tracker.pipeline.mails.judge import Verdict, judge, known, language_of, words
+from tracker.pipeline.mails.judge import Known, judge, known, language_of, words
+from tracker.pipeline.read_again import read_again
 from tracker.store import queries
 from tracker.store.codec import ACTION
 from tracker.store.engine import database_now
 from tracker.store.tables import findings, mails, orders
 
+GONE = "the order is not there any more"
 HOUR, MINUTE, AT_ONCE = timedelta(hours=1), timedelta(minutes=1), timedelta(0)
 
 
@@ -64,12 +76,10 @@ class Batch:
         action = ACTION.validate_python(row.action)
         if account is None or ctx.config.wording is None:
             return _later(ctx, row, "its store's entry is wrong or gone", HOUR)
-        verdict, about = self._judged(row, account, action)
-        if verdict.ends:
-            return _end(ctx, row, "superseded", verdict.why)
-        if verdict.why:
-            return _later(ctx, row, verdict.why, AT_ONCE if verdict.until else MINUTE, verdict.until)
-        if not (address := self._address(row, account, action)):
+        about = self._judged(row, account, action)
+        order = self._read(row, account, action) if about is not None else None
+        about = self._judged(row, account, action, order) if order is not None else None
+        if about is None or not (address := self._address(row, account, action)):
             return None
         said = words(ctx.config.wording, account, action, language_of(self._mail, account, about.order))
         try:
@@ -84,12 +94,46 @@ class Batch:
                 return None  # it took so long that somebody else has it
         return self._send(row, account, letter)
 
-    def _judged(self, row: Row[Any], account: Account, action: Action) -> tuple[Verdict, Any]:
-        paused, braked = brakes.in_force(self._ctx, row.store)
-        with self._ctx.store.read() as connection:
+    def _judged(self, row: Row[Any], account: Account, action: Action, order: Order | None = None) -> Known | None:
+        """Return what is known of the order, `order` as it was just read; None where the mail is not sent now, which is kept."""
+        ctx = self._ctx
+        paused, braked = brakes.in_force(ctx, row.store)
+        with ctx.store.read() as connection:
             about = known(connection, row.order_id)
-            verdict = judge(connection, self._mail, account, about, action, self._ctx.now(), braked)
-        return (Verdict("the store is paused") if paused and not verdict.ends else verdict), about
+            if order is not None:
+                was = about.order
+                now = replace(
+                    as_taken(order, about.row), history=was.history, statements=was.statements, actor=was.actor
+                )
+                about = replace(about, order=now)
+            verdict = judge(connection, self._mail, account, about, action, ctx.now(), braked)
+        if verdict.ends:
+            _end(ctx, row, "superseded", verdict.why)
+        elif paused:
+            _later(ctx, row, "the store is paused", MINUTE)
+        elif verdict.why:
+            _later(ctx, row, verdict.why, AT_ONCE if verdict.until else MINUTE, verdict.until)
+        else:
+            return about
+        return None
+
+    def _read(self, row: Row[Any], account: Account, action: Action) -> Order | None:
+        """Read the order again, so that nobody is mailed of one that was cancelled a minute ago; None where it is not read now, which is kept."""
+        try:
+            return read_again(self._ctx, account, action.order)
+        except NotFound:
+            _end(self._ctx, row, "superseded", GONE)
+        except (Refused, BadPayload) as error:
+            _later(self._ctx, row, str(error), HOUR)
+        except SourceError as error:
+            self._away(row, account, error)
+        return None
+
+    def _away(self, row: Row[Any], account: Account, error: SourceError) -> None:
+        with self._ctx.store.write() as connection:
+            backoff.hear(self._ctx, connection, account, [error], database_now(connection), self._ctx.now())
+        after = error.after if isinstance(error, RateLimited) else None
+        _later(self._ctx, row, f"{type(error).__name__}: {error}", after or queries.backoff(row.attempts))
 
     def _address(self, row: Row[Any], account: Account, action: Action) -> str:
         """Ask the shop to whom the mail goes; empty where it is not sent now, which is kept."""
@@ -97,29 +141,24 @@ class Batch:
         if (why := self._unread.get(row.store)) is not None:
             _later(ctx, row, why, HOUR)
             return ""
-        error: SourceError | None = None
-        address = ""
         try:
             address = account.platform.mail_address(ctx.client(account), action.order).strip()
         except NotFound:
-            _end(ctx, row, "superseded", "the order is not there any more")
+            _end(ctx, row, "superseded", GONE)
             return ""
         except Refused as refused:
             self._unread[row.store] = str(refused)
             _tell_unread(ctx, account, str(refused))
             _later(ctx, row, str(refused), HOUR)
             return ""
-        except SourceError as source:
-            error = source
+        except SourceError as error:
+            self._away(row, account, error)
+            return ""
         with ctx.store.write() as connection:
-            backoff.hear(ctx, connection, account, [error], database_now(connection), ctx.now())
-            if error is None:
-                over = sa.and_(findings.c.subject == _of(account), findings.c.kind == FindingKind.ADDRESS_UNREAD)
-                queries.close_findings(connection, over, ctx.now(), "mail", "the shop tells addresses again")
-        if error is not None:
-            after = error.after if isinstance(error, RateLimited) else None
-            _later(ctx, row, f"{type(error).__name__}: {error}", after or queries.backoff(row.attempts))
-        elif not address:
+            backoff.hear(ctx, connection, account, [None], database_now(connection), ctx.now())
+            over = sa.and_(findings.c.subject == _of(account), findings.c.kind == FindingKind.ADDRESS_UNREAD)
+            queries.close_findings(connection, over, ctx.now(), "mail", "the shop tells addresses again")
+        if not address:
             _end(ctx, row, "refused", "the order names no mail address")
         return address
 
