@@ -88,6 +88,8 @@ def test_a_drift_and_a_finding_say_what_heals_them_as_a_command(site: Site) -> N
     assert "cancelled but moving" in drift
     assert re.search(r"tracker record '#7' accepted --store shop", drift)
     assert browser.get("/drift?kind=shop_behind&store=kart").status_code == 200
+    for path in ("/drift", "/findings"):  # of a store that nobody knows, nothing is fine
+        assert browser.get(f"{path}?store=nowhere").status_code == 404
     found = browser.get("/findings?severity=urgent").text
     assert "tracker dismiss" in found
     assert "what would is told by" in found

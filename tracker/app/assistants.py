@@ -50,7 +50,7 @@ MOST_TEXT = 300  # characters of a text of others
 MOST_SIZE = 48_000  # bytes of an answer
 _WORD = re.compile(r"[A-Za-z0-9_.:/#@+-]{1,64}")  # a code, an id, a status or a moment: no sentence can be made of it
 # keys under which sentences and commands of ours stand; words of others in them are marked
-OURS = frozenset({"answer", "where_it_is", "do", "see", "sentence", "would_heal", "proposal"})
+OURS = frozenset({"answer", "where_it_is", "do", "see", "sentence", "would_heal", "proposal", "queue", "what", "way"})
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 What = Annotated[
@@ -137,10 +137,17 @@ def _orders(found: Told) -> list[Told]:
     ]  # fmt: skip
 
 
+def _said_once(found: Told) -> Told:
+    """Return what is told of orders with their short sentences as ours: `where` is whose something is elsewhere."""
+    orders = [{name: value for name, value in order.items() if name != "where"} for order in found["orders"]]
+    rest = {name: value for name, value in found.items() if name != "where"}
+    return rest | {"orders": orders, "where_it_is": found["where"]}
+
+
 def find_order(ctx: AppContext, stores: Stores, what: str) -> Told:
     """Return where an order or parcel is: what the shop and what the carrier says, and whether they agree."""
     found = explanation(ctx, what, stores=stores)
-    told: Told = safe({**found, "where_it_is": found["where"]})
+    told: Told = safe(_said_once(found))
     return {
         "asked": told["asked"], "found": len(found["orders"]), "where_it_is": told["where_it_is"], "orders": _orders(told),
     }  # fmt: skip
@@ -152,17 +159,17 @@ def explain_order(ctx: AppContext, stores: Stores, what: str, at: str | None) ->
         then = None if at is None else moment(at)
     except ValueError as error:
         raise ToolError(f"at: {error}") from None
-    told: Told = safe(explanation(ctx, what, at=then, stores=stores))
+    told: Told = safe(_said_once(explanation(ctx, what, at=then, stores=stores)))
     rules = [{"order": order["number"], **rule} for order in told["orders"] for rule in order.get("rules", ())]
     return {"asked": told["asked"], "answer": told["answer"], "rules": rules}
 
 
 def list_drift(ctx: AppContext, stores: Stores, kind: str | None, after: int | None, limit: int) -> Told:
     """Return the orders about which shop and carrier disagree, since when, and what heals it; and what nobody knows."""
-    rows = lists.drift(ctx, store=stores, kind=kind, after=after, limit=limit)
+    rows = lists.drift(ctx, store=stores, kind=kind, after=after, limit=limit + 1)
     known = knowledge(ctx, store=stores)
-    told: Told = safe({"known_as_of": known.as_of, "rows": rows})
-    return {"all_is_known": known.whole, **told, "more": len(rows) == limit}
+    told: Told = safe({"known_as_of": known.as_of, "rows": rows[:limit]})
+    return {"all_is_known": known.whole, **told, "more": len(rows) > limit}
 
 
 def list_findings(
@@ -170,9 +177,9 @@ def list_findings(
 ) -> Told:
     """Return what a person must look at, newest first."""
     rows = lists.list_findings(
-        ctx, kinds=[kind] if kind else (), store=stores, severity=severity, after=after, limit=limit
+        ctx, kinds=[kind] if kind else (), store=stores, severity=severity, after=after, limit=limit + 1
     )
-    return {"rows": safe(rows), "more": len(rows) == limit}
+    return {"rows": safe(rows[:limit]), "more": len(rows) > limit}
 
 
 def status(ctx: AppContext, stores: Stores) -> Told:

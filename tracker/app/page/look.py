@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from tracker.app.tokens import Holder
 from tracker.domain.errors import TrackerError
 from tracker.pipeline.context import AppContext
 from tracker.store.queries import Stores
+from tracker.store.tables import accounts
 
 ROWS = 50  # of a page of a list
 MOST_STORES = 200  # that are offered to choose from
@@ -77,6 +80,14 @@ View = Callable[[AppContext, Look], Shown]
 
 
 def listed(ctx: AppContext, look: Look) -> dict[str, Any]:
-    """Return what a list with a filter is shown with: the stores to choose from (not thousands), and how long a page is."""
+    """Return what a list with a filter is shown with: the stores to choose from (not thousands), and how long a page is.
+
+    Raises Missing where a store is chosen that is not configured and never was: of one that nobody knows, nothing is fine.
+    """
+    chosen, a = look.query.get("store"), accounts.c
+    if chosen and chosen not in ctx.config.store_names():
+        with ctx.store.read() as connection:
+            if connection.execute(sa.select(a.name).where(a.name == chosen, a.kind == "store")).first() is None:
+                raise Missing(UNNAMED)
     names = sorted(ctx.config.store_names() if look.holder.stores is None else look.holder.stores)
     return {"stores": names if len(names) <= MOST_STORES else [], "limit": ROWS}
