@@ -119,15 +119,17 @@ def test_a_number_is_read_from_the_terminal_of_this_process_too(lab: Lab, monkey
     with os.fdopen(theirs) as terminal:
         monkeypatch.setattr(sys, "stdin", terminal)
         os.write(ours, b"1,000\n")
-        asking._confirm(1000, FINDINGS, "dismissed", False)
+        asking.confirm(1000, FINDINGS.name, "dismissed", False)
         os.write(ours, b"no\n")
         with main_.cli.make_context("tracker", ["show", "1"]), pytest.raises(click.exceptions.Exit) as ended:
-            asking._confirm(2, FINDINGS, "dismissed", False)
+            asking.confirm(2, FINDINGS.name, "dismissed", False)
         assert ended.value.exit_code == 1
     os.close(ours)
 
 
 def test_what_is_meant_is_said_once(lab: Lab, run: Run) -> None:
+    assert "Missing option '--reason'" in run("dismiss", "--kind", "stuck", code=2)
+    assert "Missing option '--to'" in run("assign", "--kind", "stuck", code=2)
     assert "say which by a filter or --from" in run("dismiss", "--reason", "x", code=2)
     assert "not both" in run("dismiss", "1", "--store", "kart", "--reason", "x", code=2)
     assert "not both" in run("snooze", "1", "--export", "x.csv", code=2)
@@ -161,9 +163,7 @@ def test_findings_are_given_to_a_person_listed_by_him_and_taken_back(lab: Lab, r
 
 
 def test_a_list_is_written_and_worked_off_and_what_is_wrong_in_it_is_told_with_its_line(lab: Lab, run: Run) -> None:
-    assert "list.csv: 8 findings; nothing else was done" in run(
-        "dismiss", "--kind", "stuck", "--export", "list.csv", "--reason", "x"
-    )
+    assert "list.csv: 8 findings; nothing else was done" in run("dismiss", "--kind", "stuck", "--export", "list.csv")
     assert Path("list.csv").stat().st_mode & 0o077 == 0
     rows = list(csv.DictReader(io.StringIO(Path("list.csv").read_text())))
     assert rows[0]["would_heal"].startswith("'=cmd")  # no spreadsheet runs it
@@ -171,6 +171,7 @@ def test_a_list_is_written_and_worked_off_and_what_is_wrong_in_it_is_told_with_i
     assert "list.csv is there already" in str(
         CliRunner().invoke(main_.cli, ["snooze", "--kind", "stuck", "--export", "list.csv"]).exception
     )
+    assert run("assign", "--kind", "stuck", "--export", "theirs.csv").startswith("theirs.csv: 8 findings")
     assert run("snooze", "--kind", "stuck", "--export", "list.ndjson").startswith("list.ndjson: 8 findings")
     assert len(open_(lab)) == 12
 

@@ -27,9 +27,11 @@ MOST_TOLD = 20  # lines of a file that named nothing, one by one
 _KINDS = [str(kind) for kind in FindingKind]
 _FILE = click.Path(path_type=Path, dir_okay=False)
 FILTERS: dict[str, Callable[[Any], Any]] = {
-    "kind": click.option("--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="All findings of this kind."),
+    "kind": click.option(
+        "--kind", "kinds", multiple=True, type=click.Choice(_KINDS), metavar="KIND", help="All findings of this kind, such as stuck."
+    ),
     "differs": click.option(
-        "--kind", "kinds", multiple=True, type=click.Choice(sorted({*_KINDS, *map(str, DriftKind)})),
+        "--kind", "kinds", multiple=True, type=click.Choice(sorted({*_KINDS, *map(str, DriftKind)})), metavar="KIND",
         help="All orders with such a finding, or that differ so.",
     ),
     "words": click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only of this kind."),

@@ -65,7 +65,12 @@ FINDINGS = (
 @click.command("findings")
 @listing("limit", "after", "watch", "store")
 @click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice([str(kind) for kind in FindingKind]), help="Only this kind."
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice([str(kind) for kind in FindingKind]),
+    metavar="KIND",
+    help="Only this kind, such as stuck.",
 )
 @click.option("--severity", type=click.Choice(["urgent", "warning", "info"]), help="Only this severity.")
 @FILTERS["assigned"]

@@ -174,7 +174,7 @@ def may(
     """Ask the gate: may ORDER go to STATUS? Answers yes (exit 0) or no (exit 1), with the rule and the evidence."""
     ctx = open_context(glance_config(file))
     row = statements.find_order(ctx, order, store)
-    gate = statements.may(ctx, row, OrderStatus(status), reason=reason, by=by, at=as_of(at))
+    gate = statements.may(ctx, row, OrderStatus(status), reason=reason, by=by, at=as_of(at, ctx.now()))
     answer: dict[str, Any] = {
         "order": order, "to": status, "allowed": gate.allowed, "rule": gate.rule, "evidence": dict(gate.evidence),
         "needs": gate.needs or None, "sentence": gate.sentence,
@@ -200,11 +200,12 @@ _findings = many_options("kind", "store", "carrier", "since", "severity", "assig
 @config_option
 @_findings
 @by_option
-@click.option("--reason", required=True, help="Why it needs no more attention.")
-def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str, **given: Any) -> None:
+@click.option("--reason", help="Why it needs no more attention.  [required, but for --export]")
+def dismiss(ids: tuple[int, ...], file: Path, by: str, reason: str | None, **given: Any) -> None:
     """Close findings by id, or all that a filter finds or a file names; each stays closed until its evidence changes."""
+    why = _given("reason", reason, given)
     ctx = open_context(glance_config(file))
-    _of_findings(ctx, ids, given, "dismissed", lambda some: lists.close(ctx, some, by=by, reason=reason))
+    _of_findings(ctx, ids, given, "dismissed", lambda some: lists.close(ctx, some, by=by, reason=why))
 
 
 @click.command()
@@ -226,16 +227,25 @@ def snooze(ids: tuple[int, ...], file: Path, span: str, **given: Any) -> None:
 @click.argument("ids", nargs=-1, type=ROW)
 @config_option
 @_findings
-@click.option("--to", required=True, metavar="NAME", help="Who looks after them; `nobody` takes them back.")
-def assign(ids: tuple[int, ...], file: Path, to: str, **given: Any) -> None:
+@click.option(
+    "--to", metavar="NAME", help="Who looks after them; `nobody` takes them back.  [required, but for --export]"
+)
+def assign(ids: tuple[int, ...], file: Path, to: str | None, **given: Any) -> None:
     """Give findings by id, or all that a filter finds or a file names, to a person. `tracker findings --assigned NAME` lists his."""
-    name = "".join(c for c in to if c.isprintable()).strip()
-    if not name or len(name) > MOST_NAME:
+    name = "".join(c for c in _given("to", to, given) if c.isprintable()).strip()
+    if (not name and given["export"] is None) or len(name) > MOST_NAME:
         raise click.UsageError(f"--to: must be a name of 1 to {MOST_NAME} characters")
     ctx = open_context(glance_config(file))
     who = None if name == many.NOBODY else name
     verb = f"assigned to {name}" if who is not None else "taken back"
     _of_findings(ctx, ids, given, verb, lambda some: many.assign(ctx, some, who))
+
+
+def _given(option: str, value: str | None, given: dict[str, Any]) -> str:
+    """Return what an option says: it must be there, unless what is found is only written to a file. Raises UsageError."""
+    if value is None and given["export"] is None:
+        raise click.UsageError(f"Missing option '--{option}'.")
+    return value or ""
 
 
 def _of_findings(
