@@ -116,6 +116,10 @@ def test_a_gate_of_then_answers_by_the_order_and_the_policy_of_then(lab: Lab) ->
     assert "must be a moment" in CliRunner().invoke(main_.cli, ["may", "7", "shipped", "--at", "soon"]).output
     for absurd in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         assert "must be a moment" in CliRunner().invoke(main_.cli, ["explain", "7", "--at", absurd]).output
+    for words in (["explain", "7"], ["evidence", "7", "-o", "later.zip"], ["may", "7", "shipped"]):
+        assert "is still to come" in CliRunner().invoke(main_.cli, [*words, "--at", "2999-01-01T00:00Z"]).output
+    before = CliRunner().invoke(main_.cli, ["explain", "4711", "--at", "2026-01-01T00:00Z"])
+    assert "nothing is known of '4711' as of 2026-01-01 00:00Z" in str(before.exception)
     with pytest.raises(TrackerError, match="not known at"):
         statements.may(lab.ctx, statements.find_order(lab.ctx, "7"), OrderStatus.SHIPPED, at=lab.clock() - 9999 * H)
 

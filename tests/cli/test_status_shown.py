@@ -103,7 +103,7 @@ def test_one_screen_tells_all_and_each_number_has_its_list(run: Run, lab: Lab) -
     assert first.startswith(
         "WRONG, 2 things; first: the brake of ups is on since 2026-11-02 15:00Z: its ends leapt, and are held; do: look at"
     )
-    assert "2 easypost does not answer since 2026-11-02 12:00Z ([canary]\N{REPLACEMENT CHARACTER}[31m)" in said
+    assert "2. easypost does not answer since 2026-11-02 12:00Z ([canary]\N{REPLACEMENT CHARACTER}[31m)" in said
     assert "process 7: runs for" in said and ", version 0.0.9" in said
     assert "poll   1     3 h 0 min  parcels that are due to be asked about  tracker plan" in said
     assert "findings: 6 warning (tracker findings --severity warning)" in said

@@ -222,6 +222,9 @@ def test_what_a_row_of_an_account_or_store_tells_is_wrong_by_itself(make_lab, tm
         "WRONG: 1 write held by a brake since 2026-11-02 08:00Z; do: look at its parcels"
     )
     assert away_of("x")["troubles"][0]["see"] == "tracker check"
+    assert away_of("no such table: x (has `tracker migrate` been run?)")["said"].endswith(
+        "do: tracker migrate, or the right address in `database:`"
+    )
 
 
 def test_every_command_that_is_named_beside_a_number_is_one() -> None:

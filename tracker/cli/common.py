@@ -232,9 +232,14 @@ def cell(value: Any) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown).replace("[", "\\[")
 
 
-def as_of(text: str | None) -> datetime | None:
-    """Read the moment of an `--at`, None where there is none. Raises UsageError."""
+def as_of(text: str | None, now: datetime | None = None) -> datetime | None:
+    """Read the moment of an `--at`, None where there is none; not one after `now`, of which nothing is known. Raises UsageError."""
     try:
-        return moment(text) if text is not None else None
+        at = moment(text) if text is not None else None
     except ValueError as error:
         raise click.UsageError(f"--at {text!r}: {error}") from None
+    if at is not None and now is not None and at > now:
+        raise click.UsageError(
+            f"--at {text!r}: is still to come, so nothing is known of it; it is {now:%Y-%m-%dT%H:%M}Z"
+        )
+    return at

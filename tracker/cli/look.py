@@ -77,7 +77,8 @@ def explain(what: str, file: Path, as_json: bool, at: str | None, all_: bool) ->
 
     Then each rule that fired, with its name.
     """
-    told = explanation(open_context(glance_config(file)), what, at=as_of(at))
+    ctx = open_context(glance_config(file))
+    told = explanation(ctx, what, at=as_of(at, ctx.now()))
     if as_json:
         print_json(told)
     _require(told, what)
@@ -129,7 +130,7 @@ def evidence(order: str, file: Path, output: Path, at: str | None) -> None:
     """
     ctx = open_context(glance_config(file))
     try:
-        packed = pack(ctx, order, output, at=as_of(at))
+        packed = pack(ctx, order, output, at=as_of(at, ctx.now()))
     finally:
         close_context(ctx)
     documents = f"{packed.documents} document{'' if packed.documents == 1 else 's'} of deliveries"
@@ -200,6 +201,8 @@ def _require(told: dict[str, Any], what: str) -> None:
     if not told["orders"] and not told["parcels_without_order"]:
         could = told["could_be"]
         hint = f" (the number could be of {', '.join(could)})" if could else ""
+        if told.get("at"):
+            hint = f" as of {told['at']:%Y-%m-%d %H:%M}Z{hint}"
         raise TrackerError(
             f"nothing is known of {what!r}{hint}: no store that is read tells of such an order, and no carrier of such a number"
         )

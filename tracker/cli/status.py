@@ -91,8 +91,9 @@ def _troubles(rows: Sequence[Row], every: bool) -> Iterator[RenderableType]:
     shown = rows if every else together(rows)
     for number, row in enumerate(shown, 1):
         detail = f" ({row['detail']})" if row["detail"] and row.get("many", 1) == 1 else ""
-        yield _line(f"{number:>3} {row['said']}{detail}", "red")
-        yield _line(f"    do: {row['do']}   see: {row['see']}")
+        yield _line(f"{number:>2}. {row['said']}{detail}", "red")
+        see = f"   see: {row['see']}" if row["see"] != row["do"] else ""
+        yield _line(f"    do: {row['do']}{see}")
     if len(shown) < len(rows):
         yield _line("    --all tells each")
 

@@ -341,6 +341,8 @@ def _what(action: Action) -> str:
         return "a note"
     if action.kind == "number":
         return f"the number {' in the place of '.join(p.number for p in reversed(action.parcels))}"
+    if action.kind == "fulfilment_event":
+        return f"the shipping status {spoken(action.target or action.status)}"
     where = {"field": f" in the field {quoted(action.field)}", "tag": " as a tag"}.get(action.kind, "")
     return f"{spoken(action.target or action.status)}{where}"
 

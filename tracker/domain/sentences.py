@@ -55,7 +55,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType({
     f"the carrier confirms it; {BOTH}.",
     "waits_sources_disagree": f"What is told of a parcel of order {{order}} contradicts itself, so we wait; {BOTH}.",
     "worker_writes_it_not": f"The policy does not let us write {{to}} to order {{order}}: somebody else sets that in the shop; {BOTH}.",
-    "status_not_expressible": f"The shop has no word for {{detail}} that we may write to order {{order}}; {BOTH}.",
+    "status_not_expressible": f"The shop has no order status for {{detail}} that we may write to order {{order}}; {BOTH}.",
     "side_effect_not_named": f"Writing {{to}} to order {{order}} makes the shop do more, and the policy does not name that; {BOTH}.",
     "transition_not_named": f"The policy does not lead from what order {{order}} is to {{to}}, so it is not written; {BOTH}.",
     "before_connected": f"What happened to order {{order}} was before its store was connected or its news replayed, so it is not "
@@ -92,13 +92,13 @@ SENTENCES: Mapping[str, str] = MappingProxyType({
     "cancel_closed_at": f"Order {{order}} has come to {{detail}}, after which the policy lets nobody cancel it; {BOTH}.",
     "reason_required": f"Order {{order}} may be cancelled only with a reason; {BOTH}.",
     # how shop and carrier disagree
-    "drift:shop_ahead": "The shop says more of order {order} than its carrier: the shop {shop}, the carrier {carrier}, since {time}.",
-    "drift:shop_behind": "The carrier says more of order {order} than the shop: the carrier {carrier}, the shop {shop}, since {time}.",
-    "drift:cancelled_but_moving": "Order {order} is {shop} in the shop while a carrier has, or had, a parcel of it: {carrier}, since "
-    "{time}.",
-    "drift:withdrawn": "The shop says {shop} of order {order}, and the carrier took its Delivered back: {carrier}, since {time}.",
-    "drift:contradicted": "The carrier says {carrier} of order {order} and its own later scan speaks against that; the shop says "
-    "{shop}, since {time}.",
+    "drift:shop_ahead": "The shop says more of order {order} than its carrier, since {time}: the shop {shop}, the carrier {carrier}.",
+    "drift:shop_behind": "The carrier says more of order {order} than the shop, since {time}: the carrier {carrier}, the shop {shop}.",
+    "drift:cancelled_but_moving": "Order {order} is {shop} in the shop while a carrier has, or had, a parcel of it, since {time}; the "
+    "carrier says {carrier}.",
+    "drift:withdrawn": "The carrier took its Delivered of order {order} back, since {time}: the shop says {shop}, the carrier {carrier}.",
+    "drift:contradicted": "The carrier says {carrier} of order {order} and its own later scan speaks against that, since {time}; the "
+    "shop says {shop}.",
     # what became of a write
     "outbox:pending": "We will write {to} to order {order}, wanted since {time} ({detail}), when the shop said {shop} and the carrier "
     "{carrier}.",

@@ -83,7 +83,8 @@ def troubles(ctx: AppContext) -> list[dict[str, Any]]:
 
 def away(problem: str) -> dict[str, Any]:
     """Return the status where the database cannot be used: that alone is known."""
-    trouble = Trouble("database_away", "database", f"the database cannot be used: {problem}").row()
+    do = "tracker migrate, or the right address in `database:`" if "tracker migrate" in problem else ""
+    trouble = Trouble("database_away", "database", f"the database cannot be used: {problem}", do=do).row()
     return {"well": False, "said": said([trouble], None), "troubles": [trouble]}
 
 

@@ -72,11 +72,12 @@ class Trouble:
     since: datetime | None = None
     count: int | None = None
     detail: str = ""  # others' words, or places inside: for who may read them
+    do: str = ""  # what does something about it, where that is not what its kind says
 
     @property
     def act(self) -> str:
         """Say what does something about it: a command, or what a person must do."""
-        return URGENCY[self.what][1].format(where=self.where)
+        return self.do or URGENCY[self.what][1].format(where=self.where)
 
     @property
     def see(self) -> str:
