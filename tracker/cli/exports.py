@@ -75,9 +75,11 @@ def export(
     if target.cursor is not None:
         cursor = Cursor(dict(target.cursor.after), target.cursor.rows)
     done = Cursor(dict(cursor.after), cursor.rows)
-    left = False
+    left = told = False
+    begun = str(done)
     try:
         _run(ctx, wanted, target, cursor, done)
+        told = True
     except BrokenPipeError:
         left = True  # nobody knows how much was read
         raise
@@ -85,7 +87,7 @@ def export(
         try:
             target.close()
         finally:
-            if not left:
+            if not left and (told or str(done) != begun):  # else there is no place to go on from
                 before = target.cursor.rows if target.cursor is not None else 0
                 _tell(wanted, form, done, done.rows - before, output, as_json)
 

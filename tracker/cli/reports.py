@@ -90,7 +90,8 @@ def report(
     else:
         _print(told, what, file)
     if not told["counted"]["whole"]:
-        click.echo(told["counted"]["said"], err=True)
+        if form is not None:  # else it is said already
+            click.echo(told["counted"]["said"], err=True)
         click.get_current_context().exit(1)
 
 

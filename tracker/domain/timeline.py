@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import groupby
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from tracker.domain.facts import EPOCH, NOWHERE, Checkpoint, Meaning, Place, Scan, StoredScan, Summary, TakenBack
@@ -187,6 +188,27 @@ def read_on(summary: Summary, more: Iterable[StoredScan]) -> Summary | None:
     if summary.scans + len(ordered) > MOST_SCANS:
         return None
     return _fold(summary, ordered)
+
+
+class Run(NamedTuple):
+    """What a scan began: the status from it on, why, and the status before; None: it was the first."""
+
+    fingerprint: str
+    before: ShippingStatus | None
+    status: ShippingStatus
+    reason: Reason | None
+
+
+def runs(scans: Iterable[StoredScan]) -> list[Run]:
+    """Return the runs of a parcel's journey, of the scans that stand; the last is that of its summary."""
+    reading = _Reading(Summary())
+    found: list[Run] = []
+    for told in sorted({told.fingerprint: told for told in scans if told.gone is None}.values(), key=_key):
+        before, run = reading.status if found else None, reading.run
+        reading.scan(told)
+        if reading.run != run:
+            found.append(Run(told.fingerprint, before, reading.status, reading.reason))
+    return found
 
 
 def _fold(summary: Summary, ordered: Sequence[StoredScan]) -> Summary:

@@ -7,6 +7,7 @@ transaction that began before it may still bring an older one.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,8 +16,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from tracker.domain.errors import TrackerError
+from tracker.domain.facts import StoredScan
 from tracker.domain.personal import impersonal
+from tracker.domain.timeline import runs
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.ingest.scans import STORED_SCAN, stored_scan
+from tracker.store import queries
 from tracker.store.tables import (
     decisions,
     findings,
@@ -84,7 +89,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("order", "text", "the order's number"),
         *_PARCEL,
         Column("status", "text", "of the parcel, of the order, or that is written"),
-        Column("previous", "text", "what a parcel's status was before"),
+        Column("previous", "text", "what its status was before"),
         Column("raw", "text", "the shop's word for an order's status; of a parcel the carrier's code"),
         Column("reason", "text", "of a parcel's status"),
         Column("payment", "text", "of an order"),
@@ -162,6 +167,7 @@ class _Stream(NamedTuple):
     select: sa.Select[Any]
     of_store: Callable[[str], sa.ColumnElement[bool]]
     row: Callable[[dict[str, Any]], dict[str, Any]]
+    chosen: Callable[[sa.Connection, list[dict[str, Any]]], list[dict[str, Any]]] | None = None  # of a window's rows
 
 
 def read_cursor(kind: str, text: str) -> Cursor:
@@ -213,6 +219,8 @@ def _window(
         found = connection.execute(select)
         names = [*found.keys()]
         told = [stream.row(dict(zip(names, row, strict=True))) for row in found]
+        if stream.chosen is not None:
+            told = stream.chosen(connection, told)
     free = [column.name for column in wanted.columns if column.kind == "json" and not wanted.personal]
     for row in told:
         for name in free:
@@ -261,23 +269,32 @@ def _ships(shipment_id: sa.Column[Any]) -> Callable[[str], sa.ColumnElement[bool
 
 
 def _parcel_status() -> _Stream:
-    """Return the stream of scans by which the status of a parcel became another one than the scan before told."""
-    s, p, b = scans.c, shipments.c, scans.alias("before").c
-    tells = (b.shipment_id == s.shipment_id, b.status.isnot(None), b.withdrawn_at.is_(None))
-    earlier = sa.or_(b.instant < s.instant, sa.and_(b.instant == s.instant, b.id < s.id))
-    before = (
-        sa.select(b.status).where(*tells, earlier).order_by(b.instant.desc(), b.id.desc()).limit(1).correlate(scans)
-    )
-    previous = before.scalar_subquery()
+    """Return the stream of scans by which the status of a parcel became another one; of a last mile its own."""
+    s, p = scans.c, shipments.c
     select = (
         sa.select(
             sa.literal("parcel_status").label("event"), s.id, s.first_seen_at.label("at"), s.instant.label("happened_at"),
-            p.id.label("parcel"), p.carrier, p.number, p.generation, s.status, previous.label("previous"), s.code.label("raw"), s.reason,
+            p.id.label("parcel"), p.carrier, p.number, p.generation, s.code.label("raw"), s.fingerprint,
         )
         .join(shipments, p.id == s.shipment_id)
-        .where(s.status.isnot(None), s.withdrawn_at.is_(None), s.status != sa.func.coalesce(previous, ""))
+        .where(s.status.isnot(None), s.withdrawn_at.is_(None))
     )  # fmt: skip
-    return _Stream(scans, s.first_seen_at, select, _ships(s.shipment_id), _plainly)
+    return _Stream(scans, s.first_seen_at, select, _ships(s.shipment_id), _plainly, _began)
+
+
+def _began(connection: sa.Connection, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the scans that began a run of their parcel, as all its scans tell its journey; an end counts before it is confirmed."""
+    parcels: dict[int, list[StoredScan]] = defaultdict(list)
+    here = queries.among(connection, scans.c.shipment_id, sorted({row["parcel"] for row in told}))
+    columns = (*STORED_SCAN[:-1], scans.c.first_seen_at)  # for when it was confirmed
+    for row in connection.execute(sa.select(*columns).where(here, scans.c.withdrawn_at.is_(None))):
+        parcels[row[0]].append(stored_scan(row))
+    began = {(parcel, run.fingerprint): run for parcel, known in parcels.items() for run in runs(known)}
+    return [
+        {**row, "previous": run.before, "status": run.status, "reason": run.reason}
+        for row in told
+        if (run := began.get((row["parcel"], row["fingerprint"]))) is not None
+    ]
 
 
 def _of(store: str) -> sa.ColumnElement[bool]:
@@ -285,11 +302,19 @@ def _of(store: str) -> sa.ColumnElement[bool]:
 
 
 def _order_status() -> _Stream:
-    v, o = order_versions.c, orders.c
-    select = sa.select(
-        sa.literal("order_status").label("event"), v.id, v.seen_at.label("at"), o.store, o.number.label("order"), v.status,
-        v.raw_status.label("raw"), v.payment, v.actor, v.version,
-    ).join(orders, o.id == v.order_id)  # fmt: skip
+    """Return the stream of what orders said where their status, its word or their payment was another one before."""
+    v, o, before = order_versions.c, orders.c, order_versions.alias("before")
+    b = before.c
+    other = [v[name].is_distinct_from(b[name]) for name in ("status", "raw_status", "payment")]
+    select = (
+        sa.select(
+            sa.literal("order_status").label("event"), v.id, v.seen_at.label("at"), o.store, o.number.label("order"), v.status,
+            b.status.label("previous"), v.raw_status.label("raw"), v.payment, v.actor, v.version,
+        )
+        .join(orders, o.id == v.order_id)
+        .outerjoin(before, sa.and_(b.order_id == v.order_id, b.version == v.version - 1))
+        .where(sa.or_(b.id.is_(None), *other))
+    )  # fmt: skip
     return _Stream(order_versions, v.seen_at, select, _of, _plainly)
 
 
