@@ -13,7 +13,7 @@ import pytest
 import standardwebhooks
 
 from tests.conftest import wait_for
-from tests.lab import START, UPS, USPS, Lab, shipped
+from tests.lab import START, UPS, USPS, H, Lab, shipped
 from tests.told import NEW, OLD, Receiver, due_now, endpoint, receiver, standing, telling
 from tracker.config.load import load_text
 from tracker.config.telling import EVENTS
@@ -210,12 +210,17 @@ def test_an_endpoint_that_says_it_is_gone_is_left_alone_until_a_person_says_so(
 
     assert len(erp.posts) == 1 and standing(lab).disabled_at is not None
     assert lab.one(t.findings, t.findings.c.kind == "endpoint_away").proposal.endswith("tracker hooks enable erp")
-    assert told.list_destinations(lab.ctx)[0]["state"] == "gone"
+    (row,) = told.list_destinations(lab.ctx)
+    assert (row["state"], row["next_at"]) == ("gone", None)
     erp.judge = lambda _post: None
+    lab.change(t.messages.update().values(due_at=START + 9_000 * H))  # it failed so often that its next try is far away
     assert told.enable(lab.ctx, "erp") and not told.enable(lab.ctx, "erp")
     lab.work("tell")
     assert [one["data"]["status"] for one in erp.told()] == ["in_transit", "delivered"]
     assert "endpoint_away" not in lab.open_findings()
+    lab.change(t.messages.update().values(state="pending", due_at=START + 9_000 * H))
+    assert told.list_destinations(lab.ctx)[0]["next_at"] == START + 9_000 * H  # it is fine, and its messages wait
+    assert told.enable(lab.ctx, "erp")
 
 
 def test_one_that_is_slow_or_away_holds_up_no_other_and_nobody_waits_for_it(

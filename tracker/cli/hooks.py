@@ -140,7 +140,7 @@ def replay(ids: tuple[int, ...], name: str | None, since: str | None, yes: bool,
 @click.argument("name", metavar="ENDPOINT")
 @config_option
 def enable(name: str, file: Any) -> None:
-    """Send to ENDPOINT again: it had said that it was gone (410), or rests after failures."""
+    """Send to ENDPOINT again: it had said that it was gone (410), rests after failures, or what waits for it would be tried only later."""
     ctx = open_context(glance_config(file))
     if name not in destinations_of(ctx):
         raise click.UsageError(_nobody(ctx, name))

@@ -50,7 +50,9 @@ def list_destinations(ctx: AppContext) -> list[dict[str, Any]]:
             )
             oldest = sa.select(_M.created_at).where(_M.destination == name, _M.state == "pending").order_by(_M.id)
             first = connection.execute(oldest.limit(1)).scalar_one_or_none() if waits else None
-            rows.append(_row(name, whom, known.get(name), waits, dead, first, now))
+            due = sa.select(_M.due_at).where(_M.destination == name, _M.state == "pending").order_by(_M.due_at).limit(1)
+            next_at = connection.execute(due).scalar_one_or_none() if waits else None
+            rows.append(_row(name, whom, known.get(name), waits, dead, first, next_at, now))
     return rows
 
 
@@ -78,13 +80,14 @@ def notes(ctx: AppContext) -> list[tuple[str, bool]]:
 
 
 def _row(
-    name: str, whom: EndpointPart | TargetPart, row: Any, waits: int, dead: int, first: datetime | None, now: datetime
-) -> dict[str, Any]:
+    name: str, whom: EndpointPart | TargetPart, row: Any, waits: int, dead: int, first: datetime | None, next_at: datetime | None, now: datetime
+) -> dict[str, Any]:  # fmt: skip
     state = "new" if row is None or row.answered_at is None else "fine"
     if row is not None and row.failures:
         state = "failing"
+        next_at = max(filter(None, (next_at, row.blocked_until)), default=None)
     if row is not None and row.disabled_at is not None:
-        state = "gone"
+        state, next_at = "gone", None
     form = "webhook" if isinstance(whom, EndpointPart) else whom.form
     told = ", ".join(whom.events) if isinstance(whom, EndpointPart) else f"findings from {whom.least}"
     secrets = len(whom.secrets) if isinstance(whom, EndpointPart) else None
@@ -94,7 +97,7 @@ def _row(
         "oldest": now - first if first is not None else None, "dead": dead,
         "answered_at": row.answered_at if row is not None else None,
         "signs_since": row.signs_since if row is not None else None,
-        "next_at": row.blocked_until if row is not None and row.failures else None, "told": told, "secrets": secrets,
+        "next_at": next_at, "told": told, "secrets": secrets,
     }  # fmt: skip
 
 

@@ -66,15 +66,21 @@ def _signs(endpoint: EndpointPart) -> str:
 
 
 def enable(ctx: AppContext, name: str) -> bool:
-    """Send to a destination again that said it was gone, or that rests. Says whether it did not take what it was told."""
+    """Send to a destination again that said it was gone, or that rests, and all that waits for it now, however long it was to wait.
+
+    Says whether there was anything of that.
+    """
     with ctx.store.write() as connection:
         anew = {**dict.fromkeys(FAILS), "failures": 0}
         here = (_D.name == name, sa.or_(_D.disabled_at.isnot(None), _D.failures > 0))
-        done = bool(connection.execute(destinations.update().where(*here).values(**anew)).rowcount)
-        if done:
+        m, now = messages.c, database_now(connection)
+        waits = messages.update().where(m.destination == name, m.state == "pending", m.due_at > now)
+        sent = connection.execute(waits.values(due_at=now)).rowcount
+        rested = connection.execute(destinations.update().where(*here).values(**anew)).rowcount
+        if rested:
             _close(ctx, connection, name, "a person said so")
     ctx.notify("tell")
-    return done
+    return bool(rested or sent)
 
 
 def answered(ctx: AppContext, connection: Connection, name: str, now: datetime) -> None:
