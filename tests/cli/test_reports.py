@@ -18,6 +18,7 @@ from tests.lab import DHL, START, TOKEN, UPS, USPS, H, Lab
 from tracker.app.api import make_api
 from tracker.app.private import Asked, Refusal
 from tracker.app.wire import Request
+from tracker.cli.common import out
 from tracker.cli.main import cli
 from tracker.store import tables as t
 from tracker.store.engine import Store
@@ -148,6 +149,17 @@ def test_each_number_lists_its_parcels_with_the_dates_that_prove_it(lab: Lab) ->
         in run(lab, "report", "carriers", *SINCE, "--show", "lost").output
     )
     assert told(lab, "accounts", "--show", "slow_webhooks", "--account", "ups")["parcels"] == []
+
+
+def test_on_a_narrow_screen_no_number_is_cut_but_what_is_told_comes_in_parts(lab: Lab, monkeypatch) -> None:
+    monkeypatch.setattr(out, "_width", 80)
+    said = run(lab, "report", "carriers", *SINCE, "--by", "store").output
+    table = said.partition("\n\n")[2].partition("counted as of")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert [line for line in said.splitlines() if " of 2)" in line][1].startswith("carriers by store (2 of 2)")
+    assert len([line for line in said.splitlines() if re.match(r"usps +kart +", line)]) == 2
+    assert f"ups {UPS}" in run(lab, "report", "carriers", *SINCE, "--show", "parcels").output
+    assert "of 2)" not in run(lab, "report", "exceptions", *SINCE).output
 
 
 def test_parcels_come_by_pages(lab: Lab) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from tracker.cli.common import (
     ROW,
+    cell,
     config_option,
     glance_config,
     json_option,
@@ -31,6 +33,9 @@ from tracker.support import report_parcels as behind
 from tracker.support import reports
 
 _DAY = "A day (2026-11-01), or how far back: 30d, 4w, 6m."
+
+GAP = 2  # blanks between two columns
+MOST_WIDE = 30  # a text that is longer is folded
 
 
 @click.command("report")
@@ -119,12 +124,36 @@ def _print(told: dict[str, Any], what: str, file: Path) -> None:
         click.echo("no problem was told of any of them")
     if lines:
         click.echo("")
-        show_table(f"{what} by {told['by']}" if told["by"] else what, heads, lines, empty="")
+        first = {told["by"], {"lanes": "lane", "accounts": "account"}.get(what, "carrier")} - {None}
+        _show_parts(
+            f"{what} by {told['by']}" if told["by"] else what,
+            heads,
+            lines,
+            len(heads if what == "exceptions" else first),
+        )
     click.echo(said[-1])
     if lines:
         out.print(
             f"[dim]the parcels of a number: {_command(what, told, file)} --show {_number(what, told['total'])}[/]"
         )
+
+
+def _show_parts(title: str, heads: list[str], lines: list[list[str]], keep: int, empty: str = "") -> None:
+    """Print a table; where the screen is too narrow for it in parts, below each other, each beginning with the first columns."""
+    cells = [[len(cell(line[i])) for line in lines] for i in range(len(heads))]
+    wide = [min(max([*map(len, head.split()), *cells[i]]), MOST_WIDE) for i, head in enumerate(heads)]
+    parts: list[list[int]] = [[]]
+    for i in range(keep, len(heads)):
+        if parts[-1] and sum(wide[j] + GAP for j in [*range(keep), *parts[-1], i]) - GAP > out.width:
+            parts.append([])
+        parts[-1].append(i)
+    for number, part in enumerate(parts, 1):
+        chosen = [*range(keep), *part]
+        of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
+        named = [fill(heads[i], wide[i]) if of else heads[i] for i in chosen]
+        if number > 1:
+            click.echo("")
+        show_table(title + of, named, [[line[i] for i in chosen] for line in lines], empty=empty)
 
 
 def _number(what: str, total: dict[str, Any]) -> str:
@@ -161,7 +190,7 @@ def _show(
         return
     lines = [[forms.shown(key, row) for key in keys] for row in rows]
     empty = f"no parcel of {told['since']} to {told['until']} is {show}"
-    show_table(f"parcels: {show}", [name for name, _ in forms.PARCELS], lines, empty=empty)
+    _show_parts(f"parcels: {show}", [name for name, _ in forms.PARCELS], lines, 2, empty)
     click.echo(told["counted"]["said"])
     if len(rows) == limit:
         out.print(f"[dim]more: {_command(told['report'], told, file)} --show {show} --after {rows[-1]['id']}[/]")
