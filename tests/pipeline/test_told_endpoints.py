@@ -129,6 +129,26 @@ def test_a_drift_that_ends_is_told_and_details_only_where_they_are_wanted(
     assert closed["data"]["drift"]["kind"] == "shop_behind" and closed["data"]["drift"]["closed_at"]
 
 
+def test_a_first_sync_is_no_news_and_what_happens_after_it_is(one_lab, erp: Receiver, tmp_path: Path) -> None:
+    lab = one_lab(yaml=telling(endpoint(erp, tmp_path)), store="mode: observe, policy: {preset: marketplace-guide}")
+    for i, number in enumerate((USPS, UPS)):
+        lab.order(f"#{i}", number, company="USPS" if number == USPS else "UPS")
+    lab.scan(lab.easypost, USPS, "delivered", "arrived", hours=1)
+    lab.scan(lab.ups, UPS, "I", "038", hours=1)
+    lab.clock.move_to(START + 30 * H)  # only now it is connected
+    lab.work()
+    lab.later(2)
+    assert [row.kind for row in lab.rows(t.drifts)] == ["shop_behind"] and lab.parcel(UPS).status == "picked_up"
+    assert [one["type"] for one in erp.told_all() if "order" in one["data"] or "orders" in one["data"]] == []
+    lab.shop.set("#0", cancelledAt=lab.clock().isoformat())  # what nobody was told of ends, and nobody is told of that
+    lab.scan(lab.ups, UPS, "D", "011")
+    lab.later(7)
+    lab.later(2)
+    assert [row.number for row in lab.rows(t.drifts)] == [UPS]
+    told = [(one["type"], one["data"].get("status")) for one in erp.told_all() if not one["type"].startswith("finding")]
+    assert told == [("shipment.status_changed", "delivered"), ("order.drift_opened", None)]
+
+
 def test_what_was_forged_altered_or_is_old_is_refused_by_those_who_check_and_both_secrets_sign_while_one_is_replaced(
     one_lab, erp: Receiver, tmp_path: Path
 ) -> None:

@@ -250,6 +250,10 @@ def test_json_of_our_own_tells_each_its_closing_and_many_as_counts_and_filters_h
     later(lab)
     over = erp.told_all()[1]
     assert (over["key"], over["closed_reason"], bool(over["closed_at"])) == (one["key"], None, True)
+    finding = lab.rows(t.findings, t.findings.c.subject == "store/shop/3")[0]
+    assert one["key"].startswith(
+        f"finding/{finding.id}/20"
+    )  # its moment too: numbers begin again where a backup is put back
     opened(lab, 11, parcel="ups 1Z", start=20)
     later(lab)
     assert erp.told_all()[2]["counts"] == [

@@ -162,7 +162,7 @@ def store_decisions(
     if any(one.row.trace is not None for one in decided):  # what it came of is told
         updates = [update | {"trace": None} for update in updates]
     queries.put(connection, decisions, fresh)
-    drifts.store_drifts(ctx, connection, entries, now)
+    drifts.store_drifts(ctx, connection, entries, states, now)
     queries.change(connection, orders, updates)
     changed = {row["order_id"] for row in fresh}
     moved = [one for one in decided if one.row.id in changed]

@@ -6,7 +6,7 @@ Stage B keeps the rows, with each decision; everybody else reads them.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,9 +69,16 @@ def drift_row(row: Row[Any], compared: Compared, now: datetime) -> Entry:
 
 
 def store_drifts(
-    ctx: AppContext, connection: Connection, entries: Sequence[tuple[Row[Any], Entry]], now: datetime
+    ctx: AppContext,
+    connection: Connection,
+    entries: Sequence[tuple[Row[Any], Entry]],
+    states: Mapping[str, Row[Any]],
+    now: datetime,
 ) -> None:
-    """Replace the rows of the orders whose differences changed, and tell those who want to know of what began and ended."""
+    """Replace the rows of the orders whose differences changed, and tell those who want to know of what began and ended.
+
+    `states`: the rows of accounts. Of what began before an order's store was connected nobody is told.
+    """
     changed = [(row, one) for row, one in entries if one.rows is not None]
     old = [row.id for row, _ in changed if row.drift]
     told = bool(changed) and bool(events.wanted(ctx.config, "order.drift_opened", "order.drift_closed"))
@@ -83,7 +90,7 @@ def store_drifts(
         else:
             connection.execute(delete)
     if told:
-        events.put(ctx, connection, _told(changed, gone, now))
+        events.put(ctx, connection, _told(changed, gone, states, now))
     fresh = [
         {
             "order_id": row.id, "store": row.store, "kind": d.kind, "shop": d.shop, "shop_said": d.shop_said,
@@ -96,15 +103,21 @@ def store_drifts(
     queries.put(connection, drifts, fresh)
 
 
-def _told(changed: Sequence[tuple[Row[Any], Entry]], gone: Sequence[Row[Any]], now: datetime) -> Iterator[events.Told]:
+def _told(
+    changed: Sequence[tuple[Row[Any], Entry]], gone: Sequence[Row[Any]], states: Mapping[str, Row[Any]], now: datetime
+) -> Iterator[events.Told]:
     """Yield which differences ended and which began: a difference is of a kind, about a parcel."""
     before: dict[int, dict[tuple[str, ...], Row[Any]]] = {row.id: {} for row, _ in changed}
     for one in gone:
         before[one.order_id][one.kind, one.carrier, one.number, one.fulfilment] = one
     for row, entry in changed:
         after = {(d.kind, d.parcel.carrier, d.parcel.number, d.fulfilment): d for d in entry.rows or ()}
-        yield from (events.drift_closed(row, was, now) for key, was in before[row.id].items() if key not in after)
-        yield from (events.drift_opened(row, is_, now) for key, is_ in after.items() if key not in before[row.id])
+        store = states.get(row.store)
+        since = store.connected_at if store is not None else None
+        old = [was for key, was in before[row.id].items() if key not in after]
+        new = [is_ for key, is_ in after.items() if key not in before[row.id]]
+        yield from (events.drift_closed(row, was, now) for was in old if not events.is_past(was.since, since))
+        yield from (events.drift_opened(row, is_, now) for is_ in new if not events.is_past(is_.since, since))
 
 
 def poll_now(ctx: AppContext, numbers: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from tracker.pipeline.ingest.shipments import LockedShipment, Shipments
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import fulfilment_shipments, fulfilments, messages, orders
+from tracker.store.tables import accounts, fulfilment_shipments, fulfilments, messages, orders
 
 VERSION = "1"  # of what events say: it rises when something changes or goes, not when something is added
 
@@ -118,14 +118,26 @@ def _minute(at: datetime | None) -> str:
 
 
 def moved(tx: Transaction, shipments: Shipments) -> None:
-    """Tell of the parcels of a batch whose status is another one, and of those that an order names for the first time."""
+    """Tell of the parcels of a batch whose status is another one, and of those that an order names for the first time.
+
+    Not of what was so before the order's store was connected: a first sync is no news.
+    """
     if not wanted(tx.ctx.config, "shipment.status_changed"):
         return
     parcels = [p for p in shipments.known() if p.linked and p.leg_of is None and p.summary.status is not p.told]
     if not parcels:
         return
     of = _orders_of(tx.connection, [parcel.id for parcel in parcels])
-    put(tx.ctx, tx.connection, [moved_to(parcel, of.get(parcel.id, []), tx.now) for parcel in parcels])
+    told = []
+    for parcel in parcels:
+        rows = [row for row in of.get(parcel.id, []) if not is_past(parcel.summary.since, row.connected_at)]
+        told += [moved_to(parcel, rows, tx.now)] if rows else []
+    put(tx.ctx, tx.connection, told)
+
+
+def is_past(since: datetime | None, connected_at: datetime | None) -> bool:
+    """Say whether something was so before its store was connected: nobody is told of that, as no customer is."""
+    return since is not None and connected_at is not None and since < connected_at
 
 
 def moved_to(parcel: LockedShipment, rows: Sequence[Row[Any]], now: datetime) -> Told:
@@ -160,10 +172,11 @@ def order(row: Row[Any]) -> dict[str, Any]:
 def _orders_of(connection: Connection, shipment_ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
     fs, f, o = fulfilment_shipments.c, fulfilments.c, orders.c
     named = (
-        sa.select(fs.shipment_id, o.id, o.store, o.number, o.ref, o.status)
+        sa.select(fs.shipment_id, o.id, o.store, o.number, o.ref, o.status, accounts.c.connected_at)
         .distinct()
         .join(fulfilments, f.id == fs.fulfilment_id)
         .join(orders, o.id == f.order_id)
+        .outerjoin(accounts, accounts.c.name == o.store)
         .where(queries.among(connection, fs.shipment_id, shipment_ids))
         .order_by(o.id)
     )

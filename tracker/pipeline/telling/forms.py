@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.engine import Row
@@ -77,6 +77,11 @@ def compose(name: str, target: TargetPart, news: News, now: datetime) -> list[Ma
 
 def _key() -> str:
     return f"msg_{uuid.uuid4().hex}"
+
+
+def _stem(row: Row[Any]) -> str:
+    """Name a finding to others: after a backup was put back, another one may have its number, but not its moment as well."""
+    return f"finding/{row.id}/{row.opened_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
 
 
 # what is said, in any form
@@ -176,7 +181,7 @@ def _pagerduty(name: str, news: News, now: datetime) -> list[Made]:
     """Return events: an incident each, or one for many. An incident is resolved when the last finding of it has closed."""
     made = []
     if len(news.opened) > MANY:
-        incident = f"trackwright/{name}/many/{now:%Y%m%dT%H%M%S}"
+        incident = f"trackwright/{name}/many/{uuid.uuid4().hex}"
         worst = max((Severity(row.severity) for row in news.opened), key=lambda one: one.rank)
         details = dict(lines(News(news.opened, (), news.orders, {})))
         made.append(
@@ -190,7 +195,7 @@ def _pagerduty(name: str, news: News, now: datetime) -> list[Made]:
         )
     else:
         for row in news.opened:
-            incident = f"trackwright/{name}/finding/{row.id}"
+            incident = f"trackwright/{name}/{_stem(row)}"
             said = f"{heading(row, news.orders, False)}: {meaning(news, row, False)}"
             details = {
                 "subject": row.subject,
@@ -247,7 +252,7 @@ def _json(name: str, news: News) -> list[Made]:
     for row, over in told:
         about = news.orders.get(row.order_id) if row.order_id is not None else None
         one: dict[str, Any] = {
-            "key": f"finding/{row.id}", "kind": row.kind, "severity": row.severity, "act": row.act, "store": row.store,
+            "key": _stem(row), "kind": row.kind, "severity": row.severity, "act": row.act, "store": row.store,
             "subject": row.subject, "order": about.number if about is not None else None, "evidence": news.evidence(row),
             "proposal": row.proposal or None, "opened_at": row.opened_at,
         }  # fmt: skip
@@ -255,7 +260,7 @@ def _json(name: str, news: News) -> list[Made]:
             one |= {"closed_at": row.closed_at, "closed_reason": row.closed_reason if news.details else None}
         made.append(
             Made(
-                f"finding/{row.id}{'/closed' if over else ''}",
+                f"{_stem(row)}{'/closed' if over else ''}",
                 "finding.closed" if over else "finding.opened",
                 one,
                 () if over else [row.id],

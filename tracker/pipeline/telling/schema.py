@@ -21,8 +21,8 @@ from tracker.domain.vocabulary import (
 from tracker.pipeline.telling import events, samples
 
 SAID: Mapping[Event, str] = {
-    "shipment.status_changed": "The shipping status of a parcel that an order names is another one.",
-    "order.drift_opened": "Shop and carrier disagree about an order, for longer than a write takes.",
+    "shipment.status_changed": "The shipping status of a parcel that an order names is another one. Not told: what was so before its store was connected.",
+    "order.drift_opened": "Shop and carrier disagree about an order, for longer than a write takes. Not told: since before its store was connected.",
     "order.drift_closed": "They agree again, or differ in another way.",
     "order.written": "We wrote a status, a field, a tag, a note or a number to the shop.",
     "finding.opened": "There is something that a person must look at.",
