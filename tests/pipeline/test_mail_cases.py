@@ -160,6 +160,7 @@ def test_an_order_is_read_again_before_its_customer_is_mailed_so_that_nobody_hea
     shop.orders["#1001"] = kept
     assert shop.calls["Contact"] == asked
     assert only_mails()[0] == "sent"
+    assert post.lab.one(t.mails).ended_at == post.lab.clock()  # business time, as all that people read
     assert [str(one["To"]) for one in post.server.mails] == [ANNA]
 
 

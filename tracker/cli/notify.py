@@ -53,7 +53,10 @@ def notify() -> None:
 def preview(
     order: str, file: Path, as_json: bool, store: str | None, kind: str | None, language: str | None, html: bool
 ) -> None:
-    """Show what the customer of ORDER would be mailed now, whether it is sent, and why not. The address is asked for, and masked."""
+    """Show what the customer of ORDER would be mailed now, by what we know of it, whether it is sent, and why not.
+
+    The address is asked for, and masked. Before a mail is sent its order is read again.
+    """
     ctx = open_context(glance_config(file))
     row = statements.find_order(ctx, order, store)
     told = mails.preview(ctx, row, kind=NoticeClass(kind) if kind else None, language=language)

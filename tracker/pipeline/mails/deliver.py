@@ -243,5 +243,5 @@ def _later(ctx: AppContext, row: Row[Any], why: str, after: timedelta, not_befor
 def _end(ctx: AppContext, row: Row[Any], state: str, why: str) -> None:
     with ctx.store.write() as connection:
         if row.id in queries.still_ours(connection, mails, [row]):
-            queries.end(connection, mails, [row.id], state, database_now(connection), why)
+            queries.end(connection, mails, [row.id], state, ctx.now(), why)
     ctx.count("tracker_mails_total", store=row.store, state=state)

@@ -116,6 +116,10 @@ def _claim(ctx: AppContext, mail: MailPart) -> Sequence[Row[Any]]:
                 connection, mails, given, *ready(ctx.now()), _M.store.not_in(refused), died=dead.extend
             )
             server.give_back(connection, given - len(rows))
+            ended = queries.among(connection, _M.id, [row.id for row in dead])
+            connection.execute(
+                mails.update().where(ended).values(ended_at=ctx.now())
+            )  # the claim told it by the database
     for row in dead:
         tell_refused(ctx, row, "it failed again and again, and was given up", "")
     return rows
