@@ -353,6 +353,9 @@ def test_what_people_said_and_what_is_not_known_is_told() -> None:
     assert 'A person ("ann") took a difference of order #1 as it stands, at 2026-11-02 08:00Z.' in told
     assert "Not known: whether the shop answers." in told
     assert "do not contradict" not in told
+    assert "Beside that, shop and carrier do not contradict each other about order #1" in said(
+        parcel(S.IN_TRANSIT), one=order(O.SHIPPED, statements=(accepted,)), read_at=T0
+    )
     assert "do not contradict each other about order #1, by what is known as of 2026-11-02 09:00Z." in said(
         parcel(S.IN_TRANSIT), one=order(O.SHIPPED), read_at=T0 + H
     )

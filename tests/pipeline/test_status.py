@@ -221,6 +221,8 @@ def test_what_a_row_of_an_account_or_store_tells_is_wrong_by_itself(make_lab, tm
     assert status(lab.ctx, store="shop")["said"].startswith(
         "WRONG: 1 write held by a brake since 2026-11-02 08:00Z; do: look at its parcels"
     )
+    never = status(lab.ctx, store="never")  # in the file, and the processes still have the one before
+    assert never["said"].startswith("WRONG: never stands in the configuration, and no process has taken it up; do: ")
     assert away_of("x")["troubles"][0]["see"] == "tracker check"
     assert away_of("no such table: x (has `tracker migrate` been run?)")["said"].endswith(
         "do: tracker migrate, or the right address in `database:`"

@@ -294,7 +294,8 @@ def _agreement(subject: Subject) -> Iterator[str]:
     told = any(p.summary.since is not None for p in subject.shipments)
     if compared and told and not subject.compared.drifts and not standing.unknown:
         by = "by what was known then" if standing.past else f"by what is known as of {minute(standing.read_at)}"
-        yield f"Shop and carrier do not contradict each other about order {order.number}, {by}."
+        begins = "Beside that, shop" if accepted else "Shop"
+        yield f"{begins} and carrier do not contradict each other about order {order.number}, {by}."
 
 
 # what we did, or did not do, and why

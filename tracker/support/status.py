@@ -163,6 +163,9 @@ class Moment:
 
     def _of_rows(self) -> Iterator[Trouble]:
         """Find what the rows of accounts and stores tell: suspended, paused, away, a brake, a budget that is spent."""
+        if isinstance(self.store, str) and self.store not in self.look.states:
+            said = f"{self.store} stands in the configuration, and no process has taken it up"
+            yield Trouble("not_taken", self.store, said)
         for kind, row in self._rows():
             name, why, since = row[kind], row["why"], row["since"]
             if row["state"] == "suspended":
