@@ -74,6 +74,14 @@ def personal(lab: Lab) -> None:
     }
     sent = {"body": "of Canary", "state": "sent", "due_at": lab.clock(), "created_at": lab.clock(), "attempts": 1}
     lab.change(t.messages.insert().values(**message, **sent))
+    waiting = {
+        "state": "pending",
+        "key": "2",
+        "body": '{"data":{"details":{"typed":"call Canary"},"why":"\\"details\\":"}}',
+    }
+    plain = {"state": "pending", "key": "3", "body": '{"data":{"why":"\\"details\\":"}}'}
+    for one in (waiting, plain):
+        lab.change(t.messages.insert().values(**message | sent | one))
     statements.record_statement(lab.ctx, order, StatementKind.NOTE, "Canary was here", "ana", to_shop=True)
 
 
@@ -94,6 +102,13 @@ def test_what_may_name_a_person_of_an_order_is_erased_and_facts_stay(make_lab: A
     assert done == looked
     assert all(done.counts[kind] for kind in erase.KINDS), done.counts
     assert "1 documents" in done.said
+    assert {row.body for row in lab.rows(t.messages)} == {
+        '{"data":{"why":"\\"details\\":"}}'
+    }  # it is still told, without
+    if lab.daemon.store.sqlite:  # nor does it stand in a free page, or in the log of the database
+        file = Path(lab.daemon.store.url.database or "")
+        kept = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
+        assert b"signature of Canary" not in kept and b"call Canary" not in kept and len(kept) > 100_000
     left = holding(lab)
     assert left.keys() == {"inbox", "scans"}  # of #1001, and the payload that could not be read
     assert {r.text for r in lab.rows(t.scans, t.scans.c.shipment_id == lab.parcel(DHL).id)} == {ERASED}

@@ -108,6 +108,9 @@ class Store:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute(
+                "PRAGMA secure_delete=ON"
+            )  # as Debian builds it: what was erased is not left in free pages
 
         @sa.event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
@@ -200,6 +203,20 @@ class Store:
         finally:
             if self.sqlite:
                 self._lock.release()
+
+    def overwrite(self) -> None:
+        """Have what was deleted stand nowhere in SQLite's files: what its log holds goes into the file, and the log is emptied.
+
+        Where somebody reads for long the log stays until the next time. PostgreSQL does so by itself, with its next vacuum.
+        """
+        if self.sqlite:
+            connection = self.engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor.fetchone()
+            finally:
+                connection.close()
 
     def close(self) -> None:
         """Close every connection."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -90,6 +91,7 @@ def erase(ctx: AppContext, order: sa.Row[Any], by: str) -> Erasure:
     made = Erasure()
     with _erasing(ctx, order, made, by=by):
         pass
+    ctx.store.overwrite()
     return made
 
 
@@ -195,6 +197,12 @@ def _erase(
     done["notes"] += connection.execute(statements.update().where(told).values(text=ERASED)).rowcount
     gone = sa.and_(messages.c.order_id.in_(ids), messages.c.state != "pending")
     done["messages"] += connection.execute(messages.delete().where(gone)).rowcount
+    waits = sa.and_(messages.c.order_id.in_(ids), messages.c.body.contains('"details":'))
+    for message in connection.execute(sa.select(messages.c.id, messages.c.body).where(waits)).all():
+        body = orjson.loads(message.body)  # it is told without what others wrote
+        if body["data"].pop("details", None) is not None:
+            without = messages.update().where(messages.c.id == message.id).values(body=orjson.dumps(body).decode())
+            done["messages"] += connection.execute(without).rowcount
     for row in locked:
         _rows_of(connection, row, made)
         before = row.erased["counts"] if row.erased else {}
