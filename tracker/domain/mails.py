@@ -18,7 +18,9 @@ MAILED = frozenset(N) - {N.PLACED, N.CONFIRMED, N.REVIEW_REQUEST}
 MOST_ADDRESS = 254  # octets (RFC 5321 4.5.3.1.3, with its brackets 256)
 _LOCAL = re.compile(r"[^\s\x00-\x20\x7f-\x9f\"(),:;<>@\[\\\]]{1,64}")
 _DOMAIN = re.compile(r"[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)+")
-_ANY_ADDRESS = re.compile(r"[^\s<>@,;:\"']+@[^\s<>@,;\"']+")
+_ANY_ADDRESS = re.compile(
+    r"[^\s<>@,;:\"']{1,128}@[^\s<>@,;\"']+"
+)  # bounded: a text without @ would be read again from each sign
 # KE-17: nothing is guaranteed, and nobody is blamed.
 FORBIDDEN = {
     "en": re.compile(

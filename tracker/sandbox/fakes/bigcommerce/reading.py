@@ -120,7 +120,7 @@ class Reads(People):
             return as_json(MISSING, 404, **self._rate())
         self.calls["read"] += 1
         more = {"consignments": self._consigned(found[1])} if "consignments" in request.query_params.get("include", "") else {}  # fmt: skip
-        billing = {"billing_address": {"email": self.address(found[0]) or ""}}
+        billing = {"billing_address": {"zip": "00000", "email": self.address(found[0]) or ""}}
         return self._answer({**self._show(found[1]), **billing, **more})
 
     async def _products(self, request: Request) -> Response:
