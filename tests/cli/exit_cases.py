@@ -176,7 +176,7 @@ CASES = [
     Case("policy table", "", 0, "write Delivered"),
     Case("policy presets", "", 0, "mirror"),
     Case("policy coverage", "", 0, "out_for_delivery"),
-    Case("whatif", "--policy tracker.yaml", 0, "nothing would change"),
+    Case("whatif", "--policy tracker.yaml", 0, "Nothing would change"),
     Case("pause", "kart", 0, "paused: kart"),
     Case("resume", "kart", 0, "resumed: kart"),
     Case("pause", "ups", 0, "paused: ups"),

@@ -159,5 +159,5 @@ def test_the_installed_command_answers_first_and_shows_all_only_when_asked(
     )
     assert "is only observed: `mode: write` in its configuration" in run("explain", "8", "-c", "other.yaml")
     changed = run("whatif", "--policy", "other.yaml", "--since", "3650d", code=1)
-    assert changed.startswith("It would change 1 order of ")
+    assert changed.startswith("It would change 1 of ")
     assert "Nothing would change: of " in run("whatif", "--policy", "tracker.yaml")

@@ -107,7 +107,7 @@ def test_one_screen_tells_all_and_each_number_has_its_list(run: Run, lab: Lab) -
     assert "process 7: runs for" in said and ", version 0.0.9" in said
     assert "poll   1     3 h 0 min  parcels that are due to be asked about  tracker plan" in said
     assert "findings: 6 warning (tracker findings --severity warning)" in said
-    assert "drift: 1 shop_ahead (tracker drift --kind shop_ahead)" in said
+    assert "drift: 1 shop ahead (tracker drift --kind shop_ahead)" in said
     assert "looks: 1 parcels, 1 late; p50 3 h 0 min, p95 3 h 0 min, p99 3 h 0 min late (tracker freshness)" in said
     assert "not known of single orders and parcels: 6 (tracker drift)" in said and "and 1 more: --all" in said
     assert "fine, brake on for ups" in said and "0 of 1" in said and "not looked at yet" in said
@@ -115,12 +115,14 @@ def test_one_screen_tells_all_and_each_number_has_its_list(run: Run, lab: Lab) -
     told = json.loads(run("status", "--json", "--store", "shop", code=1).output)
     assert ([row["what"] for row in told["troubles"]], "accounts" in told) == (["parcels_overdue"], False)
     lab.change(t.watches.update().values(next_poll_at=now + H))
-    assert run("status", "--store", "shop").output.startswith("all is well: 1 store, as of")
+    assert run("status", "--store", "shop").output.startswith("all runs: 1 store, as of")
     lab.change(t.watches.update().values(next_poll_at=late))
 
     away = run("outages", code=1)
-    assert away.output.startswith("1 is away now: easypost (account, 3 h)")
-    assert "1 parcels" in away.output
+    assert away.output.startswith(
+        "easypost does not answer since 2026-11-02 12:00Z ([canary]\N{REPLACEMENT CHARACTER}[31m)"
+    )
+    assert "1 parcel waits" in away.output
     assert [row["whose"] for row in json.loads(run("outages", "--json", code=1).output)] == ["easypost"]
 
 

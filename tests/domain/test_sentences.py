@@ -136,7 +136,12 @@ def test_each_rule_that_the_code_can_name_has_its_sentence() -> None:
     assert {
         name: module for name, module in found.items() if key_of(name)[0] not in SENTENCES and not name.endswith("at_")
     } == {}
-    wanted = keys | {"owner", "field", "tag"} | {f"drift:{k}" for k in DriftKind} | {f"outbox:{s}" for s in STATES}
+    wanted = (
+        keys
+        | {"owner", "field", "tag"}
+        | {f"drift:{k}" for k in DriftKind}
+        | {f"outbox:{s}" for s in (*STATES, "restored")}
+    )
     assert set(SENTENCES) - wanted == set()  # none of what is no rule any more
     assert wanted - set(SENTENCES) == set()
 

@@ -186,7 +186,7 @@ def test_a_scheduler_that_was_not_heard_of_is_told(lab: Lab) -> None:
     assert unknown(lab) == []
     lab.change(t.heartbeats.update().values(at=database_now_of(lab) - 20 * MINUTES))
     (gap,) = knowledge(lab.ctx).gaps
-    assert (gap.what, gap.where) == ("nobody_works", "worker")
+    assert (gap.what, gap.where) == ("nobody_works", "scheduler")
 
 
 # parcels

@@ -76,7 +76,10 @@ def test_what_is_wrong_is_sorted_by_what_comes_first_and_each_has_an_act_and_a_l
     )
     by = {row["what"]: row for row in told["troubles"]}
     assert by["config_kept"]["detail"] == "scheduler,web,worker at h, process 0: canary: wrong"
-    assert by["urgent"]["said"] == "1 urgent finding is open since 2026-11-02 08:00Z"
+    assert (
+        by["urgent"]["said"]
+        == "1 urgent finding is open since 2026-11-02 08:00Z: shop/#1: The order is cancelled and a parcel of it is in custody"
+    )
     assert by["feed_gap"]["where"] == "dhl" and "canary" in by["feed_gap"]["detail"]
     assert by["away"]["said"] == "easypost does not answer since 2026-11-02 06:00Z; asked again 09:00Z"
     assert all("canary" not in row["said"] + row["do"] for row in told["troubles"])
@@ -320,7 +323,7 @@ def test_a_carrier_that_was_away_is_told_with_what_waited_and_what_was_caught_up
     lab.change(t.watches.update().values(next_poll_at=lab.clock() - H))
     (row,) = away.outages(lab.ctx)
     assert (row["why"], row["waits"]["parcels"]) == ("503", 1)
-    assert row["said"] == "easypost does not answer since 2026-11-02 08:00Z (503); 1 parcels wait"
+    assert row["said"] == "easypost does not answer since 2026-11-02 08:00Z (503); 1 parcel waits"
     assert away.in_short([row], lab.clock()) == "1 is away now: easypost (account, 3 h)"
 
     lab.change(t.accounts.update().where(A.name == "easypost").values(failing_since=None, rests_until=None))
@@ -339,7 +342,7 @@ def test_a_carrier_that_was_away_is_told_with_what_waited_and_what_was_caught_up
     (row,) = away.outages(lab.ctx)
     assert (row["state"], row["recovered"], row["written"]) == ("back", 1, 0)
     assert row["said"].endswith(
-        "from 2026-11-02 08:00Z to 2026-11-02 11:00Z (503); 1 scans of that time were told after it"
+        "from 2026-11-02 08:00Z to 2026-11-02 11:00Z (503); 1 scan of that time was told after it"
     )
     assert away.in_short([row], lab.clock()).startswith("nobody is away now; the last: easypost did not answer from")
     lab.change(t.findings.update().values(subject="account/shop"))
@@ -422,7 +425,10 @@ def test_what_was_written_today_is_told_with_how_to_stop_it(make_lab) -> None:
     assert told["said"] == (
         "1 write went to shop since 2026-11-02 00:00Z, for 1 order: 1 order status; 1 refused, 1 given up, 1 waiting, 1 held by a brake"
     )
-    assert told["stop"] == "`tracker pause shop` stops all writes to shop within 5 seconds; it is not paused now"
+    assert told["stop"] == (
+        "`tracker pause shop` stops all writes to shop within 5 seconds; it is not paused now; "
+        "what a brake holds is not written before `tracker resume ACCOUNT` (`tracker status`)"
+    )
     assert {row["state"] for row in lists.list_outbox(lab.ctx, since=day)} == set(states)
     assert len(lists.list_outbox(lab.ctx, since=day)) == 5
     assert written.written(lab.ctx, None, day)["stop"].endswith("none is paused now")

@@ -175,9 +175,15 @@ def list_drift(ctx: AppContext, stores: Stores, kind: str | None, after: int | N
 def list_findings(
     ctx: AppContext, stores: Stores, kind: str | None, severity: str | None, after: int | None, limit: int
 ) -> Told:
-    """Return what a person must look at, newest first."""
+    """Return what a person must look at, the most urgent first."""
     rows = lists.list_findings(
-        ctx, kinds=[kind] if kind else (), store=stores, severity=severity, after=after, limit=limit + 1
+        ctx,
+        kinds=[kind] if kind else (),
+        store=stores,
+        severity=severity,
+        after=after,
+        limit=limit + 1,
+        urgent_first=True,
     )
     return {"rows": safe(rows[:limit]), "more": len(rows) > limit}
 

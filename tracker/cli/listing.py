@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from tracker.cli.common import (
     ROW,
+    cell,
     config_option,
     glance_config,
     json_option,
@@ -80,7 +81,7 @@ class Listing:
                 print_json([{k: _age(v) if isinstance(v, timedelta) else v for k, v in row.items()} for row in rows])
             else:
                 if short is not None and rows:
-                    click.echo(short(rows, ctx.now()))
+                    click.echo(cell(short(rows, ctx.now())).replace("\\[", "["))  # no markup is read here
                 shown = [[_plain(row.get(key)) for _, key in columns] for row in rows]
                 show_table(title, [name for name, _ in columns], shown, empty=known.sentence(empty) if known else empty)
             if known is not None and not (self.as_json and (rows or known.whole)):

@@ -34,19 +34,14 @@ def drift(page: Listing, kind: str | None) -> None:
         ("id", "id"), ("store", "store"), ("order", "order"), ("difference", "drift"), ("shop says", "order_status"),
         ("carrier says", "shipping_status"), ("for", "age"), ("caused by", "caused_by"), ("would heal", "would_heal"),
     )  # fmt: skip
-    found: list[dict[str, Any]] = []
 
     def ask(ctx: AppContext) -> list[dict[str, Any]]:
-        found[:] = lists.drift(
+        return lists.drift(
             ctx, store=page.store, kind=kind, after=page.after, limit=page.limit, config=_flag(page.file)
         )
-        return found
 
     none = "no more drift" if page.after else f"no drift of the kind {kind}" if kind else "no drift"
-    fine = page.show(ask, "drift", columns, none, knows=page.after is None)
-    if found and not page.as_json:
-        click.echo(lists.drift_in_short(found))
-    if not fine:
+    if not page.show(ask, "drift", columns, none, knows=page.after is None, short=lists.drift_in_short):
         click.get_current_context().exit(1)
 
 
@@ -90,17 +85,21 @@ def findings_(
     snoozed: bool,
     digest: bool,
 ) -> None:
-    """List what a person must look at, newest first. `tracker dismiss`, `snooze` and `assign` take the ids, or the same filters.
+    """List what a person must look at, the most urgent first. `tracker dismiss`, `snooze` and `assign` take the ids, or the same filters.
 
     What a store's first sync found in its past is one line at the end (--digest lists it).
     """
     begin = since_of(page.context, since)
+
+    def ask(ctx: AppContext) -> list[dict[str, Any]]:
+        rows = lists.list_findings(
+            ctx, kinds=kinds, store=page.store, severity=severity, assigned=assigned, carrier=carrier, since=begin, closed=closed,
+            snoozed=snoozed, digest=digest, after=page.after, limit=page.limit, urgent_first=True,
+        )  # fmt: skip
+        return rows if page.as_json else [{**row, "proposal": lists.next_step(row)} for row in rows]
+
     page.show(
-        lambda w: lists.list_findings(
-            w, kinds=kinds, store=page.store, severity=severity, assigned=assigned, carrier=carrier, since=begin, closed=closed, snoozed=snoozed, digest=digest,
-            after=page.after, limit=page.limit,
-        ),
-        "findings", FINDINGS, "no findings", knows=page.after is None,
+        ask, "findings", FINDINGS, "no findings", knows=page.after is None, short=lists.findings_in_short,
     )  # fmt: skip
     if page.as_json or digest:
         return
@@ -167,12 +166,14 @@ def outages(page: Listing, scans: bool) -> None:
 
 
 def _waits(counts: dict[str, int]) -> str | None:
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or None
+    return (
+        ", ".join(f"{count:,} {what if count != 1 else what[:-1]}" for what, count in counts.items() if count) or None
+    )
 
 
 def _told_again(row: dict[str, Any]) -> str:
     """Say how far a sender came that was asked to tell again what it sent while we were away."""
-    said = f"{row['account']}: {row['told']} webhooks, {row['new']} new"
+    said = f"{row['account']}: {row['told']:,} {'webhook' if row['told'] == 1 else 'webhooks'}, {row['new']:,} new"
     if row["ended"] is None:
         return f"{said}, and goes on at {row['next']:%Y-%m-%d %H:%M}Z" + (f" ({row['error']})" if row["error"] else "")
     if not row["short"]:

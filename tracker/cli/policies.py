@@ -14,7 +14,6 @@ from tracker.cli.common import (
     glance_config,
     json_option,
     open_context,
-    out,
     print_json,
     read_config,
     show_table,
@@ -203,16 +202,12 @@ def whatif(
             }
         )
     else:
-        click.echo(in_short(answer, begin))
-        out.print(
-            f"{answer.orders} orders, {answer.moments} decisions since {begin:%Y-%m-%d %H:%M} replayed; nothing was written"
-        )
+        click.echo(f"{in_short(answer, begin)} Nothing was written.")
         shown = [
             (r["store"], r["change"], r["rule"], r["orders"], ", ".join(s["order"] for s in r["samples"])) for r in rows
         ]
-        show_table(
-            "what would change", ("store", "change", "rule", "orders", "such as"), shown, empty="nothing would change"
-        )
+        if shown:
+            show_table("what would change", ("store", "change", "rule", "orders", "such as"), shown, empty="")
     if rows:
         click.get_current_context().exit(1)
 

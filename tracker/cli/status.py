@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tracker.cli.common import cell, out, print_json, why_away
 from tracker.cli.listing import Listing, listing, refuse_unknown
+from tracker.domain.sentences import spoken
 from tracker.support import status as told
 from tracker.support.troubles import together
 
@@ -125,7 +126,7 @@ def _queues(rows: Sequence[Row]) -> Iterator[RenderableType]:
 def _figures(found: Row) -> Iterator[RenderableType]:
     open_ = [f"{_count(row, 'open')} {row['severity']} ({row['see']})" for row in found["findings"] if row["open"]]
     yield _line(f"findings: {', '.join(open_) or 'none is open'}")
-    drift = [f"{_count(row, 'open')} {row['kind']} ({row['see']})" for row in found["drift"]]
+    drift = [f"{_count(row, 'open')} {spoken(row['kind'])} ({row['see']})" for row in found["drift"]]
     yield _line(f"drift: {', '.join(drift) or 'none'}")
     late = found["lateness"]
     yield _line(f"looks: {late['open']:,} parcels, {late['late']:,} late; {_shares(late)} late ({late['see']})")

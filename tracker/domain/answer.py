@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tracker.domain.drift import Compared
-from tracker.domain.facts import UNIDENTIFIED, Action, Decision, Edd, Order, Shipment
+from tracker.domain.facts import UNIDENTIFIED, Action, Decision, Edd, Finding, Order, Shipment
 from tracker.domain.gates import HELD, MONEY_BACK
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import US, aggregate, began
@@ -132,7 +132,7 @@ def where(subject: Subject) -> tuple[str, ...]:
 
 def answer(subject: Subject) -> tuple[str, ...]:
     """Return the whole answer, a sentence each: where the order is, what we did or did not do and why, what would change it."""
-    return _once(where(subject), _done(subject), _changes(subject))
+    return _once(where(subject), _to_look_at(subject), _done(subject), _changes(subject))
 
 
 def _once(*parts: Iterable[str]) -> tuple[str, ...]:
@@ -145,8 +145,7 @@ def rules(subject: Subject) -> tuple[tuple[str, str], ...]:
     for one in subject.compared.drifts:
         told.append((str(one.kind), _drift(subject, one.kind, one.shop, one.carrier, one.since)))
     for found in subject.decision.findings:
-        there = next((p for p in subject.shipments if found.subject.endswith(f"/{p.carrier}/{p.number}")), None)
-        told.append((str(found.kind), say(f"finding:{found.kind}", subject.fields(parcel=there))))
+        told.append((str(found.kind), _finding(subject, found)))
     return tuple(dict.fromkeys(told))
 
 
@@ -298,6 +297,19 @@ def _agreement(subject: Subject) -> Iterator[str]:
         yield f"{begins} and carrier do not contradict each other about order {order.number}, {by}."
 
 
+def _to_look_at(subject: Subject) -> Iterator[str]:
+    """Say what else a person must look at: what both sides' difference does not say already."""
+    differs = {str(one.kind) for one in subject.compared.drifts}
+    for found in subject.decision.findings:
+        if str(found.kind) not in differs:
+            yield _finding(subject, found)
+
+
+def _finding(subject: Subject, found: Finding) -> str:
+    there = next((p for p in subject.shipments if found.subject.endswith(f"/{p.carrier}/{p.number}")), None)
+    return say(f"finding:{found.kind}", subject.fields(parcel=there))
+
+
 # what we did, or did not do, and why
 
 
@@ -323,15 +335,25 @@ def _done(subject: Subject) -> Iterator[str]:
 
 def _write(subject: Subject, write: Write) -> str:
     action, order = write.action, subject.order
-    shop = spoken(action.before) if action.before is not None else "something else"
-    carrier = spoken(action.status) if action.status is not S.UNKNOWN else ""
+    shop = spoken(action.before) if action.before is not None else "nothing of it"
+    carrier = spoken(action.status) if action.status is not S.UNKNOWN else _carrier_then(subject, write.at)
     why = plain(waits(write.why))
     if write.state == "pending" and subject.standing.paused_at is not None:
         why = f"its store is paused since {minute(subject.standing.paused_at)}"
     if write.state == "refused":
         why = f"it said {quoted(write.why)}"
+    if write.state == "sent" and "restore" in {key_of(rule)[0] for rule in action.rules} and action.before is not None:
+        return say("outbox:restored", Fields(order.number, shop, carrier, write.at, _what(action)))
     detail = why or ("it waits for its turn" if write.state == "pending" else "")
     return say(f"outbox:{write.state}", Fields(order.number, shop, carrier, write.at, _what(action), detail))
+
+
+def _carrier_then(subject: Subject, at: datetime) -> str:
+    """Return what the carrier said at a moment, where it says the same since: a restore shows no status of its own."""
+    told = aggregate(subject.shipments)
+    if told is None or told.summary.since is None:
+        return ""
+    return spoken(told.summary.status) if told.summary.since <= at else "less than now"
 
 
 def _what(action: Action) -> str:

@@ -105,6 +105,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType({
     "outbox:held": "Writing {to} to order {order} is held since {time}, because the carrier suddenly tells far more ends than usual "
     "and nobody has looked yet; the shop said {shop}, the carrier {carrier}.",
     "outbox:sent": "We wrote {to} to order {order} at {time}, when the shop said {shop} and the carrier {carrier}.",
+    "outbox:restored": "We set order {order} back to {to} at {time}: the shop said {shop}, set by somebody who may not, and the carrier "
+    "{carrier}.",
     "outbox:refused": "The shop refused our writing {to} to order {order} at {time} ({detail}), when it said {shop} and the carrier "
     "{carrier}.",
     "outbox:dead": "Our writing {to} to order {order} failed again and again and was given up at {time} ({detail}); the shop said "

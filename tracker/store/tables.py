@@ -554,6 +554,7 @@ class Findings(SQLModel, table=True):
         sa.Index("findings_store", "store", "id", **_where(OPEN)),
         sa.Index("findings_away", "id", **_where(AWAY)),
         sa.Index("findings_assigned", "assigned_to", "id", **_where(f"{OPEN} AND assigned_to IS NOT NULL")),
+        sa.Index("findings_urgent", "severity", "id", **_where(OPEN)),
         sa.Index("findings_severity", "severity", "kind", "digest", "snoozed_until", **_where(OPEN)),
     )
     id: int | None = _id()

@@ -15,6 +15,7 @@ from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.engine import database_now
 from tracker.store.tables import AWAY, findings, outbox, resends, scans
+from tracker.support.knowledge import Look
 from tracker.support.queues import Waiting, Waits
 from tracker.support.standing import Standing
 
@@ -43,7 +44,7 @@ def outages(ctx: AppContext, *, limit: int = 50) -> list[dict[str, Any]]:
     `why` (others' words), `waits` (parcels, writes and orders that wait now), `recovered` (scans of that time that were told within a
     day after it; None: not counted), `written` (writes that waited for its end), `asked`, `told_again`, and `said`, all in a sentence.
     """
-    rows = _theirs(ctx, limit) + ours(ctx, limit=limit)
+    rows = _theirs(ctx, limit) + _now(ctx) + ours(ctx, limit=limit)
     rows.sort(key=lambda row: (row["until"] is None, row["from"]), reverse=True)
     return rows[:limit]
 
@@ -55,6 +56,8 @@ def in_short(rows: Sequence[dict[str, Any]], now: datetime) -> str:
         return f"nobody is away now; the last: {rows[0]['said']}"
     named = ", ".join(f"{row['whose']} ({row['part']}, {_for(now - row['from'])})" for row in away[:5])
     more = f" and {len(away) - 5} more" if len(away) > 5 else ""
+    if len(away) == 1:
+        return str(away[0]["said"])
     return f"{len(away)} {'is' if len(away) == 1 else 'are'} away now: {named}{more}"
 
 
@@ -92,9 +95,10 @@ def _told(ctx: AppContext, connection: Connection, waiting: Waiting, row: Row[An
         told["state"] = "dismissed"
     elif ctx.now() - row.closed_at <= COUNTED_FOR:
         told["recovered"], told["written"] = _caught_up(connection, whose, since, row.closed_at)
-        said = [f"{told['recovered']:,} scans of that time were told after it"]
+        said = [_told_after(told["recovered"])]
         if told["written"]:
-            said.append(f"{told['written']:,} writes that waited were sent")
+            many = "1 write that waited was" if told["written"] == 1 else f"{told['written']:,} writes that waited were"
+            said.append(f"{many} sent")
         told["said"] += f"; {' and '.join(said)}"
     return told
 
@@ -115,8 +119,8 @@ def _row(
     )
     if why:
         said += f" ({why})"
-    if wait := [f"{count:,} {what}" for what, count in waits.items() if count]:
-        said += f"; {', '.join(wait)} wait"
+    if wait := [f"{count:,} {what if count != 1 else what[:-1]}" for what, count in waits.items() if count]:
+        said += f"; {', '.join(wait)} {'waits' if sum(waits.values()) == 1 else 'wait'}"
     return {
         "id": id_, "whose": whose, "part": part, "from": since, "until": until, "state": "away" if until is None else "back",
         "why": why or None, "waits": waits, "recovered": None, "written": None, "asked": None, "told_again": [], "said": said,
@@ -131,6 +135,26 @@ def _waits(waiting: Waiting, name: str) -> dict[str, int]:
         what: sum(waiting.by_account.get((queue, name), none).count for queue in names)
         for what, names in queues.items()
     }
+
+
+def _told_after(scans: int) -> str:
+    return "1 scan of that time was told after it" if scans == 1 else f"{scans:,} scans of that time were told after it"
+
+
+def _now(ctx: AppContext) -> list[dict[str, Any]]:
+    """Return a row where we are away ourselves: nobody has heard of our scheduler, so nothing is asked, read or written."""
+    with ctx.store.read() as connection:
+        gaps = Look(ctx, connection, None).find_gaps()
+        since = next((gap.since for gap in gaps if gap.what == "nobody_works" and gap.since), None)
+    if since is None:
+        return []
+    said = f"we are away since {since:%Y-%m-%d %H:%M}Z: nothing is asked, read or written; `tracker up` starts us"
+    return [
+        {
+            "id": None, "whose": US, "part": "all", "from": since, "until": None, "state": "away", "why": "no scheduler of ours runs",
+            "waits": {}, "recovered": None, "written": None, "asked": None, "told_again": [], "said": said,
+        }
+    ]  # fmt: skip
 
 
 def _caught_up(connection: Connection, name: str, since: datetime, until: datetime) -> tuple[int, int]:
@@ -155,12 +179,17 @@ def ours(ctx: AppContext, *, limit: int = 50) -> list[dict[str, Any]]:
             if row.closed_at:
                 how = "caught up, in part by polls alone" if any(one["short"] for one in again) else "caught up"
             said = f"we were away from {since:%Y-%m-%d %H:%M}Z to {until:%Y-%m-%d %H:%M}Z"
-            done = "all is caught up" if row.closed_at else f"{row.evidence['asked']} parcels are asked about"
+            asked = int(row.evidence["asked"])
+            done = (
+                "all is caught up"
+                if row.closed_at
+                else f"{asked:,} {'parcel is' if asked == 1 else 'parcels are'} asked about"
+            )
             shown.append(
                 {
                     "id": row.id, "whose": US, "part": "all", "from": since, "until": until, "state": how, "why": None, "waits": {},
                     "recovered": len(found), "written": None, "asked": row.evidence["asked"], "told_again": again,
-                    "said": f"{said}: {done}, {len(found):,} scans of that time were told after it",
+                    "said": f"{said}: {done}, {_told_after(len(found))}",
                 }
             )  # fmt: skip
     return shown

@@ -39,6 +39,8 @@ class Gap:
         many = f"{self.count:,}{' or more' if self.count >= COUNTED_TO else ''} {self.of if self.count != 1 else self.of[:-1]}"
         since = f" since {self.since:%Y-%m-%d %H:%M}Z" if self.since else ""
         until = f"; it takes {self.until}" if self.until else ""
+        if not self.count:  # nothing waits for it yet
+            return f"{self.where}: {self.why}{since}{until}"
         return f"{self.where}: {many}{since}: {self.why}{until}"
 
 

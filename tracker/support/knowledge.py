@@ -268,9 +268,12 @@ class Look:
         heartbeat = self.connection.execute(
             sa.select(heartbeats.c.at).order_by(heartbeats.c.at.desc()).limit(1)
         ).scalar()
-        if heartbeat is not None and heartbeat < late - ahead(self.connection):  # a play that jumps a day is no outage
-            why = "it was not heard of since: nothing is asked, read or written by itself"
-            yield Gap("nobody_works", "worker", 1, "scheduler", why, heartbeat, "`tracker up`, or `tracker scheduler`")
+        seen = (
+            heartbeat + ahead(self.connection) if heartbeat is not None else None
+        )  # a play that jumps a day is no outage
+        if seen is not None and seen < late:
+            why = "nobody has heard of it, so nothing is asked, read or written by itself"
+            yield Gap("nobody_works", "scheduler", 0, "roles", why, seen, "`tracker up`, or `tracker scheduler`")
         count, since = self.waits.get(("orders", ""), (0, None))
         if count:
             yield Gap("orders_wait", "ledger", count, "orders", "nobody compared them yet", since, "a running worker")

@@ -6,6 +6,7 @@ for the read API. `tests/bench_data.py` measures them on a million orders.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from tracker.domain.errors import TrackerError
 from tracker.domain.facts import Code
-from tracker.domain.sentences import spoken
+from tracker.domain.sentences import Fields, say, spoken
 from tracker.domain.vocabulary import DriftKind, FindingKind, Severity, ShippingStatus
 from tracker.pipeline import drifts, feeds
 from tracker.pipeline.context import AppContext
@@ -60,24 +61,24 @@ def list_findings(
     digest: bool | None = None,
     after: int | None = None,
     limit: int = 50,
+    urgent_first: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return findings, newest first. Checkouts stand apart: only by their own kind. Snoozed ones only when asked for."""
+    """Return findings, newest first, or the urgent ones before the others (`after`: the last row of the page before, in that order).
+
+    Checkouts stand apart: only by their own kind. Snoozed ones only when asked for.
+    """
     f = findings.c
     wanted = Filter((), store, carrier, since, severity, assigned, snoozed)
     conditions = about_findings(wanted, ctx.now())
     if not closed:
         conditions.append(f.closed_at.is_(None))
-    if after is not None:
-        conditions.append(f.id < after)
     if digest is not None:
         conditions.append(f.digest.is_(digest))
     with ctx.store.read() as connection:
         rows: list[Any] = []
-        for kind in kinds or ("",):  # a few short index scans beat one long one
-            mine = [f.kind == kind] if kind else [f.kind != K.ABANDONED_CHECKOUT]
-            select = sa.select(findings).where(*conditions, *mine).order_by(f.id.desc()).limit(limit)
-            rows += connection.execute(select).all()
-        rows = sorted(rows, key=lambda row: -row.id)[:limit]
+        for part in _by_urgency(connection, after) if urgent_first else _older(after):
+            if len(rows) < limit:
+                rows += _newest(connection, [*conditions, *part], kinds, limit - len(rows))
         named = _orders(connection, {row.order_id for row in rows if row.order_id is not None})
     return [
         {
@@ -92,7 +93,54 @@ def list_findings(
     ]  # fmt: skip
 
 
-def drift_in_short(found: Sequence[Mapping[str, Any]]) -> str:
+def _older(after: int | None) -> list[list[sa.ColumnElement[bool]]]:
+    return [[] if after is None else [findings.c.id < after]]
+
+
+def _by_urgency(connection: Connection, after: int | None) -> list[list[sa.ColumnElement[bool]]]:
+    """Return the conditions of each severity that comes behind a finding, or of all: the worst first."""
+    f = findings.c
+    ranked = sorted(Severity, key=lambda severity: -severity.rank)
+    at = connection.execute(sa.select(f.severity).where(f.id == after)).scalar() if after is not None else None
+    if at is None:
+        return [[f.severity == severity, *_older(after)[0]] for severity in ranked]
+    behind = [severity for severity in ranked if severity.rank < Severity(at).rank]
+    return [[f.severity == at, f.id < after], *([f.severity == severity] for severity in behind)]
+
+
+def _newest(
+    connection: Connection, conditions: Sequence[sa.ColumnElement[bool]], kinds: Sequence[str], limit: int
+) -> list[Any]:
+    f = findings.c
+    rows: list[Any] = []
+    for kind in kinds or ("",):  # a few short index scans beat one long one
+        mine = [f.kind == kind] if kind else [f.kind != K.ABANDONED_CHECKOUT]
+        select = sa.select(findings).where(*conditions, *mine).order_by(f.id.desc()).limit(limit)
+        rows += connection.execute(select).all()
+    return sorted(rows, key=lambda row: -row.id)[:limit]
+
+
+def next_step(row: Mapping[str, Any]) -> str:
+    """Say what heals a finding, or where that is told, of one that proposes nothing too."""
+    if row["proposal"]:
+        return str(row["proposal"])
+    if row["order"]:
+        return f"what would is told by `{shlex.join(['tracker', 'explain', row['order']])}`"
+    if row["kind"] == K.ACCOUNT_PARKED:
+        return "put new credentials into the configuration, then `tracker reload`"
+    return f"deploy/RUNBOOK.md tells what to do: {row['kind']}"
+
+
+def findings_in_short(rows: Sequence[Mapping[str, Any]], _now: datetime) -> str:
+    """Say rows of findings, the most urgent first, in short: how many of which severity, and the first with what heals it."""
+    many, first = Counter(row["severity"] for row in rows), rows[0]
+    said = ", ".join(f"{count} {severity}" for severity, count in many.items())
+    whose = f"order {first['order']} in {first['store']}" if first["order"] else f"{first['subject'].partition('/')[2]}"
+    what = say(f"finding:{first['kind']}", Fields(whose, time=first["since"] or first["opened_at"]))
+    return f"{len(rows)} {'finding' if len(rows) == 1 else 'findings'} here ({said}). First: {what} What heals it: {next_step(first)}."
+
+
+def drift_in_short(found: Sequence[Mapping[str, Any]], _now: datetime) -> str:
     """Say rows of the ledger in short: how many orders, in which way, and the worst of them with what heals it."""
     kinds = Counter(spoken(row["drift"]) for row in found)
     worst = max(found, key=lambda row: (Severity(row["severity"]).rank, row["age"]))

@@ -39,6 +39,7 @@ COUNTED = {  # findings that are told together: one of them, several, and what b
     K.FILE_FAILED: ("file", "files", "not read"),
 }
 _F = findings.c
+_BESIDE = [str(kind) for kind in (*OF_MACHINES, *TOLD_BESIDE)]  # findings that another trouble tells of
 
 
 def status(ctx: AppContext, *, store: queries.Stores = None) -> dict[str, Any]:
@@ -99,7 +100,9 @@ def said(rows: list[dict[str, Any]], one: Moment | None) -> str:
     if not one.limited:
         running = sum(row["alive"] for row in one.processes)
         of = f"{_many(running, 'process', 'processes')}, {_many(len(one.accounts), 'account')}, {of}"
-    return f"all is well: {of}, as of {one.look.now:%Y-%m-%d %H:%M}Z"
+    open_ = one.to_look_at()
+    begins, ends = ("all runs", f"; to look at: {', '.join(open_)}") if open_ else ("all is well", "")
+    return f"{begins}: {of}, as of {one.look.now:%Y-%m-%d %H:%M}Z{ends}"
 
 
 def _many(count: int, one: str, more: str = "") -> str:
@@ -173,7 +176,7 @@ class Moment:
                 said, _, problem = why.partition(": ")
                 yield Trouble(what, name, f"{name} is suspended: {said}", since, detail=problem)
             elif row["state"] == "paused":
-                waits = f"; {_many(row['waiting'], 'write')} waiting" if kind == "store" else ""
+                waits = f"; {_many(row['waiting'], 'write')} waiting" if row.get("waiting") else ""
                 yield Trouble(f"{kind}_paused", name, f"{name} is paused{_since(since)}{waits}", since)
             elif row["state"] == "away":
                 until = f"; asked again {row['rests_until']:%H:%M}Z" if row["rests_until"] else ""
@@ -198,10 +201,14 @@ class Moment:
         states = self.look.states
         late = {row["store"] for row in self.stores if states[row["store"]].failing_since is None} - told
         for gap in self.gaps:
+            if gap.what == "nobody_works" and self.missing:  # told by its role
+                continue
             if gap.what in GAPS and gap.where not in told:
                 many = f"{gap.count:,}{' or more' if gap.count >= COUNTED_TO else ''} {gap.of if gap.count != 1 else gap.of[:-1]}"
                 said = f"{gap.where}: {many} {'wait' if gap.count != 1 else 'waits'}{_since(gap.since)}"
-                yield Trouble(gap.what, gap.where, said, gap.since, gap.count, gap.why)
+                if not gap.count:
+                    said = f"{gap.where}: {gap.why}{_since(gap.since)}"
+                yield Trouble(gap.what, gap.where, said, gap.since, gap.count, gap.why if gap.count else "")
             elif gap.what == "store_unknown" and gap.where in late and not states[gap.where].sweep_failing_since:
                 yield Trouble("sweep_late", gap.where, f"{gap.where}: {gap.why}", gap.since)
             elif gap.what == "brake" and self.limited and gap.count:
@@ -237,7 +244,28 @@ class Moment:
                 count = told["beside"]
                 more = " or more" if count >= COUNTED_TO else ""
                 said = f"{_many(count, 'urgent finding')}{more} {'is' if count == 1 else 'are'} open{_since(told['oldest'])}"
+                said += f"{':' if count == 1 else ', such as'} {self._oldest_urgent()}"
                 yield Trouble("urgent", "findings", said, told["oldest"], count)
+
+    def _oldest_urgent(self) -> str:
+        """Say the oldest of the urgent findings that no other trouble tells of: whose it is, and what it means."""
+        mine = (_F.severity == Severity.URGENT, _F.kind.notin_(_BESIDE), _F.digest.is_(False))
+        rows = sa.select(findings).where(*self._open(), *mine).order_by(_F.opened_at, _F.id).limit(1)
+        row = self.connection.execute(rows).one()
+        return f"{_whose(row)}: {FindingKind(row.kind).sentence.rstrip('.')}"
+
+    def to_look_at(self) -> list[str]:
+        """Say how much is open that a person should look at, though nothing is wrong with the installation: nothing is urgent then."""
+        warnings = next(row for row in self.findings() if row["severity"] == Severity.WARNING)
+        differ = self.drift()
+        count, more = sum(row["open"] for row in differ), " or more" if any(row["more"] for row in differ) else ""
+        said = []
+        if warnings["open"]:
+            many = " or more" if warnings["more"] else ""
+            said.append(f"{_many(warnings['open'], 'finding')}{many} (tracker findings)")
+        if count:
+            said.append(f"{_many(count, 'difference')}{more} between shop and carrier (tracker drift)")
+        return said
 
     def _open(self) -> list[sa.ColumnElement[bool]]:
         awake = sa.or_(_F.snoozed_until.is_(None), _F.snoozed_until <= self.look.now)
@@ -245,12 +273,11 @@ class Moment:
 
     def findings(self) -> list[dict[str, Any]]:
         """Count open findings by severity, as `tracker findings --severity` lists them; `beside`: those that no other trouble tells of."""
-        told_beside = [str(kind) for kind in (*OF_MACHINES, *TOLD_BESIDE)]
         asked = []
         for severity in map(str, Severity):
             open_ = (*self._open(), _F.severity == severity, _F.digest.is_(False), _F.kind != K.ABANDONED_CHECKOUT)
             some = sa.select(_F.kind, _F.opened_at).where(*open_).order_by(_F.id).limit(COUNTED_TO).subquery()
-            beside = sa.func.sum(sa.case((some.c.kind.in_(told_beside), 0), else_=1)).label("beside")
+            beside = sa.func.sum(sa.case((some.c.kind.in_(_BESIDE), 0), else_=1)).label("beside")
             asked.append(sa.select(sa.literal(severity).label("name"), *_counted(some.c.opened_at), beside))
         return [
             {

@@ -59,14 +59,14 @@ class Outcome:
 
 def in_short(answer: Outcome, since: datetime) -> str:
     """Say in a sentence what a change would do: in how many orders, and the largest part of it."""
-    looked = f"of {answer.orders:,} orders and {answer.moments:,} decisions since {minute(since)}"
+    looked = f"of {answer.orders:,} {'order' if answer.orders == 1 else 'orders'} and {answer.moments:,} decisions since {minute(since)}"
     rows = answer.rows()
     if not rows:
         return f"Nothing would change: {looked}, each would be decided as it was."
     touched = {(change.store, number) for change in answer.changes.values() for number in change.orders}
     first = rows[0]
     return (
-        f"It would change {len(touched):,} {'order' if len(touched) == 1 else 'orders'} {looked}; "
+        f"It would change {len(touched):,} {looked}; "
         f"most often ({first['orders']:,}): {spoken(first['change'])}, in {first['store']}, as in order {first['samples'][0]['order']}."
     )
 

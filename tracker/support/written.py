@@ -46,7 +46,9 @@ def written(ctx: AppContext, store: str | None, begin: datetime) -> dict[str, An
                 sa.select(_W.state, _W.kind, _W.order_id, _W.store).where(_W.state == state, *ended, *mine).limit(MOST)
             )
             rows += connection.execute(some).all()
-        kept = sa.select(_A.name, _A.mode, _A.paused_at).where(_A.kind == "store", *queries.of_stores(_A.name, store))
+        kept = sa.select(_A.name, _A.mode, _A.paused_at, _A.suspended_reason, _A.failing_since).where(
+            _A.kind == "store", *queries.of_stores(_A.name, store)
+        )
         states = {row.name: row for row in connection.execute(kept.order_by(_A.name))}
     told: dict[str, Any] = {"store": store, "since": begin}
     told |= {state: sum(row.state == state for row in rows) for state in (*ENDS, *WAITS)}
@@ -66,7 +68,7 @@ def _said(told: dict[str, Any]) -> str:
         said = f"nothing was written to {told['store'] or 'any store'} {begin}"
     else:
         more = " or more" if told["sent"] >= MOST else ""
-        kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in told["kinds"].items())
+        kinds = ", ".join(f"{count:,} {_kinds(kind, count)}" for kind, count in told["kinds"].items())
         orders = f"{told['orders']:,} order{'' if told['orders'] == 1 else 's'}"
         said = f"{told['sent']:,}{more} {'write' if told['sent'] == 1 else 'writes'} went to {where} {begin}, for {orders}: {kinds}"
     others = [
@@ -91,4 +93,15 @@ def _stop(told: dict[str, Any], states: dict[str, Any]) -> str:
         return f"{store} was never started with (`tracker up`): nothing is written to it"
     if states[store].mode != "write":
         return f"{store} is in mode {states[store].mode}: nothing is written to it"
-    return f"`tracker pause {store}` stops all writes to {store} within 5 seconds; it is not paused now"
+    stops = f"`tracker pause {store}` stops all writes to {store} within 5 seconds"
+    if states[store].suspended_reason is not None:
+        return f"{store} is suspended (`tracker check` says why): nothing is written to it now; once that is mended, {stops}"
+    if states[store].failing_since is not None:
+        return f"{stops}; it is not paused now, and does not answer since {states[store].failing_since:%Y-%m-%d %H:%M}Z"
+    if told["held"]:
+        return f"{stops}; it is not paused now; what a brake holds is not written before `tracker resume ACCOUNT` (`tracker status`)"
+    return f"{stops}; it is not paused now"
+
+
+def _kinds(kind: str, count: int) -> str:
+    return kind.replace("_", " ") + ("" if count == 1 else "es" if kind.endswith("s") else "s")

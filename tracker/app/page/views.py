@@ -72,6 +72,7 @@ def findings(ctx: AppContext, look: Look) -> Shown:
     rows = lists.list_findings(
         ctx, kinds=[kind] if kind else (), store=look.stores, severity=look.one_of("severity", ["urgent", "warning", "info"]),
         closed=look.query.get("closed") == "true", snoozed=look.query.get("snoozed") == "true", after=look.number("after"), limit=ROWS,
+        urgent_first=True,
     )  # fmt: skip
     sentence = knowledge(ctx, store=look.stores).sentence("no more findings" if rows else "no finding")
     return Shown("findings.html", {"rows": _findings(rows), "kinds": kinds, "sentence": sentence, **listed(ctx, look)})
@@ -84,18 +85,11 @@ def _findings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         | {
             "sentence": FindingKind(row["kind"]).sentence,
             "known": ", ".join(f"{words(name)}: {value}" for name, value in row["evidence"].items()) or row["subject"],
-            "heals": row["proposal"] or _next_step(row),
+            "heals": lists.next_step(row),
             "aside": None if row["closed_at"] else f"`tracker dismiss {row['id']} --reason WHY` or `tracker snooze {row['id']} --for 1d`",
         }
         for row in rows
     ]  # fmt: skip
-
-
-def _next_step(row: Mapping[str, Any]) -> str:
-    """Say where to look for what heals a finding that proposes nothing."""
-    if row["order"]:
-        return f"what would is told by `{shlex.join(['tracker', 'explain', row['order']])}`"
-    return f"deploy/RUNBOOK.md tells what to do: {row['kind']}"
 
 
 def find(ctx: AppContext, look: Look) -> Shown:

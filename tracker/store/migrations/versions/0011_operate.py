@@ -23,6 +23,15 @@ def upgrade() -> None:
     _status()
     _mails()
     _told()
+    _urgent()
+
+
+def _urgent() -> None:
+    """Findings, the most urgent first."""
+    still_open = sa.text("closed_at IS NULL")
+    op.create_index(
+        "findings_urgent", "findings", ["severity", "id"], postgresql_where=still_open, sqlite_where=still_open
+    )
 
 
 def _kept() -> None:
