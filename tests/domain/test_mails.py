@@ -46,7 +46,7 @@ def test_an_address_is_one(text: str) -> None:
     assert is_address(text)
 
 
-@pytest.mark.parametrize("text", ["", "a", "a@b", "a b@c.example", "a@b.example ", "a@b.example\n", "a@-b.example", "a@b..example", "<a@b.example>", "a@b@c.example"])  # fmt: skip
+@pytest.mark.parametrize("text", ["", "a", "a@b", "a b@c.example", "a@b.example ", "a@b.example\n", "a@-b.example", "a@b..example", "<a@b.example>", "a@b@c.example", "=?utf-8?q?x?=@b.example", "a\ufffd@b.example"])  # fmt: skip
 def test_what_is_no_address_is_none(text: str) -> None:
     assert not is_address(text)
 

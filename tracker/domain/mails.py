@@ -16,7 +16,7 @@ LANGUAGES = ("en", "de")
 # which a customer must have asked.
 MAILED = frozenset(N) - {N.PLACED, N.CONFIRMED, N.REVIEW_REQUEST}
 MOST_ADDRESS = 254  # octets (RFC 5321 4.5.3.1.3, with its brackets 256)
-_LOCAL = re.compile(r"[^\s\x00-\x20\x7f-\x9f\"(),:;<>@\[\\\]]{1,64}")
+_LOCAL = re.compile(r"(?!.*=\?)[^\s\ufffd\x00-\x20\x7f-\x9f\"(),:;<>@\[\\\]]{1,64}")
 _DOMAIN = re.compile(r"[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)+")
 _ANY_ADDRESS = re.compile(
     r"[^\s<>@,;:\"']{1,128}@[^\s<>@,;\"']+"
@@ -59,7 +59,7 @@ class Quiet:
 
 
 def is_address(text: str) -> bool:
-    """Say whether a text is one mail address that may stand in a command: no space, no control sign, no comment, no route."""
+    """Say whether a text is one mail address that may stand in a command: no space, no control sign, no comment, no route, nothing encoded or lost."""
     local, at, domain = text.rpartition("@")
     return bool(
         at
