@@ -19,7 +19,7 @@ from tracker.domain import errors, gates
 from tracker.domain.answer import Look, Standing, Subject, Write, answer, quoted, rules, where
 from tracker.domain.drift import compare
 from tracker.domain.errors import SourceError
-from tracker.domain.facts import Edd, Fulfilment, Order, Parcel, Published, Shipment, Statement
+from tracker.domain.facts import Action, Edd, Fulfilment, Order, Parcel, Published, Shipment, Statement
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import reconcile
 from tracker.domain.sentences import SENTENCES, WAITS, Fields, key_of, say, waits
@@ -315,6 +315,28 @@ def test_what_became_of_writes_is_told_with_what_holds_them() -> None:
             one=replace(order(), status=O.ON_HOLD), writes=[Write(replace(action, key=action.kind), "pending", T0)]
         )
         assert f"We will write {word} to order #1" in told
+
+
+def test_a_restore_is_told_as_one_with_what_the_carrier_said_then() -> None:
+    case = subject(order(), [parcel(S.PICKED_UP)], policy("kartrocket-autopilot"), T0 + D)
+    write = next(a for a in case.decision.actions if a.kind == "order_status")
+    back = replace(write, status=S.UNKNOWN, before=O.DELIVERED, rules=("restore",))
+
+    def of(*parcels: Shipment, at: datetime = T0, action: Action = back) -> str:
+        return said(*parcels, writes=[Write(action, "sent", at)])
+
+    begins = "We set order #1 back to shipped at"
+    assert f"{begins} 2026-11-03 08:00Z: the shop said delivered" in of(parcel(S.PICKED_UP), at=T0 + D)
+    assert "set by somebody who may not, and the carrier picked up." in of(parcel(S.PICKED_UP), at=T0 + D)
+    assert "and the carrier less than now." in of(parcel(S.PICKED_UP), at=T0 - 30 * D)
+    assert "and the carrier nothing yet." in of()
+    assert "We wrote" in of(action=replace(back, before=None)) and begins not in of(action=replace(back, rules=()))
+
+
+def test_what_else_a_person_must_look_at_is_told_once() -> None:
+    stood = said(parcel(S.PICKED_UP, at=T0 - 60 * D), one=replace(order(), status=O.CANCELLED))
+    assert stood.count("is cancelled in the shop while a carrier has") == 1
+    assert "The order is cancelled and a parcel of it is in custody" not in stood
 
 
 def test_why_a_write_waits_is_told_without_the_name_of_an_error() -> None:

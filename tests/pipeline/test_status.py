@@ -324,7 +324,7 @@ def test_a_carrier_that_was_away_is_told_with_what_waited_and_what_was_caught_up
     (row,) = away.outages(lab.ctx)
     assert (row["why"], row["waits"]["parcels"]) == ("503", 1)
     assert row["said"] == "easypost does not answer since 2026-11-02 08:00Z (503); 1 parcel waits"
-    assert away.in_short([row], lab.clock()) == "1 is away now: easypost (account, 3 h)"
+    assert away.in_short([row], lab.clock()) == row["said"]
 
     lab.change(t.accounts.update().where(A.name == "easypost").values(failing_since=None, rests_until=None))
     lab.change(t.findings.update().values(closed_at=lab.clock(), closed_by="account"))
@@ -346,7 +346,7 @@ def test_a_carrier_that_was_away_is_told_with_what_waited_and_what_was_caught_up
     )
     assert away.in_short([row], lab.clock()).startswith("nobody is away now; the last: easypost did not answer from")
     lab.change(t.findings.update().values(subject="account/shop"))
-    assert away.outages(lab.ctx)[0]["said"].endswith("and 1 writes that waited were sent")
+    assert away.outages(lab.ctx)[0]["said"].endswith("and 1 write that waited was sent")
     lab.change(t.findings.update().values(closed_by="person: ann"))
     assert away.outages(lab.ctx)[0]["state"] == "dismissed"
     lab.clock.move_to(lab.clock() + 9 * 24 * H)
@@ -442,3 +442,41 @@ def test_what_was_written_today_is_told_with_how_to_stop_it(make_lab) -> None:
         "kart is in mode observe: nothing is written to it",
     )
     assert written.written(lab.ctx, "new", day)["stop"].startswith("new was never started with")
+    lab.change(t.accounts.update().where(A.name == "shop").values(paused_at=None, failing_since=day))
+    assert written.written(lab.ctx, "shop", day)["stop"].endswith("and does not answer since 2026-11-02 00:00Z")
+    lab.change(t.accounts.update().where(A.name == "shop").values(suspended_reason="401"))
+    assert "shop is suspended (`tracker check` says why)" in written.written(lab.ctx, "shop", day)["stop"]
+    lab.change(t.accounts.update().where(A.name == "shop").values(failing_since=None, suspended_reason=None))
+    lab.change(t.outbox.delete().where(t.outbox.c.state == "held"))
+    assert written.written(lab.ctx, "shop", day)["stop"].endswith("it is not paused now")
+
+
+def test_findings_come_by_urgency_page_after_page_and_each_says_what_heals_it(make_lab) -> None:
+    lab = make_lab()
+    with lab.ctx.store.write() as connection:
+        for i, severity in enumerate((Severity.WARNING, Severity.URGENT, Severity.INFO, Severity.URGENT)):
+            one = Finding(
+                FindingKind.ACCOUNT_PARKED if i else FindingKind.BUDGET_TOO_SMALL,
+                f"account/a{i}",
+                severity,
+                Act.ACT,
+                {},
+            )
+            tell.report_findings(lab.ctx, connection, [(None, one)], lab.clock(), by="account")
+
+    def pages(limit: int) -> list[str]:
+        found: list[Any] = []
+        while rows := lists.list_findings(
+            lab.ctx, after=found[-1]["id"] if found else None, limit=limit, urgent_first=True
+        ):
+            found += rows
+        return [row["subject"][-2:] for row in found]
+
+    assert pages(1) == pages(3) == pages(9) == ["a3", "a1", "a0", "a2"]
+    assert [row["id"] for row in lists.list_findings(lab.ctx, after=99, urgent_first=True)][:1] == [4]
+    rows = lists.list_findings(lab.ctx, urgent_first=True)
+    assert lists.findings_in_short(rows, lab.clock()).startswith(
+        "4 findings here (2 urgent, 1 warning, 1 info). First: a3: Our credentials"
+    )
+    assert "tracker reload" in lists.next_step(rows[0])
+    assert lists.next_step(rows[2]) == "deploy/RUNBOOK.md tells what to do: budget_too_small"
