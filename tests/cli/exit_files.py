@@ -28,6 +28,7 @@ def files_of(made: Lab, folder: Path, port: int, heard: str) -> dict[str, str]:
         "web: {public_url: 'https://t.example'}\n",
         "told.yaml": made.yaml + f"telling: {{endpoints: {{{told('erp', 'http://127.0.0.1:1/x')}, {told('again', heard)}}}, "
         "targets: {ops: {form: slack, url: '${file:heard}'}, night: {form: json, url: '${file:deaf}'}}}\n",
+        "never.yaml": f"database: sqlite:///{folder}/db/never.db\n",
         "empty.yaml": f"database: sqlite:///{folder}/db/empty.db\n",
         "counted.yaml": f"database: sqlite:///{folder}/db/counted.db\n",
         "gap.yaml": f"database: sqlite:///{folder}/db/gap.db\n",

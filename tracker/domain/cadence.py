@@ -152,4 +152,5 @@ def is_urgent(summary: Summary, cadence: Cadence, now: datetime, *, edd: Edd | N
 
 
 def _near(summary: Summary, now: datetime, edd: Edd | None) -> bool:
-    return edd is not None and summary.status.custody and edd.begins - NEAR <= now <= edd.ends + NEAR
+    # the span is laid about now: an estimate may stand in the year 1 or 9999, beyond which no date lies
+    return edd is not None and summary.status.custody and edd.begins <= now + NEAR and now - NEAR <= edd.ends

@@ -41,6 +41,7 @@ _COLUMNS = (
     _A.suspended_reason,
     _A.next_sweep_at,
     _A.well_since,
+    _A.files_at,
 )
 _KIND = FindingKind.STATUS_NOT_EXPRESSIBLE
 
@@ -61,7 +62,7 @@ def settle_accounts(ctx: AppContext, before: Config | None = None) -> None:
     for some in _parts([account for account in configured if known.differs(account)]):
         _write(ctx, some)
     _drop_tokens(ctx)
-    _forget_places(ctx)
+    _forget_places(ctx, known)
     take_up(ctx)
     whose.settle(ctx)
     hooks.settle(ctx)
@@ -83,15 +84,12 @@ def _drop_tokens(ctx: AppContext) -> None:
             connection.execute(tokens.delete().where(t.account == row.account, t.credentials == row.credentials))
 
 
-def _forget_places(ctx: AppContext) -> None:
+def _forget_places(ctx: AppContext, known: _Known) -> None:
     """Forget when the files of accounts were to be looked for that have no place for them any more: nobody will."""
-    named = [account.name for account in ctx.config.file_accounts]
-    gone = sa.and_(_A.files_at.isnot(None), _A.name.notin_(named))
-    with ctx.store.read() as connection:
-        if connection.execute(sa.select(_A.name).where(gone).limit(1)).first() is None:
-            return
-    with ctx.store.write() as connection:
-        connection.execute(accounts.update().where(gone).values(files_at=None))
+    named = {account.name for account in ctx.config.file_accounts}
+    if gone := [row.name for row in known.rows.values() if row.files_at is not None and row.name not in named]:
+        with ctx.store.write() as connection:
+            connection.execute(accounts.update().where(queries.among(connection, _A.name, gone)).values(files_at=None))
 
 
 def decide_all(ctx: AppContext, stores: Collection[str]) -> None:
