@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracker.domain.personal import FREE_TEXTS, impersonal
+from tracker.domain.personal import ERASED, FREE_TEXTS, erased, impersonal
 
 
 def test_facts_are_handed_on_without_the_texts_that_may_name_a_person() -> None:
@@ -17,3 +17,16 @@ def test_facts_are_handed_on_without_the_texts_that_may_name_a_person() -> None:
         "proof": {"signed": True},
     }
     assert "code" not in FREE_TEXTS
+
+
+def test_what_is_erased_keeps_its_shape_and_what_names_nobody() -> None:
+    told = {
+        "code": "D",
+        "text": "left with Mr Smith",
+        "note": "",
+        "rows": [{"by": "ana", "at": 3}, ("x", {"said": "no"})],
+    }
+
+    assert erased(told) == {
+        "code": "D", "text": ERASED, "note": "", "rows": [{"by": ERASED, "at": 3}, ["x", {"said": ERASED}]],
+    }  # fmt: skip
