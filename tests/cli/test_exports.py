@@ -205,6 +205,21 @@ def test_an_export_is_gone_on_with_by_id_and_says_from_where(lab: Lab) -> None:
     assert run(lab, "events", "--after", "decision=0").stdout == events.stdout
 
 
+def test_the_same_span_goes_on_from_the_moment_at_which_the_export_began(lab: Lab, tmp_path: Path) -> None:
+    span = tmp_path / "span.csv"
+    run(lab, "scans", "-o", str(span), "--format", "csv", "--since", "520w")
+    begun = json.loads(Path(f"{span}.cursor").read_text())["begun"]
+    run(
+        lab, "scans", "-o", str(span), "--format", "csv", "--since", "520w", "--resume"
+    )  # the same words, of a later moment
+    run(lab, "scans", "-o", str(span), "--format", "csv", "--resume")
+    assert (
+        json.loads(Path(f"{span}.cursor").read_text())["begun"] == begun
+    )  # what came between the two is not passed over
+    other = run(lab, "scans", "-o", str(span), "--format", "csv", "--since", "30d", "--resume", ends=2)
+    assert "that export was made with since 520w, not 30d" in other.output
+
+
 def test_a_file_is_gone_on_with_where_it_was_cut_off_and_no_other_is_touched(
     lab: Lab, tmp_path: Path, monkeypatch
 ) -> None:

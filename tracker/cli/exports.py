@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def export(
         raise click.UsageError("--format parquet needs -o FOLDER")
     ctx = open_context(glance_config(file))
     refuse_unknown(ctx, store)
-    wanted = Wanted(kind, _moment(ctx, since, "since"), _moment(ctx, until, "until"), store, personal)
+    wanted = Wanted(kind, _moment(ctx, since, "since"), _moment(ctx, until, "until"), store, personal, since)
     if wanted.since and wanted.until and wanted.until <= wanted.since:
         raise click.UsageError(f"until {until} is not later than since {since}")
     try:
@@ -74,6 +75,7 @@ def export(
         raise click.UsageError(str(error)) from None
     if target.cursor is not None:
         cursor = Cursor(dict(target.cursor.after), target.cursor.rows)
+    wanted = replace(wanted, since=target.since)
     done = Cursor(dict(cursor.after), cursor.rows)
     left = told = False
     begun = str(done)

@@ -35,9 +35,10 @@ class Unwritable(TrackerError):
 
 
 class Target(Protocol):
-    """Where rows go. What `put` was given last may be lost; what was before is not. `cursor`: what it goes on with."""
+    """Where rows go. What `put` was given last may be lost; what was before is not. `cursor`: what it goes on with; `since`: its first moment."""
 
     cursor: Cursor | None
+    since: datetime | None
 
     def put(self, rows: Sequence[Row], cursor: Cursor) -> None:
         """Write rows; `cursor` stands behind them."""
@@ -84,6 +85,7 @@ class Lines:
 
     def __init__(self, form: str, wanted: Wanted, show: Callable[[str], None]) -> None:
         """`show` takes whole lines."""
+        self.since = wanted.since
         self._show, self._lines = show, lines_of(form, wanted.columns)
         self._show(head_of(form, wanted.columns))
 
@@ -104,14 +106,16 @@ class _Noted:
         self.path = path
         self.of = {
             "kind": wanted.kind, "format": form, "schema": SCHEMA, "store": wanted.store, "personal_data": wanted.personal,
-            "since": str(wanted.since) if wanted.since else None,
+            "since": wanted.said,
         }  # fmt: skip
+        self.since = wanted.since
 
     def read(self) -> dict[str, Any] | None:
         """Return what is noted, None where nothing is. Raises Unwritable where it is of something else."""
         try:
             told: dict[str, Any] = orjson.loads(self.path.read_bytes())
-            cursor, of = told["cursor"], told["of"]
+            cursor, of, begun = told["cursor"], told["of"], told["begun"]
+            since = datetime.fromisoformat(begun) if begun is not None else None
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError):
@@ -121,11 +125,13 @@ class _Noted:
                 raise Unwritable(
                     f"{self.path}: that export was made with {name} {of.get(name)}, not {value}: it cannot be gone on with"
                 )
+        self.since = since  # that of its beginning: the same words mean a later one now
         return {**told, "cursor": Cursor({str(k): int(v) for k, v in cursor["after"].items()}, int(cursor["rows"]))}
 
     def write(self, cursor: Cursor, **more: Any) -> None:
         """Note it."""
-        told = {"of": self.of, "cursor": {"after": cursor.after, "rows": cursor.rows}, **more}
+        begun = self.since.isoformat() if self.since is not None else None
+        told = {"of": self.of, "begun": begun, "cursor": {"after": cursor.after, "rows": cursor.rows}, **more}
         write_private(self.path, orjson.dumps(told, option=orjson.OPT_INDENT_2))
 
 
@@ -145,6 +151,7 @@ class LinesFile:
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
         self.cursor: Cursor | None = None
+        self.since = self._noted.since
         self._whole = 0  # bytes, up to the last whole line
         if known is None:
             self._noted.write(Cursor(), bytes=0)  # before there is anything in it: what is cut off can be gone on with
@@ -196,6 +203,7 @@ class ParquetFolder:
         if known is None and any(folder.iterdir()):
             raise Unwritable(f"{folder} is not empty: --resume goes on with an export; else name a new folder")
         self.cursor: Cursor | None = known["cursor"] if known else None
+        self.since = self._noted.since
         self._part = int(known["parts"]) if known else 0
         self._schema = self._arrow.schema(
             [(column.name, _types(self._arrow)[column.kind]) for column in wanted.columns],

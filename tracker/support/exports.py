@@ -145,13 +145,17 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is exported: `kind` of KINDS, what we knew from `since` on and before `until`, of one store or all."""
+    """What is exported: `kind` of KINDS, what we knew from `since` on and before `until`, of one store or all.
+
+    `said`: `since` in the words in which it was asked for, such as 30d: in a later export these mean another moment.
+    """
 
     kind: str
     since: datetime | None = None
     until: datetime | None = None
     store: str | None = None
     personal: bool = False
+    said: str | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
