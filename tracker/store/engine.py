@@ -108,9 +108,8 @@ class Store:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA temp_store=MEMORY")
-            connection.execute(
-                "PRAGMA secure_delete=ON"
-            )  # as Debian builds it: what was erased is not left in free pages
+            # as Debian builds it: what was erased is not left in free pages
+            connection.execute("PRAGMA secure_delete=ON")
 
         @sa.event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:

@@ -1,9 +1,9 @@
 """The words in which each form of target is told of findings. Pure: rows in, bodies out.
 
-By what others quote of the vendors' documents, which were not at hand (bounds found so on 2026-11-27): Slack, "Sending messages using incoming webhooks", "Formatting text for app surfaces" (only & < > are
-escaped, as entities; <!channel> calls everybody) and "Reference: blocks" (3,000 characters a section, 50 blocks, 40,000
-characters of text); PagerDuty, "Events API v2: Send an alert event" (summary 1,024, dedup_key 255, an event 512 kB, severity
-critical, error, warning or info).
+By what others quote of the vendors' documents, which were not at hand (bounds found so on 2026-11-27): Slack, "Sending messages
+using incoming webhooks", "Formatting text for app surfaces" (only & < > are escaped, as entities; <!channel> calls everybody) and
+"Reference: blocks" (3,000 characters a section, 50 blocks, 40,000 characters of text); PagerDuty, "Events API v2: Send an alert
+event" (summary 1,024, dedup_key 255, an event 512 kB, severity critical, error, warning or info).
 """
 
 from __future__ import annotations
