@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from tracker import __version__
+from tracker.config.model import Config
 from tracker.pipeline.context import AppContext
 from tracker.store.migrate import current, head
 from tracker.support.measures import MOST_NAMED, Sample, disk, measure
@@ -29,13 +30,17 @@ class Names:
     def __init__(self, ctx: Callable[[], AppContext]) -> None:
         """`ctx` is asked when there is a first name to give."""
         self._ctx = ctx
+        self._of: tuple[Config, frozenset[str]] | None = None  # the stores of a configuration: each call to a shop asks
 
     def __call__(self, account: str) -> str:
         """Return the label of an account or store."""
         config = self._ctx().config
         if len(config.accounts) <= MOST_NAMED:
             return account
-        stores = frozenset(config.store_names())
+        of = self._of
+        if of is None or of[0] is not config:
+            of = self._of = config, frozenset(config.store_names())
+        stores = of[1]
         kind = len(stores) if account in stores else len(config.accounts) - len(stores)
         return OTHER if kind > MOST_NAMED else account
 
