@@ -16,7 +16,7 @@ import orjson
 
 from tracker import __version__
 from tracker.app.private import Asked, Refusal, Reply, only_reads
-from tracker.app.tokens import holder, leave_out
+from tracker.app.tokens import bearer, leave_out
 from tracker.clock import moment
 from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
@@ -261,7 +261,7 @@ def make_api(ctx: AppContext) -> Callable[[Asked], Reply]:
 
 def _seen(api: Api, given: str) -> frozenset[str] | None:
     """Return the stores that a token sees, None: all. Raises Refusal for one that is none of ours."""
-    found = holder(api, given.removeprefix("Bearer ")) if given.startswith("Bearer ") else None
+    found = bearer(api, given)
     if found is None:
         raise Refusal(401, "the token is missing or wrong", www_authenticate="Bearer")
     return found.stores
