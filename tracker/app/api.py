@@ -105,7 +105,7 @@ def _at(query: Query) -> datetime | None:
 
 def _order(ctx: AppContext, query: Query) -> Any:
     row = statements.find_order(ctx, query["ref"], query["store"])
-    told = explanation(ctx, row.number, at=_at(query))
+    told = explanation(ctx, row.number, at=_at(query), stores=row.store)
     found = next((order for order in told["orders"] if order["id"] == row.id), None)
     for parcel in found["parcels"] if found and "limited" in query else ():
         leave_out(parcel["watched_by"], {row.store})
