@@ -32,6 +32,7 @@ from tracker.clock import moment
 from tracker.domain import answer
 from tracker.domain.masking import mask
 from tracker.domain.personal import impersonal
+from tracker.domain.texts import printable
 from tracker.domain.vocabulary import DriftKind, FindingKind, Severity
 from tracker.pipeline.context import AppContext
 from tracker.store.queries import Stores
@@ -93,7 +94,7 @@ def marked(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() and c not in "⟦⟧" else " " for c in text)
+    return printable(text, but="⟦⟧")
 
 
 def _texts(told: Any, key: str = "") -> Iterator[str]:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.reconcile import US
 from tracker.domain.sentences import BOTH, Fields, key_of, say
+from tracker.domain.texts import printable
 from tracker.domain.vocabulary import FindingKind, Leg, ShippingStatus
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
@@ -304,8 +305,7 @@ def _at(moment: datetime) -> str:
 
 def cut(text: str, most: int = MOST_TEXT) -> str:
     """Return a text of others so that it can be shown: one line, nothing that moves or hides letters, not too long."""
-    plain = "".join(sign if sign.isprintable() else " " for sign in text[: most * 2])
-    plain = " ".join(plain.split())
+    plain = " ".join(printable(text[: most * 2]).split())
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
