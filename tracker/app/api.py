@@ -16,7 +16,7 @@ import orjson
 
 from tracker import __version__
 from tracker.app.private import Asked, Refusal, Reply, only_reads
-from tracker.app.tokens import holder, leave_out
+from tracker.app.tokens import bearer, leave_out
 from tracker.clock import moment
 from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
@@ -105,7 +105,7 @@ def _at(query: Query) -> datetime | None:
 
 def _order(ctx: AppContext, query: Query) -> Any:
     row = statements.find_order(ctx, query["ref"], query["store"])
-    told = explanation(ctx, row.number, at=_at(query))
+    told = explanation(ctx, row.number, at=_at(query), stores=row.store)
     found = next((order for order in told["orders"] if order["id"] == row.id), None)
     for parcel in found["parcels"] if found and "limited" in query else ():
         leave_out(parcel["watched_by"], {row.store})
@@ -261,7 +261,7 @@ def make_api(ctx: AppContext) -> Callable[[Asked], Reply]:
 
 def _seen(api: Api, given: str) -> frozenset[str] | None:
     """Return the stores that a token sees, None: all. Raises Refusal for one that is none of ours."""
-    found = holder(api, given.removeprefix("Bearer ")) if given.startswith("Bearer ") else None
+    found = bearer(api, given)
     if found is None:
         raise Refusal(401, "the token is missing or wrong", www_authenticate="Bearer")
     return found.stores

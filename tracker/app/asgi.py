@@ -7,22 +7,18 @@ the connection. It hears (`http.disconnect`) when who asked went away, or when w
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
 import httptools
-import structlog
 
 from tracker.app import wire
-from tracker.app.private import DATABASE_AWAY, error_reply
-from tracker.app.telemetry import place
+from tracker.app.private import Reply, error_reply, failed
 from tracker.app.wire import MOST_HEADERS, Listener, Request
 from tracker.config.model import Web
 from tracker.domain.masking import mask_bytes
 
-log = structlog.get_logger()
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 STARTS_WITHIN = 10.0  # seconds that an application may take to start, and to end
@@ -118,25 +114,19 @@ class Exchange:
             await of.app(self.scope(of.port), self.receive, self.send)
             if not self._ended:
                 raise RuntimeError("the application ended before its answer")
-        except DATABASE_AWAY as error:
-            of.tell("request_failed", "away", port=of.port, error=type(error).__name__)
-            self._fail(503, "database away")
         except Exception as error:
-            known_by = secrets.token_hex(6)
-            log.error("request_failed", id=known_by, port=of.port, error=type(error).__name__, at=place(error))
-            self._fail(500, f"a defect of ours: the log tells of it as {known_by}")
+            self._fail(failed(of, error))
         except asyncio.CancelledError:
-            self._fail(503, "it stops")
+            self._fail(error_reply(503, "it stops"))
             raise
 
-    def _fail(self, status: int, said: str) -> None:
+    def _fail(self, reply: Reply) -> None:
         """Say that it failed, or cut what is half said: nobody may take a part for the whole."""
         if self._streams and not self._ended:
             self._to.cut_short()
         elif not self._ended:
             self._ended = True
-            reply = error_reply(status, said)
-            self._to.whole(status, [("content-type", reply.kind), ("cache-control", "no-store")], reply.body)
+            self._to.whole(reply.status, [("content-type", reply.kind), ("cache-control", "no-store")], reply.body)
 
     async def receive(self) -> Message:
         """Tell the application its request; and then, when it comes to that, that who asked is gone."""

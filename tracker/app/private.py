@@ -115,13 +115,18 @@ class Private(Listener):
                     "request_refused", f"{refusal.status}", port=self.port, status=refusal.status, reason=refusal.said
                 )
             return error_reply(refusal.status, refusal.said)._replace(headers=refusal.headers)
-        except DATABASE_AWAY as error:
-            self.tell("request_failed", "away", port=self.port, error=type(error).__name__)
-            return error_reply(503, "database away")
         except Exception as error:
-            known_by = secrets.token_hex(6)
-            log.error("request_failed", id=known_by, port=self.port, error=type(error).__name__, at=place(error))
-            return error_reply(500, f"a defect of ours: the log tells of it as {known_by}")
+            return failed(self, error)
+
+
+def failed(of: Listener, error: Exception) -> Reply:
+    """Tell the log why a question of a port could not be answered; return what its asker is told."""
+    if isinstance(error, DATABASE_AWAY):
+        of.tell("request_failed", "away", port=of.port, error=type(error).__name__)
+        return error_reply(503, "database away")
+    known_by = secrets.token_hex(6)
+    log.error("request_failed", id=known_by, port=of.port, error=type(error).__name__, at=place(error))
+    return error_reply(500, f"a defect of ours: the log tells of it as {known_by}")
 
 
 def error_reply(status: int, said: str) -> Reply:

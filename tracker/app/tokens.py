@@ -34,6 +34,11 @@ def holder(part: Api, given: str) -> Holder | None:
     return found[0] if found else None
 
 
+def bearer(part: Api, authorization: str) -> Holder | None:
+    """Return whose token a header brings (`Bearer ...`), None: nobody's."""
+    return holder(part, authorization.removeprefix("Bearer ")) if authorization.startswith("Bearer ") else None
+
+
 def leave_out(watched: Iterable[dict[str, Any]], stores: Container[str]) -> None:
     """Take out of what is told of who is asked about a parcel what a holder of some stores need not know: others' stores, and our configuration."""
     for watch in watched:

@@ -17,6 +17,7 @@ from tracker.domain.reconcile import US, aggregate, began
 from tracker.domain.reconcile.case import Case
 from tracker.domain.reconcile.goal import goal_of
 from tracker.domain.sentences import Fields, key_of, minute, say, spoken, waits
+from tracker.domain.texts import printable
 from tracker.domain.vocabulary import OrderStatus, Reason, ShippingStatus, StatementKind, TrackingState
 
 S = ShippingStatus
@@ -183,7 +184,7 @@ def _payment(order: Order) -> str:
 
 def quoted(text: str) -> str:
     """Return what others wrote, in quotes: printable, no quote of its own, bounded; so that nobody takes it for our words."""
-    shown = "".join(c if c.isprintable() and c != '"' else " " for c in text)
+    shown = printable(text, but='"')
     return f'"{shown[:MOST_TEXT].strip()}"' if shown.strip() else "nothing"
 
 
@@ -237,7 +238,7 @@ def _same(reason: Reason, status: ShippingStatus) -> bool:
 
 def plain(text: str) -> str:
     """Return a short text of others as one line of printable characters."""
-    return "".join(c if c.isprintable() else " " for c in text)[:MOST_TEXT].strip()
+    return printable(text)[:MOST_TEXT].strip()
 
 
 def _why_silent(parcel: Shipment, look: Look) -> str:

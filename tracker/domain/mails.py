@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from tracker.domain.texts import printable
 from tracker.domain.vocabulary import NoticeClass
 
 N = NoticeClass
@@ -80,8 +81,7 @@ def without_addresses(said: str, address: str = "") -> str:
     local = address.rpartition("@")[0]
     for secret in (address, local if len(local) > 2 else ""):
         said = said.replace(secret, "***") if secret else said
-    said = _ANY_ADDRESS.sub("***", said)
-    return "".join(sign if sign.isprintable() else " " for sign in said).strip()[:200]
+    return printable(_ANY_ADDRESS.sub("***", said)).strip()[:200]
 
 
 def forbidden(text: str, language: str) -> Iterator[tuple[int, str]]:
@@ -93,7 +93,7 @@ def forbidden(text: str, language: str) -> Iterator[tuple[int, str]]:
 
 def plain(text: str) -> str:
     """Return a text of others as one line: no control sign, no break, no sign that turns the direction of writing, 200 signs at most."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:200]
+    return " ".join(printable(text).split())[:200]
 
 
 def capital(text: str) -> str:

@@ -19,6 +19,7 @@ from tracker.config.plugins import carriers
 from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import UNIDENTIFIED, Finding
 from tracker.domain.numbers import clean
+from tracker.domain.texts import printable
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.pipeline.context import AppContext
@@ -65,7 +66,7 @@ def carrier_key(store: str, carrier: str, company: str) -> str:
     """Name what a link's parcel would need: its store and carrier, or the shop's word where the carrier is not known."""
     if not carrier.startswith(UNIDENTIFIED):
         return f"{store}/{carrier}"
-    word = " ".join("".join(c if c.isprintable() else " " for c in company).split())[:60]
+    word = " ".join(printable(company).split())[:60]
     return f"{store}/{UNIDENTIFIED}{word or NO_WORD}"
 
 

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.reconcile import US
-from tracker.domain.sentences import BOTH, Fields, key_of, say
+from tracker.domain.sentences import BOTH, Fields, key_of, minute, say, spoken
+from tracker.domain.texts import printable
 from tracker.domain.vocabulary import FindingKind, Leg, ShippingStatus
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
@@ -96,7 +97,7 @@ class Story:
 
 def words(name: str | None) -> str:
     """Say a name of ours as people do."""
-    return (name or "unknown").replace("_", " ")
+    return spoken(name or "unknown")
 
 
 def unnamed(text: str) -> str:
@@ -192,7 +193,7 @@ class _Read:
         elif row.reason:
             means += f" ({words(row.reason)})"
         gone = row.withdrawn_at is not None
-        more = f"; the carrier took this back {_at(row.withdrawn_at)}" if gone else ""
+        more = f"; the carrier took this back {minute(row.withdrawn_at)}" if gone else ""
         said = f"{title}: “{text or row.code}”{f' at {cut(place)}' if place else ''}: {means}{more}"
         status = "unmapped" if row.reason == "unmapped" else row.status
         return Moment(row.instant, lane, "withdrawn" if gone else "scan", said, status, row.inbox_id)
@@ -293,19 +294,14 @@ def _finding(row: Row[Any]) -> Iterator[Moment]:
 
 
 def _estimate(row: Row[Any], lane: str, title: str) -> Moment:
-    until = f" to {_at(row.ends)}" if row.ends != row.begins else ""
-    said = f"{title}: delivery is estimated for {_at(row.begins)}{until}, as {row.account or 'the carrier'} told {_at(row.told_at)}"
+    until = f" to {minute(row.ends)}" if row.ends != row.begins else ""
+    said = f"{title}: delivery is estimated for {minute(row.begins)}{until}, as {row.account or 'the carrier'} told {minute(row.told_at)}"
     return Moment(row.ends, lane, "estimate", said, None, row.inbox_id, row.told_at)
-
-
-def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}Z"
 
 
 def cut(text: str, most: int = MOST_TEXT) -> str:
     """Return a text of others so that it can be shown: one line, nothing that moves or hides letters, not too long."""
-    plain = "".join(sign if sign.isprintable() else " " for sign in text[: most * 2])
-    plain = " ".join(plain.split())
+    plain = " ".join(printable(text[: most * 2]).split())
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from tracker.config.telling import EndpointPart, TargetPart
 from tracker.domain.masking import mask
+from tracker.domain.texts import printable
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.telling import samples, send, standing
 from tracker.plugin.calls import Response
@@ -216,5 +217,4 @@ def try_sample(ctx: AppContext, name: str, event: str | None) -> Tried:
     key = f"msg_test_{uuid.uuid4().hex}"
     answer: Response = send.send(ctx, whom, SimpleNamespace(key=key, body=body))
     said = answer.body.decode("utf-8", "replace").split("\n")[0][:200]
-    clean = "".join(c if c.isprintable() else " " for c in mask(said))
-    return Tried(key, answer.status, clean, answer.received_at - now, body)
+    return Tried(key, answer.status, printable(mask(said)), answer.received_at - now, body)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tracker.support.story import Lane, Moment, Story
+from tracker.support.story import Lane, Moment, Story, words
 
 WIDTH, MARGIN = 1200, 34
 MARK = 24  # how much room a mark has
@@ -112,7 +112,7 @@ def _row(lane: Lane, mine: Sequence[tuple[int, Moment]], y: float, place: Place,
             continue
         left = place(at)
         right = place(lane.spans[i + 1][0]) if i + 1 < len(lane.spans) else end
-        name = status.replace("_", " ")
+        name = words(status)
         room = int((right - left - 6) / LETTER)
         shown = name if len(name) <= room else f"{name[: room - 1]}…" if room > 3 else ""
         bands.append(Band(left, y + TITLE, round(right - left, 1), name, shown, _TONE.get(status, "going")))

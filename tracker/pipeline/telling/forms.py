@@ -19,6 +19,7 @@ from sqlalchemy.engine import Row
 
 from tracker.config.telling import ALERT_URL, TargetPart
 from tracker.domain.personal import impersonal
+from tracker.domain.texts import printable
 from tracker.domain.vocabulary import FindingKind, Severity
 
 MANY = 10  # findings that are told one by one; of more only how many
@@ -141,7 +142,7 @@ def meaning(news: News, row: Row[Any], over: bool) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    text = "".join(c if c.isprintable() else " " for c in text)
+    text = printable(text)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
