@@ -19,6 +19,7 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.pipeline.telling import findings as giving
 from tracker.pipeline.telling import forms
+from tracker.pipeline.telling import standing as how
 from tracker.store import queries
 from tracker.store import tables as t
 from tracker.upkeep import maintenance
@@ -217,6 +218,26 @@ def test_what_opens_and_closes_again_and_again_is_told_once_in_a_while_and_what_
     )
     later(lab)
     assert len(erp.posts) == 2
+
+
+def test_no_row_stays_of_what_was_never_told_and_of_what_was_one_stays_until_long_after_it_closed(one_lab, erp: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    erp.judge = slack
+    lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL, closed: false"))
+    lab.work()
+    opened(lab, 3)
+    closed(lab, 1)  # before it was told
+    later(lab)
+    ids = [row.id for row in lab.rows(t.findings)]
+    assert [row.finding_id for row in lab.rows(t.tellings)] == [ids[0], ids[2]]
+
+    monkeypatch.setattr(how, "AT_ONCE", 1)  # those that stand for long do not hide the others
+    closed(lab, 2)
+    later(lab)
+    maintenance.prune(lab.ctx)
+    assert len(lab.rows(t.tellings)) == 2
+    lab.change(t.tellings.update().values(told_at=START - timedelta(days=400)))
+    maintenance.prune(lab.ctx)
+    assert [row.finding_id for row in lab.rows(t.tellings)] == ids[:1]
 
 
 def test_the_alert_address_is_posted_each_finding_as_ever_and_again_where_that_failed(one_lab, erp: Receiver) -> None:

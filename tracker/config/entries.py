@@ -339,8 +339,7 @@ def _account(
     }  # fmt: skip
     if isinstance(base, CarrierPart):
         own_keys = {
-            "tracks": base.tracks, "codes": codes, "cadence": base.cadence, "folder": base.folder,
-            "sftp": base.sftp,
+            "tracks": base.tracks, "codes": codes, "cadence": base.cadence, "folder": base.folder, "sftp": base.sftp,
             "cadence_sources": written(base.cadence, (*path, "cadence"), document),
             "sweep_every": _sweep_every(base, source, path, document, said="sweep_every" in alone),
         }  # fmt: skip
@@ -350,7 +349,8 @@ def _account(
     bound = bind(given if isinstance(given, dict) else {}, source, (*path, "policy"), document)
     if len(document.problems) > before:
         return None
-    source.status_field = check_store(base.mail, source, bound.policy, path, document).status_field
+    check_store(base.mail, source, bound.policy, path, document)
+    source.status_field = bound.policy.status_field
     return Account(
         **common_values, mode=base.mode, policy=bound.policy, policy_hash=bound.hash, policy_sources=bound.sources,
         sweep_every=base.sweep_every, writes_per_hour=base.writes_per_hour, keeps_proofs=base.keep_proofs, mail=base.mail,

@@ -132,17 +132,16 @@ def quiet_of(part: QuietPart | None, store: QuietPart | None, zone: str) -> Quie
     return Quiet(told.begins, told.ends, told.zone or zone) if told is not None else None
 
 
-def check_store(mail: StoreMail, platform: Platform, policy: Policy, path: Path_, document: Document) -> Policy:
-    """Refuse a store that mails and whose platform tells no addresses; note one that has nothing to mail. Returns its policy."""
+def check_store(mail: StoreMail, platform: Platform, policy: Policy, path: Path_, document: Document) -> None:
+    """Refuse a store that mails and whose platform tells no addresses; note one that has nothing to mail."""
     if not mail.send:
-        return policy
+        return
     if not platform.tells_address:
         more = ": say where they stand in facts.email" if hasattr(platform.settings, "facts") else ""
         document.problem((*path, "mail", "send"), f"this plugin tells no mail addresses{more}")
     if not policy.notices & MAILED:
         known = ", ".join(sorted(MAILED))
         document.notes.append(f"{'.'.join(map(str, path))}.mail: policy.notices names nothing that is mailed: {known}")
-    return policy
 
 
 def read_mail(mail: MailPart | None, allow: Iterable[str], document: Document) -> Wording | None:

@@ -895,7 +895,6 @@ class Messages(SQLModel, table=True):
     due_at: datetime = _at(null=False)
     claimed_until: datetime | None = _at()
     created_at: datetime = _at(null=False)  # the database's clock, as all of them
-    tried_at: datetime | None = _at()
     ended_at: datetime | None = _at()
     answer: int | None = None  # the status of the last answer
     error: str | None = None

@@ -100,11 +100,11 @@ def _erasing(ctx: AppContext, order: sa.Row[Any], made: Erasure, by: str) -> Ite
     with ctx.store.read() as connection:
         names = [order.ref, order.ref.rpartition("/")[2], order.number.lstrip("#")]
         names += connection.execute(
-            sa.select(shipments.c.number).where(shipments.c.id.in_(_parcels(connection, [order.id])))
+            sa.select(shipments.c.number).where(shipments.c.id.in_(_parcels(connection, order.id)))
         ).scalars()
     mentioned = _mentioned(ctx, dict.fromkeys(names))
     with ctx.store.write() as connection:
-        _erase(connection, [order.id], mentioned, made, by, ctx.now())
+        _erase(connection, order.id, mentioned, made, by, ctx.now())
         yield
 
 
@@ -120,16 +120,16 @@ def by_age(ctx: AppContext) -> int:
         )
         ids = connection.execute(old).scalars().all()
         for order_id in ids:
-            _erase(connection, [order_id], (), Erasure(), "retention", now)
+            _erase(connection, order_id, (), Erasure(), "retention", now)
     if ids:
         ctx.log.info("personal_erased", count=len(ids))
     return len(ids)
 
 
-def _parcels(connection: Connection, ids: Sequence[int]) -> list[int]:
-    """Return the shipments of orders, with their last miles."""
+def _parcels(connection: Connection, order_id: int) -> list[int]:
+    """Return the shipments of an order, with their last miles."""
     f, fs, s = fulfilments.c, fulfilment_shipments.c, shipments.c
-    named = sa.select(fs.shipment_id).join(fulfilments, f.id == fs.fulfilment_id).where(f.order_id.in_(ids))
+    named = sa.select(fs.shipment_id).join(fulfilments, f.id == fs.fulfilment_id).where(f.order_id == order_id)
     found = connection.execute(named).scalars().all()
     legs = connection.execute(sa.select(s.id).where(s.leg_of.is_not(None), s.leg_of.in_(found))).scalars().all()
     return sorted({*found, *legs})
@@ -163,10 +163,10 @@ def _holds(sqlite: bool, needle: bytes) -> sa.ColumnElement[bool]:
 
 
 def _erase(
-    connection: Connection, ids: list[int], mentioned: Sequence[int], made: Erasure, by: str, now: datetime
+    connection: Connection, order_id: int, mentioned: Sequence[int], made: Erasure, by: str, now: datetime
 ) -> None:
-    """Erase of orders, in the order in which rows are locked: watches, shipments, orders, the rest."""
-    parcels, done = _parcels(connection, ids), made.counts
+    """Erase of an order, in the order in which rows are locked: watches, shipments, orders, the rest."""
+    parcels, done = _parcels(connection, order_id), made.counts
     w, s, p = watches.c, scans.c, proofs.c
     here = queries.in_order(
         connection, w.id, sa.and_(w.shipment_id.in_(parcels), w.said.is_not(None), w.said != ERASED)
@@ -176,8 +176,8 @@ def _erase(
         connection, shipments.c.id, sa.and_(shipments.c.id.in_(parcels), shipments.c.erased_at.is_(None))
     )
     connection.execute(shipments.update().where(here).values(erased_at=now))
-    locked = connection.execute(queries.locked(connection, sa.select(orders).where(orders.c.id.in_(ids)))).all()
-    _payloads(connection, ids, parcels, mentioned, made)
+    row = connection.execute(queries.locked(connection, sa.select(orders).where(orders.c.id == order_id))).one()
+    _payloads(connection, order_id, parcels, mentioned, made)
     texts = sa.and_(s.shipment_id.in_(parcels), s.text.not_in(["", ERASED]))
     done["scans"] += connection.execute(scans.update().where(texts).values(text=ERASED)).rowcount
     kept = sa.and_(
@@ -193,34 +193,33 @@ def _erase(
     }
     values["error"] = sa.case((p.error.is_not(None), ERASED), else_=None)
     connection.execute(proofs.update().where(kept).values(**values))
-    told = sa.and_(statements.c.order_id.in_(ids), statements.c.text.not_in(["", ERASED]))
+    told = sa.and_(statements.c.order_id == order_id, statements.c.text.not_in(["", ERASED]))
     done["notes"] += connection.execute(statements.update().where(told).values(text=ERASED)).rowcount
-    gone = sa.and_(messages.c.order_id.in_(ids), messages.c.state != "pending")
+    gone = sa.and_(messages.c.order_id == order_id, messages.c.state != "pending")
     done["messages"] += connection.execute(messages.delete().where(gone)).rowcount
-    waits = sa.and_(messages.c.order_id.in_(ids), messages.c.body.contains('"details":'))
+    waits = sa.and_(messages.c.order_id == order_id, messages.c.body.contains('"details":'))
     for message in connection.execute(sa.select(messages.c.id, messages.c.body).where(waits)).all():
         body = orjson.loads(message.body)  # it is told without what others wrote
         if body["data"].pop("details", None) is not None:
             without = messages.update().where(messages.c.id == message.id).values(body=orjson.dumps(body).decode())
             done["messages"] += connection.execute(without).rowcount
-    for row in locked:
-        _rows_of(connection, row, made)
-        before = row.erased["counts"] if row.erased else {}
-        counts = {kind: count + before.get(kind, 0) for kind, count in done.items() if count or kind in before}
-        record = {"erased_at": now, "erased": {"by": by, "counts": counts}, "facts": without_persons(row.facts)}
-        connection.execute(orders.update().where(orders.c.id == row.id).values(**record))
+    _rows_of(connection, order_id, made)
+    before = row.erased["counts"] if row.erased else {}
+    counts = {kind: count + before.get(kind, 0) for kind, count in done.items() if count or kind in before}
+    record = {"erased_at": now, "erased": {"by": by, "counts": counts}, "facts": without_persons(row.facts)}
+    connection.execute(orders.update().where(orders.c.id == order_id).values(**record))
 
 
 def _payloads(
-    connection: Connection, ids: list[int], parcels: list[int], mentioned: Sequence[int], made: Erasure
+    connection: Connection, order_id: int, parcels: list[int], mentioned: Sequence[int], made: Erasure
 ) -> None:
-    """Drop the bodies of payloads that told of orders; those of others that they told too stay facts."""
+    """Drop the bodies of payloads that told of an order; those of others that they told too stay facts."""
     i, s = inbox.c, scans.c
     told = set(mentioned)
     for column, where in (
         (s.inbox_id, s.shipment_id.in_(parcels)),
         (estimates.c.inbox_id, estimates.c.shipment_id.in_(parcels)),
-        (order_versions.c.inbox_id, order_versions.c.order_id.in_(ids)),
+        (order_versions.c.inbox_id, order_versions.c.order_id == order_id),
     ):
         told |= set(connection.execute(sa.select(column).where(where, column.is_not(None))).scalars())
     here = sa.and_(queries.among(connection, i.id, sorted(told)), i.body.is_not(None))
@@ -232,7 +231,7 @@ def _payloads(
     made.counts["payloads"] += len(bodies)
 
 
-def _rows_of(connection: Connection, order: sa.Row[Any], made: Erasure) -> None:
+def _rows_of(connection: Connection, order_id: int, made: Erasure) -> None:
     """Erase inside the rows of one order that hold facts and texts together; each is read and written back where it changed."""
     done = made.counts
     for kind, table, columns in (
@@ -244,7 +243,7 @@ def _rows_of(connection: Connection, order: sa.Row[Any], made: Erasure) -> None:
         names = [table.c.id, *(table.c[name] for name in columns)]
         names += [table.c.state, table.c.kind, table.c.claimed_until] if table is outbox else []
         names += [table.c.closed_by] if table is findings else []
-        for row in connection.execute(sa.select(*names).where(table.c.order_id == order.id).order_by(table.c.id)).all():
+        for row in connection.execute(sa.select(*names).where(table.c.order_id == order_id).order_by(table.c.id)).all():
             values = _CHANGES[kind](row, connection)
             if values is None:
                 made.waits += 1

@@ -223,12 +223,13 @@ def _stand(connection: Connection, name: str, incidents: set[str | None], over: 
 def _told(
     connection: Connection, name: str, made: Sequence[forms.Made], due: Iterable[int], later: dict[int, datetime], now: datetime
 ) -> None:  # fmt: skip
-    """Note what was told, and under which incident; what was not (it closed before, or rests) is not due any more."""
+    """Note what was told, and under which incident; what was not (it closed before, or rests) is told never, and its row goes."""
     for one in made:
         if one.opened:
             here = (_T.destination == name, queries.among(connection, _T.finding_id, one.opened))
             connection.execute(tellings.update().where(*here).values(told_at=now, told_as=one.incident))
     over = (_T.destination == name, queries.among(connection, _T.finding_id, [i for i in due if i not in later]))
+    connection.execute(tellings.delete().where(*over, _T.told_at.is_(None)))
     connection.execute(tellings.update().where(*over).values(due_at=None))
     for finding_id, at in later.items():
         mine = (_T.destination == name, _T.finding_id == finding_id)

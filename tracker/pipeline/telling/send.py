@@ -220,7 +220,7 @@ def _end(connection: Connection, row: Row[Any], **values: Any) -> bool:
 def _sent(ctx: AppContext, name: str, whom: EndpointPart | TargetPart, row: Row[Any], answer: Response) -> None:
     with ctx.store.write() as connection:
         now = database_now(connection)
-        if _end(connection, row, state="sent", tried_at=now, ended_at=now, answer=answer.status, error=None):
+        if _end(connection, row, state="sent", ended_at=now, answer=answer.status, error=None):
             standing.answered(ctx, connection, name, now)
     ctx.count("tracker_messages_total", destination=name, state="sent")
     if isinstance(whom, TargetPart):
@@ -238,7 +238,7 @@ def _failed(ctx: AppContext, name: str, row: Row[Any], answer: Response | None, 
         hopeless = refused or (answer is not None and answer.status == BAD and target)  # it would be refused again
         last = hopeless or row.attempts > len(SCHEDULE)
         wait = SCHEDULE[min(row.attempts, len(SCHEDULE)) - 1] * random.uniform(0.9, 1.1)
-        values = {"tried_at": now, "error": said, "answer": answer.status if answer is not None else None}
+        values: dict[str, Any] = {"error": said, "answer": answer.status if answer is not None else None}
         if last:
             values |= {"state": "dead", "ended_at": now}
         else:

@@ -135,8 +135,12 @@ def prune(connection: Connection, now: datetime, keep: Retention) -> None:
     connection.execute(messages.update().where(m.id.in_(waits.scalar_subquery())).values(**ended))
     old = sa.select(m.id).where(m.ended_at < now - keep.bodies).order_by(m.ended_at).limit(AT_ONCE)
     connection.execute(messages.delete().where(m.id.in_(old.scalar_subquery())))
-    told = sa.select(t.finding_id).where(t.told_at < now - keep.rows, t.due_at.is_(None)).limit(AT_ONCE)
-    over = sa.select(f.id).where(f.id.in_(told), f.closed_at.isnot(None))
+    over = (
+        sa.select(f.id)
+        .join(tellings, t.finding_id == f.id)
+        .where(t.told_at < now - keep.rows, t.due_at.is_(None), f.closed_at.isnot(None))
+        .limit(AT_ONCE)
+    )
     connection.execute(tellings.delete().where(t.finding_id.in_(over), t.due_at.is_(None)))
 
 

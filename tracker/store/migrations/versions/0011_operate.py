@@ -133,14 +133,13 @@ def _status() -> None:
 
 
 def _mails() -> None:
-    json = sa.JSON().with_variant(JSONB(), "postgresql")
     op.create_table(
         "mails",
         sa.Column("id", BIG, primary_key=True, autoincrement=True),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("store", sa.String(), nullable=False),
         sa.Column("order_id", BIG, sa.ForeignKey("orders.id"), nullable=False),
-        sa.Column("action", json, nullable=False),
+        sa.Column("action", JSON, nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
@@ -200,7 +199,6 @@ def _told() -> None:
         sa.Column("due_at", MOMENT, nullable=False),
         sa.Column("claimed_until", MOMENT, nullable=True),
         sa.Column("created_at", MOMENT, nullable=False),
-        sa.Column("tried_at", MOMENT, nullable=True),
         sa.Column("ended_at", MOMENT, nullable=True),
         sa.Column("answer", sa.Integer(), nullable=True),
         sa.Column("error", sa.String(), nullable=True),
