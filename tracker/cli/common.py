@@ -183,6 +183,11 @@ def close_context(ctx: AppContext) -> None:
     ctx.store.close()
 
 
+def can_ask() -> bool:
+    """Say whether somebody sits at a terminal who can be asked; a process may have no standard input at all."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def why_away(error: Exception) -> str:
     """Say in a line why the database cannot be used."""
     origin = getattr(error, "orig", None)
