@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -200,6 +201,12 @@ def all_of(ids: Sequence[int], done: int) -> None:
     """End with exit code 1 where something was asked for by id and not all of it was done: the count was told."""
     if done < len(set(ids)):
         click.get_current_context().exit(1)
+
+
+def config_flag(file: Path) -> str:
+    """Return what a printed command needs to find the same configuration."""
+    found = os.environ.get("TRACKER_CONFIG", DEFAULT_FILE)
+    return "" if str(file) == found else f" --config {shlex.quote(str(file))}"
 
 
 def json_text(value: Any) -> str:
