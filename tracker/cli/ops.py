@@ -144,7 +144,11 @@ def outages(page: Listing, scans: bool) -> None:
         if page.as_json:
             return rows
         return [
-            {**row, "again": "; ".join(map(_told_again, row["told_again"])) or None, "wait": _waits(row["waits"])}
+            {
+                **row,
+                "again": "; ".join(map(_told_again, row["told_again"])) or None,
+                "wait": away.said_waits(row["waits"]) or None,
+            }
             for row in rows
         ]
 
@@ -154,12 +158,6 @@ def outages(page: Listing, scans: bool) -> None:
         row["until"] is None or row["state"] == "asking" for row in [*own, *(r for r in rows if r["until"] is None)]
     ):
         click.get_current_context().exit(1)
-
-
-def _waits(counts: dict[str, int]) -> str | None:
-    return (
-        ", ".join(f"{count:,} {what if count != 1 else what[:-1]}" for what, count in counts.items() if count) or None
-    )
 
 
 def _told_again(row: dict[str, Any]) -> str:
