@@ -226,12 +226,17 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     if not rows:
         click.echo(empty)
         return
+    out.print(table_of(title, columns, rows))
+
+
+def table_of(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Make a table of rows, as all commands show one."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    out.print(table)
+        table.add_row(*map(cell, row))
+    return table
 
 
 def cell(value: Any) -> str:
