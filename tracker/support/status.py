@@ -205,8 +205,7 @@ class Moment:
             if gap.what == "nobody_works" and self.missing:  # told by its role
                 continue
             if gap.what in GAPS and gap.where not in told:
-                many = f"{gap.count:,}{' or more' if gap.count >= COUNTED_TO else ''} {gap.of if gap.count != 1 else gap.of[:-1]}"
-                said = f"{gap.where}: {many} {'wait' if gap.count != 1 else 'waits'}{_since(gap.since)}"
+                said = f"{gap.where}: {gap.many} {'wait' if gap.count != 1 else 'waits'}{_since(gap.since)}"
                 if not gap.count:
                     said = f"{gap.where}: {gap.why}{_since(gap.since)}"
                 yield Trouble(gap.what, gap.where, said, gap.since, gap.count, gap.why if gap.count else "")
