@@ -127,6 +127,12 @@ def test_a_number_is_read_from_the_terminal_of_this_process_too(lab: Lab, monkey
     os.close(ours)
 
 
+def test_without_any_standard_input_nobody_can_be_asked_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(click.UsageError, match="3 findings would be dismissed; without a terminal say --yes"):
+        asking.confirm(3, FINDINGS.name, "dismissed", False)
+
+
 def test_what_is_meant_is_said_once(lab: Lab, run: Run) -> None:
     assert "Missing option '--reason'" in run("dismiss", "--kind", "stuck", code=2)
     assert "Missing option '--to'" in run("assign", "--kind", "stuck", code=2)

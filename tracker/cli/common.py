@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -183,6 +184,11 @@ def close_context(ctx: AppContext) -> None:
     ctx.store.close()
 
 
+def can_ask() -> bool:
+    """Say whether somebody sits at a terminal who can be asked; a process may have no standard input at all."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def why_away(error: Exception) -> str:
     """Say in a line why the database cannot be used."""
     origin = getattr(error, "orig", None)
@@ -195,6 +201,12 @@ def all_of(ids: Sequence[int], done: int) -> None:
     """End with exit code 1 where something was asked for by id and not all of it was done: the count was told."""
     if done < len(set(ids)):
         click.get_current_context().exit(1)
+
+
+def config_flag(file: Path) -> str:
+    """Return what a printed command needs to find the same configuration."""
+    found = os.environ.get("TRACKER_CONFIG", DEFAULT_FILE)
+    return "" if str(file) == found else f" --config {shlex.quote(str(file))}"
 
 
 def json_text(value: Any) -> str:
@@ -214,12 +226,17 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     if not rows:
         click.echo(empty)
         return
+    out.print(table_of(title, columns, rows))
+
+
+def table_of(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Make a table of rows, as all commands show one."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    out.print(table)
+        table.add_row(*map(cell, row))
+    return table
 
 
 def cell(value: Any) -> str:

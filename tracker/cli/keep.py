@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from tracker.cli.common import config_option, glance_config, json_option, open_context, print_json
+from tracker.cli.common import can_ask, config_option, glance_config, json_option, open_context, print_json
 from tracker.cli.people import by_option, store_option
 from tracker.domain.masking import mask
 from tracker.support import backup as backups
@@ -58,7 +57,7 @@ def erase(order: str, file: Path, as_json: bool, store: str | None, by: str, pre
 
 def _confirm(number: str) -> None:
     """Have a person type the order's number. Raises UsageError without a terminal, ClickException for anything else that is typed."""
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not can_ask():
         raise click.UsageError("nothing is erased: nobody can be asked here (--yes)")
     if click.prompt(f"Type {number} to erase it, which cannot be undone", default="", show_default=False) != number:
         raise click.ClickException("nothing is erased")
@@ -111,7 +110,7 @@ def restore(source: Path | None, file: Path, done: bool, yes: bool) -> None:
 
 def _agree(question: str) -> None:
     """Have a person agree. Raises UsageError without a terminal, ClickException where they do not."""
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not can_ask():
         raise click.UsageError("nothing is done: nobody can be asked here (--yes)")
     if not click.confirm(question):
         raise click.ClickException("nothing is done")

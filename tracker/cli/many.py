@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tracker.cli.common import cell, show_table
+from tracker.cli.common import can_ask, cell, show_table
 from tracker.cli.listing import refuse_unknown
 from tracker.clock import moment
 from tracker.config.presets import duration
@@ -170,7 +170,7 @@ def confirm(count: int, name: str, verb: str, yes: bool) -> None:
     """Have a person type the number. Raises UsageError without a terminal; another number ends the command with exit code 1."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise click.UsageError(f"{count:,} {name} would be {verb}; without a terminal say --yes. Nothing is done")
     click.echo(f"type {count} to have them {verb}: ", nl=False, err=True)
     if sys.stdin.readline().strip().replace(",", "") != str(count):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-from pathlib import Path
 from typing import Any
 
 import click
 import sqlalchemy as sa
 
-from tracker.cli.common import DEFAULT_FILE
+from tracker.cli.common import config_flag
 from tracker.cli.listing import Listing, listing
 from tracker.cli.many import FILTERS
 from tracker.cli.many import since as since_of
@@ -37,18 +34,12 @@ def drift(page: Listing, kind: str | None) -> None:
 
     def ask(ctx: AppContext) -> list[dict[str, Any]]:
         return lists.drift(
-            ctx, store=page.store, kind=kind, after=page.after, limit=page.limit, config=_flag(page.file)
+            ctx, store=page.store, kind=kind, after=page.after, limit=page.limit, config=config_flag(page.file)
         )
 
     none = "no more drift" if page.after else f"no drift of the kind {kind}" if kind else "no drift"
     if not page.show(ask, "drift", columns, none, knows=page.after is None, short=lists.drift_in_short):
         click.get_current_context().exit(1)
-
-
-def _flag(file: Path) -> str:
-    """Return what a printed command needs to find the same configuration."""
-    found = os.environ.get("TRACKER_CONFIG", DEFAULT_FILE)
-    return "" if str(file) == found else f" --config {shlex.quote(str(file))}"
 
 
 FINDINGS = (
@@ -153,7 +144,11 @@ def outages(page: Listing, scans: bool) -> None:
         if page.as_json:
             return rows
         return [
-            {**row, "again": "; ".join(map(_told_again, row["told_again"])) or None, "wait": _waits(row["waits"])}
+            {
+                **row,
+                "again": "; ".join(map(_told_again, row["told_again"])) or None,
+                "wait": away.said_waits(row["waits"]) or None,
+            }
             for row in rows
         ]
 
@@ -163,12 +158,6 @@ def outages(page: Listing, scans: bool) -> None:
         row["until"] is None or row["state"] == "asking" for row in [*own, *(r for r in rows if r["until"] is None)]
     ):
         click.get_current_context().exit(1)
-
-
-def _waits(counts: dict[str, int]) -> str | None:
-    return (
-        ", ".join(f"{count:,} {what if count != 1 else what[:-1]}" for what, count in counts.items() if count) or None
-    )
 
 
 def _told_again(row: dict[str, Any]) -> str:

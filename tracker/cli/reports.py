@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from textwrap import fill
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from tracker.cli.common import (
     ROW,
     cell,
+    config_flag,
     config_option,
     glance_config,
     json_option,
@@ -166,9 +166,7 @@ def _command(what: str, told: dict[str, Any], file: Path) -> str:
     """Return the command that asks the same again."""
     named = ("since", "until", "store", "carrier", "account", "service", "lane")
     given = " ".join(f"--{name} {shlex.quote(str(told[name]))}" for name in named if told[name] is not None)
-    found = os.environ.get("TRACKER_CONFIG", "tracker.yaml")
-    config = "" if str(file) == found else f" --config {shlex.quote(str(file))}"
-    return f"tracker report {what} {given}{config}".replace("[", "\\[")
+    return f"tracker report {what} {given}{config_flag(file)}".replace("[", "\\[")
 
 
 def _show(

@@ -10,12 +10,11 @@ from typing import Any
 import click
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tracker.cli.common import cell, out, print_json, why_away
+from tracker.cli.common import cell, out, print_json, table_of, why_away
 from tracker.cli.listing import Listing, listing, refuse_unknown
 from tracker.domain.sentences import spoken
 from tracker.support import status as told
@@ -117,10 +116,8 @@ def _queues(rows: Sequence[Row]) -> Iterator[RenderableType]:
     if not waits:
         yield _line("nothing waits")
         return
-    table = _columns(None, ("waits", "rows", "oldest", "what", "see"))
-    for row in waits:
-        table.add_row(*map(cell, (row["queue"], _count(row), span(row["oldest_seconds"]), row["what"], row["see"])))
-    yield table
+    lines = [(row["queue"], _count(row), span(row["oldest_seconds"]), row["what"], row["see"]) for row in waits]
+    yield table_of(None, ("waits", "rows", "oldest", "what", "see"), lines)
 
 
 def _figures(found: Row) -> Iterator[RenderableType]:
@@ -207,22 +204,13 @@ def _table(
     if shown:
         filled = [(name, [shows(row, now) for row in shown]) for name, shows in columns]
         filled = [(name, values) for name, values in filled if any(value is not None for value in values)]
-        table = _columns(title, [name for name, _ in filled])
-        for line in zip(*(values for _, values in filled), strict=True):
-            table.add_row(*map(cell, line))
-        yield table
+        lines = zip(*(values for _, values in filled), strict=True)
+        yield table_of(title, [name for name, _ in filled], lines)
     if len(shown) < len(rows):
         fine = len(rows) - len(odd)
         yield _line(
             f"{title}: {fine:,} of {len(rows):,} are fine, {len(shown):,} of {len(odd):,} others are shown (--all)"
         )
-
-
-def _columns(title: str | None, names: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table
 
 
 def _line(text: str, style: str = "") -> Text:

@@ -58,7 +58,7 @@ def in_short(rows: Sequence[dict[str, Any]], now: datetime) -> str:
     more = f" and {len(away) - 5} more" if len(away) > 5 else ""
     if len(away) == 1:
         return str(away[0]["said"])
-    return f"{len(away)} {'is' if len(away) == 1 else 'are'} away now: {named}{more}"
+    return f"{len(away)} are away now: {named}{more}"
 
 
 def _theirs(ctx: AppContext, limit: int) -> list[dict[str, Any]]:
@@ -119,12 +119,17 @@ def _row(
     )
     if why:
         said += f" ({why})"
-    if wait := [f"{count:,} {what if count != 1 else what[:-1]}" for what, count in waits.items() if count]:
-        said += f"; {', '.join(wait)} {'waits' if sum(waits.values()) == 1 else 'wait'}"
+    if wait := said_waits(waits):
+        said += f"; {wait} {'waits' if sum(waits.values()) == 1 else 'wait'}"
     return {
         "id": id_, "whose": whose, "part": part, "from": since, "until": until, "state": "away" if until is None else "back",
         "why": why or None, "waits": waits, "recovered": None, "written": None, "asked": None, "told_again": [], "said": said,
     }  # fmt: skip
+
+
+def said_waits(waits: dict[str, int]) -> str:
+    """Say what waits: `3 parcels, 1 write`."""
+    return ", ".join(f"{count:,} {what if count != 1 else what[:-1]}" for what, count in waits.items() if count)
 
 
 def _waits(waiting: Waiting, name: str) -> dict[str, int]:

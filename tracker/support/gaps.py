@@ -27,6 +27,11 @@ class Gap:
     until: str = ""
     told: bool = False  # worth telling; how the order stands is known all the same
 
+    @property
+    def many(self) -> str:
+        """Say how many of what it is about."""
+        return f"{self.count:,}{' or more' if self.count >= COUNTED_TO else ''} {self.of if self.count != 1 else self.of[:-1]}"
+
     def row(self) -> dict[str, Any]:
         """Return it as plain data."""
         return {
@@ -36,12 +41,11 @@ class Gap:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        many = f"{self.count:,}{' or more' if self.count >= COUNTED_TO else ''} {self.of if self.count != 1 else self.of[:-1]}"
         since = f" since {self.since:%Y-%m-%d %H:%M}Z" if self.since else ""
         until = f"; it takes {self.until}" if self.until else ""
         if not self.count:  # nothing waits for it yet
             return f"{self.where}: {self.why}{since}{until}"
-        return f"{self.where}: {many}{since}: {self.why}{until}"
+        return f"{self.where}: {self.many}{since}: {self.why}{until}"
 
 
 @dataclass

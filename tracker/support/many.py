@@ -162,9 +162,12 @@ def about_findings(wanted: Filter, now: datetime) -> list[sa.ColumnElement[bool]
     return conditions
 
 
+_ENDED = outbox.c.state.in_(["refused", "dead"])  # writes that may be tried again
+
+
 def _write_conditions(wanted: Filter, _now: datetime) -> list[sa.ColumnElement[bool]]:
     o = outbox.c
-    conditions = [o.state == wanted.state if wanted.state else o.state.in_(["refused", "dead"])]
+    conditions = [o.state == wanted.state if wanted.state else _ENDED]
     conditions += queries.of_stores(o.store, wanted.store)
     if wanted.kinds:
         conditions.append(o.kind.in_(wanted.kinds))
@@ -234,7 +237,7 @@ WRITES = Things(
     {
         "kind": outbox.c.kind, "store": outbox.c.store, "order": _number_of(outbox), "state": outbox.c.state, "created": outbox.c.created_at,
         "tries": outbox.c.attempts, "error": outbox.c.error,
-    }, _write_conditions, (outbox.c.state.in_(["refused", "dead"]),),
+    }, _write_conditions, (_ENDED,),
 )  # fmt: skip
 PAYLOADS = Things(
     "payloads", inbox,
@@ -288,7 +291,7 @@ def retry(ctx: AppContext, ids: Sequence[int]) -> int:
     """Make refused or dead writes due again. Returns how many still were."""
     o = outbox.c
     with ctx.store.write() as connection:
-        here = sa.and_(queries.among(connection, o.id, ids), o.state.in_(["refused", "dead"]))
+        here = sa.and_(queries.among(connection, o.id, ids), _ENDED)
         due = {
             "state": "pending",
             "crashes": 0,

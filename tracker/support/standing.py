@@ -96,8 +96,8 @@ class Standing:
 
     def stores(self, names: Iterable[str], *, limited: bool = False) -> list[dict[str, Any]]:
         """Return a row a store of these names: its keys are documented at `support.status.status`."""
-        died, held = self._of_state("dead", names), self._of_state("held", names)
-        refused = self._of_state("refused", names)
+        died, held = self._of_state("dead"), self._of_state("held")
+        refused = self._of_state("refused")
         found = []
         for name in sorted(names):
             row = self.states[name]
@@ -174,7 +174,7 @@ class Standing:
             return None
         return {"done": max(0, account.writes_per_hour - row.writes_left), "of": account.writes_per_hour}
 
-    def _of_state(self, state: str, names: Iterable[str]) -> dict[str, int]:
+    def _of_state(self, state: str) -> dict[str, int]:
         o = outbox.c
         some = sa.select(o.store).where(o.state == state).limit(COUNTED_TO).subquery()
         counted = sa.select(some.c.store, sa.func.count()).group_by(some.c.store)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,7 +66,7 @@ def status(ctx: AppContext, *, store: queries.Stores = None) -> dict[str, Any]:
         found: dict[str, Any] = {
             "well": not told, "said": said(rows, one), "as_of": one.look.now, "troubles": rows,
             "notes": [gap.row() for gap in one.gaps if not one.is_told(gap)],
-            "queues": one.waiting.rows(), "findings": one.findings(), "drift": one.drift(),
+            "queues": one.waiting.rows(), "findings": one.findings, "drift": one.drift,
             "lateness": _named(lateness(ctx, connection, store)), "delays": delays(ctx, connection, store),
             "stores": one.stores,
         }  # fmt: skip
@@ -204,8 +205,7 @@ class Moment:
             if gap.what == "nobody_works" and self.missing:  # told by its role
                 continue
             if gap.what in GAPS and gap.where not in told:
-                many = f"{gap.count:,}{' or more' if gap.count >= COUNTED_TO else ''} {gap.of if gap.count != 1 else gap.of[:-1]}"
-                said = f"{gap.where}: {many} {'wait' if gap.count != 1 else 'waits'}{_since(gap.since)}"
+                said = f"{gap.where}: {gap.many} {'wait' if gap.count != 1 else 'waits'}{_since(gap.since)}"
                 if not gap.count:
                     said = f"{gap.where}: {gap.why}{_since(gap.since)}"
                 yield Trouble(gap.what, gap.where, said, gap.since, gap.count, gap.why if gap.count else "")
@@ -239,7 +239,7 @@ class Moment:
                     continue
                 said = f"{_whose(row)}: {kind.sentence}"
                 yield Trouble(str(kind), _whose(row), said, row.since or row.opened_at, detail=_evidence(row))
-        for told in self.findings():
+        for told in self.findings:
             if told["severity"] == Severity.URGENT and told["beside"]:
                 count = told["beside"]
                 more = " or more" if count >= COUNTED_TO else ""
@@ -256,9 +256,9 @@ class Moment:
 
     def to_look_at(self) -> list[str]:
         """Say how much is open that a person should look at, though nothing is wrong with the installation: nothing is urgent then."""
-        warnings = next(row for row in self.findings() if row["severity"] == Severity.WARNING)
-        differ = self.drift()
-        count, more = sum(row["open"] for row in differ), " or more" if any(row["more"] for row in differ) else ""
+        warnings = next(row for row in self.findings if row["severity"] == Severity.WARNING)
+        count = sum(row["open"] for row in self.drift)
+        more = " or more" if any(row["more"] for row in self.drift) else ""
         said = []
         if warnings["open"]:
             many = " or more" if warnings["more"] else ""
@@ -271,6 +271,7 @@ class Moment:
         awake = sa.or_(_F.snoozed_until.is_(None), _F.snoozed_until <= self.look.now)
         return [_F.closed_at.is_(None), awake, *queries.of_stores(_F.store, self.store)]
 
+    @cached_property
     def findings(self) -> list[dict[str, Any]]:
         """Count open findings by severity, as `tracker findings --severity` lists them; `beside`: those that no other trouble tells of."""
         asked = []
@@ -287,6 +288,7 @@ class Moment:
             for row in self.connection.execute(sa.union_all(*asked))
         ]  # fmt: skip
 
+    @cached_property
     def drift(self) -> list[dict[str, Any]]:
         """Count where shop and carrier disagree, by kind."""
         d, asked = drifts.c, []
