@@ -29,15 +29,15 @@ from tracker.domain.reconcile import apply, reconcile
 from tracker.domain.reconcile.case import US
 from tracker.domain.renumber import why_not_now
 from tracker.domain.vocabulary import Act, FindingKind, Severity
-from tracker.pipeline import backoff, brakes, budgets, gone, state, tell
+from tracker.pipeline import backoff, brakes, budgets, gone, tell
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.dead_writes import tell_dead
 from tracker.pipeline.decide import BY_HAND
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.ingest.versions import as_taken, save
+from tracker.pipeline.ingest.versions import save
 from tracker.pipeline.mails import queue as mails
 from tracker.pipeline.places import WRITES, GaveWay, staying
-from tracker.pipeline.read_again import read_again
+from tracker.pipeline.read_again import known, read_again
 from tracker.pipeline.telling import events
 from tracker.pipeline.traces import inside, spans_of
 from tracker.store import queries
@@ -343,15 +343,11 @@ def _attempted(ctx: AppContext, row: Row[Any]) -> bool:
 def _still_fits(ctx: AppContext, account: Account, row: Row[Any], before: Order, action: Action) -> bool:
     """Decide again on the order as it was just read: the write must still be wanted, whatever its key is now."""
     with ctx.store.read() as connection:
-        parcels = state.read_shipments(connection, [row.order_id])[row.order_id]
-        order = connection.execute(sa.select(orders).where(orders.c.id == row.order_id)).one()
-        known = state.read_orders(connection, [order])[order.id]
-        states = state.account_rows(connection)
-    if (before.raw_status, before.payment) != (known.raw_status, known.payment):
+        about = known(connection, row.order_id)
+    if (before.raw_status, before.payment) != (about.order.raw_status, about.order.payment):
         return False  # it changed meanwhile: stage A takes the read, and a new decision says what is wanted then
-    before = replace(as_taken(before, order), history=known.history, statements=known.statements, actor=known.actor)
-    quiet = state.quiet_until(states, order)
-    decision = reconcile(before, parcels, account.policy, ctx.now(), connected_at=quiet)
+    now_is = about.as_read(before).order
+    decision = reconcile(now_is, about.parcels, account.policy, ctx.now(), connected_at=about.quiet_before)
     return any(wanted.key == action.key for wanted in decision.actions)
 
 

@@ -19,8 +19,9 @@ from tracker.domain.vocabulary import NoticeClass
 from tracker.pipeline import brakes
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.mails import server
-from tracker.pipeline.mails.judge import Known, Verdict, judge, known, language_of, wanted, words
+from tracker.pipeline.mails.judge import Verdict, judge, language_of, wanted, words
 from tracker.pipeline.mails.letter import wire_address
+from tracker.pipeline.read_again import Known, known
 from tracker.store import queries
 from tracker.store.tables import mail_servers, mails, orders
 

@@ -7,7 +7,6 @@ the recipient's server refuses ends `refused`, with a finding about the order; o
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -32,11 +31,10 @@ from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import backoff, brakes, tell
 from tracker.pipeline.context import AppContext, MailSession
 from tracker.pipeline.failpoints import crash_at
-from tracker.pipeline.ingest.versions import as_taken
 from tracker.pipeline.mails import letter as letters
 from tracker.pipeline.mails import server
-from tracker.pipeline.mails.judge import Known, judge, known, language_of, words
-from tracker.pipeline.read_again import read_again
+from tracker.pipeline.mails.judge import judge, language_of, words
+from tracker.pipeline.read_again import Known, known, read_again
 from tracker.store import queries
 from tracker.store.codec import ACTION
 from tracker.store.engine import database_now
@@ -101,11 +99,7 @@ class Batch:
         with ctx.store.read() as connection:
             about = known(connection, row.order_id)
             if order is not None:
-                was = about.order
-                now = replace(
-                    as_taken(order, about.row), history=was.history, statements=was.statements, actor=was.actor
-                )
-                about = replace(about, order=now)
+                about = about.as_read(order)
             verdict = judge(connection, self._mail, account, about, action, ctx.now(), braked)
         if verdict.ends:
             _end(ctx, row, "superseded", verdict.why)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from tracker.config.mail import MailPart, quiet_of
 from tracker.config.model import Account
 from tracker.domain import gates
-from tracker.domain.facts import Action, Order, Shipment
+from tracker.domain.facts import Action, Order
 from tracker.domain.mails import LANGUAGES, MAILED, capital
 from tracker.domain.notices import estimate
 from tracker.domain.reconcile import reconcile
-from tracker.pipeline import brakes, state
+from tracker.pipeline import brakes
 from tracker.pipeline.brakes import On
 from tracker.pipeline.decide import STALE_NEWS
-from tracker.store.tables import mails, orders
+from tracker.pipeline.read_again import Known
+from tracker.store.tables import mails
 
 if TYPE_CHECKING:
     from tracker.config.wording import Mail, Wording
@@ -33,24 +34,6 @@ class Verdict:
     why: str = ""
     ends: bool = False
     until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An order and its parcels, as they are stored."""
-
-    row: Row[Any]
-    order: Order
-    parcels: list[Shipment]
-    quiet_before: datetime | None  # what happened earlier is told to nobody: a first sync, a replay
-
-
-def known(connection: Connection, order_id: int) -> Known:
-    """Read an order and its parcels."""
-    row = connection.execute(sa.select(orders).where(orders.c.id == order_id)).one()
-    order = state.read_orders(connection, [row])[order_id]
-    parcels = state.read_shipments(connection, [order_id])[order_id]
-    return Known(row, order, parcels, state.quiet_until(state.account_rows(connection), row))
 
 
 def wanted(account: Account, about: Known, now: datetime) -> dict[str, Action]:

@@ -197,11 +197,9 @@ def _mailed(ctx: AppContext, whom: TargetPart, row: Any) -> Response:
 
 def _hand_back(ctx: AppContext, rows: Sequence[Row[Any]]) -> None:
     """Give back what was claimed and not tried: that was no try."""
-    m = messages.c
     with ctx.store.write() as connection:
         for row in rows:
-            mine = (m.id == row.id, m.attempts == row.attempts, m.state == "pending")
-            connection.execute(messages.update().where(*mine).values(claimed_until=None, attempts=m.attempts - 1))
+            _end(connection, row, attempts=messages.c.attempts - 1)
 
 
 def whom_mails(ctx: AppContext, name: str) -> bool:
@@ -211,7 +209,7 @@ def whom_mails(ctx: AppContext, name: str) -> bool:
 
 
 def _end(connection: Connection, row: Row[Any], **values: Any) -> bool:
-    """Write what came of a try, unless somebody else has the message now. Says whether it was ours."""
+    """Write what came of a claim, unless somebody else has the message now. Says whether it was ours."""
     m = messages.c
     mine = (m.id == row.id, m.attempts == row.attempts, m.state == "pending")
     return bool(connection.execute(messages.update().where(*mine).values(claimed_until=None, **values)).rowcount)
