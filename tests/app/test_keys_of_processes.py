@@ -47,6 +47,7 @@ def test_no_hook_is_lost_and_none_makes_us_ask_at_will(database: str, tmp_path: 
         if apart:
             assert saleor.calls["keys"] == 0  # who receives asks nobody
             site.start("worker")
+            site.start("scheduler")  # who wakes the worker when a minute is over: no hook does
         wait_for(lambda: post(first) == 200)
         assert saleor.calls["keys"] == 1
 
