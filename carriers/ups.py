@@ -25,7 +25,7 @@ from typing import Any, Final
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, NotFound
+from tracker.domain.errors import BadPayload, NotFound, Transient
 from tracker.domain.facts import (
     NOWHERE,
     Code,
@@ -49,7 +49,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.timeline import zone_of
 from tracker.domain.vocabulary import Precision, TrackingState, Trust, Zone
 from tracker.plugin import contracts
-from tracker.plugin.answers import holding, raise_unless_json
+from tracker.plugin.answers import holding, not_html, raise_unless_json, said_by
 from tracker.plugin.calls import Client, Request, Response, Token, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Secrets
@@ -159,8 +159,11 @@ class UPS(contracts.Carrier):
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says, but a subscription refused for all its numbers (400) is an answer about each number.
 
-        An error body (`response.errors`, Tracking.yaml) stays one when it comes with 200.
+        An error body (`response.errors`, Tracking.yaml) stays one when it comes with 200. A 404 without one is somebody else's.
         """
+        if response.status == 404 and not said_by(response.body, ""):
+            not_html(response)
+            raise Transient("HTTP 404 without an error of UPS: is the `base_url` right?")
         if response.status == 400 and b'"invalidTrackingNumbers"' in response.body:
             return
         raise_unless_json(response, errors=("response", "errors"))
@@ -255,7 +258,11 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread], ups: UPS) -> list[
         return [Report("ups", mine, tracking=TrackingState.NOT_FOUND, said=", ".join(warnings))]
     alone = inquiry if isinstance(packages, list) and len(packages) == 1 else None
     main = text(inquiry) if isinstance(packages, list) and len(packages) > 1 else ""
-    return pieces(packages, "$.package", _package, unread, alone, main, ups, lacks="all")
+    reports = pieces(packages, "$.package", _package, unread, alone, main, ups, lacks="all")
+    asked, lost = clean(text(inquiry)), any(one.lacks for one in unread)
+    if reports and asked and not lost and asked not in {report.number for report in reports}:  # such as an InfoNotice
+        unread.append(Unread("$.package", "tells of other numbers than the one that was asked about", asked))
+    return reports
 
 
 def _package(package: dict[str, Any], unread: list[Unread], inquiry: Any, main: str, ups: UPS) -> Report:
@@ -453,7 +460,9 @@ def _scan(
         return Scan(code, local, instant, _UTC, place=place)
     if local is not None and time and offset and (shift := _offset(offset)) is not None:
         return Scan(code, local, (local - shift).replace(tzinfo=UTC), Zone.OFFSET, place=place)
-    return Scan(code, local, place=place)
+    # a day without an hour is no midnight
+    fine = Precision.DATE if local is not None and absent(time) else Precision.SECOND
+    return Scan(code, local, precision=fine, place=place)
 
 
 def _offset(value: Any) -> timedelta | None:

@@ -230,6 +230,21 @@ def test_an_error_that_comes_with_200_is_an_error(make, body) -> None:
         source.raise_for_status(Response(200, {}, body, AT))
 
 
+@pytest.mark.parametrize(
+    ("body", "raised"),
+    [
+        (b'{"response": {"errors": [{"code": "404", "message": "Not Found"}]}}', NotFound),  # Tracking.yaml, 404
+        (b"", Transient), (b"{}", Transient), (b"<html></html>", Transient),
+    ],
+)  # fmt: skip
+def test_a_404_without_an_error_of_ups_is_a_wrong_address_and_no_unknown_number(make, body, raised) -> None:
+    source, _ = make("carriers.ups")
+
+    with pytest.raises(raised) as told:
+        source.raise_for_status(Response(404, {}, body, AT))
+    assert type(told.value) is raised
+
+
 PDF, GIF = (base64.b64encode(body).decode() for body in (b"%PDF-1.4 proof", b"GIF89a signature"))
 
 

@@ -84,6 +84,17 @@ def test_a_package_without_a_number_is_the_one_that_was_asked_for_only_where_it_
     ]
 
 
+def test_an_answer_that_tells_of_another_number_only_says_so(make) -> None:
+    """Tracking.yaml: an inquiry may be an InfoNotice number; whose news these are nobody may guess."""
+    other = {"trackingNumber": "1Z204W4R0308071865", "activity": [activity("021")]}
+    for packages in ([other], [other, {**other, "trackingNumber": "1Z204W4R0308071866"}]):
+        reports, (told,) = poll(make, *packages, inquiry="123456789012")
+        assert len(reports) == len(packages)
+        assert (told.where, told.subject) == ("$.trackResponse.shipment[0].package", "123456789012")
+        assert told.problem == "tells of other numbers than the one that was asked about"
+    assert poll(make, other, inquiry=" 1z204w4r0308071865")[1] == []
+
+
 @pytest.mark.parametrize(
     "body", [{"trackResponse": {}}, {"trackResponse": {"shipment": []}}, {"trackResponse": []}, {"trackResponse": {"shipment": "none"}}, {"trackResponse": {"shipment": [{}]}}]
 )  # fmt: skip
@@ -185,6 +196,7 @@ def test_gmt_fields_beat_the_offset_and_both_beat_the_local_time(make, fields, a
     (scan,) = only(make, {"activity": [activity("021", **fields)]}).scans
 
     assert (scan.occurred_at, scan.zone) == (at, zone)
+    assert scan.precision is (Precision.DATE if fields.get("time") == "" else Precision.SECOND)
 
 
 @pytest.mark.parametrize(
