@@ -17,7 +17,7 @@ from tracker.domain.reconcile import US, aggregate, began
 from tracker.domain.reconcile.case import Case
 from tracker.domain.reconcile.goal import goal_of
 from tracker.domain.sentences import Fields, key_of, minute, say, spoken, waits
-from tracker.domain.texts import printable
+from tracker.domain.texts import COMMAND, named, printable
 from tracker.domain.vocabulary import OrderStatus, Reason, ShippingStatus, StatementKind, TrackingState
 
 S = ShippingStatus
@@ -183,8 +183,8 @@ def _payment(order: Order) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return what others wrote, in quotes: printable, no quote of its own, bounded; so that nobody takes it for our words."""
-    shown = printable(text, but='"')
+    """Return what others wrote, in quotes: printable, no quote or command of its own, bounded; so that nobody takes it for our words."""
+    shown = printable(text, but='"' + COMMAND)
     return f'"{shown[:MOST_TEXT].strip()}"' if shown.strip() else "nothing"
 
 
@@ -238,7 +238,7 @@ def _same(reason: Reason, status: ShippingStatus) -> bool:
 
 def plain(text: str) -> str:
     """Return a short text of others as one line of printable characters."""
-    return printable(text)[:MOST_TEXT].strip()
+    return named(text)[:MOST_TEXT].strip()
 
 
 def _why_silent(parcel: Shipment, look: Look) -> str:

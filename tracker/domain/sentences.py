@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
+from tracker.domain.texts import named
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 
 BOTH = "the shop says {shop}, the carrier {carrier}, since {time}"
@@ -187,7 +188,7 @@ def say(rule: str, fields: Fields) -> str:
     template = SENTENCES.get(key, f"A rule {_NAMELESS} ({spoken(key)}) spoke of order {{order}}; {BOTH}.")
     given = fields.detail or (spoken(detail) if key not in _NAMED_BY_MERCHANTS else f'"{spoken(detail)}"')
     return template.format_map({
-        "order": fields.order or "that is not known", "shop": fields.shop or "nothing that is known",
+        "order": named(fields.order) or "that is not known", "shop": fields.shop or "nothing that is known",
         "carrier": fields.carrier or "nothing yet", "time": minute(fields.time),
         "to": fields.to or _status_in(detail) or "the next status", "detail": given or "no more is known",
         "decided": fields.decided or "held, cancelled, refunded or disputed",
@@ -199,9 +200,9 @@ def _of_finding(kind: str, fields: Fields) -> str:
     known = [one for one in FindingKind if one == kind]
     said = (known[0].sentence if known else f"A finding {_NAMELESS}: {spoken(kind)}.").rstrip(".")
     if not fields.shop and not fields.carrier:
-        return f"{fields.order}: {said}, since {minute(fields.time)}."
+        return f"{named(fields.order)}: {said}, since {minute(fields.time)}."
     both = f"the shop says {fields.shop or 'nothing that is known'}, the carrier {fields.carrier or 'nothing yet'}"
-    return f"Order {fields.order}: {said}; {both}, since {minute(fields.time)}."
+    return f"Order {named(fields.order)}: {said}; {both}, since {minute(fields.time)}."
 
 
 def _status_in(detail: str) -> str:

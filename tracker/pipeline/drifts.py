@@ -5,7 +5,6 @@ Stage B keeps the rows, with each decision; everybody else reads them.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from tracker.domain.drift import SETTLES, Compared, Drift
 from tracker.domain.facts import Order, Shipment
 from tracker.domain.gates import FINAL, into_processing, may
 from tracker.domain.sentences import Fields, say, spoken
+from tracker.domain.texts import command
 from tracker.domain.vocabulary import DriftKind, OrderStatus, Severity, ShippingStatus
 from tracker.hashing import digest
 from tracker.pipeline import brakes, state
@@ -310,7 +310,7 @@ class _Around:
             *words,
             *(["--store", order.store] if order else []),
         ]
-        return f"`{shlex.join(parts)}{self.config}`"
+        return f"`{command(*parts)}{self.config}`"
 
 
 def _decide(one: str, other: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.answer import Look, Standing, Subject, Write, answer, plain, quoted, rules, where
 from tracker.domain.facts import UNIDENTIFIED, Edd
 from tracker.domain.sentences import minute, spoken
+from tracker.domain.texts import named
 from tracker.pipeline import drifts
 from tracker.pipeline.context import AppContext
 from tracker.store.codec import ACTION
@@ -23,6 +25,7 @@ from tracker.store.tables import outbox
 
 def told(subject: Subject) -> dict[str, Any]:
     """Return the answer about one order, and each rule that fired with its sentence."""
+    subject = replace(subject, order=replace(subject.order, number=named(subject.order.number)))
     return {
         "where": list(where(subject)),
         "answer": list(answer(subject)),
@@ -33,9 +36,9 @@ def told(subject: Subject) -> dict[str, Any]:
 def not_told(row: Row[Any], at: datetime | None, *, read: bool) -> dict[str, Any]:
     """Say of an order that nothing can be decided about it: it was not `read` by then, or its store is not configured any more."""
     if not read:
-        none = [f"Nothing had been read of order {row.number} in {row.store} at {minute(at)}."]
+        none = [f"Nothing had been read of order {named(row.number)} in {row.store} at {minute(at)}."]
         return {"where": none, "answer": none, "rules": []}
-    said = f"The shop ({row.store}) said that order {row.number} was {spoken(row.status)} ({quoted(row.raw_status)}) when it was read at {minute(row.read_at)}."
+    said = f"The shop ({row.store}) said that order {named(row.number)} was {spoken(row.status)} ({quoted(row.raw_status)}) when it was read at {minute(row.read_at)}."
     why = f"The store {row.store} is not in the configuration, or its entry is wrong, so nothing is decided or written: `tracker check` tells."
     return {"where": [said], "answer": [said, why], "rules": []}
 
@@ -43,7 +46,7 @@ def not_told(row: Row[Any], at: datetime | None, *, read: bool) -> dict[str, Any
 def of_all(found: Mapping[str, Any], part: str = "answer") -> list[str]:
     """Return the answer to what was asked: whose number it is, where several orders have it, then each order's `part` of it."""
     what, orders, loose = found["asked"], found["orders"], found["parcels_without_order"]
-    named = [order for order in orders if what.lstrip("#") in (order["number"].lstrip("#"), order["ref"])]
+    fitting = [order for order in orders if what.lstrip("#") in (order["number"].lstrip("#"), order["ref"])]
     said = []
     if not orders and not loose:
         could = f"; as a tracking number it could be of {' or '.join(found['could_be'])}" if found["could_be"] else ""
@@ -51,11 +54,13 @@ def of_all(found: Mapping[str, Any], part: str = "answer") -> list[str]:
         return [
             f"Nothing is known of {quoted(what)}: no store that is read tells of such an order, and no carrier of such a number{could}{known and ', as' + known}."
         ]
-    if orders and not named:
-        whose = " and ".join(f"order {order['number']} in {order['store']}" for order in orders)
+    if orders and not fitting:
+        whose = " and ".join(f"order {named(order['number'])} in {order['store']}" for order in orders)
         said.append(f"The number {plain(what)} belongs to {whose}.")
     if len(orders) > 1:
-        stores = ", ".join(f"{order['number']} in {order['store']} ({spoken(order['status'])})" for order in orders)
+        stores = ", ".join(
+            f"{named(order['number'])} in {order['store']} ({spoken(order['status'])})" for order in orders
+        )
         said.append(f"{len(orders)} orders fit {quoted(what)}: {stores}; each is told by itself.")
     for order in orders:
         said += order[part]

@@ -6,7 +6,6 @@ for the read API. `tests/bench_data.py` measures them on a million orders.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from sqlalchemy.engine import Connection
 from tracker.domain.errors import TrackerError
 from tracker.domain.facts import Code
 from tracker.domain.sentences import Fields, say, spoken
+from tracker.domain.texts import command
 from tracker.domain.vocabulary import DriftKind, FindingKind, Severity, ShippingStatus
 from tracker.pipeline import drifts, feeds
 from tracker.pipeline.context import AppContext
@@ -125,7 +125,7 @@ def next_step(row: Mapping[str, Any]) -> str:
     if row["proposal"]:
         return str(row["proposal"])
     if row["order"]:
-        return f"what would is told by `{shlex.join(['tracker', 'explain', row['order']])}`"
+        return f"what would is told by `{command('tracker', 'explain', row['order'])}`"
     if row["kind"] == K.ACCOUNT_PARKED:
         return "put new credentials into the configuration, then `tracker reload`"
     return f"deploy/RUNBOOK.md tells what to do: {row['kind']}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from tracker.app.page.look import ROWS, Look, Shown, Wrong, listed
+from tracker.domain.texts import command
 from tracker.pipeline.context import AppContext
 from tracker.support import report_forms, report_parcels, reports
 
@@ -92,4 +92,4 @@ def _bar(row: Mapping[str, Any], most: int) -> tuple[int, int, str]:
 
 def _proof(row: Mapping[str, Any]) -> str:
     what = row["orders"][0] if row["orders"] else (row["parcel"] or "NUMBER").rpartition(" ")[2]
-    return f"`{shlex.join(['tracker', 'evidence', what, '-o', 'pack.zip'])}`"
+    return f"`{command('tracker', 'evidence', what, '-o', 'pack.zip')}`"

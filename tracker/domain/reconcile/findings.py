@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tracker.domain.facts import Finding, Shipment
 from tracker.domain.reconcile.case import Case, K
+from tracker.domain.texts import command
 from tracker.domain.vocabulary import Act, FindingKind, Owner, Severity
 
 Found = dict[tuple[str, FindingKind], Finding]  # by subject and kind
@@ -60,7 +61,7 @@ def finding(
         facts["parcel"] = f"{parcel.carrier} {parcel.number}"
     facts |= {name: str(value) for name, value in evidence.items()}
     if not proposal and case.owner is Owner.PLATFORM and kind in _SUPPORTED:
-        proposal = f"send the support packet: tracker evidence {order.number}"
+        proposal = f"send the support packet: `{command('tracker', 'evidence', order.number)}`"
     return Finding(kind, subject, severity, act, {k: v for k, v in facts.items() if v}, since, proposal)
 
 
