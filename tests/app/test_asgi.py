@@ -16,6 +16,9 @@ from tracker.app.telemetry import logs_to
 from tracker.config.model import Web
 from tracker.domain.masking import hide
 
+STRICT = (
+    b"\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-security-policy: default-src 'none'\r\n"
+)
 WEB = Web.model_validate({"header_timeout": "1s", "request_timeout": "2s"})
 
 
@@ -152,6 +155,7 @@ def test_what_is_answered_at_once_has_its_length_and_the_application_sees_the_re
     assert (scope["method"], scope["path"], scope["query_string"]) == ("POST", "/echo", b"a=%20b")
     assert (b"host", b"x") in scope["headers"]
     assert scope["client"][0] == "127.0.0.1"
+    assert scope["server"][0] == "127.0.0.1"
     assert log == []
 
 
@@ -209,6 +213,7 @@ def test_a_defect_is_told_with_an_id_and_what_is_half_said_is_cut() -> None:
         broken = await ask(port, "/broken")
         assert broken.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
         assert b"a defect of ours: the log tells of it as " in broken
+        assert STRICT in broken
         assert b" 503 " in await ask(port, "/away")
         assert b" 500 " in await ask(port, "/silent")
         assert (await ask(port, "/twice")).endswith(b"first")
@@ -229,7 +234,9 @@ def test_what_is_too_large_or_no_http_is_refused_before_the_application_sees_it(
         assert b" 413 " in await ask(port, "/echo", "POST", b"x" * (2 << 20))
         reader, writer = await asyncio.open_connection("127.0.0.1", port.port)
         writer.write(b"this is no HTTP\r\n\r\n")
-        assert (await reader.read()).endswith(b'{"error":"malformed"}')
+        said = await reader.read()
+        assert said.endswith(b'{"error":"malformed"}')
+        assert STRICT in said
         writer.close()
 
     site, log = play(asked)

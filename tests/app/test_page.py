@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -88,8 +89,14 @@ def test_a_drift_and_a_finding_say_what_heals_them_as_a_command(site: Site) -> N
     assert "cancelled but moving" in drift
     assert re.search(r"tracker record '#7' accepted --store shop", drift)
     assert browser.get("/drift?kind=shop_behind&store=kart").status_code == 200
-    for path in ("/drift", "/findings"):  # of a store that nobody knows, nothing is fine
+    for path in ("/", "/drift", "/findings"):  # of a store that nobody knows, nothing is fine
         assert browser.get(f"{path}?store=nowhere").status_code == 404
+    assert "no such drift: of " in browser.get("/drift?kind=withdrawn").text
+    assert "no such finding: of " in browser.get("/findings?kind=out_of_stock").text
+    one = Reader(browser.get("/?store=kart").text).text
+    assert "tracker outbox --store kart --today" in one
+    assert "--store shop" not in one
+    assert "Accounts of carriers" not in one
     found = browser.get("/findings?severity=urgent").text
     assert "tracker dismiss" in found
     assert "what would is told by" in found
@@ -97,6 +104,22 @@ def test_a_drift_and_a_finding_say_what_heals_them_as_a_command(site: Site) -> N
     assert "WRONG, 2 things; first: no process runs" in status
     assert "cancelled but moving" in status
     assert "tracker outbox --store shop --today" in status
+
+
+@ONE
+def test_what_others_wrote_is_no_command_to_copy_and_ours_is_one_that_a_shell_takes(site: Site) -> None:
+    eight, o = site.order("#8").id, t.orders
+    odd = "`reboot`\x1b[31m\u202e'"
+    site.lab.change(o.update().where(o.c.id == eight).values(number=odd))
+    try:
+        html = site.looker().get(f"/orders/{eight}").text
+    finally:
+        site.lab.change(o.update().where(o.c.id == eight).values(number="#8"))
+    told = [unescape(one) for one in re.findall("<code>(.*?)</code>", html)]
+    assert told[0] == r"tracker explain $'\x60reboot\x60\x1b[31m\xe2\x80\xae\x27'"
+    assert all(one.startswith("tracker ") for one in told)
+    assert "order reboot [31m" in html
+    assert not {"\x1b", "\u202e"} & set(html)
 
 
 @ONE
@@ -183,11 +206,14 @@ def test_a_token_that_is_limited_sees_its_store_and_of_others_not_whether_they_a
 @ONE
 def test_a_payload_is_shown_part_by_part_as_text_and_only_as_much_as_can_be_read(site: Site) -> None:
     row = site.lab.rows(t.inbox, t.inbox.c.account == "ups")[0]
-    body = b"<b>\x00\xff</b>" + b"[1," + b" " * 70_000 + b"2]"
+    numbers = b'{"n":9400111206206406260787,"a":[],"s":"\\u00e9: [x, \\"y\\"","f":[1.10,{}]}'
+    deep = b"[" * 300 + b"]" * 300
+    head = b"<b>\x00\xff</b>"
+    body = head + numbers + deep + b"[1," + b" " * 70_000 + b"2]"
     with site.lab.daemon.store.write() as connection:
         made = dict(row._mapping) | {
             "body": body,
-            "part_sizes": [11, len(body) - 11, 0],
+            "part_sizes": [len(head), len(numbers), 0, len(deep), len(body) - len(head + numbers + deep)],
             "dedupe_key": "x",
             "size": len(body),
         }
@@ -200,6 +226,22 @@ def test_a_payload_is_shown_part_by_part_as_text_and_only_as_much_as_can_be_read
 
     assert "&lt;b&gt;\ufffd\ufffd&lt;/b&gt;" in page
     assert "Only the first 65,536 bytes are shown" in page
+    parts = page.split("</pre>")
+    assert len(parts) == 5
+    # a number of so many digits would be another if it were read as one
+    lines = [
+        "{",
+        '  "n": 9400111206206406260787,',
+        '  "a": [],',
+        '  "s": "é: [x, \\"y\\"",',
+        '  "f": [',
+        "    1.10,",
+        "    {}",
+        "  ]",
+        "}",
+    ]
+    assert Reader(parts[1]).text.strip().endswith("\n".join(lines))
+    assert parts[2].count("[") == 300
 
 
 @ONE

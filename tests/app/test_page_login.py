@@ -33,8 +33,12 @@ def test_without_a_session_every_view_leads_to_the_form_and_back(site: Site) -> 
     assert "SameSite=strict" in cookie
     assert "Secure" not in cookie
     assert TOKEN not in cookie
-    behind = browser.post("/login", data={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"})
-    assert "; Secure" in behind.headers["set-cookie"]
+    for proto in ("https", "HTTPS", "https, http"):
+        behind = browser.post("/login", data={"token": TOKEN}, headers={"X-Forwarded-Proto": proto})
+        assert "; Secure" in behind.headers["set-cookie"], proto
+    for odd in ("", "no.host:x"):  # it is not needed to find the way to the form
+        assert site.browser().get("/drift", headers={"Host": odd}).headers["location"] == "/login?next=/drift"
+    assert browser.post("/login", data={f"field{i}": "x" for i in range(60)}).status_code == 400
     for where in (
         "//evil.example",
         "https://evil.example",

@@ -21,6 +21,11 @@ from tracker.domain.masking import mask_bytes
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+STRICT = (
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "default-src 'none'"),
+)  # of errors
 STARTS_WITHIN = 10.0  # seconds that an application may take to start, and to end
 
 
@@ -30,12 +35,13 @@ class Asgi(Listener):
     def __init__(self, web: Callable[[], Web], app: App, *, most_body: int = MOST_HEADERS) -> None:
         """`most_body`: bytes of a request's body."""
         super().__init__(web, lambda loop: Connection(self, loop))
-        self.app, self.most_body = app, most_body
+        self.app, self.most_body, self.host = app, most_body, ""
         self.exchanges: dict[asyncio.Task[None], Exchange] = {}
         self._lifespan = _Lifespan(app)
 
     async def listen(self, host: str, port: int) -> None:
         """Start the application and listen. Raises OSError where the address is taken, RuntimeError where it does not start."""
+        self.host = host
         await self._lifespan.start()
         await super().listen(host, port)
 
@@ -97,21 +103,21 @@ class Exchange:
         self._start: Message | None = None
         self._streams = self._ended = False
 
-    def scope(self, port: int) -> Message:
-        """Return the request as ASGI tells it."""
+    def scope(self, host: str, port: int) -> Message:
+        """Return the request as ASGI tells it, of where we listen."""
         request = self._request
         url = httptools.parse_url(request.url)
         return {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": request.method, "scheme": "http",
             "path": request.path, "raw_path": url.path or b"", "query_string": url.query or b"", "root_path": "",
             "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()],
-            "client": (self._client, 0), "server": (None, port), "state": {},
+            "client": (self._client, 0), "server": (host, port), "state": {},
         }  # fmt: skip
 
     async def run(self, of: Asgi) -> None:
         """Have it answered, whatever the application does."""
         try:
-            await of.app(self.scope(of.port), self.receive, self.send)
+            await of.app(self.scope(of.host, of.port), self.receive, self.send)
             if not self._ended:
                 raise RuntimeError("the application ended before its answer")
         except Exception as error:
@@ -126,7 +132,7 @@ class Exchange:
             self._to.cut_short()
         elif not self._ended:
             self._ended = True
-            self._to.whole(reply.status, [("content-type", reply.kind), ("cache-control", "no-store")], reply.body)
+            self._to.whole(reply.status, [("content-type", reply.kind), *STRICT], reply.body)
 
     async def receive(self) -> Message:
         """Tell the application its request; and then, when it comes to that, that who asked is gone."""
@@ -222,7 +228,7 @@ class Connection(wire.Connection):
             status, why = request.refused[0], request.refused[1].replace("_", " ")
             self._of.tell("request_refused", f"{status}", port=self._of.port, status=status, reason=why)
             reply = error_reply(status, why)
-            self.say(status, reply.body, _escaped(_head(status, [("content-type", reply.kind)])))
+            self.say(status, reply.body, _escaped(_head(status, [("content-type", reply.kind), *STRICT])))
             return
         exchange = self._exchange = Exchange(self, request, self._address)
         task = self._loop.create_task(exchange.run(self._of))

@@ -92,7 +92,10 @@ class Site:
             return self._form(200, "", _local(request.query_params.get("next", "")))
         if not _from_here(request):
             return self._said(403, "This form was sent from another site. Log in from the page itself.", None)
-        given = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=MOST_PAIRS))
+        try:
+            given = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=MOST_PAIRS))
+        except ValueError:
+            return self._said(400, f"at most {MOST_PAIRS} fields", None)
         where, address = _local(given.get("next", "")), request.client.host if request.client else ""
         if (wait := self.tries.wait(address)) > 0:
             self.ctx.count("tracker_page_logins_total", result="slowed")
@@ -106,7 +109,8 @@ class Site:
         self.tries.succeeded(address)
         self.ctx.count("tracker_page_logins_total", result="ok")
         answer = self._go(where)
-        secure = request.headers.get("x-forwarded-proto", "") == "https"
+        # of several proxies the first says how the browser came
+        secure = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower() == "https"
         lasts = int(LASTS.total_seconds())
         answer.set_cookie(
             COOKIE, self.sessions.begin(found), max_age=lasts, httponly=True, samesite="strict", secure=secure

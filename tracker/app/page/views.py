@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +16,7 @@ from tracker.app.page.picture import draw
 from tracker.app.tokens import leave_out
 from tracker.domain.masking import mask_bytes
 from tracker.domain.numbers import candidates
+from tracker.domain.texts import command
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.receive import KEPT_HEADERS
@@ -29,6 +30,8 @@ FEW = 10
 MOST_ROWS = 100  # stores and accounts of the first view
 MOST_TROUBLES = 50
 MOST_SHOWN = 64 << 10  # bytes of a payload
+MOST_INDENTED = 20  # levels
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+')
 DAYS = "7d"
 MOST_ACCOUNTS = 1000
 FIGURES = ("webhook_told", "only_polled", "miss_rate", "webhook_delay_p50", "webhook_delay_p95")
@@ -36,6 +39,7 @@ FIGURES = ("webhook_told", "only_polled", "miss_rate", "webhook_delay_p50", "web
 
 def status(ctx: AppContext, look: Look) -> Shown:
     """Say whether all is well, what is wrong first, and how each part stands."""
+    listed(ctx, look)  # of a store that nobody knows, nothing is fine
     told = status_of(ctx, store=look.stores)
     told["troubles"] = told["troubles"][:MOST_TROUBLES]
     lateness = (
@@ -47,7 +51,7 @@ def status(ctx: AppContext, look: Look) -> Shown:
         "told": told, "queues": [row for row in told["queues"] if row["count"]], "drift": [row for row in told["drift"] if row["open"]], "lateness": lateness,
         "stores": [{**row, "writes": _share(row["writes_hour"], "done", "of")} for row in stores[:MOST_ROWS]],
         "accounts": [{**row, "left": _share(row["budget"], "left", "calls")} for row in accounts[:MOST_ROWS]],
-        "left": max(0, len(stores) - MOST_ROWS), "whole": look.holder.stores is None,
+        "left": max(0, len(stores) - MOST_ROWS), "whole": look.stores is None,
     }  # fmt: skip
     return Shown("status.html", values)
 
@@ -61,20 +65,26 @@ def drift(ctx: AppContext, look: Look) -> Shown:
     kinds = [str(kind) for kind in lists.DRIFT]
     kind, after = look.one_of("kind", kinds), look.number("after")
     rows = lists.drift(ctx, store=look.stores, kind=kind, after=after, limit=ROWS)
-    sentence = knowledge(ctx, store=look.stores).sentence("no more drift" if rows or kind or after else "no drift")
+    none = "no such drift" if kind else "no drift"
+    sentence = knowledge(ctx, store=look.stores).sentence("no more drift" if rows or after else none)
     return Shown("drift.html", {"rows": rows, "kinds": kinds, "sentence": sentence, **listed(ctx, look)})
 
 
 def findings(ctx: AppContext, look: Look) -> Shown:
     """List what a person must look at."""
     kinds = [str(kind) for kind in FindingKind]
-    kind = look.one_of("kind", kinds)
+    kind, severity, after = (
+        look.one_of("kind", kinds),
+        look.one_of("severity", ["urgent", "warning", "info"]),
+        look.number("after"),
+    )
     rows = lists.list_findings(
-        ctx, kinds=[kind] if kind else (), store=look.stores, severity=look.one_of("severity", ["urgent", "warning", "info"]),
-        closed=look.query.get("closed") == "true", snoozed=look.query.get("snoozed") == "true", after=look.number("after"), limit=ROWS,
+        ctx, kinds=[kind] if kind else (), store=look.stores, severity=severity,
+        closed=look.query.get("closed") == "true", snoozed=look.query.get("snoozed") == "true", after=after, limit=ROWS,
         urgent_first=True,
     )  # fmt: skip
-    sentence = knowledge(ctx, store=look.stores).sentence("no more findings" if rows else "no finding")
+    none = "no such finding" if kind or severity else "no finding"
+    sentence = knowledge(ctx, store=look.stores).sentence("no more findings" if rows or after else none)
     return Shown("findings.html", {"rows": _findings(rows), "kinds": kinds, "sentence": sentence, **listed(ctx, look)})
 
 
@@ -125,9 +135,9 @@ def order(ctx: AppContext, look: Look) -> Shown:
     answer: list[str] = next((one["answer"] for one in found if one["id"] == row.id), [])
     values = {
         "order": row, "story": told, "names": names, "answer": answer,
-        "why": f"`{shlex.join(['tracker', 'explain', row.number])}` or `{shlex.join(['tracker', 'evidence', row.number, '-o', 'pack.zip'])}`",
+        "why": f"`{command('tracker', 'explain', row.number)}` or `{command('tracker', 'evidence', row.number, '-o', 'pack.zip')}`",
     }  # fmt: skip
-    return Shown("order.html", values | _drawn(told, look, f"Order {row.number} of {row.store}"))
+    return Shown("order.html", values | _drawn(told, look, f"Order {cut(row.number)} of {row.store}"))
 
 
 def parcel(ctx: AppContext, look: Look) -> Shown:
@@ -163,7 +173,7 @@ def payload(ctx: AppContext, look: Look) -> Shown:
         raise Missing("No payload of this number is here.")
     body, sizes = row.body or b"", row.part_sizes or [len(row.body or b"")]
     parts, at, indented = [], 0, False
-    for size in sizes if body else ():
+    for size in (size for size in sizes if size) if body else ():
         if at >= MOST_SHOWN:
             break
         part, at = body[at : at + size], at + size
@@ -181,11 +191,24 @@ def payload(ctx: AppContext, look: Look) -> Shown:
 
 
 def _indented(part: bytes) -> str | None:
-    """Return JSON so that it can be read, None: it is none."""
+    """Return JSON so that it can be read, None: it is none. Each number and each key stays as it came: parsed, a long number would be another."""
+    plain = mask_bytes(part)
     try:
-        return _text(orjson.dumps(orjson.loads(mask_bytes(part)), option=orjson.OPT_INDENT_2))
+        orjson.loads(plain)
     except orjson.JSONDecodeError:
         return None
+    said, depth, before = list[bytes](), 0, b""
+    for token in _TOKENS.findall(plain):
+        closes = token in (b"}", b"]")
+        depth -= closes
+        if (before in (b"{", b"[")) != closes or before == b",":
+            said.append(b"\n" + b"  " * min(depth, MOST_INDENTED))
+        said.append(orjson.dumps(orjson.loads(token)) if token[:1] == b'"' else token)
+        if token == b":":
+            said.append(b" ")
+        depth += token in (b"{", b"[")
+        before = token
+    return _text(b"".join(said))
 
 
 def _text(part: bytes) -> str:
@@ -199,8 +222,8 @@ def codes(ctx: AppContext, _look: Look) -> Shown:
     for row in rows:
         row["meaning"] = row["suggested"]["status"] if row["suggested"] else None
         to = row["meaning"] or "STATUS"
-        words = ["tracker", "codes", "--accept", f"{row['code_key']}={to}", "--account", row["account"]]
-        row["accept"] = f"`{shlex.join(words)}`"
+        told = command("tracker", "codes", "--accept", f"{row['code_key']}={to}", "--account", row["account"])
+        row["accept"] = f"`{told}`"
     return Shown("codes.html", {"rows": rows})
 
 
