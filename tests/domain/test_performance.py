@@ -122,6 +122,10 @@ def test_a_parcel_that_is_not_there_is_late_after_its_estimate_and_looked_at_aga
     assert (late.first, late.last, late.again_at) == (LATE, LATE, T0 + SEVEN)
     assert journey(PICKED, now=20, estimates=(promised(3, kept=False),)).first == UNKNOWN
     assert journey(PICKED, told(S.LOST, 30), estimates=(promised(3),)).first == LATE
+    for end in (S.LOST, S.RETURNED):  # time alone makes it late too
+        ended = journey(PICKED, told(end, 30), now=40, estimates=(promised(3),))
+        assert (ended.first, ended.again_at) == (NOT_DUE, T0 + 3 * D)
+    assert journey(PICKED, told(S.DELIVERED, 30), now=40, estimates=(promised(3),)).again_at is None
     assert journey(told(S.CANCELLED, 30), estimates=(promised(3),)).first == NO_ESTIMATE
 
 
@@ -133,6 +137,15 @@ def test_a_delivery_whose_moment_nobody_knows_is_counted_as_that() -> None:
 
     assert (one.first, one.last, one.days, one.end) == (UNKNOWN, UNKNOWN, None, S.DELIVERED)
     assert (unseen.first, unseen.days, unseen.destination) == (UNKNOWN, None, "")
+
+
+def test_business_days_are_not_known_where_nobody_knows_when_it_was_handed_over() -> None:
+    lone = journey(told(S.PRE_TRANSIT, 1), THERE)
+    timeless = journey(told(S.PICKED_UP, 0, zone=Zone.UNKNOWN), told(S.IN_TRANSIT, 9), THERE)
+    by_day = journey(told(S.PICKED_UP, 49, precision=Precision.DATE), told(S.DELIVERED, 49, precision=Precision.DATE))
+
+    assert (lone.days, lone.handed_over, lone.end, lone.attempt) == (None, True, S.DELIVERED, "yes")
+    assert (timeless.days, by_day.days) == (None, 0)
 
 
 def test_a_label_alone_is_neither_handed_over_nor_silent_and_counts_on_the_day_it_began() -> None:

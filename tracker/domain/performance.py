@@ -19,7 +19,7 @@ from tracker.domain.policy import Calendar
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 
 S = ShippingStatus
-RULES = 1  # a change of what follows adds one: all parcels are then counted anew
+RULES = 2  # a change of what follows adds one: all parcels are then counted anew
 MOST_DAYS = 400  # of a journey: more is not told apart
 ON_TIME, LATE, NOT_DUE, NO_ESTIMATE, UNKNOWN = "on_time", "late", "not_due", "no_estimate", "unknown"
 DELAYS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 172800, 604800)  # seconds
@@ -105,7 +105,8 @@ def fared(course: Course, calendar: Calendar, silent_after: timedelta, now: date
     problems = {_named(one) for one in course.scans if one.status in PROBLEMS and one.leg is Leg.OUTBOUND}
     if back:
         problems.add(f"{S.RETURNED}/{_why_back(course.scans)}")
-    waits = [silent_at, *(one.ends for one in due)] if not summary.status.terminal else []
+    waits = [one.ends for one in due] if summary.status not in (S.DELIVERED, S.CANCELLED) else []
+    waits += [silent_at] if silent_at is not None and not summary.status.terminal else []
     counted = summary.custody_at or course.starts_at
     return Fared(
         day=counted.astimezone(zone).date(),
@@ -114,7 +115,7 @@ def fared(course: Course, calendar: Calendar, silent_after: timedelta, now: date
         destination=(arrival.country if arrival is not None else "") or course.ships_to,
         handed_over=summary.custody_at is not None,
         end=summary.status if summary.status.terminal else "",
-        days=_days(summary, arrival, calendar, zone),
+        days=_days(course, arrival, calendar, zone),
         first=first,
         last=last,
         attempt=_attempt(summary, problems),
@@ -122,7 +123,7 @@ def fared(course: Course, calendar: Calendar, silent_after: timedelta, now: date
         returned=back,
         silent=gaps,
         delays=_delays(course.scans),
-        again_at=min((at for at in waits if at is not None and at > now), default=None),
+        again_at=min((at for at in waits if at > now), default=None),
     )
 
 
@@ -148,11 +149,18 @@ def _against(
     return LATE if now > estimate.ends else NOT_DUE
 
 
-def _days(summary: Summary, arrival: Told | None, calendar: Calendar, zone: ZoneInfo) -> int | None:
-    """Count the business days after the one of the hand-over, to the one of the delivery; None where one is not known."""
-    if summary.custody_at is None or arrival is None or arrival.zone in _TIMELESS:
+def _days(course: Course, arrival: Told | None, calendar: Calendar, zone: ZoneInfo) -> int | None:
+    """Count the business days after the one of the hand-over, to the one of the delivery; None where one is not known.
+
+    Of a parcel of which nothing but its delivery was told nobody knows when it was handed over.
+    """
+    custody_at = course.summary.custody_at
+    if custody_at is None or arrival is None or arrival.zone in _TIMELESS:
         return None
-    began, ended = summary.custody_at.astimezone(zone).date(), arrival.instant.astimezone(zone).date()
+    then = [one for one in course.scans if one.instant == custody_at and one.status is not S.DELIVERED]
+    if all(one.zone in _TIMELESS for one in then):
+        return None
+    began, ended = custody_at.astimezone(zone).date(), arrival.instant.astimezone(zone).date()
     span = min((ended - began).days, MOST_DAYS)
     return sum(calendar.works(began + timedelta(days=more)) for more in range(1, span + 1))
 

@@ -41,7 +41,7 @@ MEANINGS = {
     "late": "not there by then, whatever became of them",
     "on_time_share": "on_time / (on_time + late)",
     "not_due": "whose first estimate is not over yet",
-    "no_estimate": "of which none was heard before the delivery was",
+    "no_estimate": "of which none was heard before the delivery was, or whose label was voided",
     "not_known": "of which the first estimate, or the moment of the delivery, is not known",
     "last_on_time": "there by the end of the last estimate that was heard before the delivery was",
     "last_late": "not there by then",
