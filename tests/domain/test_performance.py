@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from tests.domain.scans import T0, H, told
-from tracker.domain.facts import Place, StoredScan
+from tracker.domain.facts import Meaning, Place, StoredScan
 from tracker.domain.performance import (
     LATE,
     LONGER,
@@ -23,6 +23,7 @@ from tracker.domain.performance import (
     counts_of,
     fared,
     percentile,
+    whole_day,
 )
 from tracker.domain.policy import Calendar
 from tracker.domain.timeline import summarize
@@ -127,6 +128,25 @@ def test_a_parcel_that_is_not_there_is_late_after_its_estimate_and_looked_at_aga
         assert (ended.first, ended.again_at) == (NOT_DUE, T0 + 3 * D)
     assert journey(PICKED, told(S.DELIVERED, 30), now=40, estimates=(promised(3),)).again_at is None
     assert journey(told(S.CANCELLED, 30), estimates=(promised(3),)).first == NO_ESTIMATE
+
+
+def test_a_day_without_an_hour_ends_where_the_parcel_is_delivered_and_not_at_midnight_in_london() -> None:
+    midnight = T0.replace(hour=0) + 3 * D
+    sixth = Estimate(midnight, T0, day=whole_day(midnight - D, midnight))
+    assert sixth.day == date(2026, 11, 4)
+    assert whole_day(midnight - 4 * H, midnight) is whole_day(midnight - D, midnight - H) is None
+
+    def against(hours: float, printed: date | None, now: float = 300) -> str:
+        one = Told(S.DELIVERED, None, Leg.OUTBOUND, midnight + hours * H, Zone.OFFSET, Precision.SECOND, "US", "ups", midnight + 9 * H, None, 1, printed)  # fmt: skip
+        scans = (PICKED, StoredScan("d", "s", "D", Meaning(S.DELIVERED, None, Leg.OUTBOUND, False), one.instant, one.zone, one.precision, Place(), True, None))  # fmt: skip
+        return fared(Course(summarize(scans), [heard(PICKED), one], [sixth], T0), BERLIN, SEVEN, T0 + now * H).first
+
+    assert against(4, date(2026, 11, 4)) == ON_TIME  # 20:00 in Los Angeles
+    assert against(-1, date(2026, 11, 5)) == LATE  # the next morning in Tokyo
+    assert (against(4, None), against(-1, None)) == (LATE, ON_TIME)
+    on_its_way = Course(summarize([PICKED]), [heard(PICKED)], [sixth], T0)
+    waits, late = (fared(on_its_way, BERLIN, SEVEN, midnight + hours * H) for hours in (11, 13))
+    assert (waits.first, waits.again_at, late.first) == (NOT_DUE, midnight + 12 * H, LATE)
 
 
 def test_a_delivery_whose_moment_nobody_knows_is_counted_as_that() -> None:

@@ -14,6 +14,8 @@ from tracker.config.load import load_text
 from tracker.domain.performance import PROBLEMS
 from tracker.pipeline.context import AppContext
 from tracker.store import tables as t
+from tracker.support import reports
+from tracker.support.report_parcels import parcels_of
 from tracker.upkeep import counting
 
 NUMBERS = {"easypost": USPS, "ups": UPS, "dhl": DHL}
@@ -70,9 +72,11 @@ def brute(lab: Lab) -> Counter[str]:
         ]
         heard = min((s.first_seen_at for s in there), default=None)
         promised = [one for one in promised if heard is None or one.told_at < heard]
-        at = there[0].instant if there else None
+        at = there[0] if there else None
         for name, one in (("first", promised[:1]), ("last", promised[-1:])):
-            late = bool(one) and (at or lab.clock()) > one[0].ends
+            late = bool(one) and (
+                at.local[:10] > f"{one[0].ends - H:%Y-%m-%d}" if at else lab.clock() > one[0].ends + 12 * H
+            )  # UPS tells days, and prints the local one
             word = "no_estimate" if not one else "late" if late else "on_time" if at else "not_due"
             found[f"{name}/{word}"] += 1
     return +found
@@ -239,3 +243,9 @@ def test_webhooks_are_counted_for_the_account_that_they_came_from(make_lab) -> N
     assert {
         (row.account, name) for row in lab.rows(t.report_days) for name in row.counts if name.startswith("delay")
     } == {("easypost", "delay/120")}
+
+    # who sent slow ones is shown their parcels, and nobody else, whoever told most of them
+    lab.change(t.parcel_facts.update().values(account="ups", delays={"easypost": {"7200": 1}, "ups": {"60": 2}}))
+    ask = {name: reports.asked(lab.ctx, since="60d", account=name) for name in ("ups", "easypost", "dhl")}
+    listed = {name: len(parcels_of(lab.ctx, "slow_webhooks", one)) for name, one in ask.items()}
+    assert listed == {"ups": 0, "easypost": 1, "dhl": 0}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -26,6 +26,7 @@ DELAYS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200,
 LONGER = 10**9  # than the last of them
 SLOW_HOOK = 3600  # seconds: a webhook that told of a scan so late is one to be looked at
 PROBLEMS = frozenset({S.ON_HOLD, S.DELAYED, S.EXCEPTION, S.DELIVERY_ATTEMPTED, S.DELIVERY_FAILED, S.LOST, S.DESTROYED})
+WEST = timedelta(hours=12)  # so long after midnight UTC a day goes on at most
 _BACK = frozenset({S.RETURNING, S.RETURNED})
 _TIMELESS = frozenset({Zone.UNKNOWN, Zone.FUTURE})
 _SURE = frozenset({Zone.OFFSET, Zone.UTC, Zone.BY_PLACE})
@@ -45,14 +46,37 @@ class Told(NamedTuple):
     heard_at: datetime
     pushed_at: datetime | None
     payload: int | None
+    printed: date | None = None  # its day as the carrier prints it
 
 
 class Estimate(NamedTuple):
-    """When a parcel was said to be there at the latest, and when we heard that. `kept`: what was told before it is known too."""
+    """When a parcel was said to be there at the latest, and when we heard that. `kept`: what was told before it is known too.
+
+    `day`: the day, where one was told without an hour: it ends at midnight where the parcel is delivered.
+    """
 
     ends: datetime
     told_at: datetime
     kept: bool = True
+    day: date | None = None
+
+    def kept_by(self, arrival: Told) -> bool:
+        """Say whether a parcel was there in time."""
+        if self.day is not None and arrival.printed is not None:
+            return arrival.printed <= self.day
+        return arrival.instant <= self.ends
+
+    @property
+    def over(self) -> datetime:
+        """When it is over, wherever the parcel goes."""
+        return self.ends + WEST if self.day is not None else self.ends
+
+
+def whole_day(begins: datetime, ends: datetime) -> date | None:
+    """Return the last day of an estimate that was told in days, as it is kept: from midnight to midnight of UTC; None of another."""
+    if begins.astimezone(UTC).time() == ends.astimezone(UTC).time() == time() and begins < ends:
+        return ends.astimezone(UTC).date() - timedelta(days=1)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +129,7 @@ def fared(course: Course, calendar: Calendar, silent_after: timedelta, now: date
     problems = {_named(one) for one in course.scans if one.status in PROBLEMS and one.leg is Leg.OUTBOUND}
     if back:
         problems.add(f"{S.RETURNED}/{_why_back(course.scans)}")
-    waits = [one.ends for one in due] if summary.status not in (S.DELIVERED, S.CANCELLED) else []
+    waits = [one.over for one in due] if summary.status not in (S.DELIVERED, S.CANCELLED) else []
     waits += [silent_at] if silent_at is not None and not summary.status.terminal else []
     counted = summary.custody_at or course.starts_at
     return Fared(
@@ -142,11 +166,11 @@ def _against(
         return NO_ESTIMATE
     if course.summary.status is S.DELIVERED:
         timed = arrival is not None and arrival.zone not in _TIMELESS
-        in_time = arrival is not None and arrival.instant <= estimate.ends
+        in_time = arrival is not None and estimate.kept_by(arrival)
         return (ON_TIME if in_time else LATE) if timed and known else UNKNOWN
     if not known:
         return UNKNOWN
-    return LATE if now > estimate.ends else NOT_DUE
+    return LATE if now > estimate.over else NOT_DUE
 
 
 def _days(course: Course, arrival: Told | None, calendar: Calendar, zone: ZoneInfo) -> int | None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from datetime import date, datetime
+from typing import Any, cast
 
 import sqlalchemy as sa
 
-from tracker.domain.performance import DELAYS, LATE, LONGER, NO_ESTIMATE, NOT_DUE, ON_TIME, SLOW_HOOK, UNKNOWN
+from tracker.domain.performance import (
+    DELAYS,
+    LATE,
+    LONGER,
+    NO_ESTIMATE,
+    NOT_DUE,
+    ON_TIME,
+    SLOW_HOOK,
+    UNKNOWN,
+    whole_day,
+)
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
@@ -23,8 +34,8 @@ S = ShippingStatus
 _FIRST_WORDS = (S.ON_HOLD, S.DELAYED, S.EXCEPTION, S.DELIVERY_FAILED, S.LOST, S.DESTROYED)
 
 
-def _slow() -> sa.ColumnElement[bool]:
-    return sa.or_(*(_DELAY.like(f'%"{bound}":%') for bound in (*DELAYS, LONGER) if bound > SLOW_HOOK))
+def _slow(delays: sa.ColumnElement[str] = _DELAY) -> sa.ColumnElement[bool]:
+    return sa.or_(*(delays.like(f'%"{bound}":%') for bound in (*DELAYS, LONGER) if bound > SLOW_HOOK))
 
 
 # the number of a report -> which parcels it counts
@@ -68,8 +79,8 @@ def parcels_of(
         column == value for column, value in ((_F.carrier, ask.carrier), (_F.service, ask.service)) if value is not None
     ]
     if ask.account is not None:
-        mine = _F.account == ask.account
-        where.append(sa.or_(mine, _F.delays[ask.account].as_string().isnot(None)) if show == "slow_webhooks" else mine)
+        slow = show == "slow_webhooks"  # counted for who sent them, whoever told most of the parcel
+        where.append(_slow(_F.delays[ask.account].as_string()) if slow else _F.account == ask.account)
     if ask.lane is not None:
         where += [_F.origin == ask.lane[0], _F.destination == ask.lane[1]]
     order = [_F.day.desc(), _F.shipment_id.desc()]
@@ -104,7 +115,7 @@ def _told(connection: sa.Connection, rows: Any) -> list[dict[str, Any]]:
     promised: dict[int, list[Any]] = defaultdict(list)
     legs = sa.select(s.id, s.leg_of).where(queries.among(connection, s.leg_of, ids))
     whole = {row.id: row.leg_of for row in connection.execute(legs)} | {one: one for one in ids}
-    told = sa.select(e.shipment_id, e.ends, e.told_at).where(queries.among(connection, e.shipment_id, whole))
+    told = sa.select(e.shipment_id, e.begins, e.ends, e.told_at).where(queries.among(connection, e.shipment_id, whole))
     for row in connection.execute(told.order_by(e.told_at, e.id)):
         promised[whole[row.shipment_id]].append(row)
     named = _orders(connection, ids)
@@ -119,13 +130,18 @@ def _told(connection: sa.Connection, rows: Any) -> list[dict[str, Any]]:
                 "orders": named[row.shipment_id, row.store] if row.store else [], "store": row.store, "day": row.day, "account": row.account,
                 "service": row.service, "lane": f"{row.origin or '?'}-{row.destination or '?'}",
                 "status": summary.status if summary is not None else None, "began": summary.custody_at if summary is not None else None,
-                "first_estimate": dates[0].ends if dates else None, "first_told_at": dates[0].told_at if dates else None,
-                "last_estimate": dates[-1].ends if dates else None, "attempts": summary.attempts if summary is not None else None,
+                "first_estimate": _until(dates[0]) if dates else None, "first_told_at": dates[0].told_at if dates else None,
+                "last_estimate": _until(dates[-1]) if dates else None, "attempts": summary.attempts if summary is not None else None,
                 "delivered": summary.delivered_at if summary is not None else None, "days": row.days, "against_first": row.on_first,
                 "against_last": row.on_last, "problems": row.problems, "silent": row.silent,
             }
         )  # fmt: skip
     return found
+
+
+def _until(row: Any) -> date | datetime:
+    """Return the day of an estimate that was told without an hour, else the moment at which it ends."""
+    return whole_day(row.begins, row.ends) or cast(datetime, row.ends)
 
 
 def _orders(connection: sa.Connection, ids: list[int]) -> dict[tuple[int, str], list[str]]:

@@ -37,7 +37,7 @@ MEANINGS = {
     "lost": "lost or destroyed",
     "cancelled": "whose label was voided",
     "estimated": "of which an estimate was heard before the delivery was, and is known to be the first",
-    "on_time": "there by the end of the first estimate that was heard",
+    "on_time": "there by the end of the first estimate that was heard; a day without an hour ends where the parcel is delivered",
     "late": "not there by then, whatever became of them",
     "on_time_share": "on_time / (on_time + late)",
     "not_due": "whose first estimate is not over yet",

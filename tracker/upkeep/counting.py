@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker.config.model import Config
 from tracker.domain.facts.sources import UNIDENTIFIED
-from tracker.domain.performance import RULES, Course, Estimate, Fared, Told, counts_of, fared
+from tracker.domain.performance import RULES, Course, Estimate, Fared, Told, counts_of, fared, whole_day
 from tracker.domain.policy import Policy
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
 from tracker.hashing import digest
@@ -229,26 +229,28 @@ def _scans(connection: Connection, ids: Iterable[int]) -> list[tuple[int, Told]]
     s = scans.c
     columns = (
         s.shipment_id, s.status, s.reason, s.leg, s.instant, s.zone, s.precision, s.country, s.account, s.first_seen_at, s.pushed_at,
-        s.inbox_id,
+        s.inbox_id, s.local,
     )  # fmt: skip
     here = queries.among(connection, s.shipment_id, ids)
     rows = connection.execute(sa.select(*columns).where(here, s.withdrawn_at.is_(None)))
     return [
-        (shipment_id, Told(ShippingStatus(status) if status else None, Reason(reason) if reason else None, Leg(leg), instant, Zone(zone),
-                           Precision(precision), *more))
-        for shipment_id, status, reason, leg, instant, zone, precision, *more in rows
+        (row.shipment_id, Told(ShippingStatus(row.status) if row.status else None, Reason(row.reason) if row.reason else None, Leg(row.leg),
+                               row.instant, Zone(row.zone), Precision(row.precision), row.country, row.account, row.first_seen_at,
+                               row.pushed_at, row.inbox_id, date.fromisoformat(row.local[:10]) if row.local else None))
+        for row in rows
     ]  # fmt: skip
 
 
 def _estimates(connection: Connection, whole_of: Mapping[int, int]) -> dict[int, list[Estimate]]:
     """Return the estimates of parcels as they were heard; one that a version before kept was not the first for sure."""
     e = estimates.c
-    here = sa.select(e.shipment_id, e.ends, e.told_at, e.account).where(
+    here = sa.select(e.shipment_id, e.begins, e.ends, e.told_at, e.account).where(
         queries.among(connection, e.shipment_id, whole_of)
     )
     found: dict[int, list[Estimate]] = defaultdict(list)
     for row in connection.execute(here.order_by(e.told_at, e.id)):
-        found[whole_of[row.shipment_id]].append(Estimate(row.ends, row.told_at, row.account is not None))
+        day = whole_day(row.begins, row.ends)
+        found[whole_of[row.shipment_id]].append(Estimate(row.ends, row.told_at, row.account is not None, day))
     return found
 
 
