@@ -22,7 +22,9 @@ from tracker.pipeline.telling import forms
 from tracker.pipeline.telling import standing as how
 from tracker.store import queries
 from tracker.store import tables as t
+from tracker.store.engine import database_now
 from tracker.upkeep import maintenance
+from tracker.upkeep.settle import settle_accounts
 
 KEY = "0123456789abcdef0123456789abcdef"
 HOSTILE = "<!channel> & <https://evil.example|click> " + "long " * 200
@@ -187,7 +189,7 @@ def test_pagerduty_has_an_incident_a_finding_or_one_of_many_and_each_is_resolved
     assert [row.state for row in lab.rows(t.messages)[-1:]] == ["dead"] and standing(lab, "ops").failures == 1
 
 
-def test_what_opens_and_closes_again_and_again_is_told_once_in_a_while_and_what_rests_is_not_told(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
+def test_what_opens_and_closes_again_and_again_is_told_once_in_a_while_and_what_rests_when_it_wakes(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
     erp.judge = slack
     lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL, closed: false"))
     lab.work()
@@ -218,6 +220,55 @@ def test_what_opens_and_closes_again_and_again_is_told_once_in_a_while_and_what_
     )
     later(lab)
     assert len(erp.posts) == 2
+    (asleep,) = lab.rows(t.tellings, t.tellings.c.told_at.is_(None))
+    with lab.ctx.store.read() as connection:
+        left = asleep.due_at - database_now(connection)
+    assert timedelta(hours=8.9) < left < timedelta(hours=9.1)
+    lab.clock.move_to(lab.clock() + timedelta(hours=9))
+    later(lab)
+    assert len(erp.posts) == 3 and "store/shop/7" in erp.told_all()[-1]["text"]
+
+
+def test_what_got_worse_while_it_stood_is_told_and_its_end_to_whoever_heard_of_it(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
+    both = target(erp, tmp_path, "form: slack, url: URL").strip()[:-2]
+    digest = f'json: {{form: json, url: "${{file:{tmp_path}/ops-url}}", least: info}}'
+    lab = one_lab(yaml=f"{both}, {digest}}}}}\nnotices: {{alert_url: '{erp.url}', alert_from: info}}\n")
+    lab.work()
+
+    def heard() -> list[str]:
+        new, erp.taken = erp.told_all(), []
+        return sorted(one["text"].splitlines()[0] if "text" in one else one["severity"] for one in new)
+
+    opened(lab, severity=Severity.INFO)  # a deadline comes near
+    later(lab)
+    assert heard() == ["info", "info"]
+    opened(lab, severity=Severity.WARNING)  # and is over
+    later(lab)
+    assert heard() == ["Trackwright: 1 warning finding", "warning"]  # alert_url is posted each finding once
+    opened(lab, severity=Severity.WARNING)
+    later(lab)
+    opened(lab, severity=Severity.INFO)
+    later(lab)
+    assert heard() == []
+    closed(lab, 0)
+    later(lab)
+    assert heard() == ["Trackwright: 1 closed", "info"]
+
+
+def test_a_target_that_comes_back_after_weeks_is_told_no_old_news(one_lab, erp: Receiver, tmp_path: Path) -> None:
+    erp.judge = slack
+    lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL, digest: {every: 7d}"))
+    lab.work()
+    opened(lab, 40, severity=Severity.WARNING)
+    assert len(lab.rows(t.tellings)) == 40
+    there = lab.ctx.config
+    lab.ctx.config = load_text(lab.yaml.split("telling:")[0])
+    settle_accounts(lab.ctx)
+    assert lab.rows(t.tellings) == []
+    lab.ctx.config = there
+    settle_accounts(lab.ctx)
+    later(lab)
+    assert erp.posts == []
 
 
 def test_no_row_stays_of_what_was_never_told_and_of_what_was_one_stays_until_long_after_it_closed(one_lab, erp: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

@@ -68,8 +68,7 @@ def _spread(ctx: AppContext) -> int:
                 told.append(events.found(row, about, closed=True))
         events.put(ctx, connection, told)
         for name, target in ctx.config.targets.items():
-            mine = [row for row in rows if fits(target, row) and row.subject != f"told/{name}"]
-            _note(connection, name, target, mine, now)
+            _note(connection, name, target, [row for row in rows if row.subject != f"told/{name}"], now)
         here = queries.among(connection, _F.id, [row.id for row in rows])
         connection.execute(
             findings.update().where(here).values(alert_due_at=None, told_at=sa.func.coalesce(_F.told_at, now))
@@ -89,18 +88,30 @@ def fits(target: TargetPart, row: Row[Any]) -> bool:
 
 
 def _note(connection: Connection, name: str, target: TargetPart, rows: Sequence[Row[Any]], now: datetime) -> None:
-    """Note when a target is told what is new: of an opening in a row of its own, of a closing in the row of the opening."""
-    fresh = [
-        {"destination": name, "finding_id": row.id, "due_at": _when(name, target, row, now)}
-        for row in rows
-        if row.told_at is None and row.closed_at is None
-    ]
-    queries.put(connection, tellings, fresh)
+    """Note when a target is told what is new: of an opening in a row of its own, of a closing in the row of the opening.
+
+    What got worse since others were told of it is news to whom it fits now. Who was told of one is told of its closing, whatever fits then.
+    """
+    new: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for row in rows:
+        if row.closed_at is None and fits(target, row):
+            told = {"destination": name, "finding_id": row.id, "due_at": _when(name, target, row, now), "told_at": None}
+            new[row.told_at is None].append(told)
+    queries.put(connection, tellings, new[True])
+    if name != ALERT_URL:  # which is posted each finding once
+        queries.put(connection, tellings, new[False], _again)
+    else:
+        queries.put(connection, tellings, new[False])
     over = [row for row in rows if row.told_at is not None and row.closed_at is not None]
     for due in sorted({_when(name, target, row, now) for row in over}) if target.closed else ():
         ids = [row.id for row in over if _when(name, target, row, now) == due]
         here = (_T.destination == name, queries.among(connection, _T.finding_id, ids), _T.told_at.isnot(None))
         connection.execute(tellings.update().where(*here).values(due_at=due))
+
+
+def _again(insert: Any) -> Any:
+    anew = {name: insert.excluded[name] for name in ("due_at", "told_at")}
+    return insert.on_conflict_do_update(index_elements=["destination", "finding_id"], set_=anew)
 
 
 def _when(name: str, target: TargetPart, row: Row[Any], now: datetime) -> datetime:
@@ -158,8 +169,10 @@ def compose(ctx: AppContext, name: str, target: TargetPart) -> int:
             sa.select(findings).where(queries.among(connection, _F.id, list(due))).order_by(_F.id)
         ).all()
         orders = events.open_orders(connection, rows)
-        news = [row for row in rows if row.closed_at is None and due[row.id].told_at is None and not _snoozed(ctx, row)]
-        news, later = _damped(connection, name, news, now)
+        news = [row for row in rows if row.closed_at is None and due[row.id].told_at is None]
+        asleep = {row.id: _when(name, target, row, now + rest) for row in news if (rest := _rests(ctx, row))}
+        news, later = _damped(connection, name, [row for row in news if row.id not in asleep], now)
+        later |= asleep
         over = [row for row in rows if row.closed_at is not None and due[row.id].told_at is not None]
         known = {row.id: due[row.id].told_as for row in over}
         made = forms.compose(
@@ -184,8 +197,10 @@ def compose(ctx: AppContext, name: str, target: TargetPart) -> int:
     return len(made)
 
 
-def _snoozed(ctx: AppContext, row: Row[Any]) -> bool:
-    return row.snoozed_until is not None and bool(row.snoozed_until > ctx.now())
+def _rests(ctx: AppContext, row: Row[Any]) -> timedelta | None:
+    """Return how long a finding is snoozed yet; None: it is not."""
+    left: timedelta | None = row.snoozed_until - ctx.now() if row.snoozed_until is not None else None
+    return left if left is not None and left > timedelta(0) else None
 
 
 def _damped(
@@ -223,7 +238,7 @@ def _stand(connection: Connection, name: str, incidents: set[str | None], over: 
 def _told(
     connection: Connection, name: str, made: Sequence[forms.Made], due: Iterable[int], later: dict[int, datetime], now: datetime
 ) -> None:  # fmt: skip
-    """Note what was told, and under which incident; what was not (it closed before, or rests) is told never, and its row goes."""
+    """Note what was told, and under which incident; what was not, as it closed before, is told never, and its row goes."""
     for one in made:
         if one.opened:
             here = (_T.destination == name, queries.among(connection, _T.finding_id, one.opened))

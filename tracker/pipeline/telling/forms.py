@@ -261,7 +261,7 @@ def _json(name: str, news: News) -> list[Made]:
             one |= {"closed_at": row.closed_at, "closed_reason": row.closed_reason if news.details else None}
         made.append(
             Made(
-                f"{_stem(row)}{'/closed' if over else ''}",
+                _stem(row) if name == ALERT_URL else _key(),
                 "finding.closed" if over else "finding.opened",
                 one,
                 () if over else [row.id],

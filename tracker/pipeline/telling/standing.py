@@ -44,6 +44,7 @@ def settle(ctx: AppContext) -> None:
             m = messages.c
             waits = messages.update().where(m.destination == name, m.state == "pending")
             connection.execute(waits.values(state="dead", ended_at=now, error=NOT_CONFIGURED, claimed_until=None))
+            connection.execute(tellings.delete().where(tellings.c.destination == name))  # back, it hears no old news
             connection.execute(destinations.delete().where(_D.name == name))
             _close(ctx, connection, name, NOT_CONFIGURED)
         for name, (address, signs) in sorted(known.items()):

@@ -38,7 +38,7 @@ def open_findings(
 
     One that a person closed stays closed while its evidence is the same. `digest_before`: per order, findings whose
     cause is older than this belong to the first sync's digest. `alert_at` (database time): mark
-    those that are at least `alert_from`, so that they are told of; what a digest holds is told by nobody. `stores`: of orders whose finding's
+    those that are at least `alert_from`, or get so bad while they are open, so that they are told of; what a digest holds is told by nobody. `stores`: of orders whose finding's
     subject does not begin with their store.
     """
     if not wanted:
@@ -58,7 +58,8 @@ def open_findings(
         hashed = digest({name: value for name, value in evidence.items() if name not in GROWS.get(finding.kind, ())})
         row = opened.get((finding.subject, finding.kind))
         if row is not None:
-            _keep_up(connection, row, finding, evidence, hashed)
+            worse = finding.severity.rank > Severity(row.severity).rank and finding.severity.rank >= alert_from.rank
+            _keep_up(connection, row, finding, evidence, hashed, alert_at if worse and not row.digest else None)
         elif (finding.subject, finding.kind, hashed) not in dismissed:
             limit = (digest_before or {}).get(order_id or 0)
             past = bool(limit and finding.since and finding.since < limit)
@@ -75,15 +76,17 @@ def open_findings(
         connection.execute(upsert(connection, findings).on_conflict_do_nothing(), fresh)
 
 
-def _keep_up(connection: Connection, row: Row[Any], finding: Finding, evidence: dict[str, Any], hashed: str) -> None:
-    """Let a finding that is open say what is so now."""
+def _keep_up(
+    connection: Connection, row: Row[Any], finding: Finding, evidence: dict[str, Any], hashed: str, alert_at: datetime | None
+) -> None:  # fmt: skip
+    """Let a finding that is open say what is so now. `alert_at`: it got worse, which is told."""
     if row.evidence != evidence or row.severity != finding.severity or row.proposal != finding.proposal:
         connection.execute(
             findings.update()
             .where(findings.c.id == row.id)
             .values(
                 evidence=evidence, evidence_hash=hashed, severity=finding.severity, act=finding.act,
-                proposal=finding.proposal,
+                proposal=finding.proposal, **({"alert_due_at": alert_at} if alert_at is not None else {}),
             )
         )  # fmt: skip
 
