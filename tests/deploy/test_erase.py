@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from tests.deploy import story
 from tests.lab import DHL, UPS, H, Lab
+from tracker.config.load import load_text
 from tracker.domain.personal import ERASED
 from tracker.domain.vocabulary import StatementKind
 from tracker.store import tables as t
@@ -175,6 +176,26 @@ def test_what_is_being_worked_is_told_and_erased_another_time(make_lab: Any) -> 
     lab.work("ingest")
     assert erase.erase(lab.ctx, order, "ana").waits == 0
     assert holding(lab) == {}
+
+    # messages to people may tell of several orders: those that were sent go, one that waits for who is told such texts is told of
+    message = {
+        "destination": "ops",
+        "event": "findings",
+        "subject": "x",
+        "due_at": lab.clock(),
+        "created_at": lab.clock(),
+        "attempts": 1,
+    }
+    for key, state, number in (("1", "sent", "#1003"), ("2", "sent", "#10031"), ("3", "pending", "#1003")):
+        body = f'{{"text":"[warning] stuck: order {number} of shop, ana","said":"canary"}}'
+        lab.change(t.messages.insert().values(**message, key=key, state=state, body=body))
+    lab.change(t.messages.insert().values(**message, key="4", state="dead", body='{"order":"#1003","said":"canary"}'))
+    done = erase.erase(lab.ctx, order, "ana")
+    assert (done.counts["messages"], done.waits) == (2, 0)
+    assert [row.key for row in lab.rows(t.messages)] == ["2", "3"]
+    ops = "telling: {targets: {ops: {form: mail, to: a@b.example, details: true}}}\nmail: {host: h.example, sender: a@b.example}\n"
+    lab.ctx.config = load_text(lab.yaml + ops)
+    assert erase.erase(lab.ctx, order, "ana").waits == 1
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

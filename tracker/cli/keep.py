@@ -51,7 +51,9 @@ def erase(order: str, file: Path, as_json: bool, store: str | None, by: str, pre
         click.echo(f"erased of {row.number} in {row.store}: {made.said}")
     if made.waits:
         if not as_json:
-            click.echo(f"{made.waits} payloads or notes of it are being worked: erase it again when they ended")
+            click.echo(
+                f"{made.waits} payloads, notes or messages of it are being worked: erase it again when they ended"
+            )
         click.get_current_context().exit(1)
 
 

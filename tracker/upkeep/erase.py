@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from tracker.domain.personal import ERASED, erased
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.telling.forms import escaped
 from tracker.store import queries
 from tracker.store.codec import without_persons
 from tracker.store.engine import database_now
@@ -102,9 +103,10 @@ def _erasing(ctx: AppContext, order: sa.Row[Any], made: Erasure, by: str) -> Ite
         names += connection.execute(
             sa.select(shipments.c.number).where(shipments.c.id.in_(_parcels(connection, order.id)))
         ).scalars()
-    mentioned = _mentioned(ctx, dict.fromkeys(names))
+    mentioned, together = _mentioned(ctx, dict.fromkeys(names)), _told_together(ctx, order)
     with ctx.store.write() as connection:
-        _erase(connection, order.id, mentioned, made, by, ctx.now())
+        _erase(connection, order.id, mentioned, together, made, by, ctx.now())
+        made.waits += connection.execute(_waiting(ctx, connection, together)).scalar_one()
         yield
 
 
@@ -120,7 +122,7 @@ def by_age(ctx: AppContext) -> int:
         )
         ids = connection.execute(old).scalars().all()
         for order_id in ids:
-            _erase(connection, order_id, (), Erasure(), "retention", now)
+            _erase(connection, order_id, (), (), Erasure(), "retention", now)
     if ids:
         ctx.log.info("personal_erased", count=len(ids))
     return len(ids)
@@ -151,6 +153,24 @@ def _mentioned(ctx: AppContext, names: Iterable[str]) -> list[int]:
             last = top
 
 
+def _told_together(ctx: AppContext, order: sa.Row[Any]) -> list[int]:
+    """Return the messages to targets that name an order, maybe among others: they are of no order."""
+    headed = f"order {order.number} of {order.store}"
+    texts = [orjson.dumps(text).decode()[1:-1] for text in dict.fromkeys((headed, escaped(headed)))]
+    texts.append(f'"order":{orjson.dumps(order.number).decode()}')
+    m = messages.c
+    named = sa.or_(*(m.body.contains(text, autoescape=True) for text in texts))
+    with ctx.store.read() as connection:
+        return list(connection.execute(sa.select(m.id).where(m.order_id.is_(None), named)).scalars())
+
+
+def _waiting(ctx: AppContext, connection: Connection, together: Sequence[int]) -> sa.Select[Any]:
+    """Count those that are still to be told to who is told texts of others, too."""
+    m, whole = messages.c, [name for name, target in ctx.config.targets.items() if target.details]
+    here = (queries.among(connection, m.id, together), m.state == "pending", m.destination.in_(whole))
+    return sa.select(sa.func.count()).select_from(messages).where(*here)
+
+
 def _needles(name: str) -> list[bytes]:
     if len(name) >= SHORT:
         return [name.encode()]
@@ -163,8 +183,8 @@ def _holds(sqlite: bool, needle: bytes) -> sa.ColumnElement[bool]:
 
 
 def _erase(
-    connection: Connection, order_id: int, mentioned: Sequence[int], made: Erasure, by: str, now: datetime
-) -> None:
+    connection: Connection, order_id: int, mentioned: Sequence[int], together: Sequence[int], made: Erasure, by: str, now: datetime
+) -> None:  # fmt: skip
     """Erase of an order, in the order in which rows are locked: watches, shipments, orders, the rest."""
     parcels, done = _parcels(connection, order_id), made.counts
     w, s, p = watches.c, scans.c, proofs.c
@@ -195,7 +215,8 @@ def _erase(
     connection.execute(proofs.update().where(kept).values(**values))
     told = sa.and_(statements.c.order_id == order_id, statements.c.text.not_in(["", ERASED]))
     done["notes"] += connection.execute(statements.update().where(told).values(text=ERASED)).rowcount
-    gone = sa.and_(messages.c.order_id == order_id, messages.c.state != "pending")
+    told = sa.or_(messages.c.order_id == order_id, queries.among(connection, messages.c.id, together))
+    gone = sa.and_(told, messages.c.state != "pending")
     done["messages"] += connection.execute(messages.delete().where(gone)).rowcount
     waits = sa.and_(messages.c.order_id == order_id, messages.c.body.contains('"details":'))
     for message in connection.execute(sa.select(messages.c.id, messages.c.body).where(waits)).all():
