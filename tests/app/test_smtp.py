@@ -176,6 +176,11 @@ def test_what_is_no_address_is_refused_before_anybody_hears_it_and_never_said() 
                 sender="a@acme.example", reply_to=None, to=wrong, subject="s", text="t", html=None, key="k", at=AT
             )
         assert "canary" not in str(raised.value)
+    for address, wire in (
+        ("a@müller.de", "a@xn--mller-kva.de"),
+        ("a@Straße.de", "a@xn--strae-oqa.de"),
+    ):  # ss is another's
+        assert letter.wire_address(address) == wire
 
 
 def test_a_server_that_hangs_is_cut_and_one_that_is_away_is_told() -> None:

@@ -77,6 +77,7 @@ def test_a_store_says_otherwise_than_all_and_quiet_hours_have_its_zone() -> None
         ("host: h, sender: ä@b.example", "", "mail.sender: must be one address"),
         (f"{RIGHT}, quiet: {{begins: 25:00, ends: 8:00}}", "", "mail.quiet.begins: must be a time of the day"),
         (f"{RIGHT}, quiet: {{begins: 21:00, ends: 8:00, zone: Mars/X}}", "", "mail.quiet.zone: no such zone"),
+        (f"{RIGHT}, quiet: {{begins: 21:00, ends: 21:00}}", "", "mail.quiet: begins and ends are one moment"),
         (f"{RIGHT}, langage: de", "", "mail.langage: unknown key; did you mean 'language'?"),
         (f"{RIGHT}, templates: none", "", "none is no folder"),
         (RIGHT, "send: true, sender: 'x\\r\\ny@z.example'", "stores.shop.mail.sender: must be one address"),

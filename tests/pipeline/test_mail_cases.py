@@ -178,17 +178,38 @@ def test_a_stores_own_sender_that_changed_is_tried_again(post: Post) -> None:
     assert post.rows() == [("shipped", "sent")]
     assert post.findings(FindingKind.MAIL_SUSPENDED) == []
     assert post.server.mails[-1]["From"] == "b@else.example"
+
+    def counted() -> int:
+        return int(post.lab.rows(t.mail_servers, t.mail_servers.c.name == "server")[0].minute_sent)
+
+    mail = post.lab.ctx.config.root.mail
+    assert mail is not None
     with post.lab.ctx.store.write() as connection:
-        server.give_back(connection, 99)
-    assert post.lab.rows(t.mail_servers, t.mail_servers.c.name == "server")[0].minute_sent == 0
+        given = server.take(post.lab.ctx, connection, mail, 3)
+        server.give_back(connection, replace(given, minute=START), 1)  # of a minute that is over
+    taken = counted()
+    with post.lab.ctx.store.write() as connection:
+        server.give_back(connection, given, 1)
+    assert (given.count, counted()) == (3, taken - 1)
+    with post.lab.ctx.store.write() as connection:
+        server.give_back(connection, given, 99)
+    assert counted() == 0
 
 
 def test_a_mail_that_ended_elsewhere_meanwhile_is_left_as_it_is(post: Post) -> None:
     waits(post)
 
     def taken(_recipient: str) -> None:
-        post.lab.change(t.mails.update().values(attempts=99, state="superseded", reason="by another"))
+        post.lab.change(t.mails.update().values(attempts=999, state="superseded", reason="by another"))
 
+    def refused(_recipient: str) -> str:
+        post.lab.change(t.mails.update().values(attempts=98))
+        return "550 no such user"
+
+    post.server.answers["RCPT"] = refused
+    post.again()
+    assert post.rows() == [("shipped", "pending")] and post.findings(FindingKind.MAIL_REFUSED) == []
+    post.lab.change(t.mails.update().values(claimed_until=None))
     post.server.answers["RCPT"] = taken
     post.again()
     assert post.lab.one(t.mails).reason == "by another"
@@ -196,3 +217,21 @@ def test_a_mail_that_ended_elsewhere_meanwhile_is_left_as_it_is(post: Post) -> N
     with post.lab.ctx.store.read() as connection:
         silent = replace(post.lab.ctx, config=load_text(post.lab.yaml.replace(MAIL.format(port=post.server.port), "")))
         assert not queue.due(silent, connection, START + 999 * H, START + 999 * H)
+
+
+def test_a_mail_at_which_the_server_hangs_up_holds_up_no_other(post: Post) -> None:
+    post.lab.order("#1002", SECOND)
+    post.lab.shop.addresses["#1002"] = "ben@example.net"
+    post.lab.work()
+    post.server.answers["DATA"] = lambda to: "421 I hang up" if to == ANNA else None
+    for number in (USPS, SECOND):
+        post.lab.scan(post.lab.easypost, number, "in_transit", "departed_facility", hours=0)
+    post.lab.later(7)
+    post.lab.change(t.mail_servers.update().values(blocked_until=None))  # its rest is over, and nothing else is
+    post.lab.work()
+    assert [mail.rcpt_tos for mail in post.server.taken] == [["ben@example.net"]]
+    assert sorted(state for _, state in post.rows()) == ["pending", "sent"]
+    post.lab.clock.move_to(post.lab.clock() + 25 * H)  # longer than mail.retry_for
+    post.again()
+    assert sorted(state for _, state in post.rows()) == ["dead", "sent"]
+    assert len(post.findings(FindingKind.MAIL_REFUSED)) == 1

@@ -32,6 +32,9 @@ def test_operators_are_mailed_at_once_each_and_told_who_refuses(tmp_path: Path) 
         ids = [mail["Message-ID"] for mail in one.server.mails]
         assert ids[0] == ids[2] != ids[1]  # the same told again is the same mail
 
+        one.lab.change(t.mail_servers.update().values(minute_sent=1_000))  # by those to customers
+        to_operators(ctx, to[:1], "Urgent: ends leapt", "text\n", key="finding/1")
+
         one.server.answers["RCPT"] = lambda who: "550 no such user" if who.startswith("boss") else None
         with pytest.raises(Refused, match=r"b\*\*\*@acme\.example: 127\.0\.0\.1: recipient: 550"):
             to_operators(ctx, to, "s", "t", key="k")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from tracker.config.presets import Duration
 from tracker.config.yamlfile import Document, Path_
@@ -73,6 +73,13 @@ class QuietPart(_Part):
         None, description="IANA; that of the store's `policy.calendar` if not said."
     )
 
+    @model_validator(mode="after")
+    def _leaves_time(self) -> QuietPart:
+        """Refuse hours that would never end."""
+        if self.begins == self.ends:
+            raise ValueError("begins and ends are one moment: nobody would ever be mailed")
+        return self
+
 
 class StoreMail(_Part):
     """Whether a store mails its customers, and what it says otherwise than `mail:`."""
@@ -103,7 +110,9 @@ class MailPart(_Part):
     sender: Mailbox = Field(description="Whom mails come from, such as Acme <orders@acme.example>.")
     reply_to: Mailbox | None = None
     per_connection: int = Field(50, ge=1, le=1000, description="Mails of one connection.")
-    per_minute: int = Field(60, ge=1, description="Mails of all processes together.")
+    per_minute: int = Field(
+        60, ge=1, description="Mails of all processes together; those to operators count, and wait for none."
+    )
     retry_for: Duration = Field(
         timedelta(hours=24), ge=timedelta(minutes=5), le=timedelta(days=5),
         description="So long a mail that is not taken is tried again.",

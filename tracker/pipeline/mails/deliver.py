@@ -45,7 +45,12 @@ HOUR, MINUTE, AT_ONCE = timedelta(hours=1), timedelta(minutes=1), timedelta(0)
 
 
 class Stop(Exception):
-    """The server takes nothing just now, from anybody."""
+    """The server takes nothing just now, from anybody. `kept`: what becomes of the mail that it was about is kept already."""
+
+    def __init__(self, why: str, *, kept: bool = False) -> None:
+        """Say why."""
+        super().__init__(why)
+        self.kept = kept
 
 
 class Batch:
@@ -174,26 +179,29 @@ class Batch:
         except Refused as error:
             self._refused(row, error, masked)
         except RateLimited as error:
-            if ctx.now() - row.created_at > mail.retry_for:
-                _end(ctx, row, "dead", str(error))
-                tell_refused(ctx, row, str(error), masked)
-            else:
-                _later(ctx, row, str(error), max(queries.backoff(row.attempts), MINUTE))
+            self._put_off(row, error, masked, max(queries.backoff(row.attempts), MINUTE))
         except CredentialsRejected as error:
             server.suspend(ctx, mail, account, str(error))
             if server.whose(account) == server.SERVER:
                 raise Stop(str(error)) from None
             _later(ctx, row, str(error), AT_ONCE)
-        except Transient as error:
+        except Transient as error:  # of that mail, maybe: the others go before it next time, so that it holds up nobody
+            self._put_off(row, error, masked, queries.backoff(row.attempts))
             server.fails(ctx, mail, str(error))
-            raise Stop(str(error)) from None
+            raise Stop(str(error), kept=True) from None
         else:
             crash_at("mail_after_send")
             _end(ctx, row, "sent", said)
 
+    def _put_off(self, row: Row[Any], error: SourceError, masked: str, after: timedelta) -> None:
+        if self._ctx.now() - row.created_at <= self._mail.retry_for:
+            _later(self._ctx, row, str(error), after)
+        elif _end(self._ctx, row, "dead", str(error)):
+            tell_refused(self._ctx, row, str(error), masked)
+
     def _refused(self, row: Row[Any], error: Refused, masked: str) -> None:
-        _end(self._ctx, row, "refused", str(error))
-        tell_refused(self._ctx, row, str(error), masked)
+        if _end(self._ctx, row, "refused", str(error)):
+            tell_refused(self._ctx, row, str(error), masked)
 
 
 def tell_refused(ctx: AppContext, row: Row[Any], said: str, masked: str) -> None:
@@ -234,8 +242,12 @@ def _later(ctx: AppContext, row: Row[Any], why: str, after: timedelta, not_befor
         queries.release(connection, mails, row, database_now(connection) + after, why, crashed=False)
 
 
-def _end(ctx: AppContext, row: Row[Any], state: str, why: str) -> None:
+def _end(ctx: AppContext, row: Row[Any], state: str, why: str) -> bool:
+    """End a mail, unless somebody else has it now, who tells what became of it. Says whether it was ours."""
     with ctx.store.write() as connection:
-        if row.id in queries.still_ours(connection, mails, [row]):
+        ours = row.id in queries.still_ours(connection, mails, [row])
+        if ours:
             queries.end(connection, mails, [row.id], state, ctx.now(), why)
-    ctx.count("tracker_mails_total", store=row.store, state=state)
+    if ours:
+        ctx.count("tracker_mails_total", store=row.store, state=state)
+    return ours

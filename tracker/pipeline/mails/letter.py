@@ -8,10 +8,13 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
+from unicodedata import normalize
 
 from tracker.domain.errors import Refused
 from tracker.domain.mails import is_address, plain
 from tracker.hashing import digest
+
+_OWN_LETTERS = frozenset("ßẞς")  # that the names of 2003 had not, and those of 2008 have
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,16 @@ def wire_address(address: str) -> str:
         raise Refused("what stands there is no mail address")
     local, _, domain = address.rpartition("@")
     try:
-        return f"{local}@{domain.encode('idna').decode()}"
+        return f"{local}@{'.'.join(map(_label, domain.split('.'))).encode('idna').decode()}"
     except UnicodeError:
         raise Refused("what stands there is no mail address: its domain can be no name") from None
+
+
+def _label(label: str) -> str:
+    """Return a part of a domain as it is registered today (IDNA 2008): Python's codec makes ss of ß, which is somebody else's."""
+    if set(label).isdisjoint(_OWN_LETTERS):
+        return label
+    return f"xn--{normalize('NFC', label.lower()).encode('punycode').decode()}"
 
 
 def _header(mailbox: str) -> Address:

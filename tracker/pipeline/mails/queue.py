@@ -60,7 +60,7 @@ def run(ctx: AppContext) -> int:
     mail = ctx.config.root.mail
     if mail is None or ctx.mailer is None:
         return 0
-    rows = _claim(ctx, mail)
+    given, rows = _claim(ctx, mail)
     if not rows:
         return 0
     crash_at("mail_claimed")
@@ -69,7 +69,7 @@ def run(ctx: AppContext) -> int:
             try:
                 batch.deliver(row)
             except Stop as stop:
-                _hand_back(ctx, rows[i:], str(stop))
+                _hand_back(ctx, given, rows[i + stop.kept :], str(stop))
                 break
             except Exception as error:  # a bug of ours or of a text: crashes stays counted, so poison ends
                 ctx.log.warning("mail_failed", store=row.store, error=type(error).__name__)
@@ -105,30 +105,30 @@ def ready(business: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return sa.or_(_M.not_before.is_(None), _M.not_before <= business), up.exists()
 
 
-def _claim(ctx: AppContext, mail: MailPart) -> Sequence[Row[Any]]:
+def _claim(ctx: AppContext, mail: MailPart) -> tuple[server.Given, Sequence[Row[Any]]]:
     dead: list[Row[Any]] = []
     rows: Sequence[Row[Any]] = ()
     with ctx.store.write() as connection:
         given = server.take(ctx, connection, mail, mail.per_connection)
-        if given:
+        if given.count:
             refused = server.refused_stores(ctx, connection, mail)
             rows = queries.claim(
-                connection, mails, given, *ready(ctx.now()), _M.store.not_in(refused), died=dead.extend
+                connection, mails, given.count, *ready(ctx.now()), _M.store.not_in(refused), died=dead.extend
             )
-            server.give_back(connection, given - len(rows))
+            server.give_back(connection, given, given.count - len(rows))
             ended = queries.among(connection, _M.id, [row.id for row in dead])
             connection.execute(
                 mails.update().where(ended).values(ended_at=ctx.now())
             )  # the claim told it by the database
     for row in dead:
         tell_refused(ctx, row, "it failed again and again, and was given up", "")
-    return rows
+    return given, rows
 
 
-def _hand_back(ctx: AppContext, rows: Sequence[Row[Any]], why: str) -> None:
+def _hand_back(ctx: AppContext, given: server.Given, rows: Sequence[Row[Any]], why: str) -> None:
     """Give back what the server takes from nobody just now: it rests as a whole."""
     with ctx.store.write() as connection:
         now = database_now(connection)
         for row in rows:
             queries.release(connection, mails, row, now, why, crashed=False)
-        server.give_back(connection, len(rows))
+        server.give_back(connection, given, len(rows))

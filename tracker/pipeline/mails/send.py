@@ -15,7 +15,7 @@ def to_operators(
 ) -> None:
     """Send a mail to each of these addresses. `key` says what it tells: sent again, it has the same Message-ID.
 
-    No quiet hours hold it. Raises Refused where nobody may be mailed, or one of the addresses is refused for ever (the others have it);
+    Neither quiet hours nor the mails of customers, which may be many, hold it. Raises Refused where nobody may be mailed, or one of the addresses is refused for ever (the others have it);
     RateLimited and Transient where it may be sent later; CredentialsRejected where the server refuses our login or sender, of which a
     finding tells.
     """
@@ -30,11 +30,9 @@ def to_operators(
         for one in dict.fromkeys(to)
     ]  # fmt: skip
     with ctx.store.write() as connection:
-        given = server.take(ctx, connection, mail, len(letters))
-        if given < len(letters):
-            server.give_back(connection, given)
-    if given < len(letters):
-        raise RateLimited("the mail server is suspended, rests, or had its mails of this minute")
+        given = server.take(ctx, connection, mail, len(letters), at_once=True)
+    if not given.count:
+        raise RateLimited("the mail server is suspended, or rests")
     refused, later = [], []
     try:
         with open_mailer(mail) as session:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,8 +40,19 @@ def credentials(mail: MailPart, account: Account | None) -> str:
     return digest([mail.credentials, own]) if own else mail.credentials
 
 
-def take(ctx: AppContext, connection: Connection, mail: MailPart, most: int) -> int:
-    """Say how many mails may be sent now, `most` at most, and count them: none where the server is suspended, rests or had its minute."""
+@dataclass(frozen=True)
+class Given:
+    """How many mails may be sent now, and the minute (when it began) in which they are counted."""
+
+    count: int = 0
+    minute: datetime | None = None
+
+
+def take(ctx: AppContext, connection: Connection, mail: MailPart, most: int, *, at_once: bool = False) -> Given:
+    """Say how many mails may be sent now, `most` at most, and count them: none where the server is suspended, rests or had its minute.
+
+    `at_once`: to operators, who do not wait behind customers' mails: they are counted, and go all the same.
+    """
     now = database_now(connection)
     row = _locked(connection, SERVER)
     if row is None:
@@ -49,24 +61,25 @@ def take(ctx: AppContext, connection: Connection, mail: MailPart, most: int) -> 
         row = _locked(connection, SERVER)
         assert row is not None
     if row.suspended_reason and row.credentials == mail.credentials:
-        return 0
+        return Given()
     if row.suspended_reason:
         release(ctx, connection, SERVER, "its settings changed")
     if row.blocked_until is not None and row.blocked_until > now:
-        return 0
+        return Given()
     begins, sent = (row.minute_at, row.minute_sent) if row.minute_at and now - row.minute_at < MINUTE else (now, 0)
-    given = max(0, min(most, mail.per_minute - sent))
+    given = most if at_once else max(0, min(most, mail.per_minute - sent))
     if given:
         connection.execute(
             mail_servers.update().where(_M.name == SERVER).values(minute_at=begins, minute_sent=sent + given)
         )
-    return given
+    return Given(given, begins)
 
 
-def give_back(connection: Connection, count: int) -> None:
-    """Take back what was counted and not sent."""
+def give_back(connection: Connection, given: Given, count: int) -> None:
+    """Take back what was counted and not sent; nothing where its minute is over, as another one counts its own."""
     left = sa.case((_M.minute_sent > count, _M.minute_sent - count), else_=0)
-    connection.execute(mail_servers.update().where(_M.name == SERVER).values(minute_sent=left))
+    here = (_M.name == SERVER, _M.minute_at == given.minute)
+    connection.execute(mail_servers.update().where(*here).values(minute_sent=left))
 
 
 def refused_stores(ctx: AppContext, connection: Connection, mail: MailPart) -> list[str]:
