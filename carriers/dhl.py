@@ -6,8 +6,9 @@ support-developer.dhl.com; returnFlag and references: track_v1.5.8.yaml as publi
 push handshake and its scopes come from third parties: hence `push_url`.
 
 `statusCode` is coarse and can be wrong for a merchant ("delivered" also means "at the parcel shop" or "back at the
-sender"), so a status that the list knows for its service speaks first; the coarse code only where it does not. A scan whose
-status is listed has the service as its space: so Express and Parcel DE tell the same one under the same name.
+sender"), so a status that the list knows for its service speaks first; the coarse code only where it does not, and no "delivered" of
+it whose words say that the sender has it, or a parcel shop. A scan whose status is listed has the service as its space: so Express and
+Parcel DE tell the same one under the same name. An answer may be about another number: that of the shipment whose `pieceIds` hold ours.
 """
 
 from __future__ import annotations
@@ -45,9 +46,12 @@ from tracker.domain.facts import (
     Scan,
     Unread,
 )
-from tracker.domain.vocabulary import Leg, Precision, ShippingStatus, Trust
+from tracker.domain.numbers import clean
+from tracker.domain.timeline import zone_of
+from tracker.domain.vocabulary import Leg, Precision, ShippingStatus, TrackingState, Trust
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, in_own_words, not_html, raise_by_problem
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Secrets
@@ -75,7 +79,6 @@ from tracker.plugin.proofs import bytes_document
 from tracker.plugin.signatures import shared_secret
 
 LOCAL = {"parcel-de": "DE", "post-de": "DE", "svb": "DE", "parcel-nl": "NL", "parcel-pl": "PL"}  # prints local times
-GERMAN = frozenset({"parcel-de", "post-de", "svb"})
 SENTENCES = {  # parcel-de printed sentences for its codes until 2024-04, as the samples do
     "the instruction data for this shipment have been provided by the sender to dhl electronically": "VA",
     "the shipment has been loaded onto the delivery vehicle": "PO",
@@ -84,7 +87,10 @@ SENTENCES = {  # parcel-de printed sentences for its codes until 2024-04, as the
 LAST_MILE = frozenset({"local-tracking-number", "domestic-consignment-id"})  # types of references (track_v1.5.8.yaml)
 _HERE = Path(__file__)
 _SECOND, _MINUTE = Precision.SECOND, Precision.MINUTE  # a look-up takes 0.08 us
-_BERLIN = ZoneInfo("Europe/Berlin")
+_NOT_THE_RECIPIENT = re.compile(  # words beside a coarse "delivered" that contradict it; English, as `language` asks by default, and German
+    r"\b(?:to|at) (?:the |its |original |business )*(?:sender|shipper|consignor)\b|\breturned\b|absender|\bzur(?:ü|ue)ck"
+    r"|\bdelivered (?:at|to|in) (?:an? |the )?(?:dhl )?(?:parcel ?shop|packstation|access ?point|service ?point|post ?office|parcel ?locker)\b"
+)
 _OWN = re.compile(r"https://(?:[a-z0-9-]+\.)+dhl\.(?:com|de)/[\x21-\x7e]*")
 _IN_THE_US = re.compile(r"(.+), ([A-Z]{2}), US")  # sample 64888
 _RETURN = re.compile(r"(?:JVGL|3S[A-Z]{2})[A-Z0-9]{8,24}")
@@ -117,7 +123,7 @@ class DHL(contracts.Carrier):
     registers = True
     register_batch = 10
     carriers = ("dhl",)
-    response_keys = ("shipments",)
+    response_keys = ("shipments", ASKED)
     codes: ClassVar[Mapping[tuple[str, str], Meaning]] = {
         **read_codes(__file__),
         **read_codes(str(_HERE.with_name("dhl_express.py"))),
@@ -162,6 +168,8 @@ class DHL(contracts.Carrier):
         unread: list[Unread] = []
         full = payload.kind != "webhook"  # field sets of a push differ by division
         reports = pieces(body["shipments"], "$.shipments", _shipment, unread, full, lacks="all")
+        for mine in left_out(payload, reports, unread):
+            _as_asked(mine, body["shipments"], reports, unread)
         return told(self._ours(reports) if len(reports) > 1 else reports, unread)
 
     def _ours(self, reports: list[Report]) -> list[Report]:
@@ -179,7 +187,9 @@ class DHL(contracts.Carrier):
         """GET /track/shipments; one number a call."""
         assert isinstance(query, Parcels)
         for parcel in query.parcels:
-            yield Page((client.send(self._ask(parcel.number)).body,))
+            body, mine = client.send(self._ask(parcel.number)).body, clean(parcel.number)
+            named = re.search(rb'"id"\s*:\s*"?' + re.escape(mine.encode()) + rb'"?\s*[,}]', body, re.IGNORECASE)
+            yield Page((body,) if named else (body, beside([mine])))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """Fetch the document that an answer names: two calls. It is asked for at DHL's own hosts only, without the key."""
@@ -263,10 +273,32 @@ def _proof_address(shipment: dict[str, Any], unread: list[Unread]) -> tuple[str,
     return text(shipment.get("service")).lower(), next((one for one in addresses if one and isinstance(one, str)), "")
 
 
+def _as_asked(mine: str, shipments: list[Any], reports: list[Report], unread: list[Unread]) -> None:
+    """Give the report of a shipment the number of its piece that was asked about; an answer without any shipment knows none."""
+    if not shipments:
+        reports.append(Report("dhl", mine, tracking=TrackingState.NOT_FOUND))
+        return
+    for at, shipment in enumerate(shipments):
+        ids = section(shipment.get("details"), "$", []).get("pieceIds")
+        if isinstance(ids, list) and mine in map(clean, map(text, ids)):
+            main = reports[at]
+            reports[at] = replace(main, number=mine, links=(*main.links, Link(main.number, "dhl", "main")))
+            return
+    unread.append(Unread("$.shipments", "tells nothing of the number that was asked about", mine))
+
+
 @lru_cache(maxsize=1000)
 def _meaning(space: str, code: str) -> Meaning | None:
     service, _, coarse = space.partition("/")
+    if coarse == "delivered" and (service, code) not in DHL.codes and _elsewhere(code):
+        return None
     return DHL.codes.get((service, code)) or DHL.codes.get(("statusCode", coarse))
+
+
+def _elsewhere(words: str) -> str:
+    """Return the words that say that somebody else than the recipient has it; none: nothing says so."""
+    found = _NOT_THE_RECIPIENT.search(words.replace("_", " ").casefold())
+    return found[0] if found else ""
 
 
 def _reading(code: Code) -> Meaning | None:
@@ -291,7 +323,7 @@ def _shipment(shipment: dict[str, Any], unread: list[Unread], full: bool) -> Rep
     if service == "parcel-nl" and isinstance(events, list):
         links = (*links, *_returns(events))
     frame, at = get("estimatedDeliveryTimeFrame"), get("estimatedTimeOfDelivery")
-    edd = _estimate(frame, at, service, unread) if frame is not None or at is not None else None
+    edd = _estimate(frame, at, service, get("destination"), unread) if frame is not None or at is not None else None
     if unread:
         about(mine, unread)
     return Report(
@@ -337,6 +369,8 @@ def _code(service: str, coarse: str, status: str, description: str) -> Code:
         return Code(service, listed, said or status)
     # a code (`NOT_HOME`, `599`, `56-611`, `PU`), no sentence
     fine = "" if " " in status or status.islower() else status[:100]
+    if coarse == "delivered" and not _elsewhere(fine) and (words := _elsewhere(status) or _elsewhere(said)):
+        fine = f"{fine} {words}".strip()[:100]  # another code than that of true deliveries
     return Code(f"{service}/{coarse}", fine or coarse or "missing", said or status)
 
 
@@ -363,11 +397,15 @@ def _back(scans: Sequence[Scan], returned: Any, unread: list[Unread]) -> Sequenc
     if returned is not True:
         unread.append(Unread("$.returnFlag", f"must be true or false, is {kind(returned)}"))
         return scans
-    delivered = ShippingStatus.DELIVERED
-    return [
-        replace(scan, leg=Leg.RETURN_TO_SENDER) if (says := _reading(scan.code)) and says.status is delivered else scan
-        for scan in scans
-    ]
+    return [_returned(scan) for scan in scans]
+
+
+def _returned(scan: Scan) -> Scan:
+    says, code = _reading(scan.code), scan.code
+    if says is None and code.space.endswith("/delivered"):  # its words say that the sender has it: the flag does too
+        return replace(scan, code=Code(code.space, "delivered", code.text), leg=Leg.RETURN_TO_SENDER)
+    delivered = says is not None and says.status is ShippingStatus.DELIVERED
+    return replace(scan, leg=Leg.RETURN_TO_SENDER) if delivered else scan
 
 
 def _details(mine: str, value: Any, unread: list[Unread]) -> tuple[Proof | None, tuple[Link, ...]]:
@@ -400,8 +438,8 @@ def _returns(events: Sequence[Any]) -> list[Link]:
     return [Link(remark, "dhl", "return") for remark in dict.fromkeys(remarks) if _RETURN.fullmatch(remark)]
 
 
-def _estimate(frame: Any, at: Any, service: str, unread: list[Unread]) -> Edd | None:
-    """Take the estimated frame, else the estimated moment; without an offset it is German time where the service is German."""
+def _estimate(frame: Any, at: Any, service: str, to: Any, unread: list[Unread]) -> Edd | None:
+    """Take the estimated frame, else the estimated moment; without an offset it is local to the service, or to the destination's country."""
     where = "$.estimatedDeliveryTimeFrame"
     get = section(frame, where, unread).get
     begins = optional(moment, get("estimatedFrom"), f"{where}.estimatedFrom", unread)
@@ -410,8 +448,10 @@ def _estimate(frame: Any, at: Any, service: str, unread: list[Unread]) -> Edd | 
         begins, ends = optional(moment, at, "$.estimatedTimeOfDelivery", unread), None
     if begins is None:
         return None
-    return estimate(_german(begins, service), _german(ends, service) if ends is not None else None)
+    address = section(section(to, "$.destination", unread).get("address"), "$.destination.address", unread)
+    zone = zone_of(Place(country=LOCAL.get(service) or text(address.get("countryCode")).upper()))
+    return estimate(_local(begins, zone), _local(ends, zone) if ends is not None else None)
 
 
-def _german(at: datetime, service: str) -> datetime:
-    return at.replace(tzinfo=_BERLIN) if at.tzinfo is None and service in GERMAN else at
+def _local(at: datetime, zone: ZoneInfo | None) -> datetime:
+    return at.replace(tzinfo=zone) if at.tzinfo is None else at

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
-from tracker.domain.facts import Code, Parcel, Parcels, Payload, Proof, Refs, Report, Unread
+from tracker.domain.facts import Code, Link, Parcel, Parcels, Payload, Proof, Refs, Report, Unread
 from tracker.domain.vocabulary import Leg, ShippingStatus
 from tracker.plugin.calls import Response
 from tracker.plugin.conformance import AT, for_carrier
@@ -351,6 +351,9 @@ def test_a_delivery_of_what_is_flagged_as_returned_is_on_the_way_back(make) -> N
 
     assert [scan.leg for scan in _one(make, events=events, returnFlag=True).scans] == [Leg.RETURN_TO_SENDER, None]
     assert [scan.leg for scan in _one(make, events=events, returnFlag=False).scans] == [None, None]
+    sent = {**event("The shipment was delivered to its sender", "2024-01-05T09:00:00Z", "delivered")}
+    (scan,) = _one(make, service="parcel-uk", events=[sent], returnFlag=True).scans
+    assert (scan.code.code, scan.leg) == ("delivered", Leg.RETURN_TO_SENDER)
     (report,), (left,) = _all(make, {"id": "1", "service": "express", "events": events, "returnFlag": "yes"})
     assert (report.scans[0].leg, left.where) == (None, "$.shipments[0].returnFlag")
 
@@ -371,6 +374,48 @@ def test_a_status_that_is_listed_is_its_own_name_and_any_other_stands_beside_the
 
     assert (report.scans[0].code.space, report.scans[0].code.code) == code
     assert report.piece == service.lower()
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        ("The shipment has been delivered to the sender", "", "to the sender"), ("", "Parcel returned to original shipper", "returned"),
+        ("RETURNED_TO_SENDER", "", "RETURNED_TO_SENDER"), ("X9", "Delivered at ParcelShop", "X9 delivered at parcelshop"),
+        ("Zustellung an den Absender", "", "absender"), ("X9", "Zurück beim Versender", "X9 zurück"),
+        ("The recipient has picked up the shipment from the PACKSTATION", "", "delivered"), ("X9", "Delivered to neighbour", "X9"),
+    ],
+)  # fmt: skip
+def test_a_coarse_delivered_that_its_own_words_contradict_means_nothing_and_is_seen(make, status, said, code) -> None:
+    """FACTS of the carrier: `delivered` is printed of parcels that are back at the sender, or in a parcel shop."""
+    printed = {**event(status, "2024-01-04T09:00:00Z", "delivered"), "description": said}
+    (scan,) = _one(make, service="parcel-uk", events=[printed]).scans
+    means = make("carriers.dhl")[0].meaning(scan.code)
+
+    assert (scan.code.space, scan.code.code) == ("parcel-uk/delivered", code)
+    true = code in ("delivered", "X9")
+    assert (means.status if means else None) is (ShippingStatus.DELIVERED if true else None)
+
+
+def test_an_answer_about_a_piece_is_that_of_its_shipment_and_one_about_others_says_so(outside, make) -> None:
+    piece, other = "JD014600004444917061", "JD014600009999999999"
+    shipment = {"id": 1234567890, "service": "express", "events": [event("OK", "2024-01-04T09:00:00Z", "delivered")]}
+    shipment["details"] = {"pieceIds": [7, piece.lower()]}
+    elsewhere = {"id": "3", "service": "express", "details": {"pieceIds": "none"}}
+    source, client = make("carriers.dhl")
+    for asked, shipments, numbers, problem in (
+        ("1234567890", [shipment], ["1234567890"], ""), (piece, [elsewhere, shipment], ["3", piece], ""), (piece, [], [piece], ""),
+        (other, [shipment], ["1234567890"], "tells nothing of the number that was asked about"),
+    ):  # fmt: skip
+        outside.get(f"{HOST}/track/shipments").respond(json={"shipments": shipments})
+        (page,) = source.fetch(client, ask(asked))
+        assert (len(page.parts) == 1) is (asked == "1234567890")
+        items = source.normalize(Payload("a", "poll", page.parts, AT, {}))
+        reports, unread = ([i for i in items if isinstance(i, kind)] for kind in (Report, Unread))
+        assert [report.number for report in reports] == numbers
+        assert [(one.problem, one.subject) for one in unread] == ([(problem, other)] if problem else [])
+        if numbers[-1] == piece and shipments:
+            assert reports[-1].links == (Link("1234567890", "dhl", "main"),)
+        assert shipments or str(reports[0].tracking) == "not_found"
 
 
 @pytest.mark.parametrize(
@@ -412,7 +457,7 @@ def test_a_proof_says_when_and_whether_somebody_signed(make) -> None:
     assert _one(make, details={"proofOfDelivery": {"signed": {"name": "X"}}}).proof.signed
 
 
-def test_an_estimate_of_german_parcels_without_an_offset_is_german_time(make) -> None:
+def test_an_estimate_without_an_offset_is_local_to_its_service_or_to_the_destination(make) -> None:
     frame = {"estimatedFrom": "2026-07-01T10:00:00", "estimatedThrough": "2026-07-01T13:00:00"}
 
     edd = _one(make, service="parcel-de", estimatedDeliveryTimeFrame=frame).edd
@@ -420,6 +465,12 @@ def test_an_estimate_of_german_parcels_without_an_offset_is_german_time(make) ->
         "2026-07-01T10:00:00+02:00",
         "2026-07-01T13:00:00+02:00",
     ]
+    for service, country, begins in (
+        ("parcel-nl", "DE", "10:00+02:00"), ("parcel-pl", "", "10:00+02:00"), ("express", "jp", "10:00+09:00"), ("express", "US", "10:00+00:00"),
+    ):  # fmt: skip
+        to = {"address": {"countryCode": country}}
+        edd = _one(make, service=service, estimatedDeliveryTimeFrame=frame, destination=to).edd
+        assert f"{edd.begins:%H:%M}{edd.begins.isoformat()[-6:]}" == begins
     day = _one(make, service="parcel-de", estimatedTimeOfDelivery="2026-07-01T00:00:00").edd
     assert day.ends - day.begins == timedelta(days=1)
 
