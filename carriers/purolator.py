@@ -7,8 +7,9 @@ error codes of a number that is not known), or has no meaning: there is no publi
 `Other` and `Undeliverable` say nothing by themselves ("Arrived at sort facility" comes as either): their Description is
 the code. `purolator.csv` holds those that are documented, where `*` stands for the place or number at the end; any other is
 UNKNOWN. Times are local wall time of the scan's province, without a zone; a scan without a province is placed by the first zone
-that is known of its parcel, and marked. That an answer holds the whole history is nowhere said: none does. The image of a
-signature is left out of every poll; GetDeliveryDetails hands it out to who asks.
+that is known of its parcel, and marked. That an answer holds the whole history is nowhere said: none does. An error of the whole
+answer (ResponseInformation beside the list) is about the numbers that the list leaves out. The image of a signature is left out of
+every poll; GetDeliveryDetails hands it out to who asks.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from tracker.domain.timeline import zone_of
 from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response
 from tracker.plugin.canada import MOSTLY, PROVINCES
 from tracker.plugin.codes import read_codes
@@ -117,6 +119,7 @@ class Purolator(contracts.Carrier):
 
     docs = "https://eship.purolator.com/site/en/resourcecentre/resourcecentremain.aspx"
     asks = frozenset({Parcels})
+    batch = 10  # unless `pins_per_call` says otherwise
     carriers = ("purolator",)
     unverified = (
         "the address of its service: `url`, and the `version` of its RequestContext",
@@ -125,7 +128,7 @@ class Purolator(contracts.Carrier):
         "which errors say that nothing is known of a number: `unknown_codes`",
     )
     proves = True
-    response_keys = ("TrackingInformationList",)
+    response_keys = ("TrackingInformationList", ASKED)
     codes = read_codes(__file__)
     default_zone = "America/Toronto"
     Settings = Settings
@@ -148,9 +151,12 @@ class Purolator(contracts.Carrier):
         if answer.get("TrackingInformationList") is None:  # it says nothing, which is not "no news"
             raise BadPayload(where, "is missing")
         listed = section(answer["TrackingInformationList"], where, unread).get("TrackingInformation")
-        return told(
-            pieces(many(listed), f"{where}.TrackingInformation", self._information, unread, lacks="all"), unread
-        )
+        found = pieces(many(listed), f"{where}.TrackingInformation", self._information, unread, lacks="all")
+        errors = _errors(answer, unread, f"{at}.ResponseInformation") if answer.get("ResponseInformation") else []
+        rest = left_out(payload, found, unread)
+        if errors and not rest:
+            unread.append(Unread(f"{at}.ResponseInformation.Errors", f"says {errors[0][0]}, and not of which number"))
+        return told([*found, *(self._unheard(one, errors) for one in rest)], unread)
 
     def raise_for_status(self, response: Response) -> None:
         """As SOAP says; an answer that holds errors and no parcel is an error that comes with 200, unless it knows no number."""
@@ -169,8 +175,8 @@ class Purolator(contracts.Carrier):
         assert isinstance(query, Parcels)
         asked = [pin for parcel in query.parcels if (pin := clean(parcel.number))]
         for start in range(0, len(asked), self.batch):
-            answer = client.send(self._ask(asked[start : start + self.batch])).body
-            yield Page((_without_images(answer),))
+            some = asked[start : start + self.batch]
+            yield Page((_without_images(client.send(self._ask(some)).body), beside(some)))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """POST GetDeliveryDetails: the image of the signature, base64 (TrackingService.xsd: a GIF, a bitmap, or as it was taken)."""
@@ -208,26 +214,27 @@ class Purolator(contracts.Carrier):
         read = pieces(many(listed), "$.Scans.Scan", _scan, unread, mine)
         scans = _in_their_zones(read)
         errors = _errors(information, unread) if information.get("ResponseInformation") else []
-        state = TrackingState.ACTIVE
-        if not read and not unread and not errors:
-            state = TrackingState.NOT_FOUND  # no scan and no error: nothing is known of it
-        elif not read and errors:
-            known = errors[0][0] not in self.settings.unknown_codes
-            state = TrackingState.ERROR if known else TrackingState.NOT_FOUND
-        elif errors:
+        unheard = not read and (bool(errors) or not unread)
+        if read and errors:
             unread.append(Unread("$.ResponseInformation.Errors", f"says {errors[0][0]} beside scans"))
         if unread:
             about(mine, unread)
+        if unheard:
+            return self._unheard(mine, errors)
         return Report(
             "purolator",
             mine,
             scans,
-            tracking=state,
-            said="" if read or not errors else ": ".join(filter(None, errors[0])),
             edd=self._promised(read),
             proof=Proof(signed=True) if True in [one[5] for one in read] else None,
             links=_new_numbers([one.code for one in scans], mine),
         )
+
+    def _unheard(self, mine: str, errors: list[tuple[str, str]]) -> Report:
+        """Report a number of which nothing is told but an error, or not even that: nothing is known of it."""
+        unknown = not errors or errors[0][0] in self.settings.unknown_codes
+        state = TrackingState.NOT_FOUND if unknown else TrackingState.ERROR
+        return Report("purolator", mine, tracking=state, said=": ".join(filter(None, errors[0])) if errors else "")
 
     def _promised(self, read: list[Read]) -> Edd | None:
         """Return the day that the newest pick-up promises, unless the parcel was delivered."""
@@ -366,9 +373,10 @@ def _details(value: Any, kind: str, unread: list[Unread]) -> tuple[Edd | None, b
     return None, kind == "DeliveryScan" and not (absent(get("DeliverySignature")) and absent(get("SignatureImage")))
 
 
-def _errors(holder: dict[str, Any], unread: list[Unread]) -> list[tuple[str, str]]:
+def _errors(
+    holder: dict[str, Any], unread: list[Unread], where: str = "$.ResponseInformation"
+) -> list[tuple[str, str]]:
     """Return code and description of each error of an answer, or of a parcel in it."""
-    where = "$.ResponseInformation"
     information = section(holder.get("ResponseInformation"), where, unread)
     listed = section(information.get("Errors"), f"{where}.Errors", unread).get("Error")
     return pieces(many(listed), f"{where}.Errors.Error", _error, unread)

@@ -386,7 +386,7 @@ def test_a_status_that_is_listed_is_its_own_name_and_any_other_stands_beside_the
     ],
 )  # fmt: skip
 def test_a_coarse_delivered_that_its_own_words_contradict_means_nothing_and_is_seen(make, status, said, code) -> None:
-    """FACTS of the carrier: `delivered` is printed of parcels that are back at the sender, or in a parcel shop."""
+    """`delivered` is printed of parcels that are back at the sender, or in a parcel shop."""
     printed = {**event(status, "2024-01-04T09:00:00Z", "delivered"), "description": said}
     (scan,) = _one(make, service="parcel-uk", events=[printed]).scans
     means = make("carriers.dhl")[0].meaning(scan.code)

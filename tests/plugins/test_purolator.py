@@ -167,7 +167,7 @@ def test_the_image_of_a_signature_is_never_kept(outside, make, image: str, kept:
 
     (page,) = source.fetch(client, Parcels((Parcel("purolator", "P1"),)))
 
-    assert page.parts == (f"<a>{kept}</a><a>{kept}</a>".encode(),)
+    assert page.parts[0] == f"<a>{kept}</a><a>{kept}</a>".encode()
 
 
 def test_nor_where_the_answer_is_utf_16(outside, make) -> None:
@@ -176,7 +176,7 @@ def test_nor_where_the_answer_is_utf_16(outside, make) -> None:
 
     (page,) = source.fetch(client, Parcels((Parcel("purolator", "P1"),)))
 
-    assert page.parts == (b"<SignatureImage>left out</SignatureImage>",)
+    assert page.parts[0] == b"<SignatureImage>left out</SignatureImage>"
 
 
 def test_who_signed_is_told_and_a_delivery_without_a_signature_is_none(make) -> None:
@@ -203,6 +203,37 @@ def test_what_is_wrong_with_one_number_is_said_of_it_alone(make) -> None:
     assert [(one.where.removeprefix(at), one.subject) for one in unread] == [
         ("[4].ResponseInformation.Errors", "P5"), ("[5].PIN.Value", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("listed", "root", "told"),
+    [
+        ([parcel("<ScanType>OnDelivery</ScanType>")], "", [("P1", "active", ""), ("P2", "not_found", "")]),
+        ([parcel("<ScanType>OnDelivery</ScanType>")], error("2300003"), [("P1", "active", ""), ("P2", "not_found", "2300003: no")]),
+        ([parcel("<ScanType>OnDelivery</ScanType>")], error("7"), [("P1", "active", ""), ("P2", "error", "7: no")]),
+        ([], error("2300003"), [("P1", "not_found", "2300003: no"), ("P2", "not_found", "2300003: no")]),
+        ([parcel(), parcel(pin="P2")], error("7"), [("P1", "not_found", ""), ("P2", "not_found", ""), "says 7, and not of which number"]),
+        (["<PIN/>"], "", ["must be a text, is missing"]),
+    ],
+)  # fmt: skip
+def test_what_an_answer_says_beside_its_list_is_about_the_numbers_that_the_list_leaves_out(
+    outside, make, listed, root, told
+) -> None:
+    """TrackingService.xsd: the answer has a ResponseInformation of its own beside TrackingInformationList."""
+    outside.post(URL).respond(content=answer(*listed, more=root))
+    source, client = make("carriers.purolator")
+    (page,) = source.fetch(client, Parcels((Parcel("purolator", "P1"), Parcel("purolator", "P2"))))
+    if listed == ["<PIN/>"]:
+        with pytest.raises(BadPayload, match=told[0]):
+            source.normalize(Payload("a", "poll", page.parts, AT, {}))
+        return
+    items = source.normalize(Payload("a", "poll", page.parts, AT, {}))
+
+    seen = [
+        (one.number, str(one.tracking), one.said) if isinstance(one, Report) else (one.where[-27:], one.problem)
+        for one in items
+    ]
+    assert seen == [(".ResponseInformation.Errors", one) if isinstance(one, str) else one for one in told]
 
 
 def test_a_scan_of_another_number_is_not_of_this_parcel(make) -> None:
@@ -280,6 +311,8 @@ def test_a_time_may_lack_its_leading_zeros_and_one_that_is_none_leaves_the_day(m
         ("Other", "Something new", "something new", None), ("Undeliverable", "Something new", "something new", None),
         ("Undeliverable", "", "missing", None), ("Other", "7", "missing", None), ("OnDelivery", "x", "OnDelivery", ("out_for_delivery", "on_vehicle")),
         ("Delivery", "Shipment delivered to J. DOE", "Delivery", ("delivered", "delivered")),
+        ("Delivery", "Shipment delivered to SENDERS DOE", "Delivery", ("delivered", "delivered")), ("Delivery", "Shipment delivered to shipper", "Delivery", ("returned", "received_by_sender")),
+        ("Delivery", "Returned to sender - TORONTO, ON", "Delivery", ("returned", "received_by_sender")), ("Delivery", "Available for pickup", "Delivery", ("available_for_pickup", None)),
         ("Delivery", "Transferring to Shipping Centre - please wait", "Delivery", ("in_transit", "redirected")),
         ("Undeliverable", "Available for pickup", "available for pickup", ("available_for_pickup", None)),
         ("Undeliverable", "Delivery delayed", "delivery delayed", ("delayed", "unspecified")),
