@@ -56,6 +56,7 @@ from tracker.plugin.payloads import (
     absent,
     decode,
     estimate,
+    flag,
     leniently,
     listing,
     mapping,
@@ -362,7 +363,7 @@ def _going_back(reverse: Any, started: Any, unread: list[Unread]) -> datetime | 
     since = optional(moment, started, "$.Shipment.RTOStartedDate", unread)
     if since is not None:
         return since.replace(tzinfo=None)
-    return _ALWAYS if reverse is True else None
+    return _ALWAYS if flag(reverse, "$.Shipment.ReverseInTransit", unread) else None
 
 
 def _estimate(expected: Any, promised: Any, unread: list[Unread]) -> Edd | None:

@@ -31,6 +31,7 @@ from tracker.plugin.payloads import (
     about,
     coded,
     decode,
+    flag,
     leniently,
     number,
     objects,
@@ -113,6 +114,9 @@ class Evri(contracts.Carrier):
         mine = next(iter(asked(payload)), None)
         found = several(body.get("results"))
         if found is None and "parcelIdentifiers" in body:
+            for at, urn in enumerate(_urns(payload.body)):
+                if not urn:  # there is a parcel, of which nobody can ask
+                    raise BadPayload(f"$.parcelIdentifiers[{at}].urn", "is missing")
             found = []
         if found is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.results", "is missing")
@@ -134,9 +138,9 @@ class Evri(contracts.Carrier):
             about_it = beside([mine])
             body = self._get(client, settings.lookup_path.replace("{number}", segment(mine)), {})
             urns = _urns(body)
-            if not urns:
+            if not urns or not all(urns):
                 yield Page((body, about_it))
-            for urn in urns:
+            for urn in filter(None, urns):
                 yield Page((self._get(client, settings.parcels_path, {settings.ids_parameter: urn}), about_it))
 
     def ping(self, client: Client) -> None:
@@ -144,7 +148,7 @@ class Evri(contracts.Carrier):
         self._grant(client)
         if self.settings.test_number is not None:
             mine = clean(self.settings.test_number)
-            if not _urns(self._get(client, self.settings.lookup_path.replace("{number}", segment(mine)), {})):
+            if not any(_urns(self._get(client, self.settings.lookup_path.replace("{number}", segment(mine)), {}))):
                 raise BadPayload("$.parcelIdentifiers", "holds no parcel of the test_number")
 
     def look_around(self, client: Client) -> Iterator[str]:
@@ -184,11 +188,11 @@ def _messages(body: bytes) -> list[str]:
 
 
 def _urns(body: bytes) -> list[str]:
-    """Return the parcels that a lookup found. Raises BadPayload for an answer that does not list them."""
+    """Return the parcels that a lookup found, empty for one that is not named. Raises BadPayload for an answer that does not list them."""
     found = several(decode(body).get("parcelIdentifiers"))
     if not isinstance(found, list):
         raise BadPayload("$.parcelIdentifiers", "is missing")
-    return [urn for one in objects(found) if (urn := text(one.get("urn")))]
+    return [text(one.get("urn")) if isinstance(one, dict) else "" for one in found]
 
 
 def _parcel(
@@ -203,7 +207,7 @@ def _parcel(
     own = next((value for name in _NAMES if (value := get(name))), None)
     if own is None and mine is None:
         own = _identified(get("parcelIdentifiers"))
-    flipped = returning if str(get("returnParcel")).lower() == "true" else frozenset()
+    flipped = returning if flag(get("returnParcel"), "$.returnParcel", unread) else frozenset()
     events = several(get("trackingEvents"))
     if events is None:
         raise BadPayload("$.trackingEvents", "is missing")

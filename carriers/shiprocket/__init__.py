@@ -243,6 +243,8 @@ class _Words(Transient):
 def _raise(status: Any, response: Response) -> NoReturn:
     """Raise what a status says, that of HTTP or of a body that comes with 200; with none it is an error all the same."""
     said = f"HTTP {response.status}: {said_by(response.body)}"
+    if isinstance(status, str) and re.fullmatch(r"[1-5]\d\d", status, re.ASCII):
+        status = int(status)
     if not isinstance(status, int):
         raise _Words(said)
     if status == 429:

@@ -17,6 +17,7 @@ from tracker.plugin.payloads import (
     about,
     absent,
     estimate,
+    flag,
     mapping,
     number,
     optional,
@@ -68,7 +69,8 @@ def answer(body: dict[str, Any], unread: list[Unread], source: Carrier, asked: s
     mine = number(asked or awb, f"{first}.awb_code")
     other = optional(number, awb, f"{first}.awb_code", unread) if asked and awb != asked else None
     carrier = _carrier(track, first, unread, source)
-    activities, back = data.get("shipment_track_activities"), _back(data, track)
+    activities = data.get("shipment_track_activities")
+    back = _back(data, at, unread) if not absent(data.get("is_return")) else _back(track, first, unread)
     head = status(data.get("shipment_status"), get("current_status"), f"{at}.shipment_status", unread, back)
     if head is None and _is_nothing(data):
         return Report(carrier, mine, tracking=TrackingState.NOT_FOUND, said=text(data.get("error")))
@@ -100,11 +102,13 @@ def pushed(body: dict[str, Any], unread: list[Unread], source: Carrier) -> list[
     if absent(get("awb")) and not absent(get("sr_order_id")):
         return [Unread("$.awb", "is empty: its order has no parcel yet", lacks="nothing")]
     mine = number(get("awb"), "$.awb")
-    carrier, back = _carrier(body, "$", unread, source), _back(body, body)
+    carrier, back = _carrier(body, "$", unread, source), _back(body, "$", unread)
     scans: Sequence[Scan] = pieces(get("scans"), "$.scans", _scan, unread, back)
     head = status(get("shipment_status_id"), get("shipment_status"), "$.shipment_status_id", unread, back)
     if head is None and not scans:
-        head = status(get("current_status_id"), get("current_status"), "$.current_status_id", unread, back, "order")
+        label = get("current_status")  # without it the number says nothing: which of both lists it is of nobody knows
+        theirs = None if absent(label) else get("current_status_id")
+        head = status(theirs, label, "$.current_status_id", unread, back, "order")
         if head is None:
             raise BadPayload("$.shipment_status_id", "is missing")
     if head is not None and not _told_of(head, scans):
@@ -125,9 +129,9 @@ def _carrier(track: dict[str, Any], where: str, unread: list[Unread], source: Ca
     return (source.carrier_of(theirs) if theirs is not None else None) or "unknown"
 
 
-def _back(data: dict[str, Any], track: dict[str, Any]) -> bool:
+def _back(data: dict[str, Any], at: str, unread: list[Unread]) -> bool:
     """Say whether a customer sends it back: then "Delivered" means to the seller."""
-    return data.get("is_return", track.get("is_return")) in (1, "1")
+    return flag(data.get("is_return"), f"{at}.is_return", unread)
 
 
 def _scan(scan: dict[str, Any], unread: list[Unread], back: bool) -> Scan:

@@ -295,6 +295,7 @@ def test_a_customers_return_travels_on_a_leg_of_its_own(make) -> None:
         ({"RTOStartedDate": "2026-10-26T06:39:07.098"}, "delivered"),  # it went back later
         ({"ReverseInTransit": True}, "returned"),
         ({"ReverseInTransit": False}, "delivered"),
+        ({"ReverseInTransit": "true"}, "returned"),  # a flag that is printed as a text
     ],
 )
 def test_what_is_delivered_while_it_goes_back_is_returned(make, more, status) -> None:
@@ -306,6 +307,12 @@ def test_what_is_delivered_while_it_goes_back_is_returned(make, more, status) ->
     (report,) = read(make, body)
 
     assert where_it_is(source, report).status == status
+
+
+def test_a_flag_that_says_neither_yes_nor_no_is_told(make) -> None:
+    _, unread = read(make, shipment(scan("DL", "Delivered", "EOD-38"), ReverseInTransit="perhaps"))
+
+    assert unread.where == "$.ShipmentData[0].Shipment.ReverseInTransit"
 
 
 def test_delivered_after_a_scan_on_the_way_back_is_returned(make) -> None:

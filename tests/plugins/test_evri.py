@@ -52,7 +52,11 @@ def test_a_number_is_looked_up_and_each_of_its_parcels_is_read_by_its_urn(outsid
     pages = list(source.fetch(client, Parcels((Parcel("evri", MINE.lower()),))))
 
     assert [call.request.url.params["uniqueIds"] for call in read.calls] == ["urn:1", "urn:2"]
-    assert [json.loads(page.parts[1]) for page in pages] == [{"asked": [MINE]}] * 2
+    assert [json.loads(page.parts[1]) for page in pages] == [{"asked": [MINE]}] * 3
+    with pytest.raises(
+        BadPayload, match=r"\$\.parcelIdentifiers\[2\]\.urn: is missing"
+    ):  # a parcel that nobody can ask about is told
+        source.normalize(Payload("a", "poll", pages[0].parts, AT, {}))
     assert lookup.calls[0].request.headers["authorization"] == "Bearer t"
     assert token.calls[0].request.content == (
         b"grant_type=client_credentials&client_id=canary-client_id&client_secret=canary-client_secret"
@@ -158,7 +162,7 @@ def test_an_error_is_one_whatever_its_status(make, status, body, error) -> None:
 # what an answer says
 
 
-@pytest.mark.parametrize("flag", [True, "true", "TRUE"])
+@pytest.mark.parametrize("flag", [True, "true", "TRUE", 1, "yes"])
 def test_a_return_flips_the_stages_3_and_4_and_no_other(make, flag) -> None:
     (report,) = _read(make, _result("0", "3", "4", "4_COURIER", "5_COURIER", returnParcel=flag))
 
@@ -173,11 +177,15 @@ def test_what_was_scanned_before_the_return_began_stays_what_it_was(make) -> Non
     assert [scan.code.space for scan in report.scans] == ["stage", "stage", "return", "return"]
 
 
-@pytest.mark.parametrize("flag", [False, None, "false", 1, [], "yes"])
-def test_anything_else_is_no_return(make, flag) -> None:
-    (report,) = _read(make, _result("3", "4", returnParcel=flag))
+@pytest.mark.parametrize(
+    ("flag", "problem"), [(False, ""), (None, ""), ("false", ""), (0, ""), ([], "a list"), ("perhaps", "'perhaps'")]
+)
+def test_anything_else_is_no_return_and_what_says_neither_is_told(make, flag, problem) -> None:
+    report, *unread = _read(make, _result("3", "4", returnParcel=flag))
 
     assert {scan.code.space for scan in report.scans} == {"stage"}
+    assert [(one.where, one.subject) for one in unread] == [("$.results[0].returnParcel", MINE)] * bool(problem)
+    assert all(problem in one.problem for one in unread)
 
 
 def test_which_stages_a_return_flips_is_a_setting(make) -> None:

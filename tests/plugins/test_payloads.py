@@ -15,6 +15,7 @@ from tracker.plugin.payloads import (
     about,
     decode,
     estimate,
+    flag,
     optional,
     piece,
     pieces,
@@ -181,3 +182,20 @@ def test_a_head_becomes_a_scan_where_no_scan_carries_it(scans, head, added) -> N
     found = with_head(scans, head, lambda code: MEANINGS.get(code.code))
 
     assert found == (*scans, *([head] if added else []))
+
+
+@pytest.mark.parametrize(
+    ("value", "stands", "problem"),
+    [
+        (True, True, ""), (1, True, ""), ("1", True, ""), (" True ", True, ""), ("yes", True, ""),
+        (False, False, ""), (0, False, ""), ("0", False, ""), ("no", False, ""), ("", False, ""), (None, False, ""),
+        ("perhaps", False, "is no yes or no: 'perhaps'"), (2, False, "is no yes or no, is a int"), ([], False, "is no yes or no, is a list"),
+    ],
+)  # fmt: skip
+def test_a_flag_is_read_however_it_is_printed_and_what_says_neither_is_told(
+    value: object, stands: bool, problem: str
+) -> None:
+    unread: list[Unread] = []
+
+    assert flag(value, "$.back", unread) is stands
+    assert unread == ([Unread("$.back", problem)] if problem else [])

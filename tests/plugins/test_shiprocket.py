@@ -76,6 +76,9 @@ def test_the_status_of_an_order_speaks_only_where_nothing_else_does_and_in_a_spa
     ]  # fmt: skip
     meanings = [source.meaning(one.scans[0].code) for one in (alone, beside, wrong)]
     assert [m.status if m else None for m in meanings] == [S.PRE_TRANSIT, S.LOST, None]
+    for nothing in ({"current_status_id": 7}, {"current_status_id": 7, "current_status": ""}):
+        with pytest.raises(BadPayload, match="shipment_status_id: is missing"):  # a number alone may be of either list
+            read(source, pushed(**nothing), "webhook")
 
 
 def test_a_push_without_any_status_or_number_is_told(source) -> None:
@@ -159,7 +162,7 @@ def test_a_delivered_at_the_head_is_none_where_a_scan_says_otherwise_of_its_numb
 
 
 def test_of_a_return_delivered_means_to_the_seller(source) -> None:
-    for flag in (1, "1", True):
+    for flag in (1, "1", True, "true"):
         (report,), _ = read(
             source,
             told(
@@ -169,9 +172,13 @@ def test_of_a_return_delivered_means_to_the_seller(source) -> None:
         means = [source.meaning(scan.code) for scan in report.scans]
         assert [m.status for m in means if m] == [S.RETURNING, S.RETURNED, S.RETURNED]
         assert {scan.leg for scan in report.scans} == {Leg.CUSTOMER_RETURN}
-    for flag in (0, "0", None, False):
-        (report,), _ = read(source, told(("7", "DELIVERED"), track={"is_return": flag}))
+    (report,), _ = read(source, told(("7", "DELIVERED"), is_return=None, track={"is_return": 1}))
+    assert report.scans[0].leg == Leg.CUSTOMER_RETURN, "null beside the head takes nothing from it"
+    for flag in (0, "0", None, False, "perhaps"):
+        (report,), unread = read(source, told(("7", "DELIVERED"), track={"is_return": flag}))
         assert (report.scans[0].code.space, report.scans[0].leg) == ("shipment", None)
+        at = "$.tracking_data.shipment_track[0].is_return"
+        assert [one.where for one in unread] == ([at] if flag == "perhaps" else [])
     (report,), _ = read(source, pushed(current_status_id=26, current_status="Return Delivered"), "webhook")
     assert (report.scans[0].leg, source.meaning(report.scans[0].code).status) == (Leg.CUSTOMER_RETURN, S.RETURNED)
 

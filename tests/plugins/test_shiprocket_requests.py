@@ -176,7 +176,7 @@ def test_a_refusal_of_several_does_not_say_whose_so_each_is_asked_about_alone(ou
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(401, CredentialsRejected), (403, CredentialsRejected), (404, Transient), (422, Refused), (429, RateLimited), (500, Transient), (None, Transient), ("x", Transient)],
+    [(401, CredentialsRejected), ("401", CredentialsRejected), (403, CredentialsRejected), (404, Transient), (422, Refused), (429, RateLimited), (500, Transient), (None, Transient), ("x", Transient)],
 )  # fmt: skip
 def test_an_error_that_comes_with_200_is_one(outside, logged_in, make, status, error) -> None:
     outside.post(AWBS).respond(json={"message": "no", "status_code": status})

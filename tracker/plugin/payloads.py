@@ -301,6 +301,24 @@ def number(value: Any, where: str) -> str:
     return found
 
 
+_YES, _NO = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n"})
+
+
+def flag(value: Any, where: str, unread: list[Unread]) -> bool:
+    """Say whether a flag stands, however it is printed: `true`, 1, `"1"`, `"Yes"`. What is neither yes nor no is told in `unread`, and False."""
+    said = str(value).strip().casefold() if isinstance(value, str | int) else ""
+    if said in _YES:
+        return True
+    if not absent(value) and said not in _NO:
+        unread.append(
+            Unread(
+                where,
+                f"is no yes or no: {value[:40]!r}" if isinstance(value, str) else f"is no yes or no, is {kind(value)}",
+            )
+        )
+    return False
+
+
 def moment(value: Any, where: str) -> datetime:
     """Return an ISO 8601 date or date and time, aware or naive as it was printed."""
     if not isinstance(value, str):
