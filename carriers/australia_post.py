@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import Field, SecretStr
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Transient
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import (
     NOWHERE,
     Code,
@@ -143,6 +144,10 @@ class AustraliaPost(contracts.Carrier):
             errors = _errors(leniently(body).get("errors"))
             if errors and all(_is_unknown(one) for one in errors):
                 raise NotFound("; ".join(errors))
+            if errors and (status < 300 or status == 400):
+                raise (Transient if status < 300 else Refused)(f"HTTP {status} with an error: {'; '.join(errors)}")
+        if status == 404:
+            raise Transient("HTTP 404 without an error of Australia Post: is `base_url` right?")
         raise_unless_json(response, errors=("errors",))
 
     def throttle_delay(self, response: Response) -> timedelta | None:
@@ -154,21 +159,24 @@ class AustraliaPost(contracts.Carrier):
         """GET /shipping/v1/track?tracking_ids=..."""
         assert isinstance(query, Parcels)
         for start in range(0, len(query.parcels), self.batch):
-            numbers = [clean(parcel.number) for parcel in query.parcels[start : start + self.batch]]
-            try:
-                yield Page((self._track(client, numbers), beside(numbers)))
-            except NotFound as error:
-                if len(numbers) > 1:  # of whom it speaks is not said: nobody is unknown by it
-                    raise Transient(f"for {len(numbers)} ids together: {error}") from None
-                raise
+            yield from self._ask(client, [clean(parcel.number) for parcel in query.parcels[start : start + self.batch]])
+
+    def _ask(self, client: Client, numbers: Sequence[str]) -> Iterator[Page]:
+        """Ask about ids together; where all are refused for one that is not known, in halves until it stands alone."""
+        try:
+            yield Page((self._track(client, numbers), beside(numbers)))
+        except NotFound:
+            if len(numbers) > 1:
+                half = len(numbers) // 2
+                yield from self._ask(client, numbers[:half])
+                yield from self._ask(client, numbers[half:])
+            else:
+                yield Page((b'{"tracking_results": []}', beside(numbers)))
 
     def ping(self, client: Client) -> None:
         """Ask about the documentation's own example: whether it is known or not, an answer about it proves the key."""
-        try:
+        with suppress(NotFound):  # in its own words
             holding(self._track(client, [_EXAMPLE]), "tracking_results")
-        except NotFound as error:
-            if str(error).startswith("HTTP"):  # of somebody else's address
-                raise
 
     def _track(self, client: Client, numbers: Sequence[str]) -> bytes:
         settings = self.settings
@@ -242,6 +250,7 @@ def _result(result: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
         articles = [itself]
     if not articles:
         return _without_articles(mine, status, get("errors"), unread, meaning)
+    _tell_errors(get("errors"), unread)
     own = next((article for article in articles if article.mine == mine), None)
     if own is None and itself is None and len(articles) == 1:
         own = articles[0]
@@ -275,6 +284,7 @@ def _consignment(told_of: dict[str, Any], mine: str, unread: list[Unread], meani
 def _without_articles(mine: str, status: str, errors: Any, unread: list[Unread], meaning: Reading) -> list[Report]:
     """Read why nothing is told of an id, or its status alone."""
     if status:
+        _tell_errors(errors, unread)
         if unread:
             about(mine, unread)
         return [Report("australiapost", mine, _headed((), status, meaning))]
@@ -291,6 +301,12 @@ def _without_articles(mine: str, status: str, errors: Any, unread: list[Unread],
     else:
         state = TrackingState.UNSUPPORTED if any(map(_NOT_TRACKED.search, said)) else TrackingState.ERROR
     return [Report("australiapost", mine, tracking=state, said="; ".join(said))]
+
+
+def _tell_errors(errors: Any, unread: list[Unread]) -> None:
+    """Tell what is wrong with an id of which something is told all the same."""
+    if said := _errors(errors):
+        unread.append(Unread("$.errors", f"says {'; '.join(said):.80} beside what is told"))
 
 
 def _items(item: dict[str, Any], unread: list[Unread], meaning: Reading, asked: tuple[Any, str]) -> list[_Article]:

@@ -315,7 +315,7 @@ def _shipment(item: dict[str, Any], unread: list[Unread], unknown: Sequence[str]
     if (words or kind) and not any(scan.code.text.casefold() == said for scan in scans):
         at = _when(get("StatusDate"), get("StatusTime"), "$.StatusDate", unread)
         head = Scan(Code("type", kind[:20] or "missing", words), *at, leg=_leg(kind))
-        scans = with_head(scans, head, _read)
+        scans = with_head(scans, head, _read) or [head]  # what is told alone is kept, though it moves nothing
     if returns:
         scans = [replace(scan, leg=Leg.RETURN_TO_SENDER) for scan in scans]
     given = section(holder.get("DeliveryDetails"), "$.Scans.DeliveryDetails", unread)

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 
-from tracker.domain.errors import CredentialsRejected, NotFound, RateLimited, Refused, Transient
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import NOWHERE, Code, Meaning, Page, Parcels, Payload, Query, Report, Scan, Unread
 from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import TrackingState
@@ -51,7 +51,8 @@ from tracker.plugin.payloads import (
 Reading = Callable[[Code], Meaning | None]
 
 _COARSE = frozenset({"PREADVICE", "INTRANSIT", "INWAREHOUSE"})  # say less than any event does
-_AT_A_SHOP = re.compile(r"shop|locker|parcel ?box|paketbox", re.IGNORECASE)  # brought there, or collected there?
+# brought there, or collected there? and who has it again was not its recipient
+_AT_A_SHOP = re.compile(r"shop|locker|parcel ?box|paketbox|packstation|\bsender|return", re.IGNORECASE)
 _DELETED = ("CANCEL", "43.0")  # codes of data that was deleted
 _NEW_CODES = 5  # that `tracker check` names
 
@@ -96,7 +97,7 @@ class GLS(contracts.Carrier):
     def meaning(self, code: Code) -> Meaning | None:
         """Look up the code, of an event whose second half is not known the first half.
 
-        Not of a delivery that is about a shop or a locker: it may wait there, or be collected; the status beside it decides.
+        Not of a delivery that is about a shop, a locker or the sender: it may wait there, be collected, or be back; the status beside it decides.
         """
         known = self.codes.get((code.space, code.code))
         return known if known is not None else self._by_half(code)
@@ -136,6 +137,8 @@ class GLS(contracts.Carrier):
             raise CredentialsRejected(f"HTTP 401: {said}")
         if response.status == 404 and b"No static resource" in body:
             raise Refused("HTTP 404: GLS serves no such call: is `base_url` right?")
+        if response.status < 300 and (said := _fault(body)):
+            raise Transient(f"HTTP {response.status} with an error: {said}")
         raise_unless_json(response, errors=("fault",))
 
     def fetch(self, client: Client, query: Query) -> Iterator[Page]:
@@ -145,11 +148,9 @@ class GLS(contracts.Carrier):
             numbers = [clean(parcel.number) for parcel in query.parcels[start : start + self.batch]]
             try:
                 body = self._get(client, f"simple/trackids/{','.join(map(segment, numbers))}").body
-                yield Page((body, beside(numbers)))
-            except NotFound as error:
-                if len(numbers) > 1:  # of whom it speaks is not said: nobody is unknown by it
-                    raise Transient(f"for {len(numbers)} numbers together: {error}") from None
-                raise
+            except NotFound as error:  # "Wrong Call", and no number's: what is not known of one is said with 200
+                raise Transient(f"{error}: nothing of GLS answers there: is `base_url` right?") from None
+            yield Page((body, beside(numbers)))
 
     def ping(self, client: Client) -> None:
         """Ask for the list of event codes: it needs what a poll needs."""
@@ -185,7 +186,9 @@ class GLS(contracts.Carrier):
 def _listed(body: bytes, name: str) -> list[Any]:
     """Return the list of an answer. Raises BadPayload where it is none: that says nothing, which is not "no news"."""
     found = several(decode(body).get(name))
-    return listing("" if found is None else found, f"$.{name}")
+    if found is None:
+        raise BadPayload(f"$.{name}", "is missing")
+    return listing(found, f"$.{name}")
 
 
 def _fault(body: bytes) -> str:
@@ -205,6 +208,7 @@ def _parcel(parcel: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
     whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
     status = term(get("status"), "$.status", unread)
     error = term(get("errorCode"), "$.errorCode", unread)
+    why = ": ".join(filter(None, (error, text(get("errorMessage")))))
     said = ""
     state = TrackingState.ACTIVE
     if status:
@@ -214,12 +218,14 @@ def _parcel(parcel: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
         whole = whole and status != "FINAL"  # which takes the place of the status that was told before
     elif error and not scans:
         state = TrackingState.NOT_FOUND if error.startswith("E_404") else TrackingState.ERROR
-        said = ": ".join(filter(None, (error, text(get("errorMessage")))))
+        said = why
     elif not scans:
         if not unread:
             unread.append(Unread("$.events", "is missing"))
         about(mine, unread)
         return []
+    if error and scans:
+        unread.append(Unread("$.errorCode", f"says {why:.80} beside what is told"))
     if unread:
         about(mine, unread)
     return [Report("gls", mine, tuple(scans), tracking=state, complete=whole, piece=piece, said=said)]

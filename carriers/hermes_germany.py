@@ -44,6 +44,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_unless_json, said_by
+from tracker.plugin.asked import ASKED, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Remark
@@ -117,7 +118,7 @@ class HermesGermany(contracts.Carrier):
     unverified = ("the host of production: `base_url`",)
     asks = frozenset({Parcels})
     carriers = ("hermes_germany",)
-    response_keys = ("shipmentinfo",)
+    response_keys = ("shipmentinfo", ASKED)
     batch = 100
     codes = read_codes(__file__)
     default_zone = "Europe/Berlin"
@@ -155,6 +156,8 @@ class HermesGermany(contracts.Carrier):
             raise BadPayload("$.shipmentinfo", "is missing")  # it says nothing, which is not "no news"
         unread: list[Unread] = []
         infos = pieces(several(body["shipmentinfo"]), "$.shipmentinfo", self._shipment, unread, lacks="all")
+        rest = left_out(payload, infos, unread)
+        infos += [Report("hermes_germany", one, tracking=TrackingState.NOT_FOUND) for one in rest]
         return told(infos, unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -187,7 +190,8 @@ class HermesGermany(contracts.Carrier):
         assert isinstance(query, Parcels)
         numbers = list(dict.fromkeys(filter(None, (clean(parcel.number) for parcel in query.parcels))))
         for start in range(0, len(numbers), self.batch):
-            yield Page((self._info(client, numbers[start : start + self.batch]).body,))
+            some = numbers[start : start + self.batch]
+            yield Page((self._info(client, some).body, beside(some)))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """POST /pod/signature: a PDF with the signature. How many may be asked for is limited by month (openapi-POD, e008)."""
@@ -272,10 +276,10 @@ class HermesGermany(contracts.Carrier):
             result = section(result, "$.result", unread)
             code = optional(word, result.get("code"), "$.result.code", unread)
             said = ": ".join(filter(None, (code, text(result.get("message")))))
-            if scans and code not in (None, _NOTHING):
+            if scans and code is not None and code.lower() != _NOTHING:
                 unread.append(Unread("$.result", f"says {said:.80} beside a history"))
             elif not scans and code is not None:
-                state = TrackingState.NOT_FOUND if code == _NOTHING else TrackingState.ERROR
+                state = TrackingState.NOT_FOUND if code.lower() == _NOTHING else TrackingState.ERROR
         if not scans and not unread and state is TrackingState.ACTIVE:
             state = TrackingState.NOT_FOUND  # no history and no word why: nothing is known of it
         if unread:

@@ -142,6 +142,8 @@ class PostNL(contracts.Carrier):
                 raise Transient(f"HTTP {response.status} with an error: {said}")
             if response.status == 400:
                 raise Refused(f"HTTP 400: {said}")
+        if response.status == 404:  # what is not found is said with 200
+            raise Transient("HTTP 404: nothing of PostNL answers there: is `base_url` right?")
         raise_unless_json(response)
         if b'"Warnings"' in response.body:
             self._raise_warnings(response.body)

@@ -10,6 +10,7 @@ nothing (space `after`). Times are ISO 8601 with an offset. `locationName` may b
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, time
 from functools import lru_cache, partial
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from pydantic import SecretStr
 
-from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited
+from tracker.domain.errors import BadPayload, CredentialsRejected, NotFound, RateLimited, Refused, Transient
 from tracker.domain.facts import (
     NOWHERE,
     Code,
@@ -141,6 +142,10 @@ class RoyalMail(contracts.Carrier):
             raise RateLimited(words, retry_after(response))
         if said and said.keys() <= _OF_A_NUMBER:
             raise NotFound(words)
+        if status == 400 and words:
+            raise Refused(f"HTTP 400: {words}")
+        if status == 404 and not said:  # of the gateway: whatever is not known of a number has its code
+            raise Transient("HTTP 404 without an error of Royal Mail: is `base_url` right?")
         if status in (401, 403):
             not_html(response)
             gateway = leniently(body)
@@ -163,17 +168,20 @@ class RoyalMail(contracts.Carrier):
                 yield self._events(client, clean(parcels[0].number))
                 continue
             numbers = [clean(parcel.number) for parcel in parcels]
-            body = self._get(client, "summary", {"mailPieceId": ",".join(numbers)}).body
-            yield Page((body,))
-            newest = _newest(body)
+            newest: dict[str, datetime | Literal[False] | None] = {}
+            with suppress(NotFound):  # of whom it speaks is not said: each is asked about alone
+                body = self._get(client, "summary", {"mailPieceId": ",".join(numbers)}).body
+                yield Page((body,))
+                newest = _newest(body)
             for parcel, mine in zip(parcels, numbers, strict=True):
                 at = newest.get(mine)
                 if at is False or (at is not None and at == parcel.last_scan_at):
                     continue
                 try:
                     yield self._events(client, mine)
-                except NotFound:  # what the summary tells of it is read
-                    continue
+                except NotFound:
+                    if mine not in newest:  # else what the summary tells of it is read
+                        yield Page((orjson.dumps({"mailPieces": [{"mailPieceId": mine, "status": "404"}]}),))
 
     def _events(self, client: Client, mine: str) -> Page:
         response = self._get(client, f"{segment(mine)}/events", {})
@@ -196,11 +204,8 @@ class RoyalMail(contracts.Carrier):
 
     def ping(self, client: Client) -> None:
         """Ask for the summary of the contract's own example: whether it is known or not, an answer about it proves the key."""
-        try:
+        with suppress(NotFound):  # in its own words
             holding(self._get(client, "summary", {"mailPieceId": _EXAMPLE}).body, "mailPieces")
-        except NotFound as error:
-            if not str(error).startswith("E1"):  # of somebody else's address
-                raise
 
     def _get(self, client: Client, path: str, params: dict[str, str | tuple[str, ...]]) -> Response:
         settings = self.settings
@@ -237,12 +242,14 @@ def _piece(source: RoyalMail, said: dict[str, str], piece: dict[str, Any], unrea
     get = piece.get
     mine = number(get("mailPieceId"), "$.mailPieceId")
     summary = section(get("summary"), "$.summary", unread)
-    scans: Sequence[Scan] = pieces(get("events"), "$.events", _event, unread)
+    scans: Sequence[Scan] = pieces(several(get("events")), "$.events", _event, unread)
     whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
     if not summary and not scans:
         return _without_history(mine, piece, said, unread)
     head = _head(summary, unread) if summary else None
     if head is not None:
+        if text(summary.get("statusCategory")).upper() == "DELIVERED":  # it was delivered before that
+            head = _after(head, source)
         scans = _with_head(scans, head, source) if scans else (head,)
     signed = get("signature") is not None and _signed(section(get("signature"), "$.signature", unread))
     edd = _estimate(section(get("estimatedDelivery"), "$.estimatedDelivery", unread), unread)

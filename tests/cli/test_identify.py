@@ -40,6 +40,8 @@ def test_lines_of_standard_input_are_read_each_and_a_text_without_a_number_is_to
     )
     assert [one["number"] for one in told] == ["1ZR589390357567121", "1ZR589400357568494", None]
     assert said(*["1"] * 1001, code=2)
+    for nothing in (("",), (" ",), ("-",)):
+        assert said(*nothing, code=1).strip() == "(nothing): no number in it"
 
 
 def test_a_file_that_is_named_and_is_not_there_is_an_error() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
@@ -74,15 +75,24 @@ def test_how_many_ids_a_call_takes_is_a_setting(outside, make) -> None:
             make("carriers.australia_post", numbers_per_call=odd)
 
 
-def test_an_error_about_several_ids_makes_none_of_them_unknown(outside, make) -> None:
-    outside.get(TRACK).respond(400, json={"errors": [{"code": "ESB-10001", "name": "Invalid tracking ID"}]})
-    source, client = make("carriers.australia_post")
-    one, two = Parcel("australiapost", "7XX1"), Parcel("australiapost", "7XX2")
+def test_an_id_for_which_a_whole_call_is_refused_costs_itself_only(outside, make) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = request.url.params["tracking_ids"].split(",")
+        if "7XX3" in asked:
+            return httpx.Response(400, json={"errors": [{"code": "51104", "name": "INVALID_TRACKING_ID"}]})
+        return httpx.Response(
+            200, json={"tracking_results": [{"tracking_id": one, "status": "Delivered"} for one in asked]}
+        )
 
-    with pytest.raises(Transient, match="for 2 ids together: ESB-10001"):
-        list(source.fetch(client, Parcels((one, two))))
-    with pytest.raises(NotFound, match="ESB-10001: Invalid tracking ID"):
-        list(source.fetch(client, Parcels((one,))))
+    outside.get(TRACK).mock(side_effect=answer)
+    source, client = make("carriers.australia_post")
+
+    pages = list(source.fetch(client, Parcels(tuple(Parcel("australiapost", f"7XX{i}") for i in range(5)))))
+
+    told = [one for page in pages for one in source.normalize(Payload("a", "poll", page.parts, AT, {}))]
+    assert {one.number: str(one.tracking) for one in told} == {
+        **{f"7XX{i}": "active" for i in range(5)}, "7XX3": "not_found",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -124,7 +134,7 @@ def test_a_key_is_believed_by_an_answer_about_an_id_known_or_not(outside, make, 
     ("status", "body", "error", "said"),
     [
         (200, {}, Transient, "without tracking_results"),
-        (404, {}, NotFound, "HTTP 404"),
+        (404, {"message": "no route"}, Transient, "is `base_url` right"),
         (401, {"errors": [{"code": "API_001", "name": "Unauthenticated"}]}, CredentialsRejected, "API_001: Unauthenticated: are api_key and password right"),
         (403, {"errors": [{"code": "API_003", "message": "not yours"}]}, CredentialsRejected, "API_003: not yours: is account_number"),
         (401, "x", CredentialsRejected, "no reason given"),
@@ -151,6 +161,7 @@ def test_a_key_that_does_not_work_is_told_with_what_to_look_at(outside, make, st
         (200, {"errors": [{"code": "51102", "name": "Try later"}]}, Transient),
         (200, {"errors": ["x"]}, Transient),
         (400, {"errors": [{"code": "44003", "name": "The service is not available"}]}, Refused),
+        (404, {"errors": [{"code": "44003", "name": "The service is not available"}]}, Transient),
         (404, {"errors": [{"code": "ESB-10001", "name": "x"}]}, NotFound),
         (503, {}, Transient),
     ],
@@ -362,3 +373,23 @@ def test_a_number_that_an_answer_leaves_out_is_not_known_yet(make) -> None:
     told, missing, unread = source.normalize(Payload("a", "poll", parts, AT, {}))
 
     assert (told.number, missing.number, str(missing.tracking), unread.subject) == ("1", "3", "not_found", "2")
+
+
+@pytest.mark.parametrize("more", [{"trackable_items": [_article(MINE, status="In transit")]}, {"status": "In transit"}])
+def test_what_is_wrong_with_an_id_of_which_something_is_told_is_told_too(make, more) -> None:
+    error = {"code": "ESB-20010", "name": "Product is not trackable"}
+
+    report, unread = _read(make, {"tracking_id": MINE, "errors": [error], **more})
+
+    assert report.scans[0].code.code == "in transit"
+    assert (unread.where, unread.subject) == ("$.tracking_results[0].errors", MINE)
+    assert unread.problem == "says ESB-20010: Product is not trackable beside what is told"
+
+
+def test_an_error_of_a_whole_call_is_told_in_its_words(make) -> None:
+    source, _ = make("carriers.australia_post")
+    body = b'{"errors": [{"code": "51101", "name": "TOO_MANY_AP_TRACKING_IDS"}]}'
+
+    for status, error in ((200, Transient), (400, Refused)):
+        with pytest.raises(error, match="51101: TOO_MANY_AP_TRACKING_IDS"):
+            source.raise_for_status(Response(status, {}, body, AT))

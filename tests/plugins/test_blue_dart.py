@@ -408,3 +408,13 @@ def test_a_new_waybill_is_read_out_of_the_words_of_the_scans_that_announce_one(m
     (report,) = polled(make, shipment(scan(code, text=text, kind="UD")))
 
     assert [(link.relation, link.number) for link in report.links] == links
+
+
+def test_words_at_the_head_that_nobody_knows_are_kept_where_nothing_else_is_told(make) -> None:
+    source, _ = make("carriers.blue_dart")
+    body = shipment(Status="In Transit", StatusType="UD", StatusDate="08 June 2026")
+
+    (report,) = source.normalize(Payload("a", "poll", (json.dumps(body).encode(),), AT, {}))
+
+    assert [(scan.code.space, scan.code.text) for scan in report.scans] == [("type", "In Transit")]
+    assert source.meaning(report.scans[0].code).status is None, "it moves nothing"

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from tracker.domain.errors import (
     BadPayload,
     CredentialsRejected,
-    NotFound,
     RateLimited,
     Refused,
     Transient,
@@ -87,15 +86,14 @@ def test_a_language_is_two_capitals(make) -> None:
         make("carriers.gls", language="English")
 
 
-def test_a_404_about_several_numbers_makes_none_of_them_unknown(outside, make, token) -> None:
+def test_a_404_is_a_wrong_call_and_makes_no_number_unknown(outside, make, token) -> None:
     outside.get(url__startswith=TRACK).respond(404, json={"title": "Not Found"})
     source, client = make("carriers.gls")
     one, two = Parcel("gls", "36301917596"), Parcel("gls", "36301917597")
 
-    with pytest.raises(Transient, match="for 2 numbers together"):
-        list(source.fetch(client, Parcels((one, two))))
-    with pytest.raises(NotFound):
-        list(source.fetch(client, Parcels((one,))))
+    for asked in ((one, two), (one,)):
+        with pytest.raises(Transient, match="HTTP 404: nothing of GLS answers there: is `base_url` right"):
+            list(source.fetch(client, Parcels(asked)))
 
 
 # check
@@ -141,7 +139,8 @@ def test_check_names_the_codes_of_gls_own_list_that_nobody_here_knows(outside, m
         (400, {"title": "Bad Request", "detail": "Failed to convert 'showLinks'"}, Refused, "Bad Request"),
         (429, {"fault": {"faultstring": "Rate limit quota violation", "detail": {"errorcode": "policies.ratelimit.QuotaViolation"}}}, RateLimited, "quota"),
         (500, {"fault": {"faultstring": "Rate limit quota violation", "detail": {"errorcode": "policies.ratelimit.QuotaViolation"}}}, RateLimited, "quota"),
-        (200, {"fault": {"faultstring": "Body buffer overflow"}}, Transient, "with an error"),
+        (200, {"fault": {"faultstring": "Body buffer overflow"}}, Transient, "with an error: Body buffer overflow"),
+        (200, {"fault": {"detail": {"errorcode": "x"}}}, Transient, "with an error"),
         (503, b"upstream", Transient, "503"),
     ],
 )  # fmt: skip
@@ -206,6 +205,9 @@ def test_without_the_requested_number_the_parcel_has_its_own(make) -> None:
         ("DELIVD.DEL_BY_PSAPP", "handed out in the ParcelShop", ("delivered", "collected_by_recipient")),
         ("DELIVD.X", "The parcel has been delivered at the ParcelShop.", None),
         ("DELIVD.PARCELBOX", "", None),
+        ("DELIVD.PACKSTATION", "", None),
+        ("DELIVD.X", "The parcel has been delivered back to the sender.", None),
+        ("DELIVD.RETURN", "", None),
         ("CANCEL.NORMAL", "", (None, "information_only")),
         ("CANCEL.OTHER", "", (None, "information_only")),
         ("INTIAL.OTHER", "", None),
@@ -294,3 +296,17 @@ def test_a_number_that_an_answer_leaves_out_is_not_known_yet(make) -> None:
     told, missing, unread = source.normalize(Payload("a", "poll", parts, AT, {}))
 
     assert (told.number, missing.number, str(missing.tracking), unread.subject) == ("1", "3", "not_found", "2")
+
+
+def test_an_error_beside_what_is_told_is_told_and_a_list_that_is_not_there_is_missing(make) -> None:
+    error = {"errorCode": "E_500_01", "errorMessage": "Internal Server Error"}
+    told = {"requested": "36301917596", "status": "INTRANSIT", "statusDateTime": LATER, **error}
+
+    report, unread = _read(make, told)
+
+    assert [scan.code.code for scan in report.scans] == ["INTRANSIT"]
+    assert (unread.where, unread.subject) == ("$.parcels[0].errorCode", "36301917596")
+    assert unread.problem == "says E_500_01: Internal Server Error beside what is told"
+    source, _ = make("carriers.gls")
+    with pytest.raises(BadPayload, match=r"^\$\.parcels: is missing$"):
+        source.normalize(Payload("a", "poll", (b'{"parcels": null}',), AT, {}))

@@ -426,3 +426,16 @@ def test_what_takes_a_scan_back_is_read_in_the_order_of_time(make) -> None:
 )  # fmt: skip
 def test_a_country_of_three_letters_has_two(printed, letters) -> None:
     assert alpha2(printed) == letters
+
+
+def test_a_number_that_an_answer_leaves_out_is_not_known(outside, make) -> None:
+    outside.post(TOKEN).respond(json={"access_token": "t", "expires_in": 3600})
+    outside.get(f"{HOST}/hsi/shipmentinfo").respond(
+        json={"shipmentinfo": [{"shipmentID": "H1", "result": {"code": "E001"}}]}
+    )
+    source, client = make("carriers.hermes_germany")
+
+    (page,) = source.fetch(client, Parcels((Parcel("hermes_germany", "H1"), Parcel("hermes_germany", "H2"))))
+
+    told = source.normalize(Payload("a", "poll", page.parts, AT, {}))
+    assert [(one.number, str(one.tracking)) for one in told] == [("H1", "not_found"), ("H2", "not_found")]

@@ -284,6 +284,7 @@ def test_any_other_warning_is_none_of_that_sort(make, body) -> None:
         (401, {"message": "Failed to resolve API Key", "http_status_code": 401}, CredentialsRejected),
         (405, {"message": "Only GET requests allowed", "http_status_code": 405}, Refused),
         (500, {"fault": {"faultstring": "internal"}}, Transient),
+        (404, {"message": "no Route matched"}, Transient),  # what is not found is said with 200
     ],
 )
 def test_an_error_is_one_whatever_its_status(make, status, body, error) -> None:

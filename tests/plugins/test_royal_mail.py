@@ -122,6 +122,31 @@ def test_events_that_are_not_found_take_nothing_from_the_summary_that_knows_the_
     assert (asked, len(pages)) == ([THREE, ONE], 2)
 
 
+@pytest.mark.parametrize("summary", [(200, {"mailPieces": [_summary(ONE)]}), (404, _error(UNKNOWN))])
+def test_a_number_of_which_a_summary_says_nothing_is_not_known_where_its_events_say_so(
+    outside, make, asked, summary
+) -> None:
+    outside.get(f"{HOST}/summary").respond(summary[0], json=summary[1])
+    source, client = make("carriers.royal_mail")
+
+    pages = list(source.fetch(client, Parcels((Parcel("royalmail", THREE), Parcel("royalmail", ONE)))))
+
+    told = [one for page in pages for one in source.normalize(Payload("a", "poll", page.parts, AT, {}))]
+    assert {one.number: str(one.tracking) for one in told} == {ONE: "active", THREE: "not_found"}
+
+
+def test_a_movement_after_the_delivery_that_only_a_summary_tells_moves_nothing(make) -> None:
+    said = {"lastEventCode": "EVGMI", "lastEventDateTime": NEWEST, "statusCategory": "DELIVERED"}
+
+    (report,) = _read(make, {"mailPieces": [{"mailPieceId": ONE, "status": "200", "summary": said}]})
+    (one_alone,) = _read(
+        make, {"mailPieces": {"mailPieceId": ONE, "events": {"eventCode": "EVKSP", "eventDateTime": NEWEST}}}
+    )
+
+    assert [scan.code.space for scan in report.scans] == ["after"]
+    assert [scan.code.code for scan in one_alone.scans] == ["EVKSP"], "an event that is printed without its list"
+
+
 def test_an_answer_that_none_of_several_numbers_is_known_is_an_answer(outside, make) -> None:
     body = _error(UNKNOWN, mailPieces=[{"mailPieceId": ONE, "status": "404"}, {"mailPieceId": TWO, "status": "404"}])
     outside.get(f"{HOST}/summary").respond(404, json=body)
@@ -224,7 +249,7 @@ def test_a_key_is_believed_by_an_answer_about_a_number_known_or_not(outside, mak
     ("status", "body", "error", "said"),
     [
         (200, {}, Transient, "without mailPieces"),
-        (404, {}, NotFound, "HTTP 404"),
+        (404, {"httpCode": "404", "httpMessage": "Not Found"}, Transient, "is `base_url` right"),
         (401, {"httpCode": "401", "httpMessage": "Unauthorized", "moreInformation": "Invalid client id or secret."}, CredentialsRejected, "Invalid client id or secret"),
         (403, {"errors": [{"errorCode": "E0016", "errorDescription": "Access Denied"}]}, CredentialsRejected, "E0016: Access Denied: is the application subscribed"),
         (403, {}, CredentialsRejected, "no reason given"),
@@ -250,7 +275,7 @@ def test_a_key_that_does_not_work_is_told_with_what_to_look_at(outside, make, st
         (429, {"httpCode": "429", "httpMessage": "Too Many Requests"}, RateLimited, "429"),
         (400, _error({"errorCode": "E0010", "errorDescription": "Too many requests"}), RateLimited, "E0010"),
         (200, _error({"errorCode": "E0010", "errorDescription": "Too many requests"}), RateLimited, "E0010"),
-        (400, _error({"errorCode": "E0004", "errorDescription": "Failed header validation"}, code="400"), Refused, "400"),
+        (400, _error({"errorCode": "E0004", "errorDescription": "Failed header validation"}, code="400"), Refused, "400: E0004: Failed header"),
         (400, _error({"errorCode": "E0013", "errorDescription": "Too many numbers"}, mailPieces=[{"mailPieceId": ONE}]), Refused, "400"),
         (405, {"httpCode": "405"}, Refused, "405"),
         (500, _error({"errorCode": "E0009", "errorDescription": "Internal server error"}, code="500"), Transient, "500"),

@@ -56,7 +56,8 @@ def identify(
     given = click.get_current_context().get_parameter_source("file") is not ParameterSource.DEFAULT
     config = read_config(file) if given or file.exists() else None
     name = _store(config, store)
-    texts = [line.strip() for one in typed for line in (sys.stdin if one == "-" else [one]) if line.strip()]
+    lines = [line for one in typed for line in (filter(str.strip, sys.stdin) if one == "-" else [one])]
+    texts = [line.strip() for line in lines] or [""]  # nothing at all holds no number either
     if len(texts) > MOST:
         raise click.UsageError(f"{len(texts):,} numbers at once: {MOST:,} at most")
     asked = Asked(config, name, company, service, country.upper(), _habit(config, name))
@@ -197,7 +198,7 @@ def _verdict(guesses: Sequence[Guess], told: str | None, sure: str | None) -> st
 
 def _print(one: Mapping[str, Any], store: str | None) -> None:
     """Print what a number can be, and who would be asked for a store, as a person reads it."""
-    said = show(one["number"]) if one["number"] else show(one["typed"])
+    said = show(one["number"]) if one["number"] else show(one["typed"]) if one["typed"] else "(nothing)"
     out.print(f"[bold]{said}[/]: {show(one['verdict'])}")
     if one["carriers"]:
         rows = [(row["carrier"], row["format"], row["check"], "; ".join(row["why"])) for row in one["carriers"]]
