@@ -200,11 +200,20 @@ class Stored(dict[str, Any]):
 
 
 def test_each_way_in_which_a_shops_answer_differs_is_said() -> None:
-    before = Stored(status="shipped", raw_status="Shipped", payment="paid", numbers=["1"], actor="seller")
+    facts = {"tags": [], "updated_at": "2026-11-02T08:00:00Z"}
+    before = Stored(status="shipped", raw_status="Shipped", payment="paid", numbers=["1"], actor="seller", facts=facts)
+    later, other = facts | {"updated_at": "2026-11-02T09:00:00Z"}, facts | {"tags": ["x"]}
 
-    assert stories._version(before, Stored(before)) == "The shop changed something else of the order; set by seller"
-    assert "its word from “Shipped” to “Sent”" in stories._version(before, Stored(before, raw_status="Sent"))
-    assert "its payment from paid to refunded" in stories._version(before, Stored(before, payment="refunded"))
+    assert stories._version(before, Stored(before, facts=later)) == "The shop was read again and says the same"
+    # whose the status is tells nothing of who changed what else there is
+    assert stories._version(before, Stored(before, facts=other)) == "The shop changed something else of the order"
+    assert (
+        stories._version(before, Stored(before, payment="refunded"))
+        == "The shop changed its payment from paid to refunded"
+    )
+    assert stories._version(before, Stored(before, raw_status="Sent")) == (
+        "The shop changed its word from “Shipped” to “Sent”; set by seller"
+    )
     assert stories._version(before, Stored(before, status="delivered", raw_status="D", actor="trackwright")) == (
         "The shop took what we wrote: its status from shipped to delivered (“D”)"
     )

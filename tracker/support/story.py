@@ -214,18 +214,22 @@ def _version(before: Row[Any] | None, row: Row[Any]) -> str:
     """Say what the shop said, or what of it changed since, and who changed it."""
     if before is None:
         return f"The shop says {words(row.status)} (“{cut(row.raw_status or '')}”), {words(row.payment)}"
-    changed = []
+    changed, by = list[str](), f"; set by {words(row.actor)}"  # who set the status: of what else changes no shop tells
     if before.status != row.status:
         changed.append(f"its status from {words(before.status)} to {words(row.status)} (“{cut(row.raw_status or '')}”)")
     elif before.raw_status != row.raw_status:
         changed.append(f"its word from “{cut(before.raw_status or '')}” to “{cut(row.raw_status or '')}”")
+    else:
+        by = ""
     if before.payment != row.payment:
         changed.append(f"its payment from {words(before.payment)} to {words(row.payment)}")
     if before.numbers != row.numbers:
         changed.append("its tracking numbers")
     if row.actor == US:
         return f"The shop took what we wrote: {', '.join(changed) or 'what it shows of the parcels'}"
-    return f"The shop changed {', '.join(changed) or 'something else of the order'}; set by {words(row.actor)}"
+    if not changed and {**before.facts, "updated_at": None} == {**row.facts, "updated_at": None}:
+        return "The shop was read again and says the same"
+    return f"The shop changed {', '.join(changed) or 'something else of the order'}{by}"
 
 
 def _spans(order: Row[Any], rows: Sequence[Row[Any]]) -> Iterator[tuple[datetime, str]]:
