@@ -204,6 +204,23 @@ def test_a_token_that_is_limited_sees_its_store_and_of_others_not_whether_they_a
 
 
 @ONE
+def test_how_many_parcels_others_have_is_not_told_by_how_far_was_counted(site: Site) -> None:
+    (state,), s = site.lab.rows(t.report_state), t.shipments
+    everybody, one = site.looker(), site.looker(KART)
+    site.lab.change(s.update().where(s.c.number == USPS).values(recount=True))
+    try:
+        assert "; 1 parcel changed since" in everybody.get("/carriers").text
+        assert "; some parcels changed since" in one.get("/carriers").text
+        site.lab.change(t.report_state.update().values(whole_at=None, walked_to=4_321, walk_ends=8_642))
+        assert "parcels up to number 4,321 of 8,642 (50 %); the rest is missing" in everybody.get("/carriers").text
+        assert "still counting: 50 %; the rest is missing" in one.get("/carriers").text
+    finally:
+        kept = {name: state._mapping[name] for name in ("whole_at", "walked_to", "walk_ends")}
+        site.lab.change(t.report_state.update().values(kept))
+        site.lab.change(s.update().values(recount=False))
+
+
+@ONE
 def test_a_payload_is_shown_part_by_part_as_text_and_only_as_much_as_can_be_read(site: Site) -> None:
     row = site.lab.rows(t.inbox, t.inbox.c.account == "ups")[0]
     numbers = b'{"n":9400111206206406260787,"a":[],"s":"\\u00e9: [x, \\"y\\"","f":[1.10,{}]}'

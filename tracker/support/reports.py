@@ -155,7 +155,7 @@ def report(ctx: AppContext, what: str, ask: Asked) -> dict[str, Any]:
             total = _sum(groups.values())
         misses = _misses(connection, ask) if what == "accounts" and _of_all(ask) else None
         known = connection.execute(_known(ask)).one()
-        counted = _counted(connection)
+        counted = _counted(connection, alone=isinstance(ask.store, frozenset))
     named = [dict(zip(keys, group, strict=True)) for group in groups]
     if what == "exceptions":
         rows = [row for name, counts in zip(named, groups.values(), strict=True) for row in _problems(name, counts)]
@@ -229,25 +229,30 @@ def _known(ask: Asked) -> sa.Select[Any]:
     return sa.select(sa.func.min(d.day), sa.func.max(d.day)).where(*here)
 
 
-def _counted(connection: sa.Connection) -> dict[str, Any]:
-    """Say how far was counted: a number that is not whole is never told as one."""
+def _counted(connection: sa.Connection, *, alone: bool) -> dict[str, Any]:
+    """Say how far was counted: a number that is not whole is never told as one.
+
+    `alone`: to who sees some stores only, and so is not told how many parcels there are in all: those numbers are None.
+    """
     state = connection.execute(sa.select(report_state)).first()
     s = shipments.c
     marked = sa.select(s.id).where(s.recount.is_(True)).limit(COUNTED_TO).subquery()
     waiting = connection.execute(sa.select(sa.func.count()).select_from(marked)).scalar_one()
     if state is None:
-        return {"as_of": None, "waiting": waiting, "whole": False, "walked_to": 0, "walk_ends": None,
+        return {"as_of": None, "waiting": None if alone else waiting, "whole": False, "walked_to": 0, "walk_ends": None,
                 "said": "nothing is counted yet: the scheduler (tracker up) does it"}  # fmt: skip
     whole = state.whole_at is not None
     many = f"{waiting:,}{' or more' if waiting >= COUNTED_TO else ''} parcel{'' if waiting == 1 else 's'} changed since"
+    many = "some parcels changed since" if alone else many
     if not whole:
         share = 100 * state.walked_to // max(state.walk_ends, 1)
-        said = f"still counting: parcels up to number {state.walked_to:,} of {state.walk_ends:,} ({share} %); the rest is missing in these numbers"
+        far = f"{share} %" if alone else f"parcels up to number {state.walked_to:,} of {state.walk_ends:,} ({share} %)"
+        said = f"still counting: {far}; the rest is missing in these numbers"
     else:
         said = f"counted as of {state.counted_at or state.whole_at:%Y-%m-%d %H:%M}Z" + (f"; {many}" if waiting else "")
     return {
-        "as_of": state.counted_at if whole else None, "waiting": waiting, "whole": whole, "walked_to": state.walked_to,
-        "walk_ends": state.walk_ends, "said": said,
+        "as_of": state.counted_at if whole else None, "waiting": None if alone else waiting, "whole": whole,
+        "walked_to": None if alone else state.walked_to, "walk_ends": None if alone else state.walk_ends, "said": said,
     }  # fmt: skip
 
 
