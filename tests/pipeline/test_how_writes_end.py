@@ -132,7 +132,7 @@ def test_a_write_that_was_given_up_is_a_finding_until_the_shop_takes_it(dead_wri
     assert (finding.order_id, finding.store, finding.closed_at) == (order.id, "shop", None)
     assert finding.subject.startswith("shop/#1001/gid://shopify/Fulfillment/")
     assert finding.evidence["status"] == "in_transit" and finding.evidence["write"] == str(row.id)
-    assert finding.proposal == f"once its cause is mended: tracker outbox retry {row.id}"
+    assert finding.proposal == f"once its cause is mended: `tracker outbox retry {row.id}`"
     maintenance.run_monitors(lab.ctx)
     assert len(lab.rows(t.findings, t.findings.c.kind == "write_dead", t.findings.c.closed_at.is_(None))) == 1
 

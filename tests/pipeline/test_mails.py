@@ -164,7 +164,7 @@ def test_a_recipient_that_is_refused_is_told_masked_and_never_tried_again(post: 
     assert found.evidence["address"] == "a***@example.net"
     assert found.evidence["order"] == "#1001"
     assert "canary" not in str(found)
-    assert found.proposal == f"reach the customer another way, or once it is mended: tracker notify retry {row.id}"
+    assert found.proposal == f"reach the customer another way, or once it is mended: `tracker notify retry {row.id}`"
 
     one.server.answers.clear()
     assert queue.retry(one.lab.ctx, [row.id], "shop") == 1

@@ -229,7 +229,7 @@ def test_an_endpoint_that_says_it_is_gone_is_left_alone_until_a_person_says_so(
     lab.work("tell")
 
     assert len(erp.posts) == 1 and standing(lab).disabled_at is not None
-    assert lab.one(t.findings, t.findings.c.kind == "endpoint_away").proposal.endswith("tracker hooks enable erp")
+    assert lab.one(t.findings, t.findings.c.kind == "endpoint_away").proposal.endswith("`tracker hooks enable erp`")
     (row,) = told.list_destinations(lab.ctx)
     assert (row["state"], row["next_at"]) == ("gone", None)
     erp.judge = lambda _post: None

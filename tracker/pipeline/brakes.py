@@ -129,8 +129,8 @@ def put_on(
     }  # fmt: skip
     finding = Finding(
         FindingKind.ENDS_LEAPT, _subject(account, carrier), Severity.URGENT, Act.ACT, evidence, now,
-        f"look at these parcels. It is true: tracker resume {account}. It is not: mend the code's meaning or the parser, then "
-        f"tracker remap {account} (or replay), then tracker resume {account}",
+        f"look at these parcels. It is true: `tracker resume {account}`. It is not: mend the code's meaning or the parser, then "
+        f"`tracker remap {account}` (or replay), then `tracker resume {account}`",
     )  # fmt: skip
     tell.report_findings(ctx, connection, [(None, finding)], now, by="brake")
     ctx.count("tracker_brakes_total", account=account)

@@ -45,7 +45,7 @@ def tell_dead(ctx: AppContext, connection: Connection, rows: Sequence[Row[Any]])
         }  # fmt: skip
         finding = Finding(
             FindingKind.WRITE_DEAD, subject, Severity.WARNING, Act.ACT, evidence, row.created_at,
-            f"once its cause is mended: tracker outbox retry {row.id}",
+            f"once its cause is mended: `tracker outbox retry {row.id}`",
         )  # fmt: skip
         found[subject] = row.order_id, finding
     tell.report_findings(ctx, connection, list(found.values()), ctx.now(), by="push")

@@ -439,7 +439,7 @@ def _refused(ctx: AppContext, account: Account, row: Row[Any], action: Action, s
         finding = Finding(
             FindingKind.WRITE_REFUSED, _subject(account.name, number, action), Severity.WARNING, Act.ACT,
             {"order": number, "status": str(action.target or action.status), "said": said[:200]},
-            proposal=f"once its cause is mended: tracker outbox retry {row.id}",
+            proposal=f"once its cause is mended: `tracker outbox retry {row.id}`",
         )  # fmt: skip
         tell.report_findings(ctx, connection, [(row.order_id, finding)], ctx.now(), by="push")
     ctx.count("tracker_writes_total", store=row.store, state="refused")

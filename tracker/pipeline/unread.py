@@ -248,7 +248,7 @@ def _finding(kind: FindingKind, subject: str, one: _Lost, number: str) -> Findin
         proposal = "look at the order in the shop: it holds more than it lets us read"
     else:
         proposal = (
-            f"mend it where it stands wrong, or update Trackwright; then: tracker replay --partly --account {account}"
+            f"mend it where it stands wrong, or update Trackwright; then: `tracker replay --partly --account {account}`"
         )
     return Finding(kind, subject, Severity.WARNING, Act.ACT, evidence, one.p.row.received_at, proposal)
 
@@ -365,7 +365,7 @@ def _changed(row: Any, payloads: int, start: datetime) -> Finding:
         "share": f"{row.told_in / max(payloads, 1):.0%} of the payloads of {row.day}", "since": _day(start),
         "payload": str(row.sample),
     }  # fmt: skip
-    proposal = f"update Trackwright, or mend the parser; then: tracker replay --partly --account {row.account}"
+    proposal = f"update Trackwright, or mend the parser; then: `tracker replay --partly --account {row.account}`"
     subject = _of_path(row.account, row.path)
     since = datetime.fromisoformat(f"{_day(start)}T00:00:00+00:00")
     return Finding(K.ANSWER_CHANGED_SHAPE, subject, Severity.WARNING, Act.ACT, evidence, since, proposal)
@@ -470,8 +470,8 @@ def _tell_dead(ctx: AppContext, connection: Connection, groups: Mapping[str, _De
             "first": one.first, "last": one.last,
         }  # fmt: skip
         proposal = (
-            f"look: tracker inbox --state dead --account {one.account}; "
-            f"once it can be read: tracker replay --state dead --account {one.account}"
+            f"look: `tracker inbox --state dead --account {one.account}`; "
+            f"once it can be read: `tracker replay --state dead --account {one.account}`"
         )
         since = datetime.fromisoformat(one.first)
         wanted.append((None, Finding(K.PAYLOAD_DEAD, subject, Severity.WARNING, Act.ACT, evidence, since, proposal)))

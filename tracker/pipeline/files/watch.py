@@ -234,7 +234,7 @@ def _failed(ctx: AppContext, account: Account, place: str, came: Came) -> None:
         account,
         subject,
         evidence,
-        f"mend it, or the account's entry; then: tracker ingest --account {account.name} FILE",
+        f"mend it, or the account's entry; then: `tracker ingest --account {account.name} FILE`",
     )
 
 

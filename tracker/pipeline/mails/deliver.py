@@ -213,7 +213,7 @@ def tell_refused(ctx: AppContext, row: Row[Any], said: str, masked: str) -> None
         finding = Finding(
             FindingKind.MAIL_REFUSED, f"{row.store}/{number}/mail", Severity.WARNING, Act.ACT,
             evidence | ({"address": masked} if masked else {}), ctx.now(),
-            f"reach the customer another way, or once it is mended: tracker notify retry {row.id}",
+            f"reach the customer another way, or once it is mended: `tracker notify retry {row.id}`",
         )  # fmt: skip
         tell.report_findings(ctx, connection, [(row.order_id, finding)], ctx.now(), by="mail")
 

@@ -111,7 +111,7 @@ def suspend(ctx: AppContext, mail: MailPart, account: Account | None, said: str)
         )
         finding = Finding(
             FindingKind.MAIL_SUSPENDED, _subject(name), Severity.URGENT, Act.ACT, evidence, ctx.now(),
-            "mend `mail:` (a changed setting is tried at once), or where the server was wrong: tracker notify resume",
+            "mend `mail:` (a changed setting is tried at once), or where the server was wrong: `tracker notify resume`",
         )  # fmt: skip
         tell.report_findings(ctx, connection, [(None, finding)], ctx.now(), by="mail")
     ctx.log.warning("mail_suspended", host=mail.host, said=said[:200])

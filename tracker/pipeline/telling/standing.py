@@ -116,8 +116,8 @@ def failed(
         business = ctx.now()
         whom = "endpoint" if isinstance(ctx.config.root.telling.endpoints.get(name), EndpointPart) else "target"
         evidence = {whom: name, "because": why, "since": (business - (now - since)).isoformat()}
-        again = f"tracker hooks enable {name}"
-        proposal = f"nothing is sent there any more: {again}" if gone else "tracker hooks endpoints"
+        again = f"`tracker hooks enable {name}`"
+        proposal = f"nothing is sent there any more: {again}" if gone else "`tracker hooks endpoints`"
         kind = FindingKind.ENDPOINT_AWAY
         told = Finding(kind, f"told/{name}", Severity.WARNING, Act.ACT, evidence, business - (now - since), proposal)
         tell.report_findings(ctx, connection, [(None, told)], business, by="tell")
