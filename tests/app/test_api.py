@@ -79,7 +79,7 @@ def test_every_path_answers_as_the_document_says(api: httpx.Client) -> None:
     [
         ("/findings?kind=x", 400, "kind: must be one of"), ("/findings?limit=x", 400, "limit: must be a whole number"),
         ("/orders/kart/7/gate", 400, "to: name the status"), ("/orders/kart/7/gate?to=gone", 400, "to: must be one of"),
-        ("/orders/kart/99", 404, "no order '99'"), ("/orders/kart/7?at=soon", 400, "at: must be a moment"),
+        ("/orders/kart/99", 404, "no order '99'"), ("/orders/kart/7?at=soon", 400, "at: must be a moment"), ("/orders/kart/7?at=2999-01-01T00:00Z", 400, "at: is still to come"),
     ],
 )  # fmt: skip
 def test_a_wrong_question_is_told_what_would_be_right(api: httpx.Client, path: str, status: int, said: str) -> None:

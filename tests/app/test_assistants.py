@@ -101,7 +101,7 @@ def test_the_command_answers_all_that_it_is_asked_and_changes_nothing(lab: Lab) 
                 "find": ("find_order", {"what": "#7"}), "number": ("find_order", {"what": USPS}), "none": ("find_order", {"what": "4711"}),
                 "why": ("explain_order", {"what": "7"}), "then": ("explain_order", {"what": "7", "at": "2026-11-02T09:00Z"}),
                 "drift": ("list_drift", {}), "findings": ("list_findings", {"severity": "urgent", "limit": 1}), "status": ("status", {}),
-                "at": ("explain_order", {"what": "7", "at": "soon"}), "store": ("status", {"store": "nowhere"}),
+                "at": ("explain_order", {"what": "7", "at": "soon"}), "ahead": ("explain_order", {"what": "7", "at": "2999-01-01T00:00Z"}), "store": ("status", {"store": "nowhere"}),
                 "long": ("find_order", {"what": "x" * 200}), "kind": ("list_drift", {"kind": "odd"}), "many": ("list_findings", {"limit": 10_000}),
             }  # fmt: skip
             return {name: await client.call_tool(tool, given) for name, (tool, given) in asked.items()}
@@ -126,7 +126,8 @@ def test_the_command_answers_all_that_it_is_asked_and_changes_nothing(lab: Lab) 
     assert told(said["findings"])["more"] is False
     assert told(said["status"])["well"] is False
     assert told(said["status"])["troubles"][0]["do"]
-    assert "at: " in refused(said["at"])
+    assert "at: must be a moment" in refused(said["at"])
+    assert "at: is still to come" in refused(said["ahead"])
     assert "there is no such store; there are kart, shop" in refused(said["store"])
     for name, word in (("long", "what"), ("kind", "kind"), ("many", "limit")):
         assert word in refused(said[name])

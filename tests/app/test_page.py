@@ -197,6 +197,10 @@ def test_a_token_that_is_limited_sees_its_store_and_of_others_not_whether_they_a
         assert there.text.replace("=shop", "") == absent.text.replace("=elsewhere", ""), path
     assert "Nothing is known of it" in browser.get("/find?q=8").text
     assert "Nothing is known of it" in browser.get(f"/find?q={USPS}").text
+    (urgent,) = (row.id for row in site.lab.rows(t.findings) if (row.store, row.severity) == ("shop", "urgent"))
+    # nor how urgent a finding of others is, by what comes behind it
+    behind = re.findall(r"tracker dismiss (\d+)", browser.get(f"/findings?after={urgent}").text)
+    assert [int(one) for one in behind if int(one) > urgent] == []
     listed = browser.get("/drift").text + browser.get("/findings?closed=true").text + browser.get("/").text
     assert "<td>kart</td>" in listed
     assert "<td>shop</td>" not in listed

@@ -38,7 +38,7 @@ def test_an_order_ahead_is_found_after_its_grace_and_not_before() -> None:
     assert before.look_again_at == T0 + 24 * H
     assert finding(after, K.ORDER_AHEAD) == Finding(
         K.ORDER_AHEAD, "shop/#1", Severity.WARNING, Act.MONITOR, {"order": "#1", "owner": "platform", "shop": "DELIVERED"} | {
-            "last_scan": LAST["last_scan"], "parcel": "ups N1"}, T0, "send the support packet: `tracker evidence '#1'`",
+            "last_scan": LAST["last_scan"], "parcel": "ups N1"}, T0, "send the support packet: `tracker evidence '#1' -o pack.zip`",
     )  # fmt: skip
     proven = replace(one, statements=(Statement(StatementKind.PROOF, "photo", "ops", T0),))
     assert "stated_by_person" in reconcile(proven, [MOVING], GUIDE, T0 + 48 * H).because
@@ -78,7 +78,7 @@ def test_an_order_ahead_is_found_after_its_grace_and_not_before() -> None:
                  {"order": "#1", "owner": "platform", "shop": "READY_FOR_DISPATCH"}, T0)),
         (told(O.SHIPPED, fulfilments=(BARE,)), [],
          Finding(K.SHIPPED_WITHOUT_TRACKING, "shop/#1", Severity.WARNING, Act.MONITOR,
-                 {"order": "#1", "owner": "platform", "shop": "SHIPPED"}, T0, "send the support packet: `tracker evidence '#1'`")),
+                 {"order": "#1", "owner": "platform", "shop": "SHIPPED"}, T0, "send the support packet: `tracker evidence '#1' -o pack.zip`")),
         (told(O.SHIPPED, address="missing"), [MOVING],
          Finding(K.ADDRESS_UNCONFIRMED, "shop/#1", Severity.WARNING, Act.MONITOR,
                  {"order": "#1", "owner": "platform", "address": "missing", "shop": "SHIPPED"}, T0)),

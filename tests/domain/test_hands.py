@@ -63,7 +63,10 @@ def test_an_edit_that_cannot_be_put_back_is_found_without_a_proposal(stands: Any
 
     assert actions(decision, "order_status") == []
     assert rule in decision.because
-    assert finding(decision, K.SYSTEM_CONTROLLED_EDIT).proposal == "send the support packet: `tracker evidence '#1'`"
+    assert (
+        finding(decision, K.SYSTEM_CONTROLLED_EDIT).proposal
+        == "send the support packet: `tracker evidence '#1' -o pack.zip`"
+    )
 
 
 def test_an_unknown_hand_is_told_and_never_put_back() -> None:
@@ -98,7 +101,7 @@ def test_a_carriers_correction_is_written_where_the_policy_accepts_it_and_found_
         K.CORRECTION_AFTER_DELIVERED, "shop/#1/ups/N1", Severity.WARNING, Act.ACT,
         {"order": "#1", "owner": "platform", "parcel": "ups N1", "told": "delivered", "told_at": "2026-11-02 08:00Z",
          "contradicted_by": "out_for_delivery", "at": "2026-11-02 09:00Z"}, T0 + H,
-        "send the support packet: `tracker evidence '#1'`",
+        "send the support packet: `tracker evidence '#1' -o pack.zip`",
     )  # fmt: skip
     left = reconcile(one, [parcel], GUIDE, T0 + 2 * H)
     assert (finding(left, K.CORRECTION_AFTER_DELIVERED), actions(left, "order_status")) == (told_so, [])

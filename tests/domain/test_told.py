@@ -63,7 +63,7 @@ from tracker.domain.vocabulary import (
 )  # fmt: skip
 
 WARNING, INFO, URGENT = Severity.WARNING, Severity.INFO, Severity.URGENT
-SUPPORT = "send the support packet: `tracker evidence '#1'`"
+SUPPORT = "send the support packet: `tracker evidence '#1' -o pack.zip`"
 OF_PLATFORM = {"order": "#1", "owner": "platform"}
 OF_SELLER = {"order": "#1", "owner": "seller"}
 OF_PARCEL = {**OF_PLATFORM, "parcel": "ups N1"}

@@ -20,6 +20,7 @@ from tracker.app.tokens import bearer, leave_out
 from tracker.clock import moment
 from tracker.config.inside import Api
 from tracker.domain.errors import TrackerError
+from tracker.domain.sentences import minute
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 from tracker.pipeline.context import AppContext
 from tracker.support import lists, planned, report_forms, report_parcels, reports, silent, statements
@@ -105,7 +106,10 @@ def _at(query: Query) -> datetime | None:
 
 def _order(ctx: AppContext, query: Query) -> Any:
     row = statements.find_order(ctx, query["ref"], query["store"])
-    told = explanation(ctx, row.number, at=_at(query), stores=row.store)
+    at = _at(query)
+    if at is not None and at > ctx.now():
+        raise Wrong(f"at: is still to come, so nothing is known of it; it is {minute(ctx.now())}")
+    told = explanation(ctx, row.number, at=at, stores=row.store)
     found = next((order for order in told["orders"] if order["id"] == row.id), None)
     for parcel in found["parcels"] if found and "limited" in query else ():
         leave_out(parcel["watched_by"], {row.store})

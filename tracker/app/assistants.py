@@ -33,7 +33,7 @@ from tracker.clock import moment
 from tracker.domain import answer, vocabulary
 from tracker.domain.masking import mask
 from tracker.domain.personal import impersonal
-from tracker.domain.sentences import SENTENCES, key_of
+from tracker.domain.sentences import SENTENCES, key_of, minute
 from tracker.domain.texts import printable
 from tracker.domain.vocabulary import DriftKind, FindingKind, Severity
 from tracker.pipeline.context import AppContext
@@ -68,7 +68,8 @@ What = Annotated[
 ]
 Store = Annotated[str | None, Field(max_length=120, description="Only of this store.")]
 After = Annotated[
-    int | None, Field(ge=0, lt=1 << 63, description="The id of the last row that was seen: older ones follow.")
+    int | None,
+    Field(ge=0, lt=1 << 63, description="The id of the last row that was seen: what comes behind it follows."),
 ]
 Limit = Annotated[int, Field(ge=1, le=100, description="Most rows.")]
 Told = dict[str, Any]
@@ -180,6 +181,8 @@ def explain_order(ctx: AppContext, stores: Stores, what: str, at: str | None) ->
         then = None if at is None else moment(at)
     except ValueError as error:
         raise ToolError(f"at: {error}") from None
+    if then is not None and then > ctx.now():
+        raise ToolError(f"at: is still to come, so nothing is known of it; it is {minute(ctx.now())}")
     told: Told = safe(_said_once(explanation(ctx, what.strip(SIGNS), at=then, stores=stores)))
     rules = [{"order": order["number"], **rule} for order in told["orders"] for rule in order.get("rules", ())]
     return {"asked": told["asked"], "answer": told["answer"], "rules": rules}

@@ -76,7 +76,7 @@ def list_findings(
         conditions.append(f.digest.is_(digest))
     with ctx.store.read() as connection:
         rows: list[Any] = []
-        for part in _by_urgency(connection, after) if urgent_first else _older(after):
+        for part in _by_urgency(connection, after, store) if urgent_first else _older(after):
             if len(rows) < limit:
                 rows += _newest(connection, [*conditions, *part], kinds, limit - len(rows))
         named = _orders(connection, {row.order_id for row in rows if row.order_id is not None})
@@ -97,11 +97,12 @@ def _older(after: int | None) -> list[list[sa.ColumnElement[bool]]]:
     return [[] if after is None else [findings.c.id < after]]
 
 
-def _by_urgency(connection: Connection, after: int | None) -> list[list[sa.ColumnElement[bool]]]:
+def _by_urgency(connection: Connection, after: int | None, store: queries.Stores) -> list[list[sa.ColumnElement[bool]]]:
     """Return the conditions of each severity that comes behind a finding, or of all: the worst first."""
     f = findings.c
     ranked = sorted(Severity, key=lambda severity: -severity.rank)
-    at = connection.execute(sa.select(f.severity).where(f.id == after)).scalar() if after is not None else None
+    before = sa.select(f.severity).where(f.id == after, *queries.of_stores(f.store, store))  # not of others
+    at = connection.execute(before).scalar() if after is not None else None
     if at is None:
         return [[f.severity == severity, *_older(after)[0]] for severity in ranked]
     behind = [severity for severity in ranked if severity.rank < Severity(at).rank]

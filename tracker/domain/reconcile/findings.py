@@ -61,7 +61,7 @@ def finding(
         facts["parcel"] = f"{parcel.carrier} {parcel.number}"
     facts |= {name: str(value) for name, value in evidence.items()}
     if not proposal and case.owner is Owner.PLATFORM and kind in _SUPPORTED:
-        proposal = f"send the support packet: `{command('tracker', 'evidence', order.number)}`"
+        proposal = f"send the support packet: `{command('tracker', 'evidence', order.number, '-o', 'pack.zip')}`"
     return Finding(kind, subject, severity, act, {k: v for k, v in facts.items() if v}, since, proposal)
 
 
