@@ -44,6 +44,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Precision, ShippingStatus, TrackingState, Zone
 from tracker.plugin import contracts
 from tracker.plugin.answers import not_html, raise_unless_json, retry_after, said_by
+from tracker.plugin.asked import ASKED, asked, beside
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Limits, Secrets
@@ -128,7 +129,7 @@ class FedEx(contracts.Carrier):
     )
     asks = frozenset({Parcels})
     carriers = ("fedex",)
-    response_keys = ("completeTrackResults", "errors", "trackingNumber")
+    response_keys = ("completeTrackResults", "errors", "trackingNumber", ASKED)
     webhooks = True
     max_body = 8 << 20  # a push with the picture of a delivery in it
     batch = 30
@@ -185,7 +186,7 @@ class FedEx(contracts.Carrier):
         """Read a Track answer or a push: one report a result; a re-used number has several. A push tells no whole history."""
         body, unread = decode(payload.body), list[Unread]()
         push = payload.kind == "webhook"
-        if len(payload.parts) > 1:  # an error says nothing of its number: that is told beside it
+        if len(payload.parts) > 1 and b'"trackingNumber"' in payload.parts[1]:  # an error names none: beside it
             mine = number(decode(payload.parts[1]).get("trackingNumber"), "$.trackingNumber")
             first = listing(body.get("errors"), "$.errors")[:1]
             return [_told(mapping(error, "$.errors[0]"), mine, None) for error in first]
@@ -198,6 +199,7 @@ class FedEx(contracts.Carrier):
         if found == []:
             raise BadPayload(where, f"is empty: {said_by(orjson.dumps({'errors': output.get('alerts')}))}")
         results = pieces(found, where, _complete, unread, self.meaning, push, lacks="all")
+        unread += [Unread(where, "tells nothing of a number that was asked about", mine) for mine in asked(payload)]
         return told([report for of_one_number in results for report in of_one_number], unread)
 
     def raise_for_status(self, response: Response) -> None:
@@ -233,7 +235,8 @@ class FedEx(contracts.Carrier):
         except NotFound as error:  # NOT.FOUND.ERROR is of the call, whatever `base_url` says, and no parcel's
             raise Transient(f"{error}: nothing answers at {self.settings.base_url}/track/v1") from None
         if response.status not in (400, 404):
-            yield Page((response.body,))
+            missing = [mine for mine in numbers if f'"{mine}"'.encode() not in response.body]
+            yield Page((response.body, beside(missing)) if missing else (response.body,))
         elif len(numbers) == 1:
             yield Page((response.body, orjson.dumps({"trackingNumber": numbers[0]})))
         else:

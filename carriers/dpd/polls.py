@@ -9,15 +9,13 @@ from typing import Any
 
 from tracker.domain.errors import BadPayload
 from tracker.domain.facts import NOWHERE, Code, Payload, Place, Report, Scan, Unread
-from tracker.domain.vocabulary import Leg, Precision, TrackingState, Zone
+from tracker.domain.vocabulary import Leg, Precision, TrackingState
 from tracker.plugin.asked import whose
 from tracker.plugin.payloads import (
     about,
     absent,
     mapping,
-    moment,
     number,
-    optional,
     piece,
     pieces,
     section,
@@ -25,6 +23,7 @@ from tracker.plugin.payloads import (
     text,
     told,
 )
+from tracker.plugin.payloads import printed as as_iso
 from tracker.plugin.xml import decode_xml, many
 
 ANSWER = "$.Envelope.Body.getTrackingDataResponse"
@@ -100,10 +99,7 @@ def _stage(stage: dict[str, Any], unread: list[Unread], month_first: bool, sure:
     if not printed:
         return Scan(code, place=place, leg=leg)
     if printed[4:5] == "-":
-        at = optional(moment, printed, "$.date.content", unread)
-        if at is None or at.tzinfo is None:
-            return Scan(code, at, place=place, leg=leg)
-        return Scan(code, at.replace(tzinfo=None), at, Zone.OFFSET, place=place, leg=leg)
+        return Scan(code, *as_iso(printed, "$.date.content", unread), place, leg=leg)
     local, precision, problem = _time(printed, month_first, sure)
     if problem:
         unread.append(Unread("$.date.content", problem))

@@ -353,7 +353,7 @@ DATES = [
     ("30.02.2021, 10:00", "de_DE", "auto", None, "is no date and time"), ("18.03.2016, 24:00", "de_DE", "auto", None, "is no date and time"),
     ("18.03.0000, 10:00", "de_DE", "auto", None, "is no date and time"), ("18.03.0001, 10:00", "de_DE", "auto", None, "is no date and time"), ("18.03/2016", "de_DE", "auto", None, "known to print"),
     ("\u0661\u0668.03.2016, 10:02", "de_DE", "auto", None, "known to print"), ("today", "nl_NL", "auto", None, "known to print"),
-    ("2026-13-01 09:30:00", "nl_NL", "auto", None, "ISO 8601"),
+    ("2026-13-01 09:30:00", "nl_NL", "auto", None, "ISO 8601"), ("2026-12-01", "nl_NL", "auto", "2026-12-01 00:00:00 date", ""),
 ]  # fmt: skip
 
 

@@ -409,6 +409,18 @@ def test_each_error_about_one_number_inside_200_is_of_that_number(make, code, st
     )  # it tells all the same
 
 
+def test_a_number_that_an_answer_about_several_leaves_out_is_told(outside, make) -> None:
+    outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
+    results = [{"trackingNumber": "11", "trackResults": [{"scanEvents": [OD]}]}]
+    outside.post(TRACK).respond(json={"output": {"completeTrackResults": results}})
+    source, client = make("carriers.fedex")
+    (page,) = source.fetch(client, Parcels((Parcel("fedex", "11"), Parcel("fedex", "12"))))
+    report, told = source.normalize(Payload("a", "poll", page.parts, AT, {}))
+
+    assert (report.number, report.complete) == ("11", True)
+    assert (told.subject, told.problem) == ("12", "tells nothing of a number that was asked about")
+
+
 def test_a_number_for_which_fedex_refuses_the_whole_call_costs_itself_only(outside, make) -> None:
     outside.post(f"{HOST}/oauth/token").respond(json={"access_token": "t", "expires_in": 3600})
 
