@@ -168,8 +168,9 @@ def test_a_recipient_that_is_refused_is_told_masked_and_never_tried_again(post: 
 
     one.server.answers.clear()
     assert queue.retry(one.lab.ctx, [row.id], "shop") == 1
+    assert len(one.findings(FindingKind.MAIL_REFUSED)) == 1
     one.again()
-    assert one.rows() == [("shipped", "sent")]
+    assert (one.rows(), one.findings(FindingKind.MAIL_REFUSED)) == ([("shipped", "sent")], [])
 
 
 def test_a_recipient_that_is_put_off_is_tried_again_for_so_long_and_then_told(post: Make) -> None:

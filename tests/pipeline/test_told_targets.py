@@ -135,7 +135,7 @@ def test_urgent_findings_go_to_slack_at_once_the_others_with_the_digest_and_clos
     assert len(erp.posts) == 2  # of the warning, that closed before its digest, and of what is told nothing more
 
 
-def test_a_storm_is_one_message_with_counts_and_the_command_and_what_is_away_is_told_once_when_it_is_back(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
+def test_a_storm_is_one_message_with_counts_and_the_command_and_what_is_away_is_told_once_when_it_is_back(one_lab, erp: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL"))
     lab.work()
     erp.judge = lambda _post: (500, {}, b"rollup_error")
@@ -155,6 +155,21 @@ def test_a_storm_is_one_message_with_counts_and_the_command_and_what_is_away_is_
     ]
     assert "tracker findings --kind delivery_overdue" in first["blocks"][1]["text"]["text"]
     assert second["text"].startswith("Trackwright: 300 urgent findings")
+
+    monkeypatch.setattr(giving, "AT_ONCE", 2)  # a storm is given piece by piece, and each has a moment of its own
+    lab.change(t.destinations.update().values(tells_at=None))
+    opened(lab, 7, start=2_000)
+    first_due = t.tellings.update().where(
+        t.tellings.c.due_at == min(row.due_at for row in lab.rows(t.tellings, t.tellings.c.due_at.isnot(None)))
+    )
+    lab.change(first_due.values(due_at=START))
+    lab.work("tell")
+    assert erp.told_all()[2]["text"].startswith("Trackwright: 7 urgent findings")
+    with lab.ctx.store.write() as connection:
+        connection.execute(t.findings.update().where(t.findings.c.told_at.isnot(None)).values(alert_due_at=START))
+        connection.execute(t.tellings.update().values(due_at=START))
+        connection.execute(t.destinations.update().values(tells_at=None))
+    assert giving.give(lab.ctx) == 2 and len(lab.rows(t.messages)) == 3  # nothing is told before all is given
 
 
 def test_pagerduty_has_an_incident_a_finding_or_one_of_many_and_each_is_resolved_when_all_of_it_has_closed(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip

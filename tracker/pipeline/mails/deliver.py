@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
 from tracker.config.mail import MailPart
 from tracker.config.model import Account
@@ -204,6 +204,14 @@ class Batch:
             tell_refused(self._ctx, row, str(error), masked)
 
 
+def _close_refused(ctx: AppContext, connection: Connection, row: Row[Any]) -> None:
+    """Close what tells that a mail of an order was refused, once none is any more: a person had it sent again."""
+    m, f = mails.c, findings.c
+    still = sa.select(m.id).where(m.order_id == row.order_id, m.state.in_(["refused", "dead"])).exists()
+    over = sa.and_(f.order_id == row.order_id, f.kind == FindingKind.MAIL_REFUSED, ~still)
+    queries.close_findings(connection, over, ctx.now(), "mail", "it was tried again")
+
+
 def tell_refused(ctx: AppContext, row: Row[Any], said: str, masked: str) -> None:
     """Open a finding about the order of a mail: its customer was not told. `masked`: all that is said of the address."""
     with ctx.store.write() as connection:
@@ -248,6 +256,7 @@ def _end(ctx: AppContext, row: Row[Any], state: str, why: str) -> bool:
         ours = row.id in queries.still_ours(connection, mails, [row])
         if ours:
             queries.end(connection, mails, [row.id], state, ctx.now(), why)
+            _close_refused(ctx, connection, row)
     if ours:
         ctx.count("tracker_mails_total", store=row.store, state=state)
     return ours

@@ -35,6 +35,8 @@ _F, _T, _D = findings.c, tellings.c, destinations.c
 def give(ctx: AppContext) -> int:
     """Give what is new to those who are told, and make the messages that are due. Returns how many findings and messages that were."""
     worked = _spread(ctx)
+    if worked == AT_ONCE:  # of a storm more is to come: it is told as a whole
+        return worked
     for name, target in ctx.config.targets.items():
         worked += compose(ctx, name, target)
     return worked
@@ -143,13 +145,16 @@ def next_digest(digest: DigestPart, now: datetime) -> datetime:
 # the messages
 
 
-def _due(name: str, now: datetime) -> sa.Select[Any]:
-    """Select what a target is to be told, where it is told anything now: nothing waits for it, and its pause is over."""
+def _due(name: str, now: datetime, until: datetime | None = None) -> sa.Select[Any]:
+    """Select what a target is to be told, where it is told anything now: nothing waits for it, and its pause is over.
+
+    `until`: with what is due as late as that.
+    """
     waits = sa.select(messages.c.id).where(messages.c.destination == name, messages.c.state == "pending").limit(1)
     rests = sa.select(_D.name).where(_D.name == name, sa.or_(_D.tells_at > now, _D.disabled_at.isnot(None)))
     return (
         sa.select(_T.finding_id, _T.told_at, _T.told_as)
-        .where(_T.destination == name, _T.due_at <= now, ~waits.exists(), ~rests.exists())
+        .where(_T.destination == name, _T.due_at <= (until or now), ~waits.exists(), ~rests.exists())
         .order_by(_T.due_at, _T.finding_id)
     )
 
@@ -164,7 +169,8 @@ def compose(ctx: AppContext, name: str, target: TargetPart) -> int:
         if connection.execute(queries.locked(connection, locked)).first() is None:
             return 0
         now = database_now(connection)
-        due = {row.finding_id: row for row in connection.execute(_due(name, now).limit(MOST))}
+        with_it = now + GATHERS  # of a storm each has a moment of its own: it is one message all the same
+        due = {row.finding_id: row for row in connection.execute(_due(name, now, with_it).limit(MOST))}
         rows = connection.execute(
             sa.select(findings).where(queries.among(connection, _F.id, list(due))).order_by(_F.id)
         ).all()
