@@ -36,6 +36,7 @@ class MailServer:
     ) -> None:
         self.answers: dict[str, str | Callable[[str], str | None]] = {}
         self.taken: list[Envelope] = []
+        self.hangs_up = False  # it takes each mail, and never says so
         self.logins: list[str] = []
         self.connections = 0
         context = serving(folder, named, ends or datetime.now(UTC) + timedelta(days=5)) if tls != "none" else None
@@ -103,6 +104,8 @@ class MailServer:
         if (said := self._said("DATA", envelope.rcpt_tos[0])) is not None:
             return said
         self.taken.append(envelope)
+        if self.hangs_up:
+            server.transport.abort()
         return f"250 queued as {len(self.taken)} for {envelope.rcpt_tos[0]}"
 
 

@@ -17,6 +17,7 @@ from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity
 from tracker.pipeline import tell
 from tracker.store import tables as t
+from tracker.support import told
 from tracker.upkeep import erase
 
 
@@ -110,3 +111,13 @@ def test_findings_go_by_mail_and_a_sample_too(make_lab: Any, tmp_path: Path) -> 
         (row,) = lab.rows(t.messages)
         assert row.state == "dead"
         assert "ana@acme" not in (row.error or "")
+
+        server.answers.clear()
+        server.hangs_up = True
+        assert told.send_again(lab.ctx, [row.id]) == 1
+        for _ in range(3):
+            due_now(lab)
+            lab.change(t.mail_servers.update().values(blocked_until=None))
+            lab.work("tell")
+        (row,) = lab.rows(t.messages)
+        assert (row.state, row.attempts, "handed over" in (row.error or "")) == ("dead", 2, True)

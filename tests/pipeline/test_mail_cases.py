@@ -235,3 +235,14 @@ def test_a_mail_at_which_the_server_hangs_up_holds_up_no_other(post: Post) -> No
     post.again()
     assert sorted(state for _, state in post.rows()) == ["dead", "sent"]
     assert len(post.findings(FindingKind.MAIL_REFUSED)) == 1
+
+
+def test_a_server_that_takes_mails_and_never_says_so_sends_nobody_a_mail_a_third_time(post: Post) -> None:
+    post.server.hangs_up = True
+    post.scan("in_transit", "departed_facility")
+    assert post.rows() == [("shipped", "pending")]
+    for _ in range(3):
+        post.again()
+    assert len(post.server.taken) == 2 and post.rows() == [("shipped", "dead")]
+    (found,) = post.findings(FindingKind.MAIL_REFUSED)
+    assert found.evidence["said"] == "127.0.0.1: no answer to a mail that was handed over: it may have been taken"

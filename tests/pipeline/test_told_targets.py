@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import START, Lab
-from tests.told import NEW, Answer, Receiver, Taken, due_now, standing
+from tests.told import NEW, Answer, Receiver, Taken, due_now, endpoint, standing
 from tracker.config.load import load_text
 from tracker.config.telling import DigestPart
 from tracker.domain.errors import ConfigError
@@ -280,6 +280,12 @@ def test_a_target_that_comes_back_after_weeks_is_told_no_old_news(one_lab, erp: 
     lab.ctx.config = load_text(lab.yaml.split("telling:")[0])
     settle_accounts(lab.ctx)
     assert lab.rows(t.tellings) == []
+    closed(lab, 3)
+    lab.ctx.config = load_text(
+        f"{lab.yaml.split('telling:')[0]}telling: {{endpoints: {{{endpoint(erp, tmp_path)}}}}}\n"
+    )
+    settle_accounts(lab.ctx)
+    later(lab)
     lab.ctx.config = there
     settle_accounts(lab.ctx)
     later(lab)
@@ -396,3 +402,5 @@ def test_a_name_is_that_of_one_destination(erp: Receiver, tmp_path: Path) -> Non
 
 def test_a_text_for_slack_calls_nobody() -> None:
     assert forms.escaped(HOSTILE).startswith("&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;")
+    told = forms.slack("&" * 600, [("&" * 600, "<" * 600)] * 20)
+    assert slack(Taken("/", {}, json.dumps(told).encode())) == (200, {}, b"ok")

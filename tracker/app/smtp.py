@@ -19,7 +19,7 @@ import certifi
 
 from tracker.app.connections import is_public
 from tracker.config.mail import MailPart
-from tracker.domain.errors import CredentialsRejected, RateLimited, Refused, Transient
+from tracker.domain.errors import CredentialsRejected, RateLimited, Refused, Transient, Unanswered
 from tracker.domain.mails import without_addresses
 
 CLOSING = 421  # the server ends the connection, whatever was said
@@ -75,7 +75,7 @@ class Mailer:
         """Send one mail; returns what the server said that took it. `utf8`: an address or a header needs SMTPUTF8.
 
         Raises Refused where it is never taken, RateLimited where it may be later, CredentialsRejected where the sender is refused, and
-        Transient where the connection is lost: then nobody knows whether it was taken.
+        Transient where the connection is lost: after the mail was handed over that is Unanswered, as nobody knows whether it was taken.
         """
         assert self._smtp is not None
         smtp, host = self._smtp, self._mail.host
@@ -83,6 +83,7 @@ class Mailer:
             raise Refused(f"{host} takes no address with letters beyond ASCII before its @ (it offers no SMTPUTF8)")
         code: int
         said: bytes | str
+        handed = False
         try:
             with self._in_time():
                 options = ("SMTPUTF8", "BODY=8BITMIME") if utf8 else ()
@@ -90,10 +91,13 @@ class Mailer:
                 self._judge(code, said, "sender", recipient)
                 code, said = smtp.rcpt(recipient)
                 self._judge(code, said, "recipient", recipient)
+                handed = True
                 code, said = smtp.data(message)
         except smtplib.SMTPDataError as error:
             code, said = error.smtp_code, error.smtp_error  # it did not even want to hear it
         except (smtplib.SMTPException, OSError, ValueError) as error:
+            if handed:
+                raise Unanswered(f"{host}: no answer to a mail that was handed over: it may have been taken") from None
             _away(host, error)
         self._judge(code, said, "mail", recipient)
         return _said(code, said, recipient)

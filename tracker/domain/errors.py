@@ -72,6 +72,10 @@ class Transient(SourceError):
     """May work later."""
 
 
+class Unanswered(Transient):
+    """It was handed over, and the answer is missing: nobody knows whether it was taken."""
+
+
 class RateLimited(Transient):
     """Asked to slow down; `after` is how long, where they said it."""
 

@@ -24,6 +24,7 @@ from tracker.domain.errors import (
     Refused,
     SourceError,
     Transient,
+    Unanswered,
 )
 from tracker.domain.facts import Action, Finding, Order
 from tracker.domain.mails import masked_address
@@ -194,7 +195,8 @@ class Batch:
             _end(ctx, row, "sent", said)
 
     def _put_off(self, row: Row[Any], error: SourceError, masked: str, after: timedelta) -> None:
-        if self._ctx.now() - row.created_at <= self._mail.retry_for:
+        twice = isinstance(error, Unanswered) and row.reason == str(error)  # no customer has it a third time
+        if not twice and self._ctx.now() - row.created_at <= self._mail.retry_for:
             _later(self._ctx, row, str(error), after)
         elif _end(self._ctx, row, "dead", str(error)):
             tell_refused(self._ctx, row, str(error), masked)

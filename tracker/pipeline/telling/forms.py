@@ -161,7 +161,7 @@ def slack(said: str, told: Sequence[tuple[str, str]]) -> dict[str, Any]:
     if len(told) > 2 * MANY:
         blocks.append({"type": "section", "text": _mrkdwn("and more: `tracker findings`")})
     text = "\n".join([said, *(head for head, _ in told)])
-    return {"text": escaped(text[:TEXT]), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+    return {"text": escaped(text)[:TEXT], "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:

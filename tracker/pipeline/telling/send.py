@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.config.telling import EndpointPart, TargetPart
-from tracker.domain.errors import Refused, SourceError, Transient
+from tracker.domain.errors import Refused, SourceError, Transient, Unanswered
 from tracker.domain.masking import mask
 from tracker.pipeline.context import AppContext
 from tracker.pipeline.failpoints import crash_at
@@ -233,7 +233,10 @@ def _failed(ctx: AppContext, name: str, row: Row[Any], answer: Response | None, 
     with ctx.store.write() as connection:
         now = database_now(connection)
         refused = isinstance(error, Refused) and whom_mails(ctx, name)  # of several addresses the others have it
-        hopeless = refused or (answer is not None and answer.status == BAD and target)  # it would be refused again
+        twice = isinstance(error, Unanswered) and row.error == said  # a mail that was handed over twice: it is there
+        hopeless = (
+            refused or twice or (answer is not None and answer.status == BAD and target)
+        )  # it would be refused again
         last = hopeless or row.attempts > len(SCHEDULE)
         wait = SCHEDULE[min(row.attempts, len(SCHEDULE)) - 1] * random.uniform(0.9, 1.1)
         values: dict[str, Any] = {"error": said, "answer": answer.status if answer is not None else None}

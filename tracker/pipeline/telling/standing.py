@@ -40,6 +40,13 @@ def settle(ctx: AppContext) -> None:
         return
     with ctx.store.write() as connection:
         now = database_now(connection)
+        if not rows:  # what closed while nobody was told
+            old = (
+                findings.c.alert_due_at.isnot(None),
+                findings.c.told_at.isnot(None),
+                findings.c.closed_at.isnot(None),
+            )
+            connection.execute(findings.update().where(*old).values(alert_due_at=None))
         for name in sorted(rows.keys() - known.keys()):
             m = messages.c
             waits = messages.update().where(m.destination == name, m.state == "pending")
