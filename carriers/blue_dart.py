@@ -188,6 +188,8 @@ class BlueDart(contracts.Carrier):
                 several(data.get("Shipment")), "$.ShipmentData.Shipment", _shipment, unread, unknown, lacks="all"
             )
             error = text(data.get("Error"))
+            if data and "Shipment" not in data and "Error" not in data:
+                raise BadPayload("$.ShipmentData.Shipment", "is missing")
         mine = asked(payload)
         if len(mine) == 1 and len(found) > 1:  # a second waybill, of one who asked for one, is that of the way back
             back = tuple(Link(one.number, "bluedart", "return") for one in found if one.number != mine[0])

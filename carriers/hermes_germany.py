@@ -44,7 +44,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Leg, ShippingStatus, TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_unless_json, said_by
-from tracker.plugin.asked import ASKED, beside, left_out
+from tracker.plugin.asked import ASKED, asked, beside, left_out
 from tracker.plugin.calls import Client, Request, Response, Token
 from tracker.plugin.codes import read_codes
 from tracker.plugin.contracts import Remark
@@ -154,9 +154,11 @@ class HermesGermany(contracts.Carrier):
             if _result(payload.body)[0] == _NOTHING:
                 return ()
             raise BadPayload("$.shipmentinfo", "is missing")  # it says nothing, which is not "no news"
-        unread: list[Unread] = []
-        infos = pieces(several(body["shipmentinfo"]), "$.shipmentinfo", self._shipment, unread, lacks="all")
+        unread, wanted = list[Unread](), frozenset(asked(payload))
+        infos = pieces(several(body["shipmentinfo"]), "$.shipmentinfo", self._shipment, unread, wanted, lacks="all")
         rest = left_out(payload, infos, unread)
+        if any(one.number not in wanted for one in infos):  # it may be of those, by another number
+            return told(infos, [*unread, *(Unread("$.shipmentinfo", "tells of other numbers", one) for one in rest)])
         infos += [Report("hermes_germany", one, tracking=TrackingState.NOT_FOUND) for one in rest]
         return told(infos, unread)
 
@@ -261,9 +263,11 @@ class HermesGermany(contracts.Carrier):
 
     # an answer
 
-    def _shipment(self, info: dict[str, Any], unread: list[Unread]) -> Report:
+    def _shipment(self, info: dict[str, Any], unread: list[Unread], wanted: frozenset[str]) -> Report:
         get = info.get
         mine = number(get("shipmentID"), "$.shipmentID")
+        if mine not in wanted and (other := text(get("internationalShipmentID")).upper()) in wanted:
+            mine = other
         scans: Sequence[Scan] = pieces(several(get("status")), "$.status", _status, unread)
         whole = bool(scans) and not unread  # "Contains the whole status history for this shipment."
         if any(scan.code.code[3:6] == "090" or scan.leg is not None for scan in scans):

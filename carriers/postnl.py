@@ -239,6 +239,8 @@ class PostNL(contracts.Carrier):
             )
             if not scans or self._tells_more(head, scans):
                 scans = with_head(scans, head, self.meaning)
+        elif not scans and not unread:
+            unread.append(Unread("$.Status.StatusCode", "is missing"))
         main = _filled(get("MainBarcode"))
         links: tuple[Link, ...] = ()
         if main is not None and (other := optional(number, main, "$.MainBarcode", unread)) not in (None, mine):

@@ -42,6 +42,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Reason, ShippingStatus, TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_unless_json, retry_after
+from tracker.plugin.asked import asked, beside
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.payloads import (
@@ -77,6 +78,7 @@ _OF_A_NUMBER = _NOT_YET | _NEVER | _NO_PROOF
 _TOO_MANY = "E0010"
 _MOVEMENT = frozenset({ShippingStatus.IN_TRANSIT, ShippingStatus.EXCEPTION})  # of mail centres and offices
 _AFTER = Meaning(None, Reason.POST_DELIVERY_EVENT)
+_BARCODES = ("oneDBarcode", "uniqueItemId")
 _EXAMPLE = "FQ087430672GB"  # the number of the contract's own examples
 
 
@@ -117,11 +119,11 @@ class RoyalMail(contracts.Carrier):
         if len(payload.parts) > 1:  # an error says nothing of its number: that is told beside it
             body = {**body, **decode(payload.parts[1])}
         said = _errors(body.get("errors"))
-        found = several(body.get("mailPieces"))
+        found, wanted = several(body.get("mailPieces")), frozenset(asked(payload))
         if found is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.mailPieces", "is missing")
         where = "$.mailPieces"
-        return told(pieces(found, where, partial(_piece, self, said), unread, lacks="all"), unread)
+        return told(pieces(found, where, partial(_piece, self, said, wanted), unread, lacks="all"), unread)
 
     def raise_for_status(self, response: Response) -> None:
         """As HTTP says; an error that is about one number is news of it, and an answer where it names its numbers.
@@ -171,7 +173,7 @@ class RoyalMail(contracts.Carrier):
             newest: dict[str, datetime | Literal[False] | None] = {}
             with suppress(NotFound):  # of whom it speaks is not said: each is asked about alone
                 body = self._get(client, "summary", {"mailPieceId": ",".join(numbers)}).body
-                yield Page((body,))
+                yield Page((body, beside(numbers)))
                 newest = _newest(body)
             for parcel, mine in zip(parcels, numbers, strict=True):
                 at = newest.get(mine)
@@ -186,7 +188,7 @@ class RoyalMail(contracts.Carrier):
     def _events(self, client: Client, mine: str) -> Page:
         response = self._get(client, f"{segment(mine)}/events", {})
         if response.status < 400:
-            return Page((response.body,))
+            return Page((response.body, beside([mine])))
         return Page((response.body, orjson.dumps({"mailPieces": [{"mailPieceId": mine}]})))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
@@ -238,10 +240,15 @@ def _newest(body: bytes) -> dict[str, datetime | Literal[False] | None]:
     return newest
 
 
-def _piece(source: RoyalMail, said: dict[str, str], piece: dict[str, Any], unread: list[Unread]) -> Report:
+def _piece(
+    source: RoyalMail, said: dict[str, str], wanted: frozenset[str], piece: dict[str, Any], unread: list[Unread]
+) -> Report:
     get = piece.get
     mine = number(get("mailPieceId"), "$.mailPieceId")
     summary = section(get("summary"), "$.summary", unread)
+    if wanted and mine not in wanted:  # a piece has two barcodes, and is told of by either
+        both = (text(summary.get(name)).upper() for name in _BARCODES)
+        mine = next((one for one in both if one in wanted), mine)
     scans: Sequence[Scan] = pieces(several(get("events")), "$.events", _event, unread)
     whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
     if not summary and not scans:
@@ -251,6 +258,8 @@ def _piece(source: RoyalMail, said: dict[str, str], piece: dict[str, Any], unrea
         if text(summary.get("statusCategory")).upper() == "DELIVERED":  # it was delivered before that
             head = _after(head, source)
         scans = _with_head(scans, head, source) if scans else (head,)
+    elif not scans and not unread:
+        unread.append(Unread("$.summary.lastEventCode", "is missing"))
     signed = get("signature") is not None and _signed(section(get("signature"), "$.signature", unread))
     edd = _estimate(section(get("estimatedDelivery"), "$.estimatedDelivery", unread), unread)
     unique = optional(number, summary.get("uniqueItemId"), "$.summary.uniqueItemId", unread)

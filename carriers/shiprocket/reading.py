@@ -76,7 +76,9 @@ def answer(body: dict[str, Any], unread: list[Unread], source: Carrier, asked: s
         return Report(carrier, mine, tracking=TrackingState.NOT_FOUND, said=text(data.get("error")))
     if head is None and absent(activities):
         raise BadPayload(f"{at}.shipment_track_activities", "is missing")
-    scans: Sequence[Scan] = pieces(activities or None, f"{at}.shipment_track_activities", _scan, unread, back)
+    scans: Sequence[Scan] = pieces(
+        None if absent(activities) else activities, f"{at}.shipment_track_activities", _scan, unread, back
+    )
     whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
     if head is not None and not _told_of(head, scans):
         ended = _printed_at(get("delivered_date"), f"{first}.delivered_date", unread)

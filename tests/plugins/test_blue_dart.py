@@ -410,6 +410,14 @@ def test_a_new_waybill_is_read_out_of_the_words_of_the_scans_that_announce_one(m
     assert [(link.relation, link.number) for link in report.links] == links
 
 
+def test_an_answer_that_tells_of_neither_shipments_nor_an_error_makes_no_waybill_unknown(make) -> None:
+    source, _ = make("carriers.blue_dart")
+    parts = (b'{"ShipmentData": {"Fault": "x"}}', b'{"asked": ["44330038841"]}')
+
+    with pytest.raises(BadPayload, match=r"\$\.ShipmentData\.Shipment: is missing"):
+        source.normalize(Payload("a", "poll", parts, AT, {}))
+
+
 def test_words_at_the_head_that_nobody_knows_are_kept_where_nothing_else_is_told(make) -> None:
     source, _ = make("carriers.blue_dart")
     body = shipment(Status="In Transit", StatusType="UD", StatusDate="08 June 2026")

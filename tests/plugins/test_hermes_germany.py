@@ -439,3 +439,17 @@ def test_a_number_that_an_answer_leaves_out_is_not_known(outside, make) -> None:
 
     told = source.normalize(Payload("a", "poll", page.parts, AT, {}))
     assert [(one.number, str(one.tracking)) for one in told] == [("H1", "not_found"), ("H2", "not_found")]
+
+
+def test_a_parcel_that_is_told_of_by_another_of_its_numbers_is_none_that_nobody_knows(make) -> None:
+    info = {"shipmentID": "H9", "internationalShipmentID": "00340633031105567586", "status": [{"code": "0-0-0"}]}
+    source, _ = make("carriers.hermes_germany")
+
+    def told(*asked: str) -> list[Any]:
+        parts = (json.dumps({"shipmentinfo": [info]}).encode(), json.dumps({"asked": asked}).encode())
+        return list(source.normalize(Payload("a", "poll", parts, AT, {})))
+
+    (by_the_other,) = told("00340633031105567586")
+    of_nobody, unread = told("00340633031105567587")
+    assert (by_the_other.number, len(by_the_other.scans)) == ("00340633031105567586", 1)
+    assert (of_nobody.number, unread.where, unread.subject) == ("H9", "$.shipmentinfo", "00340633031105567587")

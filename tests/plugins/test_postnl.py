@@ -490,3 +490,9 @@ def test_a_history_whose_time_or_event_cannot_be_read_is_not_whole(make) -> None
 
         assert report.complete is False
         assert unread.subject == "3SDEVC1"
+
+
+def test_a_shipment_without_any_status_is_told(make) -> None:
+    _, unread = _read(make, _shipment(Event={}, Status={"PhaseCode": "3"}))
+
+    assert unread.where == "$.CompleteStatus.Shipment[0].Status.StatusCode"

@@ -135,6 +135,26 @@ def test_a_number_of_which_a_summary_says_nothing_is_not_known_where_its_events_
     assert {one.number: str(one.tracking) for one in told} == {ONE: "active", THREE: "not_found"}
 
 
+def test_a_piece_that_is_told_of_by_its_other_barcode_is_that_which_was_asked_about(make) -> None:
+    source, _ = make("carriers.royal_mail")
+    unique = "090367574000000FE1E1B"
+    body = _events(unique, ("EVIMC", NEWEST), uniqueItemId=unique, oneDBarcode=ONE)
+
+    def told(*asked: str) -> Any:
+        parts = (json.dumps(body).encode(), json.dumps({"asked": asked}).encode())
+        return next(iter(source.normalize(Payload("a", "poll", parts, AT, {}))))
+
+    assert [told(ONE).number, told(unique).number, told(TWO).number] == [ONE, unique, unique]
+
+
+def test_a_summary_that_tells_no_event_is_told(make) -> None:
+    report, unread = _read(
+        make, {"mailPieces": [{"mailPieceId": ONE, "status": "200", "summary": {"productId": "SD2"}}]}
+    )
+
+    assert (report.scans, unread.where, unread.subject) == ((), "$.mailPieces[0].summary.lastEventCode", ONE)
+
+
 def test_a_movement_after_the_delivery_that_only_a_summary_tells_moves_nothing(make) -> None:
     said = {"lastEventCode": "EVGMI", "lastEventDateTime": NEWEST, "statusCategory": "DELIVERED"}
 

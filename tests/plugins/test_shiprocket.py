@@ -412,3 +412,12 @@ def test_a_push_that_was_saved_reads_as_it_came(source) -> None:
     body = (FIXTURES / "same-transit.webhook.json").read_bytes()
 
     assert read(source, body, "file") == read(source, body, "webhook")
+
+
+def test_a_history_of_a_wrong_type_is_told(source) -> None:
+    body = told(status=7, word="Delivered")
+    body["tracking_data"]["shipment_track_activities"] = 0
+
+    _, unread = read(source, body)
+
+    assert [one.where for one in unread] == ["$.tracking_data.shipment_track_activities"]
