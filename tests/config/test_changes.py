@@ -63,6 +63,15 @@ def test_what_changed_is_named_and_no_value_is(pairs: Any, expected: dict[str, A
     assert row(*pairs) == expected
 
 
+@pytest.mark.parametrize("part", ["api", "page", "mcp"])
+def test_a_token_is_taken_at_once_but_the_first_of_a_part_which_did_not_listen(part: str) -> None:
+    one, other = f'{part}: {{token: "${{env:S}}"}}\nweb:', f'{part}: {{token: "${{env:OTHER}}"}}\nweb:'
+
+    assert row(("web:", one))["needs_restart"] == [f"{part}.token"]
+    assert row((one, other), text=TEXT.replace("web:", one)) == {"root": [f"{part}.token"]}
+    assert row((one, "web:"), text=TEXT.replace("web:", one)) == {"root": [f"{part}.token"]}
+
+
 def test_an_entry_that_is_mended_is_told_as_such_and_by_no_keys() -> None:
     assert row(("uses: upps", "uses: ups"), text=TEXT.replace("uses: ups", "uses: upps")) == {
         "mended": ["accounts.ups"]

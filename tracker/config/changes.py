@@ -14,9 +14,10 @@ from tracker.config.presets import policy_values
 MOST_TOLD = 20
 # what of the root is looked at while we run; anything else is when a process starts
 LIVE = (
-    "cadence", "stuck_after", "retention", "notices", "telling", "mail", "watch", "api.token", "api.tokens", "page.token", "page.tokens", "web.public_url", "web.max_body", "web.header_timeout",
+    "cadence", "stuck_after", "retention", "notices", "telling", "mail", "watch", "api.token", "api.tokens", "page.token", "page.tokens", "mcp.token", "mcp.tokens", "web.public_url", "web.max_body", "web.header_timeout",
     "web.request_timeout", "web.connections_per_address",
 )  # fmt: skip
+_WITH_TOKEN = ("api", "page", "mcp")  # each listens from the start on, where it has a token then
 _OF_FILE = {"accounts", "stores", "include", "defaults"}
 _NO_KEYS = {
     "name",
@@ -83,6 +84,7 @@ def changes(before: Config, after: Config) -> Changes:
         if one is not None and other is not None and (keys := tuple(_keys(one, other, rules))):
             changed[new[name]] = keys
     root = _root(before, after)
+    live = tuple(key for key in LIVE if key.partition(".")[0] not in set(_opened(before, after)))
     return Changes(
         tuple(sorted(new[name] for name in new.keys() - old.keys())),
         tuple(sorted(old[name] for name in old.keys() - new.keys())),
@@ -97,8 +99,16 @@ def changes(before: Config, after: Config) -> Changes:
             )
         ),
         root,
-        tuple(key for key in root if not any(key == live or key.startswith(f"{live}.") for live in LIVE)),
+        tuple(key for key in root if not any(key == one or key.startswith(f"{one}.") for one in live)),
     )
+
+
+def _opened(before: Config, after: Config) -> Iterator[str]:
+    """Name the parts that have a token now, and had none before."""
+    for name in _WITH_TOKEN:
+        one, other = getattr(before.root, name), getattr(after.root, name)
+        if (other.token is not None or other.tokens) and one.token is None and not one.tokens:
+            yield name
 
 
 def _names(config: Config) -> dict[str, str]:
