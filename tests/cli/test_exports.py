@@ -220,6 +220,33 @@ def test_the_same_span_goes_on_from_the_moment_at_which_the_export_began(lab: La
     assert "that export was made with since 520w, not 30d" in other.output
 
 
+def test_two_never_write_one_export_and_one_that_was_killed_at_once_is_gone_on_with(lab: Lab, tmp_path: Path) -> None:
+    lines = export_files.LinesFile(tmp_path / "x", "ndjson", wanted("scans"), resume=False)
+    folder = export_files.ParquetFolder(tmp_path / "p", wanted("scans"), resume=False)  # and nothing is put yet
+    for form, name in (("ndjson", "x"), ("parquet", "p")):
+        again = run(lab, "scans", "--format", form, "-o", str(tmp_path / name), "--resume", ends=2)
+        assert f"{tmp_path / name} is being written by another export" in again.output
+    lines.close()
+    os.close(folder._handle)  # as it is when its process is killed
+    (tmp_path / "p/.scans-000001.parquet.part").write_text("PAR1")
+    for form, name in (("ndjson", "x"), ("parquet", "p")):
+        said = run(lab, "scans", "--format", form, "-o", str(tmp_path / name), "--resume").stdout
+        assert said.startswith(f"{len(told(lab, 'scans'))} scans exported"), said
+    assert sorted(one.name for one in (tmp_path / "p").iterdir()) == ["cursor.json", "scans-000001.parquet"]
+
+
+def test_a_span_in_which_nothing_came_is_gone_on_with_from_its_beginning_and_brings_nothing_that_is_older(
+    lab: Lab,
+) -> None:
+    begins = f"{lab.clock() + 2 * H:%Y-%m-%dT%H:%MZ}"
+    for kind in ("scans", "events"):
+        quiet = run(lab, kind, "--since", begins)
+        after = re.search(r"--after (\S+) goes on", quiet.stderr)
+        assert quiet.stdout == "" and after is not None
+        assert told(lab, kind) and run(lab, kind, "--after", after[1]).stdout == ""
+    assert "since 9999-01-01 lies ahead: now it is 2" in run(lab, "scans", "--since", "9999-01-01", ends=2).output
+
+
 def test_a_file_is_gone_on_with_where_it_was_cut_off_and_no_other_is_touched(
     lab: Lab, tmp_path: Path, monkeypatch
 ) -> None:
@@ -317,13 +344,20 @@ def test_parquet_comes_in_whole_parts_that_any_reader_takes(lab: Lab, tmp_path: 
         found = [row for part in sorted((tmp_path / kind).glob("*.parquet")) for row in pq.read_table(part).to_pylist()]
         assert len(found) == len(told(lab, kind))
 
+    empty = ("--since", "2026-11-01", "--until", "2026-11-02")  # nothing came, and its columns can be read all the same
+    run(lab, "scans", "--format", "parquet", "-o", str(tmp_path / "empty"), *empty)
+    (part,) = (tmp_path / "empty").glob("*.parquet")
+    assert (pq.read_table(part).num_rows, pq.read_schema(part)) == (0, pq.read_schema(parts[0]))
+
     target = export_files.ParquetFolder(tmp_path / "broken", wanted("scans"), resume=False)
     monkeypatch.setattr(export_files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     (row,) = next(iter(exports.rows(lab.ctx, wanted("scans"), exports.Cursor())))[:1]
     target._held = [row]
     with pytest.raises(OSError, match="full"):
         target.close()
-    assert [*(tmp_path / "broken").iterdir()] == []  # no half part is left
+    assert [one.name for one in (tmp_path / "broken").iterdir()] == [
+        "cursor.json"
+    ]  # no half part is left, and it can be gone on with
 
 
 def test_without_pyarrow_it_says_how_to_install_it(lab: Lab, tmp_path: Path, monkeypatch) -> None:

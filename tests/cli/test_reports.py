@@ -84,7 +84,7 @@ def test_each_carrier_is_told_with_what_its_numbers_rest_on(lab: Lab) -> None:
     assert "3 parcels, 2026-11-01 to 2026-11-30 (days of the zone of each store)" in said
     assert "1 of 3 had an estimate that we heard before they were there" in said
     assert f"counted as of {lab.clock():%Y-%m-%d %H:%M}Z\n" in said
-    assert re.search(r"ups +1 +0\.0 % of 1 ", said)
+    assert re.search(r"ups +1 +0 % of 1 ", said)
     rows = {row["carrier"]: row for row in told(lab, "carriers")["rows"]}
     assert {name: (row["late"], row["estimated"], row["no_estimate"], row["silent"], row["days_p50"]) for name, row in rows.items()} == {
         "ups": (1, 1, 0, 0, 2), "dhl": (0, 0, 1, 0, 2), "usps": (0, 0, 1, 1, None),
@@ -196,6 +196,7 @@ def test_what_cannot_be_asked_says_why(lab: Lab, tmp_path: Path) -> None:
         (("--store", "nobody"), "no store 'nobody': "),
         (("--since", "2031-01-01"), "since 2031-01-01 lies ahead"),
         (("--since", "2026-11-05", "--until", "2026-11-04"), "until 2026-11-04 lies before since 2026-11-05"),
+        (("--since", ""), "since '': a day such as 2026-11-01"),
         (("--since", "yesterday"), "since 'yesterday': a day such as 2026-11-01"),
         (("--since", "1900-01-01"), "more than ten years"),
         (("--lane", "Germany"), "lane 'Germany': two countries"),
@@ -259,6 +260,9 @@ def test_a_number_is_written_with_how_little_it_rests_on() -> None:
     assert forms.shown("webhook_delay_p50", reports.measures({"delay/15": 9})) == "≤ 15 s"
     assert forms.shown("first_attempt", reports.measures({"attempt/yes": 2, "attempt/no": 1})) == "66.7 % of 3"
     assert forms.shown("miss_rate", {"miss_rate": None}) == "-"
+    few, many, none = ((1, 4_999), (4_999, 1), (0, 5))  # none and all are told apart from nearly so
+    shares = [{"miss_rate": 0.0, "only_polled": missed, "webhook_told": came} for missed, came in (few, many, none)]
+    assert [forms.shown("miss_rate", row) for row in shares] == ["< 0.1 %", "> 99.9 %", "0 %"]
     assert [forms.safe_cell(value) for value in ("@x", "\tx", "x", None, 3, ["-a", "b"])] == [
         "'@x",
         "'\tx",

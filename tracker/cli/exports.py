@@ -66,6 +66,8 @@ def export(
     ctx = open_context(glance_config(file))
     refuse_unknown(ctx, store)
     wanted = Wanted(kind, _moment(ctx, since, "since"), _moment(ctx, until, "until"), store, personal, since)
+    if wanted.since and wanted.since > ctx.now():
+        raise click.UsageError(f"since {since} lies ahead: now it is {ctx.now():%Y-%m-%d %H:%M}Z")
     if wanted.since and wanted.until and wanted.until <= wanted.since:
         raise click.UsageError(f"until {until} is not later than since {since}")
     try:
@@ -114,6 +116,7 @@ def _run(ctx: AppContext, wanted: Wanted, target: Target, cursor: Cursor, done: 
             if done.rows - told >= TELL_EVERY:
                 told = done.rows
                 click.echo(f"{done.rows:,} rows, up to {done}", err=True)
+    done.after = dict(cursor.after)  # where no window was given, too
 
 
 @contextmanager

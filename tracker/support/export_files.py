@@ -7,12 +7,14 @@ cuts the file to what the cursor knows, or writes the part of that number again:
 from __future__ import annotations
 
 import csv
+import fcntl
 import importlib
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -150,6 +152,8 @@ class LinesFile:
             self._file = os.fdopen(handle, "r+b", buffering=0)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
+        _alone(handle, path, self._file.close)
+        known = self._noted.read() if known is not None else None  # as who wrote it until now left it
         self.cursor: Cursor | None = None
         self.since = self._noted.since
         self._whole = 0  # bytes, up to the last whole line
@@ -190,6 +194,15 @@ class LinesFile:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
+def _alone(handle: int, path: Path, close: Callable[[], None]) -> None:
+    """Keep others from writing an export until it is closed. Raises Unwritable where another writes it; it is closed then."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        close()
+        raise Unwritable(f"{path} is being written by another export: wait for its end") from None
+
+
 class ParquetFolder:
     """A folder with parts of Parquet: each is written beside, and then given its name."""
 
@@ -200,8 +213,15 @@ class ParquetFolder:
         self._noted = _Noted(folder / "cursor.json", "parquet", wanted)
         known = self._noted.read() if resume else None
         folder.mkdir(mode=0o700, exist_ok=True)
+        self._handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        _alone(self._handle, folder, partial(os.close, self._handle))
         if known is None and any(folder.iterdir()):
+            os.close(self._handle)
             raise Unwritable(f"{folder} is not empty: --resume goes on with an export; else name a new folder")
+        if known is None:
+            self._noted.write(Cursor(), parts=0)  # before there is anything in it: what is cut off can be gone on with
+        else:
+            known = self._noted.read()  # as who wrote it until now left it
         self.cursor: Cursor | None = known["cursor"] if known else None
         self.since = self._noted.since
         self._part = int(known["parts"]) if known else 0
@@ -224,11 +244,14 @@ class ParquetFolder:
             self._end()
 
     def close(self) -> None:
-        """End the part that is begun."""
+        """End the part that is begun; where there is none at all, make an empty one, so that its columns can be read."""
         try:
             self._group()
+            if self._writer is None and not self._part:
+                self._begin()
             self._end()
         finally:
+            os.close(self._handle)
             if self._writer is not None:  # it could not be ended: nobody takes half a part for one
                 with suppress(Exception):
                     self._writer.close()
@@ -238,6 +261,9 @@ class ParquetFolder:
     def _draft(self) -> Path:
         return self._folder / f".{self._wanted.kind}-{self._part + 1:06}.parquet.part"
 
+    def _begin(self) -> None:
+        self._writer = self._parquet.ParquetWriter(self._draft, self._schema, compression="zstd")
+
     def _group(self) -> None:
         if not self._held:
             return
@@ -245,7 +271,7 @@ class ParquetFolder:
             column.name: [_value(column, row[column.name]) for row in self._held] for column in self._wanted.columns
         }
         if self._writer is None:
-            self._writer = self._parquet.ParquetWriter(self._draft, self._schema, compression="zstd")
+            self._begin()
         self._writer.write_table(self._arrow.table(columns, schema=self._schema))
         self._written += len(self._held)
         self._held = []

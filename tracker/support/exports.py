@@ -187,13 +187,17 @@ def read_cursor(kind: str, text: str) -> Cursor:
 
 
 def rows(ctx: AppContext, wanted: Wanted, cursor: Cursor) -> Iterator[list[dict[str, Any]]]:
-    """Give the rows behind a cursor, a window at a time; the cursor is moved before each window is given."""
+    """Give the rows behind a cursor, a window at a time; the cursor is moved before each window is given.
+
+    It is moved to where the span begins at once, in each stream: who goes on from it gets nothing that is older.
+    """
     horizon = min(ctx.now() - SETTLED, wanted.until or ctx.now())
     named = [column.name for column in wanted.columns]
     for name, stream in STREAMS[wanted.kind].items():
-        last = cursor.after.setdefault(name, 0)
-        if wanted.since is not None:
-            last = max(last, _before(ctx, stream, wanted.since - _DRIFT))
+        begins = _before(ctx, stream, wanted.since - _DRIFT) if wanted.since is not None else 0
+        cursor.after[name] = max(cursor.after.get(name, 0), begins)
+    for name, stream in STREAMS[wanted.kind].items():
+        last = cursor.after[name]
         with ctx.store.read() as connection:
             newest = connection.execute(sa.select(sa.func.max(stream.table.c.id))).scalar_one() or 0
         while last < newest:

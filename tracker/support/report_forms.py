@@ -66,8 +66,10 @@ def shown(key: str, row: Row) -> str:
         return "-" if value is None else f"{value}{_few(row['days_of'])}"
     if key in ("webhook_delay_p50", "webhook_delay_p95"):
         return "-" if value is None else f"{_at_most(value)}{_few(row['webhook_delay_of'])}"
-    if key in ("share", "miss_rate"):
-        return "-" if value is None else f"{100 * value:.1f} %"
+    if key == "share":
+        return "-" if value is None else _percent(row["parcels"], row["of"])
+    if key == "miss_rate":
+        return "-" if value is None else _percent(row["only_polled"], row["webhook_told"] + row["only_polled"])
     if key == "problem":
         return f"{row['status']}/{row['reason']}"
     if key == "meaning":
@@ -79,8 +81,12 @@ def shown(key: str, row: Row) -> str:
     return f"{value:,}" if isinstance(value, int) and key != "id" else "-" if value in (None, "") else str(value)
 
 
-def _percent(good: Any, of: int) -> str:
-    return f"{100 * good / of:.1f} %" if good != of else "100 %"
+def _percent(good: int, of: int) -> str:
+    """Write a share: none and all of them are told apart from nearly none and nearly all."""
+    if good in (0, of):
+        return "100 %" if good else "0 %"
+    tenths = round(1000 * good / of)
+    return "< 0.1 %" if not tenths else "> 99.9 %" if tenths == 1000 else f"{tenths / 10} %"
 
 
 def _few(many: int) -> str:
@@ -104,7 +110,7 @@ def sentences(told: Row) -> list[str]:
         of = f"; known are the days from {known['since']} to {known['until']}" if known["since"] else ""
         return [f"no parcel of {days}{of}", told["counted"]["said"]]
     return [
-        f"{total['parcels']:,} parcels, {days}, by the day their carrier took them over; {total['parcels'] - total['handed_over']:,} of them not handed over yet",
+        f"{total['parcels']:,} parcel{'' if total['parcels'] == 1 else 's'}, {days}, by the day their carrier took them over; {total['parcels'] - total['handed_over']:,} of them not handed over yet",
         f"{total['estimated']:,} of {total['parcels']:,} had an estimate that we heard before they were there"
         + (f"; of {total['not_known']:,} it is not known" if total["not_known"] else ""),
         f"business days are those of the store's calendar, known of {total['days_of']:,} of {total['delivered']:,} delivered parcels",

@@ -89,8 +89,8 @@ def asked(
 ) -> Asked:
     """Read what is asked: days as `2026-11-01` or how far back (`30d`, `4w`, `6m`). Raises WrongQuestion."""
     now_there = today(ctx, more.get("store"))
-    last = _day(until, now_there, "until") if until else now_there
-    first = _day(since, last if until else now_there, "since") if since else last - timedelta(days=29)
+    last = _day(until, now_there, "until") if until is not None else now_there
+    first = _day(since, last, "since") if since is not None else last - timedelta(days=29)
     if first > now_there:
         raise WrongQuestion(f"since {first} lies ahead: today is {now_there} ({zone(ctx, more.get('store'))})")
     if last < first:

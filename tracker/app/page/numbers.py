@@ -63,7 +63,7 @@ def parcels(ctx: AppContext, look: Look) -> Shown:
 def _asked(ctx: AppContext, look: Look, by: str | None) -> reports.Asked:
     more = {name: look.query.get(name) or None for name in _ON if name not in ("store", "since")}
     try:
-        return reports.asked(ctx, since=look.query.get("since", "30d"), store=look.stores, by=by, **more)
+        return reports.asked(ctx, since=look.query.get("since") or "30d", store=look.stores, by=by, **more)
     except reports.WrongQuestion as error:
         raise Wrong(str(error)) from None
 
