@@ -61,7 +61,7 @@ def shown(key: str, row: Row) -> str:
     if key in ("on_time", "last_on_time", "first_attempt"):
         known = {"on_time": row["on_time"] + row["late"], "last_on_time": row["last_on_time"] + row["last_late"]}
         of = known.get(key, row["first_attempt_of"])
-        return f"{_percent(value, of)} of {of:,}" if of else "-"
+        return f"{_percent(int(row[key]), of)} of {of:,}" if of else "-"
     if key in ("days_p50", "days_p95"):
         return "-" if value is None else f"{value}{_few(row['days_of'])}"
     if key in ("webhook_delay_p50", "webhook_delay_p95"):
