@@ -168,6 +168,12 @@ def test_a_parcel_that_two_stores_ship_counts_once_in_all_and_once_in_each(make_
     assert [total(lab, store)["parcels"] for store in ("*", "shop", "kart")] == [1, 1, 1]
     assert {(row.store, row.counts) for row in lab.rows(t.parcel_facts)} == {("shop", True), ("kart", False)}
 
+    # where it counts on another day in each, the next page goes on behind the day of the store that is asked for
+    lab.change(t.parcel_facts.update().where(t.parcel_facts.c.store == "shop").values(day="2026-11-03"))
+    ask = reports.asked(lab.ctx, since="60d", store="kart")
+    (only,) = parcels_of(lab.ctx, "parcels", ask)
+    assert parcels_of(lab.ctx, "parcels", ask, after=only["id"]) == []
+
 
 def test_who_dies_in_the_middle_has_counted_nothing_and_two_count_one_after_the_other(make_lab, monkeypatch) -> None:
     lab = shipped(make_lab, UPS, company="UPS")

@@ -187,7 +187,7 @@ def _show(
         _give(forms.as_csv(rows, keys), output)
         return
     lines = [[forms.shown(key, row) for key in keys] for row in rows]
-    empty = f"no parcel of {told['since']} to {told['until']} is {show}"
+    empty = f"no parcel of {told['since']} to {told['until']} is counted as {show}"
     _show_parts(f"parcels: {show}", [name for name, _ in forms.PARCELS], lines, 2, empty)
     click.echo(told["counted"]["said"])
     if len(rows) == limit:

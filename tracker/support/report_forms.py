@@ -109,11 +109,19 @@ def sentences(told: Row) -> list[str]:
     if not total["parcels"] and not told["rows"]:
         of = f"; known are the days from {known['since']} to {known['until']}" if known["since"] else ""
         return [f"no parcel of {days}{of}", told["counted"]["said"]]
+    untold = told["report"] == "accounts" and told["rows"] and "miss_rate" not in told["rows"][0]
     return [
         f"{total['parcels']:,} parcel{'' if total['parcels'] == 1 else 's'}, {days}, by the day their carrier took them over; {total['parcels'] - total['handed_over']:,} of them not handed over yet",
         f"{total['estimated']:,} of {total['parcels']:,} had an estimate that we heard before they were there"
         + (f"; of {total['not_known']:,} it is not known" if total["not_known"] else ""),
         f"business days are those of the store's calendar, known of {total['days_of']:,} of {total['delivered']:,} delivered parcels",
+        *(
+            [
+                "which webhooks were missed is counted by account and day only: it is told where nothing else is asked for"
+            ]
+            if untold
+            else []
+        ),
         told["counted"]["said"],
     ]
 

@@ -56,7 +56,9 @@ SHOWS: dict[str, Callable[[], sa.ColumnElement[bool]]] = {
     "last_on_time": lambda: _F.on_last == ON_TIME,
     "last_late": lambda: _F.on_last == LATE,
     "days": lambda: _F.days.isnot(None),
+    "days_of": lambda: _F.days.isnot(None),
     "first_attempt": lambda: _F.attempt == "yes",
+    "first_attempt_of": lambda: _F.attempt != "",
     "failed_attempt": lambda: _F.attempt == "no",
     "exceptions": lambda: sa.or_(*(_PROBLEM.like(f'%"{status}/%') for status in _FIRST_WORDS)),
     "silent": lambda: _F.silent.is_(True),
@@ -73,8 +75,8 @@ def parcels_of(
     `after`: the id of the last row seen. `slowest`: those that took the most business days first, without a next page. Each row
     has the dates that a claim rests on: first custody, the first and the last estimate, attempts, the delivery. Raises WrongQuestion.
     """
-    where = [_shown(show), _F.day >= str(ask.since), _F.day <= str(ask.until)]
-    where += [_F.counts.is_(True)] if ask.store is None else queries.of_stores(_F.store, ask.store)
+    mine = [_F.counts.is_(True)] if ask.store is None else queries.of_stores(_F.store, ask.store)
+    where = [_shown(show), _F.day >= str(ask.since), _F.day <= str(ask.until), *mine]
     where += [
         column == value for column, value in ((_F.carrier, ask.carrier), (_F.service, ask.service)) if value is not None
     ]
@@ -88,7 +90,7 @@ def parcels_of(
         order = [_F.days.desc(), *order]
     with ctx.store.read() as connection:
         if after is not None:
-            day = sa.select(sa.func.max(_F.day)).where(_F.shipment_id == after)
+            day = sa.select(sa.func.max(_F.day)).where(_F.shipment_id == after, *mine)
             last = connection.execute(day).scalar_one()
             if last is None:
                 raise WrongQuestion(f"after {after}: no parcel of that id is counted")
