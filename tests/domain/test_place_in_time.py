@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta, timezone
+from importlib.resources import files
 
 import pytest
 
@@ -10,6 +12,7 @@ from tests.domain.scans import T0
 from tracker.domain.facts import Code, Place, Scan
 from tracker.domain.timeline import place_in_time, zone_of
 from tracker.domain.vocabulary import Zone
+from tracker.domain.zones import ONE_ZONE
 
 
 def test_a_time_with_offset_is_taken_as_it_is() -> None:
@@ -83,6 +86,20 @@ def test_gaps_overlaps_and_leap_days_of_the_clock(local: datetime, utc: datetime
     scan = Scan(Code("s", "c"), local, place=Place("New York", "NY", country="US"))
 
     assert place_in_time(scan, "UTC", max(T0, utc)) == (utc, Zone.BY_PLACE)
+
+
+def test_each_country_with_one_zone_has_it_and_no_other() -> None:
+    """zone.tab of the tz database; China and Germany have a second one in it, of the same time by law and of a village."""
+    table = (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8")
+    named = defaultdict(list)
+    for row in (line.split("\t") for line in table.splitlines() if line and not line.startswith("#")):
+        named[row[0]].append(row[2])
+    one = {country: zones[0] for country, zones in named.items() if len(zones) == 1}
+
+    assert {**one, "CN": "Asia/Shanghai", "DE": "Europe/Berlin"} == ONE_ZONE
+    assert str(zone_of(Place("DUBAI", country="AE"))) == "Asia/Dubai"
+    assert str(zone_of(Place("SAN JUAN", "PR", country="US"))) == "America/Puerto_Rico"
+    assert zone_of(Place("AUCKLAND", country="NZ")) is None  # and the Chatham Islands
 
 
 def test_a_state_with_two_zones_is_not_guessed() -> None:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from tracker.domain.facts import EPOCH, NOWHERE, Checkpoint, Meaning, Place, Scan, StoredScan, Summary, TakenBack
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
+from tracker.domain.zones import ONE_ZONE
 
 S = ShippingStatus
 VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 to UTC+14
@@ -32,22 +33,12 @@ _ENDS = frozenset({S.DELIVERED, S.RETURNED, S.DESTROYED})  # what must not be ta
 _TO_THE_SENDER = frozenset({S.RETURNING, S.RETURNED})
 _UNREAD = Checkpoint((EPOCH, 0, "", "", ""), None, False, False, None, RULES)  # of a summary that has read nothing
 
-_ZONES = {  # countries with one zone; the larger ones need a region
-    "AT": "Europe/Vienna", "BE": "Europe/Brussels", "CH": "Europe/Zurich", "CN": "Asia/Shanghai",
-    "CZ": "Europe/Prague", "DE": "Europe/Berlin", "DK": "Europe/Copenhagen", "FI": "Europe/Helsinki",
-    "FR": "Europe/Paris", "GB": "Europe/London", "GR": "Europe/Athens", "HK": "Asia/Hong_Kong",
-    "HU": "Europe/Budapest", "IE": "Europe/Dublin", "IL": "Asia/Jerusalem", "IN": "Asia/Kolkata",
-    "IT": "Europe/Rome", "JP": "Asia/Tokyo", "KR": "Asia/Seoul", "LU": "Europe/Luxembourg",
-    "NL": "Europe/Amsterdam", "NO": "Europe/Oslo", "PL": "Europe/Warsaw", "RO": "Europe/Bucharest",
-    "SE": "Europe/Stockholm", "SG": "Asia/Singapore", "SI": "Europe/Ljubljana", "SK": "Europe/Bratislava",
-    "TR": "Europe/Istanbul", "TW": "Asia/Taipei", "ZA": "Africa/Johannesburg",
-}  # fmt: skip
-_REGIONS = {  # (country, region) with one zone throughout; states that two zones share are left out
+_REGIONS = {  # of countries with several zones those with one throughout; states that two zones share are left out
     "US": {
         "America/New_York": "CT DC DE GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV",
         "America/Chicago": "AL AR IA IL LA MN MO MS OK WI",
         "America/Denver": "CO MT NM UT WY", "America/Phoenix": "AZ",
-        "America/Los_Angeles": "CA WA", "Pacific/Honolulu": "HI",
+        "America/Los_Angeles": "CA WA", "Pacific/Honolulu": "HI", "America/Puerto_Rico": "PR", "America/St_Thomas": "VI",
     },
     "CA": {
         "America/Toronto": "QC", "America/Winnipeg": "MB", "America/Edmonton": "AB",
@@ -73,7 +64,7 @@ def _zone(name: str) -> ZoneInfo:
 
 def zone_of(place: Place) -> ZoneInfo | None:
     """Return the only zone a place can have, or None where it could have several or is not known."""
-    name = _ZONES.get(place.country) or _BY_REGION.get((place.country, place.region.upper()))
+    name = ONE_ZONE.get(place.country) or _BY_REGION.get((place.country, place.region.upper()))
     return _zone(name) if name else None
 
 
