@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from tests.lab import DHL, START, UPS, USPS, H, Lab
@@ -214,6 +215,9 @@ def test_of_a_store_that_nobody_knows_nothing_is_fine(run: Run, lab: Lab) -> Non
 def test_migrate_says_what_it_did(run: Run, lab: Lab) -> None:
     assert ok(run("migrate")).strip() == "already at 0011"
     assert ok(run("migrate", "--show")).strip() == "0011"
+    lab.change(sa.text("UPDATE alembic_version SET version_num = '0999'"))
+    told = "already at 0999, made by a newer version: this one has 0011, and works on it"
+    assert ok(run("migrate")).strip() == told
 
 
 def test_check_pings_everything_and_masks_secrets(run: Run, lab: Lab) -> None:

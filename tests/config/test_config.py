@@ -143,7 +143,8 @@ def test_a_plugin_name_that_is_none_is_a_config_error(uses: str) -> None:
     "text",
     [
         "stuck_after: 999999999999d", f"stuck_after: 1d{' ' * 9000}x", "threads: 0x" + "f" * 5000, "database: [1]", "database: {a: 1}",
-        "database: nonsense", "database: mysql://u@h/x", "database: ''", "broker: true", "broker: redis://", "broker: redis://h:x",
+        "database: nonsense", "database: mysql://u@h/x", "database: ''",
+        "database: sqlite://var/x.db", "database: 'sqlite://'", "database: 'sqlite:///:memory:'", "broker: true", "broker: redis://", "broker: redis://h:x",
         "broker: http://h", "notices: {alert_url: [1]}", "notices: {alert_url: alerts}", "notices: {alert_url: 'https://'}",
         "accounts: {a: {uses: easypost, api_key: '${file:a\\0b}'}}", 'accounts: {a: {uses: easypost, api_key: "${file:a\\0b}"}}',
         "accounts: {a: {uses: dhl, callback_url: 5}}", "accounts: [a]", "accounts: {a: [b]}", "stores: {a: {uses: rest, base_url: }}",

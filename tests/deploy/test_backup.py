@@ -24,6 +24,7 @@ from tests.lab import USPS, H, Lab, detail, tracker_body
 from tracker.domain.errors import TrackerError
 from tracker.store import tables as t
 from tracker.store.engine import Store, database_now
+from tracker.store.migrate import current, head, migrate
 from tracker.support import backup as backups
 from tracker.upkeep import maintenance
 
@@ -156,9 +157,39 @@ def test_nothing_is_put_back_beneath_a_process_that_runs_and_nothing_that_is_no_
     copy.write_bytes(copy.read_bytes()[:4096])
     with pytest.raises(TrackerError, match=r"copy\.db is (damaged|no backup of ours)"):
         backups.restore(store, copy, "now")
+    with sqlite3.connect(copy := tmp_path / "other.db") as made:  # of another program that migrates as we do
+        made.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    made.close()
+    with pytest.raises(TrackerError, match=r"other\.db is no backup of ours: no such table: inbox"):
+        backups.restore(store, copy, "now")
+    assert there.exists()
     with pytest.raises(TrackerError, match="there is no such database"):
         backups.backup(Store(f"sqlite:///{tmp_path}/none.db"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_backup_takes_the_place_of_a_database_that_is_damaged_and_of_a_backup_that_is_it_is_said(
+    tmp_path: Path,
+) -> None:
+    store = Store(f"sqlite:///{tmp_path}/x.db")
+    migrate(store)
+    backups.backup(store, copy := tmp_path / "copy")
+    broken = copy.read_bytes().replace(b"CREATE TABLE findings", b"CREATE \xff\xff\xff\xff\xff findings")
+    (tmp_path / "broken").write_bytes(broken)
+    with pytest.raises(TrackerError, match=r"broken is (damaged: its schema is not UTF-8|no backup of ours)"):
+        backups.restore(store, tmp_path / "broken", "now")
+    store.close()
+
+    there = tmp_path / "x.db"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OperationalError, match="unable to open"):  # what cannot be looked into may be anybody's
+        backups.restore(Store(f"sqlite:///{tmp_path}/folder"), copy, "now")
+    for damage in (b"X" * 5000, b"SQLite format 3\0" + there.read_bytes()[16:4096] + b"\x55" * 90_000):
+        there.write_bytes(damage)
+        aside = backups.restore(again := Store(f"sqlite:///{there}"), copy, f"now-{len(damage)}")
+        assert aside is not None and aside.read_bytes() == damage
+        assert current(again) == head()
+        again.close()
 
 
 def test_without_the_tools_or_where_they_fail_it_says_so_without_the_password(

@@ -16,10 +16,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.deploy import story
-from tests.lab import DHL, UPS, H, Lab
+from tests.lab import DHL, UPS, USPS, H, Lab, detail, tracker_body
 from tracker.config.load import load_text
+from tracker.domain.facts import ProofDocument
 from tracker.domain.personal import ERASED
 from tracker.domain.vocabulary import StatementKind
+from tracker.pipeline import proofs
 from tracker.store import tables as t
 from tracker.store.engine import database_now
 from tracker.support import lists, statements
@@ -27,6 +29,7 @@ from tracker.upkeep import erase, replay
 
 TRACKER = Path(sys.executable).with_name("tracker")
 CANARY = "canary"
+LAST_MILE = "9400111206206406260794"
 
 
 def holding(lab: Lab) -> dict[str, int]:
@@ -53,7 +56,8 @@ def personal(lab: Lab) -> None:
             sha256="0" * 64, size=19, fetched_at=lab.clock(), error="for Canary",
         )
     )  # fmt: skip
-    lab.change(t.watches.update().where(t.watches.c.shipment_id == parcel.id).values(said="ask Mr Canary"))
+    answers = {"said": "ask Mr Canary", "rejected_reason": "Mr Canary's own"}
+    lab.change(t.watches.update().where(t.watches.c.shipment_id == parcel.id).values(**answers))
     facts = order.facts | {"items": [{**item, "name": "Canary's pills"} for item in order.facts["items"]]}
     facts["fulfilments"] = [{**f, "unreadable": ["call Canary"]} for f in facts["fulfilments"]]
     lab.change(t.orders.update().where(t.orders.c.id == order.id).values(facts=facts))
@@ -106,10 +110,7 @@ def test_what_may_name_a_person_of_an_order_is_erased_and_facts_stay(make_lab: A
     assert {row.body for row in lab.rows(t.messages)} == {
         '{"data":{"why":"\\"details\\":"}}'
     }  # it is still told, without
-    if lab.daemon.store.sqlite:  # nor does it stand in a free page, or in the log of the database
-        file = Path(lab.daemon.store.url.database or "")
-        kept = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
-        assert b"signature of Canary" not in kept and b"call Canary" not in kept and len(kept) > 100_000
+    _not_in_files(lab)
     left = holding(lab)
     assert left.keys() == {"inbox", "scans"}  # of #1001, and the payload that could not be read
     assert {r.text for r in lab.rows(t.scans, t.scans.c.shipment_id == lab.parcel(DHL).id)} == {ERASED}
@@ -139,6 +140,71 @@ def test_what_may_name_a_person_of_an_order_is_erased_and_facts_stay(make_lab: A
     assert {kind for kind, count in fresh.counts.items() if count} <= {
         "payloads"
     }  # as they came: erased again, or by their age
+
+
+def _not_in_files(lab: Lab) -> None:
+    """Demand that what was erased stands in no free page, and not in the log of the database."""
+    if lab.daemon.store.sqlite:
+        file = Path(lab.daemon.store.url.database or "")
+        kept = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
+        assert b"signature of Canary" not in kept and b"call Canary" not in kept and len(kept) > 100_000
+
+
+def test_of_a_parcel_that_an_erased_order_gets_later_no_text_and_no_document_is_kept(make_lab: Any) -> None:
+    lab: Lab = make_lab(store="mode: write, keep_proofs: true")
+    lab.work()
+    lab.order("#1003", UPS, company="UPS")
+    lab.work()
+    erase.erase(lab.ctx, statements.find_order(lab.ctx, "1003"), "ana")
+    detailed = detail("in_transit", "2026-11-02T07:00:00Z", message="TO MR CANARY")
+    lab.post_raw("easypost", tracker_body(USPS, detailed))  # before the shop says whose it is
+    lab.work("ingest")
+    assert holding(lab).keys() == {"inbox", "scans"}
+
+    lab.shop.ship("#1003", lab.clock(), [{"company": "USPS", "number": USPS}], partly=True)
+    lab.work()
+    assert {row.order_id for row in lab.rows(t.fulfilments)} == {1} and lab.parcel(USPS).linked
+    detailed = detail("delivered", "2026-11-02T07:30:00Z", message="SIGNED BY CANARY")
+    lab.post_raw("easypost", tracker_body(USPS, detailed))
+    lab.scan(lab.ups, UPS, "I", "038", text="FOR CANARY", last_mile=LAST_MILE)
+    lab.later(7)
+    lab.scan(lab.easypost, LAST_MILE, "delivered", "arrived_at_destination", text="FOR CANARY")
+    lab.later(7)
+    assert [lab.parcel(number).status for number in (UPS, USPS)] == ["delivered", "delivered"]
+    assert lab.parcel(LAST_MILE).leg_of == lab.parcel(UPS).id
+    assert {row.text for row in lab.rows(t.scans)} == {ERASED}
+    assert holding(lab).keys() == {"inbox"} and lab.rows(t.proofs) == []
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_document_that_is_fetched_while_its_order_is_erased_is_not_kept(make_lab: Any) -> None:
+    lab: Lab = make_lab()
+    lab.work()
+    lab.order("#1003", UPS, company="UPS")
+    lab.work()
+    lab.change(
+        t.proofs.insert().values(
+            shipment_id=lab.parcel(UPS).id, account="ups", state="wanted", attempts=0, failures=0, next_at=lab.clock()
+        )
+    )
+    claimed = lab.one(t.proofs)
+    lab.change(t.proofs.update().values(attempts=1))  # as whoever claims it does
+    erase.erase(lab.ctx, statements.find_order(lab.ctx, "1003"), "ana")
+    proofs._end(lab.ctx, lab.ctx.config.accounts["ups"], claimed, ProofDocument(b"of Canary", "image/png"), None)
+    assert (lab.one(t.proofs).state, holding(lab)) == ("dropped", {})
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_somebody_who_reads_for_long_holds_up_no_writer_and_is_told(make_lab: Any) -> None:
+    lab: Lab = make_lab()
+    lab.work()
+    lab.order("#1003", UPS, company="UPS")
+    lab.work()
+    with lab.daemon.store.read() as connection:
+        connection.execute(sa.select(t.orders)).all()
+        order = statements.find_order(lab.ctx, "1003")
+        assert erase.erase(lab.ctx, order, "ana").lingers
+    assert not erase.erase(lab.ctx, order, "ana").lingers
 
 
 def _facts(lab: Lab) -> list[Any]:
@@ -207,6 +273,7 @@ def test_by_age_what_is_older_is_erased_some_at_a_time_and_by_default_nothing(ma
     assert erase.by_age(lab.ctx) == 4
     assert holding(lab).keys() <= {"inbox"}  # bodies that are linked to nothing go by retention.bodies
     assert {row.erased["by"] for row in lab.rows(t.orders)} == {"retention"}
+    _not_in_files(lab)
     assert erase.by_age(lab.ctx) == 0
     lab.ctx.config = lab.ctx.config.__class__(
         lab.ctx.config.root.model_copy(

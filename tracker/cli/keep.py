@@ -31,8 +31,8 @@ STAYS = (
 def erase(order: str, file: Path, as_json: bool, store: str | None, by: str, preview: bool, yes: bool) -> None:
     """Erase what may name a person of ORDER: carriers' and people's free texts, bodies as they came, documents, what was bought.
 
-    Nothing is written to the shop for it. What is told of the order later is kept without such texts. That it was done stays,
-    with who did it. By age: `retention.personal`.
+    Nothing is written to the shop for it. What is told of the order later is kept without such texts, but for bodies, which go by
+    their age (`retention.bodies`), and for what your people note. That it was done stays, with who did it. By age: `retention.personal`.
     """
     ctx = open_context(glance_config(file))
     row = statements.find_order(ctx, order, store)
@@ -45,10 +45,16 @@ def erase(order: str, file: Path, as_json: bool, store: str | None, by: str, pre
             _confirm(row.number)
         made = erasing.erase(ctx, row, by)
     if as_json:
-        told = {"store": row.store, "order": row.number, "erased": made.counts, "waits": made.waits, "preview": preview}
-        print_json(told)
+        print_json({
+            "store": row.store, "order": row.number, "erased": made.counts, "waits": made.waits, "lingers": made.lingers,
+            "preview": preview,
+        })  # fmt: skip
     elif not preview:
         click.echo(f"erased of {row.number} in {row.store}: {made.said}")
+    if made.lingers and not as_json:
+        click.echo(
+            "the database's log still holds it, as somebody reads for long: erase it again later, or stop all processes"
+        )
     if made.waits:
         if not as_json:
             click.echo(

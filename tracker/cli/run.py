@@ -17,7 +17,7 @@ from tracker.cli.common import config_option, glance_config, json_option, print_
 from tracker.config.changes import told
 from tracker.domain.errors import ConfigError
 from tracker.store.engine import Store
-from tracker.store.migrate import current, migrate
+from tracker.store.migrate import current, head, migrate, revisions
 
 _PORT = "Port of /metrics of this process; without it web and up take web.ops_port, and worker and scheduler have none."
 
@@ -91,7 +91,8 @@ def migrate_(file: Path, show: bool) -> None:
         click.echo(before or "empty")
         return
     after = migrate(store)
-    click.echo(f"{before or 'empty'} -> {after}" if before != after else f"already at {after}")
+    newer = "" if after in revisions() else f", made by a newer version: this one has {head()}, and works on it"
+    click.echo(f"{before or 'empty'} -> {after}" if before != after else f"already at {after}{newer}")
 
 
 @click.command()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from tracker.config.yamlfile import Document, Path_
 
+MEMORY = ":memory:"  # as SQLAlchemy calls no file
 Texts = Iterable[tuple[Path_, str]]
 
 
@@ -28,7 +29,10 @@ def check_addresses(texts: Texts, document: Document) -> None:
     """Refuse what is no URL, or another one than was meant: it would fail later, in an error that shows a part of it."""
     for path, text in texts:
         if path == ("database",):
-            fits, example = _is_database(text), "such as sqlite:///var/trackwright.db or postgresql://user@host/name"
+            fits, example = (
+                _is_database(text),
+                "such as sqlite:///var/trackwright.db (three slashes, four before a path from /) or postgresql://user@host/name",
+            )
         elif path == ("broker",):
             fits, example = (
                 text == "none" or _is_url(text, "redis", "rediss", "unix"),
@@ -84,4 +88,7 @@ def _is_database(text: str) -> bool:
         url = make_url(text)
     except (ArgumentError, ValueError):
         return False
-    return url.drivername.partition("+")[0] in ("sqlite", "postgresql", "postgres") and "@" not in (url.host or "")
+    kind = url.drivername.partition("+")[0]
+    if kind == "sqlite":  # a file: sqlite://var/x.db would be one on a machine called var
+        return not url.host and (url.database or MEMORY) != MEMORY
+    return kind in ("postgresql", "postgres") and "@" not in (url.host or "")

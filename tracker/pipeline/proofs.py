@@ -73,7 +73,10 @@ def who_fetch(
 def want(
     ctx: AppContext, connection: Connection, delivered: Collection[int], changed: Collection[int], now: datetime
 ) -> None:
-    """Want the documents of parcels that were `delivered` just now, and of delivered ones that orders which `changed` name, where the store keeps them."""
+    """Want the documents of parcels that were `delivered` just now, and of delivered ones that orders which `changed` name.
+
+    Only where the store keeps them, and of none that is erased.
+    """
     keepers = sorted(one.name for one in ctx.config.store_accounts() if one.keeps_proofs)
     if not keepers or not (delivered or changed):
         return
@@ -89,7 +92,9 @@ def want(
     rows = connection.execute(
         sa.select(s.id, s.carrier, s.summary)
         .outerjoin(proofs, _P.shipment_id == s.id)
-        .where(s.id.in_(sa.union(*selects)), s.status == ShippingStatus.DELIVERED, _P.id.is_(None))
+        .where(
+            s.id.in_(sa.union(*selects)), s.status == ShippingStatus.DELIVERED, _P.id.is_(None), s.erased_at.is_(None)
+        )
         .order_by(s.id)
     ).all()
     accounts, wanted = who_fetch(connection, ctx.config, rows), []

@@ -203,19 +203,23 @@ class Store:
             if self.sqlite:
                 self._lock.release()
 
-    def overwrite(self) -> None:
+    def overwrite(self) -> bool:
         """Have what was deleted stand nowhere in SQLite's files: what its log holds goes into the file, and the log is emptied.
 
-        Where somebody reads for long the log stays until the next time. PostgreSQL does so by itself, with its next vacuum.
+        Returns False where somebody reads for longer than we may wait, as nobody writes meanwhile: the log stays until the next
+        time, or until all processes have stopped. PostgreSQL does so by itself, with its next vacuum.
         """
-        if self.sqlite:
-            connection = self.engine.raw_connection()
-            try:
-                cursor = connection.cursor()
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                cursor.fetchone()
-            finally:
-                connection.close()
+        if not self.sqlite:
+            return True
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout=500")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            said = cursor.fetchone()  # whether it was held up, and how many pages
+            return said is not None and said[0] == 0
+        finally:
+            connection.invalidate()  # the next one waits as long as all others do
 
     def close(self) -> None:
         """Close every connection."""

@@ -28,6 +28,7 @@ from tracker.store.tables import accounts, mails, outbox, processes, tokens
 from tracker.support.roles import ALIVE
 
 PAGES = 4096  # of SQLite, copied between two looks of others: the receiver waits no longer than that
+OURS = ("inbox", "orders", "outbox", "accounts")  # tables that every version had
 NOT_TOLD = "a backup was put back: it may have been told before"
 
 
@@ -57,6 +58,7 @@ def restore(store: Store, path: Path, stamp: str) -> Path | None:
     """Put a copy back. Returns where the SQLite file is that was there before, if one was.
 
     Raises TrackerError where a process of ours runs, where the file is no whole backup, and where a PostgreSQL database is not empty.
+    A SQLite file that is damaged is put aside like any other.
     """
     if not store.sqlite:
         with store.read() as connection:
@@ -74,7 +76,7 @@ def restore(store: Store, path: Path, stamp: str) -> Path | None:
     try:
         _copy(path, Path(draft))
         if aside is not None:
-            must_rest(store)
+            _must_rest_if_it_can_tell(store)
             store.close()
             for end in ("", "-wal", "-shm"):  # what was not yet moved into the file goes with it
                 with contextlib.suppress(FileNotFoundError):
@@ -85,6 +87,15 @@ def restore(store: Store, path: Path, stamp: str) -> Path | None:
             os.unlink(draft)
         raise
     return before if aside is not None else None
+
+
+def _must_rest_if_it_can_tell(store: Store) -> None:
+    """As `must_rest`; what is damaged cannot tell who runs, and is why a backup is put back."""
+    try:
+        must_rest(store)
+    except (sa.exc.DatabaseError, UnicodeDecodeError) as error:
+        if isinstance(error, sa.exc.OperationalError):
+            raise  # it is locked, or cannot be opened
 
 
 def must_rest(store: Store) -> None:
@@ -144,8 +155,12 @@ def _check(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)) as found:
             said = [row[0] for row in found.execute("PRAGMA integrity_check")]
             found.execute("SELECT version_num FROM alembic_version").fetchone()
+            for table in OURS:
+                found.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # a name of ours
     except sqlite3.Error as error:
         raise TrackerError(f"{path} is no backup of ours: {error}") from None
+    except UnicodeDecodeError:  # what is wrong with it is said with a part of it
+        raise TrackerError(f"{path} is damaged: its schema is not UTF-8") from None
     if said != ["ok"]:
         raise TrackerError(f"{path} is damaged: {said[0]}")
 

@@ -62,10 +62,14 @@ KINDS = (
 
 @dataclass
 class Erasure:
-    """What was erased, or would be: how many of each of KINDS; `waits`: what is not ended yet, and is erased another time."""
+    """What was erased, or would be: how many of each of KINDS.
+
+    `waits`: what is not ended yet, and is erased another time. `lingers`: SQLite's log still holds it, for whom looks into the file.
+    """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     waits: int = 0
+    lingers: bool = False
 
     @property
     def said(self) -> str:
@@ -92,7 +96,7 @@ def erase(ctx: AppContext, order: sa.Row[Any], by: str) -> Erasure:
     made = Erasure()
     with _erasing(ctx, order, made, by=by):
         pass
-    ctx.store.overwrite()
+    made.lingers = not ctx.store.overwrite()
     return made
 
 
@@ -124,6 +128,7 @@ def by_age(ctx: AppContext) -> int:
         for order_id in ids:
             _erase(connection, order_id, (), (), Erasure(), "retention", now)
     if ids:
+        ctx.store.overwrite()
         ctx.log.info("personal_erased", count=len(ids))
     return len(ids)
 
@@ -189,9 +194,12 @@ def _erase(
     parcels, done = _parcels(connection, order_id), made.counts
     w, s, p = watches.c, scans.c, proofs.c
     here = queries.in_order(
-        connection, w.id, sa.and_(w.shipment_id.in_(parcels), w.said.is_not(None), w.said != ERASED)
+        connection, w.id, sa.and_(w.shipment_id.in_(parcels), sa.or_(w.said != ERASED, w.rejected_reason != ERASED))
     )
-    done["answers"] += connection.execute(watches.update().where(here).values(said=ERASED)).rowcount
+    told_us = {
+        name: sa.case((w[name].is_not(None), ERASED), else_=None) for name in ("said", "rejected_reason")
+    }  # that there was an answer stays
+    done["answers"] += connection.execute(watches.update().where(here).values(**told_us)).rowcount
     here = queries.in_order(
         connection, shipments.c.id, sa.and_(shipments.c.id.in_(parcels), shipments.c.erased_at.is_(None))
     )
@@ -209,6 +217,8 @@ def _erase(
     values = {
         "document": None,
         "next_at": None,
+        "attempts": p.attempts + 1,  # whoever fetches it just now keeps nothing
+        "claimed_until": None,
         "state": sa.case((p.state.in_(["wanted", "kept"]), "dropped"), else_=p.state),
     }
     values["error"] = sa.case((p.error.is_not(None), ERASED), else_=None)

@@ -151,6 +151,8 @@ def _follow(
     for further in shipments.legs(leg.id):
         shipments.change(further, leg_of=whole.id)
     shipments.change(leg, leg_of=whole.id, linked=True, linked_at=leg.linked_at or tx.now)
+    if whole.erased:
+        shipments.erase([leg.id])
     done.unwatched |= _stand(tx, watches, leg, at)
     done.anew |= {whole.id, leg.id}
     tx.ctx.log.info("last_mile", parcel=f"{whole.carrier} {whole.number}", number=f"{leg.carrier} {leg.number}")

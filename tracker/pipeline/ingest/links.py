@@ -31,8 +31,10 @@ class _Linked(NamedTuple):
     loose: set[str]
 
 
-def store_links(tx: Transaction, shipments: Shipments, watches: Watches, order_id: int, order: Order) -> set[str]:
-    """Keep the fulfilments of an order and link their numbers to shipments.
+def store_links(
+    tx: Transaction, shipments: Shipments, watches: Watches, order_id: int, order: Order, *, erased: bool
+) -> set[str]:
+    """Keep the fulfilments of an order and link their numbers to shipments. `erased`: what may name a person of it is not kept.
 
     Returns the marks of carriers that nobody watches (see `unwatched.mark`).
     """
@@ -62,6 +64,8 @@ def store_links(tx: Transaction, shipments: Shipments, watches: Watches, order_i
         gone |= linked.gone
         named |= linked.named
         loose |= linked.loose
+    if erased:
+        shipments.erase(shipments.families(named))
     _replaced(tx, order, order_id, _uncorrected(tx, shipments, watches, order_id, gone - named))
     return loose
 

@@ -79,7 +79,8 @@ def _take(tx: Transaction, shipments: Shipments, watches: Watches, taken: Taken,
         return _take(tx, shipments, watches, taken, p, order)  # another process was first: now it is known
     if saved.is_new:
         taken.changed.add(saved.order_id)
-        taken.unwatched |= links.store_links(tx, shipments, watches, saved.order_id, order)
+        erased = known is not None and known.erased_at is not None
+        taken.unwatched |= links.store_links(tx, shipments, watches, saved.order_id, order, erased=erased)
     return saved.order_id
 
 

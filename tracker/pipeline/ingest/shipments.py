@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from tracker.domain.facts import Edd, Summary
+from tracker.domain.personal import ERASED
 from tracker.domain.vocabulary import ShippingStatus
 from tracker.pipeline.ingest.transaction import Transaction
 from tracker.store import queries
 from tracker.store.codec import SUMMARY, dump
-from tracker.store.tables import shipments, watches
+from tracker.store.tables import scans, shipments, watches
 
 _EMPTY = dump(SUMMARY, Summary())
 
@@ -131,6 +132,17 @@ class Shipments:
             self._legs.setdefault(parcel.leg_of, []).append(parcel)
         here = shipments.c.id == parcel.id
         self._tx.connection.execute(shipments.update().where(here).values(**values, recount=True))
+
+    def erase(self, shipment_ids: Collection[int]) -> None:
+        """Keep no more what carriers write of shipments, nor what they wrote: an order of which that was erased has them now."""
+        fresh = [parcel for i in shipment_ids if not (parcel := self[i]).erased]
+        for parcel in fresh:
+            parcel.erased = True
+        if ids := [parcel.id for parcel in fresh]:
+            s, connection = scans.c, self._tx.connection
+            connection.execute(shipments.update().where(shipments.c.id.in_(ids)).values(erased_at=self._tx.now))
+            texts = sa.and_(s.shipment_id.in_(ids), s.text.not_in(["", ERASED]))
+            connection.execute(scans.update().where(texts).values(text=ERASED))
 
     def _know(self, row: Row[Any]) -> LockedShipment:
         if row.id in self._parcels:
