@@ -46,6 +46,21 @@ def test_every_image_that_is_not_ours_is_pinned_and_every_service_bounded(servic
         assert one["restart"], name
 
 
+def test_each_service_may_do_what_its_image_does_at_its_start(services: dict[str, Any]) -> None:
+    """Facts of the images' own entrypoints: redis 7 and postgres change from root to their user, which takes capabilities."""
+    assert (services["redis"]["cap_drop"], services["redis"]["user"]) == (["ALL"], "redis")
+    assert "cap_drop" not in services["postgres"]  # as root it reads the secret, and makes its folder its own
+    owner = re.search(r"USER (\d+):", (DEPLOY / "Dockerfile").read_text())
+    assert owner is not None and f"chown -R {owner[1]} secrets" in (DEPLOY / "README.md").read_text()
+    assert (
+        services["grafana"]["user"] == f"{owner[1]}:0"
+    )  # it reads a secret of that owner; its folders are the group's 0
+    probe = services["postgres"]["healthcheck"]["test"]
+    assert (
+        probe[probe.index("-h") + 1] == "127.0.0.1"
+    )  # else it is healthy while its first database is made, and migrate fails
+
+
 def test_the_proxy_leads_to_webhooks_and_to_nothing_else() -> None:
     file = re.sub(r"(?m)^\s*#.*\n", "", (DEPLOY / "Caddyfile").read_text())
     assert file.count("{") == file.count("}")
