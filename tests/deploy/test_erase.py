@@ -272,6 +272,7 @@ def test_by_age_what_is_older_is_erased_some_at_a_time_and_by_default_nothing(ma
     lab.clock.move_to(lab.clock() + timedelta(days=400))
     assert erase.by_age(lab.ctx) == 4
     assert holding(lab).keys() <= {"inbox"}  # bodies that are linked to nothing go by retention.bodies
+    assert {row.body for row in lab.rows(t.inbox, t.inbox.c.state == "dead")} == {None}  # but dead ones, which stay
     assert {row.erased["by"] for row in lab.rows(t.orders)} == {"retention"}
     _not_in_files(lab)
     assert erase.by_age(lab.ctx) == 0

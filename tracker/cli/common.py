@@ -193,7 +193,7 @@ def why_away(error: Exception) -> str:
     """Say in a line why the database cannot be used."""
     origin = getattr(error, "orig", None)
     said = str(origin).strip().splitlines()[0] if origin else type(error).__name__
-    hint = " (has `tracker migrate` or `tracker up` been run?)" if "no such table" in said or "exist" in said else ""
+    hint = " (has `tracker migrate` or `tracker up` been run?)" if "no such" in said or "exist" in said else ""
     return f"{said}{hint}"
 
 

@@ -35,6 +35,8 @@ def migrate(store: Store) -> str:
     config = alembic_config()
     with store.write() as connection:
         if not store.sqlite:
+            # an index of a table of millions takes longer than any statement of a process that runs
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7234001)")
         found = revision(connection)
         if found is not None and found not in revisions():

@@ -41,6 +41,7 @@ from tracker.store.tables import (
 )
 
 AT_ONCE = 50  # orders of a batch that age erases
+BODIES = 500  # and bodies that nobody could read
 WINDOW = 5_000  # payloads whose bodies are searched by one statement
 SHORT = (
     6  # letters: a ref or a number of fewer stands in many a body by chance, and is looked for as a value of its own
@@ -115,7 +116,10 @@ def _erasing(ctx: AppContext, order: sa.Row[Any], made: Erasure, by: str) -> Ite
 
 
 def by_age(ctx: AppContext) -> int:
-    """Erase what may name a person of orders that were placed longer ago than `retention.personal`, some at a time. Returns how many."""
+    """Erase what may name a person of orders that were placed longer ago than `retention.personal`, some at a time. Returns how many.
+
+    Bodies that nobody could read, of which no order is known, go when they came as long ago.
+    """
     keep = ctx.config.root.retention.personal
     if keep is None:
         return 0
@@ -127,9 +131,14 @@ def by_age(ctx: AppContext) -> int:
         ids = connection.execute(old).scalars().all()
         for order_id in ids:
             _erase(connection, order_id, (), (), Erasure(), "retention", now)
-    if ids:
+        i = inbox.c
+        unread = sa.select(i.id).where(i.state == "dead", i.body.is_not(None), i.received_at < now - keep).limit(BODIES)
+        gone = connection.execute(
+            inbox.update().where(i.id.in_(unread.scalar_subquery())).values(body=None, part_sizes=None)
+        ).rowcount
+    if ids or gone:
         ctx.store.overwrite()
-        ctx.log.info("personal_erased", count=len(ids))
+        ctx.log.info("personal_erased", count=len(ids), rows=gone)
     return len(ids)
 
 
