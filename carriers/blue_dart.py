@@ -80,9 +80,11 @@ _INDIAN = frozenset({"", "ist", "+05:30", "+0530", "gmt+5:30", "gmt+05:30", "asi
 _NEW_NUMBER = re.compile(r"(?<!\d)\d{8,11}(?!\d)")
 _RETURN_OF = re.compile(r"074\s*-\s*\d{8,11}")  # RefNo of a waybill on which another goes back
 _CONTINUES = {"027": "replaces", "132": "replaces", "123": "return"}  # T: goes on under a new waybill
-_BUT = re.compile(r"\b(un|not|non|to be|partial\w*)\b")  # words with which no end is plain
+# words with which no end is plain
+_BUT = re.compile(r"\b(un|not|non|never|be|partial\w*|attempt\w*|fail\w*|wrong|locker|parcel ?shop|pick ?up point)\b")
 _BACK = re.compile(
-    r"\bdelivered\b.*\b(back|rto|shipper|sender|origin|return\w*)\b|\breturned to (the )?(shipper|sender)\b"
+    r"\bdelivered\b.*\b(back|rto|shipper|sender|consignor|seller|origin|return\w*)\b"
+    r"|\breturned to (the )?(shipper|sender|consignor|seller)\b"
 )
 _PLAIN = {  # the first that fits
     S.RETURNED: _BACK, S.DELIVERED: re.compile(r"\bdelivered\b"), S.LOST: re.compile(r"\blost\b"),

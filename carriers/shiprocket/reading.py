@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -33,6 +34,9 @@ from tracker.plugin.times import Told
 
 ZERO = "0000-00-00"  # a date that is not there
 _UNKNOWN, _SECOND = Zone.UNKNOWN, Precision.SECOND
+_DELIVERED = frozenset(key for key, means in CODES.items() if means.status is ShippingStatus.DELIVERED)
+# what a courier says of a parcel that its seller has again
+_BACK = re.compile(r"\brto\b|\breturn|\bback to\b|\bto (?:the )?(?:seller|shipper|sender|consignor)\b", re.IGNORECASE)
 _NEVER: Told = (None, None, _UNKNOWN, _SECOND)
 _iso = datetime.fromisoformat
 
@@ -149,6 +153,8 @@ def _scan(scan: dict[str, Any], unread: list[Unread], back: bool) -> Scan:
         space, code, word_, leg = told_
         if code == "21" and space == "shipment" and (why := reason(said)):
             space, code = "ndr", why
+        elif (space, code) in _DELIVERED and (_BACK.search(said) or _BACK.search(text(get("status")))):
+            space, code = "pair", f"{code} RTO"  # the courier says otherwise than ShipRocket: nobody knows
     else:
         none = absent(given) and absent(label)
         space, code = ("courier", text(get("status"))[:100] or "missing") if none else ("shipment", "NA")

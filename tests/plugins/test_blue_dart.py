@@ -197,7 +197,12 @@ def test_a_push_is_heard_from_who_knows_the_secret(make) -> None:
         ("T", "000", "UNDELIVERED", None),
         ("T", "000", "Not delivered", None),
         ("T", "000", "Partially delivered", None),
+        ("T", "000", "CANNOT BE DELIVERED", None),
+        ("T", "000", "Could never be delivered", None),
+        ("T", "000", "DELIVERED TO WRONG ADDRESS", None),
+        ("T", "000", "SHIPMENT DELIVERED TO PARCEL LOCKER", None),  # it waits there, or was collected
         ("T", "000", "DELIVERED BACK TO SHIPPER", "returned"),
+        ("T", "000", "SHIPMENT DELIVERED TO CONSIGNOR", "returned"),
         ("T", "000", "SHIPMENT LOST", "lost"),
         ("T", "086", "DELIVERED IN DAMAGED CONDITION", "delivered"),
         ("T", "086", "DAMAGED", "exception"),
@@ -214,6 +219,7 @@ def test_a_push_is_heard_from_who_knows_the_secret(make) -> None:
         ("type", "DL", "Delivered - RTO", "returned"),
         ("type", "UD", "Delivered", None),  # it says itself that it is not
         ("type", "DL", "Undelivered", None),
+        ("type", "DL", "Cannot be delivered", None),
         ("T", "188", "RETURNED TO SHIPPER", "returned"),
         ("T", "118", "RETURN TO ORIGIN STARTED", None),
         ("type", "RT", "", "returning"),

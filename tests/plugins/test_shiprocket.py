@@ -421,3 +421,17 @@ def test_a_history_of_a_wrong_type_is_told(source) -> None:
     _, unread = read(source, body)
 
     assert [one.where for one in unread] == ["$.tracking_data.shipment_track_activities"]
+
+
+@pytest.mark.parametrize(
+    ("status", "activity"),
+    [("DL", "RTO Delivered to shipper"), ("RTO", "Delivered"), ("DL", "Delivered back to seller"), ("DL", "RETURNED")],
+)
+def test_a_delivery_of_which_the_courier_says_that_its_seller_has_it_is_unknown(source, status, activity) -> None:
+    body = told(("7", "DELIVERED"), status=7, word="Delivered")
+    body["tracking_data"]["shipment_track_activities"][0] |= {"status": status, "activity": activity}
+
+    (report,), unread = read(source, body)
+
+    assert [(scan.code.space, scan.code.code) for scan in report.scans] == [("pair", "7 RTO")]
+    assert (source.meaning(report.scans[0].code), unread) == (None, [])
