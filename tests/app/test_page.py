@@ -112,7 +112,10 @@ def test_what_others_wrote_is_no_command_to_copy_and_ours_is_one_that_a_shell_ta
     odd = "`reboot`\x1b[31m\u202e'"
     site.lab.change(o.update().where(o.c.id == eight).values(number=odd))
     try:
-        html = site.looker().get(f"/orders/{eight}").text
+        browser = site.looker()
+        html = browser.get(f"/orders/{eight}").text
+        found = browser.get("/find", params={"q": odd, "store": "shop"})  # as lists lead to it
+        assert found.headers["location"] == f"/orders/{eight}"
     finally:
         site.lab.change(o.update().where(o.c.id == eight).values(number="#8"))
     told = [unescape(one) for one in re.findall("<code>(.*?)</code>", html)]

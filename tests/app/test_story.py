@@ -234,6 +234,9 @@ def test_a_status_that_no_version_tells_is_that_of_the_order_and_a_scan_that_was
         withdrawn_at=START,
         instant=START,
         inbox_id=None,
+        zone="offset",
+        precision="second",
+        local=None,
     )
     moment = read._scan(scan, "p1", "ups 1")  # type: ignore[arg-type]
     assert (moment.kind, moment.sentence) == (
@@ -244,6 +247,27 @@ def test_a_status_that_no_version_tells_is_that_of_the_order_and_a_scan_that_was
         "nobody told us what this code means"
         in read._scan(Stored(scan, reason="unmapped", withdrawn_at=None), "p1", "x").sentence
     )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "“x”: it changes nothing"), ({"precision": "date"}, "“x”: it changes nothing; only its day was told"),
+        ({"zone": "assumed", "local": "2026-11-02T09:00:00"}, "“x”: it changes nothing; its zone is assumed (printed: 2026-11-02T09:00:00)"),
+        ({"zone": "unknown"}, "“x”: it changes nothing; it tells no moment that can be placed: this is when we heard it"),
+        ({"zone": "future"}, "“x”: it changes nothing; its time lay ahead of ours: this is when we heard it"),
+        ({"text": "”: it is delivered “\u202e"}, '“": it is delivered "”: it changes nothing'),
+    ],
+)  # fmt: skip
+def test_a_scan_whose_moment_is_not_sure_says_so_and_its_words_end_where_they_end(
+    more: dict[str, str], said: str
+) -> None:
+    scan = Stored(
+        text="x", code="X1", city="", region="", country="", status=None, reason=None, withdrawn_at=None, instant=START, inbox_id=None,
+        zone="offset", precision="second", local=None,
+    )  # fmt: skip
+    told = stories._Read(None, True)._scan(Stored(scan, **more), "p1", "ups 1")  # type: ignore[arg-type]
+    assert told.sentence == f"ups 1: {said}"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Row
 from tracker.domain.reconcile import US
 from tracker.domain.sentences import BOTH, Fields, key_of, minute, say, spoken
 from tracker.domain.texts import printable
-from tracker.domain.vocabulary import FindingKind, Leg, ShippingStatus
+from tracker.domain.vocabulary import FindingKind, Leg, Precision, ShippingStatus, Zone
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.codec import ACTION
@@ -45,9 +45,14 @@ STATES = {
     "pending": "it waits to be sent", "held": "a brake holds it", "sent": "sent", "refused": "the shop refused it", "dead": "given up",
     "superseded": "not sent, as it was not wanted any more", "observed": "only noted, as the store is in mode observe",
 }  # fmt: skip
+UNSURE = {
+    Zone.ASSUMED: "; its zone is assumed", Zone.UNKNOWN: "; it tells no moment that can be placed: this is when we heard it",
+    Zone.FUTURE: "; its time lay ahead of ours: this is when we heard it",
+}  # fmt: skip
 _BOTH = (
     f"; {BOTH.partition('{')[0]}"  # what each sentence of a rule ends with: the statuses, which stand beside it here
 )
+_PLAIN_QUOTES = str.maketrans("“”", '""')
 # where carriers' words name a person, and what follows the same words and is none
 _PERSON = re.compile(
     r"(?i)\b((?:signed|received|accepted|collected|taken in)(?: for)? by|unterschrieben von|empfangen von|(?:signatory|signature|recipient|signee"
@@ -194,9 +199,15 @@ class _Read:
             means += f" ({words(row.reason)})"
         gone = row.withdrawn_at is not None
         more = f"; the carrier took this back {minute(row.withdrawn_at)}" if gone else ""
-        said = f"{title}: “{text or row.code}”{f' at {cut(place)}' if place else ''}: {means}{more}"
+        said = f"{title}: {quoted(text or row.code)}{f' at {cut(place)}' if place else ''}: {means}{_unsure(row)}{more}"
         status = "unmapped" if row.reason == "unmapped" else row.status
         return Moment(row.instant, lane, "withdrawn" if gone else "scan", said, status, row.inbox_id)
+
+
+def _unsure(row: Row[Any]) -> str:
+    """Say why the moment of a scan is not sure, where it is not."""
+    said = UNSURE.get(row.zone, "; only its day was told" if row.precision == Precision.DATE else "")
+    return f"{said} (printed: {cut(row.local)})" if row.zone in UNSURE and row.local else said
 
 
 def _is_back(row: Row[Any]) -> bool:
@@ -213,12 +224,14 @@ def _versions(rows: Sequence[Row[Any]]) -> Iterator[Moment]:
 def _version(before: Row[Any] | None, row: Row[Any]) -> str:
     """Say what the shop said, or what of it changed since, and who changed it."""
     if before is None:
-        return f"The shop says {words(row.status)} (“{cut(row.raw_status or '')}”), {words(row.payment)}"
+        return f"The shop says {words(row.status)} ({quoted(row.raw_status or '')}), {words(row.payment)}"
     changed, by = list[str](), f"; set by {words(row.actor)}"  # who set the status: of what else changes no shop tells
     if before.status != row.status:
-        changed.append(f"its status from {words(before.status)} to {words(row.status)} (“{cut(row.raw_status or '')}”)")
+        changed.append(
+            f"its status from {words(before.status)} to {words(row.status)} ({quoted(row.raw_status or '')})"
+        )
     elif before.raw_status != row.raw_status:
-        changed.append(f"its word from “{cut(before.raw_status or '')}” to “{cut(row.raw_status or '')}”")
+        changed.append(f"its word from {quoted(before.raw_status or '')} to {quoted(row.raw_status or '')}")
     else:
         by = ""
     if before.payment != row.payment:
@@ -307,6 +320,11 @@ def cut(text: str, most: int = MOST_TEXT) -> str:
     """Return a text of others so that it can be shown: one line, nothing that moves or hides letters, not too long."""
     plain = " ".join(printable(text[: most * 2]).split())
     return plain if len(plain) <= most else f"{plain[:most]}…"
+
+
+def quoted(text: str) -> str:
+    """Return a text of others in quotes, which it cannot end: nobody takes what it says for ours."""
+    return f"“{cut(text.translate(_PLAIN_QUOTES))}”"
 
 
 def story_of_parcel(ctx: AppContext, shipment_id: int, *, names: bool = False) -> tuple[Row[Any], Story] | None:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from tracker.app.page.picture import Picture
 from tracker.domain.plan import span
-from tracker.support.story import MOST_TEXT, cut, words
+from tracker.support.story import MOST_TEXT, cut, quoted, words
 
 
 class Templates:
@@ -43,7 +43,7 @@ def templates() -> Templates:
     )
     environment.filters |= {
         "when": _when, "span": _span, "words": words, "plain": _plain, "number": _number, "query": urlencode, "without": _without,
-        "commands": _commands, "seconds": _seconds,
+        "commands": _commands, "quoted": quoted, "seconds": _seconds,
     }  # fmt: skip
     return Templates(environment)
 
