@@ -320,6 +320,32 @@ def test_a_disk_that_is_full_is_told_with_the_name_of_the_file(tmp_path: Path) -
     target.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="bounds the size of files")
+def test_a_disk_that_is_full_costs_parquet_its_last_part_and_nothing_else_is_told(lab: Lab, tmp_path: Path) -> None:
+    folder, rows = tmp_path / "out", len(told(lab, "scans"))
+    bounded = f"""
+import resource, signal, sys
+from tracker.support import export_files, exports
+export_files.PART_ROWS = export_files.GROUP_ROWS = exports.WINDOW = 1
+begin = export_files.ParquetFolder._begin
+def full(self):
+    if self._part == 1:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+    begin(self)
+export_files.ParquetFolder._begin = full
+sys.argv = ["tracker", "export", "scans", "--format", "parquet", "-o", {str(folder)!r}, "-c", {config(lab)!r}]
+from tracker.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", bounded], capture_output=True, text=True, check=False)
+    assert (done.returncode, f"{folder}: File too large" in done.stderr) == (2, True), done.stderr
+    assert done.stdout.startswith("1 scans exported, up to 1: --resume") and "Traceback" not in done.stderr
+    assert sorted(one.name for one in folder.iterdir()) == ["cursor.json", "scans-000001.parquet"]
+    more = run(lab, "scans", "--format", "parquet", "-o", str(folder), "--resume").stdout
+    assert more.startswith(f"{rows - 1} scans exported")
+
+
 def test_parquet_comes_in_whole_parts_that_any_reader_takes(lab: Lab, tmp_path: Path, monkeypatch) -> None:
     import pyarrow.parquet as pq
 
@@ -353,8 +379,9 @@ def test_parquet_comes_in_whole_parts_that_any_reader_takes(lab: Lab, tmp_path: 
     monkeypatch.setattr(export_files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     (row,) = next(iter(exports.rows(lab.ctx, wanted("scans"), exports.Cursor())))[:1]
     target._held = [row]
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match="No space left") as error:
         target.close()
+    assert error.value.filename == str(tmp_path / "broken")
     assert [one.name for one in (tmp_path / "broken").iterdir()] == [
         "cursor.json"
     ]  # no half part is left, and it can be gone on with

@@ -91,9 +91,10 @@ def export(
         try:
             target.close()
         finally:
-            if not left and (told or str(done) != begun):  # else there is no place to go on from
+            at = done if target.ended is None else target.ended
+            if not left and (told or str(at) != begun):  # else there is no place to go on from
                 before = target.cursor.rows if target.cursor is not None else 0
-                _tell(wanted, form, done, done.rows - before, output, as_json)
+                _tell(wanted, form, at, at.rows - before, output, as_json)
 
 
 def _target(form: str, wanted: Wanted, output: Path | None, resume: bool) -> Target:

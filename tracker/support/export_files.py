@@ -11,8 +11,8 @@ import fcntl
 import importlib
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -37,10 +37,14 @@ class Unwritable(TrackerError):
 
 
 class Target(Protocol):
-    """Where rows go. What `put` was given last may be lost; what was before is not. `cursor`: what it goes on with; `since`: its first moment."""
+    """Where rows go. What `put` was given last may be lost; what was before is not. `cursor`: what it goes on with; `since`: its first moment.
+
+    `ended`: where what is there ends; None: behind what was put.
+    """
 
     cursor: Cursor | None
     since: datetime | None
+    ended: Cursor | None
 
     def put(self, rows: Sequence[Row], cursor: Cursor) -> None:
         """Write rows; `cursor` stands behind them."""
@@ -84,6 +88,7 @@ class Lines:
     """Lines that are shown as they come."""
 
     cursor: Cursor | None = None
+    ended: Cursor | None = None
 
     def __init__(self, form: str, wanted: Wanted, show: Callable[[str], None]) -> None:
         """`show` takes whole lines."""
@@ -139,6 +144,8 @@ class _Noted:
 
 class LinesFile:
     """A file of lines that only we can read."""
+
+    ended: Cursor | None = None
 
     def __init__(self, path: Path, form: str, wanted: Wanted, *, resume: bool) -> None:
         """Begin it, or (`resume`) go on with it: `cursor` says from where. Raises Unwritable, and OSError with the name."""
@@ -233,29 +240,45 @@ class ParquetFolder:
         self._writer: Any = None
         self._written = 0
         self._behind = Cursor()
+        self._failed = False
+        self.ended: Cursor | None = self.cursor or Cursor()
 
     def put(self, rows: Sequence[Row], cursor: Cursor) -> None:
-        """Hold rows until they make a group, and groups until they make a part."""
+        """Hold rows until they make a group, and groups until they make a part. Raises OSError with the name where none can be written."""
         self._held += rows
         self._behind = Cursor(dict(cursor.after), cursor.rows)
-        if len(self._held) >= GROUP_ROWS:
-            self._group()
-        if self._written >= PART_ROWS:
-            self._end()
+        with self._whole():
+            if len(self._held) >= GROUP_ROWS:
+                self._group()
+            if self._written >= PART_ROWS:
+                self._end()
 
     def close(self) -> None:
         """End the part that is begun; where there is none at all, make an empty one, so that its columns can be read."""
         try:
-            self._group()
-            if self._writer is None and not self._part:
-                self._begin()
-            self._end()
+            if not self._failed:
+                with self._whole():
+                    self._group()
+                    if self._writer is None and not self._part:
+                        self._begin()
+                    self._end()
         finally:
             os.close(self._handle)
-            if self._writer is not None:  # it could not be ended: nobody takes half a part for one
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Where something fails, leave no half part, which nobody could end: it is made again by who goes on."""
+        try:
+            yield
+        except BaseException as error:
+            self._failed = True
+            if self._writer is not None:
                 with suppress(Exception):
                     self._writer.close()
-                self._draft.unlink(missing_ok=True)
+            self._draft.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno is not None:
+                raise OSError(error.errno, os.strerror(error.errno), str(self._folder)) from None
+            raise
 
     @property
     def _draft(self) -> Path:
@@ -284,6 +307,7 @@ class ParquetFolder:
             self._writer, self._written, self._part = None, 0, self._part + 1
         if self._behind.after:
             self._noted.write(self._behind, parts=self._part)
+            self.ended = self._behind
 
 
 def _value(column: Column, value: Any) -> Any:
