@@ -265,9 +265,10 @@ def test_a_number_is_written_with_how_little_it_rests_on() -> None:
     few, many, none = ((1, 4_999), (4_999, 1), (0, 5))  # none and all are told apart from nearly so
     shares = [{"miss_rate": 0.0, "only_polled": missed, "webhook_told": came} for missed, came in (few, many, none)]
     assert [forms.shown("miss_rate", row) for row in shares] == ["< 0.1 %", "> 99.9 %", "0 %"]
-    assert [forms.safe_cell(value) for value in ("@x", "\tx", "x", None, 3, ["-a", "b"])] == [
+    assert [forms.safe_cell(value) for value in ("@x", "\tx", "\uff1dx", "x", None, 3, ["-a", "b"])] == [
         "'@x",
         "'\tx",
+        "'\uff1dx",
         "x",
         "",
         3,

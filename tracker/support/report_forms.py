@@ -16,7 +16,19 @@ from tracker.domain.performance import LONGER
 from tracker.domain.vocabulary import Reason, ShippingStatus
 from tracker.support.reports import FEW, MEANINGS, MISSES
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # wide ones as well: East Asian spreadsheets
 Row = Mapping[str, Any]
 
 # of a report: the columns that follow what its rows tell apart, and what each is made of (`_shown`)
