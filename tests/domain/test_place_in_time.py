@@ -10,9 +10,9 @@ import pytest
 
 from tests.domain.scans import T0
 from tracker.domain.facts import Code, Place, Scan
-from tracker.domain.timeline import place_in_time, zone_of
+from tracker.domain.timeline import assumed_zone, place_in_time, zone_of
 from tracker.domain.vocabulary import Zone
-from tracker.domain.zones import ONE_ZONE
+from tracker.domain.zones import MOSTLY, ONE_ZONE
 
 
 def test_a_time_with_offset_is_taken_as_it_is() -> None:
@@ -33,6 +33,21 @@ def test_a_local_time_is_placed_by_its_place() -> None:
     scan = Scan(Code("s", "c"), datetime(2026, 7, 1, 12, 0), place=Place("Köln", country="DE"))
 
     assert place_in_time(scan, "UTC", T0) == (datetime(2026, 7, 1, 10, 0, tzinfo=UTC), Zone.BY_PLACE)
+
+
+@pytest.mark.parametrize(
+    ("country", "local", "utc"),
+    [("NZ", datetime(2026, 7, 1, 11, 59), datetime(2026, 6, 30, 23, 59)), ("ES", datetime(2026, 7, 1, 12), datetime(2026, 7, 1, 10)), ("US", datetime(2026, 7, 1, 12), datetime(2026, 7, 1, 12))],
+)  # fmt: skip
+def test_of_a_country_with_several_zones_that_of_most_people_is_assumed(
+    country: str, local: datetime, utc: datetime
+) -> None:
+    """As MyDHL prints them of several numbers: read as UTC, a delivery in Auckland lies half a day ahead, and orders nothing."""
+    scan = Scan(Code("express", "OK"), local, place=Place("", country=country))
+
+    assert place_in_time(scan, "UTC", T0) == (utc.replace(tzinfo=UTC), Zone.ASSUMED)
+    assert assumed_zone(scan.place, "UTC") == {"NZ": "Pacific/Auckland", "ES": "Europe/Madrid"}.get(country, "UTC")
+    assert set(MOSTLY).isdisjoint(ONE_ZONE)
 
 
 def test_a_local_time_of_nowhere_is_assumed_and_says_so() -> None:

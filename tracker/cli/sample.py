@@ -15,7 +15,7 @@ from tracker.clock import system_now
 from tracker.config.model import Account
 from tracker.domain.errors import BadPayload, NotFound, SourceError, WebhookRejected
 from tracker.domain.facts import ChangeNotice, Checkout, Order, Payload, Report, Scan, Unread
-from tracker.domain.timeline import place_in_time
+from tracker.domain.timeline import assumed_zone, place_in_time
 from tracker.domain.vocabulary import OrderStatus, Precision, Zone
 from tracker.pipeline.ingest.parse import fault
 from tracker.pipeline.ingest.scans import look_up
@@ -186,9 +186,10 @@ def _scan(account: Account, scan: Scan, now: datetime) -> dict[str, Any]:
     at, zone = place_in_time(scan, account.carrier.default_zone, now)
     timed = scan.local is not None or scan.occurred_at is not None
     by_default = zone is Zone.ASSUMED and scan.occurred_at is None
+    assumed = assumed_zone(scan.place, account.carrier.default_zone)
     return {
         "code": f"{scan.code.space}/{scan.code.code}", "means": means, "text": scan.code.text, "local": scan.local,
-        "at": at if timed else None, "zone": f"{zone} ({account.carrier.default_zone})" if by_default else str(zone),
+        "at": at if timed else None, "zone": f"{zone} ({assumed})" if by_default else str(zone),
         "precision": scan.precision, "place": str(scan.place), "leg": scan.leg or (meaning.leg if meaning else None),
     }  # fmt: skip
 

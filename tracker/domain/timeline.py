@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from tracker.domain.facts import EPOCH, NOWHERE, Checkpoint, Meaning, Place, Scan, StoredScan, Summary, TakenBack
 from tracker.domain.vocabulary import Leg, Precision, Reason, ShippingStatus, Zone
-from tracker.domain.zones import ONE_ZONE
+from tracker.domain.zones import MOSTLY, ONE_ZONE
 
 S = ShippingStatus
 VETO = timedelta(hours=26)  # the widest gap between two zones on earth: UTC-12 to UTC+14
@@ -68,10 +68,15 @@ def zone_of(place: Place) -> ZoneInfo | None:
     return _zone(name) if name else None
 
 
+def assumed_zone(place: Place, default_zone: str) -> str:
+    """Return the zone that is assumed of a place which does not say it: that of most of its country, else the carrier's."""
+    return MOSTLY.get(place.country) or default_zone
+
+
 def place_in_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple[datetime, Zone]:
     """Answer the instant of a scan (aware, UTC) and how it is known.
 
-    By what the carrier sent, else by place, else by the carrier's default zone (flagged `assumed`). A scan without
+    By what the carrier sent, else by place, else by the zone that most of its country has, or the carrier's default (flagged `assumed`). A scan without
     any time gets the moment it was received, flagged `unknown`; one from the future is bounded to it, flagged `future`.
     """
     instant, how = _told_time(scan, default_zone, received_at)
@@ -88,7 +93,8 @@ def _told_time(scan: Scan, default_zone: str, received_at: datetime) -> tuple[da
             instant, how = scan.occurred_at.astimezone(UTC), scan.zone
         elif scan.local is not None:
             by_place = zone_of(scan.place)
-            zone, how = (by_place, Zone.BY_PLACE) if by_place else (_zone(default_zone), Zone.ASSUMED)
+            assumed = assumed_zone(scan.place, default_zone)
+            zone, how = (by_place, Zone.BY_PLACE) if by_place else (_zone(assumed), Zone.ASSUMED)
             instant = scan.local.replace(tzinfo=zone).astimezone(UTC)
         else:
             return received_at.astimezone(UTC), Zone.UNKNOWN

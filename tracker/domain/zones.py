@@ -1,4 +1,4 @@
-"""Countries that have one time zone: those of which the tz database names one (zone.tab 2026, read 2026-11), with China and Germany.
+"""Which time zone countries have. One: those of which the tz database names one (zone.tab 2026, read 2026-11), with China and Germany.
 
 China keeps one time by law; Büsingen, the other of Germany, keeps that of Zurich, which is the same.
 """
@@ -37,3 +37,9 @@ VG America/Tortola VI America/St_Thomas VN Asia/Ho_Chi_Minh VU Pacific/Efate WF 
 ZA Africa/Johannesburg ZM Africa/Lusaka ZW Africa/Harare
 """
 ONE_ZONE = dict(zip(_NAMED.split()[::2], _NAMED.split()[1::2], strict=True))  # by the two letters of the country
+MOSTLY = {  # of countries with several that of most people: assumed. The USA and Canada have none: a carrier of theirs has its own
+    "AR": "America/Argentina/Buenos_Aires", "AU": "Australia/Sydney", "BR": "America/Sao_Paulo", "CL": "America/Santiago",
+    "CY": "Asia/Nicosia", "EC": "America/Guayaquil", "ES": "Europe/Madrid", "ID": "Asia/Jakarta", "KZ": "Asia/Almaty",
+    "MX": "America/Mexico_City", "MY": "Asia/Kuala_Lumpur", "NZ": "Pacific/Auckland", "PT": "Europe/Lisbon", "RU": "Europe/Moscow",
+    "UA": "Europe/Kyiv", "UZ": "Asia/Tashkent",
+}  # fmt: skip
