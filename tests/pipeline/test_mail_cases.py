@@ -239,10 +239,14 @@ def test_a_mail_at_which_the_server_hangs_up_holds_up_no_other(post: Post) -> No
 
 def test_a_server_that_takes_mails_and_never_says_so_sends_nobody_a_mail_a_third_time(post: Post) -> None:
     post.server.hangs_up = True
+    post.lab.order("#1002", USPS)
+    post.lab.shop.addresses["#1002"] = "ben@example.net"
+    post.lab.work()
     post.scan("in_transit", "departed_facility")
-    assert post.rows() == [("shipped", "pending")]
-    for _ in range(3):
+    assert post.rows() == [("shipped", "pending")] * 2
+    for _ in range(5):
         post.again()
-    assert len(post.server.taken) == 2 and post.rows() == [("shipped", "dead")]
-    (found,) = post.findings(FindingKind.MAIL_REFUSED)
+    assert [mail.rcpt_tos for mail in post.server.taken] == [[ANNA]] * 2 + [["ben@example.net"]] * 2
+    assert post.rows() == [("shipped", "dead")] * 2
+    found = post.findings(FindingKind.MAIL_REFUSED)[0]
     assert found.evidence["said"] == "127.0.0.1: no answer to a mail that was handed over: it may have been taken"

@@ -69,7 +69,7 @@ def run(ctx: AppContext) -> int:
             try:
                 batch.deliver(row)
             except Stop as stop:
-                _hand_back(ctx, given, rows[i + stop.kept :], str(stop))
+                _hand_back(ctx, given, rows[i + stop.kept :], stop)
                 break
             except Exception as error:  # a bug of ours or of a text: crashes stays counted, so poison ends
                 ctx.log.warning("mail_failed", store=row.store, error=type(error).__name__)
@@ -125,10 +125,11 @@ def _claim(ctx: AppContext, mail: MailPart) -> tuple[server.Given, Sequence[Row[
     return given, rows
 
 
-def _hand_back(ctx: AppContext, given: server.Given, rows: Sequence[Row[Any]], why: str) -> None:
-    """Give back what the server takes from nobody just now: it rests as a whole."""
+def _hand_back(ctx: AppContext, given: server.Given, rows: Sequence[Row[Any]], stop: Stop) -> None:
+    """Give back what the server takes from nobody just now: it rests as a whole. What was said of each itself stays."""
     with ctx.store.write() as connection:
         now = database_now(connection)
         for row in rows:
+            why = (row.reason or f"not tried yet: {stop}") if stop.kept else str(stop)
             queries.release(connection, mails, row, now, why, crashed=False)
         server.give_back(connection, given, len(rows))
