@@ -270,6 +270,34 @@ def test_what_got_worse_while_it_stood_is_told_and_its_end_to_whoever_heard_of_i
     assert heard() == ["Trackwright: 1 closed", "info"]
 
 
+def test_an_urgent_finding_does_not_wait_for_the_pause_after_many_others(
+    one_lab, erp: Receiver, tmp_path: Path
+) -> None:
+    erp.judge = slack
+    lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL"))
+    lab.work()
+
+    def told(count: int, severity: Severity, start: int, *, minutes: int | None = None) -> int:
+        opened(lab, count, severity=severity, start=start)
+        lab.change(t.tellings.update().where(t.tellings.c.told_at.is_(None)).values(due_at=START))
+        if minutes is not None:  # of the pause are left
+            with lab.ctx.store.write() as connection:
+                left = database_now(connection) + timedelta(minutes=minutes)
+                connection.execute(t.destinations.update().values(tells_at=left))
+        lab.work("tell")
+        return len(erp.taken)
+
+    assert told(12, Severity.WARNING, 0) == 1
+    assert told(1, Severity.URGENT, 20) == 1  # a minute is everybody's
+    assert told(1, Severity.WARNING, 30, minutes=-1) == 2
+    assert told(1, Severity.WARNING, 31, minutes=13) == 2
+    assert told(1, Severity.URGENT, 21) == 3
+    assert told(12, Severity.URGENT, 40, minutes=-1) == 4
+    with lab.ctx.store.read() as connection:
+        pause = standing(lab, "ops").tells_at - database_now(connection)
+    assert pause > timedelta(minutes=28)  # so urgent ones wait a quarter of an hour where they are the storm
+
+
 def test_a_target_that_comes_back_after_weeks_is_told_no_old_news(one_lab, erp: Receiver, tmp_path: Path) -> None:
     erp.judge = slack
     lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL, digest: {every: 7d}"))

@@ -28,6 +28,7 @@ AT_ONCE = 500
 MOST = 5_000  # of which one message tells; the next tells of the others
 GATHERS = timedelta(seconds=20)  # what is told at once waits so long for what comes with it
 PAUSE, LONG_PAUSE = timedelta(minutes=1), timedelta(minutes=15)  # after a message, and after one of many
+SOONER = LONG_PAUSE - PAUSE  # so much of a pause is not for urgent ones
 DAMPED = timedelta(minutes=15)  # the same again within so long waits: it may close by itself as it did before
 _F, _T, _D = findings.c, tellings.c, destinations.c
 
@@ -151,7 +152,12 @@ def _due(name: str, now: datetime, until: datetime | None = None) -> sa.Select[A
     `until`: with what is due as late as that.
     """
     waits = sa.select(messages.c.id).where(messages.c.destination == name, messages.c.state == "pending").limit(1)
-    rests = sa.select(_D.name).where(_D.name == name, sa.or_(_D.tells_at > now, _D.disabled_at.isnot(None)))
+    t = tellings.alias()
+    urgent = sa.select(t.c.finding_id).join(findings, _F.id == t.c.finding_id).where(
+        t.c.destination == name, t.c.due_at <= now, t.c.told_at.is_(None), _F.severity == Severity.URGENT
+    )  # fmt: skip
+    pauses = sa.or_(_D.tells_at > now + SOONER, sa.and_(_D.tells_at > now, ~urgent.exists()))
+    rests = sa.select(_D.name).where(_D.name == name, sa.or_(pauses, _D.disabled_at.isnot(None)))
     return (
         sa.select(_T.finding_id, _T.told_at, _T.told_as)
         .where(_T.destination == name, _T.due_at <= (until or now), ~waits.exists(), ~rests.exists())
@@ -197,6 +203,8 @@ def compose(ctx: AppContext, name: str, target: TargetPart) -> int:
         )  # fmt: skip
         _told(connection, name, made, due, later, now)
         pause = LONG_PAUSE if len(news) + len(over) > forms.MANY else PAUSE
+        if sum(row.severity == Severity.URGENT for row in news) > forms.MANY:
+            pause += SOONER  # a storm of urgent ones is one too
         if made and name != ALERT_URL:
             connection.execute(destinations.update().where(_D.name == name).values(tells_at=now + pause))
         crash_at("tell_before_commit")
