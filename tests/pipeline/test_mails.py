@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from tests.lab import START, USPS, H, Lab, shipped
 from tests.mail_server import MailServer, mail_server
 from tracker.domain.errors import RateLimited, Refused
+from tracker.domain.personal import erased, impersonal
 from tracker.domain.vocabulary import FindingKind
 from tracker.pipeline.mails import deliver, queue, server
 from tracker.pipeline.mails.send import to_operators
@@ -161,7 +162,8 @@ def test_a_recipient_that_is_refused_is_told_masked_and_never_tried_again(post: 
     (row,) = one.lab.rows(t.mails)
     assert (row.state, row.attempts) == ("refused", 1)
     (found,) = one.findings(FindingKind.MAIL_REFUSED)
-    assert found.evidence["address"] == "a***@example.net"
+    assert found.evidence["mailbox"] == "a***@example.net"
+    assert "example.net" not in str(impersonal(found.evidence)) + str(erased(found.evidence))
     assert found.evidence["order"] == "#1001"
     assert "canary" not in str(found)
     assert found.proposal == f"reach the customer another way, or once it is mended: `tracker notify retry {row.id}`"

@@ -15,6 +15,7 @@ ERASED = "(erased)"  # stands where a text was that `tracker erase` took away
 # the keys under which such texts stand, wherever we hand facts on: what is not named here is a code, a number, a time or a word of ours
 FREE_TEXTS = frozenset({
     "text", "note", "said", "by", "closed_by", "closed_reason", "assigned_to", "signed_by", "received_by", "left_with", "typed",
+    "mailbox",  # its domain may be a name, whatever is masked before it
 })  # fmt: skip
 
 

@@ -222,7 +222,7 @@ def tell_refused(ctx: AppContext, row: Row[Any], said: str, masked: str) -> None
         evidence = {"order": number, "notice": str(row.action.get("notice")), "said": said[:200]}
         finding = Finding(
             FindingKind.MAIL_REFUSED, f"{row.store}/{number}/mail", Severity.WARNING, Act.ACT,
-            evidence | ({"address": masked} if masked else {}), ctx.now(),
+            evidence | ({"mailbox": masked} if masked else {}), ctx.now(),
             f"reach the customer another way, or once it is mended: `tracker notify retry {row.id}`",
         )  # fmt: skip
         tell.report_findings(ctx, connection, [(row.order_id, finding)], ctx.now(), by="mail")
