@@ -144,7 +144,13 @@ def test_a_storm_is_one_message_with_counts_and_the_command_and_what_is_away_is_
     opened(lab, 300, start=1_000)  # while it is away
     later(lab)
     later(lab)
-    assert len(lab.rows(t.messages)) == 1
+    (row,) = lab.rows(t.messages)
+    for _ in range(10):
+        later(lab)
+    with lab.ctx.store.read() as connection:
+        left = lab.one(t.messages).due_at - database_now(connection)
+    assert timedelta(0) < left <= timedelta(minutes=5)  # people wait for it, so it is tried soon, for days
+    assert (lab.one(t.messages).state, lab.one(t.messages).attempts) == ("pending", row.attempts + 10)
     erp.judge = slack
     later(lab)
     later(lab)
@@ -156,8 +162,17 @@ def test_a_storm_is_one_message_with_counts_and_the_command_and_what_is_away_is_
     assert "tracker findings --kind delivery_overdue" in first["blocks"][1]["text"]["text"]
     assert second["text"].startswith("Trackwright: 300 urgent findings")
 
+    erp.judge = lambda _post: (500, {}, b"rollup_error")
+    opened(lab, 1, start=1_500)
+    later(lab)
+    old = t.messages.c.state == "pending"
+    lab.change(t.messages.update().where(old).values(created_at=START - timedelta(days=30), attempts=20))
+    later(lab)
+    assert lab.rows(t.messages)[-1].state == "dead"
+    erp.judge = slack
+
     monkeypatch.setattr(giving, "AT_ONCE", 2)  # a storm is given piece by piece, and each has a moment of its own
-    lab.change(t.destinations.update().values(tells_at=None))
+    lab.change(t.destinations.update().values(tells_at=None, blocked_until=None))
     opened(lab, 7, start=2_000)
     first_due = t.tellings.update().where(
         t.tellings.c.due_at == min(row.due_at for row in lab.rows(t.tellings, t.tellings.c.due_at.isnot(None)))
@@ -169,7 +184,7 @@ def test_a_storm_is_one_message_with_counts_and_the_command_and_what_is_away_is_
         connection.execute(t.findings.update().where(t.findings.c.told_at.isnot(None)).values(alert_due_at=START))
         connection.execute(t.tellings.update().values(due_at=START))
         connection.execute(t.destinations.update().values(tells_at=None))
-    assert giving.give(lab.ctx) == 2 and len(lab.rows(t.messages)) == 3  # nothing is told before all is given
+    assert giving.give(lab.ctx) == 2 and len(lab.rows(t.messages)) == 4  # nothing is told before all is given
 
 
 def test_pagerduty_has_an_incident_a_finding_or_one_of_many_and_each_is_resolved_when_all_of_it_has_closed(one_lab, erp: Receiver, tmp_path: Path) -> None:  # fmt: skip
@@ -277,7 +292,7 @@ def test_an_urgent_finding_does_not_wait_for_the_pause_after_many_others(
     lab = one_lab(yaml=target(erp, tmp_path, "form: slack, url: URL"))
     lab.work()
 
-    def told(count: int, severity: Severity, start: int, *, minutes: int | None = None) -> int:
+    def heard(count: int, severity: Severity, start: int, *, minutes: int | None = None) -> int:
         opened(lab, count, severity=severity, start=start)
         lab.change(t.tellings.update().where(t.tellings.c.told_at.is_(None)).values(due_at=START))
         if minutes is not None:  # of the pause are left
@@ -287,12 +302,12 @@ def test_an_urgent_finding_does_not_wait_for_the_pause_after_many_others(
         lab.work("tell")
         return len(erp.taken)
 
-    assert told(12, Severity.WARNING, 0) == 1
-    assert told(1, Severity.URGENT, 20) == 1  # a minute is everybody's
-    assert told(1, Severity.WARNING, 30, minutes=-1) == 2
-    assert told(1, Severity.WARNING, 31, minutes=13) == 2
-    assert told(1, Severity.URGENT, 21) == 3
-    assert told(12, Severity.URGENT, 40, minutes=-1) == 4
+    assert heard(12, Severity.WARNING, 0) == 1
+    assert heard(1, Severity.URGENT, 20) == 1  # a minute is everybody's
+    assert heard(1, Severity.WARNING, 30, minutes=-1) == 2
+    assert heard(1, Severity.WARNING, 31, minutes=13) == 2
+    assert heard(1, Severity.URGENT, 21) == 3
+    assert heard(12, Severity.URGENT, 40, minutes=-1) == 4
     with lab.ctx.store.read() as connection:
         pause = standing(lab, "ops").tells_at - database_now(connection)
     assert pause > timedelta(minutes=28)  # so urgent ones wait a quarter of an hour where they are the storm

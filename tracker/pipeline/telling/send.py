@@ -36,6 +36,7 @@ SCHEDULE = tuple(
     timedelta(seconds=seconds)
     for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )  # fmt: skip
+GIVES_UP = sum(SCHEDULE, timedelta(0))  # of messages to targets, for which people wait: they are tried each few minutes
 AT_ONCE = 10  # messages of a place
 MOST_PLACES = 8  # of one destination
 MOST_REST = timedelta(hours=24)  # that an answer may ask for
@@ -237,8 +238,10 @@ def _failed(ctx: AppContext, name: str, row: Row[Any], answer: Response | None, 
         hopeless = (
             refused or twice or (answer is not None and answer.status == BAD and target)
         )  # it would be refused again
-        last = hopeless or row.attempts > len(SCHEDULE)
+        tried = row.attempts > len(SCHEDULE) and (not target or now - row.created_at > GIVES_UP)
+        last = hopeless or tried
         wait = SCHEDULE[min(row.attempts, len(SCHEDULE)) - 1] * random.uniform(0.9, 1.1)
+        wait = min(wait, standing.LONGEST_REST) if target else wait
         values: dict[str, Any] = {"error": said, "answer": answer.status if answer is not None else None}
         if last:
             values |= {"state": "dead", "ended_at": now}
