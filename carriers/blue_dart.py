@@ -428,7 +428,7 @@ def _when(
 def _moment(day: Any, hour: Any) -> tuple[datetime, None, Zone, Precision]:
     """Read `07-Jun-2026`, `07 June 2026` or `07-06-2026`, and `13:05`, `13:05:09` or 1305. Raises ValueError and TypeError."""
     at = _date(day.strip()) if day.__class__ is str else None
-    if at is None:
+    if at is None or not 1 < at.year < 9999:  # beside India's zone these are outside of what a clock can say
         raise ValueError
     if absent(hour):
         return datetime.combine(at, clock_time()), None, Zone.UNKNOWN, Precision.DATE
@@ -450,8 +450,7 @@ def _date(printed: str) -> date | None:
         return date.fromisoformat(printed) if len(printed) == 10 else None
     name = found[2].casefold()
     month = next((i for i, known in enumerate(_MONTHS, start=1) if name in (known, known[:3])), 0)
-    at = date(int(found[3]), month, int(found[1]))  # month 0: ValueError
-    return at if 1 < at.year < 9999 else None
+    return date(int(found[3]), month, int(found[1]))  # month 0: ValueError
 
 
 def _day(value: Any, unread: list[Unread]) -> Edd | None:

@@ -261,6 +261,8 @@ def test_what_is_delivered_on_the_way_back_is_returned(make) -> None:
         (20260902, "13:05", None, Precision.SECOND),
         ("11-05-2026", "13:05", "2026-05-11T13:05:00", Precision.MINUTE),  # as receivers of the push read it
         ("05-13-2026", "13:05", None, Precision.SECOND),
+        ("0001-01-01", "13:05", None, Precision.SECOND),
+        ("31-12-9999", "13:05", None, Precision.SECOND),
         ("08-Oct-2026", 422, "2026-10-08T04:22:00", Precision.MINUTE),
         ("08-Oct-2026", 1827, "2026-10-08T18:27:00", Precision.MINUTE),
         ("08-Oct-2026", 2560, "2026-10-08T00:00:00", Precision.DATE),
@@ -268,7 +270,7 @@ def test_what_is_delivered_on_the_way_back_is_returned(make) -> None:
     ],
 )
 def test_dates_and_times_are_printed_apart_and_are_indian(make, day, hour, local, precision) -> None:
-    items = polled(make, shipment(scan(ScanDate=day, ScanTime=hour)))
+    items = polled(make, shipment(scan("002", ScanDate=day, ScanTime=hour), ExpectedDeliveryDate=day))
     (made,), odd = items[0].scans, [item for item in items if isinstance(item, Unread)]
 
     assert (made.local.isoformat() if made.local else None, made.precision, made.zone) == (
@@ -276,6 +278,7 @@ def test_dates_and_times_are_printed_apart_and_are_indian(make, day, hour, local
         precision,
         Zone.UNKNOWN,
     )
+    assert (items[0].edd is None) == (local is None)
     readable = (local is not None and hour not in ("late", "25:00", 2560, -5)) or day in ("", None)
     assert bool(odd) != readable
     if local:
