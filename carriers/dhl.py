@@ -95,6 +95,7 @@ _OWN = re.compile(r"https://(?:[a-z0-9-]+\.)+dhl\.(?:com|de)/[\x21-\x7e]*")
 _IN_THE_US = re.compile(r"(.+), ([A-Z]{2}), US")  # sample 64888
 _RETURN = re.compile(r"(?:JVGL|3S[A-Z]{2})[A-Z0-9]{8,24}")
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_NAMED = re.compile(rb'"id"\s*:\s*"?([^\s",}]+)"?\s*[,}]', re.IGNORECASE)  # whose parcels an answer tells of
 _SECRET = re.compile(r"[\x21-\x7e]{1,500}")  # goes into a header
 
 
@@ -188,8 +189,8 @@ class DHL(contracts.Carrier):
         assert isinstance(query, Parcels)
         for parcel in query.parcels:
             body, mine = client.send(self._ask(parcel.number)).body, clean(parcel.number)
-            named = re.search(rb'"id"\s*:\s*"?' + re.escape(mine.encode()) + rb'"?\s*[,}]', body, re.IGNORECASE)
-            yield Page((body,) if named else (body, beside([mine])))
+            named = {one.upper() for one in _NAMED.findall(body)}
+            yield Page((body,) if mine.encode() in named else (body, beside([mine])))
 
     def proof(self, client: Client, parcel: Parcel, piece: str | None) -> ProofDocument:
         """Fetch the document that an answer names: two calls. It is asked for at DHL's own hosts only, without the key."""
