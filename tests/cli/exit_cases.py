@@ -228,6 +228,7 @@ CASES = [
     Case("outbox", "--store nobody", 2, "no store 'nobody': kart, shop"),
     Case("outbox", "retry --all --store nobody", 2, "no store 'nobody': kart, shop"),
     Case("outbox", "retry", 2, "name writes by id"),
+    Case("outbox", "retry 1 --all", 2, "ids, or --all: not both"),
     Case("hooks list", "nobody", 2, "no store or account 'nobody'"),
     Case("hooks list", "--mend", 2, "--mend needs a name"),
     Case("hooks list", "ups --mend -c hooked.yaml", 2, "ups states no hooks: they are made by hand"),

@@ -274,7 +274,11 @@ def test_statements_are_kept_of_all_orders_that_differ_so_once(lab: Lab, run: Ru
         "ana",
     )
     assert "1 orders would be recorded as accepted" in CliRunner().invoke(main_.cli, list(words)).output
-    assert "recorded at 1 orders: accepted by ana" in run(*words, "--yes")
+    accepted = run(*words, "--yes")
+    assert "recorded at 1 orders: accepted by ana" in accepted
+    assert (
+        accepted.count("still open at #7: finding ") == 3 and "`tracker dismiss 10 --reason WHY` closes it" in accepted
+    )
     assert "recorded at 0 orders: accepted by ana" in run(*words, "--yes")  # said already
     assert "1 of 1 were ended or said meanwhile" in run(*words, "--yes")
     both = many.find(lab.ctx, ORDERS, Filter(kinds=("stuck", "shop_ahead")))

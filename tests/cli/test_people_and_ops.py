@@ -214,6 +214,7 @@ def test_drift_shows_both_statuses_its_age_its_cause_and_what_would_heal_it(run:
     assert told(run, "drift", "--store", "shop") == told(run, "drift", "--kind", "shop_behind") == []
     assert "shop_ahead" in run("drift", code=1).output
     assert told(run, "drift", "--after", str(row["id"])) == []
+    assert run("drift", "--after", "0").output == "no more drift\n"
 
 
 def test_an_empty_list_says_of_how_many_orders_as_of_when_and_what_nobody_knows(run: Run, lab: Lab) -> None:

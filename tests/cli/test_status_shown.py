@@ -220,3 +220,24 @@ def test_a_database_that_cannot_be_used_is_the_trouble_and_ends_with_3(run: Run,
     said = run("status", code=3).output
     assert said.startswith("WRONG: the database cannot be used: file is not a database; do: mend the database")
     assert json.loads(run("status", "--json", code=3).output)["troubles"][0]["what"] == "database_away"
+
+
+def test_a_store_that_nobody_read_yet_and_an_account_with_a_wrong_entry_look_like_neither_agreement_nor_nothing(
+    lab: Lab, run: Run, tmp_path: Path
+) -> None:
+    next_ = f"  next: {{uses: shopify, shop: next.myshopify.com, access_token: '${{file:{tmp_path}/s}}'}}\n"
+    more = lab.yaml.replace("\nstores:\n", f"\nstores:\n{next_}").replace("uses: dhl,", "uses: dhl, odd: 1,")
+    (tmp_path / "tracker.yaml").write_text(more)
+    said = run("drift", code=1).output
+    assert said.startswith(
+        "no drift among the orders that are known: 1; not known: 0, and all of next\n  next: it stands in"
+    )
+    assert "no process has taken it up: nothing of it was read; it takes `tracker up`, or `tracker reload`" in said
+    run("drift", "--store", "shop")
+    assert run("drift", "--store", "next", "--json", code=1).stdout == "[]\n"
+    assert "next stands in the configuration, and no process has taken it up" in run("status", code=1).output
+    for look in ("explain", "show"):
+        result = CliRunner().invoke(main_.cli, [look, "99"])
+        assert (result.exit_code, "not read now: next (`tracker drift` says why)" in str(result.exception)) == (1, True)
+    assert "dhl: its entry in the configuration is wrong" in run("plan", code=1).output
+    assert "dhl: its entry in the configuration is wrong" in run("plan", "dhl", code=1).output

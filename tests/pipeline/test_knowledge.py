@@ -16,6 +16,7 @@ from tracker.pipeline import drifts, tell
 from tracker.store import tables as t
 from tracker.store.engine import database_now
 from tracker.support import explain
+from tracker.support.answer import unread
 from tracker.support.gaps import Gap, Knowledge
 from tracker.support.knowledge import knowledge
 from tracker.upkeep import maintenance
@@ -58,6 +59,10 @@ def test_all_is_known_as_of_the_oldest_look(lab: Lab) -> None:
 def test_of_no_orders_nothing_is_claimed() -> None:
     assert Knowledge().sentence("no drift") == "no drift: no order is known yet"
     assert Knowledge(orders=1).sentence("no drift") == "no drift: of 1 order, all known"
+    many = Knowledge(gaps=[Gap("not_taken", f"s{i}", 0, "orders", "new") for i in range(4)])
+    assert many.sentence("no drift") == "no drift among the orders that are known: 0; not known: 0, and all of 4 stores"
+    assert "not read now: 4 stores (`" in unread({"not_read": [gap.where for gap in many.gaps]})
+    assert unread({"not_read": ["s1"], "at": START}) == unread({"not_read": []}) == ""
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,14 @@ def test_what_a_row_of_an_account_or_store_tells_is_wrong_by_itself(make_lab, tm
     )
     never = status(lab.ctx, store="never")  # in the file, and the processes still have the one before
     assert never["said"].startswith("WRONG: never stands in the configuration, and no process has taken it up; do: ")
+    lab.change(t.accounts.delete().where(A.name.in_(["dhl", "shop"])))
+    new = [row["where"] for row in status(lab.ctx)["troubles"] if row["what"] == "not_taken"]
+    assert new == ["dhl", "shop"]
+    assert [
+        row["where"]
+        for row in status(lab.ctx, store=frozenset({"kart", "shop"}))["troubles"]
+        if row["what"] == "not_taken"
+    ] == ["shop"]
     assert away_of("x")["troubles"][0]["see"] == "tracker check"
     assert away_of("no such table: x (has `tracker migrate` been run?)")["said"].endswith(
         "do: tracker migrate, or the right address in `database:`"

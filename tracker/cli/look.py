@@ -29,9 +29,11 @@ from tracker.domain.errors import ConfigError, TrackerError
 from tracker.plugin.names import where
 from tracker.plugin.proofs import ENDINGS
 from tracker.support import planned, proofs
+from tracker.support.answer import unread
 from tracker.support.evidence import pack
 from tracker.support.explain import explanation, overview
 
+WRONG = "its entry in the configuration is wrong, so nothing is planned for it (`tracker check`)"
 _TOLD = ("status_reason", "service", "location", "pays_by", "channel", "risk", "cancel_reason", "closed_at")
 
 
@@ -204,7 +206,7 @@ def _require(told: dict[str, Any], what: str) -> None:
         if told.get("at"):
             hint = f" as of {told['at']:%Y-%m-%d %H:%M}Z{hint}"
         raise TrackerError(
-            f"nothing is known of {what!r}{hint}: no store that is read tells of such an order, and no carrier of such a number"
+            f"nothing is known of {what!r}{hint}: no store that is read tells of such an order, and no carrier of such a number{unread(told)}"
         )
 
 
@@ -380,8 +382,12 @@ def plan(page: Listing, what: str | None) -> None:
     if what is None:
         rows = planned.by_account(ctx)
         shown = [{**row, "who": planned.wait(row["waits"])} for row in rows] if not page.as_json else rows
-        page.show(lambda _: shown, "plan", columns, "no account is configured")
-        short = [f"{row['account']}: {row['verdict']}" for row in rows if not row["suffices"]]
+        wrong = planned.wrong(ctx)
+        page.show(
+            lambda _: shown, "plan", columns, "no carrier account is configured" if not wrong else "nobody is asked"
+        )
+        short = [f"{name}: {WRONG}" for name in wrong]
+        short += [f"{row['account']}: {row['verdict']}" for row in rows if not row["suffices"]]
         short += [
             f"{row['account']}: its quota is used up, and {row['unregistered']:,} parcels wait to be registered"
             for row in rows
@@ -401,6 +407,9 @@ def plan(page: Listing, what: str | None) -> None:
     page.show(lambda _: rows, f"plan of {what}", columns, "nobody is asked about a parcel of it")
     if not known and not rows:
         _require(overview(ctx, what), what)
+    if known and ctx.account(what) is None:
+        click.echo(f"{what}: {WRONG}", err=page.as_json)
+        click.get_current_context().exit(1)
 
 
 @click.command()

@@ -47,7 +47,7 @@ CODES: dict[str, dict[int, str]] = {
         **_READS, 0: "the file is written", 1: "nothing is known of it, there is no document (yet), it was refused, or nobody answers; no file is written",
         2: "wrong configuration or usage, no such account, or a file that is there already",
     },
-    "plan": {**_READS, 1: "a budget or a quota does not suffice, or nothing is known of what was named"},
+    "plan": {**_READS, 1: "a budget or a quota does not suffice, an entry is wrong, or nothing is known of what was named"},
     "plugins": _USAGE,
     "identify": {0: "each number can be of a carrier", 1: "one can be of none, or holds no number", 2: _READS[2]},
     "check": {1: "problems, each listed; a database that is away is one", 2: _READS[2]},

@@ -37,7 +37,7 @@ def drift(page: Listing, kind: str | None) -> None:
             ctx, store=page.store, kind=kind, after=page.after, limit=page.limit, config=config_flag(page.file)
         )
 
-    none = "no more drift" if page.after else f"no drift of the kind {kind}" if kind else "no drift"
+    none = "no more drift" if page.after is not None else f"no drift of the kind {kind}" if kind else "no drift"
     if not page.show(ask, "drift", columns, none, knows=page.after is None, short=lists.drift_in_short):
         click.get_current_context().exit(1)
 

@@ -25,6 +25,7 @@ from tracker.cli.many import act, asked_for, many_options
 from tracker.config.model import Account
 from tracker.config.presets import duration
 from tracker.domain.gates import FINAL, into_processing
+from tracker.domain.texts import named
 from tracker.domain.vocabulary import OrderStatus, StatementKind
 from tracker.pipeline.context import AppContext
 from tracker.support import lists, many, numbers, statements
@@ -32,6 +33,7 @@ from tracker.support import lists, many, numbers, statements
 store_option = click.option("--store", help="The store, where several have an order of this number.")
 by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says it; it is kept.")
 MOST_NAME = 80
+MOST_OPEN = 5  # findings that are named
 STATUSES = [str(status) for status in OrderStatus if status is not OrderStatus.UNKNOWN]
 
 
@@ -64,25 +66,42 @@ def record(words: tuple[str, ...], file: Path, by: str, text: str, **given: Any)
     Without an ORDER: about all orders with such findings, or that differ so (--kind ...), after you typed how many; or about those
     that a file names (--from, a column `order`, and `store` where several have such a number).
     """
-    *named, what = words
+    *which, what = words
     kinds = [str(kind) for kind in statements.RECORDS]
     if what not in kinds:
         raise click.UsageError(f"{what!r} cannot be recorded; what can is: {', '.join(kinds)}")
     ctx = open_context(glance_config(file))
-    if named:
+    if which:
         store = given.pop("store")
-        asked_for(ctx, {**given}).or_ids(named, "orders")
-        for row in [statements.find_order(ctx, order, store) for order in named]:
+        asked_for(ctx, {**given}).or_ids(which, "orders")
+        rows = [statements.find_order(ctx, order, store) for order in which]
+        for row in rows:
             statements.record_statement(ctx, row, StatementKind(what), text, by)
-        click.echo(f"recorded at {', '.join(named)}: {what} by {by}")
+        click.echo(f"recorded at {', '.join(which)}: {what} by {by}")
+        _tell_open(ctx, what, [row.id for row in rows])
         return
     asked = asked_for(ctx, given)
     asked.or_ids((), "orders")
-    done = act(
-        ctx, asked, many.ORDERS, f"recorded as {what}", lambda ids: many.record(ctx, ids, StatementKind(what), text, by)
-    )
+    about: list[int] = []
+
+    def keep(ids: Sequence[int]) -> int:
+        about.extend(ids)
+        return many.record(ctx, ids, StatementKind(what), text, by)
+
+    done = act(ctx, asked, many.ORDERS, f"recorded as {what}", keep)
     if done is not None:
         click.echo(f"recorded at {done:,} orders: {what} by {by}")
+        _tell_open(ctx, what, about)
+
+
+def _tell_open(ctx: AppContext, what: str, order_ids: Sequence[int]) -> None:
+    """Say which findings stay open about orders whose difference was accepted: that ends the difference, and no finding."""
+    found = statements.open_findings(ctx, order_ids) if what == StatementKind.ACCEPTED else []
+    for row in found[:MOST_OPEN]:
+        closes = f"`tracker dismiss {row.id} --reason WHY` closes it"
+        click.echo(f"still open at {named(row.number)}: finding {row.id}, {row.kind} ({row.severity}); {closes}")
+    if len(found) > MOST_OPEN:
+        click.echo(f"and {len(found) - MOST_OPEN:,} more findings about them: `tracker dismiss` takes the same filters")
 
 
 @click.command()

@@ -75,7 +75,9 @@ def _retry(ctx: AppContext, ids: tuple[int, ...], given: dict[str, Any], all_: b
     if given["state"] not in (None, "refused", "dead"):
         raise click.UsageError(f"--state {given['state']}: only refused or dead writes are tried again")
     asked = asked_for(ctx, given)
-    if ids or not all_:
+    if ids and all_:
+        raise click.UsageError("ids, or --all: not both")
+    if not all_:
         asked.or_ids(ids, "writes by id, or say --all")
     if ids:
         count = many.retry(ctx, ids)

@@ -17,10 +17,12 @@ from tracker.domain.answer import Look, Standing, Subject, Write, answer, plain,
 from tracker.domain.facts import UNIDENTIFIED, Edd
 from tracker.domain.sentences import minute, spoken
 from tracker.domain.texts import named
+from tracker.domain.vocabulary import Act
 from tracker.pipeline import drifts
 from tracker.pipeline.context import AppContext
 from tracker.store.codec import ACTION
 from tracker.store.tables import outbox
+from tracker.support.gaps import FEW
 
 
 def told(subject: Subject) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def of_all(found: Mapping[str, Any], part: str = "answer") -> list[str]:
         could = f"; as a tracking number it could be of {' or '.join(found['could_be'])}" if found["could_be"] else ""
         known = f" of {minute(found['at'])}" if found.get("at") else ""
         return [
-            f"Nothing is known of {quoted(what)}: no store that is read tells of such an order, and no carrier of such a number{could}{known and ', as' + known}."
+            f"Nothing is known of {quoted(what)}: no store that is read tells of such an order, and no carrier of such a number{could}{known and ', as' + known}{unread(found)}."
         ]
     if orders and not fitting:
         whose = " and ".join(f"order {named(order['number'])} in {order['store']}" for order in orders)
@@ -65,6 +67,15 @@ def of_all(found: Mapping[str, Any], part: str = "answer") -> list[str]:
     for order in orders:
         said += order[part]
     return said + [sentence for parcel in loose for sentence in _loose(parcel)]
+
+
+def unread(found: Mapping[str, Any]) -> str:
+    """Say which stores may know all the same of what nothing is known of; empty where all are read, or of a past moment."""
+    names = found["not_read"] if not found.get("at") else []
+    if not names:
+        return ""
+    which = ", ".join(names) if len(names) <= FEW else f"{len(names):,} stores"
+    return f"; not read now: {which} (`tracker drift` says why)"
 
 
 def _loose(parcel: Mapping[str, Any]) -> Iterator[str]:
@@ -148,5 +159,10 @@ def _changes(
             account = write["held_by"].partition("/")[0]
             yield f"What {account} tells was held: look at `tracker findings --kind ends_leapt`, then `tracker resume {account}` releases it."
     for finding in order["findings"]:
-        if finding["closed_at"] is None and finding["proposal"]:
+        if finding["closed_at"] is not None:
+            continue
+        if finding["proposal"]:
             yield f"Against the finding {spoken(finding['kind'])}: {finding['proposal']}."
+        elif finding["act"] == Act.ACT:
+            closes = f"`tracker dismiss {finding['id']} --reason WHY` closes it once a person saw to it"
+            yield f"The finding {spoken(finding['kind'])} ({finding['severity']}) is open: {closes}."

@@ -37,6 +37,7 @@ from tracker.store.tables import (
     watches,
 )
 from tracker.support import answer as answers
+from tracker.support.knowledge import not_read
 from tracker.support.one_order import of_order
 
 MOST_ENTRIES = 20
@@ -79,13 +80,20 @@ def find(connection: Connection, what: str, stores: queries.Stores = None) -> tu
 
 
 def overview(ctx: AppContext, what: str, *, stores: queries.Stores = None) -> dict[str, Any]:
-    """Return everything an operator asks first about an order or number (of some stores); empty lists where nothing is known."""
+    """Return everything an operator asks first about an order or number (of some stores); empty lists where nothing is known.
+
+    `not_read`: where nothing is, the stores that may know of it all the same: their orders are not read now.
+    """
     with ctx.store.read() as connection:
         found, parcels = find(connection, what, stores)
         shown = [_order(ctx, connection, row) for row in found]
         linked = {one["id"] for order in shown for parcel in order["parcels"] for one in (parcel, *parcel["last_mile"])}
         loose = [_parcel(connection, row) for row in parcels if row.id not in linked]
-    return {"asked": what, "orders": shown, "parcels_without_order": loose, "could_be": list(candidates(what))}
+        unread = [] if shown or loose else not_read(ctx, connection, stores)
+    return {
+        "asked": what, "orders": shown, "parcels_without_order": loose, "could_be": list(candidates(what)),
+        "not_read": unread,
+    }  # fmt: skip
 
 
 def explanation(

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 COUNTED_TO = 10_000  # from so many on it is "or more"
+NEVER_READ = ("not_taken", "first_sync")  # gaps about stores of which nobody has read all orders yet
+FEW = 3  # stores that are named
 ONE = {"orders": "order", "parcels": "parcel", "payloads": "payload", "writes": "write", "stores": "store"}
 
 
@@ -73,7 +75,10 @@ class Knowledge:
         """Say that there is none of something, of what is known: `no drift: of 12 orders, all known as of ...`."""
         if not self.whole:
             left = max(0, self.orders - self.unknown)
-            return f"{none} among the orders that are known: {left:,}; not known: {self.unknown:,}"
+            never = [gap.where for gap in self.gaps if gap.what in NEVER_READ]  # how many orders they have nobody knows
+            named = ", ".join(never) if len(never) <= FEW else f"{len(never):,} stores"
+            others = f", and all of {named}" if never else ""
+            return f"{none} among the orders that are known: {left:,}; not known: {self.unknown:,}{others}"
         if not self.orders:
             return f"{none}: no order is known yet"
         as_of = f" as of {self.as_of:%Y-%m-%d %H:%M}Z" if self.as_of else ""

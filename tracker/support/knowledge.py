@@ -38,6 +38,7 @@ K = FindingKind
 _A = accounts.c
 _OVERDUE, _GIVEN_UP, _REFUSED = f"({OVERDUE})", f"watches.{GIVEN_UP}", f"watches.{REFUSED}"  # as the indexes say it
 NO_REASON = "no reason given"
+NOT_TAKEN = "it stands in the configuration, and no process has taken it up: nothing of it was read"
 MENDED = "a mended entry, then `tracker reload`"
 # Findings that say: of this we do not know how it stands. What would end it, in a few words.
 UNKNOWN: dict[FindingKind, tuple[str, str]] = {
@@ -84,6 +85,12 @@ def knowledge(ctx: AppContext, *, store: queries.Stores = None) -> Knowledge:
     """Say what is known of all orders, or of some stores'."""
     with ctx.store.read() as connection:
         return Look(ctx, connection, store).all()
+
+
+def not_read(ctx: AppContext, connection: Connection, store: queries.Stores) -> list[str]:
+    """Return the stores (of some) of whose orders nothing is known now, or not all: no process took them up, or they cannot be read."""
+    look = Look(ctx, connection, store)
+    return sorted([*look.not_taken(), *(row.name for row in look.stores if look.dark_for(row)[1])])
 
 
 class Look:
@@ -133,12 +140,21 @@ class Look:
     def find_gaps(self) -> Iterable[Gap]:
         """Find the gaps, one kind after the other."""
         self.look()
+        for name in self.not_taken():
+            yield Gap(
+                "not_taken", name, 0, "orders", NOT_TAKEN, None, "`tracker up`, or `tracker reload` where it runs"
+            )
         for row in sorted(self.stores, key=lambda row: row.name):
             yield from self.of_store(row)
         yield from self.braked()
         yield from self.waiting()
         yield from self.parcels()
         yield from self.found()
+
+    def not_taken(self) -> list[str]:
+        """Return the stores of the configuration that no process has taken up yet."""
+        names = self.ctx.config.store_names()
+        return sorted(name for name in names if _within(name, self.store) and name not in self.states)
 
     def look(self) -> None:
         """Count all that may wait, and its oldest moment: each part walks an index, and there are as many statements for any number of stores."""

@@ -57,6 +57,12 @@ def by_account(ctx: AppContext) -> list[dict[str, Any]]:
     return shown
 
 
+def wrong(ctx: AppContext) -> list[str]:
+    """Return the carrier accounts whose entries in the configuration are wrong: nothing is asked of them."""
+    stores = frozenset(ctx.config.store_names())
+    return [name for name in sorted(ctx.config.accounts) if name not in stores and ctx.account(name) is None]
+
+
 def _quota(row: Row[Any] | None) -> str | None:
     """Say how many numbers an account may still register, as far as is known."""
     if row is None or row.quota_left is None:

@@ -22,7 +22,7 @@ from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.codec import ACTION, dump
 from tracker.store.engine import database_now
-from tracker.store.tables import orders, outbox, statements
+from tracker.store.tables import findings, orders, outbox, statements
 
 RECORDS = (
     StatementKind.VERIFIED,
@@ -45,6 +45,15 @@ def find_order(ctx: AppContext, number: str, store: str | None = None) -> sa.Row
     if len(rows) > 1:
         raise TrackerError(f"{number!r} names an order in {', '.join(sorted(r.store for r in rows))}: say --store")
     return rows[0]
+
+
+def open_findings(ctx: AppContext, order_ids: Sequence[int]) -> list[sa.Row[Any]]:
+    """Return the open findings about orders: `id`, `kind`, `severity`, and the order's `number`, the newest first."""
+    f = findings.c
+    select = sa.select(f.id, f.kind, f.severity, orders.c.number).join(orders, orders.c.id == f.order_id)
+    with ctx.store.read() as connection:
+        here = queries.among(connection, f.order_id, order_ids)
+        return list(connection.execute(select.where(here, f.closed_at.is_(None)).order_by(f.id.desc())))
 
 
 def record_statement(

@@ -33,7 +33,15 @@ K = FindingKind
 MOST_FINDINGS = 2_000  # findings of accounts and stores that are troubles of their own
 # gaps (`support.knowledge`) that are troubles; what else nobody knows is a note
 GAPS = ("nobody_works", "files_wait", "payloads_wait", "orders_wait", "writes_wait", "orders_unread", "parcels_overdue")
-TOLD = ("store_parked", "store_paused", "brake", str(K.PAYLOAD_DEAD), str(K.FILE_FAILED), str(K.SWEEP_ENDED))
+TOLD = (
+    "not_taken",
+    "store_parked",
+    "store_paused",
+    "brake",
+    str(K.PAYLOAD_DEAD),
+    str(K.FILE_FAILED),
+    str(K.SWEEP_ENDED),
+)
 COUNTED = {  # findings that are told together: one of them, several, and what became of them
     K.WRITE_DEAD: ("write", "writes", "given up"),
     K.PAYLOAD_DEAD: ("kind of payload", "kinds of payloads", "not read"),
@@ -167,9 +175,11 @@ class Moment:
 
     def _of_rows(self) -> Iterator[Trouble]:
         """Find what the rows of accounts and stores tell: suspended, paused, away, a brake, a budget that is spent."""
-        if isinstance(self.store, str) and self.store not in self.look.states:
-            said = f"{self.store} stands in the configuration, and no process has taken it up"
-            yield Trouble("not_taken", self.store, said)
+        named = [gap.where for gap in self.gaps if gap.what == "not_taken"]
+        if not isinstance(self.store, frozenset):  # carriers' accounts too, or the one that is asked for
+            named = [self.store] if self.store is not None else list(self.ctx.config.accounts)
+        for name in (one for one in named if one not in self.look.states):
+            yield Trouble("not_taken", name, f"{name} stands in the configuration, and no process has taken it up")
         for kind, row in self._rows():
             name, why, since = row[kind], row["why"], row["since"]
             if row["state"] == "suspended":
