@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -17,9 +18,10 @@ from click.testing import CliRunner, Result
 
 from tests.lab import DHL, START, UPS, USPS, H, Lab
 from tracker.cli import main as main_
-from tracker.cli.common import cell
+from tracker.cli.common import cell, masked_output, print_json, show_table
 from tracker.config.load import load_config
 from tracker.domain.errors import ConfigError, TrackerError
+from tracker.domain.masking import Hidden
 from tracker.store import tables as t
 
 Run = Callable[..., Result]
@@ -454,3 +456,23 @@ def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
 
     assert done.returncode == 3
     assert "tracker migrate" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", "Łódź ******** x"), ("latin-1", "\\u0141ód\\u017a ******** x")]
+)
+def test_a_terminal_that_is_not_of_utf8_is_masked_too_and_gets_what_it_has_no_sign_for(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
+) -> None:
+    hidden = Hidden()
+    hidden.add("a-secret-of-ours")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    with masked_output():
+        click.echo("Łódź a-secret-of-ours x")
+        show_table("", ["place"], [["Łódź a-secret-of-ours x"]], empty="")
+        print_json({"place": "Łódź"})
+    stream.seek(0)
+    said = stream.read()
+    assert said.count(shown) == 2 and "secret" not in said
+    assert json.loads(said[said.index("{") :]) == {"place": "Łódź"}

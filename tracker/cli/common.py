@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import os
 import shlex
 import sys
@@ -70,11 +73,23 @@ class _Masked:
 def masked_output() -> Iterator[None]:
     """Mask whatever is printed, by any command and in any error, until the end; again inside it is the same."""
     before: Any = sys.stdout, sys.stderr
+    for stream in before:
+        if isinstance(stream, io.TextIOWrapper):
+            _let_through(stream)
     sys.stdout, sys.stderr = (s if s is None or isinstance(s, _Masked) else _Masked(s) for s in before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def _let_through(stream: io.TextIOWrapper) -> None:
+    """Let a stream write what its encoding has no sign for: as UTF-8 where it knows ASCII alone, else by its number.
+
+    click would write past the mask to a stream that knows ASCII alone.
+    """
+    ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+    stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="backslashreplace")
 
 
 def plainly(text: str) -> None:
@@ -216,8 +231,11 @@ def json_text(value: Any) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; moments as ISO 8601."""
-    click.echo(json_text(value), nl=False)
+    """Print a value as JSON; moments as ISO 8601. A terminal that is not of UTF-8 gets what is beyond ASCII escaped."""
+    text, to = json_text(value), getattr(sys.stdout, "encoding", None) or "utf-8"
+    if codecs.lookup(to).name != "utf-8":
+        text = json.dumps(orjson.loads(text), indent=2) + "\n"
+    click.echo(text, nl=False)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
