@@ -184,6 +184,23 @@ def test_pause_and_resume(run: Run, lab: Lab) -> None:
     assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is not None
     assert "resumed: shop" in ok(run("resume", "shop"))
     assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is None
+    Path("tracker.yaml").write_text(lab.yaml.replace("  shop: {uses", "  next: {uses"))  # and no reload yet
+    said = ok(run("pause"))
+    assert said.startswith("paused: shop;") and "not paused: next: not started yet; once it is" in said
+    assert lab.one(t.accounts, t.accounts.c.name == "shop").paused_at is not None
+    assert "resumed: shop" in ok(run("resume", "shop"))
+    assert "paused: shop" in ok(run("pause", "shop"))
+    assert (run("pause", "next").exit_code, "nothing to pause" in run("pause", "next").output) == (2, True)
+    told = run("status", "--store", "shop")
+    assert (told.exit_code, told.output.splitlines()[0][:53]) == (
+        1,
+        "WRONG, 2 things; first: shop is not in the configurat",
+    )
+    said = ok(run("explain", "1002"))
+    assert (
+        "The shop (shop) said that order #1002 was cancelled (" in said
+        and f"The carrier says that usps {USPS} is in transit" in said
+    )
     unknown = run("pause", "x")
     assert (unknown.exit_code, "no store or account 'x': ups, dhl" in unknown.output) == (2, True)
 

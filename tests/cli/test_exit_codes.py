@@ -20,9 +20,10 @@ import pytest
 from tests.cli.exit_cases import CASES, ELSEWHERE, Case
 from tests.cli.exit_files import files_of, messages
 from tests.conftest import once
-from tests.lab import UPS, Lab
+from tests.lab import UPS, H, Lab
 from tests.told import receiver
 from tracker.cli.main import CODES, main
+from tracker.clock import system_now
 from tracker.store import tables as t
 from tracker.store.engine import Store
 from tracker.store.migrate import migrate
@@ -77,6 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         made.rest.set("#7", "seller", status="Delivered")
         made.work()
         made.later(26)
+        made.change(t.heartbeats.insert().values(name="scheduler", at=system_now() + H))  # fresh however long we ask
         taken = stack.enter_context(__import__("socket").socket())
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -123,7 +123,7 @@ def test_one_screen_tells_all_and_each_number_has_its_list(run: Run, lab: Lab) -
         "easypost does not answer since 2026-11-02 12:00Z ([canary]\N{REPLACEMENT CHARACTER}[31m)"
     )
     assert "1 parcel waits" in away.output
-    assert [row["whose"] for row in json.loads(run("outages", "--json", code=1).output)] == ["easypost"]
+    assert [row["whose"] for row in json.loads(run("outages", "--json", code=1).stdout)] == ["easypost"]
 
 
 def test_of_many_accounts_those_that_are_not_fine_are_shown_and_troubles_are_told_together(
@@ -230,7 +230,7 @@ def test_a_store_that_nobody_read_yet_and_an_account_with_a_wrong_entry_look_lik
     (tmp_path / "tracker.yaml").write_text(more)
     said = run("drift", code=1).output
     assert said.startswith(
-        "no drift among the orders that are known: 1; not known: 0, and all of next\n  next: it stands in"
+        "no drift among the orders that are known: 1; not known: 0, and what was not read yet of next\n  next: it stands in"
     )
     assert "no process has taken it up: nothing of it was read; it takes `tracker up`, or `tracker reload`" in said
     run("drift", "--store", "shop")

@@ -60,7 +60,10 @@ def test_of_no_orders_nothing_is_claimed() -> None:
     assert Knowledge().sentence("no drift") == "no drift: no order is known yet"
     assert Knowledge(orders=1).sentence("no drift") == "no drift: of 1 order, all known"
     many = Knowledge(gaps=[Gap("not_taken", f"s{i}", 0, "orders", "new") for i in range(4)])
-    assert many.sentence("no drift") == "no drift among the orders that are known: 0; not known: 0, and all of 4 stores"
+    assert (
+        many.sentence("no drift")
+        == "no drift among the orders that are known: 0; not known: 0, and what was not read yet of 4 stores"
+    )
     assert "not read now: 4 stores (`" in unread({"not_read": [gap.where for gap in many.gaps]})
     assert unread({"not_read": ["s1"], "at": START}) == unread({"not_read": []}) == ""
 
@@ -84,7 +87,8 @@ def test_of_a_store_that_does_not_answer_no_order_is_known(
     assert [(gap.what, gap.where, gap.count, gap.of) for gap in known.gaps] == [(what, "shop", 2, "orders")]
     assert why in known.gaps[0].why
     assert (known.unknown, known.whole) == (2, False)
-    assert known.sentence("no drift") == "no drift among the orders that are known: 0; not known: 2"
+    more = ", and what was not read yet of shop" if what == "first_sync" else ""
+    assert known.sentence("no drift") == f"no drift among the orders that are known: 0; not known: 2{more}"
     order = explain.overview(lab.ctx, "#1")["orders"][0]
     assert why in order["known"]["unknown"][0]
 

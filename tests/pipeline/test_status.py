@@ -226,18 +226,25 @@ def test_what_a_row_of_an_account_or_store_tells_is_wrong_by_itself(make_lab, tm
     )
     never = status(lab.ctx, store="never")  # in the file, and the processes still have the one before
     assert never["said"].startswith("WRONG: never stands in the configuration, and no process has taken it up; do: ")
-    lab.change(t.accounts.delete().where(A.name.in_(["dhl", "shop"])))
-    new = [row["where"] for row in status(lab.ctx)["troubles"] if row["what"] == "not_taken"]
-    assert new == ["dhl", "shop"]
-    assert [
-        row["where"]
-        for row in status(lab.ctx, store=frozenset({"kart", "shop"}))["troubles"]
-        if row["what"] == "not_taken"
-    ] == ["shop"]
     assert away_of("x")["troubles"][0]["see"] == "tracker check"
     assert away_of("no such table: x (has `tracker migrate` been run?)")["said"].endswith(
         "do: tracker migrate, or the right address in `database:`"
     )
+
+
+@pytest.mark.parametrize("database", ONE, indirect=True)
+def test_what_others_have_uses_up_no_count_and_each_that_no_process_took_up_is_named(make_lab) -> None:
+    lab = shipped(make_lab)
+    one = {"kind": "order_status", "order_id": 1, "action": {}, "state": "dead", "due_at": lab.clock(), "rules": []}
+    for key, store in (("d1", "gone"), ("d2", "shop")):
+        lab.change(t.outbox.insert().values(key=key, store=store, created_at=lab.clock(), **one))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tracker.support.standing.COUNTED_TO", 1)
+        assert status(lab.ctx, store="shop")["stores"][0]["dead"] == 1
+    lab.change(t.accounts.delete().where(A.name.in_(["dhl", "shop"])))
+    for store, new in ((None, ["dhl", "shop"]), (frozenset({"kart", "shop"}), ["shop"])):
+        rows = status(lab.ctx, store=store)["troubles"]
+        assert [row["where"] for row in rows if row["what"] == "not_taken"] == new
 
 
 def test_every_command_that_is_named_beside_a_number_is_one() -> None:

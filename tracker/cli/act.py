@@ -23,18 +23,13 @@ from tracker.upkeep import replay as replays
 write_option = click.option("--write", is_flag=True, help="Let what changes cause writes to the shop too.")
 
 
-def _stores(ctx: AppContext, store: str | None) -> list[str]:
-    known = ctx.config.store_names()
-    if store is not None and store not in known:
-        raise click.UsageError(f"no store {store!r}: {', '.join(known) or 'none is configured'}")
-    return [store] if store else known
-
-
 def _names(ctx: AppContext, name: str | None) -> list[str]:
-    """Return the account or store that is named; without a name every store."""
-    if name is None or name in ctx.config.store_names():
-        return _stores(ctx, name)
-    if name not in ctx.config.accounts:
+    """Return the account or store that is named, without a name every store; also those that left the configuration: a process may work on them still."""
+    with ctx.store.read() as connection:
+        there = dict(connection.execute(sa.select(accounts.c.name, accounts.c.kind)).all())
+    if name is None:
+        return sorted({*ctx.config.store_names(), *(one for one, kind in there.items() if kind == "store")})
+    if name not in ctx.config.accounts and name not in there:
         raise click.UsageError(
             f"no store or account {name!r}: {', '.join(ctx.config.accounts) or 'none is configured'}"
         )
@@ -58,9 +53,12 @@ def pause(name: str | None, file: Path) -> None:
             .values(paused_at=ctx.now())
         )
         known = set(connection.execute(sa.select(accounts.c.name).where(accounts.c.name.in_(names))).scalars())
-    if new := [one for one in names if one not in known]:
-        raise click.UsageError(f"{', '.join(new)}: not started yet (`tracker up`), so there is nothing to pause")
-    click.echo(f"paused: {', '.join(names)}; `tracker resume` goes on")
+    new = ", ".join(one for one in names if one not in known)
+    if new and not known:
+        raise click.UsageError(f"{new}: not started yet (`tracker up`), so there is nothing to pause")
+    click.echo(f"paused: {', '.join(one for one in names if one in known)}; `tracker resume` goes on")
+    if new:
+        click.echo(f"not paused: {new}: not started yet; once it is (`tracker up`, `tracker reload`), pause it again")
 
 
 @click.command()
@@ -160,7 +158,8 @@ def heal(file: Path, backfill: str | None) -> None:
     """Find what silence hid, now: ask who rests, register what waits for a quota, sweep every store and feed, expire what says nothing, drop what is past its retention."""
     ctx = open_context(glance_config(file))
     if backfill is not None:
-        _stores(ctx, backfill)
+        if backfill not in (stores := ctx.config.store_names()):
+            raise click.UsageError(f"no store {backfill!r}: {', '.join(stores) or 'none is configured'}")
         click.echo(f"{maintenance.backfill(ctx, backfill)} orders of {backfill} are looked at again")
         return
     registering.try_now(ctx)

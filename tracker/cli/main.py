@@ -58,7 +58,7 @@ CODES: dict[str, dict[int, str]] = {
     "export": {**_READS, 0: "it is exported, and where to go on is told", 2: "wrong configuration or usage, or it cannot be written there"},
     "report": {**_READS, 0: "it is told", 1: "not every parcel is counted yet, and how far is told"},
     "findings": _READS, "checkouts": _READS,
-    "outages": {**_READS, 1: "somebody is away, or after our last outage not everything was asked about or told again yet"}, "stuck": _READS, "freshness": _READS,
+    "outages": {**_READS, 1: "somebody is away, no scheduler ran yet, or after our last outage not everything was asked about or told again yet"}, "stuck": _READS, "freshness": _READS,
     "outbox": _MANY,
     "hooks list": {**_READS, 0: "each is there", 1: "one is missing, wrong or not known"},
     "hooks endpoints": {**_READS, 0: "each takes what it is told", 1: "one fails, is gone, or has messages that were given up"},

@@ -42,6 +42,7 @@ def drift(page: Listing, kind: str | None) -> None:
         click.get_current_context().exit(1)
 
 
+NEVER_RAN = "no scheduler of ours has run yet (`tracker up`), so nobody knows who is away"
 FINDINGS = (
     ("id", "id"), ("finding", "kind"), ("severity", "severity"), ("action", "act"), ("subject", "subject"),
     ("opened", "opened_at"), ("closed", "closed_at"), ("assigned to", "assigned_to"), ("evidence", "evidence"), ("would heal", "proposal"),
@@ -152,9 +153,13 @@ def outages(page: Listing, scans: bool) -> None:
             for row in rows
         ]
 
-    page.show(ask, "outages", columns, "no outage: nobody is away, and nobody was", short=away.in_short)
+    ran = away.ever_ran(page.context)
+    none = "no outage: nobody is away, and nobody was" if ran else NEVER_RAN
+    page.show(ask, "outages", columns, none, short=away.in_short)
+    if not ran and (rows or page.as_json):
+        click.echo(NEVER_RAN, err=page.as_json)
     own = [row for row in rows if row["whose"] == away.US][:1]
-    if any(
+    if not ran or any(
         row["until"] is None or row["state"] == "asking" for row in [*own, *(r for r in rows if r["until"] is None)]
     ):
         click.get_current_context().exit(1)

@@ -35,14 +35,23 @@ def told(subject: Subject) -> dict[str, Any]:
     }
 
 
-def not_told(row: Row[Any], at: datetime | None, *, read: bool) -> dict[str, Any]:
-    """Say of an order that nothing can be decided about it: it was not `read` by then, or its store is not configured any more."""
+def not_told(row: Row[Any], order: Mapping[str, Any], at: datetime | None, *, read: bool) -> dict[str, Any]:
+    """Say of an order that nothing can be decided about it: it was not `read` by then, or its store is not configured any more.
+
+    `order` is what `explain` shows of it, as of then: what shop and carriers said last is told all the same.
+    """
     if not read:
         none = [f"Nothing had been read of order {named(row.number)} in {row.store} at {minute(at)}."]
         return {"where": none, "answer": none, "rules": []}
-    said = f"The shop ({row.store}) said that order {named(row.number)} was {spoken(row.status)} ({quoted(row.raw_status)}) when it was read at {minute(row.read_at)}."
+    when = (
+        f"when it was read at {minute(order['known']['shop_at'])}"
+        if at is None
+        else f"by what was known at {minute(at)}"
+    )
+    said = f"The shop ({row.store}) said that order {named(row.number)} was {spoken(order['status'])} ({quoted(order['raw_status'])}) {when}."
+    sides = [said, *(_carried(parcel) for parcel in order["parcels"])]
     why = f"The store {row.store} is not in the configuration, or its entry is wrong, so nothing is decided or written: `tracker check` tells."
-    return {"where": [said], "answer": [said, why], "rules": []}
+    return {"where": sides, "answer": [*sides, why], "rules": []}
 
 
 def of_all(found: Mapping[str, Any], part: str = "answer") -> list[str]:
@@ -82,13 +91,21 @@ def _loose(parcel: Mapping[str, Any]) -> Iterator[str]:
     """Say what is known of a parcel that no order names."""
     who = parcel["number"] if parcel["carrier"].startswith(UNIDENTIFIED) else f"{parcel['carrier']} {parcel['number']}"
     yield f"No order that is read names the parcel {who}."
-    if parcel["since"] is None:
-        yield f"No carrier has told anything of {who} that says where it is."
-    else:
-        at = datetime.fromisoformat(parcel["since"])
-        last = datetime.fromisoformat(parcel["last_scan_at"])
-        place = f", last seen in {plain(parcel['place'])}" if parcel["place"] else ""
-        yield f"The carrier says that {who} is {spoken(parcel['status'])} since {minute(at)}{place}; its last scan was {minute(last)}."
+    yield _carried(parcel)
+
+
+def _carried(parcel: Mapping[str, Any]) -> str:
+    """Say what carriers said last of a parcel."""
+    who = parcel["number"] if parcel["carrier"].startswith(UNIDENTIFIED) else f"{parcel['carrier']} {parcel['number']}"
+    since, last = (_moment(parcel[name]) for name in ("since", "last_scan_at"))
+    if since is None:
+        return f"No carrier has told anything of {who} that says where it is."
+    place = f", last seen in {plain(parcel['place'])}" if parcel["place"] else ""
+    return f"The carrier says that {who} is {spoken(parcel['status'])} since {minute(since)}{place}; its last scan was {minute(last)}."
+
+
+def _moment(value: str | datetime | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def standing(

@@ -14,7 +14,7 @@ from tracker.pipeline import state
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
 from tracker.store.engine import database_now
-from tracker.store.tables import AWAY, findings, outbox, resends, scans
+from tracker.store.tables import AWAY, findings, heartbeats, outbox, resends, scans
 from tracker.support.knowledge import Look
 from tracker.support.queues import Waiting, Waits
 from tracker.support.standing import Standing
@@ -47,6 +47,12 @@ def outages(ctx: AppContext, *, limit: int = 50) -> list[dict[str, Any]]:
     rows = _theirs(ctx, limit) + _now(ctx) + ours(ctx, limit=limit)
     rows.sort(key=lambda row: (row["until"] is None, row["from"]), reverse=True)
     return rows[:limit]
+
+
+def ever_ran(ctx: AppContext) -> bool:
+    """Say whether a scheduler of ours ever ran: else nobody looked who is away."""
+    with ctx.store.read() as connection:
+        return connection.execute(sa.select(heartbeats.c.at).limit(1)).first() is not None
 
 
 def in_short(rows: Sequence[dict[str, Any]], now: datetime) -> str:

@@ -138,7 +138,7 @@ def explanation(
                 standing = answers.standing(ctx, connection, row, order, states.get(row.store), then.mode, quiet, at)
                 order |= answers.told(replace(subject, standing=standing))
             else:
-                order |= answers.not_told(row, at, read=known is not None)
+                order |= answers.not_told(row, order, at, read=known is not None)
     if at is not None:
         told["at"] = at
         told["orders"] = [order for order in told["orders"] if order["placed_at"] <= at]

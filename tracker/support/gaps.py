@@ -77,7 +77,7 @@ class Knowledge:
             left = max(0, self.orders - self.unknown)
             never = [gap.where for gap in self.gaps if gap.what in NEVER_READ]  # how many orders they have nobody knows
             named = ", ".join(never) if len(never) <= FEW else f"{len(never):,} stores"
-            others = f", and all of {named}" if never else ""
+            others = f", and what was not read yet of {named}" if never else ""
             return f"{none} among the orders that are known: {left:,}; not known: {self.unknown:,}{others}"
         if not self.orders:
             return f"{none}: no order is known yet"

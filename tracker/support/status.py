@@ -180,6 +180,9 @@ class Moment:
             named = [self.store] if self.store is not None else list(self.ctx.config.accounts)
         for name in (one for one in named if one not in self.look.states):
             yield Trouble("not_taken", name, f"{name} stands in the configuration, and no process has taken it up")
+        if isinstance(self.store, str) and self.look.stores and not self.stores:
+            said = f"{self.store} is not in the configuration: nothing of it is read or written"
+            yield Trouble("not_configured", self.store, said)
         for kind, row in self._rows():
             name, why, since = row[kind], row["why"], row["since"]
             if row["state"] == "suspended":
@@ -275,6 +278,8 @@ class Moment:
             said.append(f"{_many(warnings['open'], 'finding')}{many} (tracker findings)")
         if count:
             said.append(f"{_many(count, 'difference')}{more} between shop and carrier (tracker drift)")
+        if any(not gap.told and not self.is_told(gap) for gap in self.gaps):
+            said.append("what is not known of orders and parcels (tracker drift)")
         return said
 
     def _open(self) -> list[sa.ColumnElement[bool]]:

@@ -23,6 +23,7 @@ URGENCY: dict[str, tuple[str, str, str]] = {
     "nobody_works": ("", "start it: tracker up (or tracker scheduler)", "tracker status"),
     "config_kept": ("processes kept their old configuration", "mend it, then `tracker check` and `tracker reload`", "tracker check"),
     "not_taken": ("accounts and stores of the configuration are known to no process", "tracker up, or `tracker reload` where it runs", "tracker check"),
+    "not_configured": ("stores are not in the configuration", "put {where} into it again, then `tracker reload`, or leave it so", "tracker drift --store {where}"),
     "suspended": ("accounts and stores are suspended", "put new credentials of {where} into the configuration, then `tracker reload`", "tracker findings --severity urgent"),
     "entry_wrong": ("entries of the configuration are wrong", "mend it, then `tracker check` and `tracker reload`", "tracker findings --kind entry_wrong"),
     "brake": ("brakes are on", "look at its parcels, then `tracker resume {where}` where it is true", "tracker findings --kind ends_leapt"),
