@@ -15,6 +15,7 @@ from tracker.app.daemon import Daemon
 from tracker.config.load import load_text
 from tracker.pipeline import push
 from tracker.store import tables as t
+from tracker.support.explain import explanation
 from tracker.upkeep import maintenance
 
 TOKEN = "0123456789012345678901234567890123456789"
@@ -157,6 +158,10 @@ def test_without_a_sink_a_notice_is_only_observed(make_lab) -> None:
     lab.work()
 
     assert [(row.kind, row.state) for row in lab.rows(t.outbox)] == [("notice", "observed")]
+    said = " ".join(explanation(lab.ctx, "#7")["answer"])
+    assert (
+        "The notice placed of order #7 is told to nobody since 2026-11-02 09:00Z: its store has neither a file" in said
+    )
 
 
 # the watch

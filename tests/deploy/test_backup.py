@@ -26,6 +26,7 @@ from tracker.store import tables as t
 from tracker.store.engine import Store, database_now
 from tracker.store.migrate import current, head, migrate
 from tracker.support import backup as backups
+from tracker.support.explain import explanation
 from tracker.upkeep import maintenance
 
 TRACKER = Path(sys.executable).with_name("tracker")
@@ -126,6 +127,10 @@ def test_an_installation_goes_on_from_an_older_backup_writes_nothing_twice_and_l
 
     assert lab.parcel(USPS).status == "delivered"
     assert (lab.writes(), _told(sink)) == (written, told)  # nothing twice, to nobody
+    said = explanation(lab.ctx, "#1002")["answer"]
+    assert (
+        "The notice delivered of order #1002 is not told any more: what it tells happened at 2026-11-02 13:00Z." in said
+    )
     lab.post_raw("easypost", tracker_body(USPS, detail("return_to_sender", "2026-11-03T01:00:00Z")))
     lab.clock.move_to(lab.clock() + H)
     lab.work()

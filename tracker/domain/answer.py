@@ -63,7 +63,7 @@ class Look:
 class Standing:
     """What stands around an order: of which moment, under which mode, what holds its writes, and what is not known.
 
-    `changes`: what would change it, each a whole sentence. `looks`: by carrier, number and generation.
+    `news_from`: a notice of what happened before is told to nobody any more. `changes`: what would change it, each a whole sentence. `looks`: by carrier, number and generation.
     """
 
     now: datetime
@@ -73,6 +73,7 @@ class Standing:
     gone_at: datetime | None = None
     connected_at: datetime | None = None
     paused_at: datetime | None = None
+    news_from: datetime | None = None
     writes: Sequence[Write] = ()
     unknown: Sequence[str] = ()
     changes: Sequence[str] = ()
@@ -325,7 +326,10 @@ def _done(subject: Subject) -> Iterator[str]:
     for write in open_:
         yield _write(subject, write)
     for action in decision.actions:
-        if action.key not in writes:
+        if action.key not in writes and action.kind == "notice" and _is_old(standing, action):
+            at = minute(action.happened_at)
+            yield f"{_what(action).capitalize()} of order {subject.order.number} is not told any more: what it tells happened at {at}."
+        elif action.key not in writes:
             mode = "observed" if standing.mode == "observe" else "pending"
             yield _write(subject, Write(action, mode, standing.now, "it was decided just now"))
     if not wanted:
@@ -334,8 +338,17 @@ def _done(subject: Subject) -> Iterator[str]:
             yield f"We have written nothing to order {subject.order.number}."
 
 
+def _is_old(standing: Standing, action: Action) -> bool:
+    return standing.news_from is not None and action.happened_at <= standing.news_from
+
+
 def _write(subject: Subject, write: Write) -> str:
     action, order = write.action, subject.order
+    if action.kind == "notice" and write.state == "observed" and subject.standing.mode == "write":
+        takes = "its store has neither a file (`notices:`) nor mails nor an endpoint that takes it"
+        return (
+            f"{_what(action).capitalize()} of order {order.number} is told to nobody since {minute(write.at)}: {takes}."
+        )
     shop = spoken(action.before) if action.before is not None else "nothing of it"
     carrier = spoken(action.status) if action.status is not S.UNKNOWN else _carrier_then(subject, write.at)
     why = plain(waits(write.why))

@@ -20,6 +20,7 @@ from tracker.domain.texts import named
 from tracker.domain.vocabulary import Act
 from tracker.pipeline import drifts
 from tracker.pipeline.context import AppContext
+from tracker.pipeline.decide import STALE_NEWS
 from tracker.store.codec import ACTION
 from tracker.store.tables import outbox
 from tracker.support.gaps import FEW
@@ -129,11 +130,19 @@ def standing(
         gone_at=order["gone"]["since"] if order["gone"] else None,
         connected_at=quiet,
         paused_at=paused if at is None else None,
+        news_from=_news_from(at or ctx.now(), store),
         writes=_writes(connection, order["writes"]),
         unknown=known.get("unknown", ()),
         changes=tuple(_changes(ctx, connection, row, order, store)) if at is None else (),
         looks={(p["carrier"], p["number"], p["generation"]): _look(p) for p in order["parcels"]},
     )
+
+
+def _news_from(now: datetime, store: Row[Any] | None) -> datetime:
+    """Return since when what happens is news at a moment: not what is old, nor what was told before a backup was put back."""
+    restored = store.restored_at if store is not None else None
+    old = now - STALE_NEWS
+    return max(old, restored) if restored is not None and restored <= now else old
 
 
 def _writes(connection: Connection, shown: Sequence[Mapping[str, Any]]) -> list[Write]:
