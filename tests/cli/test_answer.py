@@ -97,6 +97,11 @@ def test_what_holds_writes_is_told_with_what_would_let_them_go(lab: Lab) -> None
     assert "All writes to kart are paused since 2026-11-03" in said(lab, "8")
     lab.change(t.accounts.update().values(paused_at=None, suspended_reason="HTTP 401"))
     assert "Nothing is read from or written to kart" in said(lab, "8")
+    nobody = f"Nobody is asked about ups {UPS} now: ups is "
+    assert nobody + "suspended (`tracker status` says why)." in said(lab, UPS)
+    lab.change(t.accounts.update().values(paused_at=lab.clock(), suspended_reason=None))
+    assert nobody + "paused, until `tracker resume ups`." in said(lab, UPS)
+    lab.change(t.accounts.update().values(paused_at=None))
     lab.change(t.accounts.update().values(suspended_reason=None))
     o = t.outbox.c
     sent = next(row for row in lab.rows(t.outbox, o.store == "kart") if row.state == "sent")

@@ -56,7 +56,7 @@ def test_what_is_wrong_is_sorted_by_what_comes_first_and_each_has_an_act_and_a_l
     find(lab, FindingKind.WEBHOOKS_SILENT, "account/ups", account="ups")
     find(lab, FindingKind.FEED_GAP, "account/dhl/feed", account="dhl", why="canary")
     find(lab, FindingKind.FILE_FAILED, "file/dhl/x.csv", file="x.csv")
-    find(lab, FindingKind.CANCELLED_BUT_MOVING, "shop/#1", severity=Severity.URGENT, order="#1")
+    find(lab, FindingKind.CANCELLED_BUT_MOVING, "shop/#1`", severity=Severity.URGENT, order="#1")
     find(lab, FindingKind.ENTRY_WRONG, "account/old", severity=Severity.URGENT)
     late = lab.clock() - 2 * H
     lab.change(t.orders.update().values(reconcile_at=late))
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_sorted_by_what_comes_first_and_each_has_an_act_and_a_l
     assert by["config_kept"]["detail"] == "scheduler,web,worker at h, process 0: canary: wrong"
     assert (
         by["urgent"]["said"]
-        == "1 urgent finding is open since 2026-11-02 08:00Z: shop/#1: The order is cancelled and a parcel of it is in custody"
+        == "1 urgent finding is open since 2026-11-02 08:00Z: shop/#1 : The order is cancelled and a parcel of it is in custody"
     )
     assert by["feed_gap"]["where"] == "dhl" and "canary" in by["feed_gap"]["detail"]
     assert by["away"]["said"] == "easypost does not answer since 2026-11-02 06:00Z; asked again 09:00Z"

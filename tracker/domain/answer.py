@@ -419,6 +419,10 @@ def _changes(subject: Subject) -> Iterator[str]:
     if looks:
         at, account = min(looks)
         yield f"{account} is asked about it again at {minute(max(at, standing.now))}."
+    for (carrier, number, _), look in standing.looks.items():
+        if look.said:
+            which = number if carrier.startswith(UNIDENTIFIED) else f"{carrier} {number}"
+            yield f"Nobody is asked about {which} now: {look.said}."
     if subject.decision.look_again_at is not None:
         yield f"If nothing else happens, time alone changes what is to be done at {minute(subject.decision.look_again_at)}."
     if not looks and subject.decision.look_again_at is None:

@@ -161,13 +161,22 @@ def _look(parcel: Mapping[str, Any]) -> Look:
     asked = [w["checked_at"] for w in parcel["watched_by"] if w["checked_at"] is not None]
     may = [w for w in parcel["watched_by"] if w["next_poll_at"] is not None and not w["suspended"] and not w["paused"]]
     first = min(may, key=lambda w: w["next_poll_at"], default=None)
+    held = next((w for w in parcel["watched_by"] if w["next_poll_at"] is not None), None) if first is None else None
     promised = parcel["estimates"][0] if parcel["estimates"] else None
     return Look(
         account=first["account"] if first is not None else "",
         asked_at=max(asked, default=None),
         next_at=first["next_poll_at"] if first is not None else None,
+        said=_held(held) if held is not None else "",
         first_promise=Edd(promised["begins"], promised["ends"]) if promised is not None else None,
     )
+
+
+def _held(watch: Mapping[str, Any]) -> str:
+    """Say why an account is not asked about a parcel now, without its carrier's words: a shop may read them."""
+    if watch["suspended"]:
+        return f"{watch['account']} is suspended (`tracker status` says why)"
+    return f"{watch['account']} is paused, until `tracker resume {watch['account']}`"
 
 
 def _changes(

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tracker import __version__
 from tracker.config.presets import spell
+from tracker.domain.texts import named
 from tracker.domain.vocabulary import DriftKind, FindingKind, Severity
 from tracker.pipeline.context import AppContext
 from tracker.store import queries
@@ -175,10 +176,10 @@ class Moment:
 
     def _of_rows(self) -> Iterator[Trouble]:
         """Find what the rows of accounts and stores tell: suspended, paused, away, a brake, a budget that is spent."""
-        named = [gap.where for gap in self.gaps if gap.what == "not_taken"]
+        new = [gap.where for gap in self.gaps if gap.what == "not_taken"]
         if not isinstance(self.store, frozenset):  # carriers' accounts too, or the one that is asked for
-            named = [self.store] if self.store is not None else list(self.ctx.config.accounts)
-        for name in (one for one in named if one not in self.look.states):
+            new = [self.store] if self.store is not None else list(self.ctx.config.accounts)
+        for name in (one for one in new if one not in self.look.states):
             yield Trouble("not_taken", name, f"{name} stands in the configuration, and no process has taken it up")
         if isinstance(self.store, str) and self.look.stores and not self.stores:
             said = f"{self.store} is not in the configuration: nothing of it is read or written"
@@ -337,7 +338,7 @@ def _whose(row: Row[Any]) -> str:
     if kind in ("account", "store"):
         return str(name.partition("/")[0])
     order = row.evidence.get("order")
-    return f"{row.store} {order}" if order and row.store else str(row.subject)
+    return named(f"{row.store} {order}" if order and row.store else str(row.subject))
 
 
 def _evidence(row: Row[Any]) -> str:
