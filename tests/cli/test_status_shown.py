@@ -241,3 +241,13 @@ def test_a_store_that_nobody_read_yet_and_an_account_with_a_wrong_entry_look_lik
         assert (result.exit_code, "not read now: next (`tracker drift` says why)" in str(result.exception)) == (1, True)
     assert "dhl: its entry in the configuration is wrong" in run("plan", code=1).output
     assert "dhl: its entry in the configuration is wrong" in run("plan", "dhl", code=1).output
+
+
+def test_a_database_of_an_older_version_is_told_to_be_migrated(lab: Lab, run: Run) -> None:
+    with lab.ctx.store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE accounts DROP COLUMN restored_at")
+    said = run("status", code=3).output
+    assert (
+        "no such column: accounts.restored_at (has `tracker migrate` or `tracker up` been run?); do: tracker migrate, or"
+        in said
+    )
