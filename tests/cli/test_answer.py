@@ -73,6 +73,8 @@ def test_each_odd_order_has_its_own_answer(lab: Lab) -> None:
     assert f"The carrier says that ups {UPS} is picked up since 2026-11-02 08:00Z" in seven
     assert "no news since 2026-11-02 08:00Z (asked " in seven
     assert "What would heal it: a person decides between `tracker record '#7' proof --store kart`" in seven
+    then = "\n".join(explanation(lab.ctx, UPS, at=lab.clock())["answer"])
+    assert f"The carrier said that ups {UPS} was picked up since 2026-11-02 08:00Z" in then
     assert "ups is asked about it again at 2026-11-03" in seven
 
 

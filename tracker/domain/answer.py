@@ -222,7 +222,8 @@ def _parcel(parcel: Shipment, look: Look, standing: Standing) -> Iterator[str]:
             else ""
         )
         place = f", last seen in {plain(str(summary.place))}" if str(summary.place) else ""
-        yield f"The carrier says that {who} is {spoken(summary.status)}{reason} since {minute(summary.since)}{place}{_news(parcel, look)}."
+        says, stands = ("said", "was") if standing.past else ("says", "is")
+        yield f"The carrier {says} that {who} {stands} {spoken(summary.status)}{reason} since {minute(summary.since)}{place}{_news(parcel, look)}."
     if not summary.confirmed:
         yield f"That of {who} was told by a message which anybody who knows a password can send, and is not confirmed yet."
     if summary.disputed:
