@@ -114,9 +114,11 @@ class Evri(contracts.Carrier):
         mine = next(iter(asked(payload)), None)
         found = several(body.get("results"))
         if found is None and "parcelIdentifiers" in body:
-            for at, urn in enumerate(_urns(payload.body)):
-                if not urn:  # there is a parcel, of which nobody can ask
-                    raise BadPayload(f"$.parcelIdentifiers[{at}].urn", "is missing")
+            urns = _urns(payload.body)
+            if "" in urns:  # there is a parcel, of which nobody can ask
+                raise BadPayload(f"$.parcelIdentifiers[{urns.index('')}].urn", "is missing")
+            if urns:
+                raise BadPayload("$.results", "is missing: a lookup names its parcels, and tells nothing of them")
             found = []
         if found is None:  # it says nothing, which is not "no news"
             raise BadPayload("$.results", "is missing")

@@ -175,11 +175,19 @@ class ShipRocket(contracts.Carrier):
                 except Refused:
                     if len(some) == 1:
                         raise
+            refused: list[tuple[str, Refused]] = []
             for awb in some:
                 try:
                     yield _page(self._alone(client, awb), [awb])
                 except NotFound:
                     yield _page(b"{}", [awb])
+                except Refused as error:
+                    refused.append((awb, error))
+            if len(refused) == len(some):  # nothing says that it is about them
+                raise refused[0][1]
+            for awb, why in refused:  # of the others it was none: it costs itself only
+                said = {"tracking_data": {"track_status": 0, "error": str(why)}}
+                yield _page(orjson.dumps(said), [awb])
 
     def _alone(self, client: Client, awb: str) -> bytes:
         return self._send(client, Request("GET", f"{self.settings.base_url}/courier/track/awb/{segment(awb)}"))

@@ -76,6 +76,11 @@ def test_a_number_without_a_parcel_is_not_known_yet(outside, make, token) -> Non
         list(source.fetch(client, Parcels((Parcel("evri", MINE),))))
 
 
+def test_a_lookup_alone_makes_no_number_unknown_that_it_knows(make) -> None:
+    with pytest.raises(BadPayload, match=r"\$\.results: is missing: a lookup names its parcels"):
+        _read(make, {"parcelIdentifiers": [{"urn": "urn:1"}]})
+
+
 @pytest.mark.parametrize("body", [{}, {"parcelIdentifiers": None}, {"parcelIdentifiers": "x"}])
 def test_a_lookup_that_lists_nothing_is_no_answer(outside, make, token, body) -> None:
     outside.get(f"{BASE}/parcels/reference/{MINE}").respond(json=body)

@@ -170,6 +170,15 @@ def test_a_refusal_of_several_does_not_say_whose_so_each_is_asked_about_alone(ou
 
     assert len(list(source.fetch(client, ask("A1", "A2")))) == 2
     assert alone.call_count == 2
+    invalid = httpx.Response(422, json={"message": "Oops! Invalid Data."})
+    alone.mock(side_effect=[invalid, httpx.Response(200, json=NOTHING)])
+    pages = list(source.fetch(client, ask("A1", "A2")))
+    found = [report for page in pages for report in read(source, page.parts[0], "poll", *page.parts[1:])[0]]
+    assert {one.number: one.said for one in found}["A1"] == "HTTP 422: Oops! Invalid Data."
+    assert {one.number for one in found} == {"A1", "A2"}, "what is refused of one costs itself only"
+    alone.mock(side_effect=[invalid, invalid])
+    with pytest.raises(Refused, match="Oops! Invalid Data"):
+        list(source.fetch(client, ask("A1", "A2")))
     with pytest.raises(Refused, match="Oops! Invalid Data"):
         list(source.fetch(client, ask("A1")))
 
