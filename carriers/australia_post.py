@@ -250,7 +250,8 @@ def _result(result: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
         articles = [itself]
     if not articles:
         return _without_articles(mine, status, get("errors"), unread, meaning)
-    _tell_errors(get("errors"), unread)
+    if errors := get("errors"):
+        _tell_errors(errors, unread)
     own = next((article for article in articles if article.mine == mine), None)
     if own is None and itself is None and len(articles) == 1:
         own = articles[0]

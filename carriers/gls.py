@@ -208,7 +208,7 @@ def _parcel(parcel: dict[str, Any], unread: list[Unread], meaning: Reading) -> l
     whole = bool(scans) and not unread  # a history that lacks a scan, or the time of one, withdraws none
     status = term(get("status"), "$.status", unread)
     error = term(get("errorCode"), "$.errorCode", unread)
-    why = ": ".join(filter(None, (error, text(get("errorMessage")))))
+    why = ": ".join(filter(None, (error, text(get("errorMessage"))))) if error else ""
     said = ""
     state = TrackingState.ACTIVE
     if status:

@@ -157,7 +157,7 @@ class HermesGermany(contracts.Carrier):
         unread, wanted = list[Unread](), frozenset(asked(payload))
         infos = pieces(several(body["shipmentinfo"]), "$.shipmentinfo", self._shipment, unread, wanted, lacks="all")
         rest = left_out(payload, infos, unread)
-        if any(one.number not in wanted for one in infos):  # it may be of those, by another number
+        if rest and any(one.number not in wanted for one in infos):  # it may be of those, by another number
             return told(infos, [*unread, *(Unread("$.shipmentinfo", "tells of other numbers", one) for one in rest)])
         infos += [Report("hermes_germany", one, tracking=TrackingState.NOT_FOUND) for one in rest]
         return told(infos, unread)
@@ -266,7 +266,7 @@ class HermesGermany(contracts.Carrier):
     def _shipment(self, info: dict[str, Any], unread: list[Unread], wanted: frozenset[str]) -> Report:
         get = info.get
         mine = number(get("shipmentID"), "$.shipmentID")
-        if mine not in wanted and (other := text(get("internationalShipmentID")).upper()) in wanted:
+        if wanted and mine not in wanted and (other := text(get("internationalShipmentID")).upper()) in wanted:
             mine = other
         scans: Sequence[Scan] = pieces(several(get("status")), "$.status", _status, unread)
         whole = bool(scans) and not unread  # "Contains the whole status history for this shipment."

@@ -35,6 +35,7 @@ from tracker.plugin.times import Told
 ZERO = "0000-00-00"  # a date that is not there
 _UNKNOWN, _SECOND = Zone.UNKNOWN, Precision.SECOND
 _DELIVERED = frozenset(key for key, means in CODES.items() if means.status is ShippingStatus.DELIVERED)
+_LOOKED_INTO = frozenset({"21", *(code for _, code in _DELIVERED)})  # codes beside which the courier's words count
 # what a courier says of a parcel that its seller has again
 _BACK = re.compile(r"\brto\b|\breturn|\bback to\b|\bto (?:the )?(?:seller|shipper|sender|consignor)\b", re.IGNORECASE)
 _NEVER: Told = (None, None, _UNKNOWN, _SECOND)
@@ -151,10 +152,8 @@ def _scan(scan: dict[str, Any], unread: list[Unread], back: bool) -> Scan:
         told_ = status(given, label, "$.sr-status", unread, back)
     if told_ is not None:
         space, code, word_, leg = told_
-        if code == "21" and space == "shipment" and (why := reason(said)):
-            space, code = "ndr", why
-        elif (space, code) in _DELIVERED and (_BACK.search(said) or _BACK.search(text(get("status")))):
-            space, code = "pair", f"{code} RTO"  # the courier says otherwise than ShipRocket: nobody knows
+        if code in _LOOKED_INTO:
+            space, code = _looked_into(space, code, said, text(get("status")))
     else:
         none = absent(given) and absent(label)
         space, code = ("courier", text(get("status"))[:100] or "missing") if none else ("shipment", "NA")
@@ -169,6 +168,16 @@ def _scan(scan: dict[str, Any], unread: list[Unread], back: bool) -> Scan:
         pass
     local, instant, zone, precision = _printed_at(date, "$.date", unread)
     return Scan(Code(space, code, said or word_), local, instant, zone, precision, place, leg=leg)
+
+
+@lru_cache(maxsize=4000)
+def _looked_into(space: str, code: str, said: str, theirs: str) -> tuple[str, str]:
+    """Return the space and code of a scan by what its courier says of it: why a delivery failed, or that it was none."""
+    if code == "21" and space == "shipment" and (why := reason(said)):
+        return "ndr", why
+    if (space, code) in _DELIVERED and (_BACK.search(said) or _BACK.search(theirs)):
+        return "pair", f"{code} RTO"  # the courier says otherwise than ShipRocket: nobody knows
+    return space, code
 
 
 @lru_cache(maxsize=4000)

@@ -306,6 +306,8 @@ _YES, _NO = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no",
 
 def flag(value: Any, where: str, unread: list[Unread]) -> bool:
     """Say whether a flag stands, however it is printed: `true`, 1, `"1"`, `"Yes"`. What is neither yes nor no is told in `unread`, and False."""
+    if value is None or value.__class__ is bool:
+        return bool(value)
     said = str(value).strip().casefold() if isinstance(value, str | int) else ""
     if said in _YES:
         return True
