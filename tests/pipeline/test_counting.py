@@ -149,6 +149,15 @@ def test_each_change_of_a_parcel_is_counted_instead_of_what_it_was(make_lab) -> 
     lab.change(t.shipments.update().values(linked=True, recount=True))
     count(lab)
     assert total(lab)["parcels"] == 1
+    facts = lab.one(t.orders).facts
+    lab.change(t.orders.update().values(facts={**facts, "test": True}))
+    lab.change(t.shipments.update().values(recount=True))
+    count(lab)
+    assert days(lab) == {}
+    lab.change(t.orders.update().values(facts=facts))
+    lab.change(t.shipments.update().values(recount=True))
+    count(lab)
+    assert total(lab)["parcels"] == 1
     lab.change(t.fulfilment_shipments.delete())
     for _ in range(2):  # no mark tells of it: the walk does, in its next round
         count(lab)

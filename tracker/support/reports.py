@@ -29,7 +29,7 @@ MOST_DAYS = 3660
 COUNTED_TO = 10_000  # parcels that wait are counted so far
 FEW = 5  # a percentile of fewer parcels is told with how many they are
 MEANINGS = {
-    "parcels": "parcels that an order names, on the day their carrier took them over; before that on the day they began",
+    "parcels": "parcels that an order names (test orders do not count), on the day their carrier took them over; before that on the day they began",
     "handed_over": "of them, those that their carrier has or had",
     "open": "whose journey is not over",
     "delivered": "delivered to the recipient",

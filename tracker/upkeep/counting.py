@@ -255,7 +255,7 @@ def _estimates(connection: Connection, whole_of: Mapping[int, int]) -> dict[int,
 
 
 def _links(connection: Connection, ids: Iterable[int]) -> Mapping[int, Sequence[Any]]:
-    """Return which orders name parcels, the first that did so first."""
+    """Return which orders name parcels, the first that did so first; test orders name none."""
     fs, f, o = fulfilment_shipments.c, fulfilments.c, orders.c
     select = (
         sa.select(fs.shipment_id, f.ref, o.store, o.facts)
@@ -266,5 +266,6 @@ def _links(connection: Connection, ids: Iterable[int]) -> Mapping[int, Sequence[
     )
     found: dict[int, list[Any]] = defaultdict(list)
     for row in connection.execute(select):
-        found[row.shipment_id].append(row)
+        if not row.facts.get("test"):
+            found[row.shipment_id].append(row)
     return found
