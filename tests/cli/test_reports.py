@@ -172,6 +172,10 @@ def test_parcels_come_by_pages(lab: Lab) -> None:
     rest = told(lab, "carriers", "--show", "parcels", "--limit", "2", "--after", after[1])["parcels"]
     every = told(lab, "carriers", "--show", "parcels")["parcels"]
     assert [row["id"] for row in every][2:] == [row["id"] for row in rest]
+    for form in ("--csv", "--json"):  # who takes it for all is told that it is not
+        cut = run(lab, "report", "carriers", *SINCE, "--show", "parcels", "--limit", "2", form).stderr
+        assert cut.startswith("the first 2 only; more: tracker report carriers") and f"--after {after[1]}" in cut
+        assert run(lab, "report", "carriers", *SINCE, "--show", "parcels", form).stderr == ""
 
 
 def test_csv_has_a_head_and_no_formula_and_html_is_one_page_without_a_script(lab: Lab, tmp_path: Path) -> None:

@@ -179,6 +179,11 @@ def _show(
     file: Path,
 ) -> None:
     """Show the parcels of a number, and what proves one of them."""
+    more = (
+        f"{_command(told['report'], told, file)} --show {show} --after {rows[-1]['id']}" if len(rows) == limit else ""
+    )
+    if form is not None and more:  # beside the data: who takes it for all is told that it is not
+        click.echo(f"the first {limit:,} only; more: {more}".replace("\\[", "["), err=True)
     if form == "json":
         _give(json_text({"show": show, "parcels": rows, "counted": told["counted"]}), output)
         return
@@ -190,8 +195,8 @@ def _show(
     empty = f"no parcel of {told['since']} to {told['until']} is counted as {show}"
     _show_parts(f"parcels: {show}", [name for name, _ in forms.PARCELS], lines, 2, empty)
     click.echo(told["counted"]["said"])
-    if len(rows) == limit:
-        out.print(f"[dim]more: {_command(told['report'], told, file)} --show {show} --after {rows[-1]['id']}[/]")
+    if more:
+        out.print(f"[dim]more: {more}[/]")
     if named := next((row["orders"][0] for row in rows if row["orders"]), None):
         order = shlex.quote(named.lstrip("#")).replace("[", "\\[")
         out.print(f"[dim]why: tracker explain {order}; the proof for a claim: tracker evidence {order} -o claim.zip[/]")
