@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from tests.lab import TOKEN, UPS, USPS, Lab
 from tracker.app import assistants
 from tracker.app.assistants import INSTRUCTIONS, MOST_SIZE, _sized, safe
 from tracker.app.daemon import Daemon
+from tracker.app.telemetry import logs_to
 from tracker.config.load import load_text
 from tracker.store.tables import METADATA
 
@@ -267,6 +269,26 @@ def test_a_database_that_is_away_is_told_as_that(lab: Lab, tmp_path: Path) -> No
 
     assert "the database is away" in refused(asyncio.run(ask()))
     gone.stop()
+
+
+def test_a_defect_of_ours_is_told_by_an_id_and_nothing_of_what_it_holds(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyError("canary")
+
+    async def ask() -> Any:
+        async with Client(assistants.server(lab.ctx, lambda _: None)) as client:
+            return await client.call_tool("status", {})
+
+    monkeypatch.setattr(assistants, "status", broken)
+    stream = io.StringIO()
+    with logs_to(stream):
+        said = refused(asyncio.run(ask()))
+
+    (known_by,) = re.findall(r"a defect of ours: the log tells of it as (\w+)$", said)
+    assert known_by in stream.getvalue()
+    assert "canary" not in said + stream.getvalue()
 
 
 def test_a_token_that_is_taken_away_between_is_refused(lab: Lab) -> None:
