@@ -395,7 +395,7 @@ def _place(service: str, locality: str, postcode: str, country: str) -> Place:
 
 def _back(scans: Sequence[Scan], returned: Any, unread: list[Unread]) -> Sequence[Scan]:
     """Put deliveries on the way back where a shipment is flagged as returned to its sender."""
-    if returned is not True:
+    if returned is not True and text(returned).lower() != "true":
         unread.append(Unread("$.returnFlag", f"must be true or false, is {kind(returned)}"))
         return scans
     return [_returned(scan) for scan in scans]

@@ -117,6 +117,7 @@ class UPS(contracts.Carrier):
     trust = Trust.SHARED  # Track Alert sends a stored credential; nothing covers the body
     asks = frozenset({Parcels})
     webhooks = True
+    max_body = 8 << 20  # an event may hold the photo of a delivery (UPSTrackAlert.yaml, deliveryPhoto)
     registers = True
     register_batch = 100
     carriers = ("ups",)

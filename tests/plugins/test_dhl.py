@@ -349,7 +349,8 @@ def test_what_is_neither_an_image_nor_a_pdf_is_no_document(outside, make) -> Non
 def test_a_delivery_of_what_is_flagged_as_returned_is_on_the_way_back(make) -> None:
     events = [event("OK", "2024-01-04T09:00:00Z", "delivered"), event("WC", "2024-01-03T09:00:00Z")]
 
-    assert [scan.leg for scan in _one(make, events=events, returnFlag=True).scans] == [Leg.RETURN_TO_SENDER, None]
+    for flag in (True, "true"):
+        assert [scan.leg for scan in _one(make, events=events, returnFlag=flag).scans] == [Leg.RETURN_TO_SENDER, None]
     assert [scan.leg for scan in _one(make, events=events, returnFlag=False).scans] == [None, None]
     sent = {**event("The shipment was delivered to its sender", "2024-01-05T09:00:00Z", "delivered")}
     (scan,) = _one(make, service="parcel-uk", events=[sent], returnFlag=True).scans

@@ -167,6 +167,20 @@ def test_the_credential_may_come_as_a_bearer_token(make) -> None:
     source.verify(Payload("a", "webhook", (b"{}",), AT, {"authorization": "Bearer new-secret-0123456789abcdef"}))
 
 
+def test_an_event_with_the_photo_of_a_delivery_is_taken_and_the_photo_is_no_part_of_what_is_told(make) -> None:
+    """UPSTrackAlert.yaml, deliveryPhoto: the image in base64 (enhanced subscriptions)."""
+    source, _ = make("carriers.ups")
+    photo = base64.b64encode(b"\xff\xd8\xff" + bytes(2 << 20)).decode()
+    status = {"type": "U", "code": "PX", "description": "Delivery Photo", "descriptionCode": "155"}
+    body = {"trackingNumber": "1Z204W4R0308071865", "activityStatus": status, "deliveryPhoto": photo}
+    sent = json.dumps(body).encode()
+    (report,) = source.normalize(Payload("a", "webhook", (sent,), AT, {}))
+
+    assert len(sent) < source.max_body
+    assert report.proof.photo
+    assert photo[:100] not in repr(report)
+
+
 def test_a_scan_without_any_code_is_kept_and_unknown(make) -> None:
     source, _ = make("carriers.ups")
     body = {"trackingNumber": "1Z204W4R0308071865", "activityStatus": {"type": "I"}}
