@@ -99,7 +99,7 @@ def test_a_drift_and_a_finding_say_what_heals_them_as_a_command(site: Site) -> N
     assert "Accounts of carriers" not in one
     found = browser.get("/findings?severity=urgent").text
     assert "tracker dismiss" in found
-    assert "what would is told by" in found
+    assert " tells" in found
     status = Reader(browser.get("/").text).text
     assert "WRONG, 2 things; first: no process runs" in status
     assert "cancelled but moving" in status

@@ -126,7 +126,7 @@ def next_step(row: Mapping[str, Any]) -> str:
     if row["proposal"]:
         return str(row["proposal"])
     if row["order"]:
-        return f"what would is told by `{command('tracker', 'explain', row['order'])}`"
+        return f"`{command('tracker', 'explain', row['order'])}` tells"
     if row["kind"] == K.ACCOUNT_PARKED:
         return "put new credentials into the configuration, then `tracker reload`"
     return f"deploy/RUNBOOK.md tells what to do: {row['kind']}"
