@@ -266,6 +266,7 @@ def weeks(
     return [sorted(day) for day in told]
 
 
+@pytest.mark.no_cover  # its lines are covered by the tests of each rule: it takes half of the time untraced
 @pytest.mark.parametrize(("seed", "at_the_door", "hours"), [(1, 0, 100), (2, 0.5, 100), (1, 0.5, 20), (3, 1, 48)])
 @pytest.mark.parametrize("wave", [(-1, -1), (24, 25)], ids=["usual", "five times the orders on two days"])
 def test_ordinary_weeks_with_weekends_never_leap(
