@@ -111,6 +111,13 @@ def test_yaml_1_2_has_no_typing_traps() -> None:
     }  # fmt: skip
 
 
+def test_a_key_that_is_not_there_is_one_problem() -> None:
+    (said,) = problems("vault_key: ${env:NOT_SET_AT_ALL}\n")
+    assert said.endswith("vault_key: the environment variable NOT_SET_AT_ALL is not set")
+    first, second = problems("vault_key: ['${env:NOT_SET_AT_ALL}', '${env:SECRET}']\n")
+    assert "vault_key.0: the environment variable" in first and "vault_key.1: is no Fernet key" in second
+
+
 @pytest.mark.parametrize(
     "raw",
     [

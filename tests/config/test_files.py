@@ -44,6 +44,7 @@ def value(path: Path | str) -> str:
 def test_a_secret_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
     assert "chmod 600" in problem(secret(tmp_path, mode=mode))
     assert value(secret(tmp_path, "own", 0o400)) == KEY
+    assert value(secret(tmp_path, "windows", body=b"\xef\xbb\xbf" + KEY.encode() + b"\r\n")) == KEY
 
 
 @pytest.mark.parametrize("what", ["fifo", "directory", "/dev/zero", "/dev/full", "/dev/tty", "socket"])

@@ -338,7 +338,7 @@ def _resolve(kind: str, name: str, path: Path_, document: Document, folder: Path
         name = f"{handed}/{name.removeprefix(HANDED)}"
     file = folder / name
     try:
-        value = read_bounded(file, MOST_SECRET, secret=True).decode("utf-8").strip()
+        value = read_bounded(file, MOST_SECRET, secret=True).decode("utf-8-sig").strip()
     except (Unfit, UnicodeDecodeError) as error:
         said = error if isinstance(error, Unfit) else "is not UTF-8"
         document.problem(path, f"the secret file {file} {said}", away=True)
