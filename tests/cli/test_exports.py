@@ -284,6 +284,10 @@ def test_a_file_is_gone_on_with_where_it_was_cut_off_and_no_other_is_touched(
     ):
         assert says in run(lab, *words, ends=2).output
     path.write_text("")
+    lab.change(t.accounts.update().values(restored_at=lab.clock()))
+    told = run(lab, "scans", "-o", str(path), "--resume", ends=2).output
+    assert "a backup was put back since, and ids behind it are other rows' now: begin anew" in told
+    lab.change(t.accounts.update().values(restored_at=None))
     assert "is shorter than when it was left" in run(lab, "scans", "-o", str(path), "--resume", ends=2).output
     Path(f"{path}.cursor").write_text("[]")
     assert "is no cursor of an export" in run(lab, "scans", "-o", str(path), "--resume", ends=2).output

@@ -18,7 +18,7 @@ from tracker.cli.common import as_of, config_option, glance_config, json_option,
 from tracker.cli.listing import refuse_unknown
 from tracker.pipeline.context import AppContext
 from tracker.support.export_files import Lines, LinesFile, ParquetFolder, Target, Unwritable
-from tracker.support.exports import COLUMNS, KINDS, SCHEMA, Cursor, Wanted, WrongCursor, read_cursor, rows
+from tracker.support.exports import COLUMNS, KINDS, SCHEMA, Cursor, Wanted, WrongCursor, read_cursor, restored, rows
 
 TELL_EVERY = 1_000_000  # rows
 
@@ -65,7 +65,9 @@ def export(
         raise click.UsageError("--format parquet needs -o FOLDER")
     ctx = open_context(glance_config(file))
     refuse_unknown(ctx, store)
-    wanted = Wanted(kind, _moment(ctx, since, "since"), _moment(ctx, until, "until"), store, personal, since)
+    wanted = Wanted(
+        kind, _moment(ctx, since, "since"), _moment(ctx, until, "until"), store, personal, since, restored(ctx)
+    )
     if wanted.since and wanted.since > ctx.now():
         raise click.UsageError(f"since {since} lies ahead: now it is {ctx.now():%Y-%m-%d %H:%M}Z")
     if wanted.since and wanted.until and wanted.until <= wanted.since:

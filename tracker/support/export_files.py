@@ -113,7 +113,7 @@ class _Noted:
         self.path = path
         self.of = {
             "kind": wanted.kind, "format": form, "schema": SCHEMA, "store": wanted.store, "personal_data": wanted.personal,
-            "since": wanted.said,
+            "since": wanted.said, "restored": wanted.restored,
         }  # fmt: skip
         self.since = wanted.since
 
@@ -127,6 +127,10 @@ class _Noted:
             return None
         except (ValueError, TypeError, KeyError):
             raise Unwritable(f"{self.path} is no cursor of an export: move it away, and begin anew") from None
+        if of.get("restored") != self.of["restored"]:
+            raise Unwritable(
+                f"{self.path}: a backup was put back since, and ids behind it are other rows' now: begin anew"
+            )
         for name, value in self.of.items():
             if of.get(name) != value and (name != "since" or value is not None):
                 raise Unwritable(

@@ -23,6 +23,7 @@ from tracker.pipeline.context import AppContext
 from tracker.pipeline.ingest.scans import STORED_SCAN, stored_scan
 from tracker.store import queries
 from tracker.store.tables import (
+    accounts,
     decisions,
     findings,
     fulfilment_shipments,
@@ -148,6 +149,7 @@ class Wanted:
     """What is exported: `kind` of KINDS, what we knew from `since` on and before `until`, of one store or all.
 
     `said`: `since` in the words in which it was asked for, such as 30d: in a later export these mean another moment.
+    `restored`: when a backup was put back last: ids behind it are those of other rows.
     """
 
     kind: str
@@ -156,6 +158,7 @@ class Wanted:
     store: str | None = None
     personal: bool = False
     said: str | None = None
+    restored: str | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -184,6 +187,13 @@ def read_cursor(kind: str, text: str) -> Cursor:
         wanted = "an id" if names == [""] else ",".join(f"{name}=ID" for name in names)
         raise WrongCursor(f"after {text!r}: must be {wanted}, as the export before told it")
     return Cursor({name: int(last) for name, last in parts.items()})
+
+
+def restored(ctx: AppContext) -> str | None:
+    """Return when a backup was put back last, None where none was."""
+    with ctx.store.read() as connection:
+        at = connection.execute(sa.select(sa.func.max(accounts.c.restored_at))).scalar_one()
+    return at.isoformat() if at is not None else None
 
 
 def rows(ctx: AppContext, wanted: Wanted, cursor: Cursor) -> Iterator[list[dict[str, Any]]]:
