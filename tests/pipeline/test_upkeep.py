@@ -46,6 +46,19 @@ def test_bodies_are_dropped_after_their_time_and_proof_is_kept_longer(make_lab) 
     assert len(lab.rows(t.scans)) == 2
 
 
+def test_more_payloads_than_one_transaction_takes_are_dropped_in_a_minute(make_lab) -> None:
+    lab = shipped(make_lab)
+    row = {"account": "easypost", "kind": "webhook", "state": "done", "size": 2, "body": b"{}", "headers": {}}
+    times = {"due_at": lab.clock(), "received_at": lab.clock(), "attempts": 1, "crashes": 0, "quiet": False}
+    many = [{**row, **times, "dedupe_key": str(n)} for n in range(2 * maintenance.AT_ONCE + 1)]
+    lab.change(t.inbox.insert().values([*many, {**row, **times, "state": "dead", "dedupe_key": "x"}]))
+    lab.clock.move_to(lab.clock() + timedelta(days=31))
+    assert maintenance.prune(lab.ctx)["bodies"] >= len(many)
+    lab.clock.move_to(lab.clock() + timedelta(days=60))
+    assert maintenance.prune(lab.ctx)["rows"] >= len(many)
+    assert [r.state for r in lab.rows(t.inbox)] == ["dead"]  # it can be read again
+
+
 def test_the_scheduler_knows_what_is_due(make_lab) -> None:
     lab = make_lab()
     assert maintenance.due_queues(lab.ctx) == {"poll"}

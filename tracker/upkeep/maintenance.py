@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from tracker.config.model import Retention
 from tracker.domain.cadence import DEFAULT
 from tracker.domain.facts import Finding
 from tracker.domain.vocabulary import Act, FindingKind, Severity, TrackingState
@@ -41,6 +42,7 @@ from tracker.upkeep import webhooks
 from tracker.upkeep.order_counts import count_orders
 
 AT_ONCE = 500
+PAYLOADS = 50_000  # a minute: some 800 a second
 COMPARED_AT_ONCE = 5_000  # a minute: a million orders take three hours, beside everything else
 ALIVE = "scheduler"
 
@@ -148,27 +150,9 @@ def expire(ctx: AppContext) -> int:
 def prune(ctx: AppContext) -> dict[str, int]:
     """Drop what is past its retention, a bounded number at a time. Scans, orders and decisions are never dropped."""
     keep = ctx.config.root.retention
-    done: dict[str, int] = {}
+    done = _prune_payloads(ctx, keep)
     with ctx.store.write() as connection:
         now = ctx.now()
-        proving = (
-            sa.select(scans.c.inbox_id)
-            .where(scans.c.inbox_id == inbox.c.id, scans.c.status.in_(["delivered", "returned"]))
-            .exists()
-        )
-        ended = sa.text("inbox.body IS NOT NULL AND inbox.state IN ('done', 'ignored')")  # as the index says it
-        over = sa.or_(
-            inbox.c.received_at < now - keep.proof_bodies, sa.and_(inbox.c.received_at < now - keep.bodies, ~proving)
-        )
-        ids = sa.select(inbox.c.id).where(ended, over).order_by(inbox.c.received_at).limit(AT_ONCE)
-        done["bodies"] = connection.execute(
-            inbox.update().where(inbox.c.id.in_(ids.scalar_subquery())).values(body=None, part_sizes=None)
-        ).rowcount
-        over = inbox.c.received_at < now - keep.rows
-        old = sa.select(inbox.c.id).where(inbox.c.state.in_(["done", "ignored"]), inbox.c.body.is_(None), over)
-        done["rows"] = connection.execute(
-            inbox.delete().where(inbox.c.id.in_(old.limit(AT_ONCE).scalar_subquery()))
-        ).rowcount
         told = database_now(connection) - keep.rows  # of a key that is used an answer tells each day
         long_ago = database_now(connection) - queries.LONGEST
         connection.execute(fresh_reads.delete().where(fresh_reads.c.read_at < long_ago))
@@ -192,6 +176,32 @@ def prune(ctx: AppContext) -> dict[str, int]:
         standing.prune(connection, database_now(connection), keep)
         gone = files.c.listed_at < now - keep.rows  # it lies nowhere any more
         done["files"] = connection.execute(files.delete().where(gone)).rowcount
+    return done
+
+
+def _prune_payloads(ctx: AppContext, keep: Retention) -> dict[str, int]:
+    """Drop bodies, then rows without one: as many as may come in the minute between two times, some a transaction."""
+    i, now = inbox.c, ctx.now()
+    proving = (
+        sa.select(scans.c.inbox_id)
+        .where(scans.c.inbox_id == i.id, scans.c.status.in_(["delivered", "returned"]))
+        .exists()
+    )
+    ended = sa.text("inbox.body IS NOT NULL AND inbox.state IN ('done', 'ignored')")  # as the index says it
+    over = sa.or_(i.received_at < now - keep.proof_bodies, sa.and_(i.received_at < now - keep.bodies, ~proving))
+    bodies = sa.select(i.id).where(ended, over).order_by(i.received_at)
+    empty = sa.and_(i.state.in_(["done", "ignored"]), i.body.is_(None))
+    old = sa.select(i.id).where(empty, i.received_at < now - keep.rows)
+    done = {"bodies": 0, "rows": 0}
+    for kind, which, still, drop in (
+        ("bodies", bodies, ended, inbox.update().values(body=None, part_sizes=None)), ("rows", old, empty, inbox.delete()),
+    ):  # fmt: skip
+        with ctx.store.read() as connection:
+            ids = connection.execute(which.limit(PAYLOADS)).scalars().all()
+        for first in range(0, len(ids), AT_ONCE):
+            with ctx.store.write() as connection:
+                here = queries.among(connection, i.id, ids[first : first + AT_ONCE])
+                done[kind] += connection.execute(drop.where(here, still)).rowcount
     return done
 
 
