@@ -235,6 +235,13 @@ def test_two_never_write_one_export_and_one_that_was_killed_at_once_is_gone_on_w
     assert sorted(one.name for one in (tmp_path / "p").iterdir()) == ["cursor.json", "scans-000001.parquet"]
 
 
+def test_an_export_does_not_go_on_behind_a_database_that_was_put_back(lab: Lab, tmp_path: Path) -> None:
+    run(lab, "scans", "-o", str(tmp_path / "x"))
+    lab.change(t.accounts.update().values(restored_at=lab.clock()))
+    said = run(lab, "scans", "-o", str(tmp_path / "x"), "--resume", ends=2).output
+    assert "a backup was put back since, and ids behind it are other rows' now: begin anew" in said
+
+
 def test_a_span_in_which_nothing_came_is_gone_on_with_from_its_beginning_and_brings_nothing_that_is_older(
     lab: Lab,
 ) -> None:
@@ -284,10 +291,6 @@ def test_a_file_is_gone_on_with_where_it_was_cut_off_and_no_other_is_touched(
     ):
         assert says in run(lab, *words, ends=2).output
     path.write_text("")
-    lab.change(t.accounts.update().values(restored_at=lab.clock()))
-    told = run(lab, "scans", "-o", str(path), "--resume", ends=2).output
-    assert "a backup was put back since, and ids behind it are other rows' now: begin anew" in told
-    lab.change(t.accounts.update().values(restored_at=None))
     assert "is shorter than when it was left" in run(lab, "scans", "-o", str(path), "--resume", ends=2).output
     Path(f"{path}.cursor").write_text("[]")
     assert "is no cursor of an export" in run(lab, "scans", "-o", str(path), "--resume", ends=2).output

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+import sqlalchemy as sa
+
 from tests.lab import UPS, USPS, H, shipped
 from tracker.store import tables as t
 from tracker.support import away
@@ -57,6 +60,19 @@ def test_more_payloads_than_one_transaction_takes_are_dropped_in_a_minute(make_l
     lab.clock.move_to(lab.clock() + timedelta(days=60))
     assert maintenance.prune(lab.ctx)["rows"] >= len(many)
     assert [r.state for r in lab.rows(t.inbox)] == ["dead"]  # it can be read again
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_proves_a_delivery_is_found_by_its_index_and_not_by_reading_all_scans_for_each_body(make_lab) -> None:
+    lab, plans = make_lab(), list[str]()
+
+    @sa.event.listens_for(lab.daemon.store.engine, "before_cursor_execute")
+    def _explain(_connection, cursor, statement, parameters, *_) -> None:
+        if "FROM scans" in statement:
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall())
+
+    maintenance.prune(lab.ctx)
+    assert "SCAN scans" not in plans and any("scans_proof" in plan for plan in plans)
 
 
 def test_the_scheduler_knows_what_is_due(make_lab) -> None:

@@ -65,9 +65,8 @@ def export(
         raise click.UsageError("--format parquet needs -o FOLDER")
     ctx = open_context(glance_config(file))
     refuse_unknown(ctx, store)
-    wanted = Wanted(
-        kind, _moment(ctx, since, "since"), _moment(ctx, until, "until"), store, personal, since, restored(ctx)
-    )
+    moments = _moment(ctx, since, "since"), _moment(ctx, until, "until")
+    wanted = Wanted(kind, *moments, store, personal, since, restored(ctx))
     if wanted.since and wanted.since > ctx.now():
         raise click.UsageError(f"since {since} lies ahead: now it is {ctx.now():%Y-%m-%d %H:%M}Z")
     if wanted.since and wanted.until and wanted.until <= wanted.since:

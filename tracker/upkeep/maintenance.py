@@ -182,11 +182,8 @@ def prune(ctx: AppContext) -> dict[str, int]:
 def _prune_payloads(ctx: AppContext, keep: Retention) -> dict[str, int]:
     """Drop bodies, then rows without one: as many as may come in the minute between two times, some a transaction."""
     i, now = inbox.c, ctx.now()
-    proving = (
-        sa.select(scans.c.inbox_id)
-        .where(scans.c.inbox_id == i.id, scans.c.status.in_(["delivered", "returned"]))
-        .exists()
-    )
+    ends = sa.text("scans.status IN ('delivered', 'returned')")  # as the index says it: SQLite takes no other for it
+    proving = sa.select(scans.c.inbox_id).where(scans.c.inbox_id == i.id, ends).exists()
     ended = sa.text("inbox.body IS NOT NULL AND inbox.state IN ('done', 'ignored')")  # as the index says it
     over = sa.or_(i.received_at < now - keep.proof_bodies, sa.and_(i.received_at < now - keep.bodies, ~proving))
     bodies = sa.select(i.id).where(ended, over).order_by(i.received_at)
