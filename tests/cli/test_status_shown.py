@@ -170,6 +170,7 @@ def test_of_many_accounts_those_that_are_not_fine_are_shown_and_troubles_are_tol
     ]
     budget = {"budget": {"left": 3, "calls": 5, "verdict": "it suffices"}}
     assert shown._budget(budget, now) == "3 of 5; it suffices"
+    assert shown.span(-544_000.0) == "0 s"  # the database's clock was set back
     assert [shown.span(s) for s in (None, 0.0123, 9.99, 100, 3000, 20_000, 900_000)] == [
         None, "0.0123 s", "9.99 s", "100 s", "50 min", "5 h 33 min", "10 d 10 h",
     ]  # fmt: skip

@@ -218,9 +218,10 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def span(seconds: float | None) -> str | None:
-    """Write a time that passed, in one unit or two: 4 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    """Write a time that passed, in one unit or two: 4 s, 12 min, 3 h 5 min, 2 d 4 h; where a clock was set back, 0 s."""
     if seconds is None:
         return None
+    seconds = max(0.0, seconds)
     whole = round(seconds)
     if seconds < 10:
         return f"{seconds:.3g} s"
