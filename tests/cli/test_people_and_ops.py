@@ -259,6 +259,8 @@ def test_stuck_freshness_checkouts_and_filters(run: Run, lab: Lab) -> None:
     (row,) = told(run, "stuck")
     assert (row["why"], row["parcel"], row["status"]) == ("stuck", f"ups {UPS}", "picked_up")
     assert told(run, "stuck", "--carrier", "dhl") == []
+    for look, none in (("stuck", "nothing is stuck"), ("findings", "no findings")):
+        assert run(look, "--carrier", "upss").output.startswith(f"{none} of 'upss', of which no parcel is known")
     assert told(run, "stuck", "--carrier", "ups", "--store", "kart")
     (fresh,) = told(run, "freshness")
     assert (fresh["account"], fresh["open"], fresh["within_24h"]) == ("ups", 1, 100.0)

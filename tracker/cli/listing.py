@@ -26,7 +26,7 @@ from tracker.cli.common import (
     show_table,
 )
 from tracker.pipeline.context import AppContext
-from tracker.store.tables import accounts
+from tracker.store.tables import accounts, shipments
 from tracker.support.knowledge import knowledge
 
 WATCH_EVERY = 2.0
@@ -136,6 +136,15 @@ def refuse_unknown_account(ctx: AppContext, name: str | None, told: Callable[[],
         raise click.UsageError(
             f"no store or account {name!r}: {', '.join(ctx.config.accounts) or 'none is configured'}"
         )
+
+
+def of_carrier(ctx: AppContext, carrier: str | None) -> str:
+    """Say in an empty list of a carrier that no parcel of it is known, be it written wrong; empty where one is, or all are meant."""
+    if carrier is None:
+        return ""
+    with ctx.store.read() as connection:
+        there = connection.execute(sa.select(shipments.c.id).where(shipments.c.carrier == carrier).limit(1)).first()
+    return "" if there is not None else f" of {carrier!r}, of which no parcel is known"
 
 
 def _age(span: timedelta) -> str:

@@ -8,7 +8,7 @@ import click
 import sqlalchemy as sa
 
 from tracker.cli.common import config_flag
-from tracker.cli.listing import Listing, listing
+from tracker.cli.listing import Listing, listing, of_carrier
 from tracker.cli.many import FILTERS
 from tracker.cli.many import since as since_of
 from tracker.cli.status import span
@@ -91,7 +91,7 @@ def findings_(
         return rows if page.as_json else [{**row, "proposal": lists.next_step(row)} for row in rows]
 
     page.show(
-        ask, "findings", FINDINGS, "no findings", knows=page.after is None, short=lists.findings_in_short,
+        ask, "findings", FINDINGS, f"no findings{of_carrier(page.context, carrier)}", knows=page.after is None, short=lists.findings_in_short,
     )  # fmt: skip
     if page.as_json or digest:
         return
@@ -191,7 +191,7 @@ def stuck(page: Listing, carrier: str | None) -> None:
     )  # fmt: skip
     page.show(
         lambda w: silent.stuck(w, store=page.store, carrier=carrier, after=page.after, limit=page.limit), "stuck", columns,
-        "nothing is stuck", knows=page.after is None, short=silent.in_short,
+        f"nothing is stuck{of_carrier(page.context, carrier)}", knows=page.after is None, short=silent.in_short,
     )  # fmt: skip
 
 
