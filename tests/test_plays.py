@@ -69,7 +69,7 @@ def fake_servers() -> Iterator[tuple[PlayClock, dict[str, Server], httpx.Client]
         FedExServer("fedex", clock, key="s", client_id="id"),
     ]
     made = FakeServers(servers)
-    with httpx.Client(base_url=f"http://127.0.0.1:{made.start()}", trust_env=False, timeout=0.3) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{made.start()}", trust_env=False, timeout=30) as client:
         yield clock, {server.account: server for server in servers}, client
     made.stop()
 
@@ -100,7 +100,7 @@ def test_who_hands_out_tokens_answers_although_the_service_behind_does_not_but_h
     assert client.get("/ups/api/track/v1/details/1").status_code == 503
     faults.told[:] = [FaultyResponse(1, None, hang=True)]
     with pytest.raises(httpx.ReadTimeout):
-        client.post("/ups/security/v1/oauth/token", auth=("id", "s"))
+        client.post("/ups/security/v1/oauth/token", auth=("id", "s"), timeout=1)
     assert client.post("/ups/security/v1/oauth/token", auth=("id", "s")).status_code == 200
     assert servers["ups"].calls["hang"] == 1
 

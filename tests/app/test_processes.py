@@ -59,7 +59,7 @@ def test_F4_a_process_killed_at_any_failpoint_loses_nothing(
     wait_for(lambda: process.poll() is not None or (site.send() and site.rows(t.watches)))
     site.scan("delivered", "arrived_at_destination")
     wait_for(play_on)
-    assert process.wait(5) == 137, "the failpoint was never reached"
+    assert process.wait(30) == 137, "the failpoint was never reached"
 
     site.expire_claims()
     site.start()
