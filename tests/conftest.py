@@ -287,7 +287,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
     """Wait until something holds: polls, with a generous limit that only a defect reaches."""
     until = time.monotonic() + seconds
     while not condition():

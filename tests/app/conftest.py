@@ -36,13 +36,24 @@ def connections() -> Iterator[Connections]:
     made.close()
 
 
-@pytest.fixture
-def client(connections: Connections) -> AccountClient:
+def _client(connections: Connections, timeout: float) -> AccountClient:
     plugin = plugin_of("carriers.dhl")
     source: Any = plugin("account", example_settings(plugin))
     return AccountClient(
-        Account("account", "dhl", source), NoVault(), connections=connections, timeout=1.5, now=system_now
+        Account("account", "dhl", source), NoVault(), connections=connections, timeout=timeout, now=system_now
     )
+
+
+@pytest.fixture
+def client(connections: Connections) -> AccountClient:
+    """Return a client whose calls never end because the machine is busy."""
+    return _client(connections, 30)
+
+
+@pytest.fixture
+def hasty(connections: Connections) -> AccountClient:
+    """Return a client whose calls end after 1.5 s."""
+    return _client(connections, 1.5)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -31,7 +31,7 @@ def test_an_answer_comes_whole_with_small_header_names(peer: Peer, client: Accou
     assert b"authorization: basic" in sent
 
 
-def test_a_server_that_drips_its_body_ends_at_the_deadline(peer: Peer, client: AccountClient) -> None:
+def test_a_server_that_drips_its_body_ends_at_the_deadline(peer: Peer, hasty: AccountClient) -> None:
     def drip(conn: socket.socket) -> None:
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         for _ in range(1000):
@@ -40,10 +40,10 @@ def test_a_server_that_drips_its_body_ends_at_the_deadline(peer: Peer, client: A
 
     peer.script = [drip]
     with pytest.raises(Transient, match="Timeout"):
-        get(client, peer, idempotent=False)
+        get(hasty, peer, idempotent=False)
 
 
-def test_a_server_that_drips_its_headers_ends_at_the_deadline(peer: Peer, client: AccountClient) -> None:
+def test_a_server_that_drips_its_headers_ends_at_the_deadline(peer: Peer, hasty: AccountClient) -> None:
     def drip(conn: socket.socket) -> None:
         for byte in b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 500:
             conn.sendall(bytes([byte]))
@@ -51,7 +51,7 @@ def test_a_server_that_drips_its_headers_ends_at_the_deadline(peer: Peer, client
 
     peer.script = [drip]
     with pytest.raises(Transient):
-        get(client, peer, idempotent=False)
+        get(hasty, peer, idempotent=False)
 
 
 def test_a_connection_that_is_reset_is_tried_again_where_that_is_safe(peer: Peer, client: AccountClient) -> None:

@@ -26,7 +26,7 @@ def bound(connections: Connections, *hosts: str, **more: Any) -> AccountClient:
     source: Any = plugin("account", example_settings(plugin, shop="a.myshopify.com"))
     source.stream_hosts = hosts
     return AccountClient(
-        Account("account", "shopify", source), NoVault(), connections=connections, timeout=1.5, now=system_now, **more
+        Account("account", "shopify", source), NoVault(), connections=connections, timeout=30, now=system_now, **more
     )
 
 
