@@ -68,11 +68,13 @@ def test_what_proves_a_delivery_is_found_by_its_index_and_not_by_reading_all_sca
 
     @sa.event.listens_for(lab.daemon.store.engine, "before_cursor_execute")
     def _explain(_connection, cursor, statement, parameters, *_) -> None:
-        if "FROM scans" in statement:
+        if "FROM scans" in statement or "FROM shipments" in statement:
             plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall())
 
     maintenance.prune(lab.ctx)
-    assert "SCAN scans" not in plans and any("scans_proof" in plan for plan in plans)
+    maintenance.run_monitors(lab.ctx)  # nor all parcels for those that no order names
+    assert {"SCAN scans", "SCAN shipments"}.isdisjoint(plans)
+    assert all(any(index in plan for plan in plans) for index in ("scans_proof", "shipments_unmatched"))
 
 
 def test_the_scheduler_knows_what_is_due(make_lab) -> None:
