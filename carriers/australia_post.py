@@ -366,19 +366,26 @@ def _far(meaning: Reading) -> Callable[[_Article], tuple[int, int, float]]:
 
 
 def _event(event: dict[str, Any], unread: list[Unread]) -> Scan:
-    get = event.get
     try:
-        said, place, abroad = _told_by(get("description"), get("location"))
-    except TypeError:  # one of them is an object or a list
-        said, place, abroad = None, NOWHERE, False
+        said, place, abroad = _told_by(event["description"], event["location"])
+    except (KeyError, TypeError):
+        said, place, abroad = _odd(event)
     if said is None:
-        if absent(get("description")):
+        if absent(event.get("description")):
             unread.append(Unread("$.description", "is missing"))
-        said = Code("event", optional(word, get("description"), "$.description", unread) or "missing")
-    local, at, zone, fine = printed(get("date"), "$.date", unread)
+        said = Code("event", optional(word, event.get("description"), "$.description", unread) or "missing")
+    local, at, zone, fine = printed(event.get("date"), "$.date", unread)
     if abroad and at is not None:  # the offset is Australia's: the moment is right, that clock hangs elsewhere
         local, zone = None, Zone.UTC
     return Scan(said, local, at, zone, fine, place)
+
+
+def _odd(event: dict[str, Any]) -> tuple[Code | None, Place, bool]:
+    """Read an event without a text or a place, or where one of them is an object or a list."""
+    try:
+        return _told_by(event.get("description"), event.get("location"))
+    except TypeError:
+        return None, NOWHERE, False
 
 
 @lru_cache(maxsize=4_000)
