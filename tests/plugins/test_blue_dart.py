@@ -301,6 +301,12 @@ def test_scans_come_as_an_object_or_a_list_of_either_form(make, form) -> None:
     assert [one.code.code for one in report.scans] == ["000"]
 
 
+def test_an_object_of_scans_without_any_is_told(make) -> None:
+    _, odd = polled(make, {"ShipmentData": {"Shipment": {"WaybillNo": "44330038841", "Scans": {"Other": "1"}}}})
+
+    assert (odd.where, odd.problem) == ("$.ShipmentData.Shipment[0].Scans.ScanDetail", "is missing")
+
+
 def test_a_number_for_a_code_gets_its_zeros_back_and_small_letters_are_read(make) -> None:
     report, *unread = polled(
         make, shipment(scan(2, "s", "x", "ud"), scan("2", "t"), scan("", "", "y", ""), scan("A1", ""))

@@ -204,6 +204,14 @@ def test_the_tracking_number_is_the_first_of_the_partners_choice_and_several_pac
 def test_a_scan_of_no_parcel_that_is_named_is_told() -> None:
     with pytest.raises(BadPayload, match="of no parcel that is named"):
         _read(x12([["B10**S*RDWY", "LX*1", D1]]))
+    with pytest.raises(BadPayload, match="of no parcel that is named"):
+        _read(edifact([["CNI+1", "STS+1+21"]]))
+
+
+def test_a_scan_of_no_status_or_of_the_year_1_is_told() -> None:
+    for at7, said in (("AT7*****20261126*1022*CS", "says neither"), ("AT7*D1*NS***00010101*1022*CS", "is no year")):
+        with pytest.raises(BadPayload, match=said):
+            _read(x12([["B10*PRO1*S*RDWY", "LX*1", at7]]))
 
 
 def test_the_place_of_a_scan_is_the_ms1_right_after_it() -> None:
@@ -308,7 +316,7 @@ def test_when_it_happened_is_334_else_by_its_status_else_when_the_message_was_wr
 
 
 @pytest.mark.parametrize(
-    "dtm", ["DTM+334:00010101:102", "DTM+334:2026112610:203", "DTM+334:20261126:999", "DTM+334:x:205"]
+    "dtm", ["DTM+334:00010101:102", "DTM+334:²:102", "DTM+334:2026112610:203", "DTM+334:20261126:999", "DTM+334:x:205"]
 )
 def test_a_time_that_cannot_be_read_costs_its_scan_and_is_told(dtm: str) -> None:
     with pytest.raises(BadPayload, match="has no time that can be read"):
