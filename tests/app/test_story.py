@@ -98,10 +98,7 @@ def test_each_moment_has_a_sentence_of_words(played: tuple[Lab, Story]) -> None:
     assert "We wanted to show delivered in the shop: sent" in said
     assert any(one.startswith("We wanted to show in transit in the shop: the shop refused it: ") for one in said)
     assert "ana said: note: The customer asks where the second parcel is" in said
-    assert any(
-        "delivery is estimated for 2026-11-05 00:00Z to 2026-11-06 00:00Z, as ups told 2026-11-02 19:00Z" in one
-        for one in said
-    )
+    assert any("delivery is estimated for 2026-11-05, as ups told 2026-11-02 19:00Z" in one for one in said)
     assert not [one for one in said if "None" in one or re.search(r"(?<![\w/:.])[a-z]+_[a-z_]+\b(?!/)", one)]
 
 

@@ -22,7 +22,7 @@ from tracker.domain.errors import SourceError
 from tracker.domain.facts import Action, Edd, Fulfilment, Order, Parcel, Published, Shipment, Statement
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import reconcile
-from tracker.domain.sentences import SENTENCES, WAITS, Fields, key_of, say, waits
+from tracker.domain.sentences import SENTENCES, WAITS, Fields, estimated, key_of, say, waits
 from tracker.domain.vocabulary import (
     DriftKind,
     FindingKind,
@@ -252,6 +252,15 @@ def test_what_a_carrier_told_is_told_with_how_old_it_is_and_never_as_fine() -> N
     assert "speaks against where" in told
     assert "ups is asked about it again at 2026-11-04 08:00Z." in told
     assert "on 2026-11-01, which has passed" in said(parcel(S.IN_TRANSIT, edd=Edd(T0 - D, T0)))
+    midnight = T0.replace(hour=0, minute=0)
+    today = Edd(midnight, midnight + D)  # it is not over where the parcel goes until hours after it is over in London
+    assert "arrives on 2026-11-02." in said(parcel(S.IN_TRANSIT, edd=today))
+    assert "on 2026-11-01, which has passed" in said(parcel(S.IN_TRANSIT, edd=Edd(midnight - D, midnight)))
+    assert "from 2026-11-03 to 2026-11-05." in said(parcel(S.IN_TRANSIT, edd=Edd(midnight + D, midnight + 4 * D)))
+    assert estimated(midnight, midnight + D) == "2026-11-02"
+    assert estimated(midnight, midnight + 3 * D) == "2026-11-02 to 2026-11-04"
+    assert estimated(T0, T0 + H) == "2026-11-02 08:00Z to 2026-11-02 09:00Z"
+    assert estimated(T0, T0) == "2026-11-02 08:00Z"
     assert "was delivered at 2026-11-02 07:00Z, and took that back" in said(parcel(S.IN_TRANSIT, corrected=True))
     delivered = said(parcel(S.DELIVERED, reason=Reason.DELIVERED, edd=Edd(T0, T0)))
     assert "is delivered since" in delivered

@@ -26,6 +26,7 @@ from tracker.cli.listing import Listing, listing
 from tracker.config.files import write_private
 from tracker.config.plugins import installed, words
 from tracker.domain.errors import ConfigError, TrackerError
+from tracker.domain.sentences import estimated
 from tracker.plugin.names import where
 from tracker.plugin.proofs import ENDINGS
 from tracker.support import planned, proofs
@@ -313,11 +314,20 @@ def _documented(document: dict[str, Any]) -> str:
     return said.get(document["state"], f"kept until its retention was over, fetched {show(document['fetched_at'])}")
 
 
+def _estimated(parcel: dict[str, Any]) -> str:
+    newest = parcel["estimates"][-1] if parcel["estimates"] else None
+    return (
+        estimated(newest["begins"], newest["ends"])
+        if newest and newest["ends"] == parcel["edd"]
+        else show(parcel["edd"])
+    )
+
+
 def _print_parcel(parcel: dict[str, Any]) -> None:
     generation = f" (generation {parcel['generation']})" if parcel["generation"] > 1 else ""
     out.print(
         f"  parcel {show(parcel['carrier'])} {show(parcel['number'])}{_typed(parcel)}{generation}: [cyan]{parcel['status']}[/]"
-        f" ({show(parcel['reason'])}), last place {show(parcel['place'])}, estimate {show(parcel['edd'])}"
+        f" ({show(parcel['reason'])}), last place {show(parcel['place'])}, estimate {_estimated(parcel)}"
     )
     if len(parcel["estimates"]) > 1:
         promised = ", then ".join(f"{e['begins']:%Y-%m-%d} (told {show(e['told_at'])})" for e in parcel["estimates"])

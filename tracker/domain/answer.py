@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from tracker.domain.drift import Compared
 from tracker.domain.facts import UNIDENTIFIED, Action, Decision, Edd, Finding, Order, Shipment
 from tracker.domain.gates import HELD, MONEY_BACK
+from tracker.domain.performance import WEST, whole_day
 from tracker.domain.policy import Policy
 from tracker.domain.reconcile import US, aggregate, began
 from tracker.domain.reconcile.case import Case
@@ -267,16 +268,17 @@ def _estimate(parcel: Shipment, look: Look, who: str, standing: Standing) -> Ite
         return
     first = look.first_promise
     before = f" (at first {day_of(first)})" if first is not None and first != parcel.edd else ""
-    passed = ", which has passed" if parcel.edd.ends < standing.now else ""
+    over = parcel.edd.ends + (WEST if whole_day(parcel.edd.begins, parcel.edd.ends) else timedelta())
+    passed = ", which has passed" if over < standing.now else ""
     yield f"It is estimated that {who} arrives {day_of(parcel.edd)}{before}{passed}."
 
 
 def day_of(edd: Edd) -> str:
     """Say an estimate: the day, or from which day to which."""
     begins, ends = edd.begins, edd.ends
-    return (
-        f"on {begins:%Y-%m-%d}" if ends - begins <= timedelta(days=1) else f"from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
-    )
+    if ends - begins <= timedelta(days=1):
+        return f"on {begins:%Y-%m-%d}"
+    return f"from {begins:%Y-%m-%d} to {whole_day(begins, ends) or ends:%Y-%m-%d}"
 
 
 # whether both agree

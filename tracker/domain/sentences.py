@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
+from tracker.domain.performance import whole_day
 from tracker.domain.texts import named
 from tracker.domain.vocabulary import FindingKind, OrderStatus
 
@@ -122,6 +123,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType({
 WAITS: Mapping[str, str] = MappingProxyType({
     "SourceError": "the shop did not do what we asked for",
     "Transient": "the shop did not take it just now",
+    "Unanswered": "it was handed over, and not answered",
     "RateLimited": "the shop asked us to slow down",
     "BudgetSpent": "our budget of calls to the shop is used up",
     "Resting": "the shop asked us to rest",
@@ -157,6 +159,13 @@ def spoken(word: str) -> str:
 def minute(at: datetime | None) -> str:
     """Write a moment as people read it here: `2026-11-02 08:00Z`."""
     return f"{at:%Y-%m-%d %H:%M}Z" if at is not None else "a time that is not known"
+
+
+def estimated(begins: datetime, ends: datetime) -> str:
+    """Write for when a parcel is estimated (aware moments): the day or days, where no hour was told, else to the minute."""
+    if day := whole_day(begins, ends):
+        return f"{begins:%Y-%m-%d}" if day == begins.date() else f"{begins:%Y-%m-%d} to {day}"
+    return minute(begins) if begins == ends else f"{minute(begins)} to {minute(ends)}"
 
 
 def key_of(rule: str) -> tuple[str, str]:

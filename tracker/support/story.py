@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tracker.domain.reconcile import US
-from tracker.domain.sentences import BOTH, Fields, key_of, minute, say, spoken
+from tracker.domain.sentences import BOTH, Fields, estimated, key_of, minute, say, spoken
 from tracker.domain.texts import printable
 from tracker.domain.vocabulary import FindingKind, Leg, Precision, ShippingStatus, Zone
 from tracker.pipeline.context import AppContext
@@ -311,8 +311,10 @@ def _finding(row: Row[Any]) -> Iterator[Moment]:
 
 
 def _estimate(row: Row[Any], lane: str, title: str) -> Moment:
-    until = f" to {minute(row.ends)}" if row.ends != row.begins else ""
-    said = f"{title}: delivery is estimated for {minute(row.begins)}{until}, as {row.account or 'the carrier'} told {minute(row.told_at)}"
+    promised = estimated(row.begins, row.ends)
+    said = (
+        f"{title}: delivery is estimated for {promised}, as {row.account or 'the carrier'} told {minute(row.told_at)}"
+    )
     return Moment(row.ends, lane, "estimate", said, None, row.inbox_id, row.told_at)
 
 

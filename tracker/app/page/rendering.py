@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from tracker.app.page.picture import Picture
 from tracker.domain.plan import span
+from tracker.domain.sentences import estimated
 from tracker.support.story import MOST_TEXT, cut, quoted, words
 
 
@@ -43,7 +44,7 @@ def templates() -> Templates:
     )
     environment.filters |= {
         "when": _when, "span": _span, "words": words, "plain": _plain, "number": _number, "query": urlencode, "without": _without,
-        "commands": _commands, "quoted": quoted, "seconds": _seconds,
+        "commands": _commands, "quoted": quoted, "seconds": _seconds, "estimated": estimated,
     }  # fmt: skip
     return Templates(environment)
 
