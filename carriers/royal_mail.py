@@ -42,7 +42,7 @@ from tracker.domain.numbers import clean
 from tracker.domain.vocabulary import Reason, ShippingStatus, TrackingState
 from tracker.plugin import contracts
 from tracker.plugin.answers import holding, not_html, raise_unless_json, retry_after
-from tracker.plugin.asked import asked, beside
+from tracker.plugin.asked import ASKED, asked, beside
 from tracker.plugin.calls import Client, Request, Response, segment
 from tracker.plugin.codes import read_codes
 from tracker.plugin.payloads import (
@@ -97,7 +97,7 @@ class RoyalMail(contracts.Carrier):
     unverified = ("what its event codes mean: third parties' lists", "how many calls it allows: no document says it")
     asks = frozenset({Parcels})
     carriers = ("royalmail",)
-    response_keys = ("mailPieces", "errors")
+    response_keys = ("mailPieces", "errors", ASKED)
     batch = 30
     proves = True
     codes = read_codes(__file__)

@@ -55,6 +55,7 @@ def test_each_thing_that_went_wrong_is_told_once(tmp_path: Path) -> None:
         "dhl has parcel 00340434161094042595 as not_found: no reason given",
         "a poll of dhl could not be read: bad_payload: $.shipments[0].id: must be a text, is a float",
         "a poll of dhl was read in part: $.shipments[0].estimatedTimeOfDelivery: is no ISO 8601 date and time: 'soon'",
+        "a poll of dhl was read in part: $.shipments: tells nothing of the number that was asked about",
     ]
     assert any(hint.startswith("finding account_parked of account/ups: ") for hint in result.hints)
     assert len(result.hints) == len(set(result.hints))

@@ -11,6 +11,7 @@ import pytest
 
 from tests.plugins.collection import lacking, naming, orphans
 from tracker.config.plugins import only_class
+from tracker.plugin.asked import ASKED
 from tracker.plugin.conformance import plugin_of
 from tracker.plugin.contracts import Carrier
 
@@ -35,6 +36,13 @@ def test_each_table_folder_of_fixtures_and_conformance_test_has_its_plugin() -> 
 
 def test_adapters_and_aggregators_name_no_carriers() -> None:
     assert naming(ROOT) == []
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "carriers").glob("*.py")), ids=lambda file: file.stem)
+def test_who_keeps_beside_an_answer_whom_it_is_about_says_that_a_page_holds_that(file: Path) -> None:
+    """Else each of its answers would be taken for one that lacks what every answer holds."""
+    if "beside(" in file.read_text():
+        assert ASKED in plugin_of(f"carriers.{file.stem}").response_keys
 
 
 @pytest.fixture

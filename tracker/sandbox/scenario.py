@@ -378,7 +378,9 @@ class FindingExpected(Part):
     store: str | None = None
     act: Act | None = None
     evidence: dict[str, str] = Field({}, description="Parts that the evidence must hold.")
-    proposal: str | None = Field(None, description="The proposal contains this; an empty text: there is none.")
+    proposal: str | None = Field(
+        None, description="The proposal contains this, without the quotes of a shell; an empty text: there is none."
+    )
     opened: When | None = Field(None, description="Opened at this time, to the hour.")
     closed: When | None = Field(None, description="Closed at this time, to the hour.")
 

@@ -28,7 +28,12 @@ from tracker.store.tables import accounts, mails, outbox, processes, tokens
 from tracker.support.roles import ALIVE
 
 PAGES = 4096  # of SQLite, copied between two looks of others: the receiver waits no longer than that
-OURS = ("inbox", "orders", "outbox", "accounts")  # tables that every version had
+OURS = (  # of tables that every version had
+    "SELECT 1 FROM inbox LIMIT 1",
+    "SELECT 1 FROM orders LIMIT 1",
+    "SELECT 1 FROM outbox LIMIT 1",
+    "SELECT 1 FROM accounts LIMIT 1",
+)
 NOT_TOLD = "a backup was put back: it may have been told before"
 
 
@@ -155,8 +160,8 @@ def _check(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)) as found:
             said = [row[0] for row in found.execute("PRAGMA integrity_check")]
             found.execute("SELECT version_num FROM alembic_version").fetchone()
-            for table in OURS:
-                found.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # a name of ours
+            for one in OURS:
+                found.execute(one).fetchone()
     except sqlite3.Error as error:
         raise TrackerError(f"{path} is no backup of ours: {error}") from None
     except UnicodeDecodeError:  # what is wrong with it is said with a part of it
