@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class MailServer:
     def stop(self) -> None:
         """Stop, once."""
         if self._controller is not None:
+            self._controller.end_sessions()
             self._controller.stop(no_assert=True)
             self._controller = None
 
@@ -110,10 +112,26 @@ class MailServer:
 
 
 class _Controller(Controller):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._sessions: list[SMTP] = []
+
     def factory(self) -> SMTP:
         """Make a session, and count it."""
         self.handler.connections += 1
-        return SMTP(self.handler, **self.SMTP_kwargs)
+        self._sessions.append(SMTP(self.handler, **self.SMTP_kwargs))
+        return self._sessions[-1]
+
+    def end_sessions(self) -> None:
+        """End what goes on, above all the farewell of TLS: the loop stops at once, and what is open then stays open."""
+
+        async def end() -> None:
+            for session in self._sessions:
+                if session.transport is not None:
+                    session.transport.abort()
+            await asyncio.sleep(0.01)
+
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
 
 
 def _free() -> int:

@@ -239,7 +239,7 @@ class Connection(wire.Connection):
         del self._of.exchanges[task]
         self._exchange = None
         if task.cancelled():
-            self._abort()
+            self.abort()
         else:
             self.go_on()
 
@@ -268,7 +268,7 @@ class Connection(wire.Connection):
 
     def cut_short(self) -> None:
         """End the connection in the midst of an answer."""
-        self._abort()
+        self.abort()
 
 
 def _escaped(head: bytes) -> bytes:

@@ -145,7 +145,7 @@ class Connection(wire.Connection):
 
     def _answered(self, told: asyncio.Future[Reply]) -> None:
         if told.cancelled():
-            self._abort()
+            self.abort()
             return
         reply = told.result()
         more = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())

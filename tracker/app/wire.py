@@ -56,6 +56,7 @@ class Listener:
         self.head_within = web().header_timeout.total_seconds()
         self.all_within = web().request_timeout.total_seconds()
         self.per_address: Counter[str] = Counter()
+        self.connections: set[Connection] = set()
         self.until: dict[Connection, float] = {}  # who is cut when (of the loop's time), unless something comes
         self.port = 0
         self.stopping = False
@@ -80,6 +81,8 @@ class Listener:
             if not self.per_address:
                 break
             await asyncio.sleep(0.02)
+        for connection in list(self.connections):  # who waits for us yet, or came as we stopped
+            connection.abort()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cut who is late; one timer for all, for two a request would take as long as its parsing."""
@@ -136,6 +139,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
         self._of.per_address[self._address] += 1
+        self._of.connections.add(self)
         if self._of.per_address[self._address] > self._of.web().connections_per_address:
             self._cut("too many connections")
         else:
@@ -146,6 +150,7 @@ class Connection(asyncio.Protocol):
         self._deaf, self._transport = True, None
         self._complete.clear()
         self._of.until.pop(self, None)
+        self._of.connections.discard(self)
         self._of.per_address[self._address] -= 1
         if self._of.per_address[self._address] <= 0:
             del self._of.per_address[self._address]
@@ -269,7 +274,7 @@ class Connection(asyncio.Protocol):
         elif self._in_head or self._deaf:
             if self._head and not self._deaf:
                 self._of.cut("too slow a head")
-            self._abort()
+            self.abort()
         else:
             self._refuse(408, "too_slow")
             self.go_on()
@@ -281,9 +286,10 @@ class Connection(asyncio.Protocol):
 
     def _cut(self, reason: str) -> None:
         self._of.cut(reason)
-        self._abort()
+        self.abort()
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """End it at once, without an answer."""
         self._deaf = True
         self._complete.clear()
         self._of.until.pop(self, None)

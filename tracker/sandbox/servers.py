@@ -51,6 +51,14 @@ class _Server(uvicorn.Server):
         if not self.should_exit:
             await self._over.wait()
 
+    async def all_of_it(self) -> None:
+        """Serve, and end then whoever is connected yet: one may have come while it stopped."""
+        await self.serve()
+        for connection in list(self.server_state.connections):
+            transport = connection.transport
+            if transport is not None:
+                transport.abort()
+
     def end(self) -> None:
         """Stop serving; from any thread."""
         self.should_exit = True
@@ -105,7 +113,9 @@ class FakeServers:
     def start(self) -> int:
         """Listen, in a thread; returns the port."""
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), name="sandbox", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._server.all_of_it()), name="sandbox", daemon=True
+        )
         self._thread.start()
         until = time.monotonic() + 10
         while not self._server.started:
